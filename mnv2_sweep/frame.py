@@ -1,0 +1,70 @@
+"""results/<sweep>/ -> tidy DataFrame, a row a trial; costs are counted here, from each trial's network.
+
+    from mnv2_sweep.frame import load_frame
+    from mnv2_sweep.stats import summarise
+    trials = load_frame("results/paper_grid"); networks = summarise(trials)
+"""
+
+from pathlib import Path
+
+import pandas as pd
+
+from mnv2_sweep.arch import MOBILENET_V2, arch_key, arch_label
+from mnv2_sweep.cost import count_cost
+from mnv2_sweep.store import Outcome, read_outcomes
+from mnv2_sweep.trial import Result, trial_id
+
+RESULT_COLUMNS = tuple(name for name in Result.__dataclass_fields__ if name != "curve")
+
+
+def load_frame(folder: str | Path) -> pd.DataFrame:
+    """One row per recorded trial of a sweep, failed ones included (their measurements are missing values).
+
+    top-1 columns are fractions, costs are for one image at the nominal resolution and classes, `train_size` is
+    the side in pixels that was trained and evaluated. Raises StoreError when the file is not a results file.
+    """
+    folder = Path(folder)
+    return pd.DataFrame([_row(folder.name, outcome) for outcome in read_outcomes(folder)])
+
+
+def load_curves(folder: str | Path) -> pd.DataFrame:
+    """One row per point of every training curve: trial_id, network, seed, epoch, images, train_loss, lr."""
+    return pd.DataFrame(
+        {"trial_id": trial_id(o.trial), "network": arch_label(o.trial.arch), "seed": o.trial.seed,
+         **{name: getattr(point, name) for name in point.__dataclass_fields__}}
+        for o in read_outcomes(Path(folder)) if o.result for point in o.result.curve
+    )  # fmt: skip
+
+
+def _row(sweep: str, outcome: Outcome) -> dict:
+    trial, arch, cost = outcome.trial, outcome.trial.arch, count_cost(outcome.trial.arch)
+    expansions = {stage.t for stage in arch.stages if stage.t > 1}
+    measured = {name: getattr(outcome.result, name) if outcome.result else None for name in RESULT_COLUMNS}
+    return {
+        "trial_id": trial_id(trial),
+        "sweep": sweep,
+        "status": outcome.status,
+        "error": outcome.error,
+        "network": arch_label(arch),
+        "arch_key": arch_key(arch),
+        "width": arch.width,
+        "resolution": arch.resolution,
+        "train_size": trial.train_size,
+        "expansion": expansions.pop() if len(expansions) == 1 else None,
+        "paper_table": arch.stages == MOBILENET_V2,
+        "kernel": arch.kernel,
+        "linear_bottleneck": arch.linear_bottleneck,
+        "residual": arch.residual,
+        "last_channels": arch.last_channels,
+        "classes": arch.classes,
+        "dropout": arch.dropout,
+        "recipe": trial.recipe.name,
+        "input_scale": trial.recipe.input_scale,
+        "data": trial.data.name,
+        "data_classes": trial.data.classes,
+        "seed": trial.seed,
+        **{name: float("nan") if name.startswith("test_t") and value is None else value for name, value in measured.items()},
+        "madds": cost.madds,
+        "params": cost.params,
+        "peak_activation_bytes": cost.peak_activation_bytes,
+    }

@@ -1,0 +1,163 @@
+"""The embedded data set: `shapes`, drawn at run time at any side, deterministic from a seed, no download.
+
+Ten classes: five outlines (disc, square, triangle, cross, flower), each filled with stripes or with checks. What
+makes it worth training on:
+- Detail needs resolution. The fill's period is 1/28 to 1/9 of the image, so at 24 px most fills are near or below
+  two pixels a period and fade to grey, while at 56 px nearly all can be told apart.
+- Variation needs capacity. Position, size, rotation, stretch, contrast, the background's colour, shade and
+  pattern, other objects in front and behind, noise: none of them tells the class.
+- A cue to begin with. The object's hue hints at its outline, as colour does in photos, and never settles it.
+
+A scene is a row of numbers drawn once; each side renders the same scenes. Edges are anti-aliased and every wave
+is faded by the exact box filter of a pixel, so a small image is what a small sensor would see, without aliasing.
+"""
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+SHAPES_VERSION = 1  # raise it when a change alters any image
+OUTLINES = ("disc", "square", "triangle", "cross", "flower")
+FILLS = ("stripes", "checks")
+COUNTS = {"train": 12_000, "val": 2_000, "test": 2_000}
+DISTRACTORS = 2
+HUE_SPREAD = 0.09  # standard deviation of an outline's hue, as a share of the colour circle
+CHUNK = 128  # scenes rendered at once, which bounds the memory
+
+
+@dataclass(frozen=True)
+class Scenes:
+    """Factors of N images; every array has N rows. Lengths are shares of the image's side."""
+
+    label: np.ndarray
+    centre: np.ndarray  # [N, 2]
+    radius: np.ndarray
+    angle: np.ndarray
+    stretch: np.ndarray
+    fill_angle: np.ndarray
+    fill_period: np.ndarray
+    fill_phase: np.ndarray  # [N, 2]
+    fill_contrast: np.ndarray
+    ink: np.ndarray  # [N, 3] mean colour of the object, 0 to 1
+    paper: np.ndarray  # [N, 3] mean colour of the background
+    shade: np.ndarray  # [N, 2] brightness gradient
+    weave: np.ndarray  # [N, 4] background wave: frequency x, y, phase, contrast
+    spots: np.ndarray  # [N, DISTRACTORS, 6] other objects: x, y, radius, colour
+    noise: np.ndarray
+    noise_seed: np.ndarray
+
+
+def draw_scenes(count: int, seed: int) -> Scenes:
+    """`count` scenes, classes in turn. RandomState: numpy promises that its stream never changes."""
+    random = np.random.RandomState(seed)
+
+    def uniform(low: float, high: float, *shape: int) -> np.ndarray:
+        return random.uniform(low, high, (count, *shape))
+
+    label = np.arange(count) % (len(OUTLINES) * len(FILLS))
+    hue = (label // len(FILLS)) / len(OUTLINES) + random.normal(0, HUE_SPREAD, count)
+    radius = uniform(0.26, 0.44)
+    return Scenes(
+        label=label,
+        centre=0.5 + uniform(-1, 1, 2) * (0.54 - radius[:, None]),
+        radius=radius,
+        angle=uniform(0, 2 * np.pi),
+        stretch=np.exp(uniform(-0.3, 0.3)),
+        fill_angle=uniform(0, 2 * np.pi),
+        fill_period=np.exp(uniform(np.log(1 / 28), np.log(1 / 9))),
+        fill_phase=uniform(0, 2 * np.pi, 2),
+        fill_contrast=uniform(0.2, 0.4),
+        ink=_colours(hue, uniform(0.3, 0.8), uniform(0.4, 0.7)),
+        paper=uniform(0.1, 0.9, 3),
+        shade=uniform(-0.25, 0.25, 2),
+        weave=np.concatenate([uniform(-12, 12, 2), uniform(0, 2 * np.pi, 1), uniform(0, 0.08, 1)], axis=1),
+        spots=np.concatenate([uniform(0, 1, DISTRACTORS, 2), uniform(0.03, 0.09, DISTRACTORS, 1), uniform(0, 1, DISTRACTORS, 3)], axis=2),
+        noise=uniform(0.0, 0.04),
+        noise_seed=random.randint(0, 2**31 - 1, count),
+    )  # fmt: skip
+
+
+def _colours(hue: np.ndarray, saturation: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """[N] each, hue as a share of the circle -> [N, 3], 0 to 1."""
+    turns = (hue[:, None] + np.array([0, 2 / 3, 1 / 3])) % 1
+    return value[:, None] * (1 - saturation[:, None] * (0.5 - 0.5 * np.cos(2 * np.pi * turns)))
+
+
+def render_scenes(scenes: Scenes, rows: slice, side: int) -> np.ndarray:
+    """uint8 [n, side, side, 3] of the chosen scenes."""
+    pick = Scenes(**{name: getattr(scenes, name)[rows] for name in Scenes.__dataclass_fields__})
+    axis = (np.arange(side, dtype=np.float32) + 0.5) / side
+    y, x = np.meshgrid(axis, axis, indexing="ij")
+    outline, fill = np.divmod(pick.label, len(FILLS))
+
+    shade = 1 + pick.shade[:, 0, None, None] * (x - 0.5) + pick.shade[:, 1, None, None] * (y - 0.5)
+    fx, fy, phase, contrast = (pick.weave[:, i, None, None] for i in range(4))
+    image = pick.paper[:, None, None, :] + (contrast * _wave(x, y, fx, fy, phase, side))[..., None]
+    mask = _coverage(_distance(outline, *_local(pick, x, y)) * pick.radius[:, None, None], side)
+    for i in range(DISTRACTORS):
+        if i == DISTRACTORS // 2:  # half of the spots lie behind the object, half in front
+            image = _over(image, pick.ink[:, None, None, :] + _fill(pick, fill, x, y, side)[..., None], mask)
+        spot = pick.spots[:, i, :, None, None]
+        distance = np.hypot(x - spot[:, 0], y - spot[:, 1]) - spot[:, 2]
+        image = _over(image, pick.spots[:, i, None, None, 3:], _coverage(distance, side))
+    image = image * shade[..., None]
+    for i, (noise, seed) in enumerate(zip(pick.noise, pick.noise_seed, strict=True)):
+        # A pixel of half the side gathers four times the light: noise grows with the side.
+        image[i] += np.random.RandomState(seed).randn(side, side, 1) * noise * side / 64
+    return (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+def _local(pick: Scenes, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Image coordinates -> the object's own, in which its size is about 1."""
+    dx, dy = x - pick.centre[:, 0, None, None], y - pick.centre[:, 1, None, None]
+    cos, sin = np.cos(pick.angle)[:, None, None], np.sin(pick.angle)[:, None, None]
+    stretch, radius = pick.stretch[:, None, None], pick.radius[:, None, None]
+    return (cos * dx + sin * dy) / radius * stretch, (cos * dy - sin * dx) / radius / stretch
+
+
+def _distance(outline: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Signed distance (about) to each object's outline, negative inside; areas are about equal."""
+    distance = np.empty_like(u)
+    for i, name in enumerate(OUTLINES):
+        p, q = u[outline == i], v[outline == i]
+        if name == "disc":
+            d = np.hypot(p, q) - 0.85
+        elif name == "square":
+            d = np.maximum(np.abs(p), np.abs(q)) - 0.75
+        elif name == "triangle":
+            d = np.maximum(np.abs(p) * 0.866 + q * 0.5, -q) - 0.58
+        elif name == "cross":
+            p, q = np.abs(p), np.abs(q)
+            d = np.minimum(np.maximum(p - 0.95, q - 0.36), np.maximum(q - 0.95, p - 0.36))
+        else:  # a flower of five petals
+            d = np.hypot(p, q) - 0.8 - 0.2 * np.cos(5 * np.arctan2(q, p))
+        distance[outline == i] = d
+    return distance
+
+
+def _coverage(distance: np.ndarray, side: int) -> np.ndarray:
+    """Share of each pixel that lies inside, from the signed distance of its centre."""
+    return np.clip(0.5 - distance * side, 0, 1)
+
+
+def _wave(x, y, fx, fy, phase, side: int) -> np.ndarray:
+    """sin(2 pi (fx x + fy y) + phase), averaged exactly over each pixel."""
+    return np.sin(2 * np.pi * (fx * x + fy * y) + phase) * np.sinc(fx / side) * np.sinc(fy / side)
+
+
+def _fill(pick: Scenes, fill: np.ndarray, x: np.ndarray, y: np.ndarray, side: int) -> np.ndarray:
+    """Stripes: one wave. Checks: two waves at right angles, together of the same contrast."""
+    frequency = 1 / pick.fill_period
+    fx, fy = (frequency * np.cos(pick.fill_angle))[:, None, None], (frequency * np.sin(pick.fill_angle))[:, None, None]
+    one, two = pick.fill_phase[:, 0, None, None], pick.fill_phase[:, 1, None, None]
+    wave = _wave(x, y, fx, fy, one, side)
+    checks = fill == FILLS.index("checks")
+    across = _wave(x, y, -fy[checks], fx[checks], two[checks], side)
+    wave[checks] = (wave[checks] + across) * np.sqrt(0.5)
+    return wave * pick.fill_contrast[:, None, None]
+
+
+def _over(below: np.ndarray, above: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    return below + (above - below) * mask[..., None]

@@ -1,0 +1,89 @@
+"""Trials and results on disk: results/<sweep>/trials.db, one small SQLite file a sweep.
+
+Written by the parent process only, a transaction a trial, flushed to disk before `record` returns: a kill at any
+moment loses nothing that was recorded. The trial's id is the primary key, so no trial is there twice, even when
+two sweeps run at once. Readers open the file read-only and can't disturb a running sweep.
+"""
+
+import sqlite3
+import time
+from collections.abc import Iterable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from mnv2_sweep.errors import StoreError
+from mnv2_sweep.trial import Result, Trial, dump_result, dump_trial, load_result, load_trial, trial_id
+
+DATABASE = "trials.db"
+BUSY_SECONDS = 30
+STATUSES = ("done", "failed")
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS trials (
+    id TEXT PRIMARY KEY,        -- trial.trial_id
+    trial TEXT NOT NULL,        -- JSON, trial.dump_trial
+    status TEXT NOT NULL,       -- 'done' | 'failed'
+    result TEXT,                -- JSON, trial.dump_result; NULL unless done
+    error TEXT,                 -- what went wrong; NULL unless failed
+    recorded REAL NOT NULL      -- seconds since 1970
+)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a trial ended: with a result ("done") or an error's text ("failed")."""
+
+    trial: Trial
+    result: Result | None = None
+    error: str | None = None
+
+    @property
+    def status(self) -> str:
+        return "failed" if self.result is None else "done"
+
+
+def record(folder: Path, outcome: Outcome) -> None:
+    """Write one outcome. A failure may be followed by another outcome; a result once measured stays as it is.
+
+    Raises StoreError when the disk is full or the folder can't be written; what was recorded before is safe.
+    """
+    result = dump_result(outcome.result) if outcome.result else None
+    row = (trial_id(outcome.trial), dump_trial(outcome.trial), outcome.status, result, outcome.error, time.time())
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with closing(sqlite3.connect(folder / DATABASE, timeout=BUSY_SECONDS)) as database, database:
+            database.execute("PRAGMA synchronous = FULL")
+            database.execute(SCHEMA)
+            database.execute(
+                "INSERT INTO trials VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET status = excluded.status, "
+                "result = excluded.result, error = excluded.error, recorded = excluded.recorded "
+                "WHERE trials.status <> 'done'",
+                row,
+            )
+    except (sqlite3.Error, OSError) as error:
+        raise StoreError(
+            f"{folder / DATABASE}: can't record a trial ({error}); results so far are safe: make room or mend the "
+            "folder's rights, then run the same command again"
+        ) from error
+
+
+def read_outcomes(folder: Path) -> list[Outcome]:
+    """Every recorded outcome, in the order of recording; empty where nothing is. Raises StoreError."""
+    path = folder / DATABASE
+    if not path.exists():
+        return []
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=BUSY_SECONDS)) as database:
+            known = database.execute("SELECT 1 FROM sqlite_master WHERE name = 'trials'").fetchone()
+            query = "SELECT trial, result, error FROM trials ORDER BY recorded, id"
+            rows = database.execute(query).fetchall() if known else []
+        return [Outcome(load_trial(t), load_result(r) if r else None, e) for t, r, e in rows]
+    except (sqlite3.Error, ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"{path}: not a results file of this program ({error}); move it away or choose another --name") from error
+
+
+def done_ids(outcomes: Iterable[Outcome]) -> set[str]:
+    """Ids of the trials that have a result."""
+    return {trial_id(outcome.trial) for outcome in outcomes if outcome.status == "done"}

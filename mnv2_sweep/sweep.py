@@ -1,0 +1,73 @@
+"""Planned trials minus done ones, handed to an executor, each outcome recorded the moment it is there."""
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from mnv2_sweep.arch import ArchSpec
+from mnv2_sweep.cost import count_cost
+from mnv2_sweep.errors import StoreError
+from mnv2_sweep.store import Outcome, done_ids, read_outcomes, record
+from mnv2_sweep.trial import DataRef, Recipe, Trial, record_json, trial_id
+
+Executor = Callable[[Sequence[Trial]], Iterator[Outcome]]
+
+
+def plan_trials(archs: Iterable[ArchSpec], recipe: Recipe, data: DataRef, seeds: Iterable[int]) -> tuple[Trial, ...]:
+    """Every network with every seed, each trial once: two specs of the same network are one trial."""
+    trials = {}
+    for seed in seeds:
+        for arch in archs:
+            trial = Trial(arch, recipe, data, seed)
+            trials.setdefault(trial_id(trial), trial)
+    return tuple(trials.values())
+
+
+def missing_trials(trials: Sequence[Trial], folder: Path) -> tuple[Trial, ...]:
+    """The trials without a result in the folder, longest first (a long one that starts last is waited for alone).
+
+    Raises StoreError when the folder's results were made with another recipe or other data.
+    """
+    outcomes = read_outcomes(folder)
+    for outcome in outcomes[:1]:
+        _check_same(folder, outcome.trial, trials[0])
+    done = done_ids(outcomes)
+    return tuple(sorted((t for t in trials if trial_id(t) not in done), key=trained_madds, reverse=True))
+
+
+def trained_madds(trial: Trial) -> int:
+    """MAdds of one image at the size it is trained at, with the data's classes: what training time follows."""
+    return count_cost(replace(trial.arch, resolution=trial.train_size, classes=trial.data.classes)).madds
+
+
+def run_sweep(trials: Sequence[Trial], folder: Path, executor: Executor) -> Iterator[Outcome]:
+    """Run the trials; yields each outcome after it is recorded."""
+    for outcome in executor(trials):
+        record(folder, outcome)
+        yield outcome
+
+
+def write_sweep_files(folder: Path, space_text: str, environment: dict) -> None:
+    """A copy of the space and the environment beside the results, each replaced as a whole."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in (("space.yaml", space_text), ("env.json", json.dumps(environment, indent=2) + "\n")):
+            temporary = folder / f"{name}.tmp"
+            with temporary.open("w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(folder / name)
+    except OSError as error:
+        raise StoreError(f"{folder}: can't be written ({error}); choose another --results folder") from error
+
+
+def _check_same(folder: Path, old: Trial, new: Trial) -> None:
+    before, now = record_json(replace(old.recipe, name="")), record_json(replace(new.recipe, name=""))
+    changed = [f"{key} {before.get(key, 'default')} -> {now.get(key, 'default')}" for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
+    if old.data.fingerprint != new.data.fingerprint:
+        changed.append(f"data {old.data.name} ({old.data.fingerprint[:8]}) -> {new.data.name} ({new.data.fingerprint[:8]})")
+    if changed:
+        raise StoreError(f"{folder}: its results were made differently ({'; '.join(changed)}); give this sweep another --name")

@@ -1,0 +1,149 @@
+"""Trial -> Result: one network, trained and evaluated, the loop in plain view.
+
+Deterministic: on one machine the same trial gives the same numbers, whatever else runs. Two streams of random
+numbers keep comparisons paired: `seed` alone decides the order of the images and their crops and flips, so every
+network of a sweep sees the same batches; weights and dropout draw from torch's own generator.
+"""
+
+import math
+import resource
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from mnv2_sweep.data import Dataset, augment, image_batch, label_tensor, train_level
+from mnv2_sweep.errors import SweepError
+from mnv2_sweep.model import build_model
+from mnv2_sweep.trial import CurvePoint, Recipe, Result, Trial, train_size
+
+EVAL_BATCH = 256
+
+Progress = Callable[[int, int, float, float], None]
+
+
+def run_trial(trial: Trial, dataset: Dataset, device: str = "cpu", report: Progress = lambda *_: None) -> Result:
+    """Train and evaluate one network; `report(step, steps, loss, images_per_second)` is called as it goes.
+
+    Raises FloatingPointError when the training loss stops being a number.
+    """
+    torch.use_deterministic_algorithms(device == "cpu")
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+    torch.manual_seed(trial.seed)
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    recipe, size = trial.recipe, trial.train_size
+    model = build_model(replace(trial.arch, classes=trial.data.classes))
+    model = model.to(device, memory_format=torch.channels_last)
+    start = time.perf_counter()
+    curve, train_loss, images, rate = train_model(model, dataset, recipe, size, trial.seed, device, report)
+    val_top1, val_loss, val_images = evaluate_model(model, dataset, "val", size, device)
+    test = evaluate_model(model, dataset, "test", size, device) if "test" in dataset.labels else (None, None, 0)
+    return Result(
+        val_top1, val_loss, val_images, *test, train_loss, images, curve,
+        time.perf_counter() - start, rate, peak_memory_bytes(device), device,
+    )  # fmt: skip
+
+
+def train_model(
+    model: nn.Module, dataset: Dataset, recipe: Recipe, size: int, seed: int, device: str, report: Progress
+) -> tuple[tuple[CurvePoint, ...], float, int, float]:
+    """Train in place -> curve, training loss of its last part, images seen, images per second.
+
+    The curve has a point after each epoch, or after each tenth of a schedule shorter than ten epochs.
+    """
+    pixels, labels = train_level(dataset, size), label_tensor(dataset, "train", device)
+    steps, steps_per_epoch = count_steps(recipe, len(pixels))
+    section = min(math.ceil(steps_per_epoch), math.ceil(steps / 10))
+    generator = torch.Generator().manual_seed(seed)
+    optimizer = make_optimizer(model, recipe, device)
+    model.train()
+    curve, losses, start = [], [], time.perf_counter()
+    for step, chosen in enumerate(batch_indices(len(pixels), recipe.batch, steps, generator)):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(recipe, step, steps, steps_per_epoch)
+        images = augment(image_batch(pixels, chosen, device), size, recipe, generator)
+        with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+            loss = nn.functional.cross_entropy(model(images), labels[chosen], label_smoothing=recipe.label_smoothing)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.detach())
+        done = step + 1
+        if done % section == 0 or done == steps:
+            mean = torch.stack(losses).mean().item()
+            if not math.isfinite(mean):
+                raise FloatingPointError(f"the training loss became {mean} by step {done} of {steps}; try a lower lr")
+            curve.append(CurvePoint(done / steps_per_epoch, done * recipe.batch, mean, optimizer.param_groups[0]["lr"]))
+            losses.clear()
+        if done % 10 == 0 or done == steps:
+            report(done, steps, loss.item(), done * recipe.batch / (time.perf_counter() - start))
+    seconds = time.perf_counter() - start
+    return tuple(curve), curve[-1].train_loss, steps * recipe.batch, steps * recipe.batch / seconds
+
+
+@torch.inference_mode()
+def evaluate_model(model: nn.Module, dataset: Dataset, split: str, size: int, device: str) -> tuple[float, float, int]:
+    """Top-1 (a fraction), mean cross-entropy and number of images of a split, whole images at `size`."""
+    model.eval()
+    pixels, labels = dataset.pixels(split, size), label_tensor(dataset, split, device)
+    correct, loss = 0, 0.0
+    for chosen in torch.arange(len(pixels)).split(EVAL_BATCH):
+        logits = model(augment(image_batch(pixels, chosen, device), size)).float()
+        correct += (logits.argmax(1) == labels[chosen]).sum().item()
+        loss += nn.functional.cross_entropy(logits, labels[chosen], reduction="sum").item()
+    return correct / len(pixels), loss / len(pixels), len(pixels)
+
+
+def count_steps(recipe: Recipe, train_images: int) -> tuple[int, float]:
+    """(optimizer steps of the whole schedule, steps per pass over the training images)."""
+    per_epoch = train_images / recipe.batch
+    wanted = recipe.images / recipe.batch if recipe.images is not None else recipe.epochs * per_epoch
+    return max(1, round(wanted)), per_epoch
+
+
+def batch_indices(count: int, batch: int, steps: int, generator: torch.Generator):
+    """`steps` index tensors [batch]: shuffled passes over range(count), one after the other without a gap."""
+    waiting = torch.empty(0, dtype=torch.long)
+    for _ in range(steps):
+        while len(waiting) < batch:
+            waiting = torch.cat([waiting, torch.randperm(count, generator=generator)])
+        yield waiting[:batch]
+        waiting = waiting[batch:]
+
+
+def learning_rate(recipe: Recipe, step: int, steps: int, steps_per_epoch: float) -> float:
+    """The rate of a step (from 0): see Recipe.schedule."""
+    if recipe.schedule == "exponential":
+        return recipe.lr * recipe.lr_decay ** int(step / steps_per_epoch)
+    warmup = recipe.warmup * steps
+    if step < warmup:
+        return recipe.lr * (step + 1) / (warmup + 1)
+    return recipe.lr * 0.5 * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup)))
+
+
+def make_optimizer(model: nn.Module, recipe: Recipe, device: str) -> torch.optim.Optimizer:
+    """Weight decay on weights alone, not on batch norm or biases, as TF-slim regularises.
+
+    RMSProp has decay 0.9 (paper, section 6.1) and epsilon 1.0, TF-slim's, which the paper does not print.
+    """
+    decayed = [p for p in model.parameters() if p.ndim > 1]
+    others = [p for p in model.parameters() if p.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    if recipe.optimizer == "rmsprop":
+        return torch.optim.RMSprop(groups, recipe.lr, alpha=0.9, eps=1.0, momentum=recipe.momentum)
+    if recipe.optimizer == "adamw":
+        return torch.optim.AdamW(groups, recipe.lr, betas=(recipe.momentum, 0.999))
+    return torch.optim.SGD(groups, recipe.lr, momentum=recipe.momentum, nesterov=recipe.momentum > 0)
+
+
+def peak_memory_bytes(device: str) -> int:
+    """Peak resident memory of this process, or of the GPU's allocator."""
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux KiB
