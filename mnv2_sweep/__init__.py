@@ -1,0 +1,11 @@
+"""mnv2-sweep: which MobileNetV2 should I use, on my data, for my device, within my budget, and how sure are we?
+
+Import from the modules, for instance `from mnv2_sweep.arch import ArchSpec`; the README lists them.
+"""
+
+from importlib.metadata import PackageNotFoundError, version
+
+try:
+    __version__ = version("mnv2-sweep")
+except PackageNotFoundError:  # a source tree that is not installed
+    __version__ = "0+unknown"

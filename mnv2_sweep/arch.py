@@ -156,15 +156,14 @@ def round_channels(channels: float, divisor: int = 8) -> int:
 def check_arch(arch: ArchSpec) -> None:
     """Raise ArchError with every mistake of the spec: field, value, what is allowed."""
     mistakes = [
-        f"{name}: {value!r} given, {allowed} allowed"
-        for name, value, ok, allowed in _rules(arch)
-        if not ok
+        f"{name}: {value!r} given, {allowed} allowed" for name, value, ok, allowed in arch_rules(arch) if not ok
     ]
     if mistakes:
         raise ArchError("; ".join(mistakes))
 
 
-def _rules(arch: ArchSpec):
+def arch_rules(arch: ArchSpec):
+    """(field, value, whether it is allowed, what is allowed) for every field of the spec."""
     yield "stages", arch.stages, len(arch.stages) > 0, "at least one row (t, c, n, s)"
     for i, stage in enumerate(arch.stages):
         for field in fields(Stage):
@@ -177,7 +176,12 @@ def _rules(arch: ArchSpec):
     yield "kernel", arch.kernel, odd, "an odd whole number (3, 5, 7)"
     yield "linear_bottleneck", arch.linear_bottleneck, isinstance(arch.linear_bottleneck, bool), "true or false"
     yield "residual", arch.residual, arch.residual in RESIDUALS, " | ".join(RESIDUALS)
-    yield "last_channels", arch.last_channels, _is_int(arch.last_channels) and arch.last_channels >= 1, "a whole number from 1"
+    yield (
+        "last_channels",
+        arch.last_channels,
+        _is_int(arch.last_channels) and arch.last_channels >= 1,
+        "a whole number from 1",
+    )
     yield "classes", arch.classes, _is_int(arch.classes) and arch.classes >= 1, "a whole number from 1"
     number = isinstance(arch.dropout, (int, float)) and not isinstance(arch.dropout, bool)
     yield "dropout", arch.dropout, number and 0 <= arch.dropout < 1, "a number from 0, below 1"
@@ -197,7 +201,9 @@ def resolve(arch: ArchSpec) -> Plan:
         c_out = round_channels(stage.c * arch.width)
         for repeat in range(stage.n):
             stride = stage.s if repeat == 0 else 1
-            blocks.append(_bottleneck(arch, f"features.{len(blocks)}", channels, c_out, stage.t, stride, size, blocks[-1]))
+            blocks.append(
+                _bottleneck(arch, f"features.{len(blocks)}", channels, c_out, stage.t, stride, size, blocks[-1])
+            )
             channels, size = c_out, blocks[-1].convs[-1].size_out
     # Below width 1 the last convolution keeps its channels (paper, section 4).
     last = round_channels(arch.last_channels * max(1.0, arch.width))
@@ -208,14 +214,18 @@ def resolve(arch: ArchSpec) -> Plan:
     return Plan(tuple(blocks), arch.resolution, arch.dropout)
 
 
-def _bottleneck(arch: ArchSpec, name: str, c_in: int, c_out: int, t: int, stride: int, size: int, before: Block) -> Block:
+def _bottleneck(
+    arch: ArchSpec, name: str, c_in: int, c_out: int, t: int, stride: int, size: int, before: Block
+) -> Block:
     """Paper, table 1: 1x1 expansion + ReLU6 (left out at t = 1), depthwise + ReLU6, linear 1x1 projection."""
     hidden, size_out, convs = c_in * t, -(-size // stride), []
     if t > 1:
         convs.append(Conv(f"{name}.conv.0.0", c_in, hidden, 1, 1, 1, size, size, relu6=True))
     at = len(convs)
     convs.append(Conv(f"{name}.conv.{at}.0", hidden, hidden, arch.kernel, stride, hidden, size, size_out, relu6=True))
-    convs.append(Conv(f"{name}.conv.{at + 1}", hidden, c_out, 1, 1, 1, size_out, size_out, relu6=not arch.linear_bottleneck))
+    convs.append(
+        Conv(f"{name}.conv.{at + 1}", hidden, c_out, 1, 1, 1, size_out, size_out, relu6=not arch.linear_bottleneck)
+    )
     shortcut = None
     if arch.residual == "bottleneck" and stride == 1 and c_in == c_out:
         shortcut = "bottleneck"
@@ -229,7 +239,11 @@ def arch_key(arch: ArchSpec) -> str:
     """12 hex digits that name the resolved network: two specs that resolve to the same plan share it."""
     plan = resolve(arch)
     blocks = [
-        [block.kind, block.shortcut, [[c.c_in, c.c_out, c.kernel, c.stride, c.groups, c.size_in, c.relu6] for c in block.convs]]
+        [
+            block.kind,
+            block.shortcut,
+            [[c.c_in, c.c_out, c.kernel, c.stride, c.groups, c.size_in, c.relu6] for c in block.convs],
+        ]
         for block in plan.blocks
     ]
     return hashlib.sha256(json.dumps([blocks, plan.dropout]).encode()).hexdigest()[:12]
@@ -254,7 +268,7 @@ def arch_label(arch: ArchSpec) -> str:
 
 
 def _stages_label(stages: tuple[Stage, ...]) -> str:
-    """"t=4" where only the expansion differs from table 2, else the rows as t-c-n-s, shortened by a digest."""
+    """ "t=4" where only the expansion differs from table 2, else the rows as t-c-n-s, shortened by a digest."""
     expansions = {stage.t for stage, paper in zip(stages, MOBILENET_V2) if paper.t > 1}
     if len(expansions) == 1 and set_expansion(MOBILENET_V2, expansions.copy().pop()) == stages:
         return f"t={expansions.pop()}"

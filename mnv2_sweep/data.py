@@ -1,39 +1,31 @@
-"""A data set by name or path -> batches of images as tensors on the device.
+"""A Dataset -> batches of images as tensors on the device: gathered, moved, cropped and flipped, a batch at a time.
 
-`Dataset` is what `shapes` and `photos` both give: uint8 images [N, s, s, 3] of a split at any side, memory-mapped,
-and their labels. Batches are made here: gathered, moved, cropped and flipped as tensors, a batch at a time.
 Pixel values become x / 127.5 - 1, in [-1, 1], as in TF-slim's preprocessing.
 """
 
 import math
-from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from mnv2_sweep.catalog import Dataset
 from mnv2_sweep.trial import Recipe
 
 CROP_MARGIN = 1.25  # training images are kept this much larger than a crop, so that crops are hardly magnified
 
 
-class Dataset(Protocol):
-    """Images and labels of the splits "train", "val" and perhaps "test"."""
-
-    name: str
-    fingerprint: str
-    classes: tuple[str, ...]
-    labels: dict[str, np.ndarray]
-
-    def pixels(self, split: str, side: int) -> np.ndarray:
-        """uint8 [N, s, s, 3], read-only, s = min(side, the side at which the data are stored)."""
-        ...
-
-
 def train_level(dataset: Dataset, size: int) -> np.ndarray:
     """The training images from which crops of `size` are cut."""
     return dataset.pixels("train", math.ceil(size * CROP_MARGIN))
+
+
+def prepare_pixels(dataset: Dataset, size: int) -> None:
+    """Make every image file that training and evaluation at `size` read, before workers ask for it."""
+    train_level(dataset, size)
+    for split in sorted(dataset.labels.keys() - {"train"}):
+        dataset.pixels(split, size)
 
 
 def label_tensor(dataset: Dataset, split: str, device: str) -> Tensor:
@@ -46,7 +38,9 @@ def image_batch(pixels: np.ndarray, chosen: Tensor, device: str) -> Tensor:
     return batch.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
 
 
-def augment(images: Tensor, size: int, recipe: Recipe | None = None, generator: torch.Generator | None = None) -> Tensor:
+def augment(
+    images: Tensor, size: int, recipe: Recipe | None = None, generator: torch.Generator | None = None
+) -> Tensor:
     """[B, 3, s, s] -> [B, 3, size, size]: random resized crop and flip, or the whole image without a recipe.
 
     Random numbers are drawn on the CPU in a fixed number an image, so the device changes nothing.

@@ -13,6 +13,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, wait
+from contextlib import suppress
 from pathlib import Path
 
 from pebble import ProcessExpired, ProcessPool
@@ -26,7 +27,9 @@ TrialFunction = Callable[[Trial, Report], Result]
 PROGRESS_SECONDS = 0.5
 
 
-def run_serial(function: TrialFunction, trials: Sequence[Trial], running: Path, tick: Callable[[], None]) -> Iterator[Outcome]:
+def run_serial(
+    function: TrialFunction, trials: Sequence[Trial], running: Path, tick: Callable[[], None]
+) -> Iterator[Outcome]:
     """One after the other in this process."""
     for trial in trials:
         yield _attempt(function, trial, running)
@@ -58,6 +61,8 @@ def run_pool(
         pool.join()
         for trial in trials:
             progress_path(running, trial).unlink(missing_ok=True)
+        with suppress(OSError):
+            running.rmdir()  # unless another sweep still runs here
 
 
 def progress_path(running: Path, trial: Trial) -> Path:

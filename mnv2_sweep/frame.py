@@ -1,8 +1,8 @@
 """results/<sweep>/ -> tidy DataFrame, a row a trial; costs are counted here, from each trial's network.
 
-    from mnv2_sweep.frame import load_frame
-    from mnv2_sweep.stats import summarise
-    trials = load_frame("results/paper_grid"); networks = summarise(trials)
+from mnv2_sweep.frame import load_frame
+from mnv2_sweep.stats import summarise
+trials = load_frame("results/paper_grid"); networks = summarise(trials)
 """
 
 from pathlib import Path
@@ -63,7 +63,10 @@ def _row(sweep: str, outcome: Outcome) -> dict:
         "data": trial.data.name,
         "data_classes": trial.data.classes,
         "seed": trial.seed,
-        **{name: float("nan") if name.startswith("test_t") and value is None else value for name, value in measured.items()},
+        **{
+            name: float("nan") if name.startswith("test_t") and value is None else value
+            for name, value in measured.items()
+        },
         "madds": cost.madds,
         "params": cost.params,
         "peak_activation_bytes": cost.peak_activation_bytes,

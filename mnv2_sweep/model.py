@@ -28,7 +28,9 @@ class MobileNetV2(nn.Module):
             for block in plan.blocks[:-1]
         ]
         self.features = Features(*blocks)
-        self.classifier = nn.Sequential(nn.Dropout(plan.dropout), nn.Linear(plan.blocks[-1].convs[0].c_in, arch.classes))
+        self.classifier = nn.Sequential(
+            nn.Dropout(plan.dropout), nn.Linear(plan.blocks[-1].convs[0].c_in, arch.classes)
+        )
         self.apply(_initialise)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,9 +1,9 @@
 """The embedded data set: `shapes`, drawn at run time at any side, deterministic from a seed, no download.
 
-Ten classes: five outlines (disc, square, triangle, cross, flower), each filled with stripes or with checks. What
+Ten classes: five outlines (disc, square, triangle, cross, flower), each plain or filled with fine stripes. What
 makes it worth training on:
-- Detail needs resolution. The fill's period is 1/28 to 1/9 of the image, so at 24 px most fills are near or below
-  two pixels a period and fade to grey, while at 56 px nearly all can be told apart.
+- Detail needs resolution. The stripes' period is 1/28 to 1/14 of the image: at 24 px that is one to two pixels and
+  they fade into a plain colour, at 56 px nearly all can be seen.
 - Variation needs capacity. Position, size, rotation, stretch, contrast, the background's colour, shade and
   pattern, other objects in front and behind, noise: none of them tells the class.
 - A cue to begin with. The object's hue hints at its outline, as colour does in photos, and never settles it.
@@ -13,18 +13,20 @@ is faded by the exact box filter of a pixel, so a small image is what a small se
 """
 
 import hashlib
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
 SHAPES_VERSION = 1  # raise it when a change alters any image
 OUTLINES = ("disc", "square", "triangle", "cross", "flower")
-FILLS = ("stripes", "checks")
+FILLS = ("plain", "striped")
+CLASSES = tuple(f"{fill} {outline}" for outline in OUTLINES for fill in FILLS)
 COUNTS = {"train": 12_000, "val": 2_000, "test": 2_000}
 DISTRACTORS = 2
-HUE_SPREAD = 0.09  # standard deviation of an outline's hue, as a share of the colour circle
+HUE_SPREAD = 0.12  # standard deviation of an outline's hue, as a share of the colour circle
 CHUNK = 128  # scenes rendered at once, which bounds the memory
+SHAPES_FINGERPRINT = hashlib.sha256(f"shapes {SHAPES_VERSION} {COUNTS}".encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Scenes:
     stretch: np.ndarray
     fill_angle: np.ndarray
     fill_period: np.ndarray
-    fill_phase: np.ndarray  # [N, 2]
+    fill_phase: np.ndarray
     fill_contrast: np.ndarray
     ink: np.ndarray  # [N, 3] mean colour of the object, 0 to 1
     paper: np.ndarray  # [N, 3] mean colour of the background
@@ -66,8 +68,8 @@ def draw_scenes(count: int, seed: int) -> Scenes:
         angle=uniform(0, 2 * np.pi),
         stretch=np.exp(uniform(-0.3, 0.3)),
         fill_angle=uniform(0, 2 * np.pi),
-        fill_period=np.exp(uniform(np.log(1 / 28), np.log(1 / 9))),
-        fill_phase=uniform(0, 2 * np.pi, 2),
+        fill_period=np.exp(uniform(np.log(1 / 28), np.log(1 / 14))),
+        fill_phase=uniform(0, 2 * np.pi),
         fill_contrast=uniform(0.2, 0.4),
         ink=_colours(hue, uniform(0.3, 0.8), uniform(0.4, 0.7)),
         paper=uniform(0.1, 0.9, 3),
@@ -90,7 +92,7 @@ def render_scenes(scenes: Scenes, rows: slice, side: int) -> np.ndarray:
     pick = Scenes(**{name: getattr(scenes, name)[rows] for name in Scenes.__dataclass_fields__})
     axis = (np.arange(side, dtype=np.float32) + 0.5) / side
     y, x = np.meshgrid(axis, axis, indexing="ij")
-    outline, fill = np.divmod(pick.label, len(FILLS))
+    outline = pick.label // len(FILLS)
 
     shade = 1 + pick.shade[:, 0, None, None] * (x - 0.5) + pick.shade[:, 1, None, None] * (y - 0.5)
     fx, fy, phase, contrast = (pick.weave[:, i, None, None] for i in range(4))
@@ -98,7 +100,7 @@ def render_scenes(scenes: Scenes, rows: slice, side: int) -> np.ndarray:
     mask = _coverage(_distance(outline, *_local(pick, x, y)) * pick.radius[:, None, None], side)
     for i in range(DISTRACTORS):
         if i == DISTRACTORS // 2:  # half of the spots lie behind the object, half in front
-            image = _over(image, pick.ink[:, None, None, :] + _fill(pick, fill, x, y, side)[..., None], mask)
+            image = _over(image, pick.ink[:, None, None, :] + _fill(pick, x, y, side)[..., None], mask)
         spot = pick.spots[:, i, :, None, None]
         distance = np.hypot(x - spot[:, 0], y - spot[:, 1]) - spot[:, 2]
         image = _over(image, pick.spots[:, i, None, None, 3:], _coverage(distance, side))
@@ -107,6 +109,12 @@ def render_scenes(scenes: Scenes, rows: slice, side: int) -> np.ndarray:
         # A pixel of half the side gathers four times the light: noise grows with the side.
         image[i] += np.random.RandomState(seed).randn(side, side, 1) * noise * side / 64
     return (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+def render_chunks(scenes: Scenes, side: int) -> Iterator[np.ndarray]:
+    """All scenes in order, a chunk at a time."""
+    for start in range(0, len(scenes.label), CHUNK):
+        yield render_scenes(scenes, slice(start, start + CHUNK), side)
 
 
 def _local(pick: Scenes, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -147,16 +155,12 @@ def _wave(x, y, fx, fy, phase, side: int) -> np.ndarray:
     return np.sin(2 * np.pi * (fx * x + fy * y) + phase) * np.sinc(fx / side) * np.sinc(fy / side)
 
 
-def _fill(pick: Scenes, fill: np.ndarray, x: np.ndarray, y: np.ndarray, side: int) -> np.ndarray:
-    """Stripes: one wave. Checks: two waves at right angles, together of the same contrast."""
-    frequency = 1 / pick.fill_period
+def _fill(pick: Scenes, x: np.ndarray, y: np.ndarray, side: int) -> np.ndarray:
+    """Brightness of the object's stripes; zero where it is plain."""
+    frequency = (pick.label % len(FILLS)) / pick.fill_period
     fx, fy = (frequency * np.cos(pick.fill_angle))[:, None, None], (frequency * np.sin(pick.fill_angle))[:, None, None]
-    one, two = pick.fill_phase[:, 0, None, None], pick.fill_phase[:, 1, None, None]
-    wave = _wave(x, y, fx, fy, one, side)
-    checks = fill == FILLS.index("checks")
-    across = _wave(x, y, -fy[checks], fx[checks], two[checks], side)
-    wave[checks] = (wave[checks] + across) * np.sqrt(0.5)
-    return wave * pick.fill_contrast[:, None, None]
+    wave = _wave(x, y, fx, fy, pick.fill_phase[:, None, None], side)
+    return np.where(frequency[:, None, None] > 0, wave * pick.fill_contrast[:, None, None], 0)
 
 
 def _over(below: np.ndarray, above: np.ndarray, mask: np.ndarray) -> np.ndarray:

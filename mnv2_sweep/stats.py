@@ -73,6 +73,17 @@ class PublishedComparison:
     near_tied: int
 
 
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a summary cannot tell: `train_images` seen, repeats counted; `classes` of the data, for chance."""
+
+    data: str
+    recipe: str
+    train_images: int | None = None
+    classes: int | None = None
+    device: str | None = None
+
+
 def wilson_interval(share: float, n: float) -> tuple[float, float]:
     """Wilson's score interval of a share of n images, by formula; `share` x n may be fractional (a mean over seeds).
 
@@ -110,6 +121,18 @@ def paired_difference(a: Sequence[float], b: Sequence[float]) -> Difference:
 def kendall_tau(x: Sequence[float], y: Sequence[float]) -> float:
     """Kendall's tau-b (ties allowed), scipy's; NaN below two values or when one side is constant."""
     return float(kendalltau(x, y).statistic) if len(x) > 1 else np.nan
+
+
+def read_facts(trials: pd.DataFrame) -> Facts:
+    """The facts of a table of trials (at least one); names that differ between them are listed, in order."""
+    done = trials[trials["status"] == "done"]
+    names = {column: ", ".join(sorted(trials[column].unique())) for column in ("data", "recipe")}
+    return Facts(
+        **names,
+        train_images=int(done["train_images"].max()) if len(done) else None,
+        classes=int(trials["data_classes"].max()),
+        device=", ".join(sorted(done["device"].unique())) or None,
+    )
 
 
 def summarise(trials: pd.DataFrame) -> pd.DataFrame:

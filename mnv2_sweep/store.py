@@ -81,7 +81,9 @@ def read_outcomes(folder: Path) -> list[Outcome]:
             rows = database.execute(query).fetchall() if known else []
         return [Outcome(load_trial(t), load_result(r) if r else None, e) for t, r, e in rows]
     except (sqlite3.Error, ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"{path}: not a results file of this program ({error}); move it away or choose another --name") from error
+        raise StoreError(
+            f"{path}: not a results file of this program ({error}); move it away or choose another --name"
+        ) from error
 
 
 def done_ids(outcomes: Iterable[Outcome]) -> set[str]:

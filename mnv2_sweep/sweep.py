@@ -66,8 +66,16 @@ def write_sweep_files(folder: Path, space_text: str, environment: dict) -> None:
 
 def _check_same(folder: Path, old: Trial, new: Trial) -> None:
     before, now = record_json(replace(old.recipe, name="")), record_json(replace(new.recipe, name=""))
-    changed = [f"{key} {before.get(key, 'default')} -> {now.get(key, 'default')}" for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
+    changed = [
+        f"{key} {before.get(key, 'default')} -> {now.get(key, 'default')}"
+        for key in sorted({*before, *now})
+        if before.get(key) != now.get(key)
+    ]
     if old.data.fingerprint != new.data.fingerprint:
-        changed.append(f"data {old.data.name} ({old.data.fingerprint[:8]}) -> {new.data.name} ({new.data.fingerprint[:8]})")
+        changed.append(
+            f"data {old.data.name} ({old.data.fingerprint[:8]}) -> {new.data.name} ({new.data.fingerprint[:8]})"
+        )
     if changed:
-        raise StoreError(f"{folder}: its results were made differently ({'; '.join(changed)}); give this sweep another --name")
+        raise StoreError(
+            f"{folder}: its results were made differently ({'; '.join(changed)}); give this sweep another --name"
+        )

@@ -15,8 +15,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from mnv2_sweep.data import Dataset, augment, image_batch, label_tensor, train_level
-from mnv2_sweep.errors import SweepError
+from mnv2_sweep.catalog import Dataset
+from mnv2_sweep.data import augment, image_batch, label_tensor, train_level
 from mnv2_sweep.model import build_model
 from mnv2_sweep.trial import CurvePoint, Recipe, Result, Trial, train_size
 
@@ -38,6 +38,7 @@ def run_trial(trial: Trial, dataset: Dataset, device: str = "cpu", report: Progr
         torch.cuda.reset_peak_memory_stats()
     recipe, size = trial.recipe, trial.train_size
     model = build_model(replace(trial.arch, classes=trial.data.classes))
+    scale_shortcuts(model, recipe.shortcut_gain)
     model = model.to(device, memory_format=torch.channels_last)
     start = time.perf_counter()
     curve, train_loss, images, rate = train_model(model, dataset, recipe, size, trial.seed, device, report)
@@ -60,7 +61,7 @@ def train_model(
     steps, steps_per_epoch = count_steps(recipe, len(pixels))
     section = min(math.ceil(steps_per_epoch), math.ceil(steps / 10))
     generator = torch.Generator().manual_seed(seed)
-    optimizer = make_optimizer(model, recipe, device)
+    optimizer = make_optimizer(model, recipe)
     model.train()
     curve, losses, start = [], [], time.perf_counter()
     for step, chosen in enumerate(batch_indices(len(pixels), recipe.batch, steps, generator)):
@@ -126,7 +127,7 @@ def learning_rate(recipe: Recipe, step: int, steps: int, steps_per_epoch: float)
     return recipe.lr * 0.5 * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup)))
 
 
-def make_optimizer(model: nn.Module, recipe: Recipe, device: str) -> torch.optim.Optimizer:
+def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """Weight decay on weights alone, not on batch norm or biases, as TF-slim regularises.
 
     RMSProp has decay 0.9 (paper, section 6.1) and epsilon 1.0, TF-slim's, which the paper does not print.
@@ -139,6 +140,16 @@ def make_optimizer(model: nn.Module, recipe: Recipe, device: str) -> torch.optim
     if recipe.optimizer == "adamw":
         return torch.optim.AdamW(groups, recipe.lr, betas=(recipe.momentum, 0.999))
     return torch.optim.SGD(groups, recipe.lr, momentum=recipe.momentum, nesterov=recipe.momentum > 0)
+
+
+def scale_shortcuts(model: nn.Module, gain: float) -> None:
+    """Start the batch norm before each shortcut's addition at `gain`: the projection's, or the expansion's."""
+    for block in model.features:
+        shortcut = getattr(block, "shortcut", None)
+        if shortcut == "bottleneck" or (shortcut == "expansion" and block.expands):
+            layers = block.conv if shortcut == "bottleneck" else block.conv[0]
+            norm = [layer for layer in layers if isinstance(layer, nn.BatchNorm2d)][-1]
+            nn.init.constant_(norm.weight, gain)
 
 
 def peak_memory_bytes(device: str) -> int:

@@ -1,0 +1,32 @@
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: install sweep test check fmt demo bench
+
+install: .venv/.installed
+
+.venv/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+sweep: install  ## the main job on the embedded data: train the paper's grid, print the table, draw the plot
+	$(BIN)/mnv2-sweep run spaces/paper_grid.yaml
+	$(BIN)/mnv2-sweep plot --pareto paper_grid
+
+test: install  ## what CI runs
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pytest -q
+
+check: test
+
+fmt: install
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+demo: install  ## two minutes to a plot
+	$(BIN)/mnv2-sweep run spaces/quick.yaml
+
+bench: install
+	$(BIN)/python benchmarks/photos.py

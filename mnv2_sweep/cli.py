@@ -1,0 +1,370 @@
+"""The command line: options -> one or two library calls -> print. Heavy modules are imported by the command that
+needs them, so that `--help`, `count`, `plan` and `table` answer at once and never import torch.
+
+A mistake of the user's is one line on stderr and exit code 2. Exit 1: some trials failed. Exit 130: interrupted.
+"""
+
+import json
+import os
+import shlex
+import signal
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer.exceptions import TyperException
+
+from mnv2_sweep import __version__
+from mnv2_sweep.errors import SweepError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Which MobileNetV2 should I use, on my data, for my device, within my budget, and how sure are we?",
+)
+data_app = typer.Typer(no_args_is_help=True, help="Look at data sets.")
+app.add_typer(data_app, name="data")
+
+SpaceFile = Annotated[Path, typer.Argument(help="A design space, for instance spaces/paper_grid.yaml.")]
+SweepName = Annotated[str | None, typer.Argument(help="A sweep's name; without one, the sweep that ran last.")]
+Results = Annotated[Path, typer.Option(help="Folder of all results.")]
+Plots = Annotated[Path, typer.Option(help="Folder for the plots.")]
+Data = Annotated[str | None, typer.Option(help="'shapes' (built in), or a folder or zip of class folders.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Trials at once; default: one per core, or one on a GPU.")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Csv = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop; no results are written.")]
+RESULTS, PLOTS = Path("results"), Path("plots")
+
+
+def main() -> None:
+    """Entry point: run the command, turn mistakes into one line."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        code = app(prog_name="mnv2-sweep", standalone_mode=False)
+        sys.stdout.flush()
+    except SweepError as error:
+        _fail(str(error))
+    except TyperException as error:
+        _fail(" ".join(error.format_message().split()) or None, error)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str | None, error: TyperException | None = None) -> None:
+    if message is None and error is not None and hasattr(error, "show"):
+        error.show()  # a command group without a command: its help
+    for line in (message or "").splitlines():
+        print(f"error: {line}", file=sys.stderr)
+    sys.exit(2)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"mnv2-sweep {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def run(
+    space: SpaceFile,
+    data: Data = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Seeds 0 to N-1, instead of the file's.")] = None,
+    workers: Workers = None,
+    device: Device = "auto",
+    name: Annotated[str | None, typer.Option(help="Name of the sweep; default: the file's, with the data's.")] = None,
+    dry_run: DryRun = False,
+    results: Results = RESULTS,
+    plots: Plots = PLOTS,
+) -> None:
+    """Train and evaluate every network of a design space; run it again to do what is missing."""
+    from mnv2_sweep.frame import load_frame
+    from mnv2_sweep.report import draw_pareto
+    from mnv2_sweep.space import expand
+    from mnv2_sweep.spacefile import load_space
+    from mnv2_sweep.tables import results_text
+
+    loaded = load_space(space)
+    dataset, data_name = _open_data(data or loaded.data)
+    archs = expand(loaded, len(dataset.classes))
+    sweep = name or (loaded.name if data_name == "shapes" else f"{loaded.name}-{dataset.name}")
+    chosen = tuple(range(seeds)) if seeds else loaded.seeds
+    source = space.read_text(encoding="utf-8")
+    folder = results / _check_name(sweep)
+    failed = _sweep(folder, archs, loaded.recipe, chosen, data_name, dataset, device, workers, dry_run, source)
+    if not dry_run:
+        typer.echo("\n" + results_text(load_frame(folder)))
+        _echo_paths(draw_pareto(folder, plots))
+    raise typer.Exit(1 if failed else 0)
+
+
+@app.command()
+def ablate(
+    no_linear_bottleneck: Annotated[
+        bool, typer.Option("--no-linear-bottleneck", help="Put a ReLU6 after each projection (section 6.4, figure 6a).")
+    ] = False,
+    base: Annotated[str, typer.Option(help="The network to change, width@resolution.")] = "1.0@160",
+    data: Data = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds 0 to N-1, the same for both sides.")] = 3,
+    recipe: Annotated[str, typer.Option(help="Name of the recipe.")] = "short",
+    images: Annotated[
+        int | None, typer.Option(min=1, help="Training images per trial, instead of the recipe's.")
+    ] = None,
+    input_scale: Annotated[
+        float, typer.Option(min=0.01, max=1, help="Train at this fraction of the resolution.")
+    ] = 0.25,
+    workers: Workers = None,
+    device: Device = "auto",
+    name: Annotated[str | None, typer.Option(help="Name of the sweep.")] = None,
+    dry_run: DryRun = False,
+    results: Results = RESULTS,
+    plots: Plots = PLOTS,
+) -> None:
+    """Train a network with and without one of its parts, on the same seeds, and print the difference."""
+    from mnv2_sweep.ablate import LINEAR_BOTTLENECK, ablated, find_pairs, parse_base
+    from mnv2_sweep.frame import load_frame
+    from mnv2_sweep.report import draw_ablation
+    from mnv2_sweep.tables import ablation_text
+    from mnv2_sweep.trial import find_recipe
+
+    if not no_linear_bottleneck:
+        raise SweepError("ablate: say what to leave out; there is: --no-linear-bottleneck")
+    ablation, network = LINEAR_BOTTLENECK, parse_base(base)
+    length = {"images": images, "epochs": None} if images else {}
+    chosen = replace(find_recipe(recipe), input_scale=input_scale, **length)
+    dataset, data_name = _open_data(data or "shapes")
+    archs = [
+        replace(arch, classes=max(arch.classes, len(dataset.classes))) for arch in (network, ablated(network, ablation))
+    ]
+    sweep = name or "-".join(["ablate", ablation.name, *([] if data_name == "shapes" else [dataset.name])])
+    source = f"# mnv2-sweep ablate --{ablation.name} --base {base}\n"
+    folder = results / _check_name(sweep)
+    failed = _sweep(folder, archs, chosen, range(seeds), data_name, dataset, device, workers, dry_run, source)
+    if not dry_run:
+        typer.echo("\n" + ablation_text(find_pairs(load_frame(folder), ablation)))
+        _echo_paths(draw_ablation(folder, plots))
+    raise typer.Exit(1 if failed else 0)
+
+
+@app.command()
+def plot(
+    sweep: SweepName = None,
+    pareto: Annotated[bool, typer.Option("--pareto", help="Accuracy against MAdds, with the front.")] = False,
+    ablation: Annotated[
+        bool, typer.Option("--ablation", help="With against without, per seed, and the difference.")
+    ] = False,
+    results: Results = RESULTS,
+    plots: Plots = PLOTS,
+) -> None:
+    """Draw a sweep's results as PNG and SVG."""
+    from mnv2_sweep.report import draw_ablation, draw_pareto
+    from mnv2_sweep.results import find_sweep
+
+    if pareto == ablation:
+        raise SweepError("plot: say what to draw; one of --pareto and --ablation")
+    folder = find_sweep(results, sweep, ablation)
+    _echo_paths(draw_ablation(folder, plots) if ablation else draw_pareto(folder, plots))
+
+
+@app.command()
+def table(
+    sweep: SweepName = None,
+    trials: Annotated[bool, typer.Option("--trials", help="A row per trial instead of one per network.")] = False,
+    as_json: Json = False,
+    as_csv: Csv = False,
+    results: Results = RESULTS,
+) -> None:
+    """Print a sweep's results, a row per network."""
+    from mnv2_sweep.frame import load_frame
+    from mnv2_sweep.results import find_sweep
+    from mnv2_sweep.stats import summarise
+    from mnv2_sweep.tables import align, frame_csv, frame_json, results_text, trials_table
+
+    frame = load_frame(find_sweep(results, sweep))
+    if as_json or as_csv:
+        shown = frame if trials else summarise(frame)
+        typer.echo(frame_json(shown) if as_json else frame_csv(shown))
+    else:
+        typer.echo(align(trials_table(frame)) if trials else results_text(frame))
+
+
+@app.command()
+def plan(
+    space: SpaceFile,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Seeds 0 to N-1, instead of the file's.")] = None,
+    as_json: Json = False,
+    as_csv: Csv = False,
+) -> None:
+    """List the networks of a design space with their costs, without training anything."""
+    from mnv2_sweep.costs import count_networks
+    from mnv2_sweep.space import expand
+    from mnv2_sweep.spacefile import load_space
+
+    loaded = load_space(space)
+    costs = count_networks(expand(loaded))
+    repeats = seeds or len(loaded.seeds)
+    note = f"{len(costs):,} networks x {repeats} seed{'s' * (repeats > 1)} = {len(costs) * repeats:,} trials; "
+    note += f"recipe {loaded.recipe.name}, data {loaded.data}"
+    _print_costs(costs, as_json, as_csv, note)
+
+
+@app.command()
+def count(
+    space: Annotated[Path | None, typer.Argument(help="A design space; without one, a single network.")] = None,
+    width: Annotated[float, typer.Option(help="Width multiplier.")] = 1.0,
+    resolution: Annotated[int, typer.Option(help="Side of the input in pixels.")] = 224,
+    expansion: Annotated[int | None, typer.Option(help="Expansion t of every block that expands.")] = None,
+    kernel: Annotated[int, typer.Option(help="Side of the depthwise kernels.")] = 3,
+    residual: Annotated[str, typer.Option(help="bottleneck, expansion or none.")] = "bottleneck",
+    no_linear_bottleneck: Annotated[
+        bool, typer.Option("--no-linear-bottleneck", help="ReLU6 after the projections.")
+    ] = False,
+    last_channels: Annotated[int, typer.Option(help="Channels of the last convolution.")] = 1280,
+    classes: Annotated[int, typer.Option(help="Classes.")] = 1000,
+    as_json: Json = False,
+    as_csv: Csv = False,
+) -> None:
+    """Count MAdds, params and peak activation memory of a network, or of every network of a design space."""
+    from mnv2_sweep.arch import ArchSpec, set_expansion
+    from mnv2_sweep.costs import cost_json, count_networks
+    from mnv2_sweep.space import expand
+    from mnv2_sweep.spacefile import load_space
+
+    if space is not None:
+        _refuse_network_options()
+        costs = count_networks(expand(load_space(space)))
+        _print_costs(costs, as_json, as_csv, f"{len(costs):,} network{'s' * (len(costs) > 1)}")
+        return
+    fields = {"width": width, "resolution": resolution, "kernel": kernel, "residual": residual}
+    arch = ArchSpec(**fields, linear_bottleneck=not no_linear_bottleneck, last_channels=last_channels, classes=classes)
+    if expansion is not None:
+        arch = replace(arch, stages=set_expansion(arch.stages, expansion))
+    costs = count_networks([arch])
+    if as_json:
+        typer.echo(cost_json(*costs[0]))
+    else:
+        _print_costs(costs, False, as_csv)
+
+
+@data_app.command("show")
+def data_show(
+    data: Data = None,
+    side: Annotated[int, typer.Option(min=8, max=256, help="Side in pixels at which the images are shown.")] = 96,
+    split: Annotated[str, typer.Option(help="train, val or test.")] = "train",
+    plots: Plots = PLOTS,
+) -> None:
+    """Draw a contact sheet: some images of every class."""
+    from mnv2_sweep.report import draw_sheet
+
+    dataset, _ = _open_data(data or "shapes")
+    for number, name in enumerate(dataset.classes):
+        counts = ", ".join(f"{(labels == number).sum():,} {split}" for split, labels in dataset.labels.items())
+        typer.echo(f"{name}: {counts}")
+    _echo_paths(draw_sheet(dataset, split, side, plots))
+
+
+def _print_costs(costs, as_json: bool, as_csv: bool, note: str = "") -> None:
+    from mnv2_sweep.costs import costs_csv, costs_json, costs_text
+
+    typer.echo(costs_json(costs) if as_json else costs_csv(costs) if as_csv else costs_text(costs, note))
+
+
+def _echo_paths(paths: list[Path]) -> None:
+    for path in paths:
+        typer.echo(path)
+
+
+def _refuse_network_options() -> None:
+    """`count SPACE --width 1.0` would silently ignore the width."""
+    given = [word for word in sys.argv[1:] if word.startswith("--") and word not in ("--json", "--csv")]
+    if given:
+        raise SweepError(
+            f"count: {given[0].split('=')[0]} describes a single network; leave it out beside a design space"
+        )
+
+
+def _check_name(name: str) -> str:
+    if not name or name in (".", "..") or any(c in name for c in "/\\\0"):
+        raise SweepError(f"--name {name}: a plain folder name is wanted, without slashes")
+    return name
+
+
+def _open_data(name: str):
+    """The data set, with a bar while photos are decoded, and what was skipped; and its name for workers."""
+    from rich.console import Console
+
+    from mnv2_sweep.catalog import EMBEDDED, cache_folder, open_dataset
+    from mnv2_sweep.display import counting
+
+    with counting(Console(stderr=True), f"reading {name}") as report:
+        dataset = open_dataset(name, cache_folder(), report)
+    skipped = getattr(dataset, "skipped", ())
+    if skipped:
+        typer.echo(f"skipped {len(skipped)} file{'s' * (len(skipped) > 1)} of {name}:", err=True)
+        for path, reason in skipped[:20]:
+            typer.echo(f"  {path}: {reason}", err=True)
+        if len(skipped) > 20:
+            typer.echo(f"  ... and {len(skipped) - 20} more", err=True)
+    for note in getattr(dataset, "notes", ()):
+        typer.echo(f"note: {note}", err=True)
+    return dataset, name if name == EMBEDDED else str(Path(name).resolve())
+
+
+def _sweep(folder, archs, recipe, seeds, data_name, dataset, device, workers, dry_run, source) -> int:
+    """Plan, price, run and record; returns how many trials failed. Ctrl-C is typer.Exit(130)."""
+    from rich.console import Console
+
+    from mnv2_sweep.costs import duration
+    from mnv2_sweep.display import SweepDisplay, counting
+    from mnv2_sweep.environment import describe_environment
+    from mnv2_sweep.estimate import device_name, estimate_seconds, wall_seconds
+    from mnv2_sweep.session import RUNNING, choose_device, describe_plan, open_session, prepare_session, run_session
+
+    device = choose_device(device)
+    session = open_session(folder, archs, recipe, seeds, data_name, dataset, device)
+    workers = workers or (1 if device == "cuda" else len(os.sched_getaffinity(0)))
+    typer.echo("\n".join([f"sweep     {folder}", *describe_plan(session)]))
+    seconds = estimate_seconds(session.missing, dataset, device)
+    if session.missing:
+        wall = duration(wall_seconds(list(seconds.values()), workers))
+        typer.echo(f"time      about {wall} with {workers} worker{'s' * (workers > 1)} on {device}")
+    if dry_run or not session.missing:
+        return 0
+    console = Console(soft_wrap=True)
+    environment = describe_environment(shlex.join(["mnv2-sweep", *sys.argv[1:]]), device, device_name(device))
+    display = SweepDisplay(seconds, folder / RUNNING, console)
+    recorded, failed = 0, 0
+    try:
+        with counting(console, "preparing images, by size") as report:
+            prepare_session(session, source, environment, report)
+        for outcome in run_session(session, workers, display):
+            recorded += 1
+            failed += outcome.result is None
+    except KeyboardInterrupt:
+        left = len(session.missing) - recorded
+        typer.echo(f"interrupted: {recorded} trials recorded, {left} left; the same command continues", err=True)
+        raise typer.Exit(130) from None
+    if failed:
+        typer.echo(f"{failed} of {len(session.missing)} trials failed; the same command tries them again", err=True)
+    return failed

@@ -1,0 +1,122 @@
+"""Progress of a running sweep -> the terminal: bars that live in place, or plain lines where it is no terminal."""
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from mnv2_sweep.arch import arch_label
+from mnv2_sweep.executor import read_progress
+from mnv2_sweep.store import Outcome
+from mnv2_sweep.trial import Trial
+
+PLAIN_SECONDS = 30  # between two lines about running trials
+
+
+class SweepDisplay:
+    """Overall bar with the time left, and a line per running trial: step, loss, images/s.
+
+    `seconds` holds the expected seconds of each trial: the bar counts work, not trials, so that the time left is
+    right even when the longest run first. Use as a context manager; `tick` is cheap and may be called often.
+    """
+
+    def __init__(self, seconds: Mapping[Trial, float], running: Path, console: Console):
+        self.seconds, self.running, self.console = dict(seconds), running, console
+        self.waiting = list(seconds)
+        self.finished, self.failed, self.done_seconds = 0, 0, 0.0
+        self.lines: dict[Trial, int] = {}
+        self.started = self.last_plain = time.monotonic()
+        columns = [TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[detail]}")]
+        self.progress = Progress(*columns, TimeElapsedColumn(), _Remaining(), console=console, transient=True)
+        self.overall = self.progress.add_task(self._title(), total=sum(seconds.values()) or 1.0, detail="")
+
+    def __enter__(self) -> "SweepDisplay":
+        if self.console.is_terminal:
+            self.progress.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.progress.stop()
+
+    def tick(self) -> None:
+        """Read the running trials' progress and show it."""
+        running = read_progress(self.running, self.waiting)
+        part = sum(self.seconds[trial] * state["step"] / state["steps"] for trial, state in running.items())
+        self.progress.update(self.overall, completed=self.done_seconds + part, description=self._title())
+        for trial in self.lines.keys() - running.keys():
+            self.progress.remove_task(self.lines.pop(trial))
+        for trial, state in running.items():
+            if trial not in self.lines:
+                self.lines[trial] = self.progress.add_task("  " + _name(trial), total=state["steps"], detail="")
+            self.progress.update(self.lines[trial], completed=state["step"], detail=_detail(state))
+        if not self.console.is_terminal and time.monotonic() - self.last_plain >= PLAIN_SECONDS:
+            self.last_plain = time.monotonic()
+            self._print_plain(running, self.done_seconds + part)
+
+    def ended(self, outcome: Outcome) -> None:
+        """Print one line about a trial that ended."""
+        self.waiting.remove(outcome.trial)
+        self.done_seconds += self.seconds[outcome.trial]
+        self.finished += 1
+        if outcome.result is None:
+            self.failed += 1
+            text = f"FAILED: {outcome.error}"
+        else:
+            result = outcome.result
+            test = "" if result.test_top1 is None else f", test {100 * result.test_top1:.1f} %"
+            text = f"val top-1 {100 * result.val_top1:.1f} %{test}, {result.seconds:.0f} s"
+            text += f", {result.images_per_second:.0f} images/s"
+        line = f"[{self.finished}/{len(self.seconds)}] {_name(outcome.trial)}: {text}"
+        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def _title(self) -> str:
+        failed = f", {self.failed} failed" if self.failed else ""
+        return f"{self.finished} of {len(self.seconds)} trials{failed}"
+
+    def _print_plain(self, running: Mapping[Trial, dict], done: float) -> None:
+        total, elapsed = sum(self.seconds.values()), time.monotonic() - self.started
+        left = f", about {elapsed * (total - done) / done / 60:.0f} min left" if done > 0 else ""
+        states = "; ".join(f"{_name(trial)} {_detail(state)}" for trial, state in running.items())
+        self.console.print(f"{self._title()}{left}; {states}", markup=False, highlight=False, soft_wrap=True)
+
+
+class _Remaining(TimeRemainingColumn):
+    """Time left, from the whole run so far: the last seconds alone would jump with each trial's end."""
+
+    def render(self, task):
+        share = task.completed / task.total if task.total else 0
+        if task.elapsed and share > 0.01:
+            left = int(task.elapsed * (1 - share) / share)
+            return f"{left // 3600}:{left // 60 % 60:02d}:{left % 60:02d} left"
+        return "-:--:-- left"
+
+
+@contextmanager
+def counting(console: Console, title: str):
+    """A bar for work that is counted; yields `report(done, total)`. Silent where nothing is reported."""
+    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        tasks: list = []
+
+        def report(done: int, total: int) -> None:
+            if not tasks:
+                tasks.append(progress.add_task(title, total=total))
+                if not console.is_terminal:
+                    console.print(f"{title}: {total:,} files", markup=False, highlight=False)
+            progress.update(tasks[0], completed=done, total=total)
+
+        yield report
+
+
+Report = Callable[[int, int], None]
+
+
+def _name(trial: Trial) -> str:
+    return f"{arch_label(trial.arch)}, {trial.train_size} px, seed {trial.seed}"
+
+
+def _detail(state: dict) -> str:
+    return f"step {state['step']}/{state['steps']}, loss {state['loss']:.2f}, {state['images_per_second']:.0f} images/s"

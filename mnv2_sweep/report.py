@@ -1,0 +1,62 @@
+"""results/<sweep>/ -> plots/<sweep>/*.png and *.svg, and a copy of the last one drawn as plots/*.png and *.svg."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from mnv2_sweep.ablate import LINEAR_BOTTLENECK, find_pairs
+from mnv2_sweep.catalog import Dataset
+from mnv2_sweep.errors import DataError, StoreError
+from mnv2_sweep.figure import plot_contact_sheet, save_figure
+from mnv2_sweep.frame import load_frame
+from mnv2_sweep.plot import plot_pareto
+from mnv2_sweep.plot_ablation import plot_ablation
+from mnv2_sweep.results import EXAMPLE
+from mnv2_sweep.stats import compare_published, read_facts, summarise
+
+SHEET_COLUMNS = 10
+
+
+def draw_pareto(folder: Path, plots: Path) -> list[Path]:
+    """Accuracy against MAdds of one sweep; returns the files written. Raises StoreError."""
+    trials = load_frame(folder)
+    summary = summarise(trials)
+    if trials.empty or summary["top1"].isna().all():
+        raise StoreError(f"{folder}: no trial has a result yet, so there is nothing to draw")
+    return _save(plot_pareto(summary, read_facts(trials), compare_published(summary)), plots, folder, "pareto")
+
+
+def draw_ablation(folder: Path, plots: Path) -> list[Path]:
+    """With against without for every network of an ablation sweep; returns the files written. Raises SweepError."""
+    pairs = find_pairs(load_frame(folder), LINEAR_BOTTLENECK)
+    written = []
+    for pair in pairs:
+        stem = "ablation" if len(pairs) == 1 else f"ablation-{pair.network.replace(' at ', '@')}"
+        written += _save(plot_ablation(pair), plots, folder, stem)
+    return written
+
+
+def draw_sheet(dataset: Dataset, split: str, side: int, plots: Path) -> list[Path]:
+    """A contact sheet, some images of every class, evenly spread over the split. Raises DataError."""
+    if split not in dataset.labels:
+        raise DataError(f"--split {split}: {dataset.name} has {', '.join(dataset.labels)}")
+    pixels, labels = dataset.pixels(split, side), dataset.labels[split]
+    rows = []
+    for label in range(len(dataset.classes)):
+        found = np.flatnonzero(labels == label)
+        chosen = found[np.linspace(0, max(0, len(found) - 1), SHEET_COLUMNS).astype(int)] if len(found) else []
+        images = [pixels[i] for i in dict.fromkeys(chosen)]
+        images += [np.full(pixels.shape[1:], 255, np.uint8)] * (SHEET_COLUMNS - len(images))
+        rows.append(np.stack(images))
+    counts = ", ".join(f"{len(of_split):,} {name}" for name, of_split in dataset.labels.items())
+    title = f"{dataset.name}: {counts} images; here {split} at {pixels.shape[1]} px"
+    return save_figure(plot_contact_sheet(np.stack(rows), dataset.classes, title), plots / f"data-{dataset.name}")
+
+
+def _save(figure, plots: Path, folder: Path, stem: str) -> list[Path]:
+    """plots/<sweep>/<stem>.*, and for a person's own sweeps plots/<stem>.*, the last one drawn."""
+    written = save_figure(figure, plots / folder.name / stem)
+    if folder.name.startswith(EXAMPLE):
+        return written
+    return written + [Path(shutil.copyfile(path, plots / path.name)) for path in written]

@@ -1,0 +1,31 @@
+"""The results folder -> which sweep a command without a name means."""
+
+from pathlib import Path
+
+from mnv2_sweep.errors import StoreError
+from mnv2_sweep.store import DATABASE
+
+EXAMPLE = "example"  # the one committed sweep; a person's own come first
+ABLATION = "ablate-"  # how the names of ablation sweeps begin
+
+
+def find_sweep(results: Path, name: str | None, ablation: bool | None = None) -> Path:
+    """The named sweep's folder, or else the one written last, own before example. Raises StoreError.
+
+    `ablation` True or False keeps to sweeps that are ablations or that are none.
+    """
+    found = {path.parent.name: path.parent for path in results.glob(f"*/{DATABASE}")}
+    known = f"there {'is' if len(found) == 1 else 'are'}: {', '.join(sorted(found))}" if found else "there is none yet"
+    if name is not None:
+        if name not in found:
+            raise StoreError(f"{results / name}: no such sweep; {known}; 'mnv2-sweep run SPACE.yaml' makes one")
+        return found[name]
+    wanted = [
+        f
+        for f in found.values()
+        if ablation is None or f.name.removeprefix("example-").startswith(ABLATION) == ablation
+    ]
+    if not wanted:
+        first = "mnv2-sweep ablate --no-linear-bottleneck" if ablation else "mnv2-sweep run spaces/quick.yaml"
+        raise StoreError(f"{results}: no results to show; {known}; start with '{first}'")
+    return max(wanted, key=lambda f: (not f.name.startswith(EXAMPLE), (f / DATABASE).stat().st_mtime))

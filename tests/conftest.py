@@ -1,0 +1,79 @@
+"""What several test files share: a tiny network, tiny data that can be learnt, made-up trials and results."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported; spawned workers inherit it
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from mnv2_sweep.arch import ArchSpec, Stage
+from mnv2_sweep.trial import CurvePoint, DataRef, Recipe, Result, Trial
+
+TINY_ARCH = ArchSpec(
+    stages=(Stage(1, 8, 1, 1), Stage(3, 8, 2, 2)), width=0.25, resolution=16, last_channels=32, classes=3, dropout=0.1
+)
+
+
+class ToyData:
+    """Three classes of 16 px whose colour tells them apart through noise; no split holds an image of another."""
+
+    name = "toy"
+    fingerprint = "70791d0fca31"
+    classes = ("red", "green", "blue")
+
+    def __init__(self, **counts: int):
+        random = np.random.RandomState(0)
+        self.labels = {split: np.arange(count, dtype=np.uint8) % 3 for split, count in counts.items()}
+        self.images = {}
+        for split, labels in self.labels.items():
+            noise = random.randint(0, 160, (len(labels), 16, 16, 3))
+            noise[np.arange(len(labels)), :, :, labels] += 60
+            self.images[split] = noise.astype(np.uint8)
+            self.images[split].setflags(write=False)
+
+    def pixels(self, split: str, side: int) -> np.ndarray:
+        side = min(side, 16)
+        rows = np.arange(side) * 16 // side
+        chosen = self.images[split][:, rows][:, :, rows]
+        chosen.setflags(write=False)
+        return chosen
+
+
+@pytest.fixture
+def tiny_arch() -> ArchSpec:
+    """Two stages at 16 px."""
+    return TINY_ARCH
+
+
+@pytest.fixture(scope="session")
+def tiny_data() -> ToyData:
+    return ToyData(train=60, val=30, test=45)
+
+
+@pytest.fixture
+def make_trial() -> Callable[..., Trial]:
+    """make_trial(seed, arch=..., data=..., any field of Recipe) -> Trial that no other call's defaults change."""
+
+    def make(seed: int = 0, arch: ArchSpec = TINY_ARCH, data: DataRef | None = None, **recipe) -> Trial:
+        length = {} if "epochs" in recipe else {"images": 600}
+        data = data or DataRef("toy", ToyData.fingerprint, 3)
+        return Trial(arch, Recipe(**{"name": "tiny", "batch": 20, "lr": 0.05, **length, **recipe}), data, seed)
+
+    return make
+
+
+@pytest.fixture
+def make_result() -> Callable[..., Result]:
+    """make_result(any field of Result) -> Result with a curve of two points."""
+
+    def make(**changes) -> Result:
+        values = dict(val_top1=0.5, val_loss=1.25, val_images=30, test_top1=0.4, test_loss=1.5, test_images=45)
+        values |= dict(train_loss=0.75, train_images=120, seconds=2.5, images_per_second=48.0)
+        values |= dict(peak_memory_bytes=1000, device="cpu")
+        values["curve"] = (CurvePoint(1.0, 60, 1.0, 0.1), CurvePoint(2.0, 120, 0.75, 0.05))
+        return Result(**{**values, **changes})
+
+    return make

@@ -1,0 +1,113 @@
+"""Who may import whom: the table is the one place that says it, and every module of the package has a place in it."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+PACKAGE = Path(__file__).parent.parent / "mnv2_sweep"
+
+# A module imports only from rows above its own, and just the third-party packages named after it.
+TABLE = """
+ 1  __init__, errors
+ 2  arch, cache_files (numpy), decode (numpy, PIL), environment, yamlfile (yaml)
+ 3  cost, pareto (numpy), photo_files, reference, shapes (numpy), trial
+ 4  costs, model (torch), photo_splits, space (numpy), stats (numpy, pandas, scipy), store
+ 5  ablate (pandas), executor (pebble), figure (matplotlib, numpy), frame (pandas), photos (numpy, PIL), results,
+    spacekeys, sweep
+ 6  catalog (numpy), display (rich), labels (matplotlib, numpy, pandas), spacefile, tables (pandas)
+ 7  data (numpy, torch), plot (matplotlib, numpy, pandas), plot_ablation (matplotlib, numpy)
+ 8  report (numpy), train (torch)
+ 9  estimate (torch), session (torch)
+10  cli (rich, typer)
+11  __main__
+"""
+
+# These answer at once, so importing them all loads none of the packages that take seconds.
+LIGHT = ("cli", "arch", "cost", "space", "spacefile", "trial", "store")
+HEAVY = ("torch", "pandas", "matplotlib")
+
+
+class Import(NamedTuple):
+    where: str  # module:line
+    module: str
+    target: str  # a module of ours, as 'cost', or a third-party package, as 'numpy'
+    ours: bool
+    right_form: bool  # from mnv2_sweep.x import name
+    in_function: bool
+
+
+def read_table() -> tuple[dict[str, int], dict[str, set[str]]]:
+    """Module -> its row, and module -> the third-party packages it imports."""
+    rows, packages, row = {}, {}, 0
+    for line in TABLE.strip("\n").splitlines():
+        row = int(line[:2]) if line[:2].strip() else row
+        for module, listed in re.findall(r"(\w+)(?: \((.*?)\))?", line[2:]):
+            assert module not in rows, f"{module} is in the table twice"
+            rows[module], packages[module] = row, set(re.findall(r"\w+", listed))
+    return rows, packages
+
+
+def read_imports(path: Path) -> list[Import]:
+    """Every import of a file, also those inside functions; the standard library's only if inside one."""
+    tree, found = ast.parse(path.read_text()), []
+    functions = [node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    inner = {node for function in functions for node in ast.walk(function)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names, form = [alias.name for alias in node.names], False
+        elif isinstance(node, ast.ImportFrom):
+            names, form = ["." * node.level + (node.module or "")], node.level == 0
+            if names == [PACKAGE.name]:  # what __init__ itself defines, not a module
+                form = not any((PACKAGE / f"{alias.name}.py").exists() for alias in node.names)
+        else:
+            continue
+        for name in names:
+            top, _, rest = name.partition(".")
+            ours = top in ("", PACKAGE.name)
+            if ours or top not in sys.stdlib_module_names or node in inner:
+                target = (rest or "__init__") if ours else top
+                found.append(Import(f"{path.stem}:{node.lineno}", path.stem, target, ours, form, node in inner))
+    return found
+
+
+ROWS, PACKAGES = read_table()
+MODULES = sorted(path.stem for path in PACKAGE.glob("*.py"))
+IMPORTS = [found for module in MODULES for found in read_imports(PACKAGE / f"{module}.py")]
+
+
+def test_the_table_holds_every_module_and_no_other():
+    assert set(ROWS) == set(MODULES)
+
+
+def test_modules_import_only_from_rows_above():
+    ours = [found for found in IMPORTS if found.ours]
+    assert len(ours) > 50
+    wrong = [found for found in ours if ROWS.get(found.target, 99) >= ROWS.get(found.module, 0)]
+    assert [f"{found.where} imports {found.target}" for found in wrong] == []
+
+
+def test_third_party_imports_are_those_listed():
+    used = {module: set() for module in MODULES}
+    for found in IMPORTS:
+        if not found.ours and found.target not in sys.stdlib_module_names:
+            used[found.module].add(found.target)
+    assert used == PACKAGES
+
+
+def test_imports_have_one_form():
+    wrong = [found.where for found in IMPORTS if found.ours and not found.right_form]
+    assert wrong == []
+
+
+def test_only_cli_imports_inside_functions():
+    assert [found.where for found in IMPORTS if found.in_function and found.module != "cli"] == []
+
+
+def test_light_modules_load_nothing_heavy():
+    code = "".join(f"import mnv2_sweep.{module}\n" for module in LIGHT)
+    code += f"import sys; print(sorted(set({HEAVY}) & sys.modules.keys()))"
+    run = subprocess.run([sys.executable, "-c", code], cwd=PACKAGE.parent, capture_output=True, text=True)
+    assert (run.stdout, run.stderr) == ("[]\n", "")
