@@ -269,9 +269,9 @@ def arch_label(arch: ArchSpec) -> str:
 
 def _stages_label(stages: tuple[Stage, ...]) -> str:
     """ "t=4" where only the expansion differs from table 2, else the rows as t-c-n-s, shortened by a digest."""
-    expansions = {stage.t for stage, paper in zip(stages, MOBILENET_V2) if paper.t > 1}
-    if len(expansions) == 1 and set_expansion(MOBILENET_V2, expansions.copy().pop()) == stages:
-        return f"t={expansions.pop()}"
+    expansion = stages[-1].t
+    if set_expansion(MOBILENET_V2, expansion) == stages:
+        return f"t={expansion}"
     rows = " ".join(f"{s.t}-{s.c}-{s.n}-{s.s}" for s in stages)
     return "table " + hashlib.sha256(rows.encode()).hexdigest()[:6]
 

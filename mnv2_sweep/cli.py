@@ -4,12 +4,10 @@ needs them, so that `--help`, `count`, `plan` and `table` answer at once and nev
 A mistake of the user's is one line on stderr and exit code 2. Exit 1: some trials failed. Exit 130: interrupted.
 """
 
-import json
 import os
-import shlex
 import signal
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -50,7 +48,11 @@ def main() -> None:
     except SweepError as error:
         _fail(str(error))
     except TyperException as error:
-        _fail(" ".join(error.format_message().split()) or None, error)
+        message = error.format_message()
+        if message.startswith("Usage:"):  # a command group without a command: its help is the answer
+            typer.echo(message, err=True)
+            sys.exit(2)
+        _fail(" ".join(message.split()))
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
@@ -59,10 +61,8 @@ def main() -> None:
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _fail(message: str | None, error: TyperException | None = None) -> None:
-    if message is None and error is not None and hasattr(error, "show"):
-        error.show()  # a command group without a command: its help
-    for line in (message or "").splitlines():
+def _fail(message: str) -> None:
+    for line in message.splitlines():
         print(f"error: {line}", file=sys.stderr)
     sys.exit(2)
 
@@ -101,21 +101,25 @@ def run(
     """Train and evaluate every network of a design space; run it again to do what is missing."""
     from mnv2_sweep.frame import load_frame
     from mnv2_sweep.report import draw_pareto
+    from mnv2_sweep.runner import run_networks
     from mnv2_sweep.space import expand
     from mnv2_sweep.spacefile import load_space
     from mnv2_sweep.tables import results_text
+    from mnv2_sweep.terminal import open_data
 
     loaded = load_space(space)
-    dataset, data_name = _open_data(data or loaded.data)
+    dataset, data_name = open_data(data or loaded.data)
     archs = expand(loaded, len(dataset.classes))
     sweep = name or (loaded.name if data_name == "shapes" else f"{loaded.name}-{dataset.name}")
     chosen = tuple(range(seeds)) if seeds else loaded.seeds
     source = space.read_text(encoding="utf-8")
     folder = results / _check_name(sweep)
-    failed = _sweep(folder, archs, loaded.recipe, chosen, data_name, dataset, device, workers, dry_run, source)
+    failed = run_networks(folder, archs, loaded.recipe, chosen, (dataset, data_name), device, workers, dry_run, source)
     if not dry_run:
-        typer.echo("\n" + results_text(load_frame(folder)))
-        _echo_paths(draw_pareto(folder, plots))
+        frame = load_frame(folder)
+        typer.echo("\n" + results_text(frame))
+        if (frame["status"] == "done").any():
+            _echo_paths(draw_pareto(folder, plots))
     raise typer.Exit(1 if failed else 0)
 
 
@@ -145,7 +149,9 @@ def ablate(
     from mnv2_sweep.ablate import LINEAR_BOTTLENECK, ablated, find_pairs, parse_base
     from mnv2_sweep.frame import load_frame
     from mnv2_sweep.report import draw_ablation
+    from mnv2_sweep.runner import run_networks
     from mnv2_sweep.tables import ablation_text
+    from mnv2_sweep.terminal import open_data
     from mnv2_sweep.trial import find_recipe
 
     if not no_linear_bottleneck:
@@ -153,14 +159,14 @@ def ablate(
     ablation, network = LINEAR_BOTTLENECK, parse_base(base)
     length = {"images": images, "epochs": None} if images else {}
     chosen = replace(find_recipe(recipe), input_scale=input_scale, **length)
-    dataset, data_name = _open_data(data or "shapes")
+    dataset, data_name = open_data(data or "shapes")
     archs = [
         replace(arch, classes=max(arch.classes, len(dataset.classes))) for arch in (network, ablated(network, ablation))
     ]
     sweep = name or "-".join(["ablate", ablation.name, *([] if data_name == "shapes" else [dataset.name])])
     source = f"# mnv2-sweep ablate --{ablation.name} --base {base}\n"
     folder = results / _check_name(sweep)
-    failed = _sweep(folder, archs, chosen, range(seeds), data_name, dataset, device, workers, dry_run, source)
+    failed = run_networks(folder, archs, chosen, range(seeds), (dataset, data_name), device, workers, dry_run, source)
     if not dry_run:
         typer.echo("\n" + ablation_text(find_pairs(load_frame(folder), ablation)))
         _echo_paths(draw_ablation(folder, plots))
@@ -213,19 +219,25 @@ def table(
 def plan(
     space: SpaceFile,
     seeds: Annotated[int | None, typer.Option(min=1, help="Seeds 0 to N-1, instead of the file's.")] = None,
+    classes: Annotated[
+        int | None, typer.Option(min=1, help="The data's classes, where the file leaves them open.")
+    ] = None,
     as_json: Json = False,
     as_csv: Csv = False,
 ) -> None:
     """List the networks of a design space with their costs, without training anything."""
+    from mnv2_sweep.arch import ArchSpec
     from mnv2_sweep.costs import count_networks
     from mnv2_sweep.space import expand
     from mnv2_sweep.spacefile import load_space
 
     loaded = load_space(space)
-    costs = count_networks(expand(loaded))
+    costs = count_networks(expand(loaded, classes))
     repeats = seeds or len(loaded.seeds)
     note = f"{len(costs):,} networks x {repeats} seed{'s' * (repeats > 1)} = {len(costs) * repeats:,} trials; "
     note += f"recipe {loaded.recipe.name}, data {loaded.data}"
+    if classes is None and loaded.leaves_classes_open:
+        note += f"\ncounted with {ArchSpec().classes} classes; 'run' takes the data's number, --classes says it here"
     _print_costs(costs, as_json, as_csv, note)
 
 
@@ -276,8 +288,9 @@ def data_show(
 ) -> None:
     """Draw a contact sheet: some images of every class."""
     from mnv2_sweep.report import draw_sheet
+    from mnv2_sweep.terminal import open_data
 
-    dataset, _ = _open_data(data or "shapes")
+    dataset, _ = open_data(data or "shapes")
     for number, name in enumerate(dataset.classes):
         counts = ", ".join(f"{(labels == number).sum():,} {split}" for split, labels in dataset.labels.items())
         typer.echo(f"{name}: {counts}")
@@ -308,63 +321,3 @@ def _check_name(name: str) -> str:
     if not name or name in (".", "..") or any(c in name for c in "/\\\0"):
         raise SweepError(f"--name {name}: a plain folder name is wanted, without slashes")
     return name
-
-
-def _open_data(name: str):
-    """The data set, with a bar while photos are decoded, and what was skipped; and its name for workers."""
-    from rich.console import Console
-
-    from mnv2_sweep.catalog import EMBEDDED, cache_folder, open_dataset
-    from mnv2_sweep.display import counting
-
-    with counting(Console(stderr=True), f"reading {name}") as report:
-        dataset = open_dataset(name, cache_folder(), report)
-    skipped = getattr(dataset, "skipped", ())
-    if skipped:
-        typer.echo(f"skipped {len(skipped)} file{'s' * (len(skipped) > 1)} of {name}:", err=True)
-        for path, reason in skipped[:20]:
-            typer.echo(f"  {path}: {reason}", err=True)
-        if len(skipped) > 20:
-            typer.echo(f"  ... and {len(skipped) - 20} more", err=True)
-    for note in getattr(dataset, "notes", ()):
-        typer.echo(f"note: {note}", err=True)
-    return dataset, name if name == EMBEDDED else str(Path(name).resolve())
-
-
-def _sweep(folder, archs, recipe, seeds, data_name, dataset, device, workers, dry_run, source) -> int:
-    """Plan, price, run and record; returns how many trials failed. Ctrl-C is typer.Exit(130)."""
-    from rich.console import Console
-
-    from mnv2_sweep.costs import duration
-    from mnv2_sweep.display import SweepDisplay, counting
-    from mnv2_sweep.environment import describe_environment
-    from mnv2_sweep.estimate import device_name, estimate_seconds, wall_seconds
-    from mnv2_sweep.session import RUNNING, choose_device, describe_plan, open_session, prepare_session, run_session
-
-    device = choose_device(device)
-    session = open_session(folder, archs, recipe, seeds, data_name, dataset, device)
-    workers = workers or (1 if device == "cuda" else len(os.sched_getaffinity(0)))
-    typer.echo("\n".join([f"sweep     {folder}", *describe_plan(session)]))
-    seconds = estimate_seconds(session.missing, dataset, device)
-    if session.missing:
-        wall = duration(wall_seconds(list(seconds.values()), workers))
-        typer.echo(f"time      about {wall} with {workers} worker{'s' * (workers > 1)} on {device}")
-    if dry_run or not session.missing:
-        return 0
-    console = Console(soft_wrap=True)
-    environment = describe_environment(shlex.join(["mnv2-sweep", *sys.argv[1:]]), device, device_name(device))
-    display = SweepDisplay(seconds, folder / RUNNING, console)
-    recorded, failed = 0, 0
-    try:
-        with counting(console, "preparing images, by size") as report:
-            prepare_session(session, source, environment, report)
-        for outcome in run_session(session, workers, display):
-            recorded += 1
-            failed += outcome.result is None
-    except KeyboardInterrupt:
-        left = len(session.missing) - recorded
-        typer.echo(f"interrupted: {recorded} trials recorded, {left} left; the same command continues", err=True)
-        raise typer.Exit(130) from None
-    if failed:
-        typer.echo(f"{failed} of {len(session.missing)} trials failed; the same command tries them again", err=True)
-    return failed

@@ -39,20 +39,21 @@ def open_session(
     archs: Sequence[ArchSpec],
     recipe: Recipe,
     seeds: Sequence[int],
-    data_name: str,
-    dataset: Dataset,
+    data: tuple[Dataset, str],
     device: str,
 ) -> Session:
     """Check everything that can be checked before a minute is spent. Raises SweepError; writes nothing."""
     check_recipe(recipe)
+    dataset, data_name = data
     classes = len(dataset.classes)
     for arch in archs:
         if arch.classes < classes:
             raise SweepError(
-                f"classes: {arch.classes} given, but {dataset.name} has {classes}; leave classes out, or give at least {classes}"
+                f"classes: {arch.classes} given, but {dataset.name} has {classes}; "
+                f"leave classes out, or give at least {classes}"
             )
-    data = DataRef(dataset.name, dataset.fingerprint, classes)
-    trials = plan_trials(archs, recipe, data, seeds)
+    reference = DataRef(dataset.name, dataset.fingerprint, classes)
+    trials = plan_trials(archs, recipe, reference, seeds)
     return Session(folder, dataset, data_name, trials, missing_trials(trials, folder), device)
 
 
@@ -74,12 +75,14 @@ def describe_plan(session: Session) -> list[str]:
     sizes = [trial.train_size for trial in session.trials]
     recipe = session.trials[0].recipe
     length = f"{recipe.images:,} images" if recipe.images else f"{recipe.epochs:g} epochs"
+    sizes_text = f"{min(sizes)} px" if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)} px"
+    madds_text = f"{min(madds) / 1e6:,.1f}M to {max(madds) / 1e6:,.1f}M MAdds at the nominal resolution"
     counts = ", ".join(f"{len(labels):,} {split}" for split, labels in session.dataset.labels.items())
     done = len(session.trials) - len(session.missing)
     return [
         f"data      {session.dataset.name}: {len(session.dataset.classes)} classes; {counts}",
-        f"networks  {len(networks)}, {min(madds) / 1e6:,.1f}M to {max(madds) / 1e6:,.1f}M MAdds at the nominal resolution",
-        f"recipe    {recipe.name}: {length} each, trained at {min(sizes)} to {max(sizes)} px (input scale {recipe.input_scale:g})",
+        f"networks  {len(networks)}, {madds_text}",
+        f"recipe    {recipe.name}: {length} each, trained at {sizes_text} (input scale {recipe.input_scale:g})",
         f"trials    {len(session.trials)} ({done} done, {len(session.missing)} to run), seeds {_seeds(session.trials)}",
     ]
 

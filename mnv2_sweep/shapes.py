@@ -58,6 +58,9 @@ def draw_scenes(count: int, seed: int) -> Scenes:
     def uniform(low: float, high: float, *shape: int) -> np.ndarray:
         return random.uniform(low, high, (count, *shape))
 
+    def spot(low: float, high: float, numbers: int) -> np.ndarray:
+        return uniform(low, high, DISTRACTORS, numbers)
+
     label = np.arange(count) % (len(OUTLINES) * len(FILLS))
     hue = (label // len(FILLS)) / len(OUTLINES) + random.normal(0, HUE_SPREAD, count)
     radius = uniform(0.26, 0.44)
@@ -75,10 +78,10 @@ def draw_scenes(count: int, seed: int) -> Scenes:
         paper=uniform(0.1, 0.9, 3),
         shade=uniform(-0.25, 0.25, 2),
         weave=np.concatenate([uniform(-12, 12, 2), uniform(0, 2 * np.pi, 1), uniform(0, 0.08, 1)], axis=1),
-        spots=np.concatenate([uniform(0, 1, DISTRACTORS, 2), uniform(0.03, 0.09, DISTRACTORS, 1), uniform(0, 1, DISTRACTORS, 3)], axis=2),
+        spots=np.concatenate([spot(0, 1, 2), spot(0.03, 0.09, 1), spot(0, 1, 3)], axis=2),
         noise=uniform(0.0, 0.04),
         noise_seed=random.randint(0, 2**31 - 1, count),
-    )  # fmt: skip
+    )
 
 
 def _colours(hue: np.ndarray, saturation: np.ndarray, value: np.ndarray) -> np.ndarray:

@@ -59,6 +59,13 @@ class Space:
     data: str = "shapes"
 
     @property
+    def leaves_classes_open(self) -> bool:
+        """Whether some network's classes are the data set's number."""
+        axes, fixed = dict(self.axes), dict(self.fixed)
+        points = all("classes" in dict(point) for point in self.points)
+        return "classes" not in fixed and not (points and ("classes" in axes or not axes))
+
+    @property
     def grid_size(self) -> int:
         """Combinations of the axes, before constraints; 0 without axes."""
         return math.prod(len(values) for _, values in self.axes) if self.axes else 0

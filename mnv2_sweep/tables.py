@@ -76,7 +76,7 @@ def ablation_text(pairs: Iterable[AblationPairs]) -> str:
         difference, n = pair.difference, len(pair.values_a)
         seeds = f"{n} seed{'s' * (n > 1)}"
         lines += [
-            f"{pair.network}, data {pair.facts.data}, recipe {pair.facts.recipe}, trained at {pair.train_size} px, {seeds}:",
+            f"{pair.network}: data {pair.facts.data}, recipe {pair.facts.recipe}, {pair.train_size} px, {seeds}",
             f"  {pair.label_a:<26} top-1 {percent(difference.mean_a)} %",
             f"  {pair.label_b:<26} top-1 {percent(difference.mean_b)} %",
         ]

@@ -13,12 +13,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from mnv2_sweep.catalog import Dataset
 from mnv2_sweep.data import augment, image_batch, label_tensor, train_level
 from mnv2_sweep.model import build_model
-from mnv2_sweep.trial import CurvePoint, Recipe, Result, Trial, train_size
+from mnv2_sweep.trial import CurvePoint, Recipe, Result, Trial
 
 EVAL_BATCH = 256
 

@@ -37,7 +37,7 @@ class ToyData:
     def pixels(self, split: str, side: int) -> np.ndarray:
         side = min(side, 16)
         rows = np.arange(side) * 16 // side
-        chosen = self.images[split][:, rows][:, :, rows]
+        chosen = np.ascontiguousarray(self.images[split][:, rows][:, :, rows])
         chosen.setflags(write=False)
         return chosen
 

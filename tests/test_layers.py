@@ -18,11 +18,12 @@ TABLE = """
  5  ablate (pandas), executor (pebble), figure (matplotlib, numpy), frame (pandas), photos (numpy, PIL), results,
     spacekeys, sweep
  6  catalog (numpy), display (rich), labels (matplotlib, numpy, pandas), spacefile, tables (pandas)
- 7  data (numpy, torch), plot (matplotlib, numpy, pandas), plot_ablation (matplotlib, numpy)
+ 7  data (numpy, torch), terminal (rich), plot (matplotlib, numpy, pandas), plot_ablation (matplotlib, numpy)
  8  report (numpy), train (torch)
  9  estimate (torch), session (torch)
-10  cli (rich, typer)
-11  __main__
+10  runner (rich, typer)
+11  cli (typer)
+12  __main__
 """
 
 # These answer at once, so importing them all loads none of the packages that take seconds.

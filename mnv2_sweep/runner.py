@@ -1,0 +1,70 @@
+"""Networks and a recipe -> trained trials, as a person sees it: the plan and its price, progress, what went wrong."""
+
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import typer
+from rich.console import Console
+
+from mnv2_sweep.arch import ArchSpec
+from mnv2_sweep.catalog import Dataset
+from mnv2_sweep.costs import duration
+from mnv2_sweep.display import SweepDisplay, counting
+from mnv2_sweep.environment import describe_environment
+from mnv2_sweep.estimate import device_name, estimate_seconds, wall_seconds
+from mnv2_sweep.session import RUNNING, choose_device, describe_plan, open_session, prepare_session, run_session
+from mnv2_sweep.trial import Recipe
+
+
+def run_networks(
+    folder: Path,
+    archs: Sequence[ArchSpec],
+    recipe: Recipe,
+    seeds: Sequence[int],
+    data: tuple[Dataset, str],
+    device: str,
+    workers: int | None,
+    dry_run: bool,
+    source: str,
+) -> int:
+    """Plan, price, run and record; returns how many trials failed. Ctrl-C becomes typer.Exit(130).
+
+    `data` is a data set with the name by which workers open it; `source` is kept as the sweep's space.yaml.
+    """
+    device = choose_device(device)
+    session = open_session(folder, archs, recipe, seeds, data, device)
+    workers = workers or default_workers(device)
+    print("\n".join([f"sweep     {folder}", *describe_plan(session)]))
+    seconds = estimate_seconds(session.missing, session.dataset, device)
+    if session.missing:
+        wall = duration(wall_seconds(list(seconds.values()), workers))
+        print(f"time      about {wall} with {workers} worker{'s' * (workers > 1)} on {device}")
+    if dry_run or not session.missing:
+        return 0
+    console = Console(soft_wrap=True)
+    environment = describe_environment(shlex.join(["mnv2-sweep", *sys.argv[1:]]), device, device_name(device))
+    display = SweepDisplay(seconds, folder / RUNNING, console)
+    recorded, failed = 0, 0
+    try:
+        with counting(console, "preparing images, by size") as report:
+            prepare_session(session, source, environment, report)
+        for outcome in run_session(session, workers, display):
+            recorded += 1
+            failed += outcome.result is None
+    except KeyboardInterrupt:
+        left = len(session.missing) - recorded
+        print(f"interrupted: {recorded} trials recorded, {left} left; the same command continues", file=sys.stderr)
+        raise typer.Exit(130) from None
+    if failed:
+        print(f"{failed} of {len(session.missing)} trials failed; the same command tries them again", file=sys.stderr)
+    return failed
+
+
+def default_workers(device: str) -> int:
+    """One per core this process may use; one on a GPU."""
+    if device == "cuda":
+        return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
