@@ -20,7 +20,7 @@ from mnv2_sweep.data import augment, image_batch, label_tensor, train_level
 from mnv2_sweep.model import build_model
 from mnv2_sweep.trial import CurvePoint, Recipe, Result, Trial
 
-EVAL_BATCH = 256
+EVAL_BATCH = 64  # faster than 256 by 1.8 for 1.3 at 56 px on one core: the activations stay in the cache
 
 Progress = Callable[[int, int, float, float], None]
 
