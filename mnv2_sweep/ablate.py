@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from mnv2_sweep.arch import ArchSpec, arch_label
+from mnv2_sweep.arch import MAX_RESOLUTION, ArchSpec, arch_label, check_arch
 from mnv2_sweep.errors import SweepError
 from mnv2_sweep.reference import published_gap
 from mnv2_sweep.stats import Difference, Facts, paired_difference, read_facts
@@ -56,7 +56,11 @@ def parse_base(text: str) -> ArchSpec:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)@(\d+)", text.strip())
     if not match:
         raise SweepError(f"--base {text}: a width and a resolution are wanted, as in 1.0@96")
-    return ArchSpec(width=float(match[1]), resolution=int(match[2]))
+    arch = ArchSpec(width=float(match[1]), resolution=int(match[2]))
+    check_arch(arch)
+    if arch.resolution > MAX_RESOLUTION:
+        raise SweepError(f"--base {text}: at most {MAX_RESOLUTION} px")
+    return arch
 
 
 def ablated(base: ArchSpec, ablation: Ablation) -> ArchSpec:
@@ -65,10 +69,7 @@ def ablated(base: ArchSpec, ablation: Ablation) -> ArchSpec:
 
 
 def find_pairs(trials: pd.DataFrame, ablation: Ablation) -> list[AblationPairs]:
-    """Every network of the table that was trained both with and without; seeds of one side only are left out.
-
-    Raises SweepError when there is none.
-    """
+    """Every network of the table that was trained both with and without; seeds of one side only are left out."""
     pairs = []
     done = trials[trials["status"] == "done"] if len(trials) else trials
     for (width, resolution), of_base in done.groupby(["width", "resolution"]) if len(done) else ():
@@ -93,9 +94,4 @@ def find_pairs(trials: pd.DataFrame, ablation: Ablation) -> list[AblationPairs]:
                     failed=int((trials["network"].isin(labels) & (trials["status"] == "failed")).sum()),
                 )
             )
-    if not pairs:
-        raise SweepError(
-            f"no network here has results both with and without ({ablation.label_with}, {ablation.label_without}); "
-            f"run 'mnv2-sweep ablate --{ablation.name}'"
-        )
     return pairs

@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields, replace
 from mnv2_sweep.errors import ArchError
 
 RESIDUALS = ("bottleneck", "expansion", "none")
+MAX_RESOLUTION = 4096  # of what a user may ask for, so that a slip of the finger is a message and not an hour
 STEM_CHANNELS = 32  # paper, table 2, first row; scaled by the width multiplier like every block
 
 
@@ -171,7 +172,12 @@ def arch_rules(arch: ArchSpec):
             yield f"stages.{i}.{field.name}", value, _is_int(value) and value >= 1, "a whole number from 1"
     number = isinstance(arch.width, (int, float)) and not isinstance(arch.width, bool)
     yield "width", arch.width, number and 0 < arch.width <= 16, "a number above 0, at most 16"
-    yield "resolution", arch.resolution, _is_int(arch.resolution) and arch.resolution >= 1, "a whole number of pixels"
+    yield (
+        "resolution",
+        arch.resolution,
+        _is_int(arch.resolution) and arch.resolution >= 1,
+        "a whole number of pixels from 1",
+    )
     odd = _is_int(arch.kernel) and arch.kernel >= 1 and arch.kernel % 2 == 1
     yield "kernel", arch.kernel, odd, "an odd whole number (3, 5, 7)"
     yield "linear_bottleneck", arch.linear_bottleneck, isinstance(arch.linear_bottleneck, bool), "true or false"
@@ -246,7 +252,7 @@ def arch_key(arch: ArchSpec) -> str:
         ]
         for block in plan.blocks
     ]
-    return hashlib.sha256(json.dumps([blocks, plan.dropout]).encode()).hexdigest()[:12]
+    return hashlib.sha256(json.dumps([blocks, float(plan.dropout)]).encode()).hexdigest()[:12]
 
 
 def arch_label(arch: ArchSpec) -> str:

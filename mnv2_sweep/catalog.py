@@ -14,8 +14,7 @@ import numpy as np
 from mnv2_sweep.errors import DataError
 from mnv2_sweep.photos import open_photos
 from mnv2_sweep.shapes import CLASSES, COUNTS, SHAPES_FINGERPRINT, draw_scenes, render_chunks
-
-EMBEDDED = "shapes"
+from mnv2_sweep.trial import EMBEDDED
 
 
 class Dataset(Protocol):
@@ -39,13 +38,22 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mnv2-sweep"
 
 
-def open_dataset(name: str, cache: Path, report: Callable[[int, int], None] = lambda done, total: None) -> Dataset:
-    """`shapes`, or photos at a path, decoded on first use; `report(done, total)` follows that. Raises DataError."""
+def open_dataset(
+    name: str, cache: Path, report: Callable[[int, int], None] = lambda done, total: None, where: str = "--data"
+) -> Dataset:
+    """`shapes`, or photos at a path, decoded on first use; `report(done, total)` follows that.
+
+    Raises DataError, which says `where` the name was given.
+    """
     if name == EMBEDDED:
         return ShapesData(cache)
-    if not Path(name).exists():
+    try:
+        found = bool(name) and Path(name).exists()
+    except (OSError, ValueError):  # a name too long or with a null character
+        found = False
+    if not found:
         raise DataError(
-            f"--data {name}: no such folder or zip; give '{EMBEDDED}' (built in), or the path of a folder or zip "
+            f"{where} {name}: no such folder or zip; give '{EMBEDDED}' (built in), or the path of a folder or zip "
             "that holds one folder of images per class"
         )
     return open_photos(Path(name), cache, report)

@@ -16,6 +16,7 @@ from typer.exceptions import TyperException
 
 from mnv2_sweep import __version__
 from mnv2_sweep.errors import SweepError
+from mnv2_sweep.trial import EMBEDDED
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -26,6 +27,13 @@ app = typer.Typer(
 data_app = typer.Typer(no_args_is_help=True, help="Look at data sets.")
 app.add_typer(data_app, name="data")
 
+
+def _one_format(context: typer.Context, wanted: bool) -> bool:
+    if wanted and context.params.get("as_json"):
+        raise SweepError("--json --csv: one of them")
+    return wanted
+
+
 SpaceFile = Annotated[Path, typer.Argument(help="A design space, for instance spaces/paper_grid.yaml.")]
 SweepName = Annotated[str | None, typer.Argument(help="A sweep's name; without one, the sweep that ran last.")]
 Results = Annotated[Path, typer.Option(help="Folder of all results.")]
@@ -34,7 +42,7 @@ Data = Annotated[str | None, typer.Option(help="'shapes' (built in), or a folder
 Workers = Annotated[int | None, typer.Option(min=1, help="Trials at once; default: one per core, or one on a GPU.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Csv = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
+Csv = Annotated[bool, typer.Option("--csv", help="Print CSV.", callback=_one_format)]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop; no results are written.")]
 RESULTS, PLOTS = Path("results"), Path("plots")
 
@@ -90,7 +98,7 @@ def _options(
 def run(
     space: SpaceFile,
     data: Data = None,
-    seeds: Annotated[int | None, typer.Option(min=1, help="Seeds 0 to N-1, instead of the file's.")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, max=1000, help="Seeds 0 to N-1, instead of the file's.")] = None,
     workers: Workers = None,
     device: Device = "auto",
     name: Annotated[str | None, typer.Option(help="Name of the sweep; default: the file's, with the data's.")] = None,
@@ -102,15 +110,20 @@ def run(
     from mnv2_sweep.frame import load_frame
     from mnv2_sweep.report import draw_pareto
     from mnv2_sweep.runner import run_networks
+    from mnv2_sweep.session import choose_device
     from mnv2_sweep.space import expand
     from mnv2_sweep.spacefile import load_space
     from mnv2_sweep.tables import results_text
     from mnv2_sweep.terminal import open_data
 
-    loaded = load_space(space)
-    dataset, data_name = open_data(data or loaded.data)
+    loaded, device = load_space(space), choose_device(device)
+    if name is not None:
+        _check_name(name)
+    dataset, data_name = open_data(
+        loaded.data if data is None else data, "--data" if data is not None else f"{space}: data:"
+    )
     archs = expand(loaded, len(dataset.classes))
-    sweep = name or (loaded.name if data_name == "shapes" else f"{loaded.name}-{dataset.name}")
+    sweep = name or (loaded.name if data_name == EMBEDDED else f"{loaded.name}-{dataset.name}")
     chosen = tuple(range(seeds)) if seeds else loaded.seeds
     source = space.read_text(encoding="utf-8")
     folder = results / _check_name(sweep)
@@ -130,7 +143,7 @@ def ablate(
     ] = False,
     base: Annotated[str, typer.Option(help="The network to change, width@resolution.")] = "1.0@160",
     data: Data = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Seeds 0 to N-1, the same for both sides.")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, max=1000, help="Seeds 0 to N-1, the same for both sides.")] = 3,
     recipe: Annotated[str, typer.Option(help="Name of the recipe.")] = "short",
     images: Annotated[
         int | None, typer.Option(min=1, help="Training images per trial, instead of the recipe's.")
@@ -149,27 +162,34 @@ def ablate(
     from mnv2_sweep.ablate import LINEAR_BOTTLENECK, ablated, find_pairs, parse_base
     from mnv2_sweep.frame import load_frame
     from mnv2_sweep.report import draw_ablation
+    from mnv2_sweep.results import ABLATION
     from mnv2_sweep.runner import run_networks
-    from mnv2_sweep.tables import ablation_text
+    from mnv2_sweep.session import choose_device
+    from mnv2_sweep.tables import ablation_text, align, trials_table
     from mnv2_sweep.terminal import open_data
-    from mnv2_sweep.trial import find_recipe
+    from mnv2_sweep.trial import change_recipe, find_recipe
 
     if not no_linear_bottleneck:
         raise SweepError("ablate: say what to leave out; there is: --no-linear-bottleneck")
     ablation, network = LINEAR_BOTTLENECK, parse_base(base)
     length = {"images": images, "epochs": None} if images else {}
-    chosen = replace(find_recipe(recipe), input_scale=input_scale, **length)
-    dataset, data_name = open_data(data or "shapes")
+    chosen = change_recipe(find_recipe(recipe), {"input_scale": input_scale, **length})
+    device = choose_device(device)
+    if name is not None:
+        _check_name(name)
+    dataset, data_name = open_data(EMBEDDED if data is None else data)
     archs = [
         replace(arch, classes=max(arch.classes, len(dataset.classes))) for arch in (network, ablated(network, ablation))
     ]
-    sweep = name or "-".join(["ablate", ablation.name, *([] if data_name == "shapes" else [dataset.name])])
-    source = f"# mnv2-sweep ablate --{ablation.name} --base {base}\n"
+    sweep = name or "-".join(["ablate", ablation.name, *([] if data_name == EMBEDDED else [dataset.name])])
+    source = f"{ABLATION} --{ablation.name} --base {base}\n"
     folder = results / _check_name(sweep)
     failed = run_networks(folder, archs, chosen, range(seeds), (dataset, data_name), device, workers, dry_run, source)
     if not dry_run:
-        typer.echo("\n" + ablation_text(find_pairs(load_frame(folder), ablation)))
-        _echo_paths(draw_ablation(folder, plots))
+        frame = load_frame(folder)
+        pairs = find_pairs(frame, ablation)
+        typer.echo("\n" + (ablation_text(pairs) if pairs else align(trials_table(frame))))
+        _echo_paths(draw_ablation(folder, plots) if pairs else [])
     raise typer.Exit(1 if failed else 0)
 
 
@@ -218,7 +238,7 @@ def table(
 @app.command()
 def plan(
     space: SpaceFile,
-    seeds: Annotated[int | None, typer.Option(min=1, help="Seeds 0 to N-1, instead of the file's.")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, max=1000, help="Seeds 0 to N-1, instead of the file's.")] = None,
     classes: Annotated[
         int | None, typer.Option(min=1, help="The data's classes, where the file leaves them open.")
     ] = None,
@@ -227,15 +247,18 @@ def plan(
 ) -> None:
     """List the networks of a design space with their costs, without training anything."""
     from mnv2_sweep.arch import ArchSpec
-    from mnv2_sweep.costs import count_networks
+    from mnv2_sweep.costs import count_networks, distinct_networks
     from mnv2_sweep.space import expand
     from mnv2_sweep.spacefile import load_space
 
     loaded = load_space(space)
-    costs = count_networks(expand(loaded, classes))
+    archs = expand(loaded, classes)
+    costs = count_networks(distinct_networks(archs))
     repeats = seeds or len(loaded.seeds)
     note = f"{len(costs):,} networks x {repeats} seed{'s' * (repeats > 1)} = {len(costs) * repeats:,} trials; "
     note += f"recipe {loaded.recipe.name}, data {loaded.data}"
+    if len(costs) < len(archs):
+        note += f"\n{len(archs) - len(costs):,} of {len(archs):,} specs resolve to a network listed already"
     if classes is None and loaded.leaves_classes_open:
         note += f"\ncounted with {ArchSpec().classes} classes; 'run' takes the data's number, --classes says it here"
     _print_costs(costs, as_json, as_csv, note)
@@ -270,6 +293,8 @@ def count(
         return
     fields = {"width": width, "resolution": resolution, "kernel": kernel, "residual": residual}
     arch = ArchSpec(**fields, linear_bottleneck=not no_linear_bottleneck, last_channels=last_channels, classes=classes)
+    if expansion is not None and expansion < 1:
+        raise SweepError(f"--expansion {expansion}: a whole number from 1")
     if expansion is not None:
         arch = replace(arch, stages=set_expansion(arch.stages, expansion))
     costs = count_networks([arch])
@@ -290,7 +315,7 @@ def data_show(
     from mnv2_sweep.report import draw_sheet
     from mnv2_sweep.terminal import open_data
 
-    dataset, _ = open_data(data or "shapes")
+    dataset, _ = open_data(EMBEDDED if data is None else data)
     for number, name in enumerate(dataset.classes):
         counts = ", ".join(f"{(labels == number).sum():,} {split}" for split, labels in dataset.labels.items())
         typer.echo(f"{name}: {counts}")
@@ -318,6 +343,6 @@ def _refuse_network_options() -> None:
 
 
 def _check_name(name: str) -> str:
-    if not name or name in (".", "..") or any(c in name for c in "/\\\0"):
-        raise SweepError(f"--name {name}: a plain folder name is wanted, without slashes")
+    if not 0 < len(name.encode("utf-8", "replace")) <= 200 or name in (".", "..") or any(c in name for c in "/\\\0"):
+        raise SweepError(f"--name {name}: a plain folder name is wanted, without slashes, of at most 200 bytes")
     return name

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from mnv2_sweep.arch import ArchSpec, arch_label
+from mnv2_sweep.arch import ArchSpec, arch_key, arch_label
 from mnv2_sweep.cost import Cost, count_cost
 
 SHOWN = 40  # networks listed for a person; programs get all
@@ -17,6 +17,14 @@ Costs = Sequence[tuple[ArchSpec, Cost]]
 def count_networks(archs: Sequence[ArchSpec]) -> Costs:
     """Each network with its costs, in the given order."""
     return [(arch, count_cost(arch)) for arch in archs]
+
+
+def distinct_networks(archs: Sequence[ArchSpec]) -> list[ArchSpec]:
+    """The first of every group of specs that resolve to the same network."""
+    first: dict[str, ArchSpec] = {}
+    for arch in archs:
+        first.setdefault(arch_key(arch), arch)
+    return list(first.values())
 
 
 def costs_text(costs: Costs, note: str = "") -> str:
@@ -55,6 +63,11 @@ def costs_csv(costs: Costs) -> str:
     writer.writeheader()
     writer.writerows({**record, "stages": _stages(record["stages"])} for record in records)
     return text.getvalue().rstrip("\n")
+
+
+def count_noun(count: int, noun: str) -> str:
+    """ "1 trial", "2,000 trials"."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def duration(seconds: float) -> str:

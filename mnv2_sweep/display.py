@@ -6,12 +6,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Column
 
 from mnv2_sweep.arch import arch_label
+from mnv2_sweep.costs import count_noun
 from mnv2_sweep.executor import read_progress
 from mnv2_sweep.store import Outcome
-from mnv2_sweep.trial import Trial
+from mnv2_sweep.trial import Trial, trial_id
 
 PLAIN_SECONDS = 30  # between two lines about running trials
 
@@ -25,12 +27,13 @@ class SweepDisplay:
 
     def __init__(self, seconds: Mapping[Trial, float], running: Path, console: Console):
         self.seconds, self.running, self.console = dict(seconds), running, console
-        self.waiting = list(seconds)
+        self.waiting = {trial_id(trial): trial for trial in seconds}
         self.finished, self.failed, self.done_seconds = 0, 0, 0.0
         self.lines: dict[Trial, int] = {}
         self.started = self.last_plain = time.monotonic()
-        columns = [TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[detail]}")]
-        self.progress = Progress(*columns, TimeElapsedColumn(), _Remaining(), console=console, transient=True)
+        title = TextColumn("{task.description}", markup=False, table_column=Column(ratio=1, no_wrap=True))
+        detail = TextColumn("{task.fields[detail]}", markup=False, table_column=Column(no_wrap=True))
+        self.progress = Progress(title, BarColumn(8), detail, console=console, transient=True, expand=True)
         self.overall = self.progress.add_task(self._title(), total=sum(seconds.values()) or 1.0, detail="")
 
     def __enter__(self) -> "SweepDisplay":
@@ -39,13 +42,15 @@ class SweepDisplay:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.progress.stop()
+        if self.console.is_terminal:
+            self.progress.stop()
 
     def tick(self) -> None:
         """Read the running trials' progress and show it."""
         running = read_progress(self.running, self.waiting)
         part = sum(self.seconds[trial] * state["step"] / state["steps"] for trial, state in running.items())
-        self.progress.update(self.overall, completed=self.done_seconds + part, description=self._title())
+        done = self.done_seconds + part
+        self.progress.update(self.overall, completed=done, description=self._title(), detail=self._times(done))
         for trial in self.lines.keys() - running.keys():
             self.progress.remove_task(self.lines.pop(trial))
         for trial, state in running.items():
@@ -54,11 +59,12 @@ class SweepDisplay:
             self.progress.update(self.lines[trial], completed=state["step"], detail=_detail(state))
         if not self.console.is_terminal and time.monotonic() - self.last_plain >= PLAIN_SECONDS:
             self.last_plain = time.monotonic()
-            self._print_plain(running, self.done_seconds + part)
+            states = "; ".join(f"{_name(trial)}: {_detail(state)}" for trial, state in running.items())
+            self._print(f"{self._title()}, {self._times(done)}; {states}")
 
     def ended(self, outcome: Outcome) -> None:
         """Print one line about a trial that ended."""
-        self.waiting.remove(outcome.trial)
+        del self.waiting[trial_id(outcome.trial)]
         self.done_seconds += self.seconds[outcome.trial]
         self.finished += 1
         if outcome.result is None:
@@ -69,34 +75,31 @@ class SweepDisplay:
             test = "" if result.test_top1 is None else f", test {100 * result.test_top1:.1f} %"
             text = f"val top-1 {100 * result.val_top1:.1f} %{test}, {result.seconds:.0f} s"
             text += f", {result.images_per_second:.0f} images/s"
-        line = f"[{self.finished}/{len(self.seconds)}] {_name(outcome.trial)}: {text}"
-        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self._print(f"[{self.finished}/{len(self.seconds)}] {_name(outcome.trial)}: {text}")
 
     def _title(self) -> str:
         failed = f", {self.failed} failed" if self.failed else ""
         return f"{self.finished} of {len(self.seconds)} trials{failed}"
 
-    def _print_plain(self, running: Mapping[Trial, dict], done: float) -> None:
+    def _times(self, done: float) -> str:
+        """Elapsed, and left as the whole run so far says: the last seconds alone would jump with each trial's end."""
         total, elapsed = sum(self.seconds.values()), time.monotonic() - self.started
-        left = f", about {elapsed * (total - done) / done / 60:.0f} min left" if done > 0 else ""
-        states = "; ".join(f"{_name(trial)} {_detail(state)}" for trial, state in running.items())
-        self.console.print(f"{self._title()}{left}; {states}", markup=False, highlight=False, soft_wrap=True)
+        left = (
+            f"about {_clock(elapsed * (total - done) / done)} left" if done > 0.01 * total else "time left unknown yet"
+        )
+        return f"{_clock(elapsed)} gone, {left}"
+
+    def _print(self, line: str) -> None:
+        self.console.print(line, markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
-class _Remaining(TimeRemainingColumn):
-    """Time left, from the whole run so far: the last seconds alone would jump with each trial's end."""
-
-    def render(self, task):
-        share = task.completed / task.total if task.total else 0
-        if task.elapsed and share > 0.01:
-            left = int(task.elapsed * (1 - share) / share)
-            return f"{left // 3600}:{left // 60 % 60:02d}:{left % 60:02d} left"
-        return "-:--:-- left"
+def _clock(seconds: float) -> str:
+    return f"{int(seconds) // 3600}:{int(seconds) // 60 % 60:02d}:{int(seconds) % 60:02d}"
 
 
 @contextmanager
-def counting(console: Console, title: str):
-    """A bar for work that is counted; yields `report(done, total)`. Silent where nothing is reported."""
+def counting(console: Console, title: str, noun: str):
+    """A bar for work that is counted in `noun`s; yields `report(done, total)`. Silent where nothing is reported."""
     columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         tasks: list = []
@@ -105,7 +108,7 @@ def counting(console: Console, title: str):
             if not tasks:
                 tasks.append(progress.add_task(title, total=total))
                 if not console.is_terminal:
-                    console.print(f"{title}: {total:,} files", markup=False, highlight=False)
+                    console.print(f"{title}: {count_noun(total, noun)}", markup=False, highlight=False)
             progress.update(tasks[0], completed=done, total=total)
 
         yield report

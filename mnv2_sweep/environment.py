@@ -3,6 +3,7 @@
 import os
 import platform
 import subprocess
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -33,12 +34,15 @@ def _version(package: str) -> str | None:
 
 def _commit() -> str | None:
     """The commit of the source tree, "-dirty" where it has changes; None where the package is not in one."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    git = ["git", "-C", str(Path(__file__).parent)]
+    describe = [*git, "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+        # An environment may lie in the repository of somebody's own project: only one that tracks this file counts.
+        run = partial(subprocess.run, capture_output=True, text=True, timeout=10, check=True)
+        run([*git, "ls-files", "--error-unmatch", Path(__file__).name])
+        return run(describe).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip()
 
 
 def _processor() -> str:

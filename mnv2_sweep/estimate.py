@@ -18,10 +18,14 @@ from mnv2_sweep.trial import Trial
 
 WARM_STEPS, TIMED_STEPS = 2, 4
 EVAL_SHARE = 1 / 3
+PROBE_PIXELS = 64 * 224**2  # in a batch, at most: the probe runs beside whatever else this machine does
 
 
 def estimate_seconds(trials: Sequence[Trial], dataset: Dataset, device: str) -> dict[Trial, float]:
-    """Seconds of each trial on one worker. Takes a few seconds itself; runs single-threaded like a worker."""
+    """Seconds of each trial on one worker, or 0 for all where the dearest network does not fit into memory.
+
+    Takes a few seconds itself; runs single-threaded like a worker.
+    """
     if not trials:
         return {}
     threads = torch.get_num_threads()
@@ -30,15 +34,20 @@ def estimate_seconds(trials: Sequence[Trial], dataset: Dataset, device: str) -> 
         madds = {trial: trained_madds(trial) for trial in trials}
         low, high = min(trials, key=madds.get), max(trials, key=madds.get)
         low_seconds, high_seconds = image_seconds(low, device), image_seconds(high, device)
+    except (MemoryError, RuntimeError):  # torch says out of memory with either; the trial itself will say it again
+        return dict.fromkeys(trials, 0.0)
     finally:
         torch.set_num_threads(threads)
+        if device == "cuda":
+            torch.cuda.empty_cache()  # the workers need it
     span = madds[high] - madds[low]
     rate = max(0.0, high_seconds - low_seconds) / span if span else 0.0
     evaluated = sum(len(labels) for split, labels in dataset.labels.items() if split != "train")
 
     def seconds(trial: Trial) -> float:
-        steps, _ = count_steps(trial.recipe, len(dataset.labels["train"]))
-        images = steps * trial.recipe.batch + EVAL_SHARE * evaluated
+        steps, per_epoch = count_steps(trial.recipe, len(dataset.labels["train"]))
+        looks = max(10, steps / per_epoch) * min(trial.recipe.curve_images, len(dataset.labels["val"]))
+        images = steps * trial.recipe.batch + EVAL_SHARE * (evaluated + looks)
         return images * (low_seconds + rate * (madds[trial] - madds[low]))
 
     return {trial: seconds(trial) for trial in trials}
@@ -48,10 +57,11 @@ def image_seconds(trial: Trial, device: str) -> float:
     """Median seconds a training image, over a few steps on random images (no augmentation)."""
     torch.manual_seed(0)
     recipe, size = trial.recipe, trial.train_size
+    batch = min(recipe.batch, max(2, PROBE_PIXELS // size**2))
     model = build_model(replace(trial.arch, classes=trial.data.classes)).to(device, memory_format=torch.channels_last)
     optimizer = make_optimizer(model, recipe)
-    images = torch.randn(recipe.batch, 3, size, size, device=device).contiguous(memory_format=torch.channels_last)
-    labels = torch.arange(recipe.batch, device=device) % trial.data.classes
+    images = torch.randn(batch, 3, size, size, device=device).contiguous(memory_format=torch.channels_last)
+    labels = torch.arange(batch, device=device) % trial.data.classes
     times = []
     for _ in range(WARM_STEPS + TIMED_STEPS):
         start = time.perf_counter()
@@ -62,7 +72,7 @@ def image_seconds(trial: Trial, device: str) -> float:
         optimizer.zero_grad(set_to_none=True)
         loss.item()  # waits for the device
         times.append(time.perf_counter() - start)
-    return sorted(times[WARM_STEPS:])[TIMED_STEPS // 2] / recipe.batch
+    return sorted(times[WARM_STEPS:])[TIMED_STEPS // 2] / batch
 
 
 def device_name(device: str) -> str | None:

@@ -6,18 +6,18 @@ progress as small JSON files in `running/`, so that any process can watch and a 
 """
 
 import json
-import multiprocessing
 import multiprocessing.context
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, wait
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from multiprocessing import connection
+from multiprocessing.connection import Connection
 from pathlib import Path
 
-from pebble import ProcessExpired, ProcessPool
-
+from mnv2_sweep.interrupts import hold_interrupts
 from mnv2_sweep.store import Outcome
 from mnv2_sweep.trial import Result, Trial, trial_id
 
@@ -25,6 +25,7 @@ Report = Callable[[int, int, float, float], None]
 TrialFunction = Callable[[Trial, Report], Result]
 
 PROGRESS_SECONDS = 0.5
+DISMISS_SECONDS = 5
 
 
 def run_serial(
@@ -43,26 +44,84 @@ def run_pool(
 
     Closing the iterator, or an exception in the caller (Ctrl-C), ends the workers at once.
     """
-    pool = ProcessPool(workers, initializer=_prepare_worker, context=_QuietContext())
+    waiting, team = deque(trials), []
     try:
-        waiting = {pool.schedule(_attempt, args=(function, trial, running)): trial for trial in trials}
-        while waiting:
-            finished, _ = wait(waiting, timeout=PROGRESS_SECONDS, return_when=FIRST_COMPLETED)
-            for future in finished:
-                trial = waiting.pop(future)
-                try:
-                    yield future.result()
-                except ProcessExpired as error:
-                    progress_path(running, trial).unlink(missing_ok=True)
-                    yield Outcome(trial, error=f"the worker process died (exit code {error.exitcode}); out of memory?")
+        while waiting or team:
+            while waiting and len(team) < workers:
+                team.append(_Worker(function, running))
+                team[-1].give(waiting.popleft())
+            connection.wait([worker.pipe for worker in team], timeout=PROGRESS_SECONDS)
+            for worker in [worker for worker in team if worker.pipe.poll()]:
+                trial = worker.trial
+                outcome = worker.take()
+                if outcome is None:
+                    team.remove(worker)
+                    _remove_progress(running, trial)
+                    outcome = Outcome(trial, error=_describe_death(worker.process.exitcode))
+                elif waiting:
+                    worker.give(waiting.popleft())
+                else:
+                    team.remove(worker)
+                    worker.dismiss()
+                yield outcome
             tick()
     finally:
-        pool.stop()
-        pool.join()
-        for trial in trials:
-            progress_path(running, trial).unlink(missing_ok=True)
-        with suppress(OSError):
-            running.rmdir()  # unless another sweep still runs here
+        with hold_interrupts():
+            for worker in team:
+                worker.process.kill()
+            for worker in team:
+                worker.process.join()
+            for trial in trials:
+                _remove_progress(running, trial)
+            with suppress(OSError):
+                running.rmdir()  # unless another sweep still runs here
+
+
+def _describe_death(code: int) -> str:
+    if code >= 0:
+        return f"the worker process ended with exit code {code}"
+    likely = "; out of memory?" if -code == signal.SIGKILL else ""
+    return f"the worker process was killed by {signal.Signals(-code).name}{likely}"
+
+
+class _Worker:
+    """A process with a pipe of its own. Workers share no queue and no lock, so that one which is killed at any
+    moment takes nobody with it (with a pool library's shared lock we saw the others wait for ever)."""
+
+    def __init__(self, function: TrialFunction, running: Path):
+        self.pipe, theirs = _CONTEXT.Pipe()
+        self.process = _CONTEXT.Process(target=_work, args=(theirs, function, running, os.getpid()), daemon=True)
+        self.trial: Trial | None = None
+        self.process.start()
+        theirs.close()  # then the pipe ends when the process does
+
+    def give(self, trial: Trial) -> None:
+        self.trial = trial
+        with suppress(OSError):  # it died already: `take` will say so
+            self.pipe.send(trial)
+
+    def take(self) -> Outcome | None:
+        """What the process sent, or None if it is dead."""
+        try:
+            return self.pipe.recv()
+        except (EOFError, OSError):
+            self.process.join()
+            return None
+
+    def dismiss(self) -> None:
+        """No more trials: the process ends by itself, or is ended if a thread of a trial keeps it."""
+        self.pipe.close()
+        self.process.join(DISMISS_SECONDS)
+        self.process.kill()
+        self.process.join()
+
+
+def _work(pipe: Connection, function: TrialFunction, running: Path, parent: int) -> None:
+    """The life of a worker process: trials come, outcomes go, until the pipe is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends the workers
+    with suppress(EOFError, OSError):
+        while True:
+            pipe.send(_attempt(function, pipe.recv(), running, parent))
 
 
 def progress_path(running: Path, trial: Trial) -> Path:
@@ -70,41 +129,46 @@ def progress_path(running: Path, trial: Trial) -> Path:
     return running / f"{trial_id(trial)}.json"
 
 
-def read_progress(running: Path, trials: Sequence[Trial]) -> dict[Trial, dict]:
-    """Progress of the trials that are running now."""
+def read_progress(running: Path, trials: Mapping[str, Trial]) -> dict[Trial, dict]:
+    """Progress of those of the trials (by id) that are running now."""
     progress = {}
-    for trial in trials:
-        try:
-            progress[trial] = json.loads(progress_path(running, trial).read_text())
-        except FileNotFoundError:
-            continue
+    for path in sorted(running.glob("*.json")):
+        if path.stem in trials:
+            with suppress(FileNotFoundError):  # it just ended
+                progress[trials[path.stem]] = json.loads(path.read_text())
     return progress
 
 
-def _attempt(function: TrialFunction, trial: Trial, running: Path) -> Outcome:
-    path, parent, last = progress_path(running, trial), os.getppid(), 0.0
-    running.mkdir(parents=True, exist_ok=True)
+def _attempt(function: TrialFunction, trial: Trial, running: Path, parent: int | None = None) -> Outcome:
+    """Run one trial; whatever it raises is its outcome. A worker ends itself when its `parent` process is gone."""
+    path, last = progress_path(running, trial), 0.0
 
     def report(step: int, steps: int, loss: float, images_per_second: float) -> None:
         nonlocal last
-        if os.getppid() != parent:
-            os._exit(1)  # the parent was killed: nobody is left to take the result
+        if parent is not None and os.getppid() != parent:
+            _remove_progress(running, trial)
+            os._exit(1)  # nobody is left to take the result
         if step == steps or time.monotonic() - last >= PROGRESS_SECONDS:
             last = time.monotonic()
             values = {"step": step, "steps": steps, "loss": loss, "images_per_second": images_per_second}
-            path.with_suffix(".tmp").write_text(json.dumps(values))
-            path.with_suffix(".tmp").replace(path)
+            with suppress(OSError):  # a full disk, or another sweep that ended took the folder: progress can wait
+                running.mkdir(parents=True, exist_ok=True)
+                path.with_suffix(".tmp").write_text(json.dumps(values))
+                path.with_suffix(".tmp").replace(path)
 
     try:
         return Outcome(trial, function(trial, report))
-    except Exception as error:  # whatever a trial raises is its result
+    except (Exception, SystemExit) as error:
         return Outcome(trial, error=f"{type(error).__name__}: {error}")
     finally:
-        path.unlink(missing_ok=True)
+        _remove_progress(running, trial)
 
 
-def _prepare_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends the workers
+def _remove_progress(running: Path, trial: Trial) -> None:
+    path = progress_path(running, trial)
+    for left in (path, path.with_suffix(".tmp")):
+        with suppress(OSError):
+            left.unlink()
 
 
 class _QuietProcess(multiprocessing.context.SpawnProcess):
@@ -122,3 +186,6 @@ class _QuietContext(multiprocessing.context.SpawnContext):
     """Fresh interpreters, so that a worker inherits neither threads nor CUDA state."""
 
     Process = _QuietProcess
+
+
+_CONTEXT = _QuietContext()

@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
+from mnv2_sweep.errors import StoreError
 from mnv2_sweep.stats import Facts
 
 PNG_DPI = 200
@@ -90,7 +91,16 @@ def plot_contact_sheet(images: np.ndarray, class_names: Sequence[str], title: st
 
 def save_figure(fig: Figure, stem: Path) -> list[Path]:
     """Write `stem`.png and `stem`.svg, each whole or not at all; equal figures give equal bytes."""
-    stem.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        return _save_files(fig, stem)
+    except OSError as error:
+        raise StoreError(
+            f"{stem.parent}: plots can't be written here ({error}); choose another --plots folder"
+        ) from error
+
+
+def _save_files(fig: Figure, stem: Path) -> list[Path]:
     written = []
     for ending, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
         path = stem.with_name(f"{stem.name}.{ending}")

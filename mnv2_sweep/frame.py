@@ -12,9 +12,16 @@ import pandas as pd
 from mnv2_sweep.arch import MOBILENET_V2, arch_key, arch_label
 from mnv2_sweep.cost import count_cost
 from mnv2_sweep.store import Outcome, read_outcomes
-from mnv2_sweep.trial import Result, trial_id
+from mnv2_sweep.trial import Result
 
 RESULT_COLUMNS = tuple(name for name in Result.__dataclass_fields__ if name != "curve")
+
+COLUMNS = (
+    *("trial_id", "sweep", "status", "error", "network", "arch_key", "width", "resolution", "train_size", "expansion"),
+    *("paper_table", "kernel", "linear_bottleneck", "residual", "last_channels", "classes", "dropout"),
+    *("recipe", "input_scale", "data", "data_classes", "seed", *RESULT_COLUMNS),
+    *("madds", "params", "peak_activation_bytes"),
+)
 
 
 def load_frame(folder: str | Path) -> pd.DataFrame:
@@ -24,13 +31,14 @@ def load_frame(folder: str | Path) -> pd.DataFrame:
     the side in pixels that was trained and evaluated. Raises StoreError when the file is not a results file.
     """
     folder = Path(folder)
-    return pd.DataFrame([_row(folder.name, outcome) for outcome in read_outcomes(folder)])
+    rows = [_row(folder.name, outcome) for outcome in read_outcomes(folder)]
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def load_curves(folder: str | Path) -> pd.DataFrame:
-    """One row per point of every training curve: trial_id, network, seed, epoch, images, train_loss, lr."""
+    """One row per point of every training curve: trial_id, network, seed, epoch, images, train_loss, lr, val_top1."""
     return pd.DataFrame(
-        {"trial_id": trial_id(o.trial), "network": arch_label(o.trial.arch), "seed": o.trial.seed,
+        {"trial_id": o.id, "network": arch_label(o.trial.arch), "seed": o.trial.seed,
          **{name: getattr(point, name) for name in point.__dataclass_fields__}}
         for o in read_outcomes(Path(folder)) if o.result for point in o.result.curve
     )  # fmt: skip
@@ -38,10 +46,10 @@ def load_curves(folder: str | Path) -> pd.DataFrame:
 
 def _row(sweep: str, outcome: Outcome) -> dict:
     trial, arch, cost = outcome.trial, outcome.trial.arch, count_cost(outcome.trial.arch)
-    expansions = {stage.t for stage in arch.stages if stage.t > 1}
-    measured = {name: getattr(outcome.result, name) if outcome.result else None for name in RESULT_COLUMNS}
+    expansions = {stage.t for stage in arch.stages if stage.t > 1} or {1}
+    measured = {name: getattr(outcome.result, name, None) for name in RESULT_COLUMNS}
     return {
-        "trial_id": trial_id(trial),
+        "trial_id": outcome.id,
         "sweep": sweep,
         "status": outcome.status,
         "error": outcome.error,
@@ -63,10 +71,7 @@ def _row(sweep: str, outcome: Outcome) -> dict:
         "data": trial.data.name,
         "data_classes": trial.data.classes,
         "seed": trial.seed,
-        **{
-            name: float("nan") if name.startswith("test_t") and value is None else value
-            for name, value in measured.items()
-        },
+        **{name: float("nan") if value is None and name != "device" else value for name, value in measured.items()},
         "madds": cost.madds,
         "params": cost.params,
         "peak_activation_bytes": cost.peak_activation_bytes,

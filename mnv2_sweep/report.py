@@ -28,8 +28,13 @@ def draw_pareto(folder: Path, plots: Path) -> list[Path]:
 
 
 def draw_ablation(folder: Path, plots: Path) -> list[Path]:
-    """With against without for every network of an ablation sweep; returns the files written. Raises SweepError."""
+    """With against without for every network of an ablation sweep; returns the files written. Raises StoreError."""
     pairs = find_pairs(load_frame(folder), LINEAR_BOTTLENECK)
+    if not pairs:
+        raise StoreError(
+            f"{folder}: no network here has results both with and without ({LINEAR_BOTTLENECK.label_with}, "
+            f"{LINEAR_BOTTLENECK.label_without}); run 'mnv2-sweep ablate --{LINEAR_BOTTLENECK.name}'"
+        )
     written = []
     for pair in pairs:
         stem = "ablation" if len(pairs) == 1 else f"ablation-{pair.network.replace(' at ', '@')}"

@@ -6,7 +6,7 @@ from mnv2_sweep.errors import StoreError
 from mnv2_sweep.store import DATABASE
 
 EXAMPLE = "example"  # the one committed sweep; a person's own come first
-ABLATION = "ablate-"  # how the names of ablation sweeps begin
+ABLATION = "# mnv2-sweep ablate"  # how the space.yaml of an ablation begins
 
 
 def find_sweep(results: Path, name: str | None, ablation: bool | None = None) -> Path:
@@ -20,12 +20,16 @@ def find_sweep(results: Path, name: str | None, ablation: bool | None = None) ->
         if name not in found:
             raise StoreError(f"{results / name}: no such sweep; {known}; 'mnv2-sweep run SPACE.yaml' makes one")
         return found[name]
-    wanted = [
-        f
-        for f in found.values()
-        if ablation is None or f.name.removeprefix("example-").startswith(ABLATION) == ablation
-    ]
+    wanted = [f for f in found.values() if ablation is None or is_ablation(f) == ablation]
     if not wanted:
         first = "mnv2-sweep ablate --no-linear-bottleneck" if ablation else "mnv2-sweep run spaces/quick.yaml"
         raise StoreError(f"{results}: no results to show; {known}; start with '{first}'")
     return max(wanted, key=lambda f: (not f.name.startswith(EXAMPLE), (f / DATABASE).stat().st_mtime))
+
+
+def is_ablation(folder: Path) -> bool:
+    """Whether `ablate` made the sweep."""
+    try:
+        return (folder / "space.yaml").read_text(encoding="utf-8").startswith(ABLATION)
+    except (OSError, UnicodeDecodeError):
+        return False

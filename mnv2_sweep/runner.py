@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,11 +12,11 @@ from rich.console import Console
 
 from mnv2_sweep.arch import ArchSpec
 from mnv2_sweep.catalog import Dataset
-from mnv2_sweep.costs import duration
+from mnv2_sweep.costs import count_noun, duration
 from mnv2_sweep.display import SweepDisplay, counting
 from mnv2_sweep.environment import describe_environment
 from mnv2_sweep.estimate import device_name, estimate_seconds, wall_seconds
-from mnv2_sweep.session import RUNNING, choose_device, describe_plan, open_session, prepare_session, run_session
+from mnv2_sweep.session import RUNNING, describe_plan, open_session, prepare_session, run_session
 from mnv2_sweep.trial import Recipe
 
 
@@ -34,14 +35,15 @@ def run_networks(
 
     `data` is a data set with the name by which workers open it; `source` is kept as the sweep's space.yaml.
     """
-    device = choose_device(device)
     session = open_session(folder, archs, recipe, seeds, data, device)
-    workers = workers or default_workers(device)
+    workers = min(workers or default_workers(device), max(1, len(session.missing)))
     print("\n".join([f"sweep     {folder}", *describe_plan(session)]))
     seconds = estimate_seconds(session.missing, session.dataset, device)
     if session.missing:
-        wall = duration(wall_seconds(list(seconds.values()), workers))
-        print(f"time      about {wall} with {workers} worker{'s' * (workers > 1)} on {device}")
+        wall = f"about {duration(wall_seconds(list(seconds.values()), workers))}"
+        if not all(seconds.values()):
+            wall, seconds = "unknown: the dearest network does not fit into memory", dict.fromkeys(session.missing, 1.0)
+        print(f"time      {wall}, with {count_noun(workers, 'worker')} on {device}", flush=True)
     if dry_run or not session.missing:
         return 0
     console = Console(soft_wrap=True)
@@ -49,14 +51,16 @@ def run_networks(
     display = SweepDisplay(seconds, folder / RUNNING, console)
     recorded, failed = 0, 0
     try:
-        with counting(console, "preparing images, by size") as report:
+        with counting(console, "preparing images", "size") as report:
             prepare_session(session, source, environment, report)
         for outcome in run_session(session, workers, display):
             recorded += 1
             failed += outcome.result is None
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # pressed again: it ends already
         left = len(session.missing) - recorded
-        print(f"interrupted: {recorded} trials recorded, {left} left; the same command continues", file=sys.stderr)
+        text = f"interrupted: {count_noun(recorded, 'trial')} recorded, {left} left; the same command continues"
+        print(text, file=sys.stderr)
         raise typer.Exit(130) from None
     if failed:
         print(f"{failed} of {len(session.missing)} trials failed; the same command tries them again", file=sys.stderr)

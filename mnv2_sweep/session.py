@@ -76,7 +76,8 @@ def describe_plan(session: Session) -> list[str]:
     recipe = session.trials[0].recipe
     length = f"{recipe.images:,} images" if recipe.images else f"{recipe.epochs:g} epochs"
     sizes_text = f"{min(sizes)} px" if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)} px"
-    madds_text = f"{min(madds) / 1e6:,.1f}M to {max(madds) / 1e6:,.1f}M MAdds at the nominal resolution"
+    low, high = f"{min(madds) / 1e6:,.1f}M", f"{max(madds) / 1e6:,.1f}M"
+    madds_text = f"{low if low == high else f'{low} to {high}'} MAdds at the nominal resolution"
     counts = ", ".join(f"{len(labels):,} {split}" for split, labels in session.dataset.labels.items())
     done = len(session.trials) - len(session.missing)
     return [
@@ -88,7 +89,10 @@ def describe_plan(session: Session) -> list[str]:
 
 
 def _seeds(trials: Sequence[Trial]) -> str:
-    return ", ".join(str(seed) for seed in sorted({trial.seed for trial in trials}))
+    seeds = sorted({trial.seed for trial in trials})
+    if len(seeds) > 8:
+        return f"{seeds[0]} to {seeds[-1]} ({len(seeds)} of them)"
+    return ", ".join(map(str, seeds))
 
 
 def prepare_session(session: Session, space_text: str, environment: dict, report: Report) -> None:

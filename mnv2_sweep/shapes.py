@@ -2,14 +2,14 @@
 
 Ten classes: five outlines (disc, square, triangle, cross, flower), each plain or filled with fine stripes. What
 makes it worth training on:
-- Detail needs resolution. The stripes' period is 1/28 to 1/14 of the image: at 24 px that is one to two pixels and
-  they fade into a plain colour, at 56 px nearly all can be seen.
+- Detail needs resolution. The stripes' period is 1/28 to 1/14 of the image: at 24 px that is one to two pixels, so
+  they fade or turn into coarser, fainter patterns, at 56 px nearly all can be seen as they are.
 - Variation needs capacity. Position, size, rotation, stretch, contrast, the background's colour, shade and
   pattern, other objects in front and behind, noise: none of them tells the class.
 - A cue to begin with. The object's hue hints at its outline, as colour does in photos, and never settles it.
 
 A scene is a row of numbers drawn once; each side renders the same scenes. Edges are anti-aliased and every wave
-is faded by the exact box filter of a pixel, so a small image is what a small sensor would see, without aliasing.
+is averaged exactly over each pixel, so a small image is what a small sensor would see.
 """
 
 import hashlib

@@ -27,7 +27,7 @@ from mnv2_sweep.arch import MOBILENET_V2, Stage
 from mnv2_sweep.cost import Cost
 from mnv2_sweep.space import FIELD_TYPES, OPERATORS, Constraint, Sample, Space
 from mnv2_sweep.spacekeys import COLUMNS, SYNONYMS, known_settings, read_settings, read_value
-from mnv2_sweep.trial import RECIPES, Recipe, recipe_rules
+from mnv2_sweep.trial import RECIPES, Recipe, change_recipe, recipe_rules
 from mnv2_sweep.yamlfile import BROKEN, Entry, Mistakes, nearest, read_mapping, read_yaml, refusal, short
 
 TABLES = {"mobilenet_v2": MOBILENET_V2}
@@ -219,16 +219,10 @@ def _read_recipe(entry: Entry, mistakes: Mistakes) -> Recipe:
     if "images" in values and "epochs" in values:
         line = max(values["images"].line, values["epochs"].line)
         mistakes.add(line, "recipe: images and epochs given, one of them allowed; both say how long to train")
-    if values.keys() & {"images", "epochs"}:
-        base = replace(base, images=None, epochs=None)
+    length = {"images": None, "epochs": None} if values.keys() & {"images", "epochs"} else {}
+    base = replace(base, **length)
     changes = {name: _read_recipe_field(name, value, base, mistakes) for name, value in values.items()}
-    recipe = replace(base, **changes)
-    # A changed recipe must not pass for the one it comes from.
-    return (
-        recipe
-        if "name" in changes or recipe == RECIPES.get(base.name)
-        else replace(recipe, name=f"{base.name}, changed")
-    )
+    return replace(base, **changes) if "name" in changes else change_recipe(RECIPES[base.name], length | changes)
 
 
 def _read_base(key: str, entry: Entry, mistakes: Mistakes) -> Recipe:

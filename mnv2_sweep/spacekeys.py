@@ -6,7 +6,7 @@ A setting is a field of ArchSpec, `expansion`, or a cell or column of the block 
 import re
 from dataclasses import fields, replace
 
-from mnv2_sweep.arch import ArchSpec, Stage, arch_rules
+from mnv2_sweep.arch import MAX_RESOLUTION, ArchSpec, Stage, arch_rules
 from mnv2_sweep.space import FIELD_TYPES
 from mnv2_sweep.yamlfile import BROKEN, Entry, Mistakes, read_mapping, refusal, unknown_key
 
@@ -18,7 +18,15 @@ SYNONYMS |= {"flops": "madds", "macs": "madds", "memory": "peak_activation_bytes
 SYNONYMS |= {"image_size": "resolution", "input_size": "resolution", "batch_size": "batch", "learning_rate": "lr"}
 
 # So that a slip of the finger is a message and not an hour; `arch` itself sets no upper bound.
-LIMITS = {"t": 100, "c": 10_000, "n": 100, "s": 16, "resolution": 4096, "kernel": 99, "last_channels": 100_000}
+LIMITS = {
+    "t": 100,
+    "c": 10_000,
+    "n": 100,
+    "s": 16,
+    "resolution": MAX_RESOLUTION,
+    "kernel": 99,
+    "last_channels": 100_000,
+}
 LIMITS["classes"] = 1_000_000
 
 

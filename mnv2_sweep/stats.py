@@ -147,7 +147,10 @@ def summarise(trials: pd.DataFrame) -> pd.DataFrame:
     if trials.empty:
         return pd.DataFrame(columns=list(SUMMARY_COLUMNS))
     _check_comparable(trials)
-    trials = trials.sort_values("status", kind="stable").drop_duplicates("trial_id")  # "done" before "failed"
+    trials = trials.sort_values(
+        "status", ascending=False, kind="stable"
+    )  # "failed" first, so the last is done if one is
+    trials = trials.drop_duplicates(["arch_key", "seed"], keep="last")  # of several, the latest
     rows = [_summarise_network(of_network) for _, of_network in trials.groupby("arch_key", sort=False)]
     summary = pd.DataFrame(rows, columns=[c for c in SUMMARY_COLUMNS if c != "on_front"])
     summary = summary.sort_values(["madds", "network"], ignore_index=True)

@@ -9,7 +9,7 @@ import sqlite3
 import time
 from collections.abc import Iterable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mnv2_sweep.errors import StoreError
@@ -18,6 +18,11 @@ from mnv2_sweep.trial import Result, Trial, dump_result, dump_trial, load_result
 DATABASE = "trials.db"
 BUSY_SECONDS = 30
 STATUSES = ("done", "failed")
+# Codes that say something of the moment and nothing of the file.
+PASSING = (
+    *(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR),
+    *(sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY),
+)
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS trials (
@@ -38,6 +43,12 @@ class Outcome:
     trial: Trial
     result: Result | None = None
     error: str | None = None
+    stored_id: str | None = field(default=None, compare=False)  # under which it was recorded
+
+    @property
+    def id(self) -> str:
+        """The trial's id when it was recorded: older code gave the same trial another one."""
+        return self.stored_id or trial_id(self.trial)
 
     @property
     def status(self) -> str:
@@ -50,7 +61,8 @@ def record(folder: Path, outcome: Outcome) -> None:
     Raises StoreError when the disk is full or the folder can't be written; what was recorded before is safe.
     """
     result = dump_result(outcome.result) if outcome.result else None
-    row = (trial_id(outcome.trial), dump_trial(outcome.trial), outcome.status, result, outcome.error, time.time())
+    error = outcome.error and outcome.error.encode("utf-8", "backslashreplace").decode()
+    row = (outcome.id, dump_trial(outcome.trial), outcome.status, result, error, time.time())
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with closing(sqlite3.connect(folder / DATABASE, timeout=BUSY_SECONDS)) as database, database:
@@ -75,17 +87,37 @@ def read_outcomes(folder: Path) -> list[Outcome]:
     if not path.exists():
         return []
     try:
-        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=BUSY_SECONDS)) as database:
-            known = database.execute("SELECT 1 FROM sqlite_master WHERE name = 'trials'").fetchone()
-            query = "SELECT trial, result, error FROM trials ORDER BY recorded, id"
-            rows = database.execute(query).fetchall() if known else []
-        return [Outcome(load_trial(t), load_result(r) if r else None, e) for t, r, e in rows]
+        rows = _read_rows(path)
+        return [Outcome(load_trial(t), load_result(r) if r else None, e, stored_id=i) for i, t, r, e in rows]
     except (sqlite3.Error, ValueError, KeyError, TypeError) as error:
+        if _sqlite_code(error) in PASSING:
+            raise StoreError(f"{path}: can't be read now ({error}); try again") from error
         raise StoreError(
             f"{path}: not a results file of this program ({error}); move it away or choose another --name"
         ) from error
 
 
+def _read_rows(path: Path) -> list[tuple]:
+    query = "SELECT id, trial, result, error FROM trials ORDER BY recorded, id"
+    for mode in ("ro", "rw"):
+        # A writer killed in mid-commit leaves a journal that only an opening for writing can roll back.
+        try:
+            with closing(
+                sqlite3.connect(f"{path.resolve().as_uri()}?mode={mode}", uri=True, timeout=BUSY_SECONDS)
+            ) as db:
+                known = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'trials'").fetchone()
+                return db.execute(query).fetchall() if known else []
+        except sqlite3.OperationalError as error:
+            if mode == "rw" or _sqlite_code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                raise
+    return []
+
+
+def _sqlite_code(error: Exception) -> int:
+    """SQLite's primary result code, 0 where Python itself raised the error."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
 def done_ids(outcomes: Iterable[Outcome]) -> set[str]:
     """Ids of the trials that have a result."""
-    return {trial_id(outcome.trial) for outcome in outcomes if outcome.status == "done"}
+    return {outcome.id for outcome in outcomes if outcome.status == "done"}

@@ -9,6 +9,7 @@ from pathlib import Path
 from mnv2_sweep.arch import ArchSpec
 from mnv2_sweep.cost import count_cost
 from mnv2_sweep.errors import StoreError
+from mnv2_sweep.interrupts import hold_interrupts
 from mnv2_sweep.store import Outcome, done_ids, read_outcomes, record
 from mnv2_sweep.trial import DataRef, Recipe, Trial, record_json, trial_id
 
@@ -18,6 +19,7 @@ Executor = Callable[[Sequence[Trial]], Iterator[Outcome]]
 def plan_trials(archs: Iterable[ArchSpec], recipe: Recipe, data: DataRef, seeds: Iterable[int]) -> tuple[Trial, ...]:
     """Every network with every seed, each trial once: two specs of the same network are one trial."""
     trials = {}
+    archs = tuple(archs)
     for seed in seeds:
         for arch in archs:
             trial = Trial(arch, recipe, data, seed)
@@ -28,13 +30,17 @@ def plan_trials(archs: Iterable[ArchSpec], recipe: Recipe, data: DataRef, seeds:
 def missing_trials(trials: Sequence[Trial], folder: Path) -> tuple[Trial, ...]:
     """The trials without a result in the folder, longest first (a long one that starts last is waited for alone).
 
+    Recipe and data keep the names they have in the folder: a sweep has one of each, whatever they are called now.
     Raises StoreError when the folder's results were made with another recipe or other data.
     """
     outcomes = read_outcomes(folder)
-    for outcome in outcomes[:1]:
-        _check_same(folder, outcome.trial, trials[0])
     done = done_ids(outcomes)
-    return tuple(sorted((t for t in trials if trial_id(t) not in done), key=trained_madds, reverse=True))
+    missing = [trial for trial in trials if trial_id(trial) not in done]
+    if outcomes and missing:
+        before = outcomes[0].trial
+        _check_same(folder, before, missing[0])
+        missing = [replace(trial, recipe=before.recipe, data=before.data) for trial in missing]
+    return tuple(sorted(missing, key=trained_madds, reverse=True))
 
 
 def trained_madds(trial: Trial) -> int:
@@ -45,7 +51,8 @@ def trained_madds(trial: Trial) -> int:
 def run_sweep(trials: Sequence[Trial], folder: Path, executor: Executor) -> Iterator[Outcome]:
     """Run the trials; yields each outcome after it is recorded."""
     for outcome in executor(trials):
-        record(folder, outcome)
+        with hold_interrupts():
+            record(folder, outcome)
         yield outcome
 
 
@@ -67,7 +74,7 @@ def write_sweep_files(folder: Path, space_text: str, environment: dict) -> None:
 def _check_same(folder: Path, old: Trial, new: Trial) -> None:
     before, now = record_json(replace(old.recipe, name="")), record_json(replace(new.recipe, name=""))
     changed = [
-        f"{key} {before.get(key, 'default')} -> {now.get(key, 'default')}"
+        f"{key} {getattr(old.recipe, key)} -> {getattr(new.recipe, key)}"
         for key in sorted({*before, *now})
         if before.get(key) != now.get(key)
     ]

@@ -11,9 +11,13 @@ from mnv2_sweep.stats import compare_published, summarise
 
 def results_text(trials: pd.DataFrame) -> str:
     """What a person asks of a sweep: the networks, the best one with its interval, failures, the published order."""
+    if trials.empty:
+        return "no trial has a result yet"
     summary = summarise(trials)
-    facts = {name: ", ".join(sorted(map(str, trials[name].unique()))) for name in ("sweep", "data", "recipe", "device")}
-    lines = [f"{facts['sweep']}: data {facts['data']}, recipe {facts['recipe']}, {facts['device']}", ""]
+    names = ("sweep", "data", "recipe", "device")
+    facts = {name: ", ".join(sorted(trials[name].dropna().unique())) for name in names}
+    where = f", {facts['device']}" if facts["device"] else ""
+    lines = [f"{facts['sweep']}: data {facts['data']}, recipe {facts['recipe']}{where}", ""]
     lines += [align(network_table(summary)), "", *_best_lines(summary)]
     for _, trial in trials[trials["status"] == "failed"].iterrows():
         lines.append(f"failed: {trial['network']}, seed {trial['seed']}: {trial['error']}")
@@ -62,7 +66,7 @@ def trials_table(trials: pd.DataFrame) -> list[list[str]]:
             percent(t["val_top1"]),
             percent(t["test_top1"]),
         ]
-        + [_number(t["images_per_second"]), _number(t["seconds"]), t["error"] or ""]
+        + [_number(t["images_per_second"]), _number(t["seconds"]), "" if pd.isna(t["error"]) else t["error"]]
         for t in trials.to_dict("records")
     ]
     header = ["network", "trained at", "seed", "status", "val top-1", "test top-1", "images/s", "seconds", "error"]
@@ -112,7 +116,7 @@ def _network_row(row: dict, tested: bool) -> list[str]:
         str(row["seeds"]),
         str(row["failed"]),
         percent(row["top1"]) + ("" if pd.isna(row["seed_half_width"]) else f" ±{100 * row['seed_half_width']:.1f}"),
-        f"{percent(row['low'])}-{percent(row['high'])}",
+        "-" if pd.isna(row["low"]) else f"{percent(row['low'])}-{percent(row['high'])}",
     ]
     if tested:
         cells.append(percent(row["test_top1"]))

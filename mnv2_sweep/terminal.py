@@ -5,16 +5,17 @@ from pathlib import Path
 
 from rich.console import Console
 
-from mnv2_sweep.catalog import EMBEDDED, Dataset, cache_folder, open_dataset
+from mnv2_sweep.catalog import Dataset, cache_folder, open_dataset
 from mnv2_sweep.display import counting
+from mnv2_sweep.trial import EMBEDDED
 
 SHOWN = 20  # skipped files listed by name
 
 
-def open_data(name: str) -> tuple[Dataset, str]:
+def open_data(name: str, where: str = "--data") -> tuple[Dataset, str]:
     """The data set, and the name by which a worker opens it; a bar while photos are decoded, then what was skipped."""
-    with counting(Console(stderr=True), f"reading {name}") as report:
-        dataset = open_dataset(name, cache_folder(), report)
+    with counting(Console(stderr=True), f"reading {name}", "file") as report:
+        dataset = open_dataset(name, cache_folder(), report, where)
     skipped = getattr(dataset, "skipped", ())
     if skipped:
         _say(f"skipped {len(skipped)} file{'s' * (len(skipped) > 1)} of {name}:")

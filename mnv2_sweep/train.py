@@ -5,12 +5,15 @@ numbers keep comparisons paired: `seed` alone decides the order of the images an
 network of a sweep sees the same batches; weights and dropout draw from torch's own generator.
 """
 
+import itertools
 import math
 import resource
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -34,8 +37,7 @@ def run_trial(trial: Trial, dataset: Dataset, device: str = "cpu", report: Progr
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
     torch.manual_seed(trial.seed)
-    if device == "cuda":
-        torch.cuda.reset_peak_memory_stats()
+    reset_peak_memory(device)
     recipe, size = trial.recipe, trial.train_size
     model = build_model(replace(trial.arch, classes=trial.data.classes))
     scale_shortcuts(model, recipe.shortcut_gain)
@@ -55,18 +57,20 @@ def train_model(
 ) -> tuple[tuple[CurvePoint, ...], float, int, float]:
     """Train in place -> curve, training loss of its last part, images seen, images per second.
 
-    The curve has a point after each epoch, or after each tenth of a schedule shorter than ten epochs.
+    The curve has as many points as there are epochs and at least ten, evenly spaced, each with the top-1 of a few
+    validation images; looking changes nothing, as evaluation draws no random numbers.
     """
     pixels, labels = train_level(dataset, size), label_tensor(dataset, "train", device)
     steps, steps_per_epoch = count_steps(recipe, len(pixels))
-    section = min(math.ceil(steps_per_epoch), math.ceil(steps / 10))
+    points = max(10, math.floor(steps / steps_per_epoch))
+    marks = {round(steps * point / points) for point in range(1, points + 1)}
     generator = torch.Generator().manual_seed(seed)
     optimizer = make_optimizer(model, recipe)
     model.train()
-    curve, losses, start = [], [], time.perf_counter()
+    curve, losses, start, looking = [], [], time.perf_counter(), 0.0
     for step, chosen in enumerate(batch_indices(len(pixels), recipe.batch, steps, generator)):
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(recipe, step, steps, steps_per_epoch)
+            group["lr"] = learning_rate(recipe, step, steps, len(pixels))
         images = augment(image_batch(pixels, chosen, device), size, recipe, generator)
         with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
             loss = nn.functional.cross_entropy(model(images), labels[chosen], label_smoothing=recipe.label_smoothing)
@@ -75,29 +79,41 @@ def train_model(
         optimizer.step()
         losses.append(loss.detach())
         done = step + 1
-        if done % section == 0 or done == steps:
+        if done in marks:
             mean = torch.stack(losses).mean().item()
             if not math.isfinite(mean):
                 raise FloatingPointError(f"the training loss became {mean} by step {done} of {steps}; try a lower lr")
-            curve.append(CurvePoint(done / steps_per_epoch, done * recipe.batch, mean, optimizer.param_groups[0]["lr"]))
+            pause = time.perf_counter()
+            top1 = evaluate_model(model, dataset, "val", size, device, recipe.curve_images)[0]
+            lr = optimizer.param_groups[0]["lr"]
+            curve.append(CurvePoint(done / steps_per_epoch, done * recipe.batch, mean, lr, top1))
             losses.clear()
+            model.train()
+            looking += time.perf_counter() - pause
         if done % 10 == 0 or done == steps:
-            report(done, steps, loss.item(), done * recipe.batch / (time.perf_counter() - start))
-    seconds = time.perf_counter() - start
+            report(done, steps, loss.item(), done * recipe.batch / (time.perf_counter() - start - looking))
+    seconds = time.perf_counter() - start - looking
     return tuple(curve), curve[-1].train_loss, steps * recipe.batch, steps * recipe.batch / seconds
 
 
 @torch.inference_mode()
-def evaluate_model(model: nn.Module, dataset: Dataset, split: str, size: int, device: str) -> tuple[float, float, int]:
-    """Top-1 (a fraction), mean cross-entropy and number of images of a split, whole images at `size`."""
+def evaluate_model(
+    model: nn.Module, dataset: Dataset, split: str, size: int, device: str, most: int | None = None
+) -> tuple[float, float, int]:
+    """Top-1 (a fraction), mean cross-entropy and number of images of a split, whole images at `size`.
+
+    With `most`, of that many of its images, the same ones every time, drawn from all of it.
+    """
     model.eval()
     pixels, labels = dataset.pixels(split, size), label_tensor(dataset, split, device)
+    count = min(most or len(pixels), len(pixels))
     correct, loss = 0, 0.0
-    for chosen in torch.arange(len(pixels)).split(EVAL_BATCH):
+    drawn = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0))[:count].sort().values
+    for chosen in drawn.split(EVAL_BATCH):
         logits = model(augment(image_batch(pixels, chosen, device), size)).float()
         correct += (logits.argmax(1) == labels[chosen]).sum().item()
         loss += nn.functional.cross_entropy(logits, labels[chosen], reduction="sum").item()
-    return correct / len(pixels), loss / len(pixels), len(pixels)
+    return correct / count, loss / count, count
 
 
 def count_steps(recipe: Recipe, train_images: int) -> tuple[int, float]:
@@ -117,10 +133,10 @@ def batch_indices(count: int, batch: int, steps: int, generator: torch.Generator
         waiting = waiting[batch:]
 
 
-def learning_rate(recipe: Recipe, step: int, steps: int, steps_per_epoch: float) -> float:
+def learning_rate(recipe: Recipe, step: int, steps: int, train_images: int) -> float:
     """The rate of a step (from 0): see Recipe.schedule."""
     if recipe.schedule == "exponential":
-        return recipe.lr * recipe.lr_decay ** int(step / steps_per_epoch)
+        return recipe.lr * recipe.lr_decay ** (step * recipe.batch // train_images)
     warmup = recipe.warmup * steps
     if step < warmup:
         return recipe.lr * (step + 1) / (warmup + 1)
@@ -128,9 +144,10 @@ def learning_rate(recipe: Recipe, step: int, steps: int, steps_per_epoch: float)
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Weight decay on weights alone, not on batch norm or biases, as TF-slim regularises.
+    """Weight decay on all weights, not on batch norm or biases (TF-slim spares depthwise kernels too).
 
-    RMSProp has decay 0.9 (paper, section 6.1) and epsilon 1.0, TF-slim's, which the paper does not print.
+    RMSProp has decay 0.9 (paper, section 6.1) and epsilon 1.0, TF-slim's, which the paper does not print; torch
+    adds it outside the root.
     """
     decayed = [p for p in model.parameters() if p.ndim > 1]
     others = [p for p in model.parameters() if p.ndim <= 1]
@@ -143,18 +160,32 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
 
 def scale_shortcuts(model: nn.Module, gain: float) -> None:
-    """Start the batch norm before each shortcut's addition at `gain`: the projection's, or the expansion's."""
-    for block in model.features:
+    """Start the batch norm before each shortcut's addition at `gain`: the projection's, or the expansion's, which
+    at t = 1 is the projection of the block before."""
+    for before, block in itertools.pairwise(model.features):
         shortcut = getattr(block, "shortcut", None)
-        if shortcut == "bottleneck" or (shortcut == "expansion" and block.expands):
-            layers = block.conv if shortcut == "bottleneck" else block.conv[0]
+        if shortcut is not None:
+            wide = shortcut == "expansion"
+            layers = block.conv[0] if wide and block.expands else before.conv if wide else block.conv
             norm = [layer for layer in layers if isinstance(layer, nn.BatchNorm2d)][-1]
             nn.init.constant_(norm.weight, gain)
 
 
+def reset_peak_memory(device: str) -> None:
+    """Forget the peak so far: a worker runs many trials, and each should report its own."""
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    else:
+        with suppress(OSError):  # Linux only; elsewhere the peak is the process's
+            Path("/proc/self/clear_refs").write_text("5")
+
+
 def peak_memory_bytes(device: str) -> int:
-    """Peak resident memory of this process, or of the GPU's allocator."""
+    """Peak resident memory of this process since `reset_peak_memory`, or of the GPU's allocator."""
     if device == "cuda":
         return torch.cuda.max_memory_allocated()
+    with suppress(OSError):  # Linux
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux KiB

@@ -7,6 +7,7 @@ a default orphans no record; in return, a default may not change once results ex
 
 import hashlib
 import json
+import math
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 
 from mnv2_sweep.arch import ArchSpec, Stage, arch_key
@@ -14,7 +15,9 @@ from mnv2_sweep.errors import SweepError
 
 CODE_VERSION = 1  # raise it when a change makes the same trial give other numbers; old results then stay, unmatched
 
+EMBEDDED = "shapes"  # the name of the data set that ships
 OPTIMIZERS = ("sgd", "rmsprop", "adamw")
+MAX_EPOCHS = 1_000_000
 SCHEDULES = ("one_cycle", "exponential")
 
 
@@ -25,10 +28,12 @@ class Recipe:
     `input_scale` trains and evaluates at that fraction of each network's nominal resolution; costs stay nominal.
     `schedule`: "one_cycle" rises linearly over the first `warmup` share of the steps, then falls on a half
     cosine to zero; "exponential" multiplies the rate by `lr_decay` after each epoch. `crop_min_area` is the
-    smallest share of the image that a random resized crop keeps (aspect 3/4 to 4/3); 1.0 takes the whole image.
+    smallest share of the image that a random resized crop keeps (aspect 3/4 to 4/3); what would reach over the
+    image's edge is cut, so 1.0 still keeps 87 to 100 % of it.
     `shortcut_gain` is the scale at which the batch norm before each shortcut's addition starts (1.0 is
     torchvision's): a small one starts the network near the identity, which short schedules gain from, as in
     Goyal et al., "Accurate, large minibatch SGD"; not 0, from which a ReLU6 after it would never wake.
+    `curve_images`: how many validation images each point of the training curve looks at.
     """
 
     name: str
@@ -47,6 +52,7 @@ class Recipe:
     crop_min_area: float = 0.35
     flip: bool = True
     shortcut_gain: float = 1.0
+    curve_images: int = 500
 
 
 RECIPES = {
@@ -84,12 +90,14 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class CurvePoint:
-    """Training so far: epochs and images seen, mean training loss and rate since the point before."""
+    """Training so far: epochs and images seen, mean training loss since the point before, rate of the last step,
+    and top-1 on `Recipe.curve_images` validation images."""
 
     epoch: float
     images: int
     train_loss: float
     lr: float
+    val_top1: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +135,11 @@ def trial_id(trial: Trial) -> str:
     CODE_VERSION. The resolution is part of the network; nominal classes are not trained, so they do not count.
     """
     network = arch_key(replace(trial.arch, classes=trial.data.classes))
-    recipe = record_json(replace(trial.recipe, name=""))
+    kinds = {field.name: field.type for field in fields(Recipe)}
+    recipe = {  # 1 and 1.0 are the same rate
+        name: float(value) if kinds[name] in (float, float | None) else value
+        for name, value in record_json(replace(trial.recipe, name="")).items()
+    }
     key = [CODE_VERSION, network, recipe, trial.data.fingerprint, trial.data.classes, trial.seed]
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -169,6 +181,12 @@ def find_recipe(name: str) -> Recipe:
     return RECIPES[name]
 
 
+def change_recipe(recipe: Recipe, changes: dict) -> Recipe:
+    """The recipe with other values; a changed one must not pass for the one it comes from, so it is named so."""
+    changed = replace(recipe, **changes)
+    return recipe if changed == recipe else replace(changed, name=f"{recipe.name}, changed")
+
+
 def check_recipe(recipe: Recipe) -> None:
     """Raise SweepError with every mistake of the recipe: field, value, what is allowed."""
     mistakes = [
@@ -180,24 +198,34 @@ def check_recipe(recipe: Recipe) -> None:
 
 def recipe_rules(recipe: Recipe):
     """(field, value, whether it is allowed, what is allowed) for every field whose values can be wrong."""
+
+    def whole(value: object, least: int) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+    def number(value: object) -> bool:
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
     length = (recipe.images is None) != (recipe.epochs is None)
     yield "images", recipe.images, length, "exactly one of images and epochs"
-    yield (
-        "images",
-        recipe.images,
-        recipe.images is None or (isinstance(recipe.images, int) and recipe.images >= 1),
-        "a whole number from 1",
-    )
-    yield "epochs", recipe.epochs, recipe.epochs is None or recipe.epochs > 0, "a number above 0"
+    yield "images", recipe.images, recipe.images is None or whole(recipe.images, 1), "a whole number from 1"
+    epochs = recipe.epochs is None or 0 < recipe.epochs <= MAX_EPOCHS
+    yield "epochs", recipe.epochs, epochs, f"a number above 0, at most {MAX_EPOCHS:,}"
     yield "input_scale", recipe.input_scale, 0 < recipe.input_scale <= 1, "a number above 0, at most 1"
-    yield "batch", recipe.batch, recipe.batch >= 2, "a whole number from 2 (batch norm needs two)"
+    yield "batch", recipe.batch, whole(recipe.batch, 2), "a whole number from 2 (batch norm needs two)"
     yield "optimizer", recipe.optimizer, recipe.optimizer in OPTIMIZERS, " | ".join(OPTIMIZERS)
-    yield "lr", recipe.lr, recipe.lr > 0, "a number above 0"
+    yield "lr", recipe.lr, number(recipe.lr) and recipe.lr > 0, "a number above 0"
     yield "momentum", recipe.momentum, 0 <= recipe.momentum < 1, "a number from 0, below 1"
     yield "schedule", recipe.schedule, recipe.schedule in SCHEDULES, " | ".join(SCHEDULES)
     yield "warmup", recipe.warmup, 0 <= recipe.warmup < 1, "a share from 0, below 1"
     yield "lr_decay", recipe.lr_decay, 0 < recipe.lr_decay <= 1, "a number above 0, at most 1"
-    yield "weight_decay", recipe.weight_decay, recipe.weight_decay >= 0, "a number from 0"
+    yield (
+        "weight_decay",
+        recipe.weight_decay,
+        number(recipe.weight_decay) and recipe.weight_decay >= 0,
+        "a number from 0",
+    )
+    yield "flip", recipe.flip, isinstance(recipe.flip, bool), "true or false"
     yield "label_smoothing", recipe.label_smoothing, 0 <= recipe.label_smoothing < 1, "a number from 0, below 1"
     yield "shortcut_gain", recipe.shortcut_gain, recipe.shortcut_gain > 0, "a number above 0"
+    yield "curve_images", recipe.curve_images, whole(recipe.curve_images, 1), "a whole number from 1"
     yield "crop_min_area", recipe.crop_min_area, 0 < recipe.crop_min_area <= 1, "a share above 0, at most 1"

@@ -25,6 +25,7 @@ def make_trials(archs: list[ArchSpec], seeds: int = 1, failed: tuple = (), scale
             rows.append(
                 {
                     "trial_id": f"{i}-{seed}",
+                    "seed": seed,
                     "status": "done" if done else "failed",
                     "network": arch_label(arch),
                     "arch_key": arch_key(arch),

@@ -12,10 +12,10 @@ PACKAGE = Path(__file__).parent.parent / "mnv2_sweep"
 # A module imports only from rows above its own, and just the third-party packages named after it.
 TABLE = """
  1  __init__, errors
- 2  arch, cache_files (numpy), decode (numpy, PIL), environment, yamlfile (yaml)
+ 2  arch, cache_files (numpy), decode (numpy, PIL), environment, interrupts, yamlfile (yaml)
  3  cost, pareto (numpy), photo_files, reference, shapes (numpy), trial
  4  costs, model (torch), photo_splits, space (numpy), stats (numpy, pandas, scipy), store
- 5  ablate (pandas), executor (pebble), figure (matplotlib, numpy), frame (pandas), photos (numpy, PIL), results,
+ 5  ablate (pandas), executor, figure (matplotlib, numpy), frame (pandas), photos (numpy, PIL), results,
     spacekeys, sweep
  6  catalog (numpy), display (rich), labels (matplotlib, numpy, pandas), spacefile, tables (pandas)
  7  data (numpy, torch), terminal (rich), plot (matplotlib, numpy, pandas), plot_ablation (matplotlib, numpy)

@@ -214,7 +214,7 @@ def build_lively(arch: ArchSpec, seed: int = 0) -> nn.Module:
 
 
 def forward_by_hand(arch: ArchSpec, state: dict[str, Tensor], x: Tensor) -> Tensor:
-    """The docstrings of ArchSpec, step by step, from names and numbers; `width` must be 1 and channels multiples of 8."""
+    """The docstring of ArchSpec, step by step; channels come from the state, so that no rounding is done again."""
 
     def convolve(x: Tensor, convolution: str, norm: str, stride: int = 1, groups: int = 1) -> Tensor:
         weight = state[f"{convolution}.weight"]
