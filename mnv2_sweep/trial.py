@@ -56,7 +56,7 @@ class Recipe:
 
 
 RECIPES = {
-    "short": Recipe("short", images=30_000, lr=0.03, weight_decay=5e-4, shortcut_gain=0.2),
+    "short": Recipe("short", images=22_000, lr=0.03, weight_decay=5e-4, shortcut_gain=0.2),
     # Section 6.1; label smoothing, crops and length (5.5 million steps of 96 on 1.28 million images) as released.
     "paper": Recipe(
         "paper", epochs=412, batch=96, optimizer="rmsprop", lr=0.045, schedule="exponential", crop_min_area=0.05
