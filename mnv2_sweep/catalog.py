@@ -75,9 +75,15 @@ class ShapesData:
         """uint8 [N, side, side, 3] of any side."""
         path = self.folder / f"{split}-{side}.npy"
         try:
-            if not path.exists():
+            shape = (COUNTS[split], side, side, 3)
+            try:
+                pixels = np.load(path, mmap_mode="r")
+            except (FileNotFoundError, ValueError, EOFError):
+                pixels = None
+            if pixels is None or pixels.shape != shape:  # not made yet, or damaged
                 self._render(split, side, path)
-            return np.load(path, mmap_mode="r")
+                pixels = np.load(path, mmap_mode="r")
+            return pixels
         except OSError as error:
             raise DataError(f"{self.folder}: can't keep the images here ({error}); set MNV2_SWEEP_CACHE") from error
 

@@ -16,6 +16,7 @@ from typer.exceptions import TyperException
 
 from mnv2_sweep import __version__
 from mnv2_sweep.errors import SweepError
+from mnv2_sweep.results import EXAMPLE
 from mnv2_sweep.trial import EMBEDDED
 
 app = typer.Typer(
@@ -247,7 +248,7 @@ def plan(
 ) -> None:
     """List the networks of a design space with their costs, without training anything."""
     from mnv2_sweep.arch import ArchSpec
-    from mnv2_sweep.costs import count_networks, distinct_networks
+    from mnv2_sweep.costs import count_networks, count_noun, distinct_networks
     from mnv2_sweep.space import expand
     from mnv2_sweep.spacefile import load_space
 
@@ -255,12 +256,14 @@ def plan(
     archs = expand(loaded, classes)
     costs = count_networks(distinct_networks(archs))
     repeats = seeds or len(loaded.seeds)
-    note = f"{len(costs):,} networks x {repeats} seed{'s' * (repeats > 1)} = {len(costs) * repeats:,} trials; "
+    note = f"{len(costs):,} networks x {count_noun(repeats, 'seed')} = {len(costs) * repeats:,} trials; "
     note += f"recipe {loaded.recipe.name}, data {loaded.data}"
     if len(costs) < len(archs):
         note += f"\n{len(archs) - len(costs):,} of {len(archs):,} specs resolve to a network listed already"
     if classes is None and loaded.leaves_classes_open:
         note += f"\ncounted with {ArchSpec().classes} classes; 'run' takes the data's number, --classes says it here"
+        if loaded.constraints:
+            note += "; constraints may then choose other networks"
     _print_costs(costs, as_json, as_csv, note)
 
 
@@ -282,14 +285,14 @@ def count(
 ) -> None:
     """Count MAdds, params and peak activation memory of a network, or of every network of a design space."""
     from mnv2_sweep.arch import ArchSpec, set_expansion
-    from mnv2_sweep.costs import cost_json, count_networks
+    from mnv2_sweep.costs import cost_json, count_networks, count_noun
     from mnv2_sweep.space import expand
     from mnv2_sweep.spacefile import load_space
 
     if space is not None:
         _refuse_network_options()
         costs = count_networks(expand(load_space(space)))
-        _print_costs(costs, as_json, as_csv, f"{len(costs):,} network{'s' * (len(costs) > 1)}")
+        _print_costs(costs, as_json, as_csv, count_noun(len(costs), "network"))
         return
     fields = {"width": width, "resolution": resolution, "kernel": kernel, "residual": residual}
     arch = ArchSpec(**fields, linear_bottleneck=not no_linear_bottleneck, last_channels=last_channels, classes=classes)
@@ -343,6 +346,12 @@ def _refuse_network_options() -> None:
 
 
 def _check_name(name: str) -> str:
-    if not 0 < len(name.encode("utf-8", "replace")) <= 200 or name in (".", "..") or any(c in name for c in "/\\\0"):
-        raise SweepError(f"--name {name}: a plain folder name is wanted, without slashes, of at most 200 bytes")
+    if (
+        not 0 < len(name.encode("utf-8", "replace")) <= 200
+        or name in (".", "..", EXAMPLE)
+        or any(c in name for c in "/\\\0")
+    ):
+        raise SweepError(
+            f"--name {name}: a plain folder name is wanted: no slashes, at most 200 bytes, not '{EXAMPLE}'"
+        )
     return name

@@ -100,7 +100,7 @@ def _clock(seconds: float) -> str:
 @contextmanager
 def counting(console: Console, title: str, noun: str):
     """A bar for work that is counted in `noun`s; yields `report(done, total)`. Silent where nothing is reported."""
-    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]
+    columns = [TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         tasks: list = []
 

@@ -34,8 +34,10 @@ def estimate_seconds(trials: Sequence[Trial], dataset: Dataset, device: str) -> 
         madds = {trial: trained_madds(trial) for trial in trials}
         low, high = min(trials, key=madds.get), max(trials, key=madds.get)
         low_seconds, high_seconds = image_seconds(low, device), image_seconds(high, device)
-    except (MemoryError, RuntimeError):  # torch says out of memory with either; the trial itself will say it again
-        return dict.fromkeys(trials, 0.0)
+    except (MemoryError, RuntimeError) as error:  # torch says out of memory with either
+        if isinstance(error, MemoryError) or "memory" in str(error):
+            return dict.fromkeys(trials, 0.0)  # the trial itself will say it again
+        raise
     finally:
         torch.set_num_threads(threads)
         if device == "cuda":
@@ -46,7 +48,7 @@ def estimate_seconds(trials: Sequence[Trial], dataset: Dataset, device: str) -> 
 
     def seconds(trial: Trial) -> float:
         steps, per_epoch = count_steps(trial.recipe, len(dataset.labels["train"]))
-        looks = max(10, steps / per_epoch) * min(trial.recipe.curve_images, len(dataset.labels["val"]))
+        looks = min(steps, max(10, steps // per_epoch)) * min(trial.recipe.curve_images, len(dataset.labels["val"]))
         images = steps * trial.recipe.batch + EVAL_SHARE * (evaluated + looks)
         return images * (low_seconds + rate * (madds[trial] - madds[low]))
 

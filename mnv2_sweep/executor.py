@@ -26,6 +26,7 @@ TrialFunction = Callable[[Trial, Report], Result]
 
 PROGRESS_SECONDS = 0.5
 DISMISS_SECONDS = 5
+PROGRESS_KEYS = ("step", "steps", "loss", "images_per_second")
 
 
 def run_serial(
@@ -45,6 +46,8 @@ def run_pool(
     Closing the iterator, or an exception in the caller (Ctrl-C), ends the workers at once.
     """
     waiting, team = deque(trials), []
+    for trial in trials:
+        _remove_progress(running, trial)  # left by a machine that was lost
     try:
         while waiting or team:
             while waiting and len(team) < workers:
@@ -130,12 +133,13 @@ def progress_path(running: Path, trial: Trial) -> Path:
 
 
 def read_progress(running: Path, trials: Mapping[str, Trial]) -> dict[Trial, dict]:
-    """Progress of those of the trials (by id) that are running now."""
+    """Progress of those of the trials (by id) that are running now; what can't be read is left out."""
     progress = {}
     for path in sorted(running.glob("*.json")):
         if path.stem in trials:
-            with suppress(FileNotFoundError):  # it just ended
-                progress[trials[path.stem]] = json.loads(path.read_text())
+            with suppress(OSError, ValueError, KeyError, TypeError):  # it just ended, or a lost machine tore the file
+                state = json.loads(path.read_text())
+                progress[trials[path.stem]] = {key: state[key] for key in PROGRESS_KEYS}
     return progress
 
 
@@ -150,11 +154,11 @@ def _attempt(function: TrialFunction, trial: Trial, running: Path, parent: int |
             os._exit(1)  # nobody is left to take the result
         if step == steps or time.monotonic() - last >= PROGRESS_SECONDS:
             last = time.monotonic()
-            values = {"step": step, "steps": steps, "loss": loss, "images_per_second": images_per_second}
+            values = dict(zip(PROGRESS_KEYS, (step, steps, loss, images_per_second), strict=True))
             with suppress(OSError):  # a full disk, or another sweep that ended took the folder: progress can wait
                 running.mkdir(parents=True, exist_ok=True)
-                path.with_suffix(".tmp").write_text(json.dumps(values))
-                path.with_suffix(".tmp").replace(path)
+                _unfinished(path).write_text(json.dumps(values))
+                _unfinished(path).replace(path)
 
     try:
         return Outcome(trial, function(trial, report))
@@ -164,9 +168,12 @@ def _attempt(function: TrialFunction, trial: Trial, running: Path, parent: int |
         _remove_progress(running, trial)
 
 
+def _unfinished(path: Path) -> Path:
+    return path.with_suffix(f".{os.getpid()}.tmp")  # another sweep may write about the same trial
+
+
 def _remove_progress(running: Path, trial: Trial) -> None:
-    path = progress_path(running, trial)
-    for left in (path, path.with_suffix(".tmp")):
+    for left in running.glob(f"{trial_id(trial)}.*"):
         with suppress(OSError):
             left.unlink()
 

@@ -58,11 +58,6 @@ def join_facts(facts: Facts, more: list[str]) -> str:
     return "; ".join(part for part in parts if part) + "."
 
 
-def count_noun(n: int, noun: str) -> str:
-    """As in "1 pair" and "2 pairs"."""
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
-
-
 def plot_contact_sheet(images: np.ndarray, class_names: Sequence[str], title: str | None = None) -> Figure:
     """Images [rows, columns, side, side, 3] (bytes) as a sheet, one class a row, its name on the left."""
     rows, columns, side = images.shape[:3]

@@ -195,11 +195,22 @@ def _write_index(where: str, folder: Path, side: int, decoded: list[Decoded]) ->
         "classes": classes,
         "side": side,
         "labels": labels,
-        "notes": [f"test has no image of class {some_names(missing)}"] if missing else [],
+        "notes": _notes(decoded, missing),
     }
     write_json(folder / "names.json", names)
     write_json(folder / "index.json", index)
     return index["fingerprint"]
+
+
+def _notes(decoded: list[Decoded], missing: list[str]) -> list[str]:
+    """What a user should know: classes without test images, and copies of training images outside of training."""
+    notes = [f"test has no image of class {some_names(missing)}"] if missing else []
+    trained = {one.digest for one in decoded if one.photo.split == "train" and not one.reason}
+    for split in ("val", "test"):
+        copies = [one.photo.path for one in decoded if one.photo.split == split and one.digest in trained]
+        if copies:
+            notes.append(f"{len(copies)} {split} images are exact copies of training images: {some_names(copies)}")
+    return notes
 
 
 def _load(name: str, cache: Path, known: Mapping[str, Any]) -> PhotoData | None:

@@ -13,7 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from mnv2_sweep.figure import GREY, INK, SIZE_INCHES, clean_axes, count_noun, join_facts, set_frame
+from mnv2_sweep.arch import ArchSpec
+from mnv2_sweep.cost import count_cost
+from mnv2_sweep.costs import count_noun
+from mnv2_sweep.figure import GREY, INK, SIZE_INCHES, clean_axes, join_facts, set_frame
 from mnv2_sweep.labels import MOST_FRONT_LABELS, Panel, count_inside, draw_labels, find_obstacles
 from mnv2_sweep.pareto import pareto_front
 from mnv2_sweep.stats import Facts, PublishedComparison
@@ -75,10 +78,10 @@ def _our_panel(drawn: pd.DataFrame) -> Panel:
 
 
 def _published_panel(published: pd.DataFrame) -> Panel:
-    madds, top1 = (
-        published["madds"].to_numpy(dtype=float) / 1e6,
-        100 * published["published_top1"].to_numpy(dtype=float),
-    )
+    """At the published networks' own costs, those with 1000 classes."""
+    archs = [ArchSpec(width=w, resolution=r) for w, r in zip(published["width"], published["resolution"], strict=True)]
+    madds = np.array([count_cost(arch).madds / 1e6 for arch in archs])
+    top1 = 100 * published["published_top1"].to_numpy(dtype=float)
     return Panel(madds, top1, pareto_front(madds, top1))
 
 

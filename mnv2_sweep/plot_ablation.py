@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mnv2_sweep.ablate import AblationPairs
-from mnv2_sweep.figure import HALO, INK, SIZE_INCHES, clean_axes, count_noun, join_facts, set_frame
+from mnv2_sweep.costs import count_noun
+from mnv2_sweep.figure import HALO, INK, SIZE_INCHES, clean_axes, join_facts, set_frame
 from mnv2_sweep.stats import mean_interval
 
 PALE, SEED_COLOR, PUBLISHED_COLOR = "#C9C9C9", "#3B6FB6", "#C4501B"

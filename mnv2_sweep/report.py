@@ -1,6 +1,5 @@
 """results/<sweep>/ -> plots/<sweep>/*.png and *.svg, and a copy of the last one drawn as plots/*.png and *.svg."""
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +61,6 @@ def draw_sheet(dataset: Dataset, split: str, side: int, plots: Path) -> list[Pat
 def _save(figure, plots: Path, folder: Path, stem: str) -> list[Path]:
     """plots/<sweep>/<stem>.*, and for a person's own sweeps plots/<stem>.*, the last one drawn."""
     written = save_figure(figure, plots / folder.name / stem)
-    if folder.name.startswith(EXAMPLE):
+    if folder.name == EXAMPLE:
         return written
-    return written + [Path(shutil.copyfile(path, plots / path.name)) for path in written]
+    return written + save_figure(figure, plots / stem)

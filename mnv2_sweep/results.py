@@ -14,7 +14,7 @@ def find_sweep(results: Path, name: str | None, ablation: bool | None = None) ->
 
     `ablation` True or False keeps to sweeps that are ablations or that are none.
     """
-    found = {path.parent.name: path.parent for path in results.glob(f"*/{DATABASE}")}
+    found = {path.parent.name: path.parent for path in results.glob(f"*/{DATABASE}") if path.is_file()}
     known = f"there {'is' if len(found) == 1 else 'are'}: {', '.join(sorted(found))}" if found else "there is none yet"
     if name is not None:
         if name not in found:
@@ -24,7 +24,7 @@ def find_sweep(results: Path, name: str | None, ablation: bool | None = None) ->
     if not wanted:
         first = "mnv2-sweep ablate --no-linear-bottleneck" if ablation else "mnv2-sweep run spaces/quick.yaml"
         raise StoreError(f"{results}: no results to show; {known}; start with '{first}'")
-    return max(wanted, key=lambda f: (not f.name.startswith(EXAMPLE), (f / DATABASE).stat().st_mtime))
+    return max(wanted, key=lambda f: (f.name != EXAMPLE, (f / DATABASE).stat().st_mtime))
 
 
 def is_ablation(folder: Path) -> bool:

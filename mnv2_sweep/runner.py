@@ -17,6 +17,7 @@ from mnv2_sweep.display import SweepDisplay, counting
 from mnv2_sweep.environment import describe_environment
 from mnv2_sweep.estimate import device_name, estimate_seconds, wall_seconds
 from mnv2_sweep.session import RUNNING, describe_plan, open_session, prepare_session, run_session
+from mnv2_sweep.sweep import lock_sweep
 from mnv2_sweep.trial import Recipe
 
 
@@ -51,11 +52,12 @@ def run_networks(
     display = SweepDisplay(seconds, folder / RUNNING, console)
     recorded, failed = 0, 0
     try:
-        with counting(console, "preparing images", "size") as report:
-            prepare_session(session, source, environment, report)
-        for outcome in run_session(session, workers, display):
-            recorded += 1
-            failed += outcome.result is None
+        with lock_sweep(folder):
+            with counting(console, "preparing images", "size") as report:
+                prepare_session(session, source, environment, report)
+            for outcome in run_session(session, workers, display):
+                recorded += 1
+                failed += outcome.result is None
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # pressed again: it ends already
         left = len(session.missing) - recorded

@@ -10,14 +10,15 @@ import torch
 from mnv2_sweep.arch import ArchSpec
 from mnv2_sweep.catalog import Dataset, cache_folder, open_dataset
 from mnv2_sweep.cost import count_cost
+from mnv2_sweep.costs import count_noun
 from mnv2_sweep.data import prepare_pixels
 from mnv2_sweep.display import Report, SweepDisplay
 from mnv2_sweep.errors import SweepError
 from mnv2_sweep.executor import run_pool
-from mnv2_sweep.store import Outcome
-from mnv2_sweep.sweep import missing_trials, plan_trials, run_sweep, write_sweep_files
+from mnv2_sweep.store import Outcome, done_ids, forget_failures, read_outcomes
+from mnv2_sweep.sweep import count_others, missing_trials, plan_trials, run_sweep, write_sweep_files
 from mnv2_sweep.train import run_trial
-from mnv2_sweep.trial import DataRef, Recipe, Result, Trial, check_recipe
+from mnv2_sweep.trial import DataRef, Recipe, Result, Trial, check_recipe, trial_id
 
 RUNNING = "running"
 
@@ -80,11 +81,14 @@ def describe_plan(session: Session) -> list[str]:
     madds_text = f"{low if low == high else f'{low} to {high}'} MAdds at the nominal resolution"
     counts = ", ".join(f"{len(labels):,} {split}" for split, labels in session.dataset.labels.items())
     done = len(session.trials) - len(session.missing)
+    others = count_others(session.trials, session.folder)
+    note = f"note      {session.folder} has {count_noun(others, 'result')} of other networks or seeds, also in tables"
     return [
         f"data      {session.dataset.name}: {len(session.dataset.classes)} classes; {counts}",
         f"networks  {len(networks)}, {madds_text}",
         f"recipe    {recipe.name}: {length} each, trained at {sizes_text} (input scale {recipe.input_scale:g})",
         f"trials    {len(session.trials)} ({done} done, {len(session.missing)} to run), seeds {_seeds(session.trials)}",
+        *([note] if others else []),
     ]
 
 
@@ -98,6 +102,9 @@ def _seeds(trials: Sequence[Trial]) -> str:
 def prepare_session(session: Session, space_text: str, environment: dict, report: Report) -> None:
     """Write the sweep's files, and make the images of every size once, so that workers only read."""
     write_sweep_files(session.folder, space_text, environment)
+    outcomes = read_outcomes(session.folder)
+    if outcomes and not done_ids(outcomes):
+        forget_failures(session.folder, {trial_id(trial) for trial in session.trials})
     sizes = sorted({trial.train_size for trial in session.missing})
     for done, size in enumerate(sizes, 1):
         prepare_pixels(session.dataset, size)

@@ -25,7 +25,7 @@ CLASSES = tuple(f"{fill} {outline}" for outline in OUTLINES for fill in FILLS)
 COUNTS = {"train": 12_000, "val": 2_000, "test": 2_000}
 DISTRACTORS = 2
 HUE_SPREAD = 0.12  # standard deviation of an outline's hue, as a share of the colour circle
-CHUNK = 128  # scenes rendered at once, which bounds the memory
+CHUNK_PIXELS = 128 * 64**2  # rendered at once, which bounds the memory
 SHAPES_FINGERPRINT = hashlib.sha256(f"shapes {SHAPES_VERSION} {COUNTS}".encode()).hexdigest()
 
 
@@ -116,8 +116,9 @@ def render_scenes(scenes: Scenes, rows: slice, side: int) -> np.ndarray:
 
 def render_chunks(scenes: Scenes, side: int) -> Iterator[np.ndarray]:
     """All scenes in order, a chunk at a time."""
-    for start in range(0, len(scenes.label), CHUNK):
-        yield render_scenes(scenes, slice(start, start + CHUNK), side)
+    rows = max(1, CHUNK_PIXELS // side**2)
+    for start in range(0, len(scenes.label), rows):
+        yield render_scenes(scenes, slice(start, start + rows), side)
 
 
 def _local(pick: Scenes, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

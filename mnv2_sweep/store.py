@@ -17,7 +17,6 @@ from mnv2_sweep.trial import Result, Trial, dump_result, dump_trial, load_result
 
 DATABASE = "trials.db"
 BUSY_SECONDS = 30
-STATUSES = ("done", "failed")
 # Codes that say something of the moment and nothing of the file.
 PASSING = (
     *(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR),
@@ -53,6 +52,13 @@ class Outcome:
     @property
     def status(self) -> str:
         return "failed" if self.result is None else "done"
+
+
+def forget_failures(folder: Path, keep: set[str]) -> None:
+    """Remove failed rows whose id is not among those to keep: a mended recipe has left them behind."""
+    with closing(sqlite3.connect(folder / DATABASE, timeout=BUSY_SECONDS)) as database, database:
+        rows = database.execute("SELECT id FROM trials WHERE status = 'failed'").fetchall()
+        database.executemany("DELETE FROM trials WHERE id = ?", [row for row in rows if row[0] not in keep])
 
 
 def record(folder: Path, outcome: Outcome) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import pandas as pd
 
 from mnv2_sweep.ablate import AblationPairs
+from mnv2_sweep.costs import count_noun
 from mnv2_sweep.stats import compare_published, summarise
 
 
@@ -44,6 +45,8 @@ def _best_lines(summary: pd.DataFrame) -> list[str]:
         f"best on validation: {best['network']}, trained at {best['train_size']} px: top-1 {percent(best['top1'])} % "
         f"(95 % {percent(best['low'])} to {percent(best['high'])} over {best['val_images']:.0f} images{seeds})"
     )
+    if len(measured) > 1:
+        text += f", chosen among {len(measured)}, so a little optimistic"
     if pd.notna(best["test_top1"]):
         text += (
             f"; on test {percent(best['test_top1'])} % "
@@ -78,7 +81,7 @@ def ablation_text(pairs: Iterable[AblationPairs]) -> str:
     lines = []
     for pair in pairs:
         difference, n = pair.difference, len(pair.values_a)
-        seeds = f"{n} seed{'s' * (n > 1)}"
+        seeds = count_noun(n, "seed")
         lines += [
             f"{pair.network}: data {pair.facts.data}, recipe {pair.facts.recipe}, {pair.train_size} px, {seeds}",
             f"  {pair.label_a:<26} top-1 {percent(difference.mean_a)} %",

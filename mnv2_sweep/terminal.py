@@ -6,6 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from mnv2_sweep.catalog import Dataset, cache_folder, open_dataset
+from mnv2_sweep.costs import count_noun
 from mnv2_sweep.display import counting
 from mnv2_sweep.trial import EMBEDDED
 
@@ -18,7 +19,7 @@ def open_data(name: str, where: str = "--data") -> tuple[Dataset, str]:
         dataset = open_dataset(name, cache_folder(), report, where)
     skipped = getattr(dataset, "skipped", ())
     if skipped:
-        _say(f"skipped {len(skipped)} file{'s' * (len(skipped) > 1)} of {name}:")
+        _say(f"skipped {count_noun(len(skipped), 'file')} of {name}:")
         for path, reason in skipped[:SHOWN]:
             _say(f"  {path}: {reason}")
         if len(skipped) > SHOWN:

@@ -1,6 +1,7 @@
 """Trial -> Result: one network, trained and evaluated, the loop in plain view.
 
-Deterministic: on one machine the same trial gives the same numbers, whatever else runs. Two streams of random
+Deterministic on a CPU: on one machine the same trial gives the same numbers, however many workers run. (On a GPU it
+trains in bfloat16 with kernels of which some are not repeatable.) Two streams of random
 numbers keep comparisons paired: `seed` alone decides the order of the images and their crops and flips, so every
 network of a sweep sees the same batches; weights and dropout draw from torch's own generator.
 """
@@ -62,7 +63,7 @@ def train_model(
     """
     pixels, labels = train_level(dataset, size), label_tensor(dataset, "train", device)
     steps, steps_per_epoch = count_steps(recipe, len(pixels))
-    points = max(10, math.floor(steps / steps_per_epoch))
+    points = min(steps, max(10, math.floor(steps / steps_per_epoch)))
     marks = {round(steps * point / points) for point in range(1, points + 1)}
     generator = torch.Generator().manual_seed(seed)
     optimizer = make_optimizer(model, recipe)

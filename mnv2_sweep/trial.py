@@ -131,10 +131,10 @@ def train_size(arch: ArchSpec, recipe: Recipe) -> int:
 def trial_id(trial: Trial) -> str:
     """16 hex digits; the same for two trials exactly if they train the same network in the same way.
 
-    Built from the resolved network, the recipe without its name, the data's fingerprint, the seed and
-    CODE_VERSION. The resolution is part of the network; nominal classes are not trained, so they do not count.
+    Built from the resolved network (with its nominal resolution and classes, on which its costs depend), the
+    recipe without its name, the data's fingerprint, the seed and CODE_VERSION.
     """
-    network = arch_key(replace(trial.arch, classes=trial.data.classes))
+    network = arch_key(trial.arch)
     kinds = {field.name: field.type for field in fields(Recipe)}
     recipe = {  # 1 and 1.0 are the same rate
         name: float(value) if kinds[name] in (float, float | None) else value

@@ -147,7 +147,7 @@ def test_run_prints_the_plan_then_progress_then_the_table_and_the_plots(swept):
 
 
 def test_run_leaves_the_record_the_space_the_environment_and_the_plots(swept):
-    assert {path.name for path in swept.folder.iterdir()} == {DATABASE, "space.yaml", "env.json"}
+    assert {path.name for path in swept.folder.iterdir()} == {DATABASE, "space.yaml", "env.json", ".lock"}
     assert (swept.folder / "space.yaml").read_text() == TINY
     environment = json.loads((swept.folder / "env.json").read_text())
     keys = {"command", "python", "torch", "numpy", "commit", "system", "processor", "cores", "device", "device_name"}
@@ -480,7 +480,7 @@ MISTAKES = {
     "run tiny.yaml --seeds two": "--seeds",
     "run tiny.yaml --workers 0": "--workers",
     "run tiny.yaml --workers -2 --dry-run": "--workers",
-    "run tiny.yaml --name a/b": "--name a/b: a plain folder name is wanted, without slashes",
+    "run tiny.yaml --name a/b": "--name a/b: a plain folder name is wanted: no slashes",
     "run tiny.yaml --name ..": "--name ..: a plain folder name",
     "run tiny.yaml --name junk": "junk/trials.db: not a results file of this program",
     "run tiny.yaml --nmae x": "No such option: --nmae",

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mnv2_sweep.shapes import (
-    CHUNK,
+    CHUNK_PIXELS,
     CLASSES,
     DISTRACTORS,
     FILLS,
@@ -76,10 +76,10 @@ def test_scenes_render_alike_in_any_chunks():
 
 
 def test_chunks_are_all_scenes_in_order():
-    scenes = draw_scenes(CHUNK + 3, 5)
-    first, rest = render_chunks(scenes, 6)
-    assert (len(first), len(rest)) == (CHUNK, 3)
-    np.testing.assert_array_equal(np.concatenate([first, rest]), render_scenes(scenes, ALL, 6))
+    scenes, side = draw_scenes(11, 5), 300
+    *full, rest = render_chunks(scenes, side)
+    assert {len(images) for images in full} == {CHUNK_PIXELS // side**2} and 0 < len(rest) <= len(full[0])
+    np.testing.assert_array_equal(np.concatenate([*full, rest]), render_scenes(scenes, ALL, side))
 
 
 def test_rendering_leaves_the_scenes_alone():

@@ -10,9 +10,17 @@ from mnv2_sweep import sweep
 from mnv2_sweep.arch import MOBILENET_V2, ArchSpec, Stage
 from mnv2_sweep.cost import count_cost
 from mnv2_sweep.errors import StoreError
-from mnv2_sweep.store import DATABASE, Outcome, read_outcomes, record
-from mnv2_sweep.sweep import missing_trials, plan_trials, run_sweep, trained_madds, write_sweep_files
-from mnv2_sweep.trial import DataRef, Recipe, Trial
+from mnv2_sweep.store import DATABASE, Outcome, forget_failures, read_outcomes, record
+from mnv2_sweep.sweep import (
+    count_others,
+    lock_sweep,
+    missing_trials,
+    plan_trials,
+    run_sweep,
+    trained_madds,
+    write_sweep_files,
+)
+from mnv2_sweep.trial import DataRef, Recipe, Trial, trial_id
 
 RECIPE, DATA = Recipe("planned", images=100), DataRef("toy", "0123456789abcdef", 3)
 ARCHS = tuple(ArchSpec(width=width, resolution=96) for width in (0.5, 1.0, 0.35))
@@ -29,7 +37,7 @@ def test_every_network_with_every_seed():
 
 def test_equal_networks_are_planned_once():
     same = [
-        [ArchSpec(), ArchSpec(width=1.001), ArchSpec(width=1), ArchSpec(classes=5)],
+        [ArchSpec(), ArchSpec(width=1.001), ArchSpec(width=1)],
         [ArchSpec(stages=(Stage(2, 16, 1, 1),)), ArchSpec(stages=(Stage(2, 16, 1, 1),), residual="none")],
     ]
     trials = plan_trials([arch for group in same for arch in group], RECIPE, DATA, (0, 1, 1))
@@ -103,13 +111,48 @@ def test_trained_madds_are_of_the_trained_size_and_head():
     ],
     ids=["images", "lr", "epochs", "two fields", "data", "both"],
 )
-@pytest.mark.parametrize("status", ["done", "failed"])
-def test_results_made_differently_are_refused(tmp_path, make_result, recipe, data, difference, status):
-    ended = {"result": make_result()} if status == "done" else {"error": "died"}
-    record(tmp_path, Outcome(Trial(ArchSpec(), RECIPE, DATA, 0), **ended))
+def test_results_made_differently_are_refused(tmp_path, make_result, recipe, data, difference):
+    record(tmp_path, Outcome(Trial(ArchSpec(), RECIPE, DATA, 0), make_result()))
     with pytest.raises(StoreError, match=f"its results were made differently .*{difference}.*another --name") as caught:
         missing_trials(plan_trials([ArchSpec()], recipe, data, (0,)), tmp_path)
     assert str(tmp_path) in str(caught.value)
+
+
+def test_failures_alone_do_not_hold_a_recipe_fast(tmp_path):
+    """A divergence says: try a lower lr. Then the same sweep must take it."""
+    record(tmp_path, Outcome(Trial(ArchSpec(), RECIPE, DATA, 0), error="diverged"))
+    trials = plan_trials([ArchSpec()], replace(RECIPE, lr=0.01), DATA, (0,))
+    assert missing_trials(trials, tmp_path) == trials
+    forget_failures(tmp_path, {trial_id(trial) for trial in trials})
+    assert read_outcomes(tmp_path) == []
+
+
+def test_other_nominal_classes_are_refused(tmp_path, make_result):
+    record(tmp_path, Outcome(Trial(ArchSpec(classes=3), RECIPE, DATA, 0), make_result()))
+    with pytest.raises(StoreError, match="classes 3 -> 1000"):
+        missing_trials(plan_trials([ArchSpec()], RECIPE, DATA, (0, 1)), tmp_path)
+
+
+def test_results_of_other_networks_are_counted(tmp_path, make_result):
+    trials = plan_trials(ARCHS, RECIPE, DATA, (0,))
+    record(tmp_path, Outcome(trials[0], make_result()))
+    assert (count_others(trials, tmp_path), count_others(trials[1:], tmp_path)) == (0, 1)
+
+
+def test_a_second_run_of_a_sweep_is_refused_until_the_first_ends(tmp_path):
+    with lock_sweep(tmp_path):
+        with pytest.raises(StoreError, match="another run of this sweep is going on"):
+            with lock_sweep(tmp_path):
+                pass
+    with lock_sweep(tmp_path):
+        pass
+
+
+def test_environments_of_earlier_runs_stay(tmp_path):
+    for torch in ("1", "1", "2"):
+        write_sweep_files(tmp_path, "", {"command": "run", "torch": torch})
+    environment = json.loads((tmp_path / "env.json").read_text())
+    assert (environment["torch"], [one["torch"] for one in environment["earlier"]]) == ("2", ["1"])
 
 
 @pytest.mark.parametrize(
@@ -189,8 +232,8 @@ def test_sweep_files(tmp_path):
     write_sweep_files(folder, "axes: {width: [1.0]}  # größer\n", {"torch": "2.9", "commit": None})
     assert (folder / "space.yaml").read_text(encoding="utf-8") == "axes: {width: [1.0]}  # größer\n"
     assert json.loads((folder / "env.json").read_text()) == {"torch": "2.9", "commit": None}
-    write_sweep_files(folder, "axes: {}\n", {})
-    assert (folder / "space.yaml").read_text() == "axes: {}\n" and json.loads((folder / "env.json").read_text()) == {}
+    write_sweep_files(folder, "axes: {}\n", {"torch": "2.9", "commit": None})
+    assert (folder / "space.yaml").read_text() == "axes: {}\n"
     assert sorted(path.name for path in folder.iterdir()) == ["env.json", "space.yaml"]
 
 
