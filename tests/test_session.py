@@ -113,9 +113,7 @@ def test_the_plan_of_one_size_and_of_epochs(tmp_path, tiny_data):
 
 
 def test_networks_that_resolve_to_the_same_are_one(tmp_path, tiny_data):
-    opened = open_tiny(
-        tmp_path, tiny_data, [ArchSpec(classes=3), ArchSpec(width=1.001, classes=3)], seeds=(0,)
-    )
+    opened = open_tiny(tmp_path, tiny_data, [ArchSpec(classes=3), ArchSpec(width=1.001, classes=3)], seeds=(0,))
     assert len(opened.trials) == 1 and "networks  1," in describe_plan(opened)[1]
 
 
