@@ -54,8 +54,8 @@ def test_results_of_two_networks(load_trials):
     assert small[:4] == ["*", "0.35", "at", "96"] and small[4].endswith("M") and "±63.5" in small  # t(0.975, 1) x sd
     assert large[:4] == ["*", "1.0", "at", "96"] and "70.0" in large and not any("±" in cell for cell in large)
     assert lines[6].startswith(
-        "best on validation: 1.0 at 96, trained at 96 px: top-1 70.0 % (95 % 67.1 to 72.8 over 1000 images), chosen among 2, so a little "
-        "optimistic; on test 40.0 % (35.8 to 44.4 over 500)"
+        "best on validation: 1.0 at 96, trained at 96 px: top-1 70.0 % (95 % 67.1 to 72.8 over 1000 images), "
+        "chosen among 2, so a little optimistic; on test 40.0 % (35.8 to 44.4 over 500)"
     )
     assert lines[7].startswith("* = on the front") and len(lines) == 8
 
