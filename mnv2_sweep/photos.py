@@ -225,10 +225,15 @@ def _load(name: str, cache: Path, known: Mapping[str, Any]) -> PhotoData | None:
                 return None
         (folder / "names.json").stat()
         skipped = tuple((path, reason) for path, reason in known["skipped"])
-        classes, notes = tuple(index["classes"]), tuple(index["notes"])
-        return PhotoData(name, index["fingerprint"], classes, labels, index["side"], skipped, notes, folder)
+        classes, notes = tuple(map(_printable, index["classes"])), tuple(index["notes"])
+        return PhotoData(_printable(name), index["fingerprint"], classes, labels, index["side"], skipped, notes, folder)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):  # no such folder, or something damaged it
         return None
+
+
+def _printable(name: str) -> str:
+    """A file name as it can be shown, drawn and stored: bytes that are no UTF-8 become question marks."""
+    return name.encode("utf-8", "replace").decode()
 
 
 def _write_smaller(native: Path, file: Path, side: int) -> None:

@@ -643,3 +643,10 @@ def session_processes(session: int) -> list[str]:
         if int(its_session) == session and state != "Z":
             found.append(name)
     return found
+
+
+def test_names_that_are_no_utf8_are_shown_as_they_can_be(tmp_path):
+    photos = tmp_path / os.fsdecode(b"caf\xe9")
+    write_folder(photos, class_files({os.fsdecode(b"r\xe9d"): 3, "blue": 3}, "", side=16))
+    code, out, err = call(tmp_path, "data", "show", "--data", photos, "--side", 16)
+    assert code == 0 and "Traceback" not in err and "r?d: 2 train, 1 val" in out and "plots/data-caf?.png" in out
