@@ -4,7 +4,6 @@ needs them, so that `--help`, `count`, `plan` and `table` answer at once and nev
 A mistake of the user's is one line on stderr and exit code 2. Exit 1: some trials failed. Exit 130: interrupted.
 """
 
-import os
 import signal
 import sys
 from dataclasses import replace
@@ -15,6 +14,22 @@ import typer
 from typer.exceptions import TyperException
 
 from mnv2_sweep import __version__
+from mnv2_sweep.cli_costs import count, paper, plan
+from mnv2_sweep.cli_options import (
+    PLOTS,
+    RESULTS,
+    Csv,
+    Data,
+    Device,
+    DryRun,
+    Json,
+    Plots,
+    Results,
+    SpaceFile,
+    SweepName,
+    Workers,
+    drop_output,
+)
 from mnv2_sweep.errors import SweepError
 from mnv2_sweep.results import EXAMPLE
 from mnv2_sweep.trial import EMBEDDED
@@ -27,25 +42,8 @@ app = typer.Typer(
 )
 data_app = typer.Typer(no_args_is_help=True, help="Look at data sets.")
 app.add_typer(data_app, name="data")
-
-
-def _one_format(context: typer.Context, wanted: bool) -> bool:
-    if wanted and context.params.get("as_json"):
-        raise SweepError("--json --csv: one of them")
-    return wanted
-
-
-SpaceFile = Annotated[Path, typer.Argument(help="A design space, for instance spaces/paper_grid.yaml.")]
-SweepName = Annotated[str | None, typer.Argument(help="A sweep's name; without one, the sweep that ran last.")]
-Results = Annotated[Path, typer.Option(help="Folder of all results.")]
-Plots = Annotated[Path, typer.Option(help="Folder for the plots.")]
-Data = Annotated[str | None, typer.Option(help="'shapes' (built in), or a folder or zip of class folders.")]
-Workers = Annotated[int | None, typer.Option(min=1, help="Trials at once; default: one per core, or one on a GPU.")]
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Csv = Annotated[bool, typer.Option("--csv", help="Print CSV.", callback=_one_format)]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop; no results are written.")]
-RESULTS, PLOTS = Path("results"), Path("plots")
+for _command in (plan, count, paper):
+    app.command()(_command)
 
 
 def main() -> None:
@@ -63,7 +61,7 @@ def main() -> None:
             sys.exit(2)
         _fail(" ".join(message.split()))
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_output()
         sys.exit(0)
     except KeyboardInterrupt:
         sys.exit(130)
@@ -109,10 +107,10 @@ def run(
 ) -> None:
     """Train and evaluate every network of a design space; run it again to do what is missing."""
     from mnv2_sweep.frame import load_frame
+    from mnv2_sweep.networks import expand
     from mnv2_sweep.report import draw_pareto
     from mnv2_sweep.runner import run_networks
     from mnv2_sweep.session import choose_device
-    from mnv2_sweep.space import expand
     from mnv2_sweep.spacefile import load_space
     from mnv2_sweep.tables import results_text
     from mnv2_sweep.terminal import open_data
@@ -196,20 +194,32 @@ def ablate(
 
 @app.command()
 def plot(
-    sweep: SweepName = None,
+    sweep: Annotated[
+        str | None,
+        typer.Argument(help="A sweep's name, without one the last; with --costs a design space or the sweep with one."),
+    ] = None,
     pareto: Annotated[bool, typer.Option("--pareto", help="Accuracy against MAdds, with the front.")] = False,
     ablation: Annotated[
         bool, typer.Option("--ablation", help="With against without, per seed, and the difference.")
     ] = False,
+    costs: Annotated[
+        bool, typer.Option("--costs", help="MAdds, params, peak memory and depth of a space, with its cliffs.")
+    ] = False,
     results: Results = RESULTS,
     plots: Plots = PLOTS,
 ) -> None:
-    """Draw a sweep's results as PNG and SVG."""
-    from mnv2_sweep.report import draw_ablation, draw_pareto
-    from mnv2_sweep.results import find_sweep
+    """Draw a sweep's results, or what the networks of a design space cost, as PNG and SVG."""
+    from mnv2_sweep.networks import select_networks
+    from mnv2_sweep.report import draw_ablation, draw_costs, draw_pareto
+    from mnv2_sweep.results import find_space, find_sweep
+    from mnv2_sweep.spacefile import load_space
 
-    if pareto == ablation:
-        raise SweepError("plot: say what to draw; one of --pareto and --ablation")
+    if pareto + ablation + costs != 1:
+        raise SweepError("plot: say what to draw; one of --pareto, --ablation and --costs")
+    if costs:
+        path, name = find_space(results, sweep)
+        _echo_paths(draw_costs(select_networks(replace(load_space(path), name=name)), plots))
+        return
     folder = find_sweep(results, sweep, ablation)
     _echo_paths(draw_ablation(folder, plots) if ablation else draw_pareto(folder, plots))
 
@@ -236,77 +246,6 @@ def table(
         typer.echo(align(trials_table(frame)) if trials else results_text(frame))
 
 
-@app.command()
-def plan(
-    space: SpaceFile,
-    seeds: Annotated[int | None, typer.Option(min=1, max=1000, help="Seeds 0 to N-1, instead of the file's.")] = None,
-    classes: Annotated[
-        int | None, typer.Option(min=1, help="The data's classes, where the file leaves them open.")
-    ] = None,
-    as_json: Json = False,
-    as_csv: Csv = False,
-) -> None:
-    """List the networks of a design space with their costs, without training anything."""
-    from mnv2_sweep.arch import ArchSpec
-    from mnv2_sweep.costs import count_networks, count_noun, distinct_networks
-    from mnv2_sweep.space import expand
-    from mnv2_sweep.spacefile import load_space
-
-    loaded = load_space(space)
-    archs = expand(loaded, classes)
-    costs = count_networks(distinct_networks(archs))
-    repeats = seeds or len(loaded.seeds)
-    note = f"{len(costs):,} networks x {count_noun(repeats, 'seed')} = {len(costs) * repeats:,} trials; "
-    note += f"recipe {loaded.recipe.name}, data {loaded.data}"
-    if len(costs) < len(archs):
-        note += f"\n{len(archs) - len(costs):,} of {len(archs):,} specs resolve to a network listed already"
-    if classes is None and loaded.leaves_classes_open:
-        note += f"\ncounted with {ArchSpec().classes} classes; 'run' takes the data's number, --classes says it here"
-        if loaded.constraints:
-            note += "; constraints may then choose other networks"
-    _print_costs(costs, as_json, as_csv, note)
-
-
-@app.command()
-def count(
-    space: Annotated[Path | None, typer.Argument(help="A design space; without one, a single network.")] = None,
-    width: Annotated[float, typer.Option(help="Width multiplier.")] = 1.0,
-    resolution: Annotated[int, typer.Option(help="Side of the input in pixels.")] = 224,
-    expansion: Annotated[int | None, typer.Option(help="Expansion t of every block that expands.")] = None,
-    kernel: Annotated[int, typer.Option(help="Side of the depthwise kernels.")] = 3,
-    residual: Annotated[str, typer.Option(help="bottleneck, expansion or none.")] = "bottleneck",
-    no_linear_bottleneck: Annotated[
-        bool, typer.Option("--no-linear-bottleneck", help="ReLU6 after the projections.")
-    ] = False,
-    last_channels: Annotated[int, typer.Option(help="Channels of the last convolution.")] = 1280,
-    classes: Annotated[int, typer.Option(help="Classes.")] = 1000,
-    as_json: Json = False,
-    as_csv: Csv = False,
-) -> None:
-    """Count MAdds, params and peak activation memory of a network, or of every network of a design space."""
-    from mnv2_sweep.arch import ArchSpec, set_expansion
-    from mnv2_sweep.costs import cost_json, count_networks, count_noun
-    from mnv2_sweep.space import expand
-    from mnv2_sweep.spacefile import load_space
-
-    if space is not None:
-        _refuse_network_options()
-        costs = count_networks(expand(load_space(space)))
-        _print_costs(costs, as_json, as_csv, count_noun(len(costs), "network"))
-        return
-    fields = {"width": width, "resolution": resolution, "kernel": kernel, "residual": residual}
-    arch = ArchSpec(**fields, linear_bottleneck=not no_linear_bottleneck, last_channels=last_channels, classes=classes)
-    if expansion is not None and expansion < 1:
-        raise SweepError(f"--expansion {expansion}: a whole number from 1")
-    if expansion is not None:
-        arch = replace(arch, stages=set_expansion(arch.stages, expansion))
-    costs = count_networks([arch])
-    if as_json:
-        typer.echo(cost_json(*costs[0]))
-    else:
-        _print_costs(costs, False, as_csv)
-
-
 @data_app.command("show")
 def data_show(
     data: Data = None,
@@ -325,24 +264,9 @@ def data_show(
     _echo_paths(draw_sheet(dataset, split, side, plots))
 
 
-def _print_costs(costs, as_json: bool, as_csv: bool, note: str = "") -> None:
-    from mnv2_sweep.costs import costs_csv, costs_json, costs_text
-
-    typer.echo(costs_json(costs) if as_json else costs_csv(costs) if as_csv else costs_text(costs, note))
-
-
 def _echo_paths(paths: list[Path]) -> None:
     for path in paths:
         typer.echo(path)
-
-
-def _refuse_network_options() -> None:
-    """`count SPACE --width 1.0` would silently ignore the width."""
-    given = [word for word in sys.argv[1:] if word.startswith("--") and word not in ("--json", "--csv")]
-    if given:
-        raise SweepError(
-            f"count: {given[0].split('=')[0]} describes a single network; leave it out beside a design space"
-        )
 
 
 def _check_name(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Plan -> Cost: MAdds, params and peak activation memory, without torch and without building anything.
+"""Plan -> Cost: MAdds, params, peak activation memory and depth, without torch and without building anything.
 
 Counting convention, the paper's and TF-slim's:
 - MAdds: one per multiply-add of convolutions and the linear layer, one image. No biases, batch norm (folded
@@ -6,12 +6,15 @@ Counting convention, the paper's and TF-slim's:
 - params: convolution and linear weights, the linear bias, batch norm's scale and shift (not its running
   statistics, which are no parameters). MobileNetV2 1.0 at 224: 3,504,872, torchvision's figure.
 - peak activation memory: batch 1, 32-bit floats, operations run one by one in the plan's order, batch norm and
-  ReLU6 in place. The largest sum, over operations, of input, output and every tensor a shortcut still needs.
+  activations in place. The largest sum, over operations, of input, output and every tensor a later one still needs.
+- depth: layers with weights, one after the other, on the longest way from image to logits. MobileNetV2: 53.
 """
 
 from dataclasses import dataclass
 
-from mnv2_sweep.arch import ArchSpec, Plan, resolve
+from mnv2_sweep.arch import ArchSpec
+from mnv2_sweep.plan import WEIGHTED, Layer, Plan
+from mnv2_sweep.resolve import resolve
 
 BYTES_PER_ACTIVATION = 4
 
@@ -23,6 +26,7 @@ class Cost:
     madds: int
     params: int
     peak_activation_bytes: int
+    depth: int
 
 
 def count_cost(arch: ArchSpec) -> Cost:
@@ -33,40 +37,41 @@ def count_cost(arch: ArchSpec) -> Cost:
 def count_plan(plan: Plan) -> Cost:
     """Exact costs of a resolved network."""
     madds = params = 0
-    for conv in plan.convs:
-        madds += conv.madds
-        params += conv.params
-    return Cost(madds, params, BYTES_PER_ACTIVATION * max(live_elements(plan)))
+    layers = plan.layers
+    for layer in layers:
+        if layer.op in WEIGHTED:
+            weights = layer.weights
+            madds += layer.size_out**2 * weights
+            params += weights + (2 if layer.norm else layer.bias) * layer.c_out
+    return Cost(madds, params, BYTES_PER_ACTIVATION * max(live_elements(plan)), count_depth(layers))
 
 
 def live_elements(plan: Plan) -> list[int]:
-    """Activation elements alive during each operation, in order; a shortcut's addition is part of the operation
-    that makes the other summand (alone, where a t=1 block has no expansion to be part of)."""
+    """Activation elements alive during each layer, in order; what is added to a layer's output is added in place."""
+    layers = plan.layers
     sizes = [3 * plan.resolution**2]  # of every tensor, the image first
-    steps: list[list[int]] = []  # which tensors step i reads; it writes tensor i + 1
+    last_reader = [0] * (len(layers) + 1)
+    for i, layer in enumerate(layers):
+        sizes.append(layer.c_out * layer.size_out**2)
+        for back in layer.reads:
+            last_reader[i + 1 + back] = i
+    done_after: list[list[int]] = [[] for _ in layers]
+    for tensor, i in enumerate(last_reader[:-1]):
+        done_after[i].append(tensor)
+    alive, held = sizes[0], []
+    for i in range(len(layers)):
+        alive += sizes[i + 1]
+        held.append(alive)
+        for tensor in done_after[i]:
+            alive -= sizes[tensor]
+    return held
 
-    def step(reads: list[int], elements: int) -> int:
-        steps.append(reads)
-        sizes.append(elements)
-        return len(steps)
 
-    x = expanded = 0
-    for block in plan.blocks:
-        if block.kind == "bottleneck":
-            block_input, wide = x, [expanded] if block.shortcut == "expansion" else []
-            if block.expands or wide:
-                x = step([x, *wide], block.convs[-2].input_elements)
-            expanded = x
-            x = step([x], block.convs[-2].output_elements)
-            narrow = [block_input] if block.shortcut == "bottleneck" else []
-            x = step([x, *narrow], block.convs[-1].output_elements)
-        else:
-            if block.kind == "classifier":
-                x = step([x], block.convs[0].c_in)  # average pooling to 1x1
-            for conv in block.convs:
-                x = step([x], conv.output_elements)
-    last_reader = {tensor: i for i, reads in enumerate(steps) for tensor in reads}
-    return [
-        sizes[i + 1] + sum(sizes[tensor] for tensor in range(i + 1) if last_reader.get(tensor, -1) >= i)
-        for i in range(len(steps))
-    ]
+def count_depth(layers: tuple[Layer, ...]) -> int:
+    """Layers with weights on the longest way through the network."""
+    depths = [0]
+    for layer in layers:
+        through = depths[layer.reads[0]] + (layer.op in WEIGHTED)
+        # What is added to its output does not go through it.
+        depths.append(through if len(layer.reads) == 1 else max([through, *[depths[b] for b in layer.reads[1:]]]))
+    return depths[-1]

@@ -1,68 +1,82 @@
-"""A design space or a network -> its costs as text, CSV or JSON; no torch, no pandas."""
+"""Networks with their costs -> text, CSV or JSON, the last two piece by piece: a million rows never lie in memory."""
 
 import csv
 import io
 import json
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from dataclasses import astuple, dataclass
 
-from mnv2_sweep.arch import ArchSpec, arch_key, arch_label
+import numpy as np
+
+from mnv2_sweep.arch import ArchSpec, arch_label
 from mnv2_sweep.cost import Cost, count_cost
+from mnv2_sweep.cost_arrays import COSTS, CostArrays, columns_of, count_columns
 
 SHOWN = 40  # networks listed for a person; programs get all
+ARCH_FIELDS = tuple(ArchSpec.__dataclass_fields__)
+HEADINGS = ("MAdds", "params", "peak activations (bytes)", "depth")
 
-Costs = Sequence[tuple[ArchSpec, Cost]]
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Listing:
+    """Networks and their costs, the n-th of both belonging together; `remarks` by place, for some."""
+
+    archs: Sequence[ArchSpec]
+    costs: CostArrays
+    remarks: dict[int, str]
 
 
-def count_networks(archs: Sequence[ArchSpec]) -> Costs:
+def list_networks(archs: Sequence[ArchSpec]) -> Listing:
     """Each network with its costs, in the given order."""
-    return [(arch, count_cost(arch)) for arch in archs]
+    return Listing(archs, count_columns(columns_of(archs)), {})
 
 
-def distinct_networks(archs: Sequence[ArchSpec]) -> list[ArchSpec]:
-    """The first of every group of specs that resolve to the same network."""
-    first: dict[str, ArchSpec] = {}
-    for arch in archs:
-        first.setdefault(arch_key(arch), arch)
-    return list(first.values())
-
-
-def costs_text(costs: Costs, note: str = "") -> str:
+def costs_text(listing: Listing, note: str = "") -> str:
     """A table; of many networks the first ones, and the range of each cost over all."""
-    rows = [("network", "MAdds", "params", "peak activations (bytes)")]
-    for arch, cost in costs[:SHOWN]:
-        rows.append((arch_label(arch), *(f"{value:,}" for value in asdict(cost).values())))
-    widths = [max(len(row[i]) for row in rows) for i in range(4)]
+    costs, count = listing.costs, len(listing.costs)
+    rows = [("network", *HEADINGS)]
+    for i in range(min(count, SHOWN)):
+        rows.append((arch_label(listing.archs[i]), *(f"{value:,}" for value in astuple(costs.cost(i)))))
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    remarks = ["", *(listing.remarks.get(i, "") for i in range(SHOWN))]
     lines = [
-        "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
-        for row in rows
+        "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True)), remark])
+        for row, remark in zip(rows, remarks, strict=False)
     ]
-    if len(costs) > SHOWN:
-        lines.append(f"... and {len(costs) - SHOWN:,} more (--csv or --json lists all)")
-    if len(costs) > 1:
-        for title, field in (("MAdds", "madds"), ("params", "params"), ("peak activations", "peak_activation_bytes")):
-            values = sorted(getattr(cost, field) for _, cost in costs)
-            lines.append(f"{title}: {values[0]:,} to {values[-1]:,}, median {values[len(values) // 2]:,}")
+    lines = [line.rstrip() for line in lines]
+    if count > SHOWN:
+        lines.append(f"... and {count - SHOWN:,} more (--csv or --json lists all)")
+    if count > 1:
+        for title, field in zip(("MAdds", "params", "peak activations", "depth"), COSTS, strict=True):
+            values = np.sort(getattr(costs, field))
+            lines.append(f"{title}: {values[0]:,} to {values[-1]:,}, median {values[count // 2]:,}")
     return "\n".join([*lines, *([note] if note else [])])
 
 
-def costs_json(costs: Costs) -> str:
+def costs_json(listing: Listing) -> Iterator[str]:
     """A list of objects, one a network: label, every field of the spec, every cost."""
-    return json.dumps([_record(arch, cost) for arch, cost in costs])
+    for i, record in enumerate(_records(listing)):
+        yield ("[" if i == 0 else ", ") + json.dumps(record)
+    yield "]\n"
 
 
-def cost_json(arch: ArchSpec, cost: Cost) -> str:
+def cost_json(arch: ArchSpec) -> str:
     """One object."""
-    return json.dumps(_record(arch, cost))
+    return json.dumps(_record(arch, count_cost(arch)))
 
 
-def costs_csv(costs: Costs) -> str:
+def costs_csv(listing: Listing) -> Iterator[str]:
+    """A line a network, as `costs_json` has them; the block table as "1-16-1-1 6-24-2-2", t-c-n-s."""
     text = io.StringIO()
-    records = [_record(arch, cost) for arch, cost in costs]
-    writer = csv.DictWriter(text, records[0], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({**record, "stages": _stages(record["stages"])} for record in records)
-    return text.getvalue().rstrip("\n")
+    writer = csv.writer(text, lineterminator="\n")
+    for i, record in enumerate(_records(listing)):
+        if i == 0:
+            writer.writerow(record)
+        record["stages"] = " ".join(["-".join(map(str, row)) for row in record["stages"]])
+        writer.writerow(record.values())
+        yield text.getvalue()
+        text.seek(0)
+        text.truncate()
 
 
 def count_noun(count: int, noun: str) -> str:
@@ -78,12 +92,14 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def _records(listing: Listing) -> Iterator[dict]:
+    for i, arch in enumerate(listing.archs):
+        extra = {"remark": listing.remarks.get(i, "")} if listing.remarks else {}
+        yield _record(arch, listing.costs.cost(i)) | extra
+
+
 def _record(arch: ArchSpec, cost: Cost) -> dict:
-    fields = asdict(arch)
-    fields["stages"] = [list(stage.values()) for stage in fields["stages"]]
-    return {"network": arch_label(arch), **asdict(cost), **fields}
-
-
-def _stages(rows: list[list[int]]) -> str:
-    """Rows as "1-16-1-1 6-24-2-2", t-c-n-s."""
-    return " ".join("-".join(map(str, row)) for row in rows)
+    record = {"network": arch_label(arch)} | {name: getattr(cost, name) for name in COSTS}
+    record |= {name: getattr(arch, name) for name in ARCH_FIELDS}
+    record["stages"] = [[stage.t, stage.c, stage.n, stage.s] for stage in arch.stages]
+    return record

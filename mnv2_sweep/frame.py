@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from mnv2_sweep.arch import MOBILENET_V2, arch_key, arch_label
+from mnv2_sweep.arch import MOBILENET_V2, arch_label
 from mnv2_sweep.cost import count_cost
+from mnv2_sweep.resolve import arch_key
 from mnv2_sweep.store import Outcome, read_outcomes
 from mnv2_sweep.trial import Result
 
@@ -18,9 +19,9 @@ RESULT_COLUMNS = tuple(name for name in Result.__dataclass_fields__ if name != "
 
 COLUMNS = (
     *("trial_id", "sweep", "status", "error", "network", "arch_key", "width", "resolution", "train_size", "expansion"),
-    *("paper_table", "kernel", "linear_bottleneck", "residual", "last_channels", "classes", "dropout"),
-    *("recipe", "input_scale", "data", "data_classes", "seed", *RESULT_COLUMNS),
-    *("madds", "params", "peak_activation_bytes"),
+    *("paper_table", "kernel", "linear_bottleneck", "residual", "last_channels", "classes", "dropout", "family"),
+    *("groups", "recipe", "input_scale", "data", "data_classes", "seed", *RESULT_COLUMNS),
+    *("madds", "params", "peak_activation_bytes", "depth"),
 )
 
 
@@ -66,6 +67,8 @@ def _row(sweep: str, outcome: Outcome) -> dict:
         "last_channels": arch.last_channels,
         "classes": arch.classes,
         "dropout": arch.dropout,
+        "family": arch.family,
+        "groups": arch.groups,
         "recipe": trial.recipe.name,
         "input_scale": trial.recipe.input_scale,
         "data": trial.data.name,
@@ -75,4 +78,5 @@ def _row(sweep: str, outcome: Outcome) -> dict:
         "madds": cost.madds,
         "params": cost.params,
         "peak_activation_bytes": cost.peak_activation_bytes,
+        "depth": cost.depth,
     }

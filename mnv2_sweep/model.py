@@ -1,12 +1,17 @@
-"""ArchSpec -> nn.Module, written in the paper's order; every shape comes from the plan.
+"""ArchSpec -> nn.Module; MobileNetV2 written in the paper's order, every shape from the plan.
 
 For the paper's architecture the state_dict has the names and shapes of torchvision's mobilenet_v2, so published
 weights load directly. Shapes in comments: [batch, channels, size, size].
 """
 
+import itertools
+
 from torch import Tensor, nn
 
-from mnv2_sweep.arch import ArchSpec, Block, Conv, resolve
+from mnv2_sweep.arch import ArchSpec
+from mnv2_sweep.plan import Block, Layer, Plan
+from mnv2_sweep.plan_network import PlanNetwork
+from mnv2_sweep.resolve import resolve
 
 
 def build_model(arch: ArchSpec) -> nn.Module:
@@ -14,28 +19,39 @@ def build_model(arch: ArchSpec) -> nn.Module:
 
     Initialised as torchvision does: He-normal (fan out) convolutions, unit batch norm, linear N(0, 0.01).
     """
-    return MobileNetV2(arch)
+    plan = resolve(arch)
+    model = MobileNetV2(plan) if arch.family == "mobilenet_v2" else PlanNetwork(plan)
+    return model.apply(_initialise)
 
 
 class MobileNetV2(nn.Module):
     """Stem, inverted residuals, last convolution, classifier (paper, table 2)."""
 
-    def __init__(self, arch: ArchSpec):
+    def __init__(self, plan: Plan):
         super().__init__()
-        plan = resolve(arch)
         blocks = [
             InvertedResidual(block) if block.kind == "bottleneck" else conv_bn(block.convs[0])
             for block in plan.blocks[:-1]
         ]
         self.features = Features(*blocks)
-        self.classifier = nn.Sequential(
-            nn.Dropout(plan.dropout), nn.Linear(plan.blocks[-1].convs[0].c_in, arch.classes)
-        )
-        self.apply(_initialise)
+        linear = plan.blocks[-1].convs[0]
+        self.classifier = nn.Sequential(nn.Dropout(plan.dropout), nn.Linear(linear.c_in, linear.c_out))
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.features(x)  # [N, last_channels, size / 32, size / 32]
         return self.classifier(x.mean(dim=(2, 3)))
+
+    def shortcut_norms(self) -> list[nn.BatchNorm2d]:
+        """The batch norms right before the shortcuts' additions: the projection's, or the expansion's, which at t = 1
+        is the projection of the block before."""
+        norms = []
+        for before, block in itertools.pairwise(self.features):
+            shortcut = getattr(block, "shortcut", None)
+            if shortcut is not None:
+                wide = shortcut == "expansion"
+                layers = block.conv[0] if wide and block.expands else before.conv if wide else block.conv
+                norms.append([layer for layer in layers if isinstance(layer, nn.BatchNorm2d)][-1])
+        return norms
 
 
 class Features(nn.Sequential):
@@ -76,7 +92,7 @@ class InvertedResidual(nn.Module):
         return (x + out if self.shortcut == "bottleneck" else out), expanded
 
 
-def conv_bn(conv: Conv) -> nn.Sequential:
+def conv_bn(conv: Layer) -> nn.Sequential:
     """Convolution, batch norm and, where the plan has it, ReLU6."""
     layers: list[nn.Module] = [
         nn.Conv2d(
@@ -84,7 +100,7 @@ def conv_bn(conv: Conv) -> nn.Sequential:
         ),
         nn.BatchNorm2d(conv.c_out),
     ]
-    return nn.Sequential(*layers, nn.ReLU6(inplace=True)) if conv.relu6 else nn.Sequential(*layers)
+    return nn.Sequential(*layers, nn.ReLU6(inplace=True)) if conv.act else nn.Sequential(*layers)
 
 
 def _initialise(module: nn.Module) -> None:

@@ -13,16 +13,18 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from mnv2_sweep.arch import ArchSpec
+from mnv2_sweep.arch import FAMILY_NAMES
 from mnv2_sweep.cost import count_cost
 from mnv2_sweep.costs import count_noun
 from mnv2_sweep.figure import GREY, INK, SIZE_INCHES, clean_axes, join_facts, set_frame
 from mnv2_sweep.labels import MOST_FRONT_LABELS, Panel, count_inside, draw_labels, find_obstacles
 from mnv2_sweep.pareto import pareto_front
+from mnv2_sweep.reference import published_checkpoints
 from mnv2_sweep.stats import Facts, PublishedComparison
 
 MOST_LABELS = 40  # with more networks than this only the front is labelled, and of it at most MOST_FRONT_LABELS
 MOST_WIDTHS = 8  # in the legend
+MARKERS = ("o", "s", "^", "D")  # by family
 # Orange to navy, evenly darker, so the order of the widths survives colour blindness and grey printing.
 WIDTH_COLORS = LinearSegmentedColormap.from_list(
     "widths", ["#E88A1A", "#D9483B", "#AD2478", "#6A2C9C", "#27459B", "#0C1F44"]
@@ -63,11 +65,19 @@ def plot_pareto(
 
 
 def _pareto_title(drawn: pd.DataFrame, facts: Facts) -> str:
+    names = [FAMILY_NAMES[family] for family in _families(drawn)] or ["MobileNetV2"]
+    subject = f"{' and '.join(names) if len(names) < 3 else f'{len(names)} families'} on {facts.data}"
     if len(drawn) > 1:
-        return f"MobileNetV2 on {facts.data}: {drawn['on_front'].sum()} of {len(drawn)} networks on the front"
+        return f"{subject}: {drawn['on_front'].sum()} of {len(drawn)} networks on the front"
     if len(drawn):
-        return f"MobileNetV2 {drawn['network'][0]} on {facts.data}: top-1 {100 * drawn['top1'][0]:.1f} %"
-    return f"MobileNetV2 on {facts.data}: no network has a result"
+        label = drawn["network"][0].removeprefix(f"{names[0]} ")
+        return f"{names[0]} {label} on {facts.data}: top-1 {100 * drawn['top1'][0]:.1f} %"
+    return f"{subject}: no network has a result"
+
+
+def _families(networks: pd.DataFrame) -> list[str]:
+    """In the order of FAMILIES."""
+    return [family for family in FAMILY_NAMES if family in set(networks["family"])]
 
 
 def _our_panel(drawn: pd.DataFrame) -> Panel:
@@ -79,8 +89,8 @@ def _our_panel(drawn: pd.DataFrame) -> Panel:
 
 def _published_panel(published: pd.DataFrame) -> Panel:
     """At the published networks' own costs, those with 1000 classes."""
-    archs = [ArchSpec(width=w, resolution=r) for w, r in zip(published["width"], published["resolution"], strict=True)]
-    madds = np.array([count_cost(arch).madds / 1e6 for arch in archs])
+    checkpoints = published_checkpoints()
+    madds = np.array([count_cost(checkpoints[network].arch).madds / 1e6 for network in published["network"]])
     top1 = 100 * published["published_top1"].to_numpy(dtype=float)
     return Panel(madds, top1, pareto_front(madds, top1))
 
@@ -103,17 +113,19 @@ def _draw_panel(
         axes.errorbar(
             panel.madds[i], panel.top1[i], bars, fmt="none", ecolor=color[i], elinewidth=0.9, capsize=2, alpha=0.6
         )
-    for mask, style in ((~panel.front, {"facecolors": "white"}), (panel.front, {"facecolors": None})):
-        edge = [color[i] for i in np.flatnonzero(mask)]
-        area = 34 if few else np.where(panel.front[mask], 34, 12)
-        faces = style["facecolors"] or edge
-        axes.scatter(panel.madds[mask], panel.top1[mask], s=area, c=faces, edgecolors=edge, linewidths=1.3, zorder=4)
+    for family, marker in zip(_families(networks), MARKERS, strict=False):
+        for mask, faces in ((~panel.front, "white"), (panel.front, None)):
+            mask = mask & (networks["family"] == family).to_numpy()
+            edge = [color[i] for i in np.flatnonzero(mask)]
+            area, style = 34 if few or faces is None else 12, {"marker": marker, "linewidths": 1.3, "zorder": 4}
+            axes.scatter(panel.madds[mask], panel.top1[mask], s=area, c=faces or edge, edgecolors=edge, **style)
     chance = bool(classes) and axes.get_ylim()[0] < 100 / (classes or 1) < axes.get_ylim()[1]
     if chance:
         axes.axhline(100 / classes, color=GREY, lw=1.3, ls=":", zorder=1)
     points = axes.transData.transform(np.column_stack([panel.madds, panel.top1]))
     obstacles = find_obstacles(axes, panel, lines, [100 / classes] if chance else [])
-    box = _draw_legend(axes, colors, classes if chance else None, obstacles, points) if legend else None
+    families = _families(networks)
+    box = _draw_legend(axes, colors, families, classes if chance else None, obstacles, points) if legend else None
     draw_labels(axes, networks, panel, color, points, obstacles, box, few)
 
 
@@ -169,7 +181,9 @@ def _set_top1_axis(axes: Axes, panel: Panel) -> None:
     axes.set_ylim(max(0.0, low - pad), min(100.0, high + 1.2 * pad))
 
 
-def _draw_legend(axes: Axes, colors: dict, classes: int | None, obstacles: np.ndarray, points: np.ndarray):
+def _draw_legend(
+    axes: Axes, colors: dict, families: list[str], classes: int | None, obstacles: np.ndarray, points: np.ndarray
+):
     """Widths (a few of them if there are many) and the marks, in the corner that covers least; returns its box."""
     widths = sorted(colors)
     if len(widths) > MOST_WIDTHS:
@@ -178,6 +192,9 @@ def _draw_legend(axes: Axes, colors: dict, classes: int | None, obstacles: np.nd
         Line2D([], [], color=colors[w], marker="o", ms=5, lw=1.3, label=f"width {float(w)!r}") for w in widths[::-1]
     ]
     marks = {"marker": "o", "ms": 5, "color": GREY, "lw": 1.1}
+    if len(families) > 1:
+        for family, marker in zip(families, MARKERS, strict=False):
+            handles.append(Line2D([], [], ls="", **{**marks, "marker": marker}, label=FAMILY_NAMES[family]))
     handles.append(Line2D([], [], ls=(0, (4, 2)), label="front", **marks))
     handles.append(Line2D([], [], ls="", mfc="white", label="not on the front", **marks))
     if classes:

@@ -1,14 +1,16 @@
-"""Published figures of MobileNetV2, written out with their source, each tied to the ArchSpec it belongs to.
+"""Published accuracies of MobileNetV2 and V1, written out with their source, each tied to the ArchSpec it belongs to.
 
 "Paper" is Sandler, Howard, Zhu, Zhmoginov, Chen, "MobileNetV2: Inverted Residuals and Linear Bottlenecks",
 arXiv 1801.04381 version 4. All accuracies are top-1 or top-5 on the ImageNet validation images, in percent as
-printed; the look-ups say what they give. MAdds and params are in millions as printed: TF-slim cuts MAdds to
-whole millions (71.8 is printed as 71) and leaves batch norm out of params, so compare costs by `count_cost`.
+printed; the look-ups say what they give. MAdds and params are in millions as printed, and TF-slim's two lists count
+unlike each other: V2's cuts MAdds to whole millions (71.7 is printed as 71) and leaves batch norm out of params, V1's
+rounds and counts three numbers per channel of batch norm. So compare costs by `count_cost`; `paper` says row by row
+where and why the printed ones differ. The paper's own tables are in `published`.
 """
 
 from dataclasses import dataclass, replace
 
-from mnv2_sweep.arch import ArchSpec
+from mnv2_sweep.arch import ArchSpec, arch_label
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,31 @@ CHECKPOINTS = tuple(
     Checkpoint(ArchSpec(width=width, resolution=resolution), *figures) for width, resolution, *figures in _TF_SLIM
 )
 
+# tensorflow/models, research/slim/nets/mobilenet_v1.md, the 16 float MobileNetV1 checkpoints of 2018_02_22, same
+# columns. Figure 5's V1 curve has other accuracies, those of the MobileNetV1 paper: `published.FIGURE_5`.
+_TF_SLIM_V1 = (
+    (1.0, 224, 569, 4.24, 70.9, 89.9),
+    (1.0, 192, 418, 4.24, 70.0, 89.2),
+    (1.0, 160, 291, 4.24, 68.0, 87.7),
+    (1.0, 128, 186, 4.24, 65.2, 85.8),
+    (0.75, 224, 317, 2.59, 68.4, 88.2),
+    (0.75, 192, 233, 2.59, 67.2, 87.3),
+    (0.75, 160, 162, 2.59, 65.3, 86.0),
+    (0.75, 128, 104, 2.59, 62.1, 83.9),
+    (0.5, 224, 150, 1.34, 63.3, 84.9),
+    (0.5, 192, 110, 1.34, 61.7, 83.6),
+    (0.5, 160, 77, 1.34, 59.1, 81.9),
+    (0.5, 128, 49, 1.34, 56.3, 79.4),
+    (0.25, 224, 41, 0.47, 49.8, 74.2),
+    (0.25, 192, 34, 0.47, 47.7, 72.3),
+    (0.25, 160, 21, 0.47, 45.5, 70.3),
+    (0.25, 128, 14, 0.47, 41.5, 66.3),
+)
+MOBILENET_V1_CHECKPOINTS = tuple(
+    Checkpoint(ArchSpec(family="mobilenet_v1", width=width, resolution=resolution), *figures)
+    for width, resolution, *figures in _TF_SLIM_V1
+)
+
 # Paper, figure 6, digitised from the vector drawing. Panel a: the first two (linear bottleneck, ReLU6 in the
 # bottleneck); panel b: the first, the third (shortcut between expansions) and the fourth (no residual). The paper
 # names no width or resolution there; 1.0 at 224, the paper's usual network, is our reading. The linear curve ends
@@ -72,9 +99,12 @@ FIGURE_6 = (
 )
 
 
-def published_top1() -> dict[tuple[float, int], float]:
-    """(width, resolution) -> published top-1 as a fraction, for the 22 networks of TF-slim."""
-    return {(c.arch.width, c.arch.resolution): round(c.top1_percent / 100, 4) for c in CHECKPOINTS}
+def published_checkpoints() -> dict[str, Checkpoint]:
+    """`arch_label` -> checkpoint, of TF-slim's 22 MobileNetV2 and 16 MobileNetV1.
+
+    The label holds all that differs from the paper's network but the classes, which every data set sets anew.
+    """
+    return {arch_label(checkpoint.arch): checkpoint for checkpoint in (*CHECKPOINTS, *MOBILENET_V1_CHECKPOINTS)}
 
 
 def published_gap(arch: ArchSpec, changed: ArchSpec) -> float | None:

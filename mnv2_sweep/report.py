@@ -3,18 +3,25 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from mnv2_sweep.ablate import LINEAR_BOTTLENECK, find_pairs
+from mnv2_sweep.arch import arch_label
 from mnv2_sweep.catalog import Dataset
-from mnv2_sweep.errors import DataError, StoreError
+from mnv2_sweep.cost_arrays import COSTS
+from mnv2_sweep.costs import count_noun
+from mnv2_sweep.errors import DataError, SpaceError, StoreError
 from mnv2_sweep.figure import plot_contact_sheet, save_figure
 from mnv2_sweep.frame import load_frame
+from mnv2_sweep.networks import Networks
 from mnv2_sweep.plot import plot_pareto
 from mnv2_sweep.plot_ablation import plot_ablation
+from mnv2_sweep.plot_costs import plot_costs
 from mnv2_sweep.results import EXAMPLE
 from mnv2_sweep.stats import compare_published, read_facts, summarise
 
 SHEET_COLUMNS = 10
+MOST_DRAWN = 200_000  # networks in one figure of costs
 
 
 def draw_pareto(folder: Path, plots: Path) -> list[Path]:
@@ -39,6 +46,20 @@ def draw_ablation(folder: Path, plots: Path) -> list[Path]:
         stem = "ablation" if len(pairs) == 1 else f"ablation-{pair.network.replace(' at ', '@')}"
         written += _save(plot_ablation(pair), plots, folder, stem)
     return written
+
+
+def draw_costs(networks: Networks, plots: Path) -> list[Path]:
+    """What the networks of a space cost; returns the files written. Raises SpaceError."""
+    name = networks.space.name
+    if len(networks) > MOST_DRAWN:
+        raise SpaceError(
+            [f"space '{name}': {len(networks):,} networks, at most {MOST_DRAWN:,} can be drawn; draw a sample of them"]
+        )
+    costs = pd.DataFrame({cost: getattr(networks.costs, cost) for cost in COSTS})
+    rows = [(arch.family, arch.width, arch.resolution, arch_label(arch)) for arch in networks]
+    costs[["family", "width", "resolution", "network"]] = pd.DataFrame(rows)
+    title = f"What {count_noun(len(networks), 'network')} of {name} cost"
+    return _save(plot_costs(costs, title), plots, Path(name), "costs")
 
 
 def draw_sheet(dataset: Dataset, split: str, side: int, plots: Path) -> list[Path]:

@@ -27,6 +27,16 @@ def find_sweep(results: Path, name: str | None, ablation: bool | None = None) ->
     return max(wanted, key=lambda f: (f.name != EXAMPLE, (f / DATABASE).stat().st_mtime))
 
 
+def find_space(results: Path, given: str | None) -> tuple[Path, str]:
+    """A design space file as given, or the copy in a sweep's folder, and its name. Raises StoreError."""
+    if given is not None and (Path(given).is_file() or Path(given).suffix in (".yaml", ".yml")):
+        return Path(given), Path(given).stem
+    folder = find_sweep(results, given, ablation=False if given is None else None)
+    if is_ablation(folder):
+        raise StoreError(f"{folder}: an ablation has no design space; give a space file or another sweep")
+    return folder / "space.yaml", folder.name
+
+
 def is_ablation(folder: Path) -> bool:
     """Whether `ablate` made the sweep."""
     try:

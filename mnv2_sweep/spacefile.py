@@ -6,6 +6,7 @@
     axes:                              # every combination; the last axis runs fastest
       width: [0.5, 1.0]
       expansion: [1, 6]                # t of every stage that expands
+      resolution: {from: 96, to: 224, step: 32}
       stages.3.c: [48, 64]             # one cell of the block table, counted from 0; stages.*.n is a whole column
     points: [{width: 0.35}]            # single networks beside the grid; fields not named have ArchSpec's default
     constraints: {madds: "<= 300M"}    # on grid, sample and points alike
@@ -26,7 +27,8 @@ from typing import get_args
 from mnv2_sweep.arch import MOBILENET_V2, Stage
 from mnv2_sweep.cost import Cost
 from mnv2_sweep.space import FIELD_TYPES, OPERATORS, Constraint, Sample, Space
-from mnv2_sweep.spacekeys import COLUMNS, SYNONYMS, known_settings, read_settings, read_value
+from mnv2_sweep.spaceaxes import check_families, read_axes
+from mnv2_sweep.spacekeys import COLUMNS, SYNONYMS, read_settings, read_value
 from mnv2_sweep.trial import RECIPES, Recipe, change_recipe, recipe_rules
 from mnv2_sweep.yamlfile import BROKEN, Entry, Mistakes, nearest, read_mapping, read_yaml, refusal, short
 
@@ -35,7 +37,7 @@ COSTS = tuple(field.name for field in fields(Cost))
 RECIPE_TYPES = {field.name: field.type for field in fields(Recipe)}
 SECTIONS = ("stages", "fixed", "axes", "points", "constraints", "sample", "recipe", "seeds", "data")
 
-MAX_GRID = 100_000
+MAX_GRID = 1_000_000
 MAX_SAMPLE = 1_000_000
 MAX_SEED = 2**32 - 1
 MAX_SEEDS = 1000
@@ -57,7 +59,7 @@ def load_space(path: Path) -> Space:
     stages = _read_stages(top["stages"], mistakes) if "stages" in top else MOBILENET_V2
     fixed = read_settings(top["fixed"], "fixed", stages, mistakes) if "fixed" in top else ()
     before = len(mistakes.found)
-    axes = _read_axes(top["axes"], stages, fixed, mistakes) if "axes" in top else ()
+    axes = read_axes(top["axes"], stages, fixed, mistakes) if "axes" in top else ()
     axes_fine = len(mistakes.found) == before
     points = _read_points(top["points"], stages, mistakes) if "points" in top else ()
     values = {"stages": stages or (), "fixed": fixed, "axes": axes, "points": points}
@@ -67,6 +69,7 @@ def load_space(path: Path) -> Space:
     space = Space(path.stem, **values)
     if axes_fine and isinstance(root.value, dict) and root.value.keys() <= {*SECTIONS}:
         _check_size(space, top, mistakes)
+        check_families(space, top, mistakes)
     mistakes.stop()
     return space
 
@@ -107,26 +110,6 @@ def _read_stages(entry: Entry, mistakes: Mistakes) -> tuple[Stage, ...] | None:
         cells = [read_value(f"stages.{i}.{column}", cell, "", mistakes) for column, cell in cells]
         rows.append(None if None in cells else Stage(*cells))
     return tuple(rows) if len(rows) == len(entry.value) and None not in rows else None
-
-
-def _read_axes(entry: Entry, stages: tuple[Stage, ...] | None, fixed: tuple, mistakes: Mistakes) -> tuple:
-    axes = []
-    for key, values in known_settings(entry, "axes", stages, mistakes).items():
-        name = f"axes.{key}"
-        if key in dict(fixed):
-            mistakes.add(values.line, f"{name}: 'fixed' gives it too; keep one of them")
-        if not isinstance(values.value, tuple) or not values.value:
-            mistakes.add(values.line, refusal(name, values, "a list of values (a single one goes under 'fixed')"))
-            continue
-        lines: dict[object, int] = {}
-        for item in values.value:
-            value = read_value(key, item, "axes.", mistakes)
-            if value is not None and value in lines:
-                where = "" if lines[value] == item.line else f" (first on line {lines[value]})"
-                mistakes.add(item.line, f"{name}: {short(item.text)} is in the list twice{where}")
-            lines.setdefault(value, item.line)
-        axes.append((key, tuple(lines)))
-    return tuple(axes)
 
 
 def _read_points(entry: Entry, stages: tuple[Stage, ...] | None, mistakes: Mistakes) -> tuple:

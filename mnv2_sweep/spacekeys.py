@@ -13,9 +13,16 @@ from mnv2_sweep.yamlfile import BROKEN, Entry, Mistakes, read_mapping, refusal, 
 COLUMNS = tuple(field.name for field in fields(Stage))
 
 # Words of other papers and libraries.
-SYNONYMS = {"t": "expansion", "alpha": "width", "width_mult": "width", "depth_multiplier": "width"}
+SYNONYMS = {"t": "expansion", "alpha": "width", "width_mult": "width", "depth_multiplier": "width", "scale": "width"}
 SYNONYMS |= {"flops": "madds", "macs": "madds", "memory": "peak_activation_bytes", "parameters": "params"}
-SYNONYMS |= {"image_size": "resolution", "input_size": "resolution", "batch_size": "batch", "learning_rate": "lr"}
+SYNONYMS |= {
+    "image_size": "resolution",
+    "layers": "depth",
+    "g": "groups",
+    "input_size": "resolution",
+    "batch_size": "batch",
+    "learning_rate": "lr",
+}
 
 # So that a slip of the finger is a message and not an hour; `arch` itself sets no upper bound.
 LIMITS = {

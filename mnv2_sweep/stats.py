@@ -18,10 +18,9 @@ import pandas as pd
 from scipy.special import ndtri, stdtrit
 from scipy.stats import kendalltau
 
-from mnv2_sweep.arch import ArchSpec, arch_label
 from mnv2_sweep.errors import SweepError
 from mnv2_sweep.pareto import pareto_front
-from mnv2_sweep.reference import published_top1
+from mnv2_sweep.reference import published_checkpoints
 
 CONFIDENCE = 0.95
 NEAR_MADDS = 1.25  # two networks are near when the larger costs at most this many times the smaller
@@ -29,12 +28,14 @@ NEAR_MADDS = 1.25  # two networks are near when the larger costs at most this ma
 ONE_PER_NETWORK = (
     "arch_key",
     "network",
+    "family",
     "width",
     "resolution",
     "train_size",
     "madds",
     "params",
     "peak_activation_bytes",
+    "depth",
 )
 SUMMARY_COLUMNS = (
     *ONE_PER_NETWORK,
@@ -195,15 +196,12 @@ def _summarise_network(trials: pd.DataFrame) -> dict:
     return row | {"peak_memory_bytes": done["peak_memory_bytes"].max()}
 
 
-# The label holds all that differs from the paper's network but the classes, which every data set sets anew.
-_PUBLISHED = {
-    arch_label(ArchSpec(width=width, resolution=resolution)): top1
-    for (width, resolution), top1 in published_top1().items()
-}
+_PUBLISHED = published_checkpoints()
 
 
 def _published(network: str) -> float:
-    return _PUBLISHED.get(network, np.nan)
+    """Published top-1 as a fraction."""
+    return round(_PUBLISHED[network].top1_percent / 100, 4) if network in _PUBLISHED else np.nan
 
 
 def compare_published(summary: pd.DataFrame) -> PublishedComparison | None:

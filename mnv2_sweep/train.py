@@ -6,7 +6,6 @@ numbers keep comparisons paired: `seed` alone decides the order of the images an
 network of a sweep sees the same batches; weights and dropout draw from torch's own generator.
 """
 
-import itertools
 import math
 import resource
 import sys
@@ -161,15 +160,9 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
 
 def scale_shortcuts(model: nn.Module, gain: float) -> None:
-    """Start the batch norm before each shortcut's addition at `gain`: the projection's, or the expansion's, which
-    at t = 1 is the projection of the block before."""
-    for before, block in itertools.pairwise(model.features):
-        shortcut = getattr(block, "shortcut", None)
-        if shortcut is not None:
-            wide = shortcut == "expansion"
-            layers = block.conv[0] if wide and block.expands else before.conv if wide else block.conv
-            norm = [layer for layer in layers if isinstance(layer, nn.BatchNorm2d)][-1]
-            nn.init.constant_(norm.weight, gain)
+    """Start the batch norm before each shortcut's addition at `gain`."""
+    for norm in model.shortcut_norms():
+        nn.init.constant_(norm.weight, gain)
 
 
 def reset_peak_memory(device: str) -> None:

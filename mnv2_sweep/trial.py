@@ -10,8 +10,9 @@ import json
 import math
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 
-from mnv2_sweep.arch import ArchSpec, Stage, arch_key
+from mnv2_sweep.arch import ArchSpec, Stage
 from mnv2_sweep.errors import SweepError
+from mnv2_sweep.resolve import arch_key
 
 CODE_VERSION = 1  # raise it when a change makes the same trial give other numbers; old results then stay, unmatched
 

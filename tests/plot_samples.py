@@ -5,9 +5,10 @@ import pandas as pd
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
-from mnv2_sweep.arch import ArchSpec, arch_key, arch_label
+from mnv2_sweep.arch import ArchSpec, arch_label
 from mnv2_sweep.cost import count_cost
 from mnv2_sweep.reference import CHECKPOINTS
+from mnv2_sweep.resolve import arch_key
 from mnv2_sweep.stats import Facts
 
 FACTS = Facts("shapes", "short", train_images=8000, classes=10, device="cpu")
@@ -29,6 +30,7 @@ def make_trials(archs: list[ArchSpec], seeds: int = 1, failed: tuple = (), scale
                     "status": "done" if done else "failed",
                     "network": arch_label(arch),
                     "arch_key": arch_key(arch),
+                    "family": arch.family,
                     "width": arch.width,
                     "resolution": arch.resolution,
                     "train_size": round(arch.resolution * scale),
@@ -42,6 +44,7 @@ def make_trials(archs: list[ArchSpec], seeds: int = 1, failed: tuple = (), scale
                     "madds": cost.madds,
                     "params": cost.params,
                     "peak_activation_bytes": cost.peak_activation_bytes,
+                    "depth": cost.depth,
                 }
             )
     return pd.DataFrame(rows)

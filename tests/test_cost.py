@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from mnv2_sweep.arch import MOBILENET_V2, ArchSpec, Stage, resolve, set_expansion
+from mnv2_sweep.arch import MOBILENET_V2, ArchSpec, Stage, set_expansion
 from mnv2_sweep.cost import Cost, count_cost, count_plan, live_elements
 from mnv2_sweep.errors import ArchError
 from mnv2_sweep.reference import CHECKPOINTS
+from mnv2_sweep.resolve import resolve
 
 
 @pytest.mark.parametrize("checkpoint", CHECKPOINTS, ids=lambda c: f"{c.arch.width}-{c.arch.resolution}")
@@ -113,7 +114,7 @@ def test_madds_and_params_by_hand():
     arch = ArchSpec(stages=(Stage(2, 16, 1, 2),), resolution=8, kernel=5, last_channels=24, classes=3)
     madds = 27 * 32 * 16 + 32 * 64 * 16 + 25 * 64 * 4 + 64 * 16 * 4 + 16 * 24 * 4 + 24 * 3
     weights = 27 * 32 + 32 * 64 + 25 * 64 + 64 * 16 + 16 * 24 + 24 * 3
-    assert count_cost(arch) == Cost(madds, weights + 2 * (32 + 64 + 64 + 16 + 24) + 3, 4 * (32 + 64) * 16)
+    assert count_cost(arch) == Cost(madds, weights + 2 * (32 + 64 + 64 + 16 + 24) + 3, 4 * (32 + 64) * 16, 6)
 
 
 @pytest.mark.parametrize(

@@ -9,20 +9,22 @@ import pandas as pd
 import pytest
 
 from mnv2_sweep import frame
-from mnv2_sweep.arch import MOBILENET_V2, ArchSpec, Stage, arch_key, set_expansion
+from mnv2_sweep.arch import MOBILENET_V2, ArchSpec, Stage, set_expansion
 from mnv2_sweep.cost import Cost, count_cost
 from mnv2_sweep.errors import StoreError
 from mnv2_sweep.frame import load_curves, load_frame
+from mnv2_sweep.resolve import arch_key
 from mnv2_sweep.stats import summarise
 from mnv2_sweep.store import DATABASE, Outcome, record
 from mnv2_sweep.trial import Result, trial_id
 
 COLUMNS = [
     *("trial_id", "sweep", "status", "error", "network", "arch_key", "width", "resolution", "train_size", "expansion"),
-    *("paper_table", "kernel", "linear_bottleneck", "residual", "last_channels", "classes", "dropout", "recipe"),
+    *("paper_table", "kernel", "linear_bottleneck", "residual", "last_channels", "classes", "dropout", "family"),
+    *("groups", "recipe"),
     *("input_scale", "data", "data_classes", "seed", "val_top1", "val_loss", "val_images", "test_top1", "test_loss"),
     *("test_images", "train_loss", "train_images", "seconds", "images_per_second", "peak_memory_bytes", "device"),
-    *("madds", "params", "peak_activation_bytes"),
+    *("madds", "params", "peak_activation_bytes", "depth"),
 ]
 POINT = ["epoch", "images", "train_loss", "lr", "val_top1"]
 MEASURED = [column for column in Result.__dataclass_fields__ if column != "curve"]
@@ -109,7 +111,7 @@ def test_costs_are_counted_on_reading(sweep, monkeypatch):
     with closing(sqlite3.connect(folder / DATABASE)) as database:
         stored = database.execute("SELECT trial || coalesce(result, '') FROM trials").fetchall()
     assert not any(name in text for (text,) in stored for name in ("madds", "params", "activation"))
-    monkeypatch.setattr(frame, "count_cost", lambda arch: Cost(arch.resolution, 7, 9))
+    monkeypatch.setattr(frame, "count_cost", lambda arch: Cost(arch.resolution, 7, 9, 11))
     rows = load_frame(folder)
     assert rows["madds"].tolist() == [96, 224, 224]
     assert set(rows["params"]) == {7} and set(rows["peak_activation_bytes"]) == {9}

@@ -2,11 +2,12 @@
 
 import pandas as pd
 import pytest
-from matplotlib.collections import LineCollection
+from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.figure import Figure
 from plot_samples import FACTS, PAPER, caption, count_bars, labels, make_trials, words
 
 from mnv2_sweep.arch import MOBILENET_V2, ArchSpec, arch_label, set_expansion
+from mnv2_sweep.cost import count_cost
 from mnv2_sweep.labels import MOST_FRONT_LABELS
 from mnv2_sweep.plot import MOST_LABELS, plot_pareto
 from mnv2_sweep.stats import Facts, compare_published, read_facts, summarise
@@ -115,3 +116,19 @@ def test_names_are_never_read_as_mathematics():
     fig = plot_pareto(summarise(make_trials(PAPER[-1:])), Facts("my_$data$_\\x", "short"))
     fig.canvas.draw()
     assert "my_$data$_\\x" in words(fig)
+
+
+def test_families_have_their_own_marks_and_published_points():
+    archs = [ArchSpec(family=f, width=w) for f in ("mobilenet_v2", "mobilenet_v1") for w in (0.5, 0.75, 1.0)]
+    trials = make_trials(archs)
+    summary = summarise(trials)
+    fig = plot_pareto(summary, FACTS, compare_published(summary))
+    assert "MobileNetV2 and MobileNetV1 on shapes" in words(fig)
+    assert len(fig.axes) == 2  # all six are published
+    names = [text.get_text() for text in fig.axes[0].get_legend().get_texts()]
+    assert {"MobileNetV2", "MobileNetV1"} <= set(names)
+    marks = [[c for c in axes.collections if isinstance(c, PathCollection)] for axes in fig.axes]
+    drawn = sorted(x for points in marks[1] for x, _ in points.get_offsets())
+    assert drawn == pytest.approx(sorted(count_cost(arch).madds / 1e6 for arch in archs))
+    shapes = {tuple(map(tuple, points.get_paths()[0].vertices)) for points in marks[0] if len(points.get_offsets())}
+    assert len(shapes) == 2

@@ -8,7 +8,7 @@ import pytest
 
 from mnv2_sweep.arch import ArchSpec
 from mnv2_sweep.cost import count_cost
-from mnv2_sweep.reference import CHECKPOINTS, FIGURE_6, published_gap, published_top1
+from mnv2_sweep.reference import CHECKPOINTS, FIGURE_6, MOBILENET_V1_CHECKPOINTS, published_checkpoints, published_gap
 
 SHARED = Path(__file__).parents[2] / "shared" / "reference"
 
@@ -46,10 +46,11 @@ def test_printed_madds_are_ours_cut_to_millions(checkpoint):
     assert abs(count_cost(checkpoint.arch).madds / 1e6 - checkpoint.madds_m) < 1.01
 
 
-def test_published_top1_is_a_fraction_of_22_networks():
-    table = published_top1()
-    assert len(table) == len(CHECKPOINTS) == 22
-    assert table[1.0, 224] == 0.718 and table[0.35, 96] == 0.455
+def test_published_checkpoints_are_found_by_label():
+    table = published_checkpoints()
+    assert (len(CHECKPOINTS), len(MOBILENET_V1_CHECKPOINTS), len(table)) == (22, 16, 38)
+    assert table["1.0 at 224"].top1_percent == 71.8 and table["0.35 at 96"].top1_percent == 45.5
+    assert table["MobileNetV1 0.5 at 160"].top1_percent == 59.1
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from mnv2_sweep import spacefile
 from mnv2_sweep.arch import MOBILENET_V2, ArchSpec, Stage
 from mnv2_sweep.cost import count_cost
 from mnv2_sweep.errors import SpaceError
-from mnv2_sweep.space import Constraint, Sample, Space, expand
+from mnv2_sweep.networks import expand
+from mnv2_sweep.space import Constraint, Sample, Space
 from mnv2_sweep.spacefile import load_space
 from mnv2_sweep.trial import check_recipe
 

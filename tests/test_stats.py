@@ -7,10 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from mnv2_sweep.arch import ArchSpec, arch_key, arch_label
+from mnv2_sweep.arch import ArchSpec, arch_label
 from mnv2_sweep.cost import count_cost
 from mnv2_sweep.errors import SweepError
 from mnv2_sweep.reference import CHECKPOINTS
+from mnv2_sweep.resolve import arch_key
 from mnv2_sweep.stats import (
     SUMMARY_COLUMNS,
     compare_published,
@@ -33,6 +34,7 @@ def make_trial(arch: ArchSpec, seed: int, top1: float | None, **changes) -> dict
         "status": "done" if done else "failed",
         "network": arch_label(arch),
         "arch_key": arch_key(arch),
+        "family": arch.family,
         "width": arch.width,
         "resolution": arch.resolution,
         "train_size": arch.resolution // 4,
@@ -52,6 +54,7 @@ def make_trial(arch: ArchSpec, seed: int, top1: float | None, **changes) -> dict
         "madds": cost.madds,
         "params": cost.params,
         "peak_activation_bytes": cost.peak_activation_bytes,
+        "depth": cost.depth,
     }
     return {**row, **changes}
 

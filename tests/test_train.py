@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from mnv2_sweep import train
-from mnv2_sweep.arch import ArchSpec, Stage, resolve
+from mnv2_sweep.arch import ArchSpec, Stage
 from mnv2_sweep.executor import run_pool
 from mnv2_sweep.model import build_model
+from mnv2_sweep.resolve import resolve
 from mnv2_sweep.train import (
     batch_indices,
     count_steps,

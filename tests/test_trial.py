@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnv2_sweep.arch import MOBILENET_V2, RESIDUALS, ArchSpec, Stage, resolve, set_expansion
+from mnv2_sweep.arch import MOBILENET_V2, RESIDUALS, ArchSpec, Stage, set_expansion
 from mnv2_sweep.errors import SweepError
+from mnv2_sweep.resolve import resolve
 from mnv2_sweep.trial import (
     OPTIMIZERS,
     RECIPES,
@@ -152,10 +153,13 @@ def test_defaults_may_not_change():
         *(None, None, 1.0, 64, "sgd", 0.1, 0.9, "one_cycle", 0.2, 0.98),
         *(4e-5, 0.1, 0.35, True, 1.0, 500),
     )
-    assert astuple(ArchSpec())[1:] == (1.0, 224, 3, True, "bottleneck", 1280, 1000, 0.2)
-    assert astuple(ArchSpec())[0] == (
-        *((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2)),
-        *((6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)),
+    assert astuple(ArchSpec())[2:] == (1.0, 224, 3, True, "bottleneck", 1280, 1000, 0.2, 3)
+    assert astuple(ArchSpec())[:2] == (
+        "mobilenet_v2",
+        (
+            *((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2)),
+            *((6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)),
+        ),
     )
 
 

@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mnv2_sweep import space as space_module
+from mnv2_sweep import networks
 from mnv2_sweep.arch import MOBILENET_V2, ArchSpec, Stage, set_expansion
 from mnv2_sweep.cost import count_cost
 from mnv2_sweep.errors import SpaceError
-from mnv2_sweep.space import Constraint, Sample, Space, expand
+from mnv2_sweep.networks import expand
+from mnv2_sweep.space import Constraint, Sample, Space, build_arch
 
 
 def test_fixed_holds_for_points_too_unless_they_say_otherwise():
@@ -45,7 +46,7 @@ def test_sample_does_not_depend_on_the_chunk(monkeypatch, chunk):
     bound = (Constraint("params", "<=", 2_000_000, "<= 2M"),)
     space = Space("s", axes=axes, constraints=bound, sample=Sample(20, 3))
     archs = expand(space)
-    monkeypatch.setattr(space_module, "CHUNK", chunk)
+    monkeypatch.setattr(networks, "CHUNK", chunk)
     assert expand(space) == archs
 
 
@@ -73,11 +74,9 @@ def test_sample_that_is_too_large_stops_when_all_is_seen():
     )
 
 
-def test_sample_under_an_impossible_bound_stops(monkeypatch):
+def test_sample_under_an_impossible_bound_stops():
     axes = (("stages.0.c", tuple(range(1, 10_001))), ("classes", tuple(range(1, 10_001))))
     bound = (Constraint("params", "<", 0, "< 0"),)
-    cost = count_cost(ArchSpec())
-    monkeypatch.setattr(space_module, "count_cost", lambda arch: cost)
     with pytest.raises(SpaceError, match="0 found in 10,000 draws"):
         expand(Space("s", axes=axes, constraints=bound, sample=Sample(4)))
 
@@ -130,3 +129,48 @@ def test_sample_properties(axes, seed, share):
     archs = expand(Space("s", stages=tiny, axes=axes, sample=Sample(size, seed)))
     assert len(archs) == len(set(archs)) == size
     assert set(archs) <= set(grid)
+
+
+# ---------------------------------------------------------------- Networks as a sequence
+
+
+def test_networks_are_the_specs_on_demand():
+    axes = (("width", (0.35, 1.0)), ("stages.1.c", (24, 32)), ("residual", ("none", "expansion")))
+    space = Space("s", axes=axes, points=((("width", 0.5),), (("width", 0.35), ("residual", "none"))))
+    found = networks.select_networks(space, classes=7)
+    archs = [build_arch(space, dict(zip([key for key, _ in axes], values, strict=True)), 7)
+             for values in itertools.product(*(values for _, values in axes))]  # fmt: skip
+    assert list(found) == [*archs, ArchSpec(width=0.5, classes=7)]  # the second point is in the grid
+    assert found[2:5] == tuple(archs[2:5]) and len(found) == 9
+    with pytest.raises(IndexError):
+        found[9]
+    assert [found.costs.cost(i) for i in range(9)] == [count_cost(arch) for arch in found]
+    rows = [columns.arch(i) for columns in found.columns() for i in range(len(columns))]
+    assert rows == list(found)
+
+
+def test_families_side_by_side():
+    axes = (("family", ("mobilenet_v1", "mobilenet_v2")), ("width", (0.5, 1.0)))
+    points = ((("family", "shufflenet_v1"), ("groups", 4)),)
+    found = networks.select_networks(Space("s", axes=axes, points=points))
+    assert [(arch.family, arch.width, arch.groups) for arch in found] == [
+        *[("mobilenet_v1", 0.5, 3), ("mobilenet_v1", 1.0, 3), ("mobilenet_v2", 0.5, 3), ("mobilenet_v2", 1.0, 3)],
+        ("shufflenet_v1", 1.0, 4),
+    ]
+    assert found.costs.madds.tolist() == [count_cost(arch).madds for arch in found]
+
+
+def test_nothing_is_built_before_somebody_looks(monkeypatch):
+    monkeypatch.setattr(networks, "build_arch", None)
+    axes = (("width", (0.35, 0.5)), ("resolution", (96, 128)))
+    bounds = (Constraint("madds", "<=", 15_000_000, ""), Constraint("depth", ">", 1, ""))
+    assert networks.select_networks(Space("s", axes=axes, constraints=bounds)).costs.madds.tolist() == [11934128]
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 10_000])
+def test_grids_do_not_depend_on_the_chunk(monkeypatch, chunk):
+    axes = (("width", (0.35, 0.5, 0.75)), ("expansion", (1, 2)), ("stages.*.t", (3, 4)))  # expansion has no effect
+    space = Space("s", axes=axes)
+    expected = expand(space)
+    monkeypatch.setattr(networks, "CHUNK", chunk)
+    assert expand(space) == expected and len(expected) == 6

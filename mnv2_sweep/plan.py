@@ -1,0 +1,125 @@
+"""A network with every shape decided: Plan of Blocks of Layers, in the order in which they run.
+
+`resolve` makes Plans; the counters add one up, and the builders turn one into modules, so every shape exists once.
+Conventions: images are square and `size` is the side in pixels; a map's shape is channels x size x size. Tensor 0 is
+the image and tensor i + 1 the output of layer i; a layer says which tensors it reads by how far they lie back, -1
+being the output of the layer before.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+WEIGHTED = ("conv", "linear")
+OPERATIONS = (*WEIGHTED, "relu", "shuffle", "shift", "max_pool", "avg_pool", "global_pool", "add", "concat")
+
+
+class Layer(NamedTuple):
+    """One operation, with the batch norm and the activation that follow it.
+
+    `name` is its place in the built network, for instance "features.2.conv.0.0"; batch norm comes right after it, at
+    "features.2.conv.0.1". A "linear" layer is a 1x1 convolution on a 1x1 map (last row of table 2). "conv" and "relu"
+    read one tensor; what else a "conv" reads is added to its output, after its batch norm and before its activation
+    (`sum_last`: after its activation). "add" and "concat" join all tensors they read.
+    """
+
+    name: str
+    op: str
+    c_in: int
+    c_out: int
+    kernel: int
+    stride: int
+    groups: int
+    size_in: int
+    size_out: int
+    act: str = ""  # "relu6" | "relu" | "" for none
+    norm: bool = True  # batch norm follows, and the convolution has no bias
+    reads: tuple[int, ...] = (-1,)
+    padding: int | None = None  # pixels on every side; None for kernel // 2, with which the size is ceil(size / stride)
+    sum_last: bool = False
+    bias: bool = True  # of a convolution that no batch norm follows
+
+    @property
+    def madds(self) -> int:
+        """Multiply-adds for one image: one per weight and output position."""
+        return self.size_out**2 * self.weights
+
+    @property
+    def weights(self) -> int:
+        """Weights of the kernel alone."""
+        return self.kernel**2 * self.c_out * (self.c_in // self.groups) if self.op in WEIGHTED else 0
+
+    @property
+    def params(self) -> int:
+        """Trainable parameters: weights, and batch norm's scale and shift or else the bias, if any."""
+        return self.weights + (2 if self.norm else self.bias) * self.c_out if self.op in WEIGHTED else 0
+
+    @property
+    def input_elements(self) -> int:
+        return self.c_in * self.size_in**2
+
+    @property
+    def output_elements(self) -> int:
+        return self.c_out * self.size_out**2
+
+
+class Block(NamedTuple):
+    """Layers in a row.
+
+    kind: "conv" (stem, last convolution) | "bottleneck" | "separable" (MobileNetV1) | "unit" (ShuffleNet) | "cell"
+    (NASNet) | "pool" | "classifier", which pools its input to 1x1 first. `stage` is the row of the block table it
+    comes from, "0" for the first, or "stem", "last", "classifier".
+    `shortcut` is "bottleneck": the block's input is added to its output (or joined to it, where the stride is 2, in a
+    "unit"); "expansion": the expanded tensor of the block before is added to this block's expanded tensor; or None.
+    """
+
+    name: str
+    kind: str
+    stage: str
+    layers: tuple[Layer, ...]
+    shortcut: str | None = None
+
+    @property
+    def convs(self) -> tuple[Layer, ...]:
+        """The layers with weights."""
+        return tuple(layer for layer in self.layers if layer.op in WEIGHTED)
+
+    @property
+    def expands(self) -> bool:
+        """Whether a bottleneck begins with an expansion."""
+        return self.kind == "bottleneck" and len(self.convs) == 3
+
+    @property
+    def hidden(self) -> int:
+        """Channels of a bottleneck's expanded tensor, the depthwise convolution's input."""
+        return self.layers[-2].c_in
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The whole network: blocks in the order in which they run."""
+
+    blocks: tuple[Block, ...]
+    resolution: int
+    dropout: float
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        return tuple(layer for block in self.blocks for layer in block.layers)
+
+    @property
+    def convs(self) -> tuple[Layer, ...]:
+        """The layers with weights."""
+        return tuple(layer for block in self.blocks for layer in block.layers if layer.op in WEIGHTED)
+
+
+def round_channels(channels: float, divisor: int = 8) -> int:
+    """Nearest multiple of 8, at least 8 and never below 90 % of the wish (TF-slim's rule, every width of it)."""
+    rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < 0.9 * channels else rounded
+
+
+def classifier_block(channels: int, size: int, classes: int) -> Block:
+    """The end that all families share: the mean over the map, then one linear layer with a bias."""
+    pool = Layer("pool", "global_pool", channels, channels, size, 1, 1, size, 1, norm=False)
+    linear = Layer("classifier.1", "linear", channels, classes, 1, 1, 1, 1, 1, norm=False)
+    return Block("classifier", "classifier", "classifier", (pool, linear))

@@ -1,0 +1,46 @@
+"""Specs drawn at random: from everything that is allowed, and from a corner where many of them are the same network."""
+
+import random
+from dataclasses import replace
+
+from mnv2_sweep.arch import MOBILENET_V2, RESIDUALS, SHUFFLENET_GROUPS, ArchSpec, Stage
+
+
+def draw_arch(seed: int) -> ArchSpec:
+    """Any MobileNetV2 of the whole space, every field drawn."""
+    draw = random.Random(seed)
+    stages = tuple(
+        Stage(draw.choice((1, 1, 2, 3, 6)), draw.randint(4, 60), draw.randint(1, 3), draw.choice((1, 1, 2)))
+        for _ in range(draw.randint(1, 5))
+    )
+    return ArchSpec(
+        stages=draw.choice((stages, MOBILENET_V2)),
+        width=draw.choice((0.25, 0.35, 0.5, 0.75, 1.0, 1.4, draw.uniform(0.1, 1.5))),
+        resolution=draw.randint(1, 64),
+        kernel=draw.choice((1, 3, 3, 5, 7)),
+        linear_bottleneck=draw.random() < 0.5,
+        residual=draw.choice(RESIDUALS),
+        last_channels=draw.randint(1, 400),
+        classes=draw.randint(1, 40),
+        dropout=draw.choice((0.0, 0.2)),
+    )
+
+
+def draw_twin(seed: int) -> ArchSpec:
+    """From so few values that equal plans, rows that go on and shortcuts of every kind are common."""
+    draw = random.Random(seed)
+    stages = tuple(
+        Stage(draw.choice((1, 2)), draw.choice((8, 16, 17)), draw.randint(1, 4), draw.choice((1, 1, 2)))
+        for _ in range(draw.randint(1, 4))
+    )
+    arch = replace(draw_arch(seed), stages=stages, kernel=3, linear_bottleneck=True, last_channels=8, classes=1)
+    return replace(arch, width=draw.choice((1.0, 1.01, 0.3)), resolution=draw.choice((31, 32)), dropout=0.2)
+
+
+def draw_other(seed: int) -> ArchSpec:
+    """Of the families that MobileNetV2 is compared with."""
+    draw = random.Random(seed)
+    family = draw.choice(("mobilenet_v1", "shufflenet_v1", "nasnet_a"))
+    arch = ArchSpec(family=family, width=draw.choice((0.25, 1.0, 1.001, 1.5)), resolution=draw.choice((1, 31, 32)))
+    arch = replace(arch, classes=draw.choice((1, 10)))
+    return replace(arch, groups=draw.choice(SHUFFLENET_GROUPS)) if family == "shufflenet_v1" else arch
