@@ -14,9 +14,9 @@ import time
 
 import torch
 
-from mnv2_sweep.arch import FAMILIES, FAMILY_NAMES, MOBILENET_V2, RESIDUALS, SHUFFLENET_GROUPS, ArchSpec, Stage
-from mnv2_sweep.judge import check_fvcore, differences_text
-from mnv2_sweep.resolve import resolve
+from mnv2_sweep.archs.arch import FAMILIES, FAMILY_NAMES, MOBILENET_V2, RESIDUALS, SHUFFLENET_GROUPS, ArchSpec, Stage
+from mnv2_sweep.archs.resolve import resolve
+from mnv2_sweep.models.judge import check_fvcore, differences_text
 
 
 def draw_arch(draw: random.Random, family: str, resolution: int) -> ArchSpec:

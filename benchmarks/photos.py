@@ -18,7 +18,7 @@ from PIL import Image
 SIDE, CLASSES, DIFFERENT = 96, 10, 500
 
 OURS = """
-import sys; from pathlib import Path; from mnv2_sweep.photos import open_photos
+import sys; from pathlib import Path; from mnv2_sweep.data.photos import open_photos
 data = open_photos(Path(sys.argv[1]), Path(sys.argv[2])); images = sum(map(len, data.labels.values()))
 """
 PLAIN = """

@@ -31,8 +31,8 @@ from mnv2_sweep.cli_options import (
     drop_output,
 )
 from mnv2_sweep.errors import SweepError
-from mnv2_sweep.results import EXAMPLE
-from mnv2_sweep.trial import EMBEDDED
+from mnv2_sweep.results.folders import EXAMPLE
+from mnv2_sweep.training.trial import EMBEDDED
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -106,13 +106,13 @@ def run(
     plots: Plots = PLOTS,
 ) -> None:
     """Train and evaluate every network of a design space; run it again to do what is missing."""
-    from mnv2_sweep.frame import load_frame
-    from mnv2_sweep.networks import expand
-    from mnv2_sweep.report import draw_pareto
-    from mnv2_sweep.runner import run_networks
-    from mnv2_sweep.session import choose_device
-    from mnv2_sweep.spacefile import load_space
-    from mnv2_sweep.tables import results_text
+    from mnv2_sweep.results.frame import load_frame
+    from mnv2_sweep.results.report import draw_pareto
+    from mnv2_sweep.results.tables import results_text
+    from mnv2_sweep.spaces.networks import expand
+    from mnv2_sweep.spaces.spacefile import load_space
+    from mnv2_sweep.sweeps.runner import run_networks
+    from mnv2_sweep.sweeps.session import choose_device
     from mnv2_sweep.terminal import open_data
 
     loaded, device = load_space(space), choose_device(device)
@@ -158,15 +158,15 @@ def ablate(
     plots: Plots = PLOTS,
 ) -> None:
     """Train a network with and without one of its parts, on the same seeds, and print the difference."""
-    from mnv2_sweep.ablate import LINEAR_BOTTLENECK, ablated, find_pairs, parse_base
-    from mnv2_sweep.frame import load_frame
-    from mnv2_sweep.report import draw_ablation
-    from mnv2_sweep.results import ABLATION
-    from mnv2_sweep.runner import run_networks
-    from mnv2_sweep.session import choose_device
-    from mnv2_sweep.tables import ablation_text, align, trials_table
+    from mnv2_sweep.results.ablate import LINEAR_BOTTLENECK, ablated, find_pairs, parse_base
+    from mnv2_sweep.results.folders import ABLATION
+    from mnv2_sweep.results.frame import load_frame
+    from mnv2_sweep.results.report import draw_ablation
+    from mnv2_sweep.results.tables import ablation_text, align, trials_table
+    from mnv2_sweep.sweeps.runner import run_networks
+    from mnv2_sweep.sweeps.session import choose_device
     from mnv2_sweep.terminal import open_data
-    from mnv2_sweep.trial import change_recipe, find_recipe
+    from mnv2_sweep.training.trial import change_recipe, find_recipe
 
     if not no_linear_bottleneck:
         raise SweepError("ablate: say what to leave out; there is: --no-linear-bottleneck")
@@ -209,10 +209,10 @@ def plot(
     plots: Plots = PLOTS,
 ) -> None:
     """Draw a sweep's results, or what the networks of a design space cost, as PNG and SVG."""
-    from mnv2_sweep.networks import select_networks
-    from mnv2_sweep.report import draw_ablation, draw_costs, draw_pareto
-    from mnv2_sweep.results import find_space, find_sweep
-    from mnv2_sweep.spacefile import load_space
+    from mnv2_sweep.results.folders import find_space, find_sweep
+    from mnv2_sweep.results.report import draw_ablation, draw_costs, draw_pareto
+    from mnv2_sweep.spaces.networks import select_networks
+    from mnv2_sweep.spaces.spacefile import load_space
 
     if pareto + ablation + costs != 1:
         raise SweepError("plot: say what to draw; one of --pareto, --ablation and --costs")
@@ -233,10 +233,10 @@ def table(
     results: Results = RESULTS,
 ) -> None:
     """Print a sweep's results, a row per network."""
-    from mnv2_sweep.frame import load_frame
-    from mnv2_sweep.results import find_sweep
-    from mnv2_sweep.stats import summarise
-    from mnv2_sweep.tables import align, frame_csv, frame_json, results_text, trials_table
+    from mnv2_sweep.results.folders import find_sweep
+    from mnv2_sweep.results.frame import load_frame
+    from mnv2_sweep.results.stats import summarise
+    from mnv2_sweep.results.tables import align, frame_csv, frame_json, results_text, trials_table
 
     frame = load_frame(find_sweep(results, sweep))
     if as_json or as_csv:
@@ -254,7 +254,7 @@ def data_show(
     plots: Plots = PLOTS,
 ) -> None:
     """Draw a contact sheet: some images of every class."""
-    from mnv2_sweep.report import draw_sheet
+    from mnv2_sweep.results.report import draw_sheet
     from mnv2_sweep.terminal import open_data
 
     dataset, _ = open_data(EMBEDDED if data is None else data)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mnv2_sweep.arch import FAMILIES, ArchSpec
+from mnv2_sweep.archs.arch import FAMILIES, ArchSpec
 from mnv2_sweep.cli_options import Csv, Json, SpaceFile, drop_output
 from mnv2_sweep.errors import SweepError
 
@@ -27,10 +27,10 @@ def plan(
     as_csv: Csv = False,
 ) -> None:
     """List the networks of a design space with their costs, without training anything."""
-    from mnv2_sweep.costs import count_noun
-    from mnv2_sweep.landscape import describe_landscape
-    from mnv2_sweep.networks import select_networks
-    from mnv2_sweep.spacefile import load_space
+    from mnv2_sweep.costs.listing import count_noun
+    from mnv2_sweep.spaces.landscape import describe_landscape
+    from mnv2_sweep.spaces.networks import select_networks
+    from mnv2_sweep.spaces.spacefile import load_space
 
     loaded = load_space(space)
     listing, lines = describe_landscape(select_networks(loaded, classes))
@@ -69,12 +69,12 @@ def count(
     as_csv: Csv = False,
 ) -> None:
     """Count MAdds, params, peak activation memory and depth of a network, or of every network of a design space."""
-    from mnv2_sweep.arch import check_arch, set_expansion
-    from mnv2_sweep.costs import Listing, cost_json, count_noun, list_networks
-    from mnv2_sweep.ledger import explain_csv, explain_json, explain_text
-    from mnv2_sweep.memory import memory_text
-    from mnv2_sweep.networks import select_networks
-    from mnv2_sweep.spacefile import load_space
+    from mnv2_sweep.archs.arch import check_arch, set_expansion
+    from mnv2_sweep.costs.ledger import explain_csv, explain_json, explain_text
+    from mnv2_sweep.costs.listing import Listing, cost_json, count_noun, list_networks
+    from mnv2_sweep.costs.memory import memory_text
+    from mnv2_sweep.spaces.networks import select_networks
+    from mnv2_sweep.spaces.spacefile import load_space
 
     if explain and check is not None:
         raise SweepError("count: --explain --check given; one of them")
@@ -114,7 +114,7 @@ def paper(
     as_json: Json = False,
 ) -> None:
     """Print the paper's tables 2, 3 and 4 and the published checkpoints: figure, our count, difference, reason."""
-    from mnv2_sweep.paper import paper_json, paper_text
+    from mnv2_sweep.paper.comparison import paper_json, paper_text
 
     typer.echo(paper_json(table) if as_json else paper_text(table))
 
@@ -126,7 +126,7 @@ def _check_networks(judge: str, archs: Sequence[ArchSpec]) -> None:
     if len(archs) > MOST_CHECKED:
         raise SweepError(f"--check: {len(archs):,} networks, at most {MOST_CHECKED:,} allowed; take a sample")
     try:
-        from mnv2_sweep.judge import check_fvcore, differences_text
+        from mnv2_sweep.models.judge import check_fvcore, differences_text
     except ModuleNotFoundError as error:
         if error.name != "fvcore":
             raise
@@ -139,7 +139,7 @@ def _check_networks(judge: str, archs: Sequence[ArchSpec]) -> None:
 
 
 def _print_costs(costs, as_json: bool, as_csv: bool, note: str = "") -> None:
-    from mnv2_sweep.costs import costs_csv, costs_json, costs_text
+    from mnv2_sweep.costs.listing import costs_csv, costs_json, costs_text
 
     if as_json or as_csv:
         try:

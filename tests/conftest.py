@@ -9,8 +9,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from mnv2_sweep.arch import ArchSpec, Stage
-from mnv2_sweep.trial import CurvePoint, DataRef, Recipe, Result, Trial
+from mnv2_sweep.archs.arch import ArchSpec, Stage
+from mnv2_sweep.training.trial import CurvePoint, DataRef, Recipe, Result, Trial
 
 TINY_ARCH = ArchSpec(
     stages=(Stage(1, 8, 1, 1), Stage(3, 8, 2, 2)), width=0.25, resolution=16, last_channels=32, classes=3, dropout=0.1

@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mnv2_sweep.ablate import LINEAR_BOTTLENECK, ablated, find_pairs, parse_base
-from mnv2_sweep.arch import ArchSpec
+from mnv2_sweep.archs.arch import ArchSpec
 from mnv2_sweep.errors import SweepError
-from mnv2_sweep.frame import load_frame
-from mnv2_sweep.store import Outcome, record
+from mnv2_sweep.results.ablate import LINEAR_BOTTLENECK, ablated, find_pairs, parse_base
+from mnv2_sweep.results.frame import load_frame
+from mnv2_sweep.sweeps.store import Outcome, record
 
 LINEAR = ArchSpec(width=0.5, resolution=160)
 RELU6 = replace(LINEAR, linear_bottleneck=False)

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnv2_sweep.arch import MOBILENET_V2, RESIDUALS, ArchSpec, Stage, arch_label, set_expansion
+from mnv2_sweep.archs.arch import MOBILENET_V2, RESIDUALS, ArchSpec, Stage, arch_label, set_expansion
+from mnv2_sweep.archs.plan import round_channels
+from mnv2_sweep.archs.resolve import arch_key, resolve
 from mnv2_sweep.errors import ArchError, SweepError
-from mnv2_sweep.plan import round_channels
-from mnv2_sweep.resolve import arch_key, resolve
 
 T1_EVERYWHERE = set_expansion(MOBILENET_V2, 1)
 
@@ -285,8 +285,8 @@ def test_set_expansion_leaves_rows_that_do_not_expand():
 
 def test_plans_and_costs_need_no_torch():
     code = (
-        "import sys, mnv2_sweep.cost, mnv2_sweep.trial, mnv2_sweep.reference; "
-        "mnv2_sweep.cost.count_cost(mnv2_sweep.arch.ArchSpec()); "
+        "import sys, mnv2_sweep.costs.cost, mnv2_sweep.training.trial, mnv2_sweep.paper.reference; "
+        "mnv2_sweep.costs.cost.count_cost(mnv2_sweep.archs.arch.ArchSpec()); "
         "print(sorted({'torch', 'numpy', 'pandas', 'yaml'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from photo_samples import OK, write_folder
 
-from mnv2_sweep import catalog
-from mnv2_sweep.catalog import EMBEDDED, cache_folder, open_dataset
+from mnv2_sweep.data import catalog
+from mnv2_sweep.data.catalog import EMBEDDED, cache_folder, open_dataset
 from mnv2_sweep.errors import DataError
 
 

@@ -20,12 +20,13 @@ import pytest
 import torch
 from photo_samples import class_files, write_folder
 
-from mnv2_sweep import __version__, session
+from mnv2_sweep import __version__
 from mnv2_sweep.cli import main
-from mnv2_sweep.executor import run_serial
-from mnv2_sweep.frame import load_frame
-from mnv2_sweep.stats import summarise
-from mnv2_sweep.store import DATABASE, Outcome, read_outcomes, record
+from mnv2_sweep.results.frame import load_frame
+from mnv2_sweep.results.stats import summarise
+from mnv2_sweep.sweeps import session
+from mnv2_sweep.sweeps.executor import run_serial
+from mnv2_sweep.sweeps.store import DATABASE, Outcome, read_outcomes, record
 
 ROOT = Path(__file__).parent.parent
 
@@ -252,8 +253,8 @@ def test_the_table_is_the_one_of_the_run_and_the_last_sweep_needs_no_name(swept)
 
 @pytest.mark.parametrize("trials", [False, True], ids=["networks", "trials"])
 def test_csv_json_and_pandas_agree(swept, trials):
-    from mnv2_sweep.frame import load_frame  # the documented three lines
-    from mnv2_sweep.stats import summarise
+    from mnv2_sweep.results.frame import load_frame  # the documented three lines
+    from mnv2_sweep.results.stats import summarise
 
     frame = load_frame(swept.folder) if trials else summarise(load_frame(swept.folder))
 
@@ -602,7 +603,7 @@ def test_a_results_file_without_rows_is_no_bug(tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
 def test_an_interrupt_before_the_first_trial_is_exit_130_and_writes_nothing(desk, monkeypatch, number):
-    monkeypatch.setattr("mnv2_sweep.runner.estimate_seconds", lambda *words: signal.raise_signal(number))
+    monkeypatch.setattr("mnv2_sweep.sweeps.runner.estimate_seconds", lambda *words: signal.raise_signal(number))
     before = read_tree(desk)
     code, out, err = call(desk, "run", "tiny.yaml")
     assert (code, err, read_tree(desk)) == (130, "", before) and "0 done, 2 to run" in out

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mnv2_sweep.arch import ArchSpec
-from mnv2_sweep.cliffs import Cliff, find_cliffs, find_plateaus
-from mnv2_sweep.cost import count_cost
-from mnv2_sweep.resolve import arch_key
+from mnv2_sweep.archs.arch import ArchSpec
+from mnv2_sweep.archs.resolve import arch_key
+from mnv2_sweep.costs.cliffs import Cliff, find_cliffs, find_plateaus
+from mnv2_sweep.costs.cost import count_cost
 
 WIDTHS = [round(0.35 + 0.01 * i, 2) for i in range(106)]
 MADDS = st.lists(st.integers(1, 10**9), min_size=0, max_size=12)

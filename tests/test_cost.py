@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from mnv2_sweep.arch import MOBILENET_V2, ArchSpec, Stage, set_expansion
-from mnv2_sweep.cost import Cost, count_cost, count_plan, live_elements
+from mnv2_sweep.archs.arch import MOBILENET_V2, ArchSpec, Stage, set_expansion
+from mnv2_sweep.archs.resolve import resolve
+from mnv2_sweep.costs.cost import Cost, count_cost, count_plan, live_elements
 from mnv2_sweep.errors import ArchError
-from mnv2_sweep.reference import CHECKPOINTS
-from mnv2_sweep.resolve import resolve
+from mnv2_sweep.paper.reference import CHECKPOINTS
 
 
 @pytest.mark.parametrize("checkpoint", CHECKPOINTS, ids=lambda c: f"{c.arch.width}-{c.arch.resolution}")

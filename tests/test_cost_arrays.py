@@ -6,12 +6,12 @@ from arch_samples import draw_arch, draw_other, draw_twin
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mnv2_sweep import cost_arrays
-from mnv2_sweep.arch import ArchSpec, Stage
-from mnv2_sweep.cost import count_cost
-from mnv2_sweep.cost_arrays import COSTS, columns_of, count_columns, join_costs, round_array
-from mnv2_sweep.plan import round_channels
-from mnv2_sweep.reference import CHECKPOINTS
+from mnv2_sweep.archs.arch import ArchSpec, Stage
+from mnv2_sweep.archs.plan import round_channels
+from mnv2_sweep.costs import cost_arrays
+from mnv2_sweep.costs.cost import count_cost
+from mnv2_sweep.costs.cost_arrays import COSTS, columns_of, count_columns, join_costs, round_array
+from mnv2_sweep.paper.reference import CHECKPOINTS
 
 KINDS = {"any": draw_arch, "twins": draw_twin, "other families": draw_other}
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mnv2_sweep.decode import MAX_PIXELS, UnreadableImage, decode_photo, photo_size, to_square
+from mnv2_sweep.data.decode import MAX_PIXELS, UnreadableImage, decode_photo, photo_size, to_square
 from mnv2_sweep.errors import DataError
 
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)

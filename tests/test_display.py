@@ -9,12 +9,12 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from mnv2_sweep import display
-from mnv2_sweep.arch import ArchSpec
-from mnv2_sweep.display import SweepDisplay, counting
-from mnv2_sweep.executor import progress_path
-from mnv2_sweep.store import Outcome
-from mnv2_sweep.trial import trial_id
+from mnv2_sweep.archs.arch import ArchSpec
+from mnv2_sweep.sweeps import display
+from mnv2_sweep.sweeps.display import SweepDisplay, counting
+from mnv2_sweep.sweeps.executor import progress_path
+from mnv2_sweep.sweeps.store import Outcome
+from mnv2_sweep.training.trial import trial_id
 
 ARCHS = (ArchSpec(width=0.35, resolution=160), ArchSpec(width=1.0, resolution=160))
 

@@ -7,7 +7,7 @@ import pytest
 import typer
 
 from mnv2_sweep.cli import app
-from mnv2_sweep.spacefile import load_space
+from mnv2_sweep.spaces.spacefile import load_space
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -47,7 +47,7 @@ def test_commands_in_the_readme_exist_with_their_options(line):
 
 def test_readme_lists_every_module():
     tree = README[README.index("## How it fits together") :]
-    modules = {path.name for path in (ROOT / "mnv2_sweep").glob("*.py")} - {"__init__.py", "__main__.py"}
+    modules = {path.name for path in (ROOT / "mnv2_sweep").rglob("*.py")} - {"__init__.py", "__main__.py"}
     assert modules - set(re.findall(r"\w+\.py", tree)) == set()
 
 

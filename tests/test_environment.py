@@ -9,8 +9,9 @@ import numpy
 import pytest
 import torch
 
-from mnv2_sweep import __version__, environment
-from mnv2_sweep.environment import describe_environment
+from mnv2_sweep import __version__
+from mnv2_sweep.sweeps import environment
+from mnv2_sweep.sweeps.environment import describe_environment
 
 
 def test_versions_machine_and_device():

@@ -7,10 +7,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnv2_sweep import estimate
-from mnv2_sweep.arch import ArchSpec
-from mnv2_sweep.estimate import estimate_seconds, image_seconds, wall_seconds
-from mnv2_sweep.sweep import trained_madds
+from mnv2_sweep.archs.arch import ArchSpec
+from mnv2_sweep.sweeps.sweep import trained_madds
+from mnv2_sweep.training import estimate
+from mnv2_sweep.training.estimate import estimate_seconds, image_seconds, wall_seconds
 
 ARCHS = [ArchSpec(width=width, resolution=32) for width in (1.0, 0.35, 0.5)]
 

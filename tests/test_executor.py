@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from mnv2_sweep import executor
-from mnv2_sweep.arch import ArchSpec
-from mnv2_sweep.executor import progress_path, read_progress, run_pool, run_serial
-from mnv2_sweep.store import Outcome
-from mnv2_sweep.trial import DataRef, Recipe, Result, Trial, trial_id
+from mnv2_sweep.archs.arch import ArchSpec
+from mnv2_sweep.sweeps import executor
+from mnv2_sweep.sweeps.executor import progress_path, read_progress, run_pool, run_serial
+from mnv2_sweep.sweeps.store import Outcome
+from mnv2_sweep.training.trial import DataRef, Recipe, Result, Trial, trial_id
 
 # Trial functions are at module level, so that spawned workers can import them; the seed says what a trial does.
 FINE, SLOW, RAISES, EXITS, KILLED = range(5)
@@ -342,7 +342,7 @@ def test_an_error_in_tick_ends_the_workers(tmp_path):
 def test_workers_of_a_killed_parent_end(tmp_path):
     code = (
         "import sys; from functools import partial; from pathlib import Path\n"
-        "from mnv2_sweep.executor import run_pool\n"
+        "from mnv2_sweep.sweeps.executor import run_pool\n"
         "from test_executor import beat, plan\n"
         "folder = Path(sys.argv[1])\n"
         "list(run_pool(partial(beat, folder), plan(0), folder / 'running', lambda: None, workers=1))\n"

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mnv2_sweep.arch import FAMILIES, MOBILENET_V2, SHUFFLENET_GROUPS, ArchSpec, set_expansion
-from mnv2_sweep.cost import count_cost, live_elements
+from mnv2_sweep.archs.arch import FAMILIES, MOBILENET_V2, SHUFFLENET_GROUPS, ArchSpec, set_expansion
+from mnv2_sweep.archs.plan import WEIGHTED, Layer, Plan
+from mnv2_sweep.archs.resolve import arch_key, resolve
+from mnv2_sweep.costs.cost import count_cost, live_elements
 from mnv2_sweep.errors import ArchError
-from mnv2_sweep.model import build_model
-from mnv2_sweep.plan import WEIGHTED, Layer, Plan
-from mnv2_sweep.plan_network import PlanNetwork
-from mnv2_sweep.resolve import arch_key, resolve
+from mnv2_sweep.models.model import build_model
+from mnv2_sweep.models.plan_network import PlanNetwork
 
 torch.set_num_threads(1)
 

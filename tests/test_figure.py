@@ -3,9 +3,9 @@
 import numpy as np
 from plot_samples import FACTS, PAPER, make_trials
 
-from mnv2_sweep.figure import plot_contact_sheet, save_figure
-from mnv2_sweep.plot import plot_pareto
-from mnv2_sweep.stats import Facts, read_facts, summarise
+from mnv2_sweep.plots.figure import plot_contact_sheet, save_figure
+from mnv2_sweep.plots.plot import plot_pareto
+from mnv2_sweep.results.stats import Facts, read_facts, summarise
 
 
 def test_facts_of_a_table():

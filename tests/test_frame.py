@@ -8,15 +8,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mnv2_sweep import frame
-from mnv2_sweep.arch import MOBILENET_V2, ArchSpec, Stage, set_expansion
-from mnv2_sweep.cost import Cost, count_cost
+from mnv2_sweep.archs.arch import MOBILENET_V2, ArchSpec, Stage, set_expansion
+from mnv2_sweep.archs.resolve import arch_key
+from mnv2_sweep.costs.cost import Cost, count_cost
 from mnv2_sweep.errors import StoreError
-from mnv2_sweep.frame import load_curves, load_frame
-from mnv2_sweep.resolve import arch_key
-from mnv2_sweep.stats import summarise
-from mnv2_sweep.store import DATABASE, Outcome, record
-from mnv2_sweep.trial import Result, trial_id
+from mnv2_sweep.results import frame
+from mnv2_sweep.results.frame import load_curves, load_frame
+from mnv2_sweep.results.stats import summarise
+from mnv2_sweep.sweeps.store import DATABASE, Outcome, record
+from mnv2_sweep.training.trial import Result, trial_id
 
 COLUMNS = [
     *("trial_id", "sweep", "status", "error", "network", "arch_key", "width", "resolution", "train_size", "expansion"),

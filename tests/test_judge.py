@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import nn
 
-from mnv2_sweep import judge
-from mnv2_sweep.arch import FAMILIES, ArchSpec, Stage
-from mnv2_sweep.cost import count_cost
-from mnv2_sweep.judge import Difference, check_fvcore, differences_text
-from mnv2_sweep.model import build_model
-from mnv2_sweep.resolve import resolve
+from mnv2_sweep.archs.arch import FAMILIES, ArchSpec, Stage
+from mnv2_sweep.archs.resolve import resolve
+from mnv2_sweep.costs.cost import count_cost
+from mnv2_sweep.models import judge
+from mnv2_sweep.models.judge import Difference, check_fvcore, differences_text
+from mnv2_sweep.models.model import build_model
 
 torch.set_num_threads(1)
 BENCHMARK = runpy.run_path(str(Path(__file__).parent.parent / "benchmarks" / "judge.py"))

@@ -3,8 +3,8 @@
 from matplotlib.text import Text
 from plot_samples import FACTS, PAPER, make_trials
 
-from mnv2_sweep.plot import plot_pareto
-from mnv2_sweep.stats import compare_published, summarise
+from mnv2_sweep.plots.plot import plot_pareto
+from mnv2_sweep.results.stats import compare_published, summarise
 
 
 def test_labels_neither_overlap_nor_leave_the_panel():

@@ -1,9 +1,9 @@
 """What `plan` says about networks that are the same, plateaus and cliffs."""
 
-from mnv2_sweep.arch import arch_label
-from mnv2_sweep.landscape import describe_landscape
-from mnv2_sweep.networks import select_networks
-from mnv2_sweep.space import Sample, Space
+from mnv2_sweep.archs.arch import arch_label
+from mnv2_sweep.spaces.landscape import describe_landscape
+from mnv2_sweep.spaces.networks import select_networks
+from mnv2_sweep.spaces.space import Sample, Space
 
 WIDTHS = tuple(round(0.35 + 0.01 * i, 2) for i in range(106))
 

@@ -19,11 +19,11 @@ TABLE = """
  4  resolve
  5  cost, model (torch), pareto (numpy), photo_files, plan_tables, shapes (numpy), trial
  6  cost_arrays (numpy), paper_reasons, photo_splits, space, stats (numpy, pandas, scipy), store
- 7  ablate (pandas), costs (numpy), executor, figure (matplotlib, numpy), frame (pandas), networks (numpy), paper,
-    photos (numpy, PIL), results, spacekeys, sweep
+ 7  ablate (pandas), comparison, executor, figure (matplotlib, numpy), folders, frame (pandas), listing (numpy),
+    networks (numpy), photos (numpy, PIL), spacekeys, sweep
  8  catalog (numpy), display (rich), judge (fvcore, torch), labels (matplotlib, numpy, pandas), ledger, memory,
     merge (numpy), spaceaxes, tables (pandas)
- 9  data (numpy, torch), landscape (numpy), terminal (rich), plot (matplotlib, numpy, pandas),
+ 9  batches (numpy, torch), landscape (numpy), terminal (rich), plot (matplotlib, numpy, pandas),
     plot_ablation (matplotlib, numpy), spacefile, split (torch)
 10  plot_costs (matplotlib, numpy, pandas), train (torch)
 11  estimate (torch), report (numpy, pandas), session (torch)
@@ -34,7 +34,7 @@ TABLE = """
 """
 
 # These answer at once, so importing them all loads none of the packages that take seconds.
-LIGHT = ("cli", "arch", "cost", "networks", "landscape", "ledger", "memory", "paper", "spacefile", "trial", "store")
+LIGHT = ("cli", "arch", "cost", "landscape", "ledger", "memory", "comparison", "spacefile", "trial", "store")
 HEAVY = ("torch", "pandas", "matplotlib")
 
 
@@ -70,24 +70,35 @@ def read_imports(path: Path) -> list[Import]:
             names, form = ["." * node.level + (node.module or "")], node.level == 0
             if names == [PACKAGE.name]:  # what __init__ itself defines, not a module
                 form = not any((PACKAGE / f"{alias.name}.py").exists() for alias in node.names)
+            elif names[0].startswith(f"{PACKAGE.name}."):  # a module and not a folder
+                form = (PACKAGE.parent / names[0].replace(".", "/")).with_suffix(".py").exists()
         else:
             continue
         for name in names:
             top, _, rest = name.partition(".")
             ours = top in ("", PACKAGE.name)
             if ours or top not in sys.stdlib_module_names or node in inner:
-                target = (rest or "__init__") if ours else top
+                target = (rest.rpartition(".")[2] or "__init__") if ours else top
                 found.append(Import(f"{path.stem}:{node.lineno}", path.stem, target, ours, form, node in inner))
     return found
 
 
 ROWS, PACKAGES = read_table()
-MODULES = sorted(path.stem for path in PACKAGE.glob("*.py"))
-IMPORTS = [found for module in MODULES for found in read_imports(PACKAGE / f"{module}.py")]
+FOLDERS = sorted(path.parent for path in PACKAGE.glob("*/__init__.py"))
+PATHS = sorted(path for path in PACKAGE.rglob("*.py") if path.parent == PACKAGE or path.name != "__init__.py")
+MODULES = sorted(path.stem for path in PATHS)
+IMPORTS = [found for path in PATHS for found in read_imports(path)]
 
 
 def test_the_table_holds_every_module_and_no_other():
     assert set(ROWS) == set(MODULES)
+
+
+def test_module_names_are_unique_and_folders_hold_nothing_but_modules():
+    assert len(set(MODULES)) == len(MODULES)
+    for folder in FOLDERS:
+        text = (folder / "__init__.py").read_text()
+        assert ast.get_docstring(ast.parse(text)) and len(ast.parse(text).body) == 1
 
 
 def test_modules_import_only_from_rows_above():
@@ -115,7 +126,8 @@ def test_only_the_command_line_imports_inside_functions():
 
 
 def test_light_modules_load_nothing_heavy():
-    code = "".join(f"import mnv2_sweep.{module}\n" for module in LIGHT)
+    places = {path.stem: ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts) for path in PATHS}
+    code = "".join(f"import {places[module]}\n" for module in LIGHT)
     code += f"import sys; print(sorted(set({HEAVY}) & sys.modules.keys()))"
     run = subprocess.run([sys.executable, "-c", code], cwd=PACKAGE.parent, capture_output=True, text=True)
     assert (run.stdout, run.stderr) == ("[]\n", "")

@@ -14,10 +14,10 @@ import torch
 from torch import nn
 from torch.nn.functional import adaptive_avg_pool2d
 
-from mnv2_sweep.arch import FAMILIES, MOBILENET_V2, ArchSpec, Stage
-from mnv2_sweep.cost import count_cost, live_elements
-from mnv2_sweep.judge import FlopCountAnalysis
-from mnv2_sweep.ledger import (
+from mnv2_sweep.archs.arch import FAMILIES, MOBILENET_V2, ArchSpec, Stage
+from mnv2_sweep.archs.resolve import resolve
+from mnv2_sweep.costs.cost import count_cost, live_elements
+from mnv2_sweep.costs.ledger import (
     PUBLISHED,
     explain_csv,
     explain_json,
@@ -27,8 +27,8 @@ from mnv2_sweep.ledger import (
     params_conventions,
     stage_sums,
 )
-from mnv2_sweep.model import build_model
-from mnv2_sweep.resolve import resolve
+from mnv2_sweep.models.judge import FlopCountAnalysis
+from mnv2_sweep.models.model import build_model
 
 torch.set_num_threads(1)
 DRAW_ARCH = runpy.run_path(str(Path(__file__).parent.parent / "benchmarks" / "judge.py"))["draw_arch"]

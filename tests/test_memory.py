@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from mnv2_sweep.arch import MOBILENET_V2, ArchSpec, Stage, set_expansion
-from mnv2_sweep.cost import count_cost, live_elements
+from mnv2_sweep.archs.arch import MOBILENET_V2, ArchSpec, Stage, set_expansion
+from mnv2_sweep.archs.resolve import resolve
+from mnv2_sweep.costs.cost import count_cost, live_elements
+from mnv2_sweep.costs.memory import bound_operations, count_memory, find_peak, memory_text, most_splits, peak_bytes
 from mnv2_sweep.errors import SweepError
-from mnv2_sweep.memory import bound_operations, count_memory, find_peak, memory_text, most_splits, peak_bytes
-from mnv2_sweep.resolve import resolve
 
 MAP = 112 * 112  # at 224 px everything in the first blocks is a multiple of it
 

@@ -5,12 +5,12 @@ from arch_samples import draw_arch, draw_other, draw_twin
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mnv2_sweep.arch import ArchSpec, Stage
-from mnv2_sweep.cost_arrays import columns_of
-from mnv2_sweep.merge import merge_networks, network_keys
-from mnv2_sweep.networks import select_networks
-from mnv2_sweep.resolve import arch_key
-from mnv2_sweep.space import Space
+from mnv2_sweep.archs.arch import ArchSpec, Stage
+from mnv2_sweep.archs.resolve import arch_key
+from mnv2_sweep.costs.cost_arrays import columns_of
+from mnv2_sweep.spaces.merge import merge_networks, network_keys
+from mnv2_sweep.spaces.networks import select_networks
+from mnv2_sweep.spaces.space import Space
 
 
 def test_keys_part_networks_as_arch_keys_do():

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mnv2_sweep.arch import MOBILENET_V2, RESIDUALS, ArchSpec, Stage, set_expansion
-from mnv2_sweep.cost import count_cost
+from mnv2_sweep.archs.arch import MOBILENET_V2, RESIDUALS, ArchSpec, Stage, set_expansion
+from mnv2_sweep.archs.resolve import resolve
+from mnv2_sweep.costs.cost import count_cost
 from mnv2_sweep.errors import ArchError
-from mnv2_sweep.model import build_model
-from mnv2_sweep.resolve import resolve
+from mnv2_sweep.models.model import build_model
 
 with warnings.catch_warnings():  # fvcore 0.1.5 compiles a few functions at import, which new torch advises against
     warnings.filterwarnings("ignore", r"`torch\.jit\.script` is deprecated", DeprecationWarning)

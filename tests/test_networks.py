@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mnv2_sweep import networks
-from mnv2_sweep.arch import MOBILENET_V2, ArchSpec, Stage, set_expansion
-from mnv2_sweep.cost import count_cost
+from mnv2_sweep.archs.arch import MOBILENET_V2, ArchSpec, Stage, set_expansion
+from mnv2_sweep.costs.cost import count_cost
 from mnv2_sweep.errors import SpaceError
-from mnv2_sweep.networks import expand
-from mnv2_sweep.space import Constraint, Sample, Space, build_arch
+from mnv2_sweep.spaces import networks
+from mnv2_sweep.spaces.networks import expand
+from mnv2_sweep.spaces.space import Constraint, Sample, Space, build_arch
 
 
 def test_fixed_holds_for_points_too_unless_they_say_otherwise():

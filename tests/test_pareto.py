@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnv2_sweep.pareto import pareto_front
+from mnv2_sweep.results.pareto import pareto_front
 
 VALUES = st.one_of(st.integers(0, 4).map(float), st.just(float("nan")), st.just(float("inf")), st.just(-float("inf")))
 ROWS = st.lists(st.tuples(VALUES, VALUES), max_size=25)

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from photo_samples import BOTH, OK, check_refused, class_files, must_not_decode, write_folder, write_zip
 
-from mnv2_sweep import photo_files
+from mnv2_sweep.data import photo_files
+from mnv2_sweep.data.photos import open_photos
 from mnv2_sweep.errors import DataError
-from mnv2_sweep.photos import open_photos
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from photo_samples import BOTH, OK, check_refused, class_files, counts, split_files, write_folder, write_zip
 
-from mnv2_sweep.photo_splits import Photo, hold_out
-from mnv2_sweep.photos import open_photos
+from mnv2_sweep.data.photo_splits import Photo, hold_out
+from mnv2_sweep.data.photos import open_photos
 
 
 @pytest.fixture

@@ -25,11 +25,11 @@ from photo_samples import (
 )
 from PIL import Image
 
-from mnv2_sweep import photos
-from mnv2_sweep.cache_files import RowFile
+from mnv2_sweep.data import photos
+from mnv2_sweep.data.cache_files import RowFile
+from mnv2_sweep.data.photo_files import FolderSource
+from mnv2_sweep.data.photos import open_photos
 from mnv2_sweep.errors import DataError
-from mnv2_sweep.photo_files import FolderSource
-from mnv2_sweep.photos import open_photos
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
@@ -143,7 +143,7 @@ def test_error_in_the_middle_leaves_nothing_and_the_next_run_works(folder, cache
 
 def test_killed_process_leaves_nothing_that_is_trusted(folder, cache):
     code = (
-        "import os, sys; from pathlib import Path; from mnv2_sweep.photos import open_photos\n"
+        "import os, sys; from pathlib import Path; from mnv2_sweep.data.photos import open_photos\n"
         "open_photos(Path(sys.argv[1]), Path(sys.argv[2]), lambda done, total: done == 30 and os._exit(9))"
     )
     root = str(Path(photos.__file__).parents[1])

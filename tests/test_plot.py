@@ -6,11 +6,11 @@ from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.figure import Figure
 from plot_samples import FACTS, PAPER, caption, count_bars, labels, make_trials, words
 
-from mnv2_sweep.arch import MOBILENET_V2, ArchSpec, arch_label, set_expansion
-from mnv2_sweep.cost import count_cost
-from mnv2_sweep.labels import MOST_FRONT_LABELS
-from mnv2_sweep.plot import MOST_LABELS, plot_pareto
-from mnv2_sweep.stats import Facts, compare_published, read_facts, summarise
+from mnv2_sweep.archs.arch import MOBILENET_V2, ArchSpec, arch_label, set_expansion
+from mnv2_sweep.costs.cost import count_cost
+from mnv2_sweep.plots.labels import MOST_FRONT_LABELS
+from mnv2_sweep.plots.plot import MOST_LABELS, plot_pareto
+from mnv2_sweep.results.stats import Facts, compare_published, read_facts, summarise
 
 
 @pytest.fixture(scope="module")

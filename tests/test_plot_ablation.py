@@ -3,9 +3,9 @@
 import numpy as np
 from plot_samples import FACTS, caption, count_bars, words
 
-from mnv2_sweep.ablate import AblationPairs
-from mnv2_sweep.plot_ablation import plot_ablation
-from mnv2_sweep.stats import paired_difference
+from mnv2_sweep.plots.plot_ablation import plot_ablation
+from mnv2_sweep.results.ablate import AblationPairs
+from mnv2_sweep.results.stats import paired_difference
 
 
 def make_pairs(a, b, gap=0.58, failed=0) -> AblationPairs:

@@ -11,11 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from plot_samples import PAPER, caption, words
 
-from mnv2_sweep.arch import MOBILENET_V2, ArchSpec, Stage, arch_label, set_expansion
-from mnv2_sweep.cost import count_cost
-from mnv2_sweep.cost_columns import MOST_LINES, UNITS
-from mnv2_sweep.plot_costs import MOST_POINTS, NAMES, plot_costs
-from mnv2_sweep.resolve import arch_key
+from mnv2_sweep.archs.arch import MOBILENET_V2, ArchSpec, Stage, arch_label, set_expansion
+from mnv2_sweep.archs.resolve import arch_key
+from mnv2_sweep.costs.cost import count_cost
+from mnv2_sweep.plots.cost_columns import MOST_LINES, UNITS
+from mnv2_sweep.plots.plot_costs import MOST_POINTS, NAMES, plot_costs
 
 WIDTHS = [round(0.35 + 0.01 * i, 2) for i in range(106)]
 SIZES = (96, 160, 224)

@@ -6,9 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from mnv2_sweep.arch import ArchSpec
-from mnv2_sweep.cost import count_cost
-from mnv2_sweep.reference import CHECKPOINTS, FIGURE_6, MOBILENET_V1_CHECKPOINTS, published_checkpoints, published_gap
+from mnv2_sweep.archs.arch import ArchSpec
+from mnv2_sweep.costs.cost import count_cost
+from mnv2_sweep.paper.reference import (
+    CHECKPOINTS,
+    FIGURE_6,
+    MOBILENET_V1_CHECKPOINTS,
+    published_checkpoints,
+    published_gap,
+)
 
 SHARED = Path(__file__).parents[2] / "shared" / "reference"
 

@@ -4,19 +4,19 @@ import os
 
 import pytest
 
-from mnv2_sweep import report
-from mnv2_sweep.ablate import LINEAR_BOTTLENECK, ablated
-from mnv2_sweep.arch import ArchSpec
+from mnv2_sweep.archs.arch import ArchSpec
 from mnv2_sweep.errors import DataError, StoreError, SweepError
-from mnv2_sweep.report import SHEET_COLUMNS, draw_ablation, draw_pareto, draw_sheet
-from mnv2_sweep.store import Outcome, record
+from mnv2_sweep.results import report
+from mnv2_sweep.results.ablate import LINEAR_BOTTLENECK, ablated
+from mnv2_sweep.results.report import SHEET_COLUMNS, draw_ablation, draw_pareto, draw_sheet
+from mnv2_sweep.sweeps.store import Outcome, record
 
 BASE = ArchSpec(width=0.5, resolution=96)
 
 
 @pytest.fixture(autouse=True)
 def _small_images(monkeypatch):
-    monkeypatch.setattr("mnv2_sweep.figure.PNG_DPI", 20)
+    monkeypatch.setattr("mnv2_sweep.plots.figure.PNG_DPI", 20)
 
 
 @pytest.fixture

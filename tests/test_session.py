@@ -7,20 +7,20 @@ import pytest
 import torch
 from photo_samples import class_files, write_folder
 
-from mnv2_sweep import session
-from mnv2_sweep.arch import ArchSpec, Stage
-from mnv2_sweep.cost import count_cost
+from mnv2_sweep.archs.arch import ArchSpec, Stage
+from mnv2_sweep.costs.cost import count_cost
+from mnv2_sweep.data.photos import open_photos
 from mnv2_sweep.errors import SweepError
-from mnv2_sweep.photos import open_photos
-from mnv2_sweep.session import (
+from mnv2_sweep.sweeps import session
+from mnv2_sweep.sweeps.session import (
     choose_device,
     describe_plan,
     open_session,
     prepare_session,
     train_in_worker,
 )
-from mnv2_sweep.store import Outcome, record
-from mnv2_sweep.trial import DataRef, Recipe
+from mnv2_sweep.sweeps.store import Outcome, record
+from mnv2_sweep.training.trial import DataRef, Recipe
 
 RECIPE = Recipe("tiny", images=600, input_scale=0.5, batch=20)
 ARCHS = [ArchSpec(width=width, resolution=size, classes=3) for width, size in ((0.35, 32), (1.0, 24), (0.35, 24))]

@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from mnv2_sweep.shapes import (
+from mnv2_sweep.data.shapes import (
     CHUNK_PIXELS,
     CLASSES,
     DISTRACTORS,

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mnv2_sweep import spacefile
-from mnv2_sweep.arch import MOBILENET_V2, ArchSpec, Stage
-from mnv2_sweep.cost import count_cost
+from mnv2_sweep.archs.arch import MOBILENET_V2, ArchSpec, Stage
+from mnv2_sweep.costs.cost import count_cost
 from mnv2_sweep.errors import SpaceError
-from mnv2_sweep.networks import expand
-from mnv2_sweep.space import Constraint, Sample, Space
-from mnv2_sweep.spacefile import load_space
-from mnv2_sweep.trial import check_recipe
+from mnv2_sweep.spaces import spacefile
+from mnv2_sweep.spaces.networks import expand
+from mnv2_sweep.spaces.space import Constraint, Sample, Space
+from mnv2_sweep.spaces.spacefile import load_space
+from mnv2_sweep.training.trial import check_recipe
 
 SPACES = Path(__file__).parent.parent / "spaces"
 BROKEN_SPACES = Path(__file__).parent / "broken_spaces"

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mnv2_sweep.arch import MOBILENET_V2, ArchSpec, Stage, set_expansion
+from mnv2_sweep.archs.arch import MOBILENET_V2, ArchSpec, Stage, set_expansion
+from mnv2_sweep.archs.resolve import resolve
+from mnv2_sweep.costs.memory import bound_operations, peak_bytes
 from mnv2_sweep.errors import SweepError
-from mnv2_sweep.memory import bound_operations, peak_bytes
-from mnv2_sweep.model import build_model
-from mnv2_sweep.resolve import resolve
-from mnv2_sweep.split import SplitNetwork, split_model, tap_by_tap
+from mnv2_sweep.models.model import build_model
+from mnv2_sweep.models.split import SplitNetwork, split_model, tap_by_tap
 
 torch.set_num_threads(1)
 

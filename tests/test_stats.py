@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from mnv2_sweep.arch import ArchSpec, arch_label
-from mnv2_sweep.cost import count_cost
+from mnv2_sweep.archs.arch import ArchSpec, arch_label
+from mnv2_sweep.archs.resolve import arch_key
+from mnv2_sweep.costs.cost import count_cost
 from mnv2_sweep.errors import SweepError
-from mnv2_sweep.reference import CHECKPOINTS
-from mnv2_sweep.resolve import arch_key
-from mnv2_sweep.stats import (
+from mnv2_sweep.paper.reference import CHECKPOINTS
+from mnv2_sweep.results.stats import (
     SUMMARY_COLUMNS,
     compare_published,
     kendall_tau,

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from mnv2_sweep import store
-from mnv2_sweep.arch import ArchSpec
+from mnv2_sweep.archs.arch import ArchSpec
 from mnv2_sweep.errors import StoreError
-from mnv2_sweep.store import DATABASE, Outcome, done_ids, read_outcomes, record
-from mnv2_sweep.trial import DataRef, Recipe, Trial, trial_id
+from mnv2_sweep.sweeps import store
+from mnv2_sweep.sweeps.store import DATABASE, Outcome, done_ids, read_outcomes, record
+from mnv2_sweep.training.trial import DataRef, Recipe, Trial, trial_id
 
 
 def simple_trial(seed: int) -> Trial:
@@ -28,9 +28,9 @@ WRITER = """
 import sys
 import time
 from pathlib import Path
-from mnv2_sweep.arch import ArchSpec
-from mnv2_sweep.store import Outcome, record
-from mnv2_sweep.trial import DataRef, Recipe, Trial
+from mnv2_sweep.archs.arch import ArchSpec
+from mnv2_sweep.sweeps.store import Outcome, record
+from mnv2_sweep.training.trial import DataRef, Recipe, Trial
 
 folder, start, stop, pause = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
 for seed in range(start, stop):
@@ -127,7 +127,7 @@ def test_the_table_is_readable_by_any_tool(tmp_path, make_trial, make_result):
 
 def test_results_of_older_code_are_not_done(tmp_path, make_trial, make_result, monkeypatch):
     record(tmp_path, Outcome(make_trial(), make_result()))
-    monkeypatch.setattr("mnv2_sweep.trial.CODE_VERSION", 10**6)
+    monkeypatch.setattr("mnv2_sweep.training.trial.CODE_VERSION", 10**6)
     assert trial_id(make_trial()) not in done_ids(read_outcomes(tmp_path))
 
 

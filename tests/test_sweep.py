@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from mnv2_sweep import sweep
-from mnv2_sweep.arch import MOBILENET_V2, ArchSpec, Stage
-from mnv2_sweep.cost import count_cost
+from mnv2_sweep.archs.arch import MOBILENET_V2, ArchSpec, Stage
+from mnv2_sweep.costs.cost import count_cost
 from mnv2_sweep.errors import StoreError
-from mnv2_sweep.store import DATABASE, Outcome, forget_failures, read_outcomes, record
-from mnv2_sweep.sweep import (
+from mnv2_sweep.sweeps import sweep
+from mnv2_sweep.sweeps.store import DATABASE, Outcome, forget_failures, read_outcomes, record
+from mnv2_sweep.sweeps.sweep import (
     count_others,
     lock_sweep,
     missing_trials,
@@ -20,7 +20,7 @@ from mnv2_sweep.sweep import (
     trained_madds,
     write_sweep_files,
 )
-from mnv2_sweep.trial import DataRef, Recipe, Trial, trial_id
+from mnv2_sweep.training.trial import DataRef, Recipe, Trial, trial_id
 
 RECIPE, DATA = Recipe("planned", images=100), DataRef("toy", "0123456789abcdef", 3)
 ARCHS = tuple(ArchSpec(width=width, resolution=96) for width in (0.5, 1.0, 0.35))

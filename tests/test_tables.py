@@ -8,13 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mnv2_sweep.ablate import LINEAR_BOTTLENECK, ablated, find_pairs
-from mnv2_sweep.arch import ArchSpec
-from mnv2_sweep.frame import load_frame
-from mnv2_sweep.reference import CHECKPOINTS
-from mnv2_sweep.stats import summarise
-from mnv2_sweep.store import Outcome, record
-from mnv2_sweep.tables import (
+from mnv2_sweep.archs.arch import ArchSpec
+from mnv2_sweep.paper.reference import CHECKPOINTS
+from mnv2_sweep.results.ablate import LINEAR_BOTTLENECK, ablated, find_pairs
+from mnv2_sweep.results.frame import load_frame
+from mnv2_sweep.results.stats import summarise
+from mnv2_sweep.results.tables import (
     ablation_text,
     align,
     frame_csv,
@@ -26,6 +25,7 @@ from mnv2_sweep.tables import (
     results_text,
     trials_table,
 )
+from mnv2_sweep.sweeps.store import Outcome, record
 
 SMALL, LARGE = ArchSpec(width=0.35, resolution=96), ArchSpec(width=1.0, resolution=96)
 UNTESTED = {"test_top1": None, "test_loss": None, "test_images": 0}

@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mnv2_sweep import train
-from mnv2_sweep.arch import ArchSpec, Stage
-from mnv2_sweep.executor import run_pool
-from mnv2_sweep.model import build_model
-from mnv2_sweep.resolve import resolve
-from mnv2_sweep.train import (
+from mnv2_sweep.archs.arch import ArchSpec, Stage
+from mnv2_sweep.archs.resolve import resolve
+from mnv2_sweep.models.model import build_model
+from mnv2_sweep.sweeps.executor import run_pool
+from mnv2_sweep.training import train
+from mnv2_sweep.training.train import (
     batch_indices,
     count_steps,
     evaluate_model,
@@ -24,7 +24,7 @@ from mnv2_sweep.train import (
     scale_shortcuts,
     train_model,
 )
-from mnv2_sweep.trial import RECIPES, Recipe, Result
+from mnv2_sweep.training.trial import RECIPES, Recipe, Result
 
 torch.set_num_threads(1)
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnv2_sweep.arch import MOBILENET_V2, RESIDUALS, ArchSpec, Stage, set_expansion
+from mnv2_sweep.archs.arch import MOBILENET_V2, RESIDUALS, ArchSpec, Stage, set_expansion
+from mnv2_sweep.archs.resolve import resolve
 from mnv2_sweep.errors import SweepError
-from mnv2_sweep.resolve import resolve
-from mnv2_sweep.trial import (
+from mnv2_sweep.training.trial import (
     OPTIMIZERS,
     RECIPES,
     SCHEDULES,

@@ -1,0 +1,1 @@
+"""A plan or many specs -> MAdds, params, memory, depth: exact, explained, as arrays."""

@@ -1,0 +1,344 @@
+"""ArchSpec -> its network layer by layer with sums per stage, and what other conventions of counting make of it.
+
+The rows count as `cost` does and add up to it. "bytes out" is the layer's output; "bytes live" all that is alive while
+it runs: input, output and what a later layer still reads (batch 1, 32-bit floats); the largest is the network's peak.
+
+The other conventions are computed from the plan, each by the rule of the tool it names. Every rule was held against
+the tool itself, run on built networks of all families: fvcore 0.1.5.post20221221 (the tests do it again), torch 2.13's
+FlopCounterMode, ptflops 0.7.5, thop 0.1.1 and torchinfo 1.8.0. Published figures are shown only beside the very
+network they were published for.
+"""
+
+import csv
+import io
+import itertools
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
+
+from mnv2_sweep.archs.arch import ArchSpec, arch_label
+from mnv2_sweep.archs.plan import WEIGHTED, Block, Layer, Plan
+from mnv2_sweep.archs.resolve import resolve
+from mnv2_sweep.costs.cost import BYTES_PER_ACTIVATION, count_cost, live_elements
+from mnv2_sweep.costs.listing import cost_json, count_noun
+from mnv2_sweep.paper.reference import CHECKPOINTS, MOBILENET_V1_CHECKPOINTS
+
+MILLION = 1_000_000
+HEADER = ("layer", "operation", "in", "out", "MAdds", "params", "bytes out", "bytes live")
+KEPT = "table 1 to the letter; TF-slim and torchvision leave it out"
+ADAPTIVE = "on networks with adaptive_avg_pool2d, as torchvision's"
+PUBLISHED = (*CHECKPOINTS, *MOBILENET_V1_CHECKPOINTS)
+# "Total params" of Keras' model.summary().
+KERAS_PARAMS = {
+    ArchSpec(): 3_538_984,
+    ArchSpec("mobilenet_v1"): 4_253_864,
+    ArchSpec("nasnet_a"): 5_326_716,
+}
+LEFT = 2  # columns of words; the others are numbers and shapes, and stand right
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerRow:
+    """One layer. `then` is what follows it in place: batch norm ("bn"), activation, the sum with another tensor."""
+
+    stage: str
+    block: str
+    layer: str
+    operation: str
+    then: str
+    shape_in: str
+    shape_out: str
+    madds: int
+    params: int
+    output_bytes: int
+    live_bytes: int
+    peak: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StageSum:
+    """Sums over the layers of a stage; of the live bytes the largest."""
+
+    stage: str
+    blocks: int
+    layers: int
+    madds: int
+    params: int
+    live_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Convention:
+    """What somebody else calls the network's MAdds or params, and why."""
+
+    name: str
+    value: int
+    explanation: str
+
+
+def explain_text(arch: ArchSpec) -> str:
+    """The table, its sums, and the other conventions, for a person."""
+    rows, cost = ledger_rows(arch), count_cost(arch)
+    return "\n".join(
+        [
+            f"{arch_label(arch)}, layer by layer",
+            *_table_lines(rows),
+            "bn: batch norm. bytes live: input, output and whatever is still needed; in the sums, the largest.",
+            "",
+            "MAdds in other conventions, the smallest first",
+            *_convention_lines(madds_conventions(arch), cost.madds),
+            "",
+            "params in other conventions, the smallest first",
+            *_convention_lines(params_conventions(arch), cost.params),
+        ]
+    )
+
+
+def explain_json(arch: ArchSpec) -> str:
+    """One object: what `cost_json` has, and lists of layers, stage sums and conventions."""
+    rows = ledger_rows(arch)
+    lists = {
+        "layers": rows,
+        "sums": stage_sums(rows),
+        "madds_conventions": madds_conventions(arch),
+        "params_conventions": params_conventions(arch),
+    }
+    record = json.loads(cost_json(arch))
+    return json.dumps(record | {name: [asdict(each) for each in records] for name, records in lists.items()})
+
+
+def explain_csv(arch: ArchSpec) -> str:
+    """The layers, one a line, each with its newline."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [field.name for field in fields(LedgerRow)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(row) for row in ledger_rows(arch))
+    return text.getvalue()
+
+
+# ---------------------------------------------------------------- rows
+
+
+def ledger_rows(arch: ArchSpec) -> list[LedgerRow]:
+    """Every layer in order. Raises ArchError on an impossible spec."""
+    plan, cost = resolve(arch), count_cost(arch)
+    live = [BYTES_PER_ACTIVATION * elements for elements in live_elements(plan)]
+    placed = [(block, layer) for block in plan.blocks for layer in block.layers]
+    rows = [
+        _ledger_row(block, layer, bytes_, bytes_ == cost.peak_activation_bytes)
+        for (block, layer), bytes_ in zip(placed, live, strict=True)
+    ]
+    total = sum(row.madds for row in rows), sum(row.params for row in rows), max(live)
+    assert total == (cost.madds, cost.params, cost.peak_activation_bytes)
+    return rows
+
+
+def stage_sums(rows: Sequence[LedgerRow]) -> list[StageSum]:
+    """The stages in order."""
+    return [_sum_rows(stage, list(group)) for stage, group in itertools.groupby(rows, lambda row: row.stage)]
+
+
+def _sum_rows(stage: str, rows: Sequence[LedgerRow]) -> StageSum:
+    madds, params = sum(row.madds for row in rows), sum(row.params for row in rows)
+    return StageSum(stage, len({row.block for row in rows}), len(rows), madds, params, max(r.live_bytes for r in rows))
+
+
+def _ledger_row(block: Block, layer: Layer, live_bytes: int, peak: bool) -> LedgerRow:
+    return LedgerRow(
+        stage=block.stage,
+        block=block.name,
+        layer=layer.name,
+        operation=_operation(layer),
+        then=_then(block, layer),
+        shape_in=f"{layer.c_in}x{layer.size_in}x{layer.size_in}",
+        shape_out=f"{layer.c_out}x{layer.size_out}x{layer.size_out}",
+        madds=layer.madds,
+        params=layer.params,
+        output_bytes=BYTES_PER_ACTIVATION * layer.output_elements,
+        live_bytes=live_bytes,
+        peak=peak,
+    )
+
+
+def _operation(layer: Layer) -> str:
+    """ "conv 3x3 /2", "depthwise 3x3", "1x1", "1x1 in 3 groups", "linear", "average pool 3x3 /2", "concat 2"."""
+    window = f"{layer.kernel}x{layer.kernel}" + (f" /{layer.stride}" if layer.stride > 1 else "")
+    if layer.op == "conv":
+        if 1 < layer.groups == layer.c_in:
+            return f"depthwise {window}"
+        grouped = f" in {layer.groups} groups" if layer.groups > 1 else ""
+        return (window if layer.kernel == 1 else f"conv {window}") + grouped
+    if layer.op in ("max_pool", "avg_pool"):
+        return f"{'max' if layer.op == 'max_pool' else 'average'} pool {window}"
+    if layer.op in ("add", "concat"):
+        return f"{layer.op} {len(layer.reads)}"
+    return f"shuffle {layer.groups} groups" if layer.op == "shuffle" else layer.op.replace("_", " ")
+
+
+def _then(block: Block, layer: Layer) -> str:
+    """ "bn, relu6", "bn, + shortcut", in the order in which they happen."""
+    act = [layer.act] if layer.act and layer.op != "relu" else []
+    if layer.op not in WEIGHTED:
+        return ", ".join(act)
+    sums = ["+ shortcut" if block.shortcut else "+ branch"] * (len(layer.reads) - 1)
+    return ", ".join(["bn"] * layer.norm + (act + sums if layer.sum_last else sums + act))
+
+
+# ---------------------------------------------------------------- conventions
+
+
+def madds_conventions(arch: ArchSpec) -> list[Convention]:
+    """What others print as the network's operations, from the smallest to the largest."""
+    return sorted(_madds_conventions(arch, resolve(arch)), key=lambda convention: convention.value)
+
+
+def params_conventions(arch: ArchSpec) -> list[Convention]:
+    """What others print as the network's parameters, from the smallest to the largest."""
+    return sorted(_params_conventions(arch, resolve(arch)), key=lambda convention: convention.value)
+
+
+def _madds_conventions(arch: ArchSpec, plan: Plan) -> Iterator[Convention]:
+    madds = sum(layer.madds for layer in plan.convs)
+    yield Convention("convolution + linear", madds, "the table above; as the papers and TF-slim count")
+    yield from _millions(arch, madds)
+    yield from _with_small_operations(plan, madds)
+    kept = sum(channels**2 * size**2 for channels, size in _kept_expansions(plan))
+    if kept:
+        yield Convention("+ 1x1 expansion kept at t = 1", madds + kept, KEPT)
+    yield Convention("two per multiply-add", 2 * madds, "multiplications and additions; torch's FlopCounterMode")
+
+
+def _millions(arch: ArchSpec, madds: int) -> Iterator[Convention]:
+    """As tables print it, where there is a million."""
+    cut, near = madds // MILLION, (madds + MILLION // 2) // MILLION
+    if cut:
+        yield Convention("cut to whole millions", cut * MILLION, _published_madds(arch, cut))
+    if near > cut > 0:
+        yield Convention("rounded to whole millions", near * MILLION, _published_madds(arch, near))
+
+
+def _with_small_operations(plan: Plan, madds: int) -> Iterator[Convention]:
+    """MAdds and what the paper leaves out: biases, batch norm, activations, pooling."""
+    biased = [layer for layer in plan.convs if _has_bias(layer)]
+    biases, normed = _outputs(biased), _outputs(layer for layer in plan.convs if layer.norm)
+    params = sum(layer.params - layer.weights for layer in plan.convs)
+    activated = _outputs(layer for layer in plan.layers if layer.act)
+    pooled = sum(layer.input_elements for layer in plan.layers if layer.op in ("max_pool", "avg_pool"))
+    last = sum(layer.input_elements for layer in plan.layers if layer.op == "global_pool")
+    eval_mode, train_mode = madds + 2 * normed, madds + 5 * normed
+    ptflops = madds + biases + 2 * normed + activated + pooled
+    summands, pools = "+ bias, batch norm, activations", (", pools", ", all pools") if pooled else ("", ", global pool")
+    yield Convention("+ bias", madds + biases, "one per output with a bias; ptflops with its aten backend")
+    yield Convention("+ bias and batch norm, per parameter", madds + params, "one per parameter; torchinfo")
+    yield Convention("+ bias, batch norm folded into it", madds + biases + normed, "one per output; as deployed")
+    yield Convention("+ batch norm in eval mode", eval_mode, "two per element; fvcore's total()")
+    yield Convention("+ batch norm in eval mode, global pool", eval_mode + last, f"fvcore {ADAPTIVE}")
+    yield Convention("+ batch norm in train mode", train_mode, "five per element; fvcore's total(), for one image")
+    yield Convention("+ batch norm in train mode, global pool", train_mode + last, f"fvcore {ADAPTIVE}")
+    yield Convention("+ batch norm, four per element", madds + 4 * normed, "thop")
+    yield Convention(summands + pools[0], ptflops, "batch norm two per element, else one; ptflops")
+    yield Convention(summands + pools[1], ptflops + last, f"ptflops {ADAPTIVE}")
+
+
+def _params_conventions(arch: ArchSpec, plan: Plan) -> Iterator[Convention]:
+    weights = sum(layer.weights for layer in plan.convs)
+    bare = weights + sum(layer.c_out for layer in plan.convs if _has_bias(layer))
+    channels = sum(layer.c_out for layer in plan.convs if layer.norm)
+    trained, moving = "the table above; all that is trained", "four values per channel of batch norm"
+    trained += "; torchvision's figure" if arch == ArchSpec() else ""
+    moving += "; Keras' total" if KERAS_PARAMS.get(arch) == bare + 4 * channels else ""
+    yield Convention("weights, bias, batch norm", bare + 2 * channels, trained)
+    without = _published_params(arch, bare) if arch.family == "mobilenet_v2" else ""
+    yield Convention("without batch norm", bare, without or "convolution, linear and its bias alone")
+    yield Convention("batch norm folded into biases", bare + channels, "one bias per channel; as deployed")
+    yield Convention("with batch norm's mean and variance", bare + 4 * channels, moving)
+    if arch.family == "mobilenet_v1":
+        # Three values per channel and 1001 classes give all of TF-slim's 4.24, 2.59, 1.34 and 0.47 million; two or
+        # four values, or 1000 classes, don't.
+        slim = bare + 3 * channels + (plan.convs[-1].c_in + 1 if arch.classes == 1000 else 0)
+        published = _published_params(arch, slim)
+        note = "three values per channel, one class more" + (f"; {published}" if published else "")
+        yield Convention("as TF-slim counts MobileNetV1", slim, note)
+    kept = sum(c**2 + 2 * c for c, _ in _kept_expansions(plan))
+    if kept:
+        yield Convention("+ 1x1 expansion kept at t = 1", bare + 2 * channels + kept, KEPT)
+
+
+def _outputs(layers: Iterable[Layer]) -> int:
+    return sum(layer.output_elements for layer in layers)
+
+
+def _has_bias(layer: Layer) -> bool:
+    return layer.bias and not layer.norm
+
+
+def _kept_expansions(plan: Plan) -> list[tuple[int, int]]:
+    """(channels, size) of the expansions that t = 1 leaves out: 1x1 convolutions with as many channels out as in."""
+    blocks = [block for block in plan.blocks if block.kind == "bottleneck" and not block.expands]
+    return [(block.convs[0].c_in, block.convs[0].size_in) for block in blocks]
+
+
+def _published_madds(arch: ArchSpec, millions: int) -> str:
+    printed = any(checkpoint.arch == arch and checkpoint.madds_m == millions for checkpoint in PUBLISHED)
+    return f"TF-slim prints {millions}" if printed else "of tables in millions"
+
+
+def _published_params(arch: ArchSpec, params: int) -> str:
+    """Who printed these parameters for this very network, or ""."""
+    printed = f"{params / MILLION:.2f}"
+    known = any(checkpoint.arch == arch and f"{checkpoint.params_m:.2f}" == printed for checkpoint in PUBLISHED)
+    return f"TF-slim prints {printed} million" if known else ""
+
+
+# ---------------------------------------------------------------- text
+
+
+def _table_lines(rows: Sequence[LedgerRow]) -> list[str]:
+    """Header, layers with a sum after each stage, total."""
+    cells, peaks = [HEADER], [False]
+    for stage in stage_sums(rows):
+        shown = [row for row in rows if row.stage == stage.stage]
+        cells += [*map(_row_cells, shown), _sum_cells(_stage_name(stage.stage), stage)]
+        peaks += [*(row.peak for row in shown), False]
+    cells.append(_sum_cells("total", _sum_rows("", rows)))
+    lines = _align(cells, LEFT)
+    return [line + "  peak" if peak else line for line, peak in zip(lines, [*peaks, False], strict=True)]
+
+
+def _row_cells(row: LedgerRow) -> tuple[str, ...]:
+    operation = ", ".join(part for part in (row.operation, row.then) if part)
+    numbers = (row.madds, row.params, row.output_bytes, row.live_bytes)
+    return (f"  {row.layer}", operation, row.shape_in, row.shape_out, *(f"{number:,}" for number in numbers))
+
+
+def _sum_cells(name: str, stage: StageSum) -> tuple[str, ...]:
+    counts = f"{count_noun(stage.blocks, 'block')}, {count_noun(stage.layers, 'layer')}"
+    return (name, counts, "", "", f"{stage.madds:,}", f"{stage.params:,}", "", f"{stage.live_bytes:,}")
+
+
+def _stage_name(stage: str) -> str:
+    return f"stage {stage}" if stage.isdigit() else stage
+
+
+def _convention_lines(conventions: Sequence[Convention], ours: int) -> list[str]:
+    """Value, how much more than ours, name, explanation."""
+    cells = []
+    for each in conventions:
+        more = each.value - ours
+        cells.append((f"{each.value:,}", f"{more:+,}" if more else "ours", each.name, each.explanation))
+    values, mores, names = (max(len(row[i]) for row in cells) for i in range(3))
+    return [
+        f"  {value.rjust(values)}  {more.rjust(mores)}  {name.ljust(names)}  {explanation}"
+        for value, more, name, explanation in cells
+    ]
+
+
+def _align(cells: Sequence[tuple[str, ...]], left: int) -> list[str]:
+    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
+    return [
+        "  ".join(
+            cell.ljust(width) if i < left else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in cells
+    ]

@@ -1,0 +1,1 @@
+"""The embedded shapes, folders and zips of photos, batches of tensors."""

@@ -1,0 +1,61 @@
+"""A Dataset -> batches of images as tensors on the device: gathered, moved, cropped and flipped, a batch at a time.
+
+Pixel values become x / 127.5 - 1, in [-1, 1], as in TF-slim's preprocessing.
+"""
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from mnv2_sweep.data.catalog import Dataset
+from mnv2_sweep.training.trial import Recipe
+
+CROP_MARGIN = 1.25  # training images are kept this much larger than a crop, so that crops are hardly magnified
+
+
+def train_level(dataset: Dataset, size: int) -> np.ndarray:
+    """The training images from which crops of `size` are cut."""
+    return dataset.pixels("train", math.ceil(size * CROP_MARGIN))
+
+
+def prepare_pixels(dataset: Dataset, size: int) -> None:
+    """Make every image file that training and evaluation at `size` read, before workers ask for it."""
+    train_level(dataset, size)
+    for split in sorted(dataset.labels.keys() - {"train"}):
+        dataset.pixels(split, size)
+
+
+def label_tensor(dataset: Dataset, split: str, device: str) -> Tensor:
+    return torch.from_numpy(dataset.labels[split].astype(np.int64)).to(device)
+
+
+def image_batch(pixels: np.ndarray, chosen: Tensor, device: str) -> Tensor:
+    """uint8 [N, s, s, 3] and indices [B] -> float32 [B, 3, s, s] in [-1, 1], channels last in memory."""
+    batch = torch.from_numpy(pixels[chosen.numpy()]).to(device, non_blocking=True)
+    return batch.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+
+
+def augment(
+    images: Tensor, size: int, recipe: Recipe | None = None, generator: torch.Generator | None = None
+) -> Tensor:
+    """[B, 3, s, s] -> [B, 3, size, size]: random resized crop and flip, or the whole image without a recipe.
+
+    Random numbers are drawn on the CPU in a fixed number an image, so the device changes nothing.
+    """
+    if recipe is None:
+        if images.shape[-1] == size:
+            return images
+        return functional.interpolate(images, size=(size, size), mode="bilinear", antialias=images.shape[-1] > size)
+    draws = torch.rand(5, len(images), generator=generator)
+    area = recipe.crop_min_area + (1 - recipe.crop_min_area) * draws[0]
+    aspect = torch.exp((2 * draws[1] - 1) * math.log(4 / 3))
+    half_width, half_height = (area * aspect).sqrt().clamp(max=1), (area / aspect).sqrt().clamp(max=1)
+    flip = torch.where(draws[4] < 0.5, -1.0, 1.0) if recipe.flip else torch.ones(len(images))
+    theta = torch.zeros(len(images), 2, 3)  # output coordinates in [-1, 1] -> input coordinates
+    theta[:, 0, 0], theta[:, 0, 2] = half_width * flip, (1 - half_width) * (2 * draws[2] - 1)
+    theta[:, 1, 1], theta[:, 1, 2] = half_height, (1 - half_height) * (2 * draws[3] - 1)
+    grid = functional.affine_grid(theta.to(images.device), [len(images), 3, size, size], align_corners=False)
+    return functional.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)

@@ -1,0 +1,106 @@
+"""A data set's name or path -> Dataset: the embedded `shapes`, or a folder or zip of photos.
+
+Pixels are made once and kept as memory-mapped files in the cache folder, so that all workers share them.
+"""
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from mnv2_sweep.data.photos import open_photos
+from mnv2_sweep.data.shapes import CLASSES, COUNTS, SHAPES_FINGERPRINT, draw_scenes, render_chunks
+from mnv2_sweep.errors import DataError
+from mnv2_sweep.training.trial import EMBEDDED
+
+
+class Dataset(Protocol):
+    """Images and labels of the splits "train", "val" and perhaps "test"."""
+
+    name: str
+    fingerprint: str  # of every image and label
+    classes: tuple[str, ...]
+    labels: dict[str, np.ndarray]  # split -> int64 [N]
+
+    def pixels(self, split: str, side: int) -> np.ndarray:
+        """uint8 [N, s, s, 3], read-only, s = min(side, the side at which the data are stored)."""
+        ...
+
+
+def cache_folder() -> Path:
+    """$MNV2_SWEEP_CACHE, or mnv2-sweep in the user's cache folder ($XDG_CACHE_HOME, ~/.cache)."""
+    chosen = os.environ.get("MNV2_SWEEP_CACHE")
+    if chosen:
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mnv2-sweep"
+
+
+def open_dataset(
+    name: str, cache: Path, report: Callable[[int, int], None] = lambda done, total: None, where: str = "--data"
+) -> Dataset:
+    """`shapes`, or photos at a path, decoded on first use; `report(done, total)` follows that.
+
+    Raises DataError, which says `where` the name was given.
+    """
+    if name == EMBEDDED:
+        return ShapesData(cache)
+    try:
+        found = bool(name) and Path(name).exists()
+    except (OSError, ValueError):  # a name too long or with a null character
+        found = False
+    if not found:
+        raise DataError(
+            f"{where} {name}: no such folder or zip; give '{EMBEDDED}' (built in), or the path of a folder or zip "
+            "that holds one folder of images per class"
+        )
+    return open_photos(Path(name), cache, report)
+
+
+class ShapesData:
+    """The embedded data set: rendered at each side that is asked for, then read from the cache."""
+
+    name = EMBEDDED
+    fingerprint = SHAPES_FINGERPRINT
+    classes = CLASSES
+
+    def __init__(self, cache: Path):
+        self.folder = cache / f"{EMBEDDED}-{SHAPES_FINGERPRINT[:12]}"
+        self.scenes = {split: draw_scenes(count, seed) for seed, (split, count) in enumerate(COUNTS.items())}
+        self.labels = {split: scenes.label for split, scenes in self.scenes.items()}
+
+    def pixels(self, split: str, side: int) -> np.ndarray:
+        """uint8 [N, side, side, 3] of any side."""
+        path = self.folder / f"{split}-{side}.npy"
+        try:
+            shape = (COUNTS[split], side, side, 3)
+            try:
+                pixels = np.load(path, mmap_mode="r")
+            except (FileNotFoundError, ValueError, EOFError):
+                pixels = None
+            if pixels is None or pixels.shape != shape:  # not made yet, or damaged
+                self._render(split, side, path)
+                pixels = np.load(path, mmap_mode="r")
+            return pixels
+        except OSError as error:
+            raise DataError(f"{self.folder}: can't keep the images here ({error}); set MNV2_SWEEP_CACHE") from error
+
+    def _render(self, split: str, side: int, path: Path) -> None:
+        """Write the file whole or not at all; two processes that race write the same bytes."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        handle, unfinished = tempfile.mkstemp(dir=self.folder, suffix=".npy.tmp")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                shape = (COUNTS[split], side, side, 3)
+                header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+                np.lib.format.write_array_header_1_0(file, header)
+                for images in render_chunks(self.scenes[split], side):
+                    file.write(images.tobytes())
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(unfinished, path)
+        except BaseException:
+            Path(unfinished).unlink(missing_ok=True)
+            raise

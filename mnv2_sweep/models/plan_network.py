@@ -1,0 +1,110 @@
+"""Plan -> nn.Module that runs it layer by layer: how the families that MobileNetV2 is compared with are built.
+
+It runs any plan; MobileNetV2 has its own module in `model`, in the paper's words, and the tests hold the two equal.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mnv2_sweep.archs.plan import WEIGHTED, Layer, Plan
+
+
+class PlanNetwork(nn.Module):
+    """[N, 3, resolution, resolution] -> logits [N, classes]; convolutions and batch norms have the plan's names."""
+
+    def __init__(self, plan: Plan):
+        super().__init__()
+        self.steps = [(layer, _last_reads(plan.layers, i)) for i, layer in enumerate(plan.layers)]
+        self.gains = [  # batch norms right before a shortcut's addition
+            norm_name(layer.name)
+            for block in plan.blocks
+            for layer in block.convs
+            if block.shortcut and len(layer.reads) > 1
+        ]
+        for layer in plan.convs:
+            _place(self, layer.name, _weighted(layer))
+            if layer.norm:
+                _place(self, norm_name(layer.name), nn.BatchNorm2d(layer.c_out))
+        self.dropout = nn.Dropout(plan.dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tensors: dict[int, Tensor] = {0: x}
+        for i, (layer, last) in enumerate(self.steps):
+            reads = [tensors[i + back + 1] for back in layer.reads]
+            for tensor in last:  # read for the last time
+                del tensors[tensor]
+            tensors[i + 1] = self.run_layer(layer, reads)
+        return tensors[len(self.steps)].flatten(1)
+
+    def run_layer(self, layer: Layer, reads: list[Tensor]) -> Tensor:
+        """The layer with its batch norm, additions and activation: maps [N, c_in, size_in, size_in] -> its output."""
+        if layer.op not in WEIGHTED:
+            return _activate(_join(layer, reads), layer.act)
+        x = self.dropout(reads[0].flatten(1)) if layer.op == "linear" else reads[0]
+        x = self.get_submodule(layer.name)(x)
+        if layer.norm:
+            x = self.get_submodule(norm_name(layer.name))(x)
+        if layer.sum_last:
+            x = _activate(x, layer.act)
+        for other in reads[1:]:
+            x = x + other
+        return x if layer.sum_last else _activate(x, layer.act)
+
+    def shortcut_norms(self) -> list[nn.BatchNorm2d]:
+        """The batch norms right before the shortcuts' additions."""
+        return [self.get_submodule(name) for name in self.gains]
+
+
+def norm_name(name: str) -> str:
+    """Place of the batch norm after a convolution: the next one, as in nn.Sequential."""
+    before, _, at = name.rpartition(".")
+    return f"{before}.{int(at) + 1}"
+
+
+def _weighted(layer: Layer) -> nn.Module:
+    if layer.op == "linear":
+        return nn.Linear(layer.c_in, layer.c_out)
+    padding = layer.kernel // 2 if layer.padding is None else layer.padding
+    bias = layer.bias and not layer.norm
+    return nn.Conv2d(layer.c_in, layer.c_out, layer.kernel, layer.stride, padding, groups=layer.groups, bias=bias)
+
+
+def _join(layer: Layer, reads: list[Tensor]) -> Tensor:
+    """What the layers without weights do."""
+    x, window = reads[0], (layer.kernel, layer.stride, layer.kernel // 2)
+    if layer.op == "max_pool":
+        return functional.max_pool2d(x, *window)
+    if layer.op == "avg_pool":  # the border counts only what is in the image, as TensorFlow does
+        return functional.avg_pool2d(x, *window, count_include_pad=False)
+    if layer.op == "global_pool":
+        return x.mean(dim=(2, 3), keepdim=True)
+    if layer.op == "shuffle":  # channel c of group g becomes channel g of group c (ShuffleNet paper, figure 1)
+        return x.unflatten(1, (layer.groups, -1)).transpose(1, 2).flatten(1, 2)
+    if layer.op == "shift":  # one pixel up and left, zeros from beyond the edge
+        return functional.pad(x, (0, 1, 0, 1))[:, :, 1:, 1:]
+    if layer.op == "add":
+        return sum(reads[1:], x)
+    if layer.op == "concat":
+        return torch.cat(reads, 1)
+    return x  # "relu": its activation says all
+
+
+def _activate(x: Tensor, act: str) -> Tensor:
+    return functional.relu6(x) if act == "relu6" else functional.relu(x) if act == "relu" else x
+
+
+def _last_reads(layers: tuple[Layer, ...], i: int) -> set[int]:
+    """Tensors that layer i is the last to read."""
+    later = {j + back + 1 for j in range(i + 1, len(layers)) for back in layers[j].reads}
+    return {i + back + 1 for back in layers[i].reads} - later
+
+
+def _place(root: nn.Module, name: str, module: nn.Module) -> None:
+    """Put a module at a dotted place, making the modules on the way."""
+    *path, last = name.split(".")
+    for part in path:
+        if not hasattr(root, part):
+            root.add_module(part, nn.Module())
+        root = getattr(root, part)
+    root.add_module(last, module)

@@ -1,0 +1,112 @@
+"""What the figures share: title, caption and axes in one style; a Figure -> .png and .svg files.
+
+Nothing here opens a window. Figures are made with the object interface (no pyplot: slow to import, and it holds
+every figure it made).
+"""
+
+import os
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+
+from mnv2_sweep.errors import StoreError
+from mnv2_sweep.results.stats import Facts
+
+PNG_DPI = 200
+SIZE_INCHES = (12, 5.6)
+INK, GREY = "#222222", "#767676"
+HALO = [withStroke(linewidth=2.5, foreground="white")]  # keeps text readable where it must cross a line
+
+
+def set_frame(fig: Figure, title: str, caption: Sequence[str]) -> None:
+    """Title on top, caption below (long lines broken), and the panels in the room between."""
+    lines = [part for line in caption for part in textwrap.wrap(line, 182)]
+    fig.text(
+        0.012,
+        0.968,
+        title,
+        fontsize=min(15, 1400 / len(title)),
+        fontweight="bold",
+        color=INK,
+        va="top",
+        parse_math=False,
+    )
+    style = {"fontsize": 8.5, "color": "#444444", "linespacing": 1.45, "parse_math": False}
+    fig.text(0.012, 0.025, "\n".join(lines), va="bottom", gid="caption", **style)
+    fig.subplots_adjust(left=0.055, right=0.985, top=0.85, bottom=0.135 + 0.031 * len(lines), wspace=0.16)
+
+
+def clean_axes(axes: Axes) -> None:
+    """A light grid behind the data, and no frame on the top and the right."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(GREY)
+    axes.tick_params(color=GREY, labelcolor=INK, labelsize=9)
+    axes.grid(True, color="#EDEDED", lw=0.8, zorder=0)
+    axes.set_axisbelow(True)
+
+
+def join_facts(facts: Facts, more: list[str]) -> str:
+    """The caption's first line; facts that are not known are left out."""
+    images = None if facts.train_images is None else f"{facts.train_images:,} training images, repeats counted"
+    parts = [f"Data {facts.data}", f"recipe {facts.recipe}", images, *more, facts.device and f"on {facts.device}"]
+    return "; ".join(part for part in parts if part) + "."
+
+
+def plot_contact_sheet(images: np.ndarray, class_names: Sequence[str], title: str | None = None) -> Figure:
+    """Images [rows, columns, side, side, 3] (bytes) as a sheet, one class a row, its name on the left."""
+    rows, columns, side = images.shape[:3]
+    gap = max(1, side // 24)
+    sheet = np.full((rows * (side + gap) - gap, columns * (side + gap) - gap, 3), 255, dtype=np.uint8)
+    for row, column in np.ndindex(rows, columns):
+        y, x = row * (side + gap), column * (side + gap)
+        sheet[y : y + side, x : x + side] = images[row, column]
+    inches = min(0.9, 10 / columns)
+    margin, top = 0.35 + 0.088 * max(map(len, class_names)), 0.55 if title else 0.1
+    fig = Figure(figsize=(margin + inches * columns + 0.1, top + inches * rows + 0.1), facecolor="white")
+    width, height = fig.get_size_inches()
+    axes = fig.add_axes((margin / width, 0.1 / height, inches * columns / width, inches * rows / height))
+    axes.imshow(sheet, interpolation="nearest", aspect="auto")
+    centres = [row * (side + gap) + side / 2 - 0.5 for row in range(rows)]
+    axes.set_yticks(centres, class_names, fontsize=10, parse_math=False)
+    axes.set_xticks([])
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    if title:
+        fig.text(
+            0.1 / width, 1 - 0.15 / height, title, fontsize=13, fontweight="bold", color=INK, va="top", parse_math=False
+        )
+    return fig
+
+
+def save_figure(fig: Figure, stem: Path) -> list[Path]:
+    """Write `stem`.png and `stem`.svg, each whole or not at all; equal figures give equal bytes."""
+    try:
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        return _save_files(fig, stem)
+    except OSError as error:
+        raise StoreError(
+            f"{stem.parent}: plots can't be written here ({error}); choose another --plots folder"
+        ) from error
+
+
+def _save_files(fig: Figure, stem: Path) -> list[Path]:
+    written = []
+    for ending, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
+        path = stem.with_name(f"{stem.name}.{ending}")
+        unfinished = stem.with_name(f".{stem.name}.{os.getpid()}.{ending}")
+        try:
+            with rc_context({"svg.hashsalt": "mnv2_sweep"}), open(unfinished, "wb") as file:
+                fig.savefig(file, format=ending, dpi=PNG_DPI, metadata=metadata)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(unfinished, path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+        written.append(path)
+    return written

@@ -1,0 +1,1 @@
+"""Results folder -> tables, statistics, fronts, ablations, reports."""

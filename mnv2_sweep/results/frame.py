@@ -1,0 +1,82 @@
+"""results/<sweep>/ -> tidy DataFrame, a row a trial; costs are counted here, from each trial's network.
+
+from mnv2_sweep.results.frame import load_frame
+from mnv2_sweep.results.stats import summarise
+trials = load_frame("results/paper_grid"); networks = summarise(trials)
+"""
+
+from pathlib import Path
+
+import pandas as pd
+
+from mnv2_sweep.archs.arch import MOBILENET_V2, arch_label
+from mnv2_sweep.archs.resolve import arch_key
+from mnv2_sweep.costs.cost import count_cost
+from mnv2_sweep.sweeps.store import Outcome, read_outcomes
+from mnv2_sweep.training.trial import Result
+
+RESULT_COLUMNS = tuple(name for name in Result.__dataclass_fields__ if name != "curve")
+
+COLUMNS = (
+    *("trial_id", "sweep", "status", "error", "network", "arch_key", "width", "resolution", "train_size", "expansion"),
+    *("paper_table", "kernel", "linear_bottleneck", "residual", "last_channels", "classes", "dropout", "family"),
+    *("groups", "recipe", "input_scale", "data", "data_classes", "seed", *RESULT_COLUMNS),
+    *("madds", "params", "peak_activation_bytes", "depth"),
+)
+
+
+def load_frame(folder: str | Path) -> pd.DataFrame:
+    """One row per recorded trial of a sweep, failed ones included (their measurements are missing values).
+
+    top-1 columns are fractions, costs are for one image at the nominal resolution and classes, `train_size` is
+    the side in pixels that was trained and evaluated. Raises StoreError when the file is not a results file.
+    """
+    folder = Path(folder)
+    rows = [_row(folder.name, outcome) for outcome in read_outcomes(folder)]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def load_curves(folder: str | Path) -> pd.DataFrame:
+    """One row per point of every training curve: trial_id, network, seed, epoch, images, train_loss, lr, val_top1."""
+    return pd.DataFrame(
+        {"trial_id": o.id, "network": arch_label(o.trial.arch), "seed": o.trial.seed,
+         **{name: getattr(point, name) for name in point.__dataclass_fields__}}
+        for o in read_outcomes(Path(folder)) if o.result for point in o.result.curve
+    )  # fmt: skip
+
+
+def _row(sweep: str, outcome: Outcome) -> dict:
+    trial, arch, cost = outcome.trial, outcome.trial.arch, count_cost(outcome.trial.arch)
+    expansions = {stage.t for stage in arch.stages if stage.t > 1} or {1}
+    measured = {name: getattr(outcome.result, name, None) for name in RESULT_COLUMNS}
+    return {
+        "trial_id": outcome.id,
+        "sweep": sweep,
+        "status": outcome.status,
+        "error": outcome.error,
+        "network": arch_label(arch),
+        "arch_key": arch_key(arch),
+        "width": arch.width,
+        "resolution": arch.resolution,
+        "train_size": trial.train_size,
+        "expansion": expansions.pop() if len(expansions) == 1 else None,
+        "paper_table": arch.stages == MOBILENET_V2,
+        "kernel": arch.kernel,
+        "linear_bottleneck": arch.linear_bottleneck,
+        "residual": arch.residual,
+        "last_channels": arch.last_channels,
+        "classes": arch.classes,
+        "dropout": arch.dropout,
+        "family": arch.family,
+        "groups": arch.groups,
+        "recipe": trial.recipe.name,
+        "input_scale": trial.recipe.input_scale,
+        "data": trial.data.name,
+        "data_classes": trial.data.classes,
+        "seed": trial.seed,
+        **{name: float("nan") if value is None and name != "device" else value for name, value in measured.items()},
+        "madds": cost.madds,
+        "params": cost.params,
+        "peak_activation_bytes": cost.peak_activation_bytes,
+        "depth": cost.depth,
+    }

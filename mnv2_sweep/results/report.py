@@ -1,0 +1,87 @@
+"""results/<sweep>/ -> plots/<sweep>/*.png and *.svg, and a copy of the last one drawn as plots/*.png and *.svg."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from mnv2_sweep.archs.arch import arch_label
+from mnv2_sweep.costs.cost_arrays import COSTS
+from mnv2_sweep.costs.listing import count_noun
+from mnv2_sweep.data.catalog import Dataset
+from mnv2_sweep.errors import DataError, SpaceError, StoreError
+from mnv2_sweep.plots.figure import plot_contact_sheet, save_figure
+from mnv2_sweep.plots.plot import plot_pareto
+from mnv2_sweep.plots.plot_ablation import plot_ablation
+from mnv2_sweep.plots.plot_costs import plot_costs
+from mnv2_sweep.results.ablate import LINEAR_BOTTLENECK, find_pairs
+from mnv2_sweep.results.folders import EXAMPLE
+from mnv2_sweep.results.frame import load_frame
+from mnv2_sweep.results.stats import compare_published, read_facts, summarise
+from mnv2_sweep.spaces.networks import Networks
+
+SHEET_COLUMNS = 10
+MOST_DRAWN = 200_000  # networks in one figure of costs
+
+
+def draw_pareto(folder: Path, plots: Path) -> list[Path]:
+    """Accuracy against MAdds of one sweep; returns the files written. Raises StoreError."""
+    trials = load_frame(folder)
+    summary = summarise(trials)
+    if trials.empty or summary["top1"].isna().all():
+        raise StoreError(f"{folder}: no trial has a result yet, so there is nothing to draw")
+    return _save(plot_pareto(summary, read_facts(trials), compare_published(summary)), plots, folder, "pareto")
+
+
+def draw_ablation(folder: Path, plots: Path) -> list[Path]:
+    """With against without for every network of an ablation sweep; returns the files written. Raises StoreError."""
+    pairs = find_pairs(load_frame(folder), LINEAR_BOTTLENECK)
+    if not pairs:
+        raise StoreError(
+            f"{folder}: no network here has results both with and without ({LINEAR_BOTTLENECK.label_with}, "
+            f"{LINEAR_BOTTLENECK.label_without}); run 'mnv2-sweep ablate --{LINEAR_BOTTLENECK.name}'"
+        )
+    written = []
+    for pair in pairs:
+        stem = "ablation" if len(pairs) == 1 else f"ablation-{pair.network.replace(' at ', '@')}"
+        written += _save(plot_ablation(pair), plots, folder, stem)
+    return written
+
+
+def draw_costs(networks: Networks, plots: Path) -> list[Path]:
+    """What the networks of a space cost; returns the files written. Raises SpaceError."""
+    name = networks.space.name
+    if len(networks) > MOST_DRAWN:
+        raise SpaceError(
+            [f"space '{name}': {len(networks):,} networks, at most {MOST_DRAWN:,} can be drawn; draw a sample of them"]
+        )
+    costs = pd.DataFrame({cost: getattr(networks.costs, cost) for cost in COSTS})
+    rows = [(arch.family, arch.width, arch.resolution, arch_label(arch)) for arch in networks]
+    costs[["family", "width", "resolution", "network"]] = pd.DataFrame(rows)
+    title = f"What {count_noun(len(networks), 'network')} of {name} cost"
+    return _save(plot_costs(costs, title), plots, Path(name), "costs")
+
+
+def draw_sheet(dataset: Dataset, split: str, side: int, plots: Path) -> list[Path]:
+    """A contact sheet, some images of every class, evenly spread over the split. Raises DataError."""
+    if split not in dataset.labels:
+        raise DataError(f"--split {split}: {dataset.name} has {', '.join(dataset.labels)}")
+    pixels, labels = dataset.pixels(split, side), dataset.labels[split]
+    rows = []
+    for label in range(len(dataset.classes)):
+        found = np.flatnonzero(labels == label)
+        chosen = found[np.linspace(0, max(0, len(found) - 1), SHEET_COLUMNS).astype(int)] if len(found) else []
+        images = [pixels[i] for i in dict.fromkeys(chosen)]
+        images += [np.full(pixels.shape[1:], 255, np.uint8)] * (SHEET_COLUMNS - len(images))
+        rows.append(np.stack(images))
+    counts = ", ".join(f"{len(of_split):,} {name}" for name, of_split in dataset.labels.items())
+    title = f"{dataset.name}: {counts} images; here {split} at {pixels.shape[1]} px"
+    return save_figure(plot_contact_sheet(np.stack(rows), dataset.classes, title), plots / f"data-{dataset.name}")
+
+
+def _save(figure, plots: Path, folder: Path, stem: str) -> list[Path]:
+    """plots/<sweep>/<stem>.*, and for a person's own sweeps plots/<stem>.*, the last one drawn."""
+    written = save_figure(figure, plots / folder.name / stem)
+    if folder.name == EXAMPLE:
+        return written
+    return written + save_figure(figure, plots / stem)

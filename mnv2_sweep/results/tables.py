@@ -1,0 +1,164 @@
+"""Frames and costs -> text: an aligned table for people, CSV and JSON for programs."""
+
+import json
+from collections.abc import Iterable
+
+import pandas as pd
+
+from mnv2_sweep.costs.listing import count_noun
+from mnv2_sweep.results.ablate import AblationPairs
+from mnv2_sweep.results.stats import compare_published, summarise
+
+
+def results_text(trials: pd.DataFrame) -> str:
+    """What a person asks of a sweep: the networks, the best one with its interval, failures, the published order."""
+    if trials.empty:
+        return "no trial has a result yet"
+    summary = summarise(trials)
+    names = ("sweep", "data", "recipe", "device")
+    facts = {name: ", ".join(sorted(trials[name].dropna().unique())) for name in names}
+    where = f", {facts['device']}" if facts["device"] else ""
+    lines = [f"{facts['sweep']}: data {facts['data']}, recipe {facts['recipe']}{where}", ""]
+    lines += [align(network_table(summary)), "", *_best_lines(summary)]
+    for _, trial in trials[trials["status"] == "failed"].iterrows():
+        lines.append(f"failed: {trial['network']}, seed {trial['seed']}: {trial['error']}")
+    comparison = compare_published(summary)
+    if comparison:
+        near = comparison.near_as_published + comparison.near_other_way
+        lines.append(
+            f"order of {comparison.networks} published networks: Kendall tau {comparison.tau:.3f} with the published "
+            f"top-1 (MAdds alone {comparison.tau_madds:.3f}); of {near} untied pairs within 25 % MAdds, "
+            f"{comparison.near_as_published} as published"
+        )
+    return "\n".join(lines)
+
+
+def _best_lines(summary: pd.DataFrame) -> list[str]:
+    measured = summary[summary["top1"].notna()]
+    if measured.empty:
+        return ["no trial has a result yet"]
+    best = measured.loc[measured["top1"].idxmax()]
+    seeds = (
+        "" if pd.isna(best["seed_half_width"]) else f", ±{100 * best['seed_half_width']:.1f} over {best['seeds']} seeds"
+    )
+    text = (
+        f"best on validation: {best['network']}, trained at {best['train_size']} px: top-1 {percent(best['top1'])} % "
+        f"(95 % {percent(best['low'])} to {percent(best['high'])} over {best['val_images']:.0f} images{seeds})"
+    )
+    if len(measured) > 1:
+        text += f", chosen among {len(measured)}, so a little optimistic"
+    if pd.notna(best["test_top1"]):
+        text += (
+            f"; on test {percent(best['test_top1'])} % "
+            f"({percent(best['test_low'])} to {percent(best['test_high'])} over {best['test_images']:.0f})"
+        )
+    return [
+        text,
+        "* = on the front of top-1 against MAdds; ± = 95 % t interval over seeds; costs are nominal, for one image",
+    ]
+
+
+def trials_table(trials: pd.DataFrame) -> list[list[str]]:
+    """Header and a row per trial."""
+    rows = [
+        [
+            t["network"],
+            f"{t['train_size']} px",
+            str(t["seed"]),
+            t["status"],
+            percent(t["val_top1"]),
+            percent(t["test_top1"]),
+        ]
+        + [_number(t["images_per_second"]), _number(t["seconds"]), "" if pd.isna(t["error"]) else t["error"]]
+        for t in trials.to_dict("records")
+    ]
+    header = ["network", "trained at", "seed", "status", "val top-1", "test top-1", "images/s", "seconds", "error"]
+    return [header, *rows]
+
+
+def ablation_text(pairs: Iterable[AblationPairs]) -> str:
+    """Both accuracies, the difference with its interval, and how many seeds."""
+    lines = []
+    for pair in pairs:
+        difference, n = pair.difference, len(pair.values_a)
+        seeds = count_noun(n, "seed")
+        lines += [
+            f"{pair.network}: data {pair.facts.data}, recipe {pair.facts.recipe}, {pair.train_size} px, {seeds}",
+            f"  {pair.label_a:<26} top-1 {percent(difference.mean_a)} %",
+            f"  {pair.label_b:<26} top-1 {percent(difference.mean_b)} %",
+        ]
+        interval = "no interval from one seed"
+        if n > 1:
+            interval = f"95 % {100 * difference.low:+.2f} to {100 * difference.high:+.2f}, paired over {seeds}"
+        lines.append(f"  difference                 {100 * difference.difference:+.2f} points ({interval})")
+        if pair.published_gap is not None:
+            lines.append(
+                f"  published                  {pair.published_gap:+.2f} points (paper, figure 6, on ImageNet)"
+            )
+        if pair.failed:
+            lines.append(f"  failed                     {pair.failed} trials")
+    return "\n".join(lines)
+
+
+def network_table(summary: pd.DataFrame) -> list[list[str]]:
+    """Header and a row per network, from `stats.summarise`; `*` marks the front."""
+    tested = bool(summary["test_top1"].notna().any())
+    header = ["front", "network", "MAdds", "params", "peak act.", "trained at", "seeds", "failed"]
+    header += ["val top-1", "95 % images", *(["test top-1"] if tested else []), "images/s", "seconds"]
+    return [header, *(_network_row(row, tested) for row in summary.to_dict("records"))]
+
+
+def _network_row(row: dict, tested: bool) -> list[str]:
+    cells = [
+        "*" if row["on_front"] else "",
+        row["network"],
+        millions(row["madds"]),
+        millions(row["params"], 2),
+        megabytes(row["peak_activation_bytes"]),
+        f"{row['train_size']} px",
+        str(row["seeds"]),
+        str(row["failed"]),
+        percent(row["top1"]) + ("" if pd.isna(row["seed_half_width"]) else f" ±{100 * row['seed_half_width']:.1f}"),
+        "-" if pd.isna(row["low"]) else f"{percent(row['low'])}-{percent(row['high'])}",
+    ]
+    if tested:
+        cells.append(percent(row["test_top1"]))
+    return [*cells, _number(row["images_per_second"]), _number(row["seconds"])]
+
+
+def align(rows: list[list[str]], left: tuple[str, ...] = ("network", "status", "error")) -> str:
+    """Rows as lines of equal columns, numbers to the right; `left` names the columns of words."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = [
+            cell.ljust(width) if title in left else cell.rjust(width)
+            for title, cell, width in zip(rows[0], row, widths, strict=True)
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def frame_json(frame: pd.DataFrame) -> str:
+    """A list of objects, one a row; missing values are null."""
+    return json.dumps(json.loads(frame.to_json(orient="records", double_precision=15)), indent=2)
+
+
+def frame_csv(frame: pd.DataFrame) -> str:
+    return frame.to_csv(index=False).rstrip("\n")
+
+
+def millions(count: int, digits: int = 1) -> str:
+    return f"{count / 1e6:,.{digits}f}M"
+
+
+def megabytes(count: int) -> str:
+    return f"{count / 1e6:,.2f} MB"
+
+
+def percent(share: float) -> str:
+    return "-" if pd.isna(share) else f"{100 * share:.1f}"
+
+
+def _number(value: float) -> str:
+    return "-" if pd.isna(value) else f"{value:,.0f}"

@@ -1,0 +1,79 @@
+"""A design space as a record, and one network of it; `networks` finds them all, `spacefile` reads one.
+
+Where several keys set the same cell, the narrower one wins: expansion, then stages.*.t, then stages.1.t.
+"""
+
+import math
+import operator
+from dataclasses import dataclass, fields
+
+from mnv2_sweep.archs.arch import MOBILENET_V2, ArchSpec, Stage, set_expansion
+from mnv2_sweep.training.trial import RECIPES, Recipe
+
+FIELD_TYPES = {field.name: field.type for field in fields(ArchSpec) if field.name != "stages"}
+OPERATORS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
+
+
+@dataclass(frozen=True, slots=True)
+class Constraint:
+    """A bound on a cost: `cost` is a field of Cost, `limit` is exact, `text` is how the file says it."""
+
+    cost: str
+    operator: str
+    limit: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """How many networks to draw from the grid, and the seed of the draw."""
+
+    size: int
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """A checked design space; keys and values are as in the file, in its order."""
+
+    name: str
+    stages: tuple[Stage, ...] = MOBILENET_V2
+    fixed: tuple[tuple[str, object], ...] = ()
+    axes: tuple[tuple[str, tuple], ...] = ()
+    points: tuple[tuple[tuple[str, object], ...], ...] = ()
+    constraints: tuple[Constraint, ...] = ()
+    sample: Sample | None = None
+    recipe: Recipe = RECIPES["short"]
+    seeds: tuple[int, ...] = (0,)
+    data: str = "shapes"
+
+    @property
+    def leaves_classes_open(self) -> bool:
+        """Whether some network's classes are the data set's number."""
+        axes, fixed = dict(self.axes), dict(self.fixed)
+        points = all("classes" in dict(point) for point in self.points)
+        return "classes" not in fixed and not (points and ("classes" in axes or not axes))
+
+    @property
+    def grid_size(self) -> int:
+        """Combinations of the axes, before constraints; 0 without axes."""
+        return math.prod(len(values) for _, values in self.axes) if self.axes else 0
+
+
+def build_arch(space: Space, settings: dict, classes: int | None = None) -> ArchSpec:
+    """One network: the space's table and fixed fields, then `settings` (the keys of an axis, single values)."""
+    settings = {**dict(space.fixed), **settings}
+    stages = space.stages
+    if "expansion" in settings:
+        stages = set_expansion(stages, settings["expansion"])
+    cells = [key.split(".")[1:] + [value] for key, value in settings.items() if key.startswith("stages.")]
+    if cells:
+        table = [[stage.t, stage.c, stage.n, stage.s] for stage in stages]
+        for row, column, value in sorted(cells, key=lambda cell: cell[0] != "*"):
+            for i in range(len(table)) if row == "*" else [int(row)]:
+                table[i]["tcns".index(column)] = value
+        stages = tuple(Stage(*row) for row in table)
+    scalars = {key: value for key, value in settings.items() if key in FIELD_TYPES}
+    if classes is not None:
+        scalars.setdefault("classes", classes)
+    return ArchSpec(stages=stages, **scalars)

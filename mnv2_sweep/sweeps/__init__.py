@@ -1,0 +1,1 @@
+"""Many trials: worker processes, the results file, what a person sees meanwhile."""

@@ -1,0 +1,1 @@
+"""What one trial is, how it is trained, what it will take."""

@@ -1,0 +1,232 @@
+"""Trial (what to train) and Result (what was measured), with their JSON and the id that names a trial.
+
+ArchSpec + Recipe + DataRef + seed = Trial. A Result is always of one Trial; costs are never stored, they are
+counted again when results are read. JSON leaves out fields that have their default value, so a later field with
+a default orphans no record; in return, a default may not change once results exist.
+"""
+
+import hashlib
+import json
+import math
+from dataclasses import MISSING, asdict, dataclass, fields, replace
+
+from mnv2_sweep.archs.arch import ArchSpec, Stage
+from mnv2_sweep.archs.resolve import arch_key
+from mnv2_sweep.errors import SweepError
+
+CODE_VERSION = 1  # raise it when a change makes the same trial give other numbers; old results then stay, unmatched
+
+EMBEDDED = "shapes"  # the name of the data set that ships
+OPTIMIZERS = ("sgd", "rmsprop", "adamw")
+MAX_EPOCHS = 1_000_000
+SCHEDULES = ("one_cycle", "exponential")
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How to train. Exactly one of `images` (training images seen, repeats counted) and `epochs` is given.
+
+    `input_scale` trains and evaluates at that fraction of each network's nominal resolution; costs stay nominal.
+    `schedule`: "one_cycle" rises linearly over the first `warmup` share of the steps, then falls on a half
+    cosine to zero; "exponential" multiplies the rate by `lr_decay` after each epoch. `crop_min_area` is the
+    smallest share of the image that a random resized crop keeps (aspect 3/4 to 4/3); what would reach over the
+    image's edge is cut, so 1.0 still keeps 87 to 100 % of it.
+    `shortcut_gain` is the scale at which the batch norm before each shortcut's addition starts (1.0 is
+    torchvision's): a small one starts the network near the identity, which short schedules gain from, as in
+    Goyal et al., "Accurate, large minibatch SGD"; not 0, from which a ReLU6 after it would never wake.
+    `curve_images`: how many validation images each point of the training curve looks at.
+    """
+
+    name: str
+    images: int | None = None
+    epochs: float | None = None
+    input_scale: float = 1.0
+    batch: int = 64
+    optimizer: str = "sgd"
+    lr: float = 0.1
+    momentum: float = 0.9
+    schedule: str = "one_cycle"
+    warmup: float = 0.2
+    lr_decay: float = 0.98
+    weight_decay: float = 4e-5
+    label_smoothing: float = 0.1
+    crop_min_area: float = 0.35
+    flip: bool = True
+    shortcut_gain: float = 1.0
+    curve_images: int = 500
+
+
+RECIPES = {
+    "short": Recipe("short", images=22_000, lr=0.03, weight_decay=5e-4, shortcut_gain=0.2),
+    # Section 6.1; label smoothing, crops and length (5.5 million steps of 96 on 1.28 million images) as released.
+    "paper": Recipe(
+        "paper", epochs=412, batch=96, optimizer="rmsprop", lr=0.045, schedule="exponential", crop_min_area=0.05
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class DataRef:
+    """Which data: a name for people, a fingerprint of every image and label, the number of classes."""
+
+    name: str
+    fingerprint: str
+    classes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One network trained once. `arch.classes` is nominal (for costs); the trained head has `data.classes`."""
+
+    arch: ArchSpec
+    recipe: Recipe
+    data: DataRef
+    seed: int
+
+    @property
+    def train_size(self) -> int:
+        """Side in pixels of the images it is trained and evaluated on."""
+        return train_size(self.arch, self.recipe)
+
+
+@dataclass(frozen=True, slots=True)
+class CurvePoint:
+    """Training so far: epochs and images seen, mean training loss since the point before, rate of the last step,
+    and top-1 on `Recipe.curve_images` validation images."""
+
+    epoch: float
+    images: int
+    train_loss: float
+    lr: float
+    val_top1: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What one trial measured. top-1 is a fraction; `test_*` is None where the data have no test split.
+
+    `seconds` is training and evaluation, without loading the data; `peak_memory_bytes` is the process's peak
+    resident memory on a CPU, the allocator's peak on a GPU.
+    """
+
+    val_top1: float
+    val_loss: float
+    val_images: int
+    test_top1: float | None
+    test_loss: float | None
+    test_images: int
+    train_loss: float
+    train_images: int
+    curve: tuple[CurvePoint, ...]
+    seconds: float
+    images_per_second: float
+    peak_memory_bytes: int
+    device: str
+
+
+def train_size(arch: ArchSpec, recipe: Recipe) -> int:
+    """Side in pixels of the training images: nominal resolution x input_scale, rounded, at least 1."""
+    return max(1, round(arch.resolution * recipe.input_scale))
+
+
+def trial_id(trial: Trial) -> str:
+    """16 hex digits; the same for two trials exactly if they train the same network in the same way.
+
+    Built from the resolved network (with its nominal resolution and classes, on which its costs depend), the
+    recipe without its name, the data's fingerprint, the seed and CODE_VERSION.
+    """
+    network = arch_key(trial.arch)
+    kinds = {field.name: field.type for field in fields(Recipe)}
+    recipe = {  # 1 and 1.0 are the same rate
+        name: float(value) if kinds[name] in (float, float | None) else value
+        for name, value in record_json(replace(trial.recipe, name="")).items()
+    }
+    key = [CODE_VERSION, network, recipe, trial.data.fingerprint, trial.data.classes, trial.seed]
+    return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def record_json(record) -> dict:
+    """A flat or nested frozen record as a JSON object, without the fields that have their default value."""
+    values = asdict(record)
+    return {
+        f.name: values[f.name] for f in fields(record) if f.default is MISSING or getattr(record, f.name) != f.default
+    }
+
+
+def dump_trial(trial: Trial) -> str:
+    parts = {"arch": record_json(trial.arch), "recipe": record_json(trial.recipe), "data": record_json(trial.data)}
+    return json.dumps({**parts, "seed": trial.seed}, sort_keys=True)
+
+
+def load_trial(text: str) -> Trial:
+    values = json.loads(text)
+    arch = dict(values["arch"])
+    if "stages" in arch:
+        arch["stages"] = tuple(Stage(**stage) for stage in arch["stages"])
+    return Trial(ArchSpec(**arch), Recipe(**values["recipe"]), DataRef(**values["data"]), values["seed"])
+
+
+def dump_result(result: Result) -> str:
+    return json.dumps(record_json(result), sort_keys=True)
+
+
+def load_result(text: str) -> Result:
+    values = json.loads(text)
+    return Result(**{**values, "curve": tuple(CurvePoint(**point) for point in values["curve"])})
+
+
+def find_recipe(name: str) -> Recipe:
+    """The named recipe. Raises SweepError."""
+    if name not in RECIPES:
+        raise SweepError(f"recipe '{name}': no such recipe; there are: {', '.join(RECIPES)}")
+    return RECIPES[name]
+
+
+def change_recipe(recipe: Recipe, changes: dict) -> Recipe:
+    """The recipe with other values; a changed one must not pass for the one it comes from, so it is named so."""
+    changed = replace(recipe, **changes)
+    return recipe if changed == recipe else replace(changed, name=f"{recipe.name}, changed")
+
+
+def check_recipe(recipe: Recipe) -> None:
+    """Raise SweepError with every mistake of the recipe: field, value, what is allowed."""
+    mistakes = [
+        f"{name}: {value!r} given, {allowed} allowed" for name, value, ok, allowed in recipe_rules(recipe) if not ok
+    ]
+    if mistakes:
+        raise SweepError(f"recipe '{recipe.name}': " + "; ".join(mistakes))
+
+
+def recipe_rules(recipe: Recipe):
+    """(field, value, whether it is allowed, what is allowed) for every field whose values can be wrong."""
+
+    def whole(value: object, least: int) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+    def number(value: object) -> bool:
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+    length = (recipe.images is None) != (recipe.epochs is None)
+    yield "images", recipe.images, length, "exactly one of images and epochs"
+    yield "images", recipe.images, recipe.images is None or whole(recipe.images, 1), "a whole number from 1"
+    epochs = recipe.epochs is None or 0 < recipe.epochs <= MAX_EPOCHS
+    yield "epochs", recipe.epochs, epochs, f"a number above 0, at most {MAX_EPOCHS:,}"
+    yield "input_scale", recipe.input_scale, 0 < recipe.input_scale <= 1, "a number above 0, at most 1"
+    yield "batch", recipe.batch, whole(recipe.batch, 2), "a whole number from 2 (batch norm needs two)"
+    yield "optimizer", recipe.optimizer, recipe.optimizer in OPTIMIZERS, " | ".join(OPTIMIZERS)
+    yield "lr", recipe.lr, number(recipe.lr) and recipe.lr > 0, "a number above 0"
+    yield "momentum", recipe.momentum, 0 <= recipe.momentum < 1, "a number from 0, below 1"
+    yield "schedule", recipe.schedule, recipe.schedule in SCHEDULES, " | ".join(SCHEDULES)
+    yield "warmup", recipe.warmup, 0 <= recipe.warmup < 1, "a share from 0, below 1"
+    yield "lr_decay", recipe.lr_decay, 0 < recipe.lr_decay <= 1, "a number above 0, at most 1"
+    yield (
+        "weight_decay",
+        recipe.weight_decay,
+        number(recipe.weight_decay) and recipe.weight_decay >= 0,
+        "a number from 0",
+    )
+    yield "flip", recipe.flip, isinstance(recipe.flip, bool), "true or false"
+    yield "label_smoothing", recipe.label_smoothing, 0 <= recipe.label_smoothing < 1, "a number from 0, below 1"
+    yield "shortcut_gain", recipe.shortcut_gain, recipe.shortcut_gain > 0, "a number above 0"
+    yield "curve_images", recipe.curve_images, whole(recipe.curve_images, 1), "a whole number from 1"
+    yield "crop_min_area", recipe.crop_min_area, 0 < recipe.crop_min_area <= 1, "a share above 0, at most 1"
