@@ -29,4 +29,7 @@ demo: install  ## two minutes to a plot
 	$(BIN)/mnv2-sweep run spaces/quick.yaml
 
 bench: install
+	$(BIN)/python benchmarks/counters.py
+	$(BIN)/python benchmarks/judge.py
+	$(BIN)/python benchmarks/split.py
 	$(BIN)/python benchmarks/photos.py

@@ -27,10 +27,10 @@ def plan(
     as_csv: Csv = False,
 ) -> None:
     """List the networks of a design space with their costs, without training anything."""
-    from mnv2_sweep.costs.listing import count_noun
     from mnv2_sweep.spaces.landscape import describe_landscape
     from mnv2_sweep.spaces.networks import select_networks
     from mnv2_sweep.spaces.spacefile import load_space
+    from mnv2_sweep.words import count_noun
 
     loaded = load_space(space)
     listing, lines = describe_landscape(select_networks(loaded, classes))
@@ -71,10 +71,11 @@ def count(
     """Count MAdds, params, peak activation memory and depth of a network, or of every network of a design space."""
     from mnv2_sweep.archs.arch import check_arch, set_expansion
     from mnv2_sweep.costs.ledger import explain_csv, explain_json, explain_text
-    from mnv2_sweep.costs.listing import Listing, cost_json, count_noun, list_networks
+    from mnv2_sweep.costs.listing import Listing, cost_json, list_networks
     from mnv2_sweep.costs.memory import memory_text
     from mnv2_sweep.spaces.networks import select_networks
     from mnv2_sweep.spaces.spacefile import load_space
+    from mnv2_sweep.words import count_noun
 
     if explain and check is not None:
         raise SweepError("count: --explain --check given; one of them")

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from mnv2_sweep.costs.listing import count_noun
 from mnv2_sweep.data.catalog import Dataset, cache_folder, open_dataset
 from mnv2_sweep.sweeps.display import counting
 from mnv2_sweep.training.trial import EMBEDDED
+from mnv2_sweep.words import count_noun
 
 SHOWN = 20  # skipped files listed by name
 

@@ -11,14 +11,14 @@ PACKAGE = Path(__file__).parent.parent / "mnv2_sweep"
 
 # A module imports only from rows above its own, and just the third-party packages named after it.
 TABLE = """
- 1  __init__, errors
+ 1  __init__, errors, words
  2  arch, cache_files (numpy), cli_options (typer), cliffs, decode (numpy, PIL), environment, interrupts, plan,
     yamlfile (yaml)
  3  cost_columns (numpy, pandas), mobilenet_v1, mobilenet_v2, nasnet, plan_network (torch), published, reference,
     shufflenet
  4  resolve
  5  cost, model (torch), pareto (numpy), photo_files, plan_tables, shapes (numpy), trial
- 6  cost_arrays (numpy), paper_reasons, photo_splits, space, stats (numpy, pandas, scipy), store
+ 6  conventions, cost_arrays (numpy), paper_reasons, photo_splits, space, stats (numpy, pandas, scipy), store
  7  ablate (pandas), comparison, executor, figure (matplotlib, numpy), folders, frame (pandas), listing (numpy),
     networks (numpy), photos (numpy, PIL), spacekeys, sweep
  8  catalog (numpy), display (rich), judge (fvcore, torch), labels (matplotlib, numpy, pandas), ledger, memory,

@@ -16,17 +16,9 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from mnv2_sweep.archs.arch import FAMILIES, MOBILENET_V2, ArchSpec, Stage
 from mnv2_sweep.archs.resolve import resolve
+from mnv2_sweep.costs.conventions import PUBLISHED, madds_conventions, params_conventions
 from mnv2_sweep.costs.cost import count_cost, live_elements
-from mnv2_sweep.costs.ledger import (
-    PUBLISHED,
-    explain_csv,
-    explain_json,
-    explain_text,
-    ledger_rows,
-    madds_conventions,
-    params_conventions,
-    stage_sums,
-)
+from mnv2_sweep.costs.ledger import explain_csv, explain_json, explain_text, ledger_rows, stage_sums
 from mnv2_sweep.models.judge import FlopCountAnalysis
 from mnv2_sweep.models.model import build_model
 

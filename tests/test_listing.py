@@ -9,7 +9,7 @@ import pytest
 
 from mnv2_sweep.archs.arch import ArchSpec, Stage
 from mnv2_sweep.costs.cost import count_cost
-from mnv2_sweep.costs.listing import SHOWN, cost_json, costs_csv, costs_json, costs_text, duration, list_networks
+from mnv2_sweep.costs.listing import SHOWN, cost_json, costs_csv, costs_json, costs_text, list_networks
 
 ARCHS = [
     ArchSpec(width=0.5, kernel=5),
@@ -77,15 +77,3 @@ def test_text_of_many_networks_says_how_many_are_not_shown():
     lines = costs_text(listing).splitlines()
     assert lines[SHOWN + 1] == "... and 2 more (--csv or --json lists all)" and len(lines) == SHOWN + 6
     assert len(read_csv(listing)) == len(read_json(listing)) == SHOWN + 2
-
-
-@pytest.mark.parametrize(
-    "seconds, text",
-    [
-        (0, "0 s"), (48.4, "48 s"), (89.4, "89 s"), (90, "2 min"), (700, "12 min"), (5369, "89 min"),
-        (5400, "1 h 30 min"), (7500, "2 h 05 min"), (360000, "100 h 00 min"),
-    ],
-    ids=str,
-)  # fmt: skip
-def test_duration(seconds, text):
-    assert duration(seconds) == text

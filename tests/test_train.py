@@ -54,6 +54,29 @@ def test_toy_data_are_learnt(make_trial, tiny_data):
     assert result.seconds > 0 and result.images_per_second > 0
 
 
+@pytest.mark.parametrize(
+    "family, width, images", [("mobilenet_v1", 0.25, 1600), ("shufflenet_v1", 0.5, 900), ("nasnet_a", 0.1, 600)]
+)
+def test_other_families_learn_by_the_same_loop(make_trial, tiny_data, family, width, images):
+    arch = ArchSpec(family=family, width=width, resolution=16)
+    trial = make_trial(arch=arch, shortcut_gain=0.5, images=images)
+    result = run_trial(trial, tiny_data)
+    assert result.val_top1 > 0.6 and measured(result) == measured(run_trial(trial, tiny_data))
+
+
+def test_gain_of_other_families_is_on_what_is_added(tiny_arch):
+    model = build_model(ArchSpec(family="shufflenet_v1", width=0.25, resolution=16))
+    scale_shortcuts(model, 0.25)
+    scaled = [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, nn.BatchNorm2d) and module.weight.eq(0.25).all()
+    ]
+    units = [block for block in resolve(ArchSpec(family="shufflenet_v1")).blocks if block.kind == "unit"]
+    added = [unit.name for unit in units if unit.layers[-1].op == "conv"]  # stride 1; the others are joined
+    assert scaled == [f"{name}.conv.5" for name in added] and len(added) == 13
+
+
 def test_labels_that_mean_nothing_are_not_learnt(make_trial, tiny_data):
     """The measure itself: with the validation labels rotated, the same training is wrong nearly always."""
 

@@ -79,19 +79,6 @@ def costs_csv(listing: Listing) -> Iterator[str]:
         text.truncate()
 
 
-def count_noun(count: int, noun: str) -> str:
-    """ "1 trial", "2,000 trials"."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
-def duration(seconds: float) -> str:
-    """Seconds for a person: "48 s", "12 min", "2 h 05 min"."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
 def _records(listing: Listing) -> Iterator[dict]:
     for i, arch in enumerate(listing.archs):
         extra = {"remark": listing.remarks.get(i, "")} if listing.remarks else {}

@@ -18,9 +18,9 @@ from mnv2_sweep.archs.arch import ArchSpec, arch_label
 from mnv2_sweep.archs.plan import Layer
 from mnv2_sweep.archs.resolve import resolve
 from mnv2_sweep.costs.cost import count_cost
-from mnv2_sweep.costs.listing import count_noun
 from mnv2_sweep.models.model import build_model
 from mnv2_sweep.models.plan_network import norm_name
+from mnv2_sweep.words import count_noun
 
 with warnings.catch_warnings():  # fvcore 0.1.5 compiles a few functions at import, which new torch advises against
     warnings.filterwarnings("ignore", r"`torch\.jit\.script` is deprecated", DeprecationWarning)

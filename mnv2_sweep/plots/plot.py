@@ -15,12 +15,12 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 
 from mnv2_sweep.archs.arch import FAMILY_NAMES
 from mnv2_sweep.costs.cost import count_cost
-from mnv2_sweep.costs.listing import count_noun
 from mnv2_sweep.paper.reference import published_checkpoints
 from mnv2_sweep.plots.figure import GREY, INK, SIZE_INCHES, clean_axes, join_facts, set_frame
 from mnv2_sweep.plots.labels import MOST_FRONT_LABELS, Panel, count_inside, draw_labels, find_obstacles
 from mnv2_sweep.results.pareto import pareto_front
 from mnv2_sweep.results.stats import Facts, PublishedComparison
+from mnv2_sweep.words import count_noun
 
 MOST_LABELS = 40  # with more networks than this only the front is labelled, and of it at most MOST_FRONT_LABELS
 MOST_WIDTHS = 8  # in the legend

@@ -7,10 +7,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mnv2_sweep.costs.listing import count_noun
 from mnv2_sweep.plots.figure import HALO, INK, SIZE_INCHES, clean_axes, join_facts, set_frame
 from mnv2_sweep.results.ablate import AblationPairs
 from mnv2_sweep.results.stats import mean_interval
+from mnv2_sweep.words import count_noun
 
 PALE, SEED_COLOR, PUBLISHED_COLOR = "#C9C9C9", "#3B6FB6", "#C4501B"
 

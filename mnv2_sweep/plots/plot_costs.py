@@ -17,11 +17,11 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocat
 
 from mnv2_sweep.archs.arch import FAMILY_NAMES
 from mnv2_sweep.costs.cliffs import LEAST_RISE, LEAST_TIMES
-from mnv2_sweep.costs.listing import count_noun
 from mnv2_sweep.plots.cost_columns import LINE, OTHER, Column, Marks, find_marks, in_units, is_shared, read_column
 from mnv2_sweep.plots.figure import GREY, HALO, INK, clean_axes, set_frame
 from mnv2_sweep.plots.labels import count_inside
 from mnv2_sweep.plots.plot import WIDTH_COLORS
+from mnv2_sweep.words import count_noun
 
 MOST_MARKED = 40  # values on a line: more become steps, as their markers would merge
 MOST_POINTS = 2000  # in a panel
@@ -59,7 +59,7 @@ def plot_costs(costs: pd.DataFrame, title: str) -> Figure:
     panels = panels.reshape(4, -1)
     caption = [_space_line(networks), _drawn_line(columns), _shape_line(columns), _cliff_line(columns, marks)]
     set_frame(fig, title, [line for line in caption if line])
-    _place_panels(fig, styles, legends=any(len(line_colors(column)) > 1 for column in columns))
+    _place_panels(fig, styles, legends=any(column.networks["other"].nunique() > 1 for column in columns))
     for axes, cost in zip(panels[:, 0], NAMES, strict=True):
         _set_cost_axis(axes, cost, networks[cost], top=0.2 if cost == "madds" and any(marks) else 0.08)
     fig.align_ylabels(panels[:, 0])
@@ -113,8 +113,9 @@ def _draw_panel(axes: Axes, column: Column, cost: str, styles: dict) -> None:
         for family, style in styles.items():
             _draw_line(axes, spread.loc[family].groupby(level="x").first(), INK, style, f"{family}, every {other}")
     else:
+        colors = line_colors(column)
         for family, value in column.drawn:
-            color, joined = line_colors(column)[value], (family, value) in column.joined
+            color, joined = colors[value], (family, value) in column.joined
             _draw_line(axes, spread.loc[family, value], color, styles[family], f"{family}, {value:g}", joined)
         if len({str(spread.loc[line].to_dict()) for line in column.drawn}) < len(column.drawn):
             note = "equal lines hide each other"
@@ -152,7 +153,8 @@ def _pick_points(column: Column) -> pd.DataFrame:
 
 
 def _scatter(axes: Axes, networks: pd.DataFrame, cost: str, column: Column, marker: str, area: float) -> None:
-    style = {"c": [line_colors(column)[other] for other in networks["other"]], "alpha": 0.7, "lw": 0, "zorder": 4}
+    colors = line_colors(column)
+    style = {"c": [colors[other] for other in networks["other"]], "alpha": 0.7, "lw": 0, "zorder": 4}
     axes.scatter(networks["x"], networks[cost], marker=marker, s=area, gid="networks", **style)
 
 
@@ -202,7 +204,7 @@ def _draw_head(axes: Axes, column: Column) -> None:
     head, one = f"Against {column.axis}", f"{other} {_name_value(other, values[0])}"
     if len(set(column.networks["x"])) == 1:
         head = f"{column.axis} {_name_value(column.axis, column.networks['x'][0])}, {one}".capitalize()
-    elif len(line_colors(column)) == 1:
+    elif column.networks["other"].nunique() == 1:
         head += f", {one}"
     elif column.as_points:
         picked, total = len(_pick_points(column)), len(column.networks)

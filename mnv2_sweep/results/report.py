@@ -7,7 +7,6 @@ import pandas as pd
 
 from mnv2_sweep.archs.arch import arch_label
 from mnv2_sweep.costs.cost_arrays import COSTS
-from mnv2_sweep.costs.listing import count_noun
 from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.errors import DataError, SpaceError, StoreError
 from mnv2_sweep.plots.figure import plot_contact_sheet, save_figure
@@ -19,6 +18,7 @@ from mnv2_sweep.results.folders import EXAMPLE
 from mnv2_sweep.results.frame import load_frame
 from mnv2_sweep.results.stats import compare_published, read_facts, summarise
 from mnv2_sweep.spaces.networks import Networks
+from mnv2_sweep.words import count_noun
 
 SHEET_COLUMNS = 10
 MOST_DRAWN = 200_000  # networks in one figure of costs

@@ -5,9 +5,9 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from mnv2_sweep.costs.listing import count_noun
 from mnv2_sweep.results.ablate import AblationPairs
 from mnv2_sweep.results.stats import compare_published, summarise
+from mnv2_sweep.words import count_noun
 
 
 def results_text(trials: pd.DataFrame) -> str:

@@ -10,10 +10,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column
 
 from mnv2_sweep.archs.arch import arch_label
-from mnv2_sweep.costs.listing import count_noun
 from mnv2_sweep.sweeps.executor import read_progress
 from mnv2_sweep.sweeps.store import Outcome
 from mnv2_sweep.training.trial import Trial, trial_id
+from mnv2_sweep.words import count_noun
 
 PLAIN_SECONDS = 30  # between two lines about running trials
 

@@ -11,7 +11,6 @@ import typer
 from rich.console import Console
 
 from mnv2_sweep.archs.arch import ArchSpec
-from mnv2_sweep.costs.listing import count_noun, duration
 from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.sweeps.display import SweepDisplay, counting
 from mnv2_sweep.sweeps.environment import describe_environment
@@ -19,6 +18,7 @@ from mnv2_sweep.sweeps.session import RUNNING, describe_plan, open_session, prep
 from mnv2_sweep.sweeps.sweep import lock_sweep
 from mnv2_sweep.training.estimate import device_name, estimate_seconds, wall_seconds
 from mnv2_sweep.training.trial import Recipe
+from mnv2_sweep.words import count_noun, duration
 
 
 def run_networks(

@@ -9,7 +9,6 @@ import torch
 
 from mnv2_sweep.archs.arch import ArchSpec
 from mnv2_sweep.costs.cost import count_cost
-from mnv2_sweep.costs.listing import count_noun
 from mnv2_sweep.data.batches import prepare_pixels
 from mnv2_sweep.data.catalog import Dataset, cache_folder, open_dataset
 from mnv2_sweep.errors import SweepError
@@ -19,6 +18,7 @@ from mnv2_sweep.sweeps.store import Outcome, done_ids, forget_failures, read_out
 from mnv2_sweep.sweeps.sweep import count_others, missing_trials, plan_trials, run_sweep, write_sweep_files
 from mnv2_sweep.training.train import run_trial
 from mnv2_sweep.training.trial import DataRef, Recipe, Result, Trial, check_recipe, trial_id
+from mnv2_sweep.words import count_noun
 
 RUNNING = "running"
 
