@@ -55,7 +55,7 @@ def test_toy_data_are_learnt(make_trial, tiny_data):
 
 
 @pytest.mark.parametrize(
-    "family, width, images", [("mobilenet_v1", 0.25, 1600), ("shufflenet_v1", 0.5, 900), ("nasnet_a", 0.1, 600)]
+    "family, width, images", [("mobilenet_v1", 0.25, 1600), ("shufflenet_v1", 0.5, 900), ("nasnet_a", 0.1, 900)]
 )
 def test_other_families_learn_by_the_same_loop(make_trial, tiny_data, family, width, images):
     arch = ArchSpec(family=family, width=width, resolution=16)
