@@ -4,6 +4,7 @@ needs them, so that `--help`, `count`, `plan` and `table` answer at once and nev
 A mistake of the user's is one line on stderr and exit code 2. Exit 1: some trials failed. Exit 130: interrupted.
 """
 
+import errno
 import signal
 import sys
 from dataclasses import replace
@@ -63,6 +64,11 @@ def main() -> None:
     except BrokenPipeError:
         drop_output()
         sys.exit(0)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EIO, errno.EDQUOT) or error.filename is not None:
+            raise
+        drop_output()
+        _fail(f"the output can't be written: {error.strerror}")
     except KeyboardInterrupt:
         sys.exit(130)
     sys.exit(code if isinstance(code, int) else 0)

@@ -8,12 +8,14 @@ from typing import Annotated
 
 import typer
 
-from mnv2_sweep.archs.arch import FAMILIES, ArchSpec
+from mnv2_sweep.archs.arch import FAMILIES, FAMILY_NAMES, ArchSpec, arch_label
 from mnv2_sweep.cli_options import Csv, Json, SpaceFile, drop_output
 from mnv2_sweep.errors import SweepError
 
 DEFAULT = ArchSpec()
 FAMILY_HELP = f"One of {', '.join(FAMILIES)}."
+OPTION_FIELDS = {"--expansion": "stages", "--kernel": "kernel", "--residual": "residual", "--groups": "groups"}
+OPTION_FIELDS |= {"--no-linear-bottleneck": "linear_bottleneck", "--last-channels": "last_channels"}
 MOST_CHECKED = 1000  # networks; each takes about a second
 
 
@@ -69,7 +71,7 @@ def count(
     as_csv: Csv = False,
 ) -> None:
     """Count MAdds, params, peak activation memory and depth of a network, or of every network of a design space."""
-    from mnv2_sweep.archs.arch import check_arch, set_expansion
+    from mnv2_sweep.archs.arch import check_arch, check_limits, set_expansion
     from mnv2_sweep.costs.ledger import explain_csv, explain_json, explain_text
     from mnv2_sweep.costs.listing import Listing, cost_json, list_networks
     from mnv2_sweep.costs.memory import memory_text
@@ -88,7 +90,7 @@ def count(
             _check_networks(check, networks)
             return
         listing = Listing(networks, networks.costs, {})
-        _print_costs(listing, as_json, as_csv, count_noun(len(networks), "network"))
+        _print_costs(listing, as_json, as_csv, count_noun(len(networks), "spec"))
         return
     fields = {"family": family, "width": width, "resolution": resolution, "kernel": kernel, "residual": residual}
     fields |= {"last_channels": last_channels, "groups": groups, "classes": classes}
@@ -97,7 +99,9 @@ def count(
         raise SweepError(f"--expansion {expansion}: a whole number from 1")
     if expansion is not None:
         arch = replace(arch, stages=set_expansion(arch.stages, expansion))
+    _refuse_foreign_options(arch.family)
     check_arch(arch)
+    check_limits(arch)
     if check is not None:
         _check_networks(check, [arch])
     elif explain and as_csv:
@@ -134,7 +138,14 @@ def _check_networks(judge: str, archs: Sequence[ArchSpec]) -> None:
         raise SweepError(
             "--check fvcore: fvcore is not installed here; install it with: pip install 'mnv2-sweep[fvcore]'"
         ) from None
-    differences = [difference for arch in archs for difference in check_fvcore(arch)]
+    differences = []
+    for arch in archs:
+        try:
+            differences += check_fvcore(arch)
+        except (MemoryError, RuntimeError) as error:  # torch says out of memory with either
+            if isinstance(error, RuntimeError) and "memory" not in str(error):
+                raise
+            raise SweepError(f"--check fvcore: {arch_label(arch)} does not fit into this machine's memory") from error
     typer.echo(differences_text(archs, differences))
     raise typer.Exit(1 if differences else 0)
 
@@ -152,9 +163,21 @@ def _print_costs(costs, as_json: bool, as_csv: bool, note: str = "") -> None:
         typer.echo(costs_text(costs, note))
 
 
+def _given_options() -> list[str]:
+    return [word.split("=")[0] for word in sys.argv[1:] if word.startswith("--")]
+
+
+def _refuse_foreign_options(family: str) -> None:
+    """`count --family mobilenet_v1 --groups 3` would silently ignore the groups."""
+    for option in _given_options():
+        field = OPTION_FIELDS.get(option)
+        if field and family in FAMILIES and field not in FAMILIES[family]:
+            choices = ", ".join(FAMILIES[family])
+            raise SweepError(f"{option}: {FAMILY_NAMES[family]} has no such choice; it has: {choices}")
+
+
 def _refuse_network_options() -> None:
     """`count SPACE --width 1.0` would silently ignore the width."""
-    given = [word.split("=")[0] for word in sys.argv[1:] if word.startswith("--")]
-    wrong = [word for word in given if word not in ("--json", "--csv", "--check")]
+    wrong = [word for word in _given_options() if word not in ("--json", "--csv", "--check")]
     if wrong:
         raise SweepError(f"count: {wrong[0]} is for a single network; leave it out beside a design space")

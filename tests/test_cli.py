@@ -375,7 +375,7 @@ def test_count_options(words, changed):
 
 def test_count_of_a_space(swept):
     shown, csv, rows = (call(swept.desk, "count", "tiny.yaml", *form).out for form in ((), ("--csv",), ("--json",)))
-    assert shown.endswith("2 networks\n") and len(csv.splitlines()) == 3
+    assert shown.endswith("2 specs\n") and len(csv.splitlines()) == 3
     assert [row["width"] for row in json.loads(rows)] == [0.35, 1.0]
     assert pd.read_csv(io.StringIO(csv))["madds"].tolist() == [row["madds"] for row in json.loads(rows)]
 
@@ -458,6 +458,15 @@ def test_a_reader_that_leaves_early_is_no_error():
     assert process.returncode == 0
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+@pytest.mark.parametrize("words", [("count",), ("plan", "spaces/widths.yaml", "--csv")], ids=["text", "csv"])
+def test_output_that_cannot_be_written_is_one_line(words):
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "mnv2_sweep", *words]
+        answer = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (answer.returncode, answer.stderr) == (2, "error: the output can't be written: No space left on device\n")
+
+
 # ---------------------------------------------------------------- mistakes
 
 
@@ -509,10 +518,15 @@ MISTAKES = {
     "plot --costs junk": "junk/space.yaml: no such file",
     "paper --table 5": "table: '5' given, 2 | 3 | 4 | checkpoints allowed",
     "count --family foo": "family: 'foo' given, mobilenet_v2 | mobilenet_v1 | shufflenet_v1 | nasnet_a allowed",
-    "count --family mobilenet_v1 --kernel 5": "kernel: MobileNetV1 has no such choice; it has: width, resolution, ",
-    "count --family nasnet_a --expansion 3": "stages: NASNet-A has no such choice; it has: width, resolution, classes",
+    "count --family mobilenet_v1 --kernel 5": "--kernel: MobileNetV1 has no such choice; it has: width, resolution, ",
+    "count --family nasnet_a --expansion 3": "--expansion: NASNet-A has no such choice; it has: width, resolution",
     "count --family shufflenet_v1 --groups 5": "groups: 5 given, 1 | 2 | 3 | 4 | 8 allowed",
     "count --explain --check fvcore": "count: --explain --check given; one of them",
+    "count --resolution 99999999999999999999": "resolution: 99999999999999999999 given, at most 4,096 allowed",
+    "count --kernel 101 --classes 2000000": "kernel: 101 given, at most 99 allowed; classes: 2000000 given, at most",
+    "count --expansion 9223372036854775808": "t: 9223372036854775808 given, at most 100 allowed",
+    "count --groups 3": "--groups: MobileNetV2 has no such choice; it has: stages, width, resolution, kernel",
+    "count --family mobilenet_v1 --expansion 6": "--expansion: MobileNetV1 has no such choice; it has: width",
     "count --check foo": "--check foo: fvcore is the one judge there is",
     "count --check fvcore --json": "count: --check prints text; leave out --json and --csv",
     "count tiny.yaml --explain": "count: --explain is for a single network",

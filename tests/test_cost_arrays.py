@@ -50,6 +50,9 @@ def test_huge_networks_do_not_overflow():
     assert cost.madds > 2**63
     counted = count_columns(columns_of([ArchSpec(stages=(Stage(1, 8, 1, 1),)), huge]))
     assert counted.cost(1) == cost and counted.madds.dtype == object
+    v1 = ArchSpec(family="mobilenet_v1")
+    mixed = count_columns(columns_of([v1, huge]))
+    assert [mixed.cost(0), mixed.cost(1)] == [count_cost(v1), cost]
 
 
 def test_a_bound_below_the_limit_is_a_bound(monkeypatch):

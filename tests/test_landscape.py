@@ -47,3 +47,9 @@ def test_many_twins_are_not_all_named():
     widths = tuple(1 + i / 10_000 for i in range(6))
     listing, _ = describe_landscape(select_networks(Space("s", axes=(("width", widths),))))
     assert listing.remarks == {0: "= 1.0001 at 224, 1.0002 at 224, 1.0003 at 224 and 2 more"}
+
+
+def test_cliffs_say_which_family_s_they_are():
+    axes = (("family", ("mobilenet_v1", "mobilenet_v2")), ("width", (0.55, 0.56)))
+    _, lines = describe_landscape(select_networks(Space("s", axes=axes)))
+    assert lines == ["cliff of MobileNetV2, width: 0.55 to 0.56 costs 38 % more MAdds, in 1 of 2 rows of the grid"]

@@ -20,14 +20,14 @@ TABLE = """
  5  cost, model (torch), pareto (numpy), photo_files, plan_tables, shapes (numpy), trial
  6  conventions, cost_arrays (numpy), paper_reasons, photo_splits, space, stats (numpy, pandas, scipy), store
  7  ablate (pandas), comparison, executor, figure (matplotlib, numpy), folders, frame (pandas), listing (numpy),
-    networks (numpy), photos (numpy, PIL), spacekeys, sweep
- 8  catalog (numpy), display (rich), judge (fvcore, torch), labels (matplotlib, numpy, pandas), ledger, memory,
+    memory, networks (numpy), photos (numpy, PIL), spacekeys, sweep
+ 8  catalog (numpy), display (rich), judge (fvcore, torch), labels (matplotlib, numpy, pandas), ledger,
     merge (numpy), spaceaxes, tables (pandas)
  9  batches (numpy, torch), landscape (numpy), terminal (rich), plot (matplotlib, numpy, pandas),
     plot_ablation (matplotlib, numpy), spacefile, split (torch)
-10  plot_costs (matplotlib, numpy, pandas), train (torch)
-11  estimate (torch), report (numpy, pandas), session (torch)
-12  runner (rich, typer)
+10  cliff_names (matplotlib, numpy), train (torch)
+11  estimate (torch), plot_costs (matplotlib, numpy, pandas), session (torch)
+12  report (numpy, pandas), runner (rich, typer)
 13  cli_costs (typer)
 14  cli (typer)
 15  __main__

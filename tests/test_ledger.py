@@ -137,6 +137,7 @@ def test_shortcuts_stand_where_they_are_added():
 @every_spec
 def test_text_json_and_csv_hold_the_same_rows(arch):
     record = json.loads(explain_json(arch))
+    assert record["memory"][0]["bytes_32_bit"] == count_cost(arch).peak_activation_bytes
     layers = record["layers"]
     table = list(csv.DictReader(io.StringIO(explain_csv(arch))))
     assert table == [{key: str(value) for key, value in layer.items()} for layer in layers]

@@ -7,7 +7,7 @@ import pytest
 from mnv2_sweep.archs.arch import MOBILENET_V2, ArchSpec, Stage, set_expansion
 from mnv2_sweep.archs.resolve import resolve
 from mnv2_sweep.costs.cost import count_cost, live_elements
-from mnv2_sweep.costs.memory import bound_operations, count_memory, find_peak, memory_text, most_splits, peak_bytes
+from mnv2_sweep.costs.memory import bound_operations, count_memory, find_peak, memory_text, most_splits
 from mnv2_sweep.errors import SweepError
 
 MAP = 112 * 112  # at 224 px everything in the first blocks is a multiple of it
@@ -66,7 +66,7 @@ def test_peak_of_the_network():
 
 @pytest.mark.parametrize("bits, size", [(8, 1), (16, 2), (32, 4)])
 def test_bytes_of_an_activation(bits, size):
-    assert peak_bytes(resolve(ArchSpec()), 3, bits) == 62 * MAP * size
+    assert find_peak(resolve(ArchSpec()), 3).bytes(bits) == 62 * MAP * size
     assert find_peak(resolve(ArchSpec()), 3).bytes(bits) == 62 * MAP * size
 
 
@@ -145,7 +145,7 @@ def test_one_split_is_the_layer_by_layer_peak(arch):
     plan = resolve(arch)
     assert [op.elements for op in bound_operations(plan, 1)] == live_elements(plan)
     assert [layer for op in bound_operations(plan, 1) for layer in op.layers] == list(plan.layers)
-    assert peak_bytes(plan) == count_cost(arch).peak_activation_bytes
+    assert find_peak(plan, 1).bytes() == count_cost(arch).peak_activation_bytes
 
 
 @every_spec
@@ -154,7 +154,7 @@ def test_more_splits_never_hold_more(arch):
     for block in {block.name: block for block in plan.blocks}.values():
         peaks = [block_peak(arch, block.name, splits) for splits in (1, 2, 3, 4, 5, 7, 20, most_splits(plan))]
         assert peaks == sorted(peaks, reverse=True), block.name
-    assert peak_bytes(plan, most_splits(plan)) == peak_bytes(plan, 10**6)
+    assert find_peak(plan, most_splits(plan)).bytes() == find_peak(plan, 10**6).bytes()
 
 
 @pytest.mark.parametrize("family", ["mobilenet_v1", "shufflenet_v1", "nasnet_a"])

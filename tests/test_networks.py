@@ -174,3 +174,8 @@ def test_grids_do_not_depend_on_the_chunk(monkeypatch, chunk):
     expected = expand(space)
     monkeypatch.setattr(networks, "CHUNK", chunk)
     assert expand(space) == expected and len(expected) == 6
+
+
+def test_axes_without_any_effect_give_one_network():
+    space = Space("s", fixed=(("stages.*.t", 3),), axes=(("expansion", (1, 6)),))
+    assert expand(space) == (ArchSpec(stages=tuple(Stage(3, s.c, s.n, s.s) for s in MOBILENET_V2)),)

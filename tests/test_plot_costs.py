@@ -306,3 +306,16 @@ def test_titles_are_never_read_as_mathematics_and_the_frame_is_not_changed():
     fig.canvas.draw()
     assert "my_$space$_\\x" in words(fig)
     pd.testing.assert_frame_equal(before, costs)
+
+
+def test_labels_are_inside_the_figure_however_wide_the_ticks():
+    costs = make_costs([ArchSpec(width=width, resolution=size) for width in (0.5, 16.0) for size in (96, 4096)])
+    fig = plot_costs(costs, "wide")
+    fig.canvas.draw()
+    assert min(axes.yaxis.label.get_window_extent().x0 for axes in fig.axes) > 0
+
+
+def test_a_cliff_s_name_has_its_family_where_there_are_several():
+    archs = [ArchSpec(family=f, width=w) for f in ("mobilenet_v1", "mobilenet_v2") for w in (0.55, 0.56)]
+    fig = plot_costs(make_costs(archs), "families")
+    assert texts(fig.axes[0], "cliff") == ["MobileNetV2 +38 % at 0.56"]

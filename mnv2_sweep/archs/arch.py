@@ -6,7 +6,10 @@ from dataclasses import dataclass, fields, replace
 from mnv2_sweep.errors import ArchError
 
 RESIDUALS = ("bottleneck", "expansion", "none")
-MAX_RESOLUTION = 4096  # of what a user may ask for, so that a slip of the finger is a message and not an hour
+MAX_RESOLUTION = 4096
+# Of what a user may ask for, so that a slip of the finger is a message and not an hour; `resolve` has no such bounds.
+LIMITS = {"t": 100, "c": 10_000, "n": 100, "s": 16, "resolution": MAX_RESOLUTION, "kernel": 99}
+LIMITS |= {"last_channels": 100_000, "classes": 1_000_000}
 SHUFFLENET_GROUPS = (1, 2, 3, 4, 8)  # ShuffleNet paper, table 1
 
 # What each family lets one choose, beside its name.
@@ -95,6 +98,17 @@ def check_arch(arch: ArchSpec) -> None:
         ]
     if mistakes:
         raise ArchError("; ".join(mistakes))
+
+
+def check_limits(arch: ArchSpec) -> None:
+    """Raise ArchError with every value of a possible spec that is over LIMITS."""
+    values = [(name, getattr(arch, name)) for name in ("resolution", "kernel", "last_channels", "classes")]
+    values += [(f.name, max(getattr(stage, f.name) for stage in arch.stages)) for f in fields(Stage)]
+    over = [
+        f"{name}: {value} given, at most {LIMITS[name]:,} allowed" for name, value in values if value > LIMITS[name]
+    ]
+    if over:
+        raise ArchError("; ".join(over))
 
 
 def arch_rules(arch: ArchSpec):

@@ -94,16 +94,17 @@ def count_columns(columns: Columns) -> CostArrays:
     ours = columns.fields["family"] == CODES["family"].index("mobilenet_v2")
     if ours.all():
         return _count_ours(columns)
-    counted = CostArrays(*(np.zeros(len(columns), np.int64) for _ in COSTS))
+    parts = [(~ours, _count_others(columns.take(~ours)))]
     if ours.any():
-        _put(counted, ours, _count_ours(columns.take(ours)))
-    _put(counted, ~ours, _count_others(columns.take(~ours)))
-    return counted
-
-
-def _put(counted: CostArrays, rows: np.ndarray, part: CostArrays) -> None:
+        parts.append((ours, _count_ours(columns.take(ours))))
+    arrays = []
     for name in COSTS:
-        getattr(counted, name)[rows] = getattr(part, name)
+        kind = np.result_type(*(getattr(part, name) for _, part in parts))  # object where one is too large for 64 bits
+        array = np.zeros(len(columns), kind)
+        for rows, part in parts:
+            array[rows] = getattr(part, name)
+        arrays.append(array)
+    return CostArrays(*arrays)
 
 
 def _count_others(columns: Columns) -> CostArrays:

@@ -17,6 +17,7 @@ from mnv2_sweep.archs.resolve import resolve
 from mnv2_sweep.costs.conventions import Convention, madds_conventions, params_conventions
 from mnv2_sweep.costs.cost import BYTES_PER_ACTIVATION, count_cost, live_elements
 from mnv2_sweep.costs.listing import cost_json
+from mnv2_sweep.costs.memory import memory_records
 from mnv2_sweep.words import count_noun
 
 HEADER = ("layer", "operation", "in", "out", "MAdds", "params", "bytes out", "bytes live")
@@ -72,7 +73,7 @@ def explain_text(arch: ArchSpec) -> str:
 
 
 def explain_json(arch: ArchSpec) -> str:
-    """One object: what `cost_json` has, and lists of layers, stage sums and conventions."""
+    """One object: what `cost_json` has, and lists of layers, stage sums, conventions, and section 5.1's memory."""
     rows = ledger_rows(arch)
     lists = {
         "layers": rows,
@@ -81,7 +82,8 @@ def explain_json(arch: ArchSpec) -> str:
         "params_conventions": params_conventions(arch),
     }
     record = json.loads(cost_json(arch))
-    return json.dumps(record | {name: [asdict(each) for each in records] for name, records in lists.items()})
+    record |= {name: [asdict(each) for each in records] for name, records in lists.items()}
+    return json.dumps(record | {"memory": memory_records(arch)})
 
 
 def explain_csv(arch: ArchSpec) -> str:

@@ -89,11 +89,6 @@ def find_peak(plan: Plan, splits: int) -> PeakMemory:
     return PeakMemory(splits, max(bound_operations(plan, splits), key=lambda operation: operation.elements))
 
 
-def peak_bytes(plan: Plan, splits: int = 1, bits: int = 32) -> int:
-    """Peak activation memory of one image."""
-    return find_peak(plan, splits).bytes(bits)
-
-
 def most_splits(plan: Plan) -> int:
     """The paper's n: with so many, every split block runs one channel at a time. 1 without bottleneck blocks."""
     return max([block.hidden for block in plan.blocks if block.kind == "bottleneck"], default=1)
@@ -104,6 +99,14 @@ def count_memory(arch: ArchSpec) -> list[PeakMemory]:
     plan = resolve(arch)
     n = most_splits(plan)
     return [find_peak(plan, splits) for splits in (*[t for t in SPLITS if t < n or t == 1], *([n] if n > 1 else []))]
+
+
+def memory_records(arch: ArchSpec) -> list[dict]:
+    """For programs: splits, bytes at each width of activations, and the operation that holds most."""
+    return [
+        {"splits": peak.splits, **{f"bytes_{bits}_bit": peak.bytes(bits) for bits in BITS}, "at": peak.operation.shape}
+        for peak in count_memory(arch)
+    ]
 
 
 def memory_text(arch: ArchSpec) -> str:

@@ -1,7 +1,7 @@
 """Tables 2, 3 and 4 and figure 5 of the paper, written out as printed, each row tied to the ArchSpec it is about.
 
-"Paper" as in `reference`: arXiv 1801.04381 version 4. What is known to be odd about a figure stands in `paper`, beside
-our own count of it; here nothing is mended. None: the paper prints nothing or a dash.
+"Paper" as in `reference`: arXiv 1801.04381 version 4. What is known to be odd about a figure stands in
+`paper_reasons`, beside our own count of it; here nothing is mended. None: the paper prints nothing or a dash.
 """
 
 from dataclasses import dataclass

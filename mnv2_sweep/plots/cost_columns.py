@@ -34,7 +34,7 @@ class Column:
     as_points: bool
 
 
-Marks = list[tuple[Cliff, float]]  # with the MAdds (millions) at the top of the step
+Marks = list[tuple[Cliff, float, str]]  # with the MAdds (millions) at the top of the step, and the family
 
 
 def in_units(costs: pd.DataFrame) -> pd.DataFrame:
@@ -80,6 +80,6 @@ def find_marks(column: Column) -> Marks:
         if line in column.alike:  # otherwise a step leads to other networks
             madds = column.spread.loc[line]["madds", "median"]
             for cliff in find_cliffs(madds.index.tolist(), madds.tolist()):
-                mark = (cliff, madds[cliff.after])
+                mark = (cliff, madds[cliff.after], line[0])
                 marks[cliff.after] = max(mark, marks.get(cliff.after, mark), key=lambda one: one[1])
     return sorted(marks.values(), key=lambda mark: -mark[0].ratio)

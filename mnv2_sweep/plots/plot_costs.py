@@ -6,6 +6,7 @@ that to mean anything, every network is a point. Nothing here reads a file or co
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -16,10 +17,10 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from mnv2_sweep.archs.arch import FAMILY_NAMES
-from mnv2_sweep.costs.cliffs import LEAST_RISE, LEAST_TIMES
+from mnv2_sweep.costs.cliffs import LEAST_RISE, LEAST_TIMES, Cliff
+from mnv2_sweep.plots.cliff_names import draw_cliff_names
 from mnv2_sweep.plots.cost_columns import LINE, OTHER, Column, Marks, find_marks, in_units, is_shared, read_column
 from mnv2_sweep.plots.figure import GREY, HALO, INK, clean_axes, set_frame
-from mnv2_sweep.plots.labels import count_inside
 from mnv2_sweep.plots.plot import WIDTH_COLORS
 from mnv2_sweep.words import count_noun
 
@@ -67,10 +68,11 @@ def plot_costs(costs: pd.DataFrame, title: str) -> Figure:
         _set_value_axis(axes_of_column, column)
         for axes, cost in zip(axes_of_column, NAMES, strict=True):
             _draw_panel(axes, column, cost, styles)
-            for cliff, _ in marked[:MOST_CLIFFS]:
+            for cliff, *_ in marked[:MOST_CLIFFS]:
                 axes.axvline(cliff.after, color=GREY, lw=0.8, ls=(0, (1, 3)), zorder=1, gid="cliff line")
-        _name_cliffs(axes_of_column[0], marked[:MOST_CLIFFS], column.axis)
+        draw_cliff_names(axes_of_column[0], marked[:MOST_CLIFFS], partial(_cliff_name, column))
         _draw_head(axes_of_column[0], column)
+    _make_room(fig, panels)
     return fig
 
 
@@ -101,6 +103,14 @@ def _place_panels(fig: Figure, styles: dict, legends: bool) -> None:
         ]
         place = {"loc": "upper left", "bbox_to_anchor": (0.012, 1 - 0.45 / height), "borderaxespad": 0, "borderpad": 0}
         fig.legend(handles=handles, ncols=len(handles), fontsize=9, frameon=False, handlelength=3.2, **place)
+
+
+def _make_room(fig: Figure, panels: np.ndarray) -> None:
+    """Move the panels right until their labels, whose place is known once ticks are laid out, are inside the figure."""
+    fig.draw_without_rendering()
+    left = min(axes.yaxis.label.get_window_extent().x0 for axes in panels[:, 0]) / fig.bbox.width
+    if left < 0.008:
+        fig.subplots_adjust(left=fig.subplotpars.left + 0.008 - left)
 
 
 def _draw_panel(axes: Axes, column: Column, cost: str, styles: dict) -> None:
@@ -225,54 +235,18 @@ def _draw_head(axes: Axes, column: Column) -> None:
         axes.legend(handles=handles, ncols=len(handles), columnspacing=1.2, **style, **place)
 
 
-def _name_cliffs(axes: Axes, marks: Marks, axis: str) -> None:
-    """Each cliff's rise near the top of its step, off the lines, the other labels and their leaders, if it can be."""
-    lines, taken, boxes = _line_pixels(axes), np.zeros((0, 2)), []
-    offset = np.array([[x, y] for y in (*range(18, 115, 8), *range(-18, -75, -14)) for x in range(-80, 81, 8)])
-    for cliff, y in sorted(marks, key=lambda mark: mark[0].after):
-        name = f"+{100 * (cliff.ratio - 1):.0f} % at {_name_value(axis, cliff.after)}"
-        style = {"fontsize": 8.5, "ha": "center", "va": "center", "color": INK, "path_effects": HALO, "gid": "cliff"}
-        arrow = {"arrowstyle": "-", "color": INK, "lw": 0.7, "shrinkA": 0, "shrinkB": 0}
-        text = axes.annotate(
-            name, (cliff.after, y), (0, 0), textcoords="offset points", arrowprops=arrow, zorder=6, **style
-        )
-        box, anchor = text.get_window_extent(), axes.transData.transform((cliff.after, y))
-        half = np.array([box.width, box.height]) / 2
-        low, high = anchor + offset - half, anchor + offset + half
-        leaders = anchor + offset[:, None] * np.linspace(0.1, 0.9, 9)[:, None]
-        crossed = sum((((leaders > b - h) & (leaders < b + h)).all(axis=2)).sum(axis=1) for b, h in boxes)
-        cost = np.abs(offset).sum(axis=1) + 30.0 * count_inside(low - 2, high + 2, lines) ** 0.5
-        cost += 300.0 * (crossed + count_inside(low - 4, high + 4, taken))
-        cost += 1e5 * ((low < axes.bbox.min + 2) | (high > axes.bbox.max - 1)).any(axis=1)
-        best = int(np.argmin(cost))
-        text.set_position(tuple(offset[best] * 72 / axes.figure.dpi))
-        boxes.append((anchor + offset[best], half))
-        grid = np.array([[x, y] for x in np.linspace(-1, 1, 15) for y in (-1, 0, 1)])
-        taken = np.concatenate([taken, boxes[-1][0] + half * grid, leaders[best]])
-
-
-def _line_pixels(axes: Axes) -> np.ndarray:
-    """Pixels along the lines drawn so far."""
-    dense = [np.zeros((0, 2))]
-    for line in axes.lines:
-        x, y = line.get_data()
-        if line.get_gid() == "cliff line" or len(x) < 2:
-            continue
-        if line.get_drawstyle() == "steps-post":
-            x, y = np.repeat(x, 2)[1:], np.repeat(y, 2)[:-1]
-        pixels = axes.transData.transform(np.column_stack([x, y]))
-        along = np.concatenate([[0], np.hypot(*np.diff(pixels, axis=0).T).cumsum()])
-        every = np.arange(0, along[-1], 6)
-        dense.append(np.column_stack([np.interp(every, along, pixels[:, 0]), np.interp(every, along, pixels[:, 1])]))
-    return np.concatenate(dense)
-
-
 # --- words ------------------------------------------------------------------------------------------------------
 
 
 def _name_value(axis: str, value: float) -> str:
     """A width or a resolution as networks are labelled: "1.0", "224"."""
     return repr(round(float(value), 6)) if axis == "width" else f"{value:.0f}"
+
+
+def _cliff_name(column: Column, cliff: Cliff, family: str) -> str:
+    """ "+38 % at 0.56", with its family where there are several."""
+    name = f"+{100 * (cliff.ratio - 1):.0f} % at {_name_value(column.axis, cliff.after)}"
+    return name if column.networks["family"].nunique() == 1 else f"{FAMILY_NAMES.get(family, family)} {name}"
 
 
 def _count_drawn(column: Column) -> str:
@@ -284,7 +258,7 @@ def _space_line(networks: pd.DataFrame) -> str:
     sizes = []
     for axis in OTHER:
         low, high = (_name_value(axis, value) for value in (networks[axis].min(), networks[axis].max()))
-        many = f"{networks[axis].nunique()} {axis}s from {low} to {high}"
+        many = f"{networks[axis].nunique():,} {axis}s from {low} to {high}"
         sizes.append(f"{axis} {low}" if low == high else many)
     return (
         f"{count_noun(len(networks), 'spec')}; {', '.join(sizes)} pixels. Costs are of one image; peak memory is of "

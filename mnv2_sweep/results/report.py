@@ -58,7 +58,7 @@ def draw_costs(networks: Networks, plots: Path) -> list[Path]:
     costs = pd.DataFrame({cost: getattr(networks.costs, cost) for cost in COSTS})
     rows = [(arch.family, arch.width, arch.resolution, arch_label(arch)) for arch in networks]
     costs[["family", "width", "resolution", "network"]] = pd.DataFrame(rows)
-    title = f"What {count_noun(len(networks), 'network')} of {name} cost"
+    title = f"What {count_noun(len(networks), 'spec')} of {name} cost"
     return _save(plot_costs(costs, title), plots, Path(name), "costs")
 
 

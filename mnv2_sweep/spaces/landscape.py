@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mnv2_sweep.archs.arch import arch_label
+from mnv2_sweep.archs.arch import FAMILY_NAMES, arch_label
 from mnv2_sweep.costs.cliffs import find_cliffs, find_plateaus
 from mnv2_sweep.costs.listing import Listing
 from mnv2_sweep.spaces.merge import Merged, merge_networks
@@ -18,9 +18,11 @@ MOST_LINES = 8  # of cliffs and plateaus
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A cliff between two neighbouring values of an axis: the largest ratio of MAdds and in how many rows."""
+    """A cliff between two neighbouring values of an axis: the largest ratio of MAdds and in how many rows; the family
+    where there are several."""
 
     axis: str
+    family: str
     before: float
     after: float
     ratio: float
@@ -67,12 +69,16 @@ def _describe_axis(networks: Networks, merged: Merged, axis: str, remarks: dict[
     order = np.lexsort(keys)  # by the other axes, then along this one
     others = np.delete(rows, at, axis=1)[order]
     starts = np.flatnonzero(np.r_[True, (others[1:] != others[:-1]).any(axis=1)])
+    families = (
+        [key for key, _ in networks.space.axes].index("family") if "family" in dict(networks.space.axes) else None
+    )
     steps: dict[tuple, list[float]] = defaultdict(list)
     plateaus: dict[tuple, int] = defaultdict(int)
     for group in np.split(order, starts[1:]):
         along, madds = values[rows[group, at]].tolist(), networks.costs.madds[group].tolist()
         for cliff in find_cliffs(along, madds):
-            steps[cliff.before, cliff.after].append(cliff.ratio)
+            family = "" if families is None else networks.space.axes[families][1][rows[group[0], families]]
+            steps[family, cliff.before, cliff.after].append(cliff.ratio)
             place = int(merged.network_of[group[along.index(cliff.after)]])
             text = f"cliff: {100 * (cliff.ratio - 1):+.0f} % from {axis} {cliff.before:g}"
             remarks[place] = f"{remarks[place]}; {text}" if place in remarks else text
@@ -90,5 +96,7 @@ def _describe_axis(networks: Networks, merged: Merged, axis: str, remarks: dict[
 
 
 def _cliff_line(step: Step) -> str:
-    text = f"cliff of {step.axis}: {step.before:g} to {step.after:g} costs {100 * (step.ratio - 1):.0f} % more MAdds"
+    family = f"{FAMILY_NAMES[step.family]}, " if step.family else ""
+    rise = f"{100 * (step.ratio - 1):.0f} % more MAdds"
+    text = f"cliff of {family}{step.axis}: {step.before:g} to {step.after:g} costs {rise}"
     return text if step.of == 1 else f"{text}, in {step.rows:,} of {step.of:,} rows of the grid"

@@ -185,6 +185,8 @@ class _Selection:
 
     def _keys(self, rows: np.ndarray) -> list[bytes]:
         """Each row's indices as bytes, of the axes that have an effect."""
+        if not self.cells.used:  # every network is the same
+            return [b""] * len(rows)
         used = np.ascontiguousarray(rows[:, self.cells.used], self.index_type)
         return used.view(np.dtype((np.void, used.dtype.itemsize * used.shape[1]))).ravel().tolist()
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 from mnv2_sweep.archs.arch import FAMILIES, MOBILENET_V2, ArchSpec, Stage
-from mnv2_sweep.spaces.space import Space
+from mnv2_sweep.spaces.space import FIELD_TYPES, Space
 from mnv2_sweep.spaces.spacekeys import known_settings, read_value
 from mnv2_sweep.spaces.yamlfile import Entry, Mistakes, read_mapping, refusal, short
 
@@ -19,11 +19,12 @@ def read_axes(entry: Entry, stages: tuple[Stage, ...] | None, fixed: tuple, mist
         name = f"axes.{key}"
         if key in dict(fixed):
             mistakes.add(values.line, f"{name}: 'fixed' gives it too; keep one of them")
+        if isinstance(values.value, dict):
+            found = _read_range(key, values, mistakes)
+            if found:
+                axes.append((key, found))
+            continue
         given = values.value
-        if isinstance(given, dict):
-            given = _read_range(name, values, mistakes)
-            if given is None:
-                continue
         if not isinstance(given, tuple) or not given:
             allowed = "a list of values (a single one goes under 'fixed'), or {from: 1, to: 9, step: 2}"
             mistakes.add(values.line, refusal(name, values, allowed))
@@ -39,48 +40,69 @@ def read_axes(entry: Entry, stages: tuple[Stage, ...] | None, fixed: tuple, mist
     return tuple(axes)
 
 
-def _read_range(name: str, entry: Entry, mistakes: Mistakes) -> tuple[Entry, ...] | None:
-    """{from, to, step} as the entries of a list, both ends included; None after a mistake."""
+def _read_range(key: str, entry: Entry, mistakes: Mistakes) -> tuple:
+    """The values of {from, to, step}, both ends among them; none after a mistake, of which one is told."""
+    name = f"axes.{key}"
     parts = read_mapping(entry, name, ("from", "to", "step"), mistakes, {})
     if len(parts) < len(entry.value):
-        return None
+        return ()
+    if FIELD_TYPES.get(key) in (str, bool):
+        mistakes.add(entry.line, f"{name}: a range is for numbers; a list of values is wanted here")
+        return ()
+    kinds, wanted = ((int, float), "a number") if FIELD_TYPES.get(key) is float else ((int,), "a whole number")
     numbers = {}
     for part in ("from", "to", "step"):
         if part not in parts:
             mistakes.add(entry.line, f"{name}.{part}: it is missing; a range is {{from: 0.35, to: 1.4, step: 0.01}}")
-        elif type(parts[part].value) not in (int, float):
-            mistakes.add(parts[part].line, refusal(f"{name}.{part}", parts[part], "a number"))
+        elif type(parts[part].value) not in kinds:
+            mistakes.add(parts[part].line, refusal(f"{name}.{part}", parts[part], wanted))
         else:
             numbers[part] = Decimal(repr(parts[part].value))  # exact in the decimals that were written
     if len(numbers) < 3:
-        return None
+        return ()
+    problem = _range_problem(*numbers.values())
+    if problem:
+        mistakes.add(entry.line, f"{name}: {problem}")
+        return ()
     low, high, step = numbers.values()
+    values = [low + step * i for i in range(int((high - low) / step) + 1)]
+    return _check_values(key, entry, [int(v) if kinds == (int,) else float(v) for v in values], mistakes)
+
+
+def _range_problem(low: Decimal, high: Decimal, step: Decimal) -> str:
     if step <= 0 or high < low:
-        mistakes.add(entry.line, f"{name}: from {low} to {high} by {step} given; it must go up, by a step above 0")
-        return None
-    count = int((high - low) / step) + 1
-    if count > MAX_RANGE:
-        mistakes.add(entry.line, f"{name}: {count:,} values, at most {MAX_RANGE:,} allowed; take a larger step")
-        return None
-    whole = all(type(parts[part].value) is int for part in parts)
-    values = [low + step * i for i in range(count)]
-    return tuple(replace(entry, value=int(v) if whole else float(v), text=str(v)) for v in values)
+        return f"from {low} to {high} by {step} given; it must go up, by a step above 0"
+    if (high - low) / step >= MAX_RANGE:
+        return f"from {low} to {high} by {step} given, at most {MAX_RANGE:,} values allowed; take a larger step"
+    last = low + step * int((high - low) / step)
+    return "" if last == high else f"from {low} to {high} by {step} ends at {last}; give a step that reaches {high}"
+
+
+def _check_values(key: str, entry: Entry, values: list, mistakes: Mistakes) -> tuple:
+    """The values as the network takes them; of those that are refused the first is told, for all."""
+    told = Mistakes(mistakes.path)
+    for i, value in enumerate(values, 1):
+        read_value(key, replace(entry, value=value, text=str(value)), "axes.", told)
+        if told.found:
+            mistakes.add(entry.line, f"{told.found[0][1]}; it is number {i:,} of the range's {len(values):,} values")
+            return ()
+    return tuple(values)
 
 
 def check_families(space: Space, top: dict[str, Entry], mistakes: Mistakes) -> None:
     """Keys that a family of the space does not have, each once, with its line."""
     fixed = dict(space.fixed)
-    default = ArchSpec().family
-    families = dict(space.axes).get("family", (fixed.get("family", default),))
-    sections = [("fixed", families), ("axes", families)] if space.axes else []
+    default = fixed.get("family", ArchSpec().family)
+    of_axes = dict(space.axes).get("family", (default,)) if space.axes else ()
+    of_points = [dict(point).get("family", default) for point in space.points]
+    everywhere = tuple(dict.fromkeys([*of_axes, *of_points]))
     if "stages" in top and space.stages != MOBILENET_V2:
-        _check_keys("", {"stages": top["stages"]}, families if space.axes else (), mistakes)
-    for section, of_section in sections:
+        _check_keys("", {"stages": top["stages"]}, everywhere, mistakes)
+    for section, families in (("fixed", everywhere), ("axes", of_axes)):
         entries = top[section].value if section in top else None
         if isinstance(entries, dict):
-            _check_keys(f"{section}.", entries, of_section, mistakes)
-    for i, point in enumerate(space.points):
-        family = dict(point).get("family", fixed.get("family", default))
+            _check_keys(f"{section}.", entries, families, mistakes)
+    for i, family in enumerate(of_points):
         entries = top["points"].value[i].value
         if isinstance(entries, dict):
             _check_keys(f"points.{i}.", entries, (family,), mistakes)

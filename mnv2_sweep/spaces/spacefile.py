@@ -26,6 +26,7 @@ from typing import get_args
 
 from mnv2_sweep.archs.arch import MOBILENET_V2, Stage
 from mnv2_sweep.costs.cost import Cost
+from mnv2_sweep.spaces.networks import Cells
 from mnv2_sweep.spaces.space import FIELD_TYPES, OPERATORS, Constraint, Sample, Space
 from mnv2_sweep.spaces.spaceaxes import check_families, read_axes
 from mnv2_sweep.spaces.spacekeys import COLUMNS, SYNONYMS, read_settings, read_value
@@ -70,8 +71,18 @@ def load_space(path: Path) -> Space:
     if axes_fine and isinstance(root.value, dict) and root.value.keys() <= {*SECTIONS}:
         _check_size(space, top, mistakes)
         check_families(space, top, mistakes)
+        _check_use(space, top, mistakes)
     mistakes.stop()
     return space
+
+
+def _check_use(space: Space, top: dict[str, Entry], mistakes: Mistakes) -> None:
+    """Axes that change nothing, as narrower keys set all of their cells."""
+    used = Cells(space, None).used if space.axes else ()
+    for k, (key, _) in enumerate(space.axes):
+        if k not in used:
+            text = f"axes.{key}: it would change nothing, as narrower keys set the same cells"
+            mistakes.add(top["axes"].value[key].line, text)
 
 
 def _check_size(space: Space, top: dict[str, Entry], mistakes: Mistakes) -> None:

@@ -6,7 +6,7 @@ A setting is a field of ArchSpec, `expansion`, or a cell or column of the block 
 import re
 from dataclasses import fields, replace
 
-from mnv2_sweep.archs.arch import MAX_RESOLUTION, ArchSpec, Stage, arch_rules
+from mnv2_sweep.archs.arch import LIMITS, ArchSpec, Stage, arch_rules
 from mnv2_sweep.spaces.space import FIELD_TYPES
 from mnv2_sweep.spaces.yamlfile import BROKEN, Entry, Mistakes, read_mapping, refusal, unknown_key
 
@@ -23,18 +23,6 @@ SYNONYMS |= {
     "batch_size": "batch",
     "learning_rate": "lr",
 }
-
-# So that a slip of the finger is a message and not an hour; `arch` itself sets no upper bound.
-LIMITS = {
-    "t": 100,
-    "c": 10_000,
-    "n": 100,
-    "s": 16,
-    "resolution": MAX_RESOLUTION,
-    "kernel": 99,
-    "last_channels": 100_000,
-}
-LIMITS["classes"] = 1_000_000
 
 
 def read_settings(entry: Entry, where: str, stages: tuple[Stage, ...] | None, mistakes: Mistakes) -> tuple:
