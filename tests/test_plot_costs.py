@@ -148,7 +148,7 @@ def test_a_log_scale_only_over_more_than_a_decade(widths_figure, many_widths):
 def test_labels_of_cliffs_keep_apart_and_inside(widths_figure):
     sizes = make_costs([ArchSpec(resolution=size) for size in range(96, 225)])
     for fig, count in ((widths_figure, 4), (plot_costs(sizes, "sizes"), 5)):
-        fig.canvas.draw()
+        fig.draw_without_rendering()
         named = [(axes, text) for axes in fig.axes for text in axes.texts if text.get_gid() == "cliff"]
         boxes = [Text.get_window_extent(text) for _, text in named]  # an annotation's own would hold its leader too
         assert len(boxes) == count
@@ -303,7 +303,7 @@ def test_titles_are_never_read_as_mathematics_and_the_frame_is_not_changed():
     costs = make_costs([ArchSpec()])
     before = costs.copy()
     fig = plot_costs(costs, "my_$space$_\\x")
-    fig.canvas.draw()
+    fig.draw_without_rendering()
     assert "my_$space$_\\x" in words(fig)
     pd.testing.assert_frame_equal(before, costs)
 
@@ -311,7 +311,7 @@ def test_titles_are_never_read_as_mathematics_and_the_frame_is_not_changed():
 def test_labels_are_inside_the_figure_however_wide_the_ticks():
     costs = make_costs([ArchSpec(width=width, resolution=size) for width in (0.5, 16.0) for size in (96, 4096)])
     fig = plot_costs(costs, "wide")
-    fig.canvas.draw()
+    fig.draw_without_rendering()
     assert min(axes.yaxis.label.get_window_extent().x0 for axes in fig.axes) > 0
 
 
