@@ -5,8 +5,10 @@ A mistake of the user's is one line on stderr and exit code 2. Exit 1: some tria
 """
 
 import errno
+import json
 import signal
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -19,21 +21,32 @@ from mnv2_sweep.cli_costs import count, paper, plan
 from mnv2_sweep.cli_options import (
     PLOTS,
     RESULTS,
+    Address,
     Csv,
     Data,
     Device,
     DryRun,
+    Executor,
     Json,
+    Log,
+    Memory,
+    PerGpu,
     Plots,
     Results,
+    RetryFailed,
     SpaceFile,
     SweepName,
+    Timeout,
     Workers,
     drop_output,
 )
+from mnv2_sweep.cli_ray import join_cluster
 from mnv2_sweep.errors import SweepError
 from mnv2_sweep.results.folders import EXAMPLE
 from mnv2_sweep.training.trial import EMBEDDED
+from mnv2_sweep.words import count_noun
+
+WATCH_SECONDS = 2.0
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -107,6 +120,13 @@ def run(
     workers: Workers = None,
     device: Device = "auto",
     name: Annotated[str | None, typer.Option(help="Name of the sweep; default: the file's, with the data's.")] = None,
+    timeout: Timeout = None,
+    memory: Memory = None,
+    per_gpu: PerGpu = None,
+    log: Log = None,
+    executor: Executor = "local",
+    address: Address = None,
+    retry_failed: RetryFailed = False,
     dry_run: DryRun = False,
     results: Results = RESULTS,
     plots: Plots = PLOTS,
@@ -118,10 +138,12 @@ def run(
     from mnv2_sweep.spaces.networks import expand
     from mnv2_sweep.spaces.spacefile import load_space
     from mnv2_sweep.sweeps.runner import run_networks
-    from mnv2_sweep.sweeps.session import choose_device
+    from mnv2_sweep.sweeps.settings import choose_device, choose_settings
     from mnv2_sweep.terminal import open_data
 
-    loaded, device = load_space(space), choose_device(device)
+    loaded, device = load_space(space), choose_device(device, executor)
+    settings = choose_settings(device, workers, memory, timeout, per_gpu, executor, address)
+    settings = replace(settings, watch=_choose_watch(log))
     if name is not None:
         _check_name(name)
     dataset, data_name = open_data(
@@ -132,7 +154,10 @@ def run(
     chosen = tuple(range(seeds)) if seeds else loaded.seeds
     source = space.read_text(encoding="utf-8")
     folder = results / _check_name(sweep)
-    failed = run_networks(folder, archs, loaded.recipe, chosen, (dataset, data_name), device, workers, dry_run, source)
+    settings = join_cluster(settings, workers)
+    failed = run_networks(
+        folder, archs, loaded.recipe, chosen, (dataset, data_name), device, settings, dry_run, source, retry_failed
+    )
     if not dry_run:
         frame = load_frame(folder)
         typer.echo("\n" + results_text(frame))
@@ -159,6 +184,13 @@ def ablate(
     workers: Workers = None,
     device: Device = "auto",
     name: Annotated[str | None, typer.Option(help="Name of the sweep.")] = None,
+    timeout: Timeout = None,
+    memory: Memory = None,
+    per_gpu: PerGpu = None,
+    log: Log = None,
+    executor: Executor = "local",
+    address: Address = None,
+    retry_failed: RetryFailed = False,
     dry_run: DryRun = False,
     results: Results = RESULTS,
     plots: Plots = PLOTS,
@@ -170,7 +202,7 @@ def ablate(
     from mnv2_sweep.results.report import draw_ablation
     from mnv2_sweep.results.tables import ablation_text, align, trials_table
     from mnv2_sweep.sweeps.runner import run_networks
-    from mnv2_sweep.sweeps.session import choose_device
+    from mnv2_sweep.sweeps.settings import choose_device, choose_settings
     from mnv2_sweep.terminal import open_data
     from mnv2_sweep.training.trial import change_recipe, find_recipe
 
@@ -179,7 +211,9 @@ def ablate(
     ablation, network = LINEAR_BOTTLENECK, parse_base(base)
     length = {"images": images, "epochs": None} if images else {}
     chosen = change_recipe(find_recipe(recipe), {"input_scale": input_scale, **length})
-    device = choose_device(device)
+    device = choose_device(device, executor)
+    settings = choose_settings(device, workers, memory, timeout, per_gpu, executor, address)
+    settings = replace(settings, watch=_choose_watch(log))
     if name is not None:
         _check_name(name)
     dataset, data_name = open_data(EMBEDDED if data is None else data)
@@ -189,7 +223,10 @@ def ablate(
     sweep = name or "-".join(["ablate", ablation.name, *([] if data_name == EMBEDDED else [dataset.name])])
     source = f"{ABLATION} --{ablation.name} --base {base}\n"
     folder = results / _check_name(sweep)
-    failed = run_networks(folder, archs, chosen, range(seeds), (dataset, data_name), device, workers, dry_run, source)
+    settings = join_cluster(settings, workers)
+    failed = run_networks(
+        folder, archs, chosen, range(seeds), (dataset, data_name), device, settings, dry_run, source, retry_failed
+    )
     if not dry_run:
         frame = load_frame(folder)
         pairs = find_pairs(frame, ablation)
@@ -252,6 +289,58 @@ def table(
         typer.echo(align(trials_table(frame)) if trials else results_text(frame))
 
 
+@app.command()
+def status(
+    sweep: SweepName = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Again every two seconds, until nothing is left.")] = False,
+    as_json: Json = False,
+    results: Results = RESULTS,
+) -> None:
+    """Say how a sweep stands, also while it runs: done, running, failed and why, the time left."""
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    from mnv2_sweep.results.folders import find_sweep
+    from mnv2_sweep.sweeps.status import read_status, status_json, status_text
+
+    folder = find_sweep(results, sweep)
+    if watch and as_json:
+        raise SweepError("--watch --json: one of them")
+    if not watch:
+        now = read_status(folder)
+        typer.echo(json.dumps(status_json(now)) if as_json else status_text(now))
+        return
+    with Live(console=Console(), auto_refresh=False) as live:
+        while True:
+            now = read_status(folder)
+            live.update(Text(status_text(now)), refresh=True)
+            if not now.running:
+                return
+            time.sleep(WATCH_SECONDS)
+
+
+@app.command()
+def merge(
+    other: Annotated[Path, typer.Argument(help="The results folder of another machine, or one sweep in it.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be added and stop.")] = False,
+    results: Results = RESULTS,
+) -> None:
+    """Join the results of several machines: the same trial once, conflicts shown."""
+    from mnv2_sweep.sweeps.merging import plan_merge, write_merge
+
+    merges = plan_merge(other, results)
+    for one in merges:
+        theirs = other / one.sweep if (other / one.sweep).is_dir() else other
+        if not dry_run:
+            write_merge(one, theirs, results)
+        added = count_noun(len(one.added), "trial")
+        typer.echo(f"{one.sweep}: {added} {'to add' if dry_run else 'added'}, {one.same} here already")
+        for line in one.conflicts:
+            typer.echo(f"conflict: {line}", err=True)
+    raise typer.Exit(1 if any(one.conflicts for one in merges) else 0)
+
+
 @data_app.command("show")
 def data_show(
     data: Data = None,
@@ -273,6 +362,23 @@ def data_show(
 def _echo_paths(paths: list[Path]) -> None:
     for path in paths:
         typer.echo(path)
+
+
+def _choose_watch(log: str | None):
+    """What writes the curves of running trials, beside the records. Raises SweepError."""
+    if log is None:
+        return None
+    if log != "tensorboard":
+        raise SweepError(f"--log {log}: tensorboard is what there is")
+    try:
+        from mnv2_sweep.training.events import watch_points
+    except ModuleNotFoundError as error:
+        if error.name is None or not error.name.startswith("tensorboard"):
+            raise
+        raise SweepError(
+            "--log tensorboard: it is not installed here; install it with: pip install 'mnv2-sweep[tensorboard]'"
+        ) from None
+    return watch_points
 
 
 def _check_name(name: str) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from mnv2_sweep.archs.arch import FAMILIES, FAMILY_NAMES, ArchSpec, arch_label
-from mnv2_sweep.cli_options import Csv, Json, SpaceFile, drop_output
+from mnv2_sweep.cli_options import Csv, Data, Device, Json, SpaceFile, Workers, drop_output
 from mnv2_sweep.errors import SweepError
 
 DEFAULT = ArchSpec()
@@ -25,16 +25,30 @@ def plan(
     classes: Annotated[
         int | None, typer.Option(min=1, help="The data's classes, where the file leaves them open.")
     ] = None,
+    time: Annotated[
+        bool, typer.Option("--time", help="Time a few steps here: what the sweep will take in time, memory and disk.")
+    ] = False,
+    budget: Annotated[
+        str | None, typer.Option(help="With --time: what fits into this time, as in 30m; seeds are dropped first.")
+    ] = None,
+    data: Data = None,
+    workers: Workers = None,
+    device: Device = "auto",
     as_json: Json = False,
     as_csv: Csv = False,
 ) -> None:
-    """List the networks of a design space with their costs, without training anything."""
+    """List the networks of a design space with their costs, without training anything; --time prices the sweep."""
     from mnv2_sweep.spaces.landscape import describe_landscape
     from mnv2_sweep.spaces.networks import select_networks
     from mnv2_sweep.spaces.spacefile import load_space
     from mnv2_sweep.words import count_noun
 
     loaded = load_space(space)
+    if time or budget is not None:
+        if as_json or as_csv:
+            raise SweepError("plan: --time prints text; leave out --json and --csv")
+        _print_price(space, loaded, seeds, budget, data, workers, device)
+        return
     listing, lines = describe_landscape(select_networks(loaded, classes))
     count, repeats = len(listing.costs), seeds or len(loaded.seeds)
     note = f"{count_noun(count, 'network')} x {count_noun(repeats, 'seed')} = {count_noun(count * repeats, 'trial')}; "
@@ -45,6 +59,33 @@ def plan(
         if loaded.constraints:
             note += "; constraints may then choose other networks"
     _print_costs(listing, as_json, as_csv, note)
+
+
+def _print_price(
+    path: Path,
+    space,
+    seeds: int | None,
+    budget: str | None,
+    data: str | None,
+    workers: int | None,
+    device: str,
+) -> None:
+    from mnv2_sweep.spaces.networks import expand
+    from mnv2_sweep.sweeps.runner import price_networks
+    from mnv2_sweep.sweeps.settings import choose_device, choose_settings
+    from mnv2_sweep.terminal import open_data
+    from mnv2_sweep.words import parse_seconds
+
+    seconds = None if budget is None else parse_seconds(budget, "--budget")
+    device = choose_device(device)
+    settings = choose_settings(device, workers)
+    dataset, data_name = open_data(
+        space.data if data is None else data, "--data" if data is not None else f"{path}: data:"
+    )
+    archs = expand(space, len(dataset.classes))
+    chosen = tuple(range(seeds)) if seeds else space.seeds
+    lines = price_networks(archs, space.recipe, chosen, (dataset, data_name), device, settings.workers, seconds)
+    typer.echo("\n".join(lines))
 
 
 def count(

@@ -26,6 +26,15 @@ Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Csv = Annotated[bool, typer.Option("--csv", help="Print CSV.", callback=_one_format)]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop; no results are written.")]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try trials again that failed in earlier runs.")]
+Timeout = Annotated[str | None, typer.Option(help="Time one attempt at a trial may take, as in 2h; default: any.")]
+Memory = Annotated[str | None, typer.Option(help="Memory one trial may use, as in 4GiB; default: a worker's share.")]
+Log = Annotated[str | None, typer.Option(help="tensorboard: also write event files (needs mnv2-sweep[tensorboard]).")]
+PerGpu = Annotated[str | None, typer.Option(help="Trials at once on each GPU: a number, or auto; default 1.")]
+Executor = Annotated[str, typer.Option(help="local: worker processes; ray: a Ray cluster (needs mnv2-sweep[ray]).")]
+Address = Annotated[
+    str | None, typer.Option(help="Ray's head as host:port, or auto; default: $RAY_ADDRESS, else a Ray of its own.")
+]
 RESULTS, PLOTS = Path("results"), Path("plots")
 
 

@@ -112,3 +112,9 @@ def test_plateaus_are_the_whole_runs(keys):
     for first, last in plateaus:
         assert len(set(keys[first : last + 1])) == 1
         assert keys[first - 1 : first] != [keys[first]] and keys[last + 1 : last + 2] != [keys[last]]
+
+
+@pytest.mark.parametrize("values", [[1e-300, 1.0], [5e-324, 16.0], [5e-324, 1e-301, 0.5]])
+def test_steps_over_hundreds_of_orders_of_magnitude_are_no_cliffs(values):
+    """Widths that a file may give; their ratio's square is no float."""
+    assert find_cliffs(values, [10**3, 10**8, 10**12][: len(values)]) == []

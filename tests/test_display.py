@@ -12,8 +12,8 @@ from rich.console import Console
 from mnv2_sweep.archs.arch import ArchSpec
 from mnv2_sweep.sweeps import display
 from mnv2_sweep.sweeps.display import SweepDisplay, counting
-from mnv2_sweep.sweeps.executor import progress_path
-from mnv2_sweep.sweeps.store import Outcome
+from mnv2_sweep.sweeps.places import progress_path
+from mnv2_sweep.sweeps.store import DIVERGED, INTERRUPTED, KILLED, Outcome
 from mnv2_sweep.training.trial import trial_id
 
 ARCHS = (ArchSpec(width=0.35, resolution=160), ArchSpec(width=1.0, resolution=160))
@@ -32,15 +32,15 @@ def clock(monkeypatch):
     return clock
 
 
-def make_display(trials, running, terminal=False, width=120):
+def make_display(trials, folder, terminal=False, width=120):
     console = Console(file=io.StringIO(), force_terminal=terminal, width=width, color_system=None, soft_wrap=True)
-    return SweepDisplay({trial: 100.0 * (i + 1) for i, trial in enumerate(trials)}, running, console)
+    return SweepDisplay({trial: 100.0 * (i + 1) for i, trial in enumerate(trials)}, folder, console)
 
 
-def write_progress(running, trial, step=117, loss=2.125) -> None:
-    running.mkdir(exist_ok=True)
-    state = {"step": step, "steps": 468, "loss": loss, "images_per_second": 512.4}
-    progress_path(running, trial).write_text(json.dumps(state))
+def write_progress(folder, trial, step=117, loss=2.125) -> None:
+    path = progress_path(folder, trial)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"step": step, "steps": 468, "loss": loss, "images_per_second": 512.4}))
 
 
 def drawn(shown: SweepDisplay) -> list[str]:
@@ -57,20 +57,48 @@ def test_a_line_for_each_trial_that_ended(tmp_path, trials, make_result):
     with make_display(trials, tmp_path) as shown:
         shown.ended(Outcome(trials[0], make_result(val_top1=0.6125, seconds=7.4, images_per_second=512.4)))
         shown.ended(Outcome(trials[3], make_result(test_top1=None)))
-        shown.ended(Outcome(trials[1], error="ValueError: [bold]no luck[/bold]"))
+        shown.ended(Outcome(trials[1], error="the loss became nan: [bold]no luck[/bold]", kind=DIVERGED))
     lines = shown.console.file.getvalue().splitlines()
     assert lines[:3] == [
         "[1/4] 0.35 at 160, 40 px, seed 0: val top-1 61.3 %, test 40.0 %, 7 s, 512 images/s",
         "[2/4] 1.0 at 160, 40 px, seed 1: val top-1 50.0 %, 2 s, 48 images/s",
-        "[3/4] 0.35 at 160, 40 px, seed 1: FAILED: ValueError: [bold]no luck[/bold]",
+        "[3/4] 0.35 at 160, 40 px, seed 1: FAILED (diverged): the loss became nan: [bold]no luck[/bold]",
     ]
     assert (shown.finished, shown.failed, shown.waiting) == (3, 1, {trial_id(trials[2]): trials[2]})
 
 
+def test_what_is_tried_again_or_goes_on_later_has_not_ended(tmp_path, trials, make_result):
+    killed = Outcome(trials[0], error="the worker process was killed by SIGKILL", kind=KILLED)
+    with make_display(trials, tmp_path) as shown:
+        shown.ended(killed, retried=True)
+        shown.ended(Outcome(trials[1], error="interrupted; goes on from its checkpoint", kind=INTERRUPTED))
+        assert (shown.finished, shown.failed, len(shown.waiting), shown.done_seconds) == (0, 0, 4, 0.0)
+        shown.ended(replace(killed, attempts=2))
+    assert shown.console.file.getvalue().splitlines()[:3] == [
+        "[-/4] 0.35 at 160, 40 px, seed 0: the worker process was killed by SIGKILL; it is tried again",
+        "[-/4] 0.35 at 160, 40 px, seed 1: interrupted; goes on from its checkpoint",
+        "[1/4] 0.35 at 160, 40 px, seed 0: FAILED (killed): the worker process was killed by SIGKILL",
+    ]
+    assert (shown.finished, shown.failed, len(shown.waiting)) == (1, 1, 3)
+
+
+def test_what_another_run_recorded_counts_once(tmp_path, trials, make_result):
+    with make_display(trials, tmp_path) as shown:
+        shown.ended(Outcome(trials[0], make_result()))
+        for elsewhere in ([], [trials[1]], [trials[1]], [trials[1], trials[3]]):
+            shown.tick(elsewhere)
+    lines = shown.console.file.getvalue().splitlines()
+    assert lines[1:3] == [
+        "[2/4] 0.35 at 160, 40 px, seed 1: recorded by another run",
+        "[3/4] 1.0 at 160, 40 px, seed 1: recorded by another run",
+    ]
+    assert (shown.finished, shown.done_seconds, shown.waiting) == (3, 700.0, {trial_id(trials[2]): trials[2]})
+
+
 def test_running_trials_are_told_twice_a_minute(tmp_path, trials, clock, make_result):
-    with make_display(trials, tmp_path / "running") as shown:
-        write_progress(tmp_path / "running", trials[0])
-        write_progress(tmp_path / "running", trials[2])
+    with make_display(trials, tmp_path) as shown:
+        write_progress(tmp_path, trials[0])
+        write_progress(tmp_path, trials[2])
         for second in range(0, 100):
             clock.now = 100.0 + second
             shown.tick()
@@ -95,10 +123,9 @@ def test_nothing_is_printed_without_news(tmp_path, trials):
 
 
 def test_a_terminal_shows_the_whole_with_its_time_and_a_line_a_running_trial(tmp_path, trials, clock, make_result):
-    running = tmp_path / "running"
-    shown = make_display(trials, running, terminal=True)
-    write_progress(running, trials[0])
-    write_progress(running, trials[3], step=234, loss=float("nan"))
+    shown = make_display(trials, tmp_path, terminal=True)
+    write_progress(tmp_path, trials[0])
+    write_progress(tmp_path, trials[3], step=234, loss=float("nan"))
     shown.tick()
     overall, *of_trials = drawn(shown)
     first, second = sorted(of_trials)
@@ -107,7 +134,7 @@ def test_a_terminal_shows_the_whole_with_its_time_and_a_line_a_running_trial(tmp
     assert re.search(r"1\.0 at 160, 40 px, seed 1 .* step 234/468, loss nan, 512 images/s", second)
     task = shown.progress.tasks[0]
     assert task.percentage == pytest.approx(100 * (100 / 4 + 400 / 2) / 1000)  # work, not trials
-    progress_path(running, trials[0]).unlink()
+    progress_path(tmp_path, trials[0]).unlink()
     shown.ended(Outcome(trials[0], make_result()))
     shown.tick()
     assert [line.split()[0] for line in drawn(shown)] == ["1", "1.0"]
@@ -134,10 +161,9 @@ def test_time_left_follows_the_whole_run(done, elapsed, left, tmp_path, trials, 
 
 
 def test_all_is_readable_on_80_columns(tmp_path, trials):
-    running = tmp_path / "running"
-    shown = make_display(trials, running, terminal=True, width=80)
+    shown = make_display(trials, tmp_path, terminal=True, width=80)
     for trial in trials[:2]:
-        write_progress(running, trial)
+        write_progress(tmp_path, trial)
     shown.tick()
     lines = drawn(shown)
     assert len(lines) == 3 and "…" not in lines[0] and re.search(r"[-\d]:[-\d]{2}:[-\d]{2}", lines[0])
@@ -146,8 +172,8 @@ def test_all_is_readable_on_80_columns(tmp_path, trials):
 
 def test_the_display_leaves_nothing_but_lines(tmp_path, trials, make_result):
     """What is printed above the bars stays."""
-    with make_display(trials, tmp_path / "running", terminal=True) as shown:
-        write_progress(tmp_path / "running", trials[0])
+    with make_display(trials, tmp_path, terminal=True) as shown:
+        write_progress(tmp_path, trials[0])
         shown.tick()
         for trial in trials:
             shown.ended(Outcome(trial, make_result()))
@@ -157,9 +183,9 @@ def test_the_display_leaves_nothing_but_lines(tmp_path, trials, make_result):
 
 
 def test_progress_of_other_trials_is_not_shown(tmp_path, trials, make_trial):
-    shown = make_display(trials[:2], tmp_path / "running", terminal=True)
-    write_progress(tmp_path / "running", make_trial(99))
-    write_progress(tmp_path / "running", trials[1])
+    shown = make_display(trials[:2], tmp_path, terminal=True)
+    write_progress(tmp_path, make_trial(99))
+    write_progress(tmp_path, trials[1])
     shown.tick()
     assert len(drawn(shown)) == 2
 

@@ -1,93 +1,178 @@
-"""Seconds that trials will take: the line through two probes, and how workers share them."""
+"""Three probes -> seconds of every trial, memory and disk; what happens when a probe does not fit."""
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mnv2_sweep.archs.arch import ArchSpec
-from mnv2_sweep.sweeps.sweep import trained_madds
+from mnv2_sweep.costs.cost import count_cost
 from mnv2_sweep.training import estimate
-from mnv2_sweep.training.estimate import estimate_seconds, image_seconds, wall_seconds
+from mnv2_sweep.training.estimate import (
+    choose_probes,
+    count_images,
+    count_work,
+    estimate_seconds,
+    interpolate,
+    price_sweep,
+    trained_network,
+)
+from mnv2_sweep.training.price import price_text
+from mnv2_sweep.training.probe import DoesNotFit, Probe
 
-ARCHS = [ArchSpec(width=width, resolution=32) for width in (1.0, 0.35, 0.5)]
+WIDTHS = (0.5, 1.4, 0.35, 1.0, 0.75)
+ARCHS = [ArchSpec(width=width, resolution=32) for width in WIDTHS]
+SPEED = 1e-10  # seconds a unit of work
 
 
 @pytest.fixture
-def probed(monkeypatch):
-    """Time an image = 1 ms + 1 ns a multiply-add; which trials were timed."""
-    timed = []
+def machine(monkeypatch):
+    """Probes of a machine on which time is exactly proportional to work; what was probed, and in how many processes."""
+    probed = []
 
-    def probe(trial, device):
-        timed.append(trial)
-        assert torch.get_num_threads() == 1
-        return 1e-3 + 1e-9 * trained_madds(trial)
+    def probe(trial):
+        seconds = SPEED * count_work(trial)
+        return Probe(0.5, seconds, seconds / 4, peak_bytes=10**8, gpu_bytes=0, cpu_share=0.5)
 
-    monkeypatch.setattr(estimate, "image_seconds", probe)
-    return timed
+    def team(trials, data_name, cache, device, workers):
+        probed.append(([trial.arch.width for trial in trials], data_name, workers))
+        return [probe(trial) for trial in trials], 2.0
+
+    def here(trials, device):
+        probed.append([trial.arch.width for trial in trials])
+        return [probe(trial) for trial in trials]
+
+    monkeypatch.setattr(estimate, "probe_team", team)
+    monkeypatch.setattr(estimate, "probe_here", here)
+    return probed
 
 
-def test_the_cheapest_and_the_dearest_are_timed_and_the_others_lie_between(probed, make_trial, tiny_data):
+def test_the_dearest_the_cheapest_and_a_middle_network_are_probed(machine, make_trial, tiny_data):
     trials = [make_trial(seed, arch=arch) for seed in (0, 1) for arch in ARCHS]
-    seconds = estimate_seconds(trials, tiny_data, "cpu")
-    assert [trial.arch.width for trial in probed] == [0.35, 1.0] and list(seconds) == trials
-    per_image = [1e-3 + 1e-9 * trained_madds(trial) for trial in trials]
-    ratios = [seconds[trial] / each for trial, each in zip(trials, per_image, strict=True)]
-    assert ratios == pytest.approx([ratios[0]] * 6)  # the same number of images each
-    assert 600 + 75 / 3 <= ratios[0] <= 1.5 * 600  # training, evaluation at a third, and looks at the curve
+    price = price_sweep(trials, tiny_data, "toy", "cpu", 2)
+    assert machine == [([1.4, 0.35, 0.75], "toy", 2)]
+    assert [trial.arch.width for trial in price.probed] == [1.4, 0.35, 0.75]
+    assert tuple(price.trial_seconds) == tuple(trials) and (price.workers, price.cpu_share) == (2, 0.5)
+    for trial, seconds in price.trial_seconds.items():  # 10 looks at 30 images, then 75; half a core
+        per_image = SPEED * count_work(trial)
+        assert seconds == pytest.approx((0.5 + 600 * per_image + 375 * per_image / 4) / 0.5)
+    assert price.start_seconds == 4 and price.command_seconds == (2 * 2 + 3) / 0.5
+    assert any("a worker gets 50 % of a core; without them about" in note for note in price.notes)
 
 
-def test_longer_schedules_take_longer(probed, make_trial, tiny_data):
-    short, long = (make_trial(images=images) for images in (600, 6000))
-    times = [estimate_seconds([trial], tiny_data, "cpu")[trial] for trial in (short, long)]
-    assert 6 < times[1] / times[0] < 10
-    by_epochs = make_trial(epochs=10)  # of 60 images
-    assert estimate_seconds([by_epochs], tiny_data, "cpu")[by_epochs] == pytest.approx(times[0])
+def test_fewer_networks_need_fewer_probes_and_no_more_workers(machine, make_trial, tiny_data):
+    one, two = make_trial(arch=ARCHS[0]), [make_trial(arch=arch) for arch in ARCHS[:2]]
+    assert price_sweep([one], tiny_data, "toy", "cpu", 8).workers == 1
+    price_sweep([*two, make_trial(1, arch=ARCHS[0])], tiny_data, "toy", "cpu", 8)
+    assert machine == [([0.5], "toy", 1), ([1.4, 0.5], "toy", 3)]
 
 
-def test_a_cheaper_network_that_was_slower_gives_no_negative_time(monkeypatch, make_trial, tiny_data):
-    monkeypatch.setattr(estimate, "image_seconds", lambda trial, device: {0.35: 2.0, 1.0: 1.0}[trial.arch.width])
+def test_alone_only_the_ends_are_probed_here(machine, make_trial, tiny_data):
     trials = [make_trial(arch=arch) for arch in ARCHS]
-    assert len({round(s, 6) for s in estimate_seconds(trials, tiny_data, "cpu").values()}) == 1
+    price = price_sweep(trials, tiny_data, "toy", "cpu", 2, alone=True)
+    assert machine == [[1.4, 0.35]] and price.start_seconds <= 10 / price.cpu_share
+    assert estimate_seconds(trials, tiny_data, "cpu") == price.trial_seconds
 
 
-def test_the_number_of_threads_is_given_back(monkeypatch, make_trial, tiny_data):
-    def broken(trial, device):
-        raise MemoryError
-
-    before = torch.get_num_threads()
-    monkeypatch.setattr(estimate, "image_seconds", broken)
-    torch.set_num_threads(2)
-    try:
-        assert set(estimate_seconds([make_trial()], tiny_data, "cpu").values()) == {0.0}  # unknown
-        assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(before)
+def test_longer_schedules_take_longer(machine, make_trial, tiny_data):
+    short, long, by_epochs = (make_trial(**length) for length in ({}, {"images": 6000}, {"epochs": 10}))  # 10 x 60
+    times = [price_sweep([trial], tiny_data, "toy", "cpu", 1).wall_seconds for trial in (short, long, by_epochs)]
+    assert times[0] < times[1] and times[0] == times[2]
+    assert count_images(short.recipe, tiny_data) == (600, 10 * 30 + 30 + 45)
+    assert count_images(replace(short.recipe, curve_images=7), tiny_data) == (600, 10 * 7 + 30 + 45)
+    assert count_images(long.recipe, tiny_data) == (6000, 100 * 30 + 30 + 45)
 
 
-def test_nothing_to_run_takes_no_time(probed, tiny_data):
-    assert estimate_seconds([], tiny_data, "cpu") == {} and probed == []
+def test_memory_is_the_workers_and_this_command_and_disk_a_checkpoint_a_worker(machine, make_trial, tiny_data):
+    trials = [make_trial(arch=arch) for arch in ARCHS]
+    one, two = (price_sweep(trials, tiny_data, "toy", "cpu", workers) for workers in (1, 2))
+    assert two.memory_bytes - one.memory_bytes == pytest.approx(10**8, abs=5e6)
+    assert 2e8 <= one.memory_bytes < 1e9
+    params = max(count_cost(trained_network(trial)).params for trial in trials)
+    assert two.disk_bytes - one.disk_bytes == 2 * 4 * params and two.cache_bytes == 0
+    adamw = [replace(trial, recipe=replace(trial.recipe, optimizer="adamw")) for trial in trials]
+    assert price_sweep(adamw, tiny_data, "toy", "cpu", 2).disk_bytes - two.disk_bytes == 2 * 4 * params
 
 
-def test_a_real_network_is_timed(make_trial):
-    trial = make_trial(batch=4)
-    assert 1e-6 < image_seconds(trial, "cpu") < 1
-    assert image_seconds(replace(trial, recipe=replace(trial.recipe, optimizer="adamw")), "cpu") > 0
+def test_too_little_memory_is_said(machine, make_trial, tiny_data, monkeypatch):
+    free = estimate.psutil.virtual_memory()._replace(available=50_000_000)
+    monkeypatch.setattr(estimate.psutil, "virtual_memory", lambda: free)
+    notes = price_sweep([make_trial()], tiny_data, "toy", "cpu", 1).notes
+    assert notes[-1] == "50 MB of memory are free: take fewer --workers, or a smaller batch"
 
 
 @pytest.mark.parametrize(
-    "seconds, workers, wall",
-    [([], 2, 0), ([5], 4, 5), ([1, 1, 1, 1], 2, 2), ([3, 3, 2, 2, 2], 2, 7), ([9, 1, 1, 1], 2, 9), ([2, 3], 1, 5)],
+    "error, why",
+    [(DoesNotFit(), "does not fit into memory"), (TimeoutError(), "did not end a few steps within minutes")],
+    ids=["memory", "time"],
+)
+@pytest.mark.parametrize("alone", [False, True])
+def test_what_does_not_fit_makes_the_price_unknown(monkeypatch, make_trial, tiny_data, error, why, alone):
+    def broken(*words):
+        raise error
+
+    monkeypatch.setattr(estimate, "probe_team", broken)
+    monkeypatch.setattr(estimate, "probe_here", broken)
+    trials = [make_trial(arch=arch) for arch in ARCHS]
+    price = price_sweep(trials, tiny_data, "toy", "cpu", 2, alone)
+    assert price_text(price) == [f"time      unknown with 2 workers on cpu: the dearest network, 1.4 at 32, {why}"]
+    assert set(estimate_seconds(trials, tiny_data, "cpu").values()) == {0.0}
+
+
+def test_nothing_to_run_costs_nothing(machine, tiny_data):
+    price = price_sweep([], tiny_data, "toy", "cpu", 2)
+    assert (price.wall_seconds, price.disk_bytes, machine) == (0, 0, [])
+    assert estimate_seconds([], tiny_data, "cpu") == {}
+
+
+# ---------------------------------------------------------------- the model
+
+
+@given(st.dictionaries(st.floats(1e3, 1e12), st.floats(1e-6, 1e3), min_size=1, max_size=3), st.floats(1e3, 1e12))
+def test_the_curve_goes_through_the_probes_and_never_beyond_them(points, work):
+    curve = interpolate(points)
+    for known, value in points.items():
+        assert curve(known) == pytest.approx(value, rel=1e-6)
+    assert min(points.values()) * 0.999 <= curve(work) <= max(points.values()) * 1.001
+
+
+def test_between_two_probes_time_is_a_power_of_work():
+    curve = interpolate({100: 1.0, 10_000: 100.0})
+    assert curve(1000) == pytest.approx(10) and curve(10) == pytest.approx(1) and curve(10**6) == pytest.approx(100)
+    assert interpolate({100: 0.0, 10_000: 1.0})(100) < 1e-8  # no start-up was seen
+
+
+def test_networks_of_equal_work_are_probed_once(make_trial):
+    trials = [make_trial(seed, arch=ARCHS[0]) for seed in range(3)]
+    works = {trained_network(trial): count_work(trial) for trial in trials}
+    assert choose_probes(trials, works) == [trials[0]]
+
+
+def test_work_grows_with_width_size_and_smaller_batches(make_trial):
+    def work(width=0.5, resolution=32, **recipe):
+        return count_work(make_trial(arch=ArchSpec(width=width, resolution=resolution), **recipe))
+
+    assert work() < work(width=0.75) and work() < work(resolution=48) and work(batch=64) < work(batch=16)
+    assert work(resolution=64, input_scale=0.5) == pytest.approx(work())  # the size it is trained at
+
+
+@pytest.mark.parametrize(
+    "arch, batch, milliseconds",
+    [
+        (ArchSpec(width=0.35, resolution=24), 64, 0.629),
+        (ArchSpec(width=0.35, resolution=56), 16, 2.496),
+        (ArchSpec(width=1.0, resolution=32), 16, 3.121),
+        (ArchSpec(width=1.0, resolution=48), 64, 3.088),
+        (ArchSpec(width=1.4, resolution=56), 64, 6.853),
+        (ArchSpec(family="mobilenet_v1", width=1.0, resolution=56), 64, 5.265),
+        (ArchSpec(family="shufflenet_v1", width=1.5, groups=3, resolution=56), 64, 3.938),
+        (ArchSpec(family="nasnet_a", resolution=56), 64, 10.118),
+    ],
     ids=str,
 )
-def test_wall_time_of_the_longest_first(seconds, workers, wall):
-    assert wall_seconds(seconds, workers) == wall
-
-
-@given(st.lists(st.floats(0, 1e4), max_size=30), st.integers(1, 8))
-def test_wall_time_is_within_the_bounds_of_any_schedule(seconds, workers):
-    wall, total, longest = wall_seconds(seconds, workers), sum(seconds), max(seconds, default=0)
-    slack = 1e-9 * total
-    assert max(longest, total / workers) - slack <= wall <= total / workers + longest + slack
+def test_work_follows_what_was_measured(make_trial, arch, batch, milliseconds):
+    """Seconds of computing an image on one core of an AMD EPYC 9004."""
+    unit = 4.75e-8  # milliseconds
+    assert np.log(unit * count_work(make_trial(arch=arch, batch=batch)) / milliseconds) == pytest.approx(0, abs=0.25)

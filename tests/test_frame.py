@@ -19,7 +19,8 @@ from mnv2_sweep.sweeps.store import DATABASE, Outcome, record
 from mnv2_sweep.training.trial import Result, trial_id
 
 COLUMNS = [
-    *("trial_id", "sweep", "status", "error", "network", "arch_key", "width", "resolution", "train_size", "expansion"),
+    *("trial_id", "sweep", "status", "error", "kind", "attempts", "source"),
+    *("network", "arch_key", "width", "resolution", "train_size", "expansion"),
     *("paper_table", "kernel", "linear_bottleneck", "residual", "last_channels", "classes", "dropout", "family"),
     *("groups", "recipe"),
     *("input_scale", "data", "data_classes", "seed", "val_top1", "val_loss", "val_images", "test_top1", "test_loss"),

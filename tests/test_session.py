@@ -1,58 +1,39 @@
-"""What is checked, said and written before the first trial, and what a worker process does with one."""
+"""What is checked, said and written before the first trial, running what is missing, and what a worker does."""
 
+import io
 import json
 from dataclasses import replace
 
 import pytest
 import torch
 from photo_samples import class_files, write_folder
+from rich.console import Console
 
 from mnv2_sweep.archs.arch import ArchSpec, Stage
 from mnv2_sweep.costs.cost import count_cost
 from mnv2_sweep.data.photos import open_photos
 from mnv2_sweep.errors import SweepError
 from mnv2_sweep.sweeps import session
-from mnv2_sweep.sweeps.session import (
-    choose_device,
-    describe_plan,
-    open_session,
-    prepare_session,
-    train_in_worker,
-)
-from mnv2_sweep.sweeps.store import Outcome, record
-from mnv2_sweep.training.trial import DataRef, Recipe
+from mnv2_sweep.sweeps.claims import claim_first, read_claims, this_owner
+from mnv2_sweep.sweeps.display import SweepDisplay
+from mnv2_sweep.sweeps.executor import Limits
+from mnv2_sweep.sweeps.places import CHECKPOINTS, RUNNING, log_path
+from mnv2_sweep.sweeps.session import describe_plan, open_session, prepare_session, run_session, train_in_worker
+from mnv2_sweep.sweeps.settings import RunSettings
+from mnv2_sweep.sweeps.store import INTERRUPTED, TIMED_OUT, Outcome, read_outcomes, read_plan, record
+from mnv2_sweep.training.control import Control, Interrupted
+from mnv2_sweep.training.trial import DataRef, Recipe, trial_id
 
 RECIPE = Recipe("tiny", images=600, input_scale=0.5, batch=20)
 ARCHS = [ArchSpec(width=width, resolution=size, classes=3) for width, size in ((0.35, 32), (1.0, 24), (0.35, 24))]
 
 
-def open_tiny(folder, data, archs=ARCHS, recipe=RECIPE, seeds=(0, 1)):
-    return open_session(folder, archs, recipe, seeds, (data, "toy"), "cpu")
+def open_tiny(folder, data, archs=ARCHS, recipe=RECIPE, seeds=(0, 1), retry_failed=False):
+    return open_session(folder, archs, recipe, seeds, (data, "toy"), "cpu", retry_failed)
 
 
-# ---------------------------------------------------------------- devices
-
-
-@pytest.mark.parametrize(
-    "wanted, there, chosen",
-    [("auto", False, "cpu"), ("auto", True, "cuda"), ("cpu", True, "cpu"), ("cuda", True, "cuda")],
-    ids=str,
-)
-def test_device(monkeypatch, wanted, there, chosen):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
-    assert choose_device(wanted) == chosen
-
-
-@pytest.mark.parametrize("wanted", ["gpu", "CPU", "", "cuda:1", "mps"])
-def test_another_device_is_refused(wanted):
-    with pytest.raises(SweepError, match=f"--device {wanted}: auto, cpu or cuda"):
-        choose_device(wanted)
-
-
-def test_cuda_that_is_not_there_says_what_to_do(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(SweepError, match="--device cuda: torch sees no CUDA device here; use --device cpu, or install"):
-        choose_device("cuda")
+def prepare(opened):
+    prepare_session(opened, "", {}, lambda done, total: None)
 
 
 # ---------------------------------------------------------------- opening
@@ -65,8 +46,20 @@ def test_opening_plans_what_is_missing_and_writes_nothing(tmp_path, tiny_data, m
     assert {trial.data for trial in first.trials} == {DataRef("toy", tiny_data.fingerprint, 3)}
     record(tmp_path / "mine", Outcome(first.missing[0], make_result()))
     record(tmp_path / "mine", Outcome(first.missing[1], error="died"))
+    record(tmp_path / "mine", Outcome(first.missing[2], error="stopped", kind=INTERRUPTED))
     again = open_tiny(tmp_path / "mine", tiny_data)
-    assert again.trials == first.trials and again.missing == first.missing[1:]
+    assert again.trials == first.trials and again.missing == first.missing[2:] and again.reused == ()
+    assert open_tiny(tmp_path / "mine", tiny_data, retry_failed=True).missing == first.missing[1:]
+
+
+def test_results_of_another_sweep_are_reused(tmp_path, tiny_data, make_result):
+    other = open_tiny(tmp_path / "other", tiny_data)
+    record(tmp_path / "other", Outcome(other.trials[3], make_result(val_top1=0.75)))
+    record(tmp_path / "other", Outcome(other.trials[4], error="died"))
+    opened = open_tiny(tmp_path / "mine", tiny_data)
+    assert opened.reused == (Outcome(other.trials[3], make_result(val_top1=0.75), source="other"),)
+    assert set(opened.missing) == set(opened.trials) - {other.trials[3]} and len(opened.missing) == 5
+    assert not (tmp_path / "mine").exists()
 
 
 @pytest.mark.parametrize(
@@ -103,6 +96,25 @@ def test_the_plan_says_networks_trials_madds_and_sizes(tmp_path, tiny_data, make
     ]
 
 
+def test_the_plan_says_what_is_reused_what_failed_and_what_is_of_others(tmp_path, tiny_data, make_result):
+    trials = open_tiny(tmp_path / "mine", tiny_data).trials
+    for name, number in (("other", 0), ("other", 1), ("third", 2)):
+        record(tmp_path / name, Outcome(trials[number], make_result()))
+    record(tmp_path / "mine", Outcome(trials[3], error="died"))
+    record(tmp_path / "mine", Outcome(trials[4], error="stopped", kind=INTERRUPTED))
+    record(tmp_path / "mine", Outcome(replace(trials[0], seed=9), make_result()))
+    counts, *notes = describe_plan(open_tiny(tmp_path / "mine", tiny_data))[3:]
+    assert counts == "trials    6 (0 done, 2 to run), seeds 0, 1"
+    assert notes == [
+        "reused    2 results of sweep other",
+        "reused    1 result of sweep third",
+        f"note      {tmp_path / 'mine'} has 1 result of other networks or seeds, also in tables",
+        "note      1 trial failed earlier; --retry-failed tries them again",
+    ]
+    counts, *notes = describe_plan(open_tiny(tmp_path / "mine", tiny_data, retry_failed=True))[3:]
+    assert counts == "trials    6 (0 done, 3 to run), seeds 0, 1" and len(notes) == 3
+
+
 def test_the_plan_of_one_size_and_of_epochs(tmp_path, tiny_data):
     recipe = replace(RECIPE, images=None, epochs=2.5)
     lines = describe_plan(open_tiny(tmp_path, tiny_data, ARCHS[:1], recipe, (7,)))
@@ -132,8 +144,51 @@ def test_preparing_writes_the_files_and_makes_every_size_once(tmp_path, tiny_dat
         if trial.train_size == 16:
             record(tmp_path, Outcome(trial, make_result()))
     made.clear()
-    prepare_session(open_tiny(tmp_path, tiny_data), "", {}, lambda done, total: None)
+    prepare(open_tiny(tmp_path, tiny_data))
     assert made == [12]  # only what is still to be trained
+
+
+@pytest.fixture
+def no_images(monkeypatch):
+    monkeypatch.setattr(session, "prepare_pixels", lambda data, size: None)
+
+
+def test_preparing_records_what_is_reused(tmp_path, tiny_data, make_result, no_images):
+    trials = open_tiny(tmp_path / "mine", tiny_data).trials
+    record(tmp_path / "other", Outcome(trials[3], make_result(), attempts=2))
+    opened = open_tiny(tmp_path / "mine", tiny_data)
+    prepare(opened)
+    assert read_outcomes(tmp_path / "mine") == list(opened.reused)
+    again = open_tiny(tmp_path / "mine", tiny_data)
+    assert (again.reused, again.missing) == ((), opened.missing)
+
+
+def test_preparing_writes_the_plan(tmp_path, tiny_data, no_images):
+    opened = open_tiny(tmp_path, tiny_data)
+    prepare(opened)
+    assert tuple(read_plan(tmp_path).values()) == opened.trials
+    prepare(open_tiny(tmp_path, tiny_data, ARCHS[:1]))
+    assert len(read_plan(tmp_path)) == 2  # the space has become smaller
+
+
+def test_a_plan_that_another_run_works_on_is_only_added_to(tmp_path, tiny_data, no_images):
+    opened = open_tiny(tmp_path, tiny_data, ARCHS[:1])
+    prepare(opened)
+    claim_first(tmp_path, [trial_id(opened.trials[0])], this_owner())
+    prepare(open_tiny(tmp_path, tiny_data, ARCHS[1:]))
+    assert len(read_plan(tmp_path)) == 6
+
+
+def test_failures_under_another_recipe_are_forgotten_where_nothing_is_done(tmp_path, tiny_data, make_result, no_images):
+    first = open_tiny(tmp_path, tiny_data)
+    record(tmp_path, Outcome(first.trials[0], error="diverged"))
+    mended = open_tiny(tmp_path, tiny_data, recipe=replace(RECIPE, lr=0.01))
+    record(tmp_path, Outcome(mended.trials[1], error="died"))
+    prepare(mended)
+    assert [outcome.trial for outcome in read_outcomes(tmp_path)] == [mended.trials[1]]
+    record(tmp_path, Outcome(mended.trials[2], make_result()))
+    prepare(open_tiny(tmp_path, tiny_data, ARCHS[2:], recipe=replace(RECIPE, lr=0.01)))
+    assert len(read_outcomes(tmp_path)) == 2
 
 
 # ---------------------------------------------------------------- workers
@@ -159,15 +214,72 @@ def test_a_worker_opens_the_data_once_and_trains(photos, photo_trial, monkeypatc
     monkeypatch.setattr(session, "open_dataset", lambda name, cache: opened.append(name) or real(name, cache))
     folder, cache = photos
     reports = []
+    control = Control(report=lambda *state: reports.append(state))
     for _ in range(2):
-        result = train_in_worker(str(folder), cache, "cpu", photo_trial, lambda *state: reports.append(state))
+        result = train_in_worker(str(folder), cache, "cpu", photo_trial, control)
         assert (result.train_images, result.val_images, result.test_top1, result.device) == (20, 2, None, "cpu")
     assert opened == [str(folder)] and torch.get_num_threads() == 1
-    assert [state[:2] for state in reports] == [(4, 4), (4, 4)]
+    assert [state[:2] for state in reports] == [(step, 4) for step in (1, 2, 3, 4)] * 2
+
+
+def test_a_worker_stops_when_asked(photos, photo_trial):
+    folder, cache = photos
+    with pytest.raises(Interrupted):
+        train_in_worker(str(folder), cache, "cpu", photo_trial, Control(should_stop=lambda: True))
 
 
 def test_data_that_changed_since_the_plan_are_not_trained_on(photos, photo_trial):
     folder, cache = photos
     other = replace(photo_trial, data=replace(photo_trial.data, fingerprint="another"))
     with pytest.raises(RuntimeError, match="photos has changed since the sweep began; run the command again"):
-        train_in_worker(str(folder), cache, "cpu", other, lambda *state: None)
+        train_in_worker(str(folder), cache, "cpu", other, Control())
+
+
+# ---------------------------------------------------------------- running
+
+
+@pytest.fixture
+def photo_session(photos, photo_trial, tmp_path, monkeypatch):
+    """open(retry_failed) -> a session of two trials, ready to run in worker processes."""
+    folder, cache = photos
+    monkeypatch.setattr(session, "cache_folder", lambda: cache)
+
+    def open_photo_session(retry_failed=False):
+        dataset = open_photos(folder, cache)
+        archs = [replace(photo_trial.arch, width=width) for width in (0.25, 0.5)]
+        data = (dataset, str(folder))
+        opened = open_session(tmp_path / "mine", archs, photo_trial.recipe, (0,), data, "cpu", retry_failed)
+        prepare(opened)
+        return opened
+
+    return open_photo_session
+
+
+def run_all(opened, settings, stop=lambda: False):
+    console = Console(file=io.StringIO(), width=120)
+    shown = SweepDisplay(dict.fromkeys(opened.missing, 1.0), opened.folder, console)
+    outcomes = list(run_session(opened, settings, shown, stop))
+    return outcomes, console.file.getvalue()
+
+
+def test_what_is_missing_is_run_recorded_and_shown(photo_session):
+    """First every trial takes too long, then all goes well."""
+    opened = photo_session()
+    outcomes, text = run_all(opened, RunSettings(1, Limits(seconds=0.01)))
+    assert {outcome.kind for outcome in outcomes} == {TIMED_OUT} and len(outcomes) == 2
+    assert text.count("FAILED (timed out): took more than the 0 s allowed") == 2
+    assert photo_session().missing == ()
+    opened = photo_session(retry_failed=True)
+    outcomes, text = run_all(opened, RunSettings(1))
+    assert {outcome.trial for outcome in outcomes} == set(opened.trials)
+    assert {outcome.status for outcome in outcomes} == {"done"} and text.count("val top-1") == 2
+    assert read_outcomes(opened.folder) == outcomes
+    assert all("done" in log_path(opened.folder, trial).read_text() for trial in opened.trials)
+    assert read_claims(opened.folder) == {} and photo_session(retry_failed=True).missing == ()
+    assert not (opened.folder / RUNNING).exists() and not (opened.folder / CHECKPOINTS).exists()
+
+
+def test_a_stopped_session_begins_nothing(photo_session):
+    opened = photo_session()
+    assert run_all(opened, RunSettings(1), stop=lambda: True)[0] == []
+    assert read_outcomes(opened.folder) == [] and read_claims(opened.folder) == {}

@@ -15,8 +15,25 @@ import pytest
 from mnv2_sweep.archs.arch import ArchSpec
 from mnv2_sweep.errors import StoreError
 from mnv2_sweep.sweeps import store
-from mnv2_sweep.sweeps.store import DATABASE, Outcome, done_ids, read_outcomes, record
-from mnv2_sweep.training.trial import DataRef, Recipe, Trial, trial_id
+from mnv2_sweep.sweeps.store import (
+    DATABASE,
+    DIVERGED,
+    EXCEPTION,
+    INTERRUPTED,
+    KILLED,
+    OUT_OF_MEMORY,
+    TIMED_OUT,
+    Outcome,
+    done_ids,
+    forget_failures,
+    read_outcomes,
+    read_plan,
+    read_statuses,
+    record,
+    record_all,
+    write_plan,
+)
+from mnv2_sweep.training.trial import DataRef, Recipe, Trial, dump_result, dump_trial, trial_id
 
 
 def simple_trial(seed: int) -> Trial:
@@ -65,6 +82,37 @@ def test_round_trip(tmp_path, make_trial, make_result):
     assert read_outcomes(tmp_path / "new" / "sweep") == outcomes
     assert [outcome.status for outcome in outcomes] == ["done", "done", "failed"]
     assert done_ids(outcomes) == {trial_id(make_trial(0)), trial_id(make_trial(1, epochs=2.5, flip=False))}
+
+
+@pytest.mark.parametrize("kind", [EXCEPTION, DIVERGED, OUT_OF_MEMORY, KILLED, TIMED_OUT, INTERRUPTED])
+def test_how_a_trial_ended_is_kept(tmp_path, make_trial, kind):
+    outcome = Outcome(make_trial(), error="so it ended", kind=kind, attempts=2)
+    record(tmp_path, outcome)
+    assert read_outcomes(tmp_path) == [outcome]
+    status = "interrupted" if kind == INTERRUPTED else "failed"
+    assert outcome.status == status and read_statuses(tmp_path)[outcome.id][0] == status
+
+
+def test_a_result_is_done_however_often_it_was_tried_and_wherever(tmp_path, make_trial, make_result):
+    outcome = Outcome(make_trial(), make_result(), kind=KILLED, attempts=2, source="another")
+    assert (outcome.kind, outcome.status) == ("done", "done")
+    record(tmp_path, outcome)
+    assert read_outcomes(tmp_path) == [outcome]
+
+
+def test_several_are_recorded_at_once_or_not_at_all(tmp_path, make_trial, make_result):
+    outcomes = [Outcome(make_trial(seed), make_result()) for seed in range(3)]
+    record_all(tmp_path, outcomes)
+    assert read_outcomes(tmp_path) == outcomes
+    record_all(tmp_path, [])
+
+    def stumble():
+        yield Outcome(make_trial(3), make_result())
+        raise OSError("the other folder is gone")
+
+    with pytest.raises(StoreError, match="can't record a trial .the other folder is gone."):
+        record_all(tmp_path, stumble())
+    assert read_outcomes(tmp_path) == outcomes
 
 
 @pytest.mark.parametrize("name", ["what? #1 100%", "größer", "a'b", "mode=rw&x"])
@@ -125,10 +173,125 @@ def test_the_table_is_readable_by_any_tool(tmp_path, make_trial, make_result):
     assert time.time() - 60 < done[4] <= failed[4] <= time.time()
 
 
+def test_statuses_alone_are_quicker_to_read(tmp_path, make_trial, make_result):
+    assert read_statuses(tmp_path) == {}
+    before = time.time()
+    record(tmp_path, Outcome(make_trial(0), error="x"))
+    record(tmp_path, Outcome(make_trial(1), make_result()))
+    statuses = read_statuses(tmp_path)
+    assert {name: status for name, (status, _) in statuses.items()} == {
+        trial_id(make_trial(0)): "failed",
+        trial_id(make_trial(1)): "done",
+    }
+    times = [recorded for _, recorded in statuses.values()]
+    assert before <= times[0] <= times[1] <= time.time()
+
+
 def test_results_of_older_code_are_not_done(tmp_path, make_trial, make_result, monkeypatch):
     record(tmp_path, Outcome(make_trial(), make_result()))
     monkeypatch.setattr("mnv2_sweep.training.trial.CODE_VERSION", 10**6)
     assert trial_id(make_trial()) not in done_ids(read_outcomes(tmp_path))
+
+
+# ---------------------------------------------------------------- the plan
+
+
+def test_the_plan_is_kept_in_its_order(tmp_path, make_trial):
+    assert read_plan(tmp_path) == {}
+    trials = [make_trial(seed) for seed in (5, 2, 9)]
+    write_plan(tmp_path, trials, replace=True)
+    assert list(read_plan(tmp_path).items()) == [(trial_id(trial), trial) for trial in trials]
+    assert read_outcomes(tmp_path) == [] and read_statuses(tmp_path) == {}
+
+
+@pytest.mark.parametrize("replace, left", [(True, {1, 2}), (False, {0, 1, 2})], ids=["replaced", "joined"])
+def test_a_later_plan(tmp_path, make_trial, make_result, replace, left):
+    write_plan(tmp_path, [make_trial(0), make_trial(1)], replace=True)
+    record(tmp_path, Outcome(make_trial(0), make_result()))
+    write_plan(tmp_path, [make_trial(1), make_trial(2)], replace)
+    assert {trial.seed for trial in read_plan(tmp_path).values()} == left
+    assert len(read_outcomes(tmp_path)) == 1  # results stay
+
+
+def test_a_plan_of_another_program_is_refused(tmp_path, make_trial):
+    write_plan(tmp_path, [make_trial()], replace=True)
+    with closing(sqlite3.connect(tmp_path / DATABASE)) as database, database:
+        database.execute("UPDATE planned SET trial = '{}'")
+    with pytest.raises(StoreError, match="not a results file of this program"):
+        read_plan(tmp_path)
+
+
+# ---------------------------------------------------------------- files of earlier versions
+
+OLD_SCHEMA = """CREATE TABLE trials (
+    id TEXT PRIMARY KEY, trial TEXT NOT NULL, status TEXT NOT NULL, result TEXT, error TEXT, recorded REAL NOT NULL
+)"""
+
+
+@pytest.fixture
+def old_folder(tmp_path, make_trial, make_result):
+    """A file as version 0.1 wrote it: seed 0 done, seed 1 failed."""
+    rows = [
+        (trial_id(make_trial(0)), dump_trial(make_trial(0)), "done", dump_result(make_result()), None, 1.0),
+        (trial_id(make_trial(1)), dump_trial(make_trial(1)), "failed", None, "ValueError: old", 2.0),
+    ]
+    with closing(sqlite3.connect(tmp_path / DATABASE)) as database, database:
+        database.execute(OLD_SCHEMA)
+        database.executemany("INSERT INTO trials VALUES (?, ?, ?, ?, ?, ?)", rows)
+    return tmp_path
+
+
+def test_an_old_file_is_read_as_it_is(old_folder, make_trial, make_result):
+    content = (old_folder / DATABASE).read_bytes()
+    done, failed = read_outcomes(old_folder)
+    assert done == Outcome(make_trial(0), make_result())
+    assert failed == Outcome(make_trial(1), error="ValueError: old", kind=EXCEPTION, attempts=1)
+    assert read_statuses(old_folder) == {done.id: ("done", 1.0), failed.id: ("failed", 2.0)}
+    assert read_plan(old_folder) == {}
+    assert (old_folder / DATABASE).read_bytes() == content
+
+
+def test_an_old_file_is_written_on(old_folder, make_trial, make_result):
+    new = [
+        Outcome(make_trial(1), error="again", kind=KILLED, attempts=2),
+        Outcome(make_trial(2), make_result(), attempts=2, source="another"),
+    ]
+    for outcome in new:
+        record(old_folder, outcome)
+    assert read_outcomes(old_folder) == [Outcome(make_trial(0), make_result()), *new]
+
+
+def test_the_later_columns_come_in_any_order(old_folder, make_trial):
+    """Earlier code of ours added them in the order of a set."""
+    with closing(sqlite3.connect(old_folder / DATABASE)) as database, database:
+        for column in ("source TEXT", "attempts INTEGER", "kind TEXT"):
+            database.execute(f"ALTER TABLE trials ADD COLUMN {column}")
+    outcome = Outcome(make_trial(1), error="again", kind=KILLED, attempts=2, source="another")
+    record(old_folder, outcome)
+    assert read_outcomes(old_folder)[-1] == outcome
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda folder, trial: write_plan(folder, [trial], replace=True),
+        lambda folder, trial: forget_failures(folder, {trial_id(trial)}),
+        lambda folder, trial: record_all(folder, []),
+    ],
+    ids=["plan", "forget", "nothing"],
+)
+def test_writing_anything_keeps_what_an_old_file_holds(old_folder, make_trial, write):
+    before = read_outcomes(old_folder)
+    write(old_folder, make_trial(1))
+    assert read_outcomes(old_folder) == before
+
+
+def test_forgotten_failures(tmp_path, make_trial, make_result):
+    record(tmp_path, Outcome(make_trial(0), make_result()))
+    for seed, kind in ((1, EXCEPTION), (2, INTERRUPTED), (3, KILLED)):
+        record(tmp_path, Outcome(make_trial(seed), error="x", kind=kind))
+    forget_failures(tmp_path, {trial_id(make_trial(3))})
+    assert [outcome.trial.seed for outcome in read_outcomes(tmp_path)] == [0, 3]
 
 
 # ---------------------------------------------------------------- kills
@@ -164,8 +327,8 @@ def test_reading_after_a_kill_in_the_middle_of_a_commit(tmp_path):
         "database.execute('PRAGMA cache_size = 1')\n"  # so that pages reach the file before the commit
         "database.execute('BEGIN IMMEDIATE')\n"
         "for i in range(200):\n"
-        "    row = (i, 'x' * 3000, 'failed', None, 'e', 0)\n"
-        "    database.execute('INSERT INTO trials VALUES (?, ?, ?, ?, ?, ?)', row)\n"
+        "    row = (i, 'x' * 3000, 'failed', 'e', 0)\n"
+        "    database.execute('INSERT INTO trials (id, trial, status, error, recorded) VALUES (?, ?, ?, ?, ?)', row)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path / DATABASE)], check=False)

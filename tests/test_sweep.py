@@ -1,4 +1,4 @@
-"""Planned trials minus done ones, the order they run in, and what is on disk when an outcome is handed over."""
+"""Planned trials minus ended ones, the order they run in, what other sweeps have measured, the files of a sweep."""
 
 import json
 import os
@@ -9,14 +9,13 @@ import pytest
 from mnv2_sweep.archs.arch import MOBILENET_V2, ArchSpec, Stage
 from mnv2_sweep.costs.cost import count_cost
 from mnv2_sweep.errors import StoreError
-from mnv2_sweep.sweeps import sweep
-from mnv2_sweep.sweeps.store import DATABASE, Outcome, forget_failures, read_outcomes, record
+from mnv2_sweep.sweeps.store import DATABASE, INTERRUPTED, KILLED, Outcome, forget_failures, read_outcomes, record
 from mnv2_sweep.sweeps.sweep import (
+    count_failed,
     count_others,
-    lock_sweep,
+    find_reusable,
     missing_trials,
     plan_trials,
-    run_sweep,
     trained_madds,
     write_sweep_files,
 )
@@ -51,14 +50,28 @@ def test_networks_may_come_from_an_iterator():
 # ---------------------------------------------------------------- what is missing
 
 
-def test_planned_minus_done(tmp_path, make_result):
+def test_planned_minus_ended(tmp_path, make_result):
     trials = plan_trials(ARCHS, RECIPE, DATA, (0, 1))
     record(tmp_path, Outcome(trials[1], make_result()))
-    record(tmp_path, Outcome(trials[2], error="died"))
-    missing = missing_trials(trials, tmp_path)
-    assert set(missing) == set(trials) - {trials[1]}  # a failed one is tried again
+    record(tmp_path, Outcome(trials[2], error="wrong"))
+    record(tmp_path, Outcome(trials[3], error="died twice", kind=KILLED, attempts=2))
+    record(tmp_path, Outcome(trials[4], error="stopped", kind=INTERRUPTED))
+    assert set(missing_trials(trials, tmp_path)) == {trials[0], trials[4], trials[5]}
+    assert set(missing_trials(trials, tmp_path, retry_failed=True)) == set(trials) - {trials[1]}
     record(tmp_path, Outcome(trials[2], make_result()))
-    assert set(missing_trials(trials, tmp_path)) == set(trials) - {trials[1], trials[2]}
+    record(tmp_path, Outcome(trials[4], make_result()))
+    assert set(missing_trials(trials, tmp_path)) == {trials[0], trials[5]}
+    assert set(missing_trials(trials, tmp_path, retry_failed=True)) == {trials[0], trials[3], trials[5]}
+
+
+def test_failed_trials_are_counted(tmp_path, make_result):
+    trials = plan_trials(ARCHS, RECIPE, DATA, (0, 1))
+    assert count_failed(trials, tmp_path) == 0
+    for trial, kind in zip(trials, ("exception", KILLED, INTERRUPTED), strict=False):
+        record(tmp_path, Outcome(trial, error="x", kind=kind))
+    record(tmp_path, Outcome(trials[3], make_result()))
+    assert count_failed(trials, tmp_path) == 2
+    assert count_failed(trials[1:], tmp_path) == 1  # of these alone
 
 
 def test_everything_is_missing_from_a_new_folder(tmp_path):
@@ -123,6 +136,7 @@ def test_failures_alone_do_not_hold_a_recipe_fast(tmp_path):
     record(tmp_path, Outcome(Trial(ArchSpec(), RECIPE, DATA, 0), error="diverged"))
     trials = plan_trials([ArchSpec()], replace(RECIPE, lr=0.01), DATA, (0,))
     assert missing_trials(trials, tmp_path) == trials
+    assert count_failed(trials, tmp_path) == 0
     forget_failures(tmp_path, {trial_id(trial) for trial in trials})
     assert read_outcomes(tmp_path) == []
 
@@ -137,15 +151,6 @@ def test_results_of_other_networks_are_counted(tmp_path, make_result):
     trials = plan_trials(ARCHS, RECIPE, DATA, (0,))
     record(tmp_path, Outcome(trials[0], make_result()))
     assert (count_others(trials, tmp_path), count_others(trials[1:], tmp_path)) == (0, 1)
-
-
-def test_a_second_run_of_a_sweep_is_refused_until_the_first_ends(tmp_path):
-    with lock_sweep(tmp_path):
-        with pytest.raises(StoreError, match="another run of this sweep is going on"):
-            with lock_sweep(tmp_path):
-                pass
-    with lock_sweep(tmp_path):
-        pass
 
 
 def test_environments_of_earlier_runs_stay(tmp_path):
@@ -176,52 +181,81 @@ def test_no_trials_are_never_missing(tmp_path, make_result):
     assert missing_trials((), tmp_path) == ()
 
 
-# ---------------------------------------------------------------- running
+def test_what_is_missing_keeps_the_names_that_results_have(tmp_path, make_result):
+    """So that a sweep has one recipe and one data set, whatever they are called now."""
+    record(tmp_path, Outcome(Trial(ArchSpec(), RECIPE, DATA, 0), make_result()))
+    renamed = plan_trials([ArchSpec()], replace(RECIPE, name="renamed"), replace(DATA, name="moved"), (0, 1))
+    assert missing_trials(renamed, tmp_path) == (Trial(ArchSpec(), RECIPE, DATA, 1),)
 
 
-def test_outcomes_are_on_disk_before_they_are_handed_over(tmp_path, make_result):
-    trials, started = plan_trials(ARCHS, RECIPE, DATA, (0,)), []
-
-    def executor(given):
-        for i, trial in enumerate(given):
-            started.append(trial)
-            yield Outcome(trial, make_result()) if i != 1 else Outcome(trial, error="died")
-
-    received = []
-    for outcome in run_sweep(trials, tmp_path, executor):
-        received.append(outcome)
-        assert read_outcomes(tmp_path) == received
-        assert len(started) == len(received)  # nothing is collected first
-    assert [outcome.trial for outcome in received] == list(trials)
-    assert [outcome.status for outcome in received] == ["done", "failed", "done"]
-    assert missing_trials(trials, tmp_path) == (trials[1],)
+# ---------------------------------------------------------------- results of other sweeps
 
 
-@pytest.mark.parametrize("how", ["closed", "disk full"])
-def test_a_sweep_that_ends_early_ends_its_executor(tmp_path, make_result, monkeypatch, how):
-    trials, ended = plan_trials(ARCHS, RECIPE, DATA, (0,)), []
+def test_a_result_of_another_sweep_is_found(tmp_path, make_result):
+    trials = plan_trials(ARCHS, RECIPE, DATA, (0, 1))
+    record(tmp_path / "first", Outcome(trials[1], make_result(val_top1=0.25), attempts=2))
+    record(tmp_path / "second", Outcome(trials[4], make_result(val_top1=0.75)))
+    record(tmp_path / "second", Outcome(trials[5], error="died"))
+    record(tmp_path / "mine", Outcome(trials[0], make_result()))  # its own are not reused
+    found = {outcome.trial: outcome for outcome in find_reusable(trials, tmp_path / "mine")}
+    assert found == {
+        trials[1]: Outcome(trials[1], make_result(val_top1=0.25), attempts=2, source="first"),
+        trials[4]: Outcome(trials[4], make_result(val_top1=0.75), source="second"),
+    }
 
-    def executor(given):
-        try:
-            for trial in given:
-                yield Outcome(trial, make_result())
-        finally:
-            ended.append(how)
 
-    outcomes = run_sweep(trials, tmp_path, executor)
-    next(outcomes)
-    if how == "closed":
-        outcomes.close()
-    else:
+def test_reused_results_name_the_sweep_that_measured_them(tmp_path, make_result):
+    trials = plan_trials(ARCHS[:1], RECIPE, DATA, (0,))
+    record(tmp_path / "first", Outcome(trials[0], make_result()))
+    for name in ("second", "third"):
+        (found,) = find_reusable(trials, tmp_path / name)
+        assert found.source == "first"
+        record(tmp_path / name, found)
+    assert [outcome.source for outcome in read_outcomes(tmp_path / "third")] == ["first"]
+    assert missing_trials(trials, tmp_path / "third") == ()
 
-        def refuse(folder, outcome):
-            raise StoreError("no room")
 
-        monkeypatch.setattr(sweep, "record", refuse)
-        with pytest.raises(StoreError, match="no room"):
-            next(outcomes)
-    assert ended == [how]
-    assert [outcome.trial for outcome in read_outcomes(tmp_path)] == [trials[0]]
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda trial: replace(trial, seed=9),
+        lambda trial: replace(trial, recipe=replace(trial.recipe, lr=0.5)),
+        lambda trial: replace(trial, data=replace(trial.data, fingerprint="f" * 16)),
+        lambda trial: replace(trial, arch=replace(trial.arch, kernel=5)),
+        lambda trial: replace(trial, arch=replace(trial.arch, classes=7)),
+    ],
+    ids=["seed", "recipe", "data", "network", "classes"],
+)
+def test_another_trial_is_not_reused(tmp_path, make_result, change):
+    (trial,) = plan_trials(ARCHS[:1], RECIPE, DATA, (0,))
+    record(tmp_path / "first", Outcome(trial, make_result()))
+    assert find_reusable([change(trial)], tmp_path / "mine") == []
+
+
+def test_the_same_trial_under_another_name_is_reused(tmp_path, make_result):
+    """The row is the planned trial's own, so that the new sweep has one recipe's name."""
+    (trial,) = plan_trials([ArchSpec(width=1.0)], RECIPE, DATA, (0,))
+    there = Trial(ArchSpec(width=1.001), replace(RECIPE, name="renamed"), replace(DATA, name="moved"), 0)
+    record(tmp_path / "first", Outcome(there, make_result()))
+    (found,) = find_reusable([trial], tmp_path / "mine")
+    assert found.trial == trial and found.id == trial_id(trial)
+
+
+def test_other_code_s_results_are_not_reused(tmp_path, make_result, monkeypatch):
+    trials = plan_trials(ARCHS[:1], RECIPE, DATA, (0,))
+    record(tmp_path / "first", Outcome(trials[0], make_result()))
+    monkeypatch.setattr("mnv2_sweep.training.trial.CODE_VERSION", 10**6)
+    assert find_reusable(trials, tmp_path / "mine") == []
+
+
+def test_folders_that_can_t_be_read_are_passed_over(tmp_path, make_result):
+    trials = plan_trials(ARCHS[:1], RECIPE, DATA, (0,))
+    for name, content in (("a", b"these are no results\n" * 100), ("b", b""), ("c", b"SQLite format 3\x00\xff")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / DATABASE).write_bytes(content)
+    record(tmp_path / "d", Outcome(trials[0], make_result()))
+    assert [outcome.source for outcome in find_reusable(trials, tmp_path / "mine")] == ["d"]
+    assert find_reusable((), tmp_path / "mine") == find_reusable(trials, tmp_path / "no" / "where") == []
 
 
 # ---------------------------------------------------------------- files beside the results

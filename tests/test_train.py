@@ -12,10 +12,13 @@ from torch import Tensor, nn
 from mnv2_sweep.archs.arch import ArchSpec, Stage
 from mnv2_sweep.archs.resolve import resolve
 from mnv2_sweep.models.model import build_model
-from mnv2_sweep.sweeps.executor import run_pool
+from mnv2_sweep.sweeps.attempt import Attempts
+from mnv2_sweep.sweeps.executor import Source, run_pool
 from mnv2_sweep.training import train
+from mnv2_sweep.training.checkpoint import BatchOrder
+from mnv2_sweep.training.control import Control
 from mnv2_sweep.training.train import (
-    batch_indices,
+    begin_course,
     count_steps,
     evaluate_model,
     learning_rate,
@@ -24,7 +27,7 @@ from mnv2_sweep.training.train import (
     scale_shortcuts,
     train_model,
 )
-from mnv2_sweep.training.trial import RECIPES, Recipe, Result
+from mnv2_sweep.training.trial import RECIPES, DataRef, Recipe, Result, Trial
 
 torch.set_num_threads(1)
 
@@ -34,10 +37,10 @@ def measured(result: Result) -> Result:
     return replace(result, seconds=0.0, images_per_second=0.0, peak_memory_bytes=0)
 
 
-def train_one_thread(dataset, trial, report) -> Result:
+def train_one_thread(dataset, trial, control) -> Result:
     """For spawned workers, which import it by name."""
     torch.set_num_threads(1)
-    return run_trial(trial, dataset, "cpu", report)
+    return run_trial(trial, dataset, "cpu", control)
 
 
 # ---------------------------------------------------------------- results
@@ -126,11 +129,17 @@ def test_a_loss_that_is_no_number_is_an_error(make_trial, tiny_data):
         run_trial(make_trial(lr=1e30), tiny_data)
 
 
-def test_progress_is_reported_every_tenth_step_and_at_the_end(make_trial, tiny_data):
-    reports = []
-    run_trial(make_trial(images=500), tiny_data, "cpu", lambda *report: reports.append(report))
-    assert [report[:2] for report in reports] == [(10, 25), (20, 25), (25, 25)]
+def test_every_step_every_point_and_what_happens_are_told(make_trial, tiny_data):
+    reports, points, lines = [], [], []
+    control = Control(report=lambda *report: reports.append(report), point=points.append, log=lines.append)
+    result = run_trial(make_trial(images=500), tiny_data, "cpu", control)
+    assert [report[:2] for report in reports] == [(step, 25) for step in range(1, 26)]
     assert all(0 < loss < 5 and speed > 0 for _, _, loss, speed in reports)
+    assert len({loss for _, _, loss, _ in reports}) == 25
+    assert tuple(points) == result.curve
+    assert len(lines) == 12 and lines[0].startswith("0.25 at 16, ") and lines[0].endswith("25 steps of 20 on cpu")
+    assert lines[1].startswith(f"step 2: loss {points[0].train_loss:.4f}, top-1 {100 * points[0].val_top1:.1f} %, ")
+    assert lines[-1].startswith(f"top-1 {100 * result.val_top1:.2f} % in ")
 
 
 # ---------------------------------------------------------------- determinism
@@ -155,25 +164,27 @@ def test_another_seed_gives_other_numbers(make_trial, tiny_data):
 def test_workers_give_the_same_numbers_as_this_process(make_trial, tiny_data, tmp_path):
     wide = replace(make_trial().arch, width=0.5)
     trials = [make_trial(seed=seed, images=200, arch=arch) for arch in (make_trial().arch, wide) for seed in (0, 1)]
-    outcomes = run_pool(partial(train_one_thread, tiny_data), trials, tmp_path / "running", lambda: None, workers=2)
+    waiting = list(trials)
+    source = Source(lambda: waiting.pop() if waiting else None)
+    outcomes = run_pool(Attempts(partial(train_one_thread, tiny_data), tmp_path), source, workers=2)
     results = {outcome.trial: outcome.result for outcome in outcomes}
     assert len(results) == 4
     for trial in trials:
         assert measured(results[trial]) == measured(run_trial(trial, tiny_data))
 
 
-def watch_batches(arch: ArchSpec, dataset, seed: int, size: int = 16, **recipe) -> list[Tensor]:
+def watch_batches(arch: ArchSpec, dataset, seed: int, **recipe) -> list[Tensor]:
     """The images a network is given in training."""
-    torch.manual_seed(seed)
-    model, seen = build_model(arch), []
+    recipe = Recipe("watched", **{"images": 100, "batch": 20, "lr": 0.01, **recipe})
+    trial = Trial(arch, recipe, DataRef("toy", dataset.fingerprint, 3), seed)
+    course, seen = begin_course(trial, dataset, "cpu"), []
 
     def note(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         if module.training:
             seen.append(inputs[0].clone())
 
-    model.register_forward_pre_hook(note)
-    recipe = Recipe("watched", **{"images": 100, "batch": 20, "lr": 0.01, **recipe})
-    train_model(model, dataset, recipe, size, seed, "cpu", lambda *_: None)
+    course.model.register_forward_pre_hook(note)
+    train_model(course, trial, dataset, Control())
     return seen
 
 
@@ -193,8 +204,9 @@ def test_the_learning_rate_does_not_change_the_batches(tiny_arch, tiny_data):
 
 @pytest.mark.parametrize("count, batch", [(10, 4), (10, 10), (3, 8), (60, 20)])
 def test_every_image_is_seen_once_before_any_is_seen_again(count, batch):
-    batches = list(batch_indices(count, batch, 13, torch.Generator().manual_seed(0)))
-    assert len(batches) == 13 and {len(chosen) for chosen in batches} == {batch}
+    order = BatchOrder(count, torch.Generator().manual_seed(0))
+    batches = [order.take(batch) for _ in range(13)]
+    assert {len(chosen) for chosen in batches} == {batch}
     order = torch.cat(batches)
     passes = [order[i : i + count].tolist() for i in range(0, len(order), count)]
     assert all(sorted(one) == list(range(count)) for one in passes[:-1])

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 LEAST_RISE = 0.10  # smaller rises do not decide which network to take
 LEAST_TIMES = 3.0  # rises in proportion to the step are growth, not a cliff
+MOST_TIMES = 1e9  # steps are counted up to here, as the power of a larger one may be no number (width 1.0e-300, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ def find_cliffs(values: Sequence[float], madds: Sequence[int], power: float = 2.
     assert len(values) == 0 or values[0] > 0
     cliffs, costs = [], list(zip(values, madds, strict=True))
     for (before, low), (after, high) in zip(costs, costs[1:], strict=False):
-        ratio, expected = high / low, (after / before) ** power
+        ratio, expected = high / low, min(after / before, MOST_TIMES) ** power
         if ratio - 1 >= LEAST_RISE and ratio - 1 >= LEAST_TIMES * (expected - 1):
             cliffs.append(Cliff(before, after, ratio, expected))
     return cliffs

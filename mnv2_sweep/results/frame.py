@@ -18,7 +18,8 @@ from mnv2_sweep.training.trial import Result
 RESULT_COLUMNS = tuple(name for name in Result.__dataclass_fields__ if name != "curve")
 
 COLUMNS = (
-    *("trial_id", "sweep", "status", "error", "network", "arch_key", "width", "resolution", "train_size", "expansion"),
+    *("trial_id", "sweep", "status", "error", "kind", "attempts", "source"),
+    *("network", "arch_key", "width", "resolution", "train_size", "expansion"),
     *("paper_table", "kernel", "linear_bottleneck", "residual", "last_channels", "classes", "dropout", "family"),
     *("groups", "recipe", "input_scale", "data", "data_classes", "seed", *RESULT_COLUMNS),
     *("madds", "params", "peak_activation_bytes", "depth"),
@@ -54,6 +55,9 @@ def _row(sweep: str, outcome: Outcome) -> dict:
         "sweep": sweep,
         "status": outcome.status,
         "error": outcome.error,
+        "kind": outcome.kind,
+        "attempts": outcome.attempts,
+        "source": outcome.source,
         "network": arch_label(arch),
         "arch_key": arch_key(arch),
         "width": arch.width,

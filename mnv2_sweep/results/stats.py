@@ -148,9 +148,8 @@ def summarise(trials: pd.DataFrame) -> pd.DataFrame:
     if trials.empty:
         return pd.DataFrame(columns=list(SUMMARY_COLUMNS))
     _check_comparable(trials)
-    trials = trials.sort_values(
-        "status", ascending=False, kind="stable"
-    )  # "failed" first, so the last is done if one is
+    # "interrupted" and "failed" first, so that the last is done if one is.
+    trials = trials.sort_values("status", ascending=False, kind="stable")
     trials = trials.drop_duplicates(["arch_key", "seed"], keep="last")  # of several, the latest
     rows = [_summarise_network(of_network) for _, of_network in trials.groupby("arch_key", sort=False)]
     summary = pd.DataFrame(rows, columns=[c for c in SUMMARY_COLUMNS if c != "on_front"])
@@ -178,7 +177,11 @@ def _summarise_network(trials: pd.DataFrame) -> dict:
     """The summary row of one network's trials."""
     done = trials[trials["status"] == "done"]
     row = {column: trials[column].iloc[0] for column in ONE_PER_NETWORK}
-    row |= {"seeds": len(done), "failed": len(trials) - len(done), "published_top1": _published(row["network"])}
+    row |= {
+        "seeds": len(done),
+        "failed": int((trials["status"] == "failed").sum()),
+        "published_top1": _published(row["network"]),
+    }
     if done.empty:
         return row  # what is missing becomes NaN
     values = done["val_top1"].to_numpy(dtype=float)

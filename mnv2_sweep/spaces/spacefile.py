@@ -32,6 +32,7 @@ from mnv2_sweep.spaces.spaceaxes import check_families, read_axes
 from mnv2_sweep.spaces.spacekeys import COLUMNS, SYNONYMS, read_settings, read_value
 from mnv2_sweep.spaces.yamlfile import BROKEN, Entry, Mistakes, nearest, read_mapping, read_yaml, refusal, short
 from mnv2_sweep.training.trial import RECIPES, Recipe, change_recipe, recipe_rules
+from mnv2_sweep.words import BYTE_UNITS
 
 TABLES = {"mobilenet_v2": MOBILENET_V2}
 COSTS = tuple(field.name for field in fields(Cost))
@@ -44,7 +45,6 @@ MAX_SEED = 2**32 - 1
 MAX_SEEDS = 1000
 
 COUNT_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "B": 10**9}
-BYTE_UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
 # Fields given one level too high.
 HOMES = dict.fromkeys([*RECIPE_TYPES, "base"], "recipe") | dict.fromkeys(COSTS, "constraints")

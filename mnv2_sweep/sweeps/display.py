@@ -1,7 +1,7 @@
 """Progress of a running sweep -> the terminal: bars that live in place, or plain lines where it is no terminal."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column
 
 from mnv2_sweep.archs.arch import arch_label
-from mnv2_sweep.sweeps.executor import read_progress
+from mnv2_sweep.sweeps.attempt import read_progress
 from mnv2_sweep.sweeps.store import Outcome
 from mnv2_sweep.training.trial import Trial, trial_id
 from mnv2_sweep.words import count_noun
@@ -25,8 +25,8 @@ class SweepDisplay:
     right even when the longest run first. Use as a context manager; `tick` is cheap and may be called often.
     """
 
-    def __init__(self, seconds: Mapping[Trial, float], running: Path, console: Console):
-        self.seconds, self.running, self.console = dict(seconds), running, console
+    def __init__(self, seconds: Mapping[Trial, float], folder: Path, console: Console):
+        self.seconds, self.folder, self.console = dict(seconds), folder, console
         self.waiting = {trial_id(trial): trial for trial in seconds}
         self.finished, self.failed, self.done_seconds = 0, 0, 0.0
         self.lines: dict[Trial, int] = {}
@@ -45,9 +45,14 @@ class SweepDisplay:
         if self.console.is_terminal:
             self.progress.stop()
 
-    def tick(self) -> None:
-        """Read the running trials' progress and show it."""
-        running = read_progress(self.running, self.waiting)
+    def tick(self, elsewhere: Sequence[Trial] = ()) -> None:
+        """Read the running trials' progress and show it; `elsewhere`: trials that other runs have recorded."""
+        for trial in elsewhere:
+            if self.waiting.pop(trial_id(trial), None):
+                self.done_seconds += self.seconds[trial]
+                self.finished += 1
+                self._print(f"[{self.finished}/{len(self.seconds)}] {_name(trial)}: recorded by another run")
+        running = read_progress(self.folder, self.waiting)
         part = sum(self.seconds[trial] * state["step"] / state["steps"] for trial, state in running.items())
         done = self.done_seconds + part
         self.progress.update(self.overall, completed=done, description=self._title(), detail=self._times(done))
@@ -62,14 +67,18 @@ class SweepDisplay:
             states = "; ".join(f"{_name(trial)}: {_detail(state)}" for trial, state in running.items())
             self._print(f"{self._title()}, {self._times(done)}; {states}")
 
-    def ended(self, outcome: Outcome) -> None:
-        """Print one line about a trial that ended."""
+    def ended(self, outcome: Outcome, retried: bool = False) -> None:
+        """Print one line about a trial that ended, or that will be tried once more."""
+        if retried or outcome.status == "interrupted":
+            what = f"{outcome.error}; it is tried again" if retried else outcome.error
+            self._print(f"[-/{len(self.seconds)}] {_name(outcome.trial)}: {what}")
+            return
         del self.waiting[trial_id(outcome.trial)]
         self.done_seconds += self.seconds[outcome.trial]
         self.finished += 1
         if outcome.result is None:
             self.failed += 1
-            text = f"FAILED: {outcome.error}"
+            text = f"FAILED ({outcome.kind}): {outcome.error}"
         else:
             result = outcome.result
             test = "" if result.test_top1 is None else f", test {100 * result.test_top1:.1f} %"

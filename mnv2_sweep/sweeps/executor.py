@@ -1,115 +1,202 @@
-"""Run a function over trials and yield an Outcome for each, in the order in which they end.
+"""Try trials and yield an Outcome for each, in the order in which they end.
 
 `run_serial` for tests and debugging; `run_pool` for work: one process a worker, single-threaded. A trial that
-raises, or whose process dies, becomes a failed Outcome and never stops the others. Running trials leave their
-progress as small JSON files in `running/`, so that any process can watch and a killed worker can hold no lock.
+raises, grows too large, takes too long, or whose process dies, becomes a failed Outcome and never stops the others.
+Asked to stop, the running trials write their checkpoints and end as interrupted Outcomes.
 """
 
-import json
 import multiprocessing.context
 import os
+import resource
 import signal
+import sys
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from multiprocessing import connection
 from multiprocessing.connection import Connection
-from pathlib import Path
 
+import psutil
+
+from mnv2_sweep.sweeps.attempt import Attempts, remove_progress
 from mnv2_sweep.sweeps.interrupts import hold_interrupts
-from mnv2_sweep.sweeps.store import Outcome
-from mnv2_sweep.training.trial import Result, Trial, trial_id
+from mnv2_sweep.sweeps.places import progress_path
+from mnv2_sweep.sweeps.store import INTERRUPTED, KILLED, OUT_OF_MEMORY, TIMED_OUT, Outcome
+from mnv2_sweep.training.trial import Trial
 
-Report = Callable[[int, int, float, float], None]
-TrialFunction = Callable[[Trial, Report], Result]
-
-PROGRESS_SECONDS = 0.5
+WAIT_SECONDS = 0.2
+IDLE_SECONDS = 1.0  # between two looks at what other runs have left
 DISMISS_SECONDS = 5
-PROGRESS_KEYS = ("step", "steps", "loss", "images_per_second")
+STOP_SECONDS = 120  # for a running trial to write its checkpoint
+STOP, BEGAN = "stop", "began"
 
 
-def run_serial(
-    function: TrialFunction, trials: Sequence[Trial], running: Path, tick: Callable[[], None]
-) -> Iterator[Outcome]:
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Of one trial: resident bytes of its process (None: not watched), seconds of one attempt (None: any)."""
+
+    memory_bytes: int | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where trials come from: `take` gives the next one or None, `others` how many may still come, `stop` says
+    whether to end early, `tick` is called a few times a second."""
+
+    take: Callable[[], Trial | None]
+    others: Callable[[], int] = int
+    stop: Callable[[], bool] = bool
+    tick: Callable[[], None] = lambda: None
+
+
+def run_serial(attempts: Attempts, source: Source) -> Iterator[Outcome]:
     """One after the other in this process."""
-    for trial in trials:
-        yield _attempt(function, trial, running)
-        tick()
+    while not source.stop():
+        trial = source.take()
+        if trial is not None:
+            yield attempts.run(trial, source.stop)
+        elif source.others():
+            time.sleep(IDLE_SECONDS)
+        else:
+            return
+        source.tick()
 
 
 def run_pool(
-    function: TrialFunction, trials: Sequence[Trial], running: Path, tick: Callable[[], None], workers: int
+    attempts: Attempts, source: Source, workers: int, limits: Limits = Limits(), gpus: Sequence[str] = ()
 ) -> Iterator[Outcome]:
-    """In `workers` processes; `function` must be picklable. `tick` is called about twice a second.
+    """In `workers` processes; the attempts' function must be picklable. With `gpus`, worker i sees only the i-th.
 
-    Closing the iterator, or an exception in the caller (Ctrl-C), ends the workers at once.
+    Closing the iterator, or an exception in the caller (Ctrl-C pressed twice), ends the workers at once.
     """
-    waiting, team = deque(trials), []
-    for trial in trials:
-        _remove_progress(running, trial)  # left by a machine that was lost
+    team = _Team(attempts, source, workers, limits, gpus)
     try:
-        while waiting or team:
-            while waiting and len(team) < workers:
-                team.append(_Worker(function, running))
-                team[-1].give(waiting.popleft())
-            connection.wait([worker.pipe for worker in team], timeout=PROGRESS_SECONDS)
-            for worker in [worker for worker in team if worker.pipe.poll()]:
-                trial = worker.trial
-                outcome = worker.take()
-                if outcome is None:
-                    team.remove(worker)
-                    _remove_progress(running, trial)
-                    outcome = Outcome(trial, error=_describe_death(worker.process.exitcode))
-                elif waiting:
-                    worker.give(waiting.popleft())
-                else:
-                    team.remove(worker)
-                    worker.dismiss()
-                yield outcome
-            tick()
+        while team.fill():
+            yield from team.look()
+            source.tick()
     finally:
+        team.end()
+
+
+class _Team:
+    """The workers of one run: free places are filled, what ends is handed on."""
+
+    def __init__(self, attempts: Attempts, source: Source, workers: int, limits: Limits, gpus: Sequence[str]):
+        self.attempts, self.source, self.limits = attempts, source, limits
+        self.gpus = [*gpus] or [None] * workers  # of each place
+        self.workers: list[_Worker] = []
+        self.idle_until = 0.0  # nothing to take before this
+        self.asked = 0.0  # when the workers were asked to stop
+
+    def fill(self) -> bool:
+        """Give free places work; False when nothing runs and nothing will come."""
+        if self.source.stop() and not self.asked:
+            self.asked = time.monotonic()
+            for worker in self.workers:
+                worker.ask_to_stop()
+        while len(self.workers) < len(self.gpus) and time.monotonic() >= self.idle_until and not self.source.stop():
+            trial = self.source.take()
+            if trial is None:
+                self.idle_until = time.monotonic() + IDLE_SECONDS
+            else:
+                place = min(set(range(len(self.gpus))) - {worker.place for worker in self.workers})
+                self.workers.append(_Worker(self.attempts, self.limits, place, self.gpus[place]))
+                self.workers[-1].give(trial)
+        return bool(self.workers) or not (self.asked or not self.source.others())
+
+    def look(self) -> Iterator[Outcome]:
+        """Wait a moment, and yield what has ended."""
+        if not self.workers:
+            time.sleep(WAIT_SECONDS)
+            return
+        connection.wait([worker.pipe for worker in self.workers], timeout=WAIT_SECONDS)
+        for worker in list(self.workers):
+            worker.watch(self.asked)
+            outcome = worker.take() if worker.pipe.poll() else None
+            if outcome is not None:
+                self._go_on(worker)
+                yield outcome
+
+    def _go_on(self, worker: "_Worker") -> None:
+        trial = None if self.asked or worker.is_dead else self.source.take()
+        if trial is None:
+            self.workers.remove(worker)
+            worker.dismiss()
+        else:
+            worker.give(trial)
+
+    def end(self) -> None:
+        """Kill what still runs."""
         with hold_interrupts():
-            for worker in team:
+            for worker in self.workers:
                 worker.process.kill()
-            for worker in team:
+            for worker in self.workers:
                 worker.process.join()
-            for trial in trials:
-                _remove_progress(running, trial)
-            with suppress(OSError):
-                running.rmdir()  # unless another sweep still runs here
-
-
-def _describe_death(code: int) -> str:
-    if code >= 0:
-        return f"the worker process ended with exit code {code}"
-    likely = "; out of memory?" if -code == signal.SIGKILL else ""
-    return f"the worker process was killed by {signal.Signals(-code).name}{likely}"
+                remove_progress(progress_path(self.attempts.folder, worker.trial))
 
 
 class _Worker:
     """A process with a pipe of its own. Workers share no queue and no lock, so that one which is killed at any
     moment takes nobody with it (with a pool library's shared lock we saw the others wait for ever)."""
 
-    def __init__(self, function: TrialFunction, running: Path):
+    def __init__(self, attempts: Attempts, limits: Limits, place: int, gpu: str | None):
         self.pipe, theirs = _CONTEXT.Pipe()
-        self.process = _CONTEXT.Process(target=_work, args=(theirs, function, running, os.getpid()), daemon=True)
+        self.attempts, self.limits, self.place = attempts, limits, place
+        self.process = _CONTEXT.Process(target=_work, args=(theirs, attempts, limits, gpu, os.getpid()), daemon=True)
         self.trial: Trial | None = None
+        self.began: float | None = None  # None while the process starts
+        self.verdict: tuple[str, str] | None = None  # why we killed it
+        self.is_dead = False
         self.process.start()
         theirs.close()  # then the pipe ends when the process does
 
     def give(self, trial: Trial) -> None:
-        self.trial = trial
+        self.trial, self.began = trial, None
         with suppress(OSError):  # it died already: `take` will say so
             self.pipe.send(trial)
 
+    def ask_to_stop(self) -> None:
+        with suppress(OSError):
+            self.pipe.send(STOP)
+
+    def watch(self, asked: float) -> None:
+        """End the process if it is over its limits, or has not stopped long after it was asked to."""
+        taken, limits = 0.0 if self.began is None else time.monotonic() - self.began, self.limits
+        if self.pipe.poll():  # its trial has ended
+            return
+        if asked and time.monotonic() - asked > STOP_SECONDS:
+            self._kill(INTERRUPTED, "interrupted; it did not stop by itself")
+        elif limits.seconds is not None and taken > limits.seconds:
+            self._kill(TIMED_OUT, f"took more than the {limits.seconds:,.0f} s allowed")
+        elif limits.memory_bytes is not None:
+            with suppress(psutil.Error):
+                used = psutil.Process(self.process.pid).memory_info().rss
+                if used > limits.memory_bytes:
+                    text = f"used {used / 2**20:,.0f} MiB, {limits.memory_bytes / 2**20:,.0f} MiB are allowed"
+                    self._kill(OUT_OF_MEMORY, text)
+
+    def _kill(self, kind: str, text: str) -> None:
+        if self.verdict is None:
+            self.verdict = (kind, text)
+            self.process.kill()
+
     def take(self) -> Outcome | None:
-        """What the process sent, or None if it is dead."""
+        """What the process sent, or how it died; None where it only said that it began."""
         try:
-            return self.pipe.recv()
+            outcome = self.pipe.recv()
+            if outcome == BEGAN:
+                self.began = time.monotonic()
+                return None
+            self.is_dead = self.verdict is not None  # killed in the moment in which it ended
+            return outcome
         except (EOFError, OSError):
             self.process.join()
-            return None
+            self.is_dead = True
+            remove_progress(progress_path(self.attempts.folder, self.trial))
+            kind, text = self.verdict or (KILLED, _describe_death(self.process.exitcode))
+            return Outcome(self.trial, error=text, kind=kind)
 
     def dismiss(self) -> None:
         """No more trials: the process ends by itself, or is ended if a thread of a trial keeps it."""
@@ -119,63 +206,49 @@ class _Worker:
         self.process.join()
 
 
-def _work(pipe: Connection, function: TrialFunction, running: Path, parent: int) -> None:
+def _describe_death(code: int) -> str:
+    if code >= 0:
+        return f"the worker process ended with exit code {code}"
+    likely = "; out of memory?" if -code == signal.SIGKILL else ""
+    names = {number.value: number.name for number in signal.Signals}  # real-time signals have none
+    return f"the worker process was killed by {names.get(-code, f'signal {-code}')}{likely}"
+
+
+def _work(pipe: Connection, attempts: Attempts, limits: Limits, gpu: str | None, parent: int) -> None:
     """The life of a worker process: trials come, outcomes go, until the pipe is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends the workers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent tells the workers
+    asked = False
+
+    def ask(number: int, frame: object) -> None:
+        nonlocal asked
+        asked = True
+
+    signal.signal(signal.SIGTERM, ask)  # to the whole group, as service managers send it
+    _limit_memory(limits)
+    if gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # CUDA looks at it when it is first used
+
+    def should_stop() -> bool:
+        nonlocal asked
+        try:
+            asked = asked or (pipe.poll() and pipe.recv() == STOP)
+        except (EOFError, OSError):  # the parent is gone
+            asked = True
+        return asked
+
     with suppress(EOFError, OSError):
-        while True:
-            pipe.send(_attempt(function, pipe.recv(), running, parent))
+        while not asked:
+            message = pipe.recv()
+            if message != STOP:
+                pipe.send(BEGAN)
+                pipe.send(attempts.run(message, should_stop, parent))
 
 
-def progress_path(running: Path, trial: Trial) -> Path:
-    """Where a running trial writes {"step", "steps", "loss", "images_per_second"}."""
-    return running / f"{trial_id(trial)}.json"
-
-
-def read_progress(running: Path, trials: Mapping[str, Trial]) -> dict[Trial, dict]:
-    """Progress of those of the trials (by id) that are running now; what can't be read is left out."""
-    progress = {}
-    for path in sorted(running.glob("*.json")):
-        if path.stem in trials:
-            with suppress(OSError, ValueError, KeyError, TypeError):  # it just ended, or a lost machine tore the file
-                state = json.loads(path.read_text())
-                progress[trials[path.stem]] = {key: state[key] for key in PROGRESS_KEYS}
-    return progress
-
-
-def _attempt(function: TrialFunction, trial: Trial, running: Path, parent: int | None = None) -> Outcome:
-    """Run one trial; whatever it raises is its outcome. A worker ends itself when its `parent` process is gone."""
-    path, last = progress_path(running, trial), 0.0
-
-    def report(step: int, steps: int, loss: float, images_per_second: float) -> None:
-        nonlocal last
-        if parent is not None and os.getppid() != parent:
-            _remove_progress(running, trial)
-            os._exit(1)  # nobody is left to take the result
-        if step == steps or time.monotonic() - last >= PROGRESS_SECONDS:
-            last = time.monotonic()
-            values = dict(zip(PROGRESS_KEYS, (step, steps, loss, images_per_second), strict=True))
-            with suppress(OSError):  # a full disk, or another sweep that ended took the folder: progress can wait
-                running.mkdir(parents=True, exist_ok=True)
-                _unfinished(path).write_text(json.dumps(values))
-                _unfinished(path).replace(path)
-
-    try:
-        return Outcome(trial, function(trial, report))
-    except (Exception, SystemExit) as error:
-        return Outcome(trial, error=f"{type(error).__name__}: {error}")
-    finally:
-        _remove_progress(running, trial)
-
-
-def _unfinished(path: Path) -> Path:
-    return path.with_suffix(f".{os.getpid()}.tmp")  # another sweep may write about the same trial
-
-
-def _remove_progress(running: Path, trial: Trial) -> None:
-    for left in running.glob(f"{trial_id(trial)}.*"):
-        with suppress(OSError):
-            left.unlink()
+def _limit_memory(limits: Limits) -> None:
+    """An allocation beyond the limit fails with a clear error, where the system can say so (Linux)."""
+    if limits.memory_bytes is not None and sys.platform == "linux":
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_DATA, (limits.memory_bytes, resource.RLIM_INFINITY))
 
 
 class _QuietProcess(multiprocessing.context.SpawnProcess):

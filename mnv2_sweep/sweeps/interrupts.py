@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM held back for the moments in which they would tear something in two."""
+"""Ctrl-C and SIGTERM: asked once, a sweep stops in good order; held back where they would tear something in two."""
 
 import signal
 import threading
@@ -10,7 +10,7 @@ HELD = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def hold_interrupts() -> Iterator[None]:
-    """What is pressed inside takes effect at the end, once, as KeyboardInterrupt. Does nothing off the main thread.
+    """What is pressed inside takes effect at the end. Does nothing off the main thread.
 
     Handlers are swapped, not signals blocked: a blocked signal would go to another thread, and the handler run here.
     """
@@ -24,5 +24,33 @@ def hold_interrupts() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    if pressed:
-        raise KeyboardInterrupt
+    for number in pressed[:2]:
+        if callable(before[number]):
+            before[number](number, None)
+        elif before[number] != signal.SIG_IGN:
+            raise KeyboardInterrupt
+
+
+class StopRequest:
+    """Whether the person has asked to stop: true from the first Ctrl-C or SIGTERM on; the second raises
+    KeyboardInterrupt. Use as a context manager in the main thread; `said` is called at the first."""
+
+    def __init__(self, said=lambda: None):
+        self.asked, self.said = False, said
+
+    def __enter__(self) -> "StopRequest":
+        self.before = {number: signal.signal(number, self._press) for number in HELD}
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+    def __call__(self) -> bool:
+        return self.asked
+
+    def _press(self, number: int, frame: object) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+        self.said()

@@ -1,6 +1,8 @@
 """What `run` and `ablate` share: networks + recipe + data -> trials, their price, their results on disk."""
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -12,25 +14,37 @@ from mnv2_sweep.costs.cost import count_cost
 from mnv2_sweep.data.batches import prepare_pixels
 from mnv2_sweep.data.catalog import Dataset, cache_folder, open_dataset
 from mnv2_sweep.errors import SweepError
+from mnv2_sweep.sweeps.attempt import Attempts
+from mnv2_sweep.sweeps.claims import read_claims
 from mnv2_sweep.sweeps.display import Report, SweepDisplay
-from mnv2_sweep.sweeps.executor import run_pool
-from mnv2_sweep.sweeps.store import Outcome, done_ids, forget_failures, read_outcomes
-from mnv2_sweep.sweeps.sweep import count_others, missing_trials, plan_trials, run_sweep, write_sweep_files
+from mnv2_sweep.sweeps.executor import Source, run_pool
+from mnv2_sweep.sweeps.settings import RunSettings
+from mnv2_sweep.sweeps.store import Outcome, done_ids, forget_failures, read_outcomes, record_all, write_plan
+from mnv2_sweep.sweeps.sweep import (
+    count_failed,
+    count_others,
+    find_reusable,
+    missing_trials,
+    plan_trials,
+    write_sweep_files,
+)
+from mnv2_sweep.sweeps.work import Work, do_work
+from mnv2_sweep.training.control import Control
 from mnv2_sweep.training.train import run_trial
 from mnv2_sweep.training.trial import DataRef, Recipe, Result, Trial, check_recipe, trial_id
 from mnv2_sweep.words import count_noun
 
-RUNNING = "running"
-
 
 @dataclass(frozen=True)
 class Session:
-    """A sweep that is ready to run: `trials` planned, `missing` those without a result, in the order they will run."""
+    """A sweep that is ready to run: `trials` planned, `reused` results of other sweeps, `missing` the trials still to
+    do, in the order they will run."""
 
     folder: Path
     dataset: Dataset
     data_name: str
     trials: tuple[Trial, ...]
+    reused: tuple[Outcome, ...]
     missing: tuple[Trial, ...]
     device: str
 
@@ -42,6 +56,7 @@ def open_session(
     seeds: Sequence[int],
     data: tuple[Dataset, str],
     device: str,
+    retry_failed: bool = False,
 ) -> Session:
     """Check everything that can be checked before a minute is spent. Raises SweepError; writes nothing."""
     check_recipe(recipe)
@@ -55,18 +70,11 @@ def open_session(
             )
     reference = DataRef(dataset.name, dataset.fingerprint, classes)
     trials = plan_trials(archs, recipe, reference, seeds)
-    return Session(folder, dataset, data_name, trials, missing_trials(trials, folder), device)
-
-
-def choose_device(wanted: str) -> str:
-    """auto | cpu | cuda -> cpu | cuda. Raises SweepError where there is no such device."""
-    if wanted not in ("auto", "cpu", "cuda"):
-        raise SweepError(f"--device {wanted}: auto, cpu or cuda")
-    if wanted == "cuda" and not torch.cuda.is_available():
-        raise SweepError(
-            "--device cuda: torch sees no CUDA device here; use --device cpu, or install a CUDA build of torch"
-        )
-    return "cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu"
+    missing = missing_trials(trials, folder, retry_failed)
+    reused = tuple(find_reusable(missing, folder))
+    known = {outcome.trial for outcome in reused}
+    missing = tuple(trial for trial in missing if trial not in known)
+    return Session(folder, dataset, data_name, trials, reused, missing, device)
 
 
 def describe_plan(session: Session) -> list[str]:
@@ -80,15 +88,22 @@ def describe_plan(session: Session) -> list[str]:
     low, high = f"{min(madds) / 1e6:,.1f}M", f"{max(madds) / 1e6:,.1f}M"
     madds_text = f"{low if low == high else f'{low} to {high}'} MAdds at the nominal resolution"
     counts = ", ".join(f"{len(labels):,} {split}" for split, labels in session.dataset.labels.items())
-    done = len(session.trials) - len(session.missing)
+    failed = count_failed(set(session.trials) - set(session.missing), session.folder)
+    done = len(session.trials) - len(session.missing) - len(session.reused) - failed
     others = count_others(session.trials, session.folder)
-    note = f"note      {session.folder} has {count_noun(others, 'result')} of other networks or seeds, also in tables"
+    sources = Counter(outcome.source for outcome in session.reused)
+    notes = [f"reused    {count_noun(count, 'result')} of sweep {name}" for name, count in sources.items()]
+    if others:
+        text = f"{session.folder} has {count_noun(others, 'result')} of other networks or seeds, also in tables"
+        notes.append(f"note      {text}")
+    if failed:
+        notes.append(f"note      {count_noun(failed, 'trial')} failed earlier; --retry-failed tries them again")
     return [
         f"data      {session.dataset.name}: {len(session.dataset.classes)} classes; {counts}",
         f"networks  {len(networks)}, {madds_text}",
         f"recipe    {recipe.name}: {length} each, trained at {sizes_text} (input scale {recipe.input_scale:g})",
         f"trials    {len(session.trials)} ({done} done, {len(session.missing)} to run), seeds {_seeds(session.trials)}",
-        *([note] if others else []),
+        *notes,
     ]
 
 
@@ -100,35 +115,57 @@ def _seeds(trials: Sequence[Trial]) -> str:
 
 
 def prepare_session(session: Session, space_text: str, environment: dict, report: Report) -> None:
-    """Write the sweep's files, and make the images of every size once, so that workers only read."""
+    """Write the sweep's files and reused results, and make the images of every size once, so that workers read."""
     write_sweep_files(session.folder, space_text, environment)
     outcomes = read_outcomes(session.folder)
     if outcomes and not done_ids(outcomes):
         forget_failures(session.folder, {trial_id(trial) for trial in session.trials})
+    write_plan(session.folder, session.trials, replace=not read_claims(session.folder))
+    if session.reused:
+        record_all(session.folder, session.reused)
     sizes = sorted({trial.train_size for trial in session.missing})
     for done, size in enumerate(sizes, 1):
         prepare_pixels(session.dataset, size)
         report(done, len(sizes))
 
 
-def run_session(session: Session, workers: int, display: SweepDisplay) -> Iterator[Outcome]:
-    """Run what is missing; each outcome is on disk before it is shown and yielded."""
+def run_session(
+    session: Session, settings: RunSettings, display: SweepDisplay, stop: Callable[[], bool]
+) -> Iterator[Outcome]:
+    """Do what is missing, beside whatever other runs do; each outcome is on disk before it is shown and yielded."""
+    with display, Work(session.folder, session.missing) as work:
+
+        def tick() -> None:
+            work.tick()
+            display.tick(work.elsewhere)
+
+        source = Source(work.take, work.others, stop, tick)
+        with closing(do_work(work, _start(session, settings, source))) as outcomes:
+            for outcome in outcomes:
+                display.ended(outcome, work.is_retried(outcome))
+                yield outcome
+
+
+def _start(session: Session, settings: RunSettings, source: Source) -> Iterator[Outcome]:
+    if settings.elsewhere is not None:
+        attempts = Attempts(partial(train_on, session.device), session.folder, watch=settings.watch)
+        return settings.elsewhere(attempts, source, session.dataset)
     function = partial(train_in_worker, session.data_name, cache_folder(), session.device)
-    running = session.folder / RUNNING
-    with display:
-        executor = partial(run_pool, function, running=running, tick=display.tick, workers=workers)
-        for outcome in run_sweep(session.missing, session.folder, executor):
-            display.ended(outcome)
-            yield outcome
+    attempts = Attempts(function, session.folder, watch=settings.watch)
+    return run_pool(attempts, source, settings.workers, settings.limits, settings.gpus)
 
 
-def train_in_worker(data_name: str, cache: Path, device: str, trial: Trial, report) -> Result:
-    """What a worker process does with a trial: one thread, the data opened once a process."""
+def train_in_worker(data_name: str, cache: Path, device: str, trial: Trial, control: Control) -> Result:
+    """What a worker process does with a trial; it opens the data once."""
+    return train_on(device, _worker_dataset(data_name, cache), trial, control)
+
+
+def train_on(device: str, dataset: Dataset, trial: Trial, control: Control) -> Result:
+    """Train in one thread, on the data that the trial names."""
     torch.set_num_threads(1)
-    dataset = _worker_dataset(data_name, cache)
     if dataset.fingerprint != trial.data.fingerprint:
-        raise RuntimeError(f"{data_name} has changed since the sweep began; run the command again")
-    return run_trial(trial, dataset, device, report)
+        raise RuntimeError(f"{dataset.name} has changed since the sweep began; run the command again")
+    return run_trial(trial, dataset, device, control)
 
 
 @cache

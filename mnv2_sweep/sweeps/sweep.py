@@ -1,27 +1,16 @@
-"""Planned trials minus done ones, handed to an executor, each outcome recorded the moment it is there."""
+"""Networks, recipe, data and seeds -> the trials of a sweep, and which of them are still to do."""
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-
-try:
-    import fcntl
-except ImportError:  # Windows: two runs at once do work twice there, but record it once
-    fcntl = None
 
 from mnv2_sweep.archs.arch import ArchSpec
 from mnv2_sweep.costs.cost import count_cost
 from mnv2_sweep.errors import StoreError
-from mnv2_sweep.sweeps.interrupts import hold_interrupts
-from mnv2_sweep.sweeps.store import Outcome, done_ids, read_outcomes, record
+from mnv2_sweep.sweeps.store import DATABASE, Outcome, done_ids, read_outcomes, read_statuses
 from mnv2_sweep.training.trial import DataRef, Recipe, Trial, record_json, trial_id
-
-LOCK = ".lock"
-
-Executor = Callable[[Sequence[Trial]], Iterator[Outcome]]
 
 
 def plan_trials(archs: Iterable[ArchSpec], recipe: Recipe, data: DataRef, seeds: Iterable[int]) -> tuple[Trial, ...]:
@@ -35,20 +24,48 @@ def plan_trials(archs: Iterable[ArchSpec], recipe: Recipe, data: DataRef, seeds:
     return tuple(trials.values())
 
 
-def missing_trials(trials: Sequence[Trial], folder: Path) -> tuple[Trial, ...]:
-    """The trials without a result in the folder, longest first (a long one that starts last is waited for alone).
+def missing_trials(trials: Sequence[Trial], folder: Path, retry_failed: bool = False) -> tuple[Trial, ...]:
+    """The trials still to do, longest first (a long one that starts last is waited for alone).
 
-    Recipe and data keep the names they have in the folder: a sweep has one of each, whatever they are called now.
-    Raises StoreError when the folder's results were made with another recipe or other data.
+    Those without an outcome and interrupted ones; failed ones only with `retry_failed`. Recipe and data keep the
+    names they have in the folder: a sweep has one of each, whatever they are called now. Raises StoreError when the
+    folder's results were made with another recipe or other data.
     """
-    outcomes = [outcome for outcome in read_outcomes(folder) if outcome.status == "done"]
-    done = done_ids(outcomes)
-    missing = [trial for trial in trials if trial_id(trial) not in done]
-    if outcomes and trials:
-        before = outcomes[0].trial
+    outcomes = read_outcomes(folder)
+    ended = {o.id for o in outcomes if o.status == "done" or (o.status == "failed" and not retry_failed)}
+    missing = [trial for trial in trials if trial_id(trial) not in ended]
+    results = [outcome for outcome in outcomes if outcome.status == "done"]
+    if results and trials:
+        before = results[0].trial
         _check_same(folder, before, trials[0])
         missing = [replace(trial, recipe=before.recipe, data=before.data) for trial in missing]
     return tuple(sorted(missing, key=trained_madds, reverse=True))
+
+
+def find_reusable(trials: Sequence[Trial], folder: Path) -> list[Outcome]:
+    """Results of these trials in other sweeps beside the folder, each with the sweep that measured it."""
+    wanted, found = {trial_id(trial): trial for trial in trials}, {}
+    for path in sorted(folder.parent.glob(f"*/{DATABASE}")):
+        if path.parent == folder or not wanted:
+            continue
+        try:
+            statuses = read_statuses(path.parent)
+            if not any(statuses.get(name, ("",))[0] == "done" for name in wanted):
+                continue
+            outcomes = read_outcomes(path.parent)
+        except StoreError:  # not ours, or busy: then it is measured again
+            continue
+        for outcome in outcomes:
+            if outcome.status == "done" and outcome.id in wanted:
+                trial = wanted.pop(outcome.id)
+                found[trial] = replace(outcome, trial=trial, source=outcome.source or path.parent.name)
+    return list(found.values())
+
+
+def count_failed(trials: Sequence[Trial], folder: Path) -> int:
+    """How many of the trials failed in an earlier run."""
+    statuses = read_statuses(folder)
+    return sum(statuses.get(trial_id(trial), ("",))[0] == "failed" for trial in trials)
 
 
 def count_others(trials: Sequence[Trial], folder: Path) -> int:
@@ -60,30 +77,6 @@ def count_others(trials: Sequence[Trial], folder: Path) -> int:
 def trained_madds(trial: Trial) -> int:
     """MAdds of one image at the size it is trained at, with the data's classes: what training time follows."""
     return count_cost(replace(trial.arch, resolution=trial.train_size, classes=trial.data.classes)).madds
-
-
-def run_sweep(trials: Sequence[Trial], folder: Path, executor: Executor) -> Iterator[Outcome]:
-    """Run the trials; yields each outcome after it is recorded."""
-    for outcome in executor(trials):
-        with hold_interrupts():
-            record(folder, outcome)
-        yield outcome
-
-
-@contextmanager
-def lock_sweep(folder: Path) -> Iterator[None]:
-    """Keep other runs of the same sweep out until the block ends or this process dies. Raises StoreError."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / LOCK).open("w") as file:
-            if fcntl is not None:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield
-    except BlockingIOError as error:
-        raise StoreError(
-            f"{folder}: another run of this sweep is going on; wait for it (see 'mnv2-sweep table {folder.name}'), "
-            "or give this one another --name"
-        ) from error
 
 
 def write_sweep_files(folder: Path, space_text: str, environment: dict) -> None:

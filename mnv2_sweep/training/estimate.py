@@ -1,91 +1,192 @@
-"""Trials -> seconds each will take here, from a few timed steps of the cheapest and the dearest network.
+"""Trials -> Price: what they will take on this machine, from a few steps of three of their networks.
 
-Time an image is taken as a constant plus a rate times the MAdds at the trained size, through the two probes;
-an evaluated image as a third of a trained one (measured: forward is about a third of forward and backward).
+Three probes, of the cheapest, the dearest and a middle network, give the machine's speed. What lies between follows
+`count_work`, a rough model of training time whose figures were measured once: 74 networks of four families, in
+batches of 16 and 64 on one core, lie within 22 % of it up to 56 px (MAdds alone are off by up to a factor of 10:
+small networks wait for memory, and for the start of each operation). Times are interpolated between the probes
+against it, both as logarithms, so only its shape has to be right.
 """
 
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
+import psutil
 import torch
 
-from mnv2_sweep.data.catalog import Dataset
-from mnv2_sweep.models.model import build_model
-from mnv2_sweep.sweeps.sweep import trained_madds
-from mnv2_sweep.training.train import count_steps, make_optimizer
-from mnv2_sweep.training.trial import Trial
+from mnv2_sweep.archs.arch import ArchSpec, arch_label
+from mnv2_sweep.archs.resolve import resolve
+from mnv2_sweep.costs.cost import count_cost
+from mnv2_sweep.data.catalog import Dataset, cache_folder
+from mnv2_sweep.training.image_price import ImageFile, image_files, make_seconds
+from mnv2_sweep.training.price import Price, bytes_text
+from mnv2_sweep.training.probe import DoesNotFit, Probe, probe_here, probe_team, shared_bytes
+from mnv2_sweep.training.train import count_steps, curve_marks
+from mnv2_sweep.training.trial import Recipe, Trial
+from mnv2_sweep.words import duration
 
-WARM_STEPS, TIMED_STEPS = 2, 4
-EVAL_SHARE = 1 / 3
-PROBE_PIXELS = 64 * 224**2  # in a batch, at most: the probe runs beside whatever else this machine does
+# Work in multiply-adds: of an activation element; of a layer and of a parameter, each step.
+ELEMENT_WORK, LAYER_WORK, PARAM_WORK = 130, 7.2e6, 140
+# Around the workers: the command's own start, and pandas, matplotlib and the plot at its end, together about two starts
+# of a worker; and its own rough look at the time.
+COMMAND_STARTS, LOOK_SECONDS = 2.0, 3.0
+MOST_START_SECONDS = 10.0
+QUIET_SHARE = 0.85  # of a core: less is other programs' doing, and is said
+TRIAL_BYTES, POINT_BYTES, SWEEP_BYTES = 8_000, 300, 500_000  # of a row, its log and events; of plots and the rest
+OPTIMIZER_FLOATS = {"sgd": 1, "rmsprop": 2, "adamw": 2}  # kept for each parameter
+
+
+def price_sweep(
+    trials: Sequence[Trial], dataset: Dataset, data_name: str, device: str, workers: int, alone: bool = False
+) -> Price:
+    """Price of training the trials. Takes about 10 s: processes that import torch, then 2 s for each of three networks.
+
+    `alone` measures two of them in this process, without the contention of the others: about 3 s, and rougher.
+    """
+    workers = max(1, min(workers, len(trials)))
+    if not trials:
+        return Price({}, workers, device, {})
+    works = {trained_network(trial): count_work(trial) for trial in {trial.arch: trial for trial in trials}.values()}
+    chosen = choose_probes(trials, works)[: 2 if alone else 3]
+    try:
+        if alone:
+            start_seconds = min(time.process_time(), MOST_START_SECONDS)  # this process has started just now itself
+            probes = probe_here(chosen, device)
+        else:
+            probes, start_seconds = probe_team(chosen, data_name, cache_folder(), device, workers)
+    except (DoesNotFit, TimeoutError) as error:
+        why = "does not fit into memory" if isinstance(error, DoesNotFit) else "did not end a few steps within minutes"
+        return Price({}, workers, device, {}, unknown=f"the dearest network, {arch_label(chosen[0].arch)}, {why}")
+    points = {works[trained_network(trial)]: probe for trial, probe in zip(chosen, probes, strict=True)}
+    price = add_up(trials, works, points, start_seconds, dataset, workers, device)
+    return replace(price, probed=tuple(chosen), notes=tuple(price_notes(price)))
+
+
+def add_up(
+    trials: Sequence[Trial], works: Mapping[ArchSpec, float], points: Mapping[float, Probe], start_seconds: float,
+    dataset: Dataset, workers: int, device: str,
+) -> Price:  # fmt: skip
+    """The price, from the probes at some works and the seconds of computing with which a worker starts."""
+    probes = tuple(points.values())
+    share = max(0.01, float(np.mean([probe.cpu_share for probe in probes])))
+    files = image_files(dataset, {trial.train_size for trial in trials})
+    cache_bytes = sum(file.bytes for file in {file for made in files.values() for file in made} if not file.cached)
+    return Price(
+        trial_seconds=spread_probes(trials, works, points, share, dataset),
+        workers=workers,
+        device=device,
+        size_seconds={size: seconds / share for size, seconds in make_seconds(dataset, files).items()},
+        start_seconds=start_seconds / share,
+        command_seconds=(COMMAND_STARTS * start_seconds + LOOK_SECONDS) / share,
+        memory_bytes=count_memory(probes, files, workers),
+        gpu_bytes=workers * max(probe.gpu_bytes for probe in probes),
+        disk_bytes=cache_bytes + count_disk(trials, dataset, workers),
+        cache_bytes=cache_bytes,
+        cpu_share=share,
+    )
 
 
 def estimate_seconds(trials: Sequence[Trial], dataset: Dataset, device: str) -> dict[Trial, float]:
-    """Seconds of each trial on one worker, or 0 for all where the dearest network does not fit into memory.
+    """Seconds of each trial on one worker, roughly, or 0 for all where the dearest network does not fit into memory."""
+    price = price_sweep(trials, dataset, "", device, 1, alone=True)
+    return dict.fromkeys(trials, 0.0) if price.unknown else dict(price.trial_seconds)
 
-    Takes a few seconds itself; runs single-threaded like a worker.
+
+def trained_network(trial: Trial) -> ArchSpec:
+    """The network at the size and with the classes it is trained with."""
+    return replace(trial.arch, resolution=trial.train_size, classes=trial.data.classes)
+
+
+def count_work(trial: Trial) -> float:
+    """What training an image takes, in a unit of the model's own: see the module."""
+    layers = resolve(trained_network(trial)).layers
+    params = sum(layer.params for layer in layers)
+    each_image = sum(layer.madds + ELEMENT_WORK * layer.output_elements for layer in layers)
+    return each_image + (LAYER_WORK * len(layers) + PARAM_WORK * params) / trial.recipe.batch
+
+
+def choose_probes(trials: Sequence[Trial], works: Mapping[ArchSpec, float]) -> list[Trial]:
+    """The dearest, the cheapest and the one nearest to their geometric mean; fewer where they are the same.
+
+    The dearest comes first: what does not fit is known at once.
     """
-    if not trials:
-        return {}
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        madds = {trial: trained_madds(trial) for trial in trials}
-        low, high = min(trials, key=madds.get), max(trials, key=madds.get)
-        low_seconds, high_seconds = image_seconds(low, device), image_seconds(high, device)
-    except (MemoryError, RuntimeError) as error:  # torch says out of memory with either
-        if isinstance(error, MemoryError) or "memory" in str(error):
-            return dict.fromkeys(trials, 0.0)  # the trial itself will say it again
-        raise
-    finally:
-        torch.set_num_threads(threads)
-        if device == "cuda":
-            torch.cuda.empty_cache()  # the workers need it
-    span = madds[high] - madds[low]
-    rate = max(0.0, high_seconds - low_seconds) / span if span else 0.0
-    evaluated = sum(len(labels) for split, labels in dataset.labels.items() if split != "train")
-
-    def seconds(trial: Trial) -> float:
-        steps, per_epoch = count_steps(trial.recipe, len(dataset.labels["train"]))
-        looks = min(steps, max(10, steps // per_epoch)) * min(trial.recipe.curve_images, len(dataset.labels["val"]))
-        images = steps * trial.recipe.batch + EVAL_SHARE * (evaluated + looks)
-        return images * (low_seconds + rate * (madds[trial] - madds[low]))
-
-    return {trial: seconds(trial) for trial in trials}
+    by_work = {works[trained_network(trial)]: trial for trial in reversed(trials)}
+    low, high = min(by_work), max(by_work)
+    middle = min(by_work, key=lambda work: abs(np.log(work * work / (low * high))))
+    return [by_work[work] for work in dict.fromkeys((high, low, middle))]
 
 
-def image_seconds(trial: Trial, device: str) -> float:
-    """Median seconds a training image, over a few steps on random images (no augmentation)."""
-    torch.manual_seed(0)
-    recipe, size = trial.recipe, trial.train_size
-    batch = min(recipe.batch, max(2, PROBE_PIXELS // size**2))
-    model = build_model(replace(trial.arch, classes=trial.data.classes)).to(device, memory_format=torch.channels_last)
-    optimizer = make_optimizer(model, recipe)
-    images = torch.randn(batch, 3, size, size, device=device).contiguous(memory_format=torch.channels_last)
-    labels = torch.arange(batch, device=device) % trial.data.classes
-    times = []
-    for _ in range(WARM_STEPS + TIMED_STEPS):
-        start = time.perf_counter()
-        with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
-            loss = torch.nn.functional.cross_entropy(model(images), labels)
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        loss.item()  # waits for the device
-        times.append(time.perf_counter() - start)
-    return sorted(times[WARM_STEPS:])[TIMED_STEPS // 2] / batch
+def spread_probes(
+    trials: Sequence[Trial], works: Mapping[ArchSpec, float], points: Mapping[float, Probe], share: float, data: Dataset
+) -> dict[Trial, float]:
+    """Wall seconds of every trial on a worker that gets this share of a core, from the probes at some works.
+
+    The trials have one recipe, as those of a sweep.
+    """
+    of_image, of_evaluated, of_start = (
+        interpolate({work: getattr(probe, name) for work, probe in points.items()})
+        for name in ("image_seconds", "eval_seconds", "start_seconds")
+    )
+    trained, evaluated = count_images(trials[0].recipe, data)
+
+    def seconds(work: float) -> float:
+        return (of_start(work) + trained * of_image(work) + evaluated * of_evaluated(work)) / share
+
+    by_arch = {trial.arch: seconds(works[trained_network(trial)]) for trial in {t.arch: t for t in trials}.values()}
+    return {trial: by_arch[trial.arch] for trial in trials}
+
+
+def interpolate(points: Mapping[float, float]) -> Callable[[float], float]:
+    """Straight lines between the points, both coordinates as logarithms; beyond the ends the value there."""
+    known = sorted((work, max(value, 1e-9)) for work, value in points.items())
+    x, y = np.log(known).T
+    return lambda work: float(np.exp(np.interp(np.log(work), x, y)))
+
+
+def count_images(recipe: Recipe, dataset: Dataset) -> tuple[int, int]:
+    """Images that a trial trains on, and images that it evaluates: for its curve, and all of them at its end."""
+    steps, per_epoch = count_steps(recipe, len(dataset.labels["train"]))
+    looks = len(curve_marks(steps, per_epoch)) * min(recipe.curve_images, len(dataset.labels["val"]))
+    final = sum(len(labels) for split, labels in dataset.labels.items() if split != "train")
+    return steps * recipe.batch, looks + final
+
+
+def count_memory(probes: Sequence[Probe], files: Mapping[int, Sequence[ImageFile]], workers: int) -> int:
+    """Resident bytes at the peak: of the workers and of the command, whose own look leaves it as large as they are; of
+    the libraries and the images of the largest size, which all share."""
+    images = max((sum(file.bytes for file in made) for made in files.values()), default=0)
+    return shared_bytes() + (workers + 1) * max(probe.peak_bytes for probe in probes) + images
+
+
+def count_disk(trials: Sequence[Trial], dataset: Dataset, workers: int) -> int:
+    """Bytes of results, logs and plots, and of a checkpoint of the largest network in each worker."""
+    recipe = trials[0].recipe
+    params = max(count_cost(arch).params for arch in {trained_network(trial) for trial in trials})
+    kept = workers * 4 * params * (1 + OPTIMIZER_FLOATS[recipe.optimizer])
+    points = len(curve_marks(*count_steps(recipe, len(dataset.labels["train"]))))
+    return SWEEP_BYTES + kept + len(trials) * (TRIAL_BYTES + POINT_BYTES * points)
+
+
+def price_notes(price: Price) -> list[str]:
+    """What a person should know about the price."""
+    notes, cores = [], len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    fair = min(1.0, cores / price.workers)
+    if price.cpu_share < QUIET_SHARE * fair:
+        share, quiet = f"{100 * price.cpu_share:.0f} %", duration(price.wall_seconds * price.cpu_share / fair)
+        notes.append(f"other programs are running: a worker gets {share} of a core; without them about {quiet}")
+    free = psutil.virtual_memory().available
+    if price.memory_bytes > free:
+        notes.append(f"{bytes_text(free)} of memory are free: take fewer --workers, or a smaller batch")
+    return notes
+
+
+def has_device(device: str) -> bool:
+    """Whether this machine has it."""
+    return device == "cpu" or torch.cuda.is_available()
 
 
 def device_name(device: str) -> str | None:
-    """The GPU's name."""
-    return torch.cuda.get_device_name() if device == "cuda" else None
-
-
-def wall_seconds(seconds: Sequence[float], workers: int) -> float:
-    """Wall time of trials on `workers`, longest first, each next one on the worker that is free first."""
-    free = [0.0] * max(1, workers)
-    for duration in sorted(seconds, reverse=True):
-        at = free.index(min(free))
-        free[at] += duration
-    return max(free)
+    """The GPU's name, where this machine has it."""
+    return torch.cuda.get_device_name() if device == "cuda" and has_device(device) else None

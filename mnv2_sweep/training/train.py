@@ -10,99 +10,200 @@ import math
 import resource
 import sys
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from mnv2_sweep.archs.arch import arch_label
 from mnv2_sweep.data.batches import augment, image_batch, label_tensor, train_level
 from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.models.model import build_model
+from mnv2_sweep.training.checkpoint import (
+    BatchOrder,
+    Course,
+    describe_error,
+    read_checkpoint,
+    remove_checkpoint,
+    write_checkpoint,
+)
+from mnv2_sweep.training.control import Control, Interrupted
 from mnv2_sweep.training.trial import CurvePoint, Recipe, Result, Trial
 
 EVAL_BATCH = 64  # faster than 256 by 1.8 for 1.3 at 56 px on one core: the activations stay in the cache
+LOSS_STEPS = 10  # on a GPU the loss is fetched once in so many steps, as that waits for it
 
-Progress = Callable[[int, int, float, float], None]
+UNCONTROLLED = Control()
 
 
-def run_trial(trial: Trial, dataset: Dataset, device: str = "cpu", report: Progress = lambda *_: None) -> Result:
-    """Train and evaluate one network; `report(step, steps, loss, images_per_second)` is called as it goes.
+def run_trial(trial: Trial, dataset: Dataset, device: str = "cpu", control: Control = UNCONTROLLED) -> Result:
+    """Train and evaluate one network, going on from its checkpoint where it has one; its checkpoint ends with it.
 
-    Raises FloatingPointError when the training loss stops being a number.
+    Raises FloatingPointError when the training loss stops being a number, Interrupted when asked to stop.
     """
     torch.use_deterministic_algorithms(device == "cpu")
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
-    torch.manual_seed(trial.seed)
     reset_peak_memory(device)
-    recipe, size = trial.recipe, trial.train_size
+    course = resume_course(trial, dataset, device, control)
+    try:
+        train_model(course, trial, dataset, control)
+        result = measure_model(course, trial, dataset, control)
+    except Interrupted:
+        keep_course(course, trial, control)
+        control.log(f"stopped after step {course.step}, as asked")
+        raise
+    except FloatingPointError:  # going on would only get there again
+        forget_course(control)
+        raise
+    forget_course(control)
+    control.log(f"top-1 {100 * result.val_top1:.2f} % in {result.seconds:.1f} s")
+    return result
+
+
+def begin_course(trial: Trial, dataset: Dataset, device: str) -> Course:
+    """A network with its first weights, and the random numbers of the trial's seed."""
+    torch.manual_seed(trial.seed)
     model = build_model(replace(trial.arch, classes=trial.data.classes))
-    scale_shortcuts(model, recipe.shortcut_gain)
+    scale_shortcuts(model, trial.recipe.shortcut_gain)
     model = model.to(device, memory_format=torch.channels_last)
-    start = time.perf_counter()
-    curve, train_loss, images, rate = train_model(model, dataset, recipe, size, trial.seed, device, report)
-    val_top1, val_loss, val_images = evaluate_model(model, dataset, "val", size, device)
-    test = evaluate_model(model, dataset, "test", size, device) if "test" in dataset.labels else (None, None, 0)
+    order = BatchOrder(len(dataset.labels["train"]), torch.Generator().manual_seed(trial.seed))
+    now = time.perf_counter()
+    return Course(model, make_optimizer(model, trial.recipe), order, device, began=now, kept=now)
+
+
+def resume_course(trial: Trial, dataset: Dataset, device: str, control: Control) -> Course:
+    """The trial's course as its checkpoint has it, or from the beginning."""
+    steps = count_steps(trial.recipe, len(dataset.labels["train"]))[0]
+    control.log(f"{arch_label(trial.arch)}, seed {trial.seed}: {steps} steps of {trial.recipe.batch} on {device}")
+    course = begin_course(trial, dataset, device)
+    state = control.checkpoint and read_checkpoint(control.checkpoint, trial, device, control.log)
+    if state is None:
+        return course
+    try:
+        course.restore(state)
+    except Exception as error:  # written by other code under the same version; nothing is lost but time
+        control.log(f"the checkpoint is not used: {describe_error(error)}")
+        return begin_course(trial, dataset, device)
+    control.log(f"resumed after step {course.step}")
+    return course
+
+
+def keep_course(course: Course, trial: Trial, control: Control) -> None:
+    """Write the checkpoint, if one is wanted."""
+    if control.checkpoint is None:
+        return
+    course.peak_bytes = max(course.peak_bytes, peak_memory_bytes(course.device))
+    with course.set_aside():
+        write_checkpoint(control.checkpoint, trial, course, control.log)
+    course.kept = time.perf_counter()
+
+
+def forget_course(control: Control) -> None:
+    if control.checkpoint is not None:
+        remove_checkpoint(control.checkpoint)
+
+
+def train_model(course: Course, trial: Trial, dataset: Dataset, control: Control) -> None:
+    """Train to the end, from wherever the course stands."""
+    recipe, size, device = trial.recipe, trial.train_size, course.device
+    with course.set_aside():
+        pixels, labels = train_level(dataset, size), label_tensor(dataset, "train", device)
+    steps, steps_per_epoch = count_steps(recipe, len(pixels))
+    shown = math.nan
+    for mark in curve_marks(steps, steps_per_epoch)[len(course.curve) :]:
+        course.model.train()
+        while course.step < mark:
+            rate = learning_rate(recipe, course.step, steps, len(pixels))
+            loss = take_step(course, trial, pixels, labels, rate)
+            course.losses.append(loss)
+            course.step += 1
+            if device == "cpu" or math.isnan(shown) or course.step % LOSS_STEPS == 0 or course.step == steps:
+                shown = loss.item()  # waits for a GPU
+            control.report(course.step, steps, shown, course.images_per_second(recipe.batch))
+            check_stop(control)
+            if time.perf_counter() - course.kept >= control.checkpoint_seconds:
+                keep_course(course, trial, control)
+        look(course, trial, dataset, control)
+        if course.step == steps:  # what follows can take minutes
+            keep_course(course, trial, control)
+
+
+def curve_marks(steps: int, steps_per_epoch: float) -> list[int]:
+    """The steps after which the curve has a point: as many as there are epochs and at least ten, evenly spaced."""
+    points = min(steps, max(10, math.floor(steps / steps_per_epoch)))
+    return [round(steps * point / points) for point in range(1, points + 1)]
+
+
+def take_step(course: Course, trial: Trial, pixels: np.ndarray, labels: Tensor, rate: float) -> Tensor:
+    """Train on one batch -> its loss, still on the device."""
+    recipe, device, optimizer = trial.recipe, course.device, course.optimizer
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    chosen = course.order.take(recipe.batch)
+    images = augment(image_batch(pixels, chosen, device), trial.train_size, recipe, course.order.generator)
+    with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+        logits = course.model(images)
+        loss = nn.functional.cross_entropy(logits, labels[chosen], label_smoothing=recipe.label_smoothing)
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    optimizer.step()
+    return loss.detach()
+
+
+def look(course: Course, trial: Trial, dataset: Dataset, control: Control) -> None:
+    """Add a point to the curve, with the top-1 of a few validation images.
+
+    It changes nothing, as evaluation draws no random numbers, and until it is over the course stands where it stood
+    before: stopped here, a trial goes on with the whole look.
+    """
+    recipe, size = trial.recipe, trial.train_size
+    steps, steps_per_epoch = count_steps(recipe, course.order.count)
+    mean = torch.stack(course.losses).mean().item()
+    if not math.isfinite(mean):
+        raise FloatingPointError(f"the training loss became {mean} by step {course.step} of {steps}; try a lower lr")
+    with course.set_aside():
+        top1 = evaluate_model(course.model, dataset, "val", size, course.device, recipe.curve_images, control)[0]
+    lr = course.optimizer.param_groups[0]["lr"]
+    point = CurvePoint(course.step / steps_per_epoch, course.step * recipe.batch, mean, lr, top1)
+    course.curve.append(point)
+    course.losses.clear()
+    control.point(point)
+    speed = course.images_per_second(recipe.batch)
+    control.log(f"step {course.step}: loss {mean:.4f}, top-1 {100 * top1:.1f} %, {speed:,.0f} images/s")
+
+
+def measure_model(course: Course, trial: Trial, dataset: Dataset, control: Control) -> Result:
+    """Evaluate the trained network."""
+    model, size, device = course.model, trial.train_size, course.device
+    with course.set_aside():
+        val = evaluate_model(model, dataset, "val", size, device, control=control)
+        has_test = "test" in dataset.labels
+        test = evaluate_model(model, dataset, "test", size, device, control=control) if has_test else (None, None, 0)
+    batch, peak_bytes = trial.recipe.batch, max(course.peak_bytes, peak_memory_bytes(device))
     return Result(
-        val_top1, val_loss, val_images, *test, train_loss, images, curve,
-        time.perf_counter() - start, rate, peak_memory_bytes(device), device,
+        *val, *test, course.curve[-1].train_loss, course.step * batch, tuple(course.curve),
+        course.seconds, course.images_per_second(batch), peak_bytes, device,
     )  # fmt: skip
 
 
-def train_model(
-    model: nn.Module, dataset: Dataset, recipe: Recipe, size: int, seed: int, device: str, report: Progress
-) -> tuple[tuple[CurvePoint, ...], float, int, float]:
-    """Train in place -> curve, training loss of its last part, images seen, images per second.
-
-    The curve has as many points as there are epochs and at least ten, evenly spaced, each with the top-1 of a few
-    validation images; looking changes nothing, as evaluation draws no random numbers.
-    """
-    pixels, labels = train_level(dataset, size), label_tensor(dataset, "train", device)
-    steps, steps_per_epoch = count_steps(recipe, len(pixels))
-    points = min(steps, max(10, math.floor(steps / steps_per_epoch)))
-    marks = {round(steps * point / points) for point in range(1, points + 1)}
-    generator = torch.Generator().manual_seed(seed)
-    optimizer = make_optimizer(model, recipe)
-    model.train()
-    curve, losses, start, looking = [], [], time.perf_counter(), 0.0
-    for step, chosen in enumerate(batch_indices(len(pixels), recipe.batch, steps, generator)):
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(recipe, step, steps, len(pixels))
-        images = augment(image_batch(pixels, chosen, device), size, recipe, generator)
-        with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
-            loss = nn.functional.cross_entropy(model(images), labels[chosen], label_smoothing=recipe.label_smoothing)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.detach())
-        done = step + 1
-        if done in marks:
-            mean = torch.stack(losses).mean().item()
-            if not math.isfinite(mean):
-                raise FloatingPointError(f"the training loss became {mean} by step {done} of {steps}; try a lower lr")
-            pause = time.perf_counter()
-            top1 = evaluate_model(model, dataset, "val", size, device, recipe.curve_images)[0]
-            lr = optimizer.param_groups[0]["lr"]
-            curve.append(CurvePoint(done / steps_per_epoch, done * recipe.batch, mean, lr, top1))
-            losses.clear()
-            model.train()
-            looking += time.perf_counter() - pause
-        if done % 10 == 0 or done == steps:
-            report(done, steps, loss.item(), done * recipe.batch / (time.perf_counter() - start - looking))
-    seconds = time.perf_counter() - start - looking
-    return tuple(curve), curve[-1].train_loss, steps * recipe.batch, steps * recipe.batch / seconds
+def check_stop(control: Control) -> None:
+    if control.should_stop():
+        raise Interrupted("asked to stop")
 
 
 @torch.inference_mode()
 def evaluate_model(
-    model: nn.Module, dataset: Dataset, split: str, size: int, device: str, most: int | None = None
-) -> tuple[float, float, int]:
+    model: nn.Module, dataset: Dataset, split: str, size: int, device: str, most: int | None = None,
+    control: Control = UNCONTROLLED,
+) -> tuple[float, float, int]:  # fmt: skip
     """Top-1 (a fraction), mean cross-entropy and number of images of a split, whole images at `size`.
 
-    With `most`, of that many of its images, the same ones every time, drawn from all of it.
+    With `most`, of that many of its images, the same ones every time, drawn from all of it. Raises Interrupted
+    before a batch when asked to stop.
     """
     model.eval()
     pixels, labels = dataset.pixels(split, size), label_tensor(dataset, split, device)
@@ -110,6 +211,7 @@ def evaluate_model(
     correct, loss = 0, 0.0
     drawn = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0))[:count].sort().values
     for chosen in drawn.split(EVAL_BATCH):
+        check_stop(control)
         logits = model(augment(image_batch(pixels, chosen, device), size)).float()
         correct += (logits.argmax(1) == labels[chosen]).sum().item()
         loss += nn.functional.cross_entropy(logits, labels[chosen], reduction="sum").item()
@@ -121,16 +223,6 @@ def count_steps(recipe: Recipe, train_images: int) -> tuple[int, float]:
     per_epoch = train_images / recipe.batch
     wanted = recipe.images / recipe.batch if recipe.images is not None else recipe.epochs * per_epoch
     return max(1, round(wanted)), per_epoch
-
-
-def batch_indices(count: int, batch: int, steps: int, generator: torch.Generator):
-    """`steps` index tensors [batch]: shuffled passes over range(count), one after the other without a gap."""
-    waiting = torch.empty(0, dtype=torch.long)
-    for _ in range(steps):
-        while len(waiting) < batch:
-            waiting = torch.cat([waiting, torch.randperm(count, generator=generator)])
-        yield waiting[:batch]
-        waiting = waiting[batch:]
 
 
 def learning_rate(recipe: Recipe, step: int, steps: int, train_images: int) -> float:

@@ -1,0 +1,125 @@
+"""Predicted against real wall time, computing and memory of spaces/quick.yaml and of a sweep of six networks.
+
+    python benchmarks/price.py [REPEATS]        default 1; each takes two to three minutes on two cores
+
+The price is taken right before `python -m mnv2_sweep run`, which starts with an empty results folder and with its
+images in the cache. Other programs make both slower, and not always alike: so the part of a core that the workers
+got is printed for both, the wall time that the price says for the run's part, and the seconds of computing, which
+other programs hardly change. Memory is the largest sum over all processes of the run, what they share counted once
+(Linux: PSS).
+"""
+
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from mnv2_sweep.data.batches import prepare_pixels
+from mnv2_sweep.data.catalog import cache_folder, open_dataset
+from mnv2_sweep.spaces.networks import expand
+from mnv2_sweep.spaces.spacefile import load_space
+from mnv2_sweep.sweeps.session import Session, open_session
+from mnv2_sweep.training.estimate import price_sweep
+from mnv2_sweep.training.price import Price, price_text
+
+WORKERS = 2
+QUICK = Path(__file__).parent.parent / "spaces" / "quick.yaml"
+SIX = """
+axes:
+  width: [0.35, 0.5, 0.75]
+  resolution: [128, 192]
+recipe: {base: short, images: 6000, input_scale: 0.25, name: six}
+seeds: 1
+data: shapes
+"""
+
+
+def open_space(path: Path, folder: Path) -> Session:
+    """The sweep of a space file, its images made."""
+    space, dataset = load_space(path), open_dataset("shapes", cache_folder())
+    archs = expand(space, len(dataset.classes))
+    session = open_session(folder, archs, space.recipe, space.seeds, (dataset, "shapes"), "cpu")
+    for size in {trial.train_size for trial in session.missing}:
+        prepare_pixels(dataset, size)
+    return session
+
+
+@dataclass(frozen=True)
+class Run:
+    """A real run: wall seconds, seconds of computing, the workers' part of a core, bytes at the peak."""
+
+    wall_seconds: float
+    computing_seconds: float
+    cpu_share: float
+    memory_bytes: int
+
+
+def run_sweep(path: Path, folder: Path) -> Run:
+    command = [sys.executable, "-m", "mnv2_sweep", "run", str(path), "--device", "cpu", "--workers", str(WORKERS)]
+    command += ["--results", str(folder / "results"), "--plots", str(folder / "plots")]
+    before, start, peak, workers = _children_seconds(), time.perf_counter(), 0, {}
+    process = psutil.Popen(command, stdout=subprocess.DEVNULL)
+    while process.poll() is None:
+        with suppress(psutil.Error):
+            children = process.children(recursive=True)
+            peak = max(peak, sum(each.memory_full_info().pss for each in [process, *children]))
+            for child in children:
+                used = child.cpu_times()
+                workers[child.pid] = (used.user + used.system, time.time() - child.create_time())
+        time.sleep(0.5)
+    if process.returncode:
+        sys.exit(f"the run ended with {process.returncode}")
+    busy = [worker for worker in workers.values() if worker[0] > 1]  # not multiprocessing's own helper
+    share = sum(used for used, _ in busy) / sum(lived for _, lived in busy)
+    return Run(time.perf_counter() - start, _children_seconds() - before, share, peak)
+
+
+def _children_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def computing_seconds(price: Price) -> float:
+    """What the price says of computing, without the waiting for a core."""
+    starts = price.command_seconds + price.workers * price.start_seconds
+    return price.cpu_share * (sum(price.trial_seconds.values()) + sum(price.size_seconds.values()) + starts)
+
+
+def compare(name: str, path: Path) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        session = open_space(path, Path(folder) / "none")
+        load, start = os.getloadavg()[0], time.perf_counter()
+        price = price_sweep(session.missing, session.dataset, session.data_name, "cpu", WORKERS)
+        took = time.perf_counter() - start
+        print(f"{name}: {len(session.missing)} trials, load {load:.1f}, priced in {took:.0f} s")
+        print("\n".join(f"  {line}" for line in price_text(price)))
+        run = run_sweep(path, Path(folder))
+    for what, predicted, real in (
+        ("wall seconds", price.wall_seconds, run.wall_seconds),
+        ("part of a core, %", 100 * price.cpu_share, 100 * run.cpu_share),
+        ("wall, that part", price.wall_seconds * price.cpu_share / run.cpu_share, run.wall_seconds),
+        ("computing seconds", computing_seconds(price), run.computing_seconds),
+        ("memory, MB", price.memory_bytes / 1e6, run.memory_bytes / 1e6),
+    ):
+        print(f"  {what:<18} predicted {predicted:>7.1f}  real {real:>7.1f}  ratio {predicted / real:.2f}")
+    print(f"  load at the end {os.getloadavg()[0]:.1f}", flush=True)
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        six = Path(folder) / "six.yaml"
+        six.write_text(SIX)
+        for _ in range(int(sys.argv[1]) if len(sys.argv) > 1 else 1):
+            compare("quick.yaml", QUICK)
+            compare("six networks", six)
+
+
+if __name__ == "__main__":
+    main()

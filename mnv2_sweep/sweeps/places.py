@@ -1,0 +1,35 @@
+"""Where a sweep keeps what: results/<sweep>/ and its folders."""
+
+from contextlib import suppress
+from pathlib import Path
+
+from mnv2_sweep.training.trial import Trial, trial_id
+
+RUNNING, CHECKPOINTS, LOGS, EVENTS = "running", "checkpoints", "logs", "events"
+
+
+def progress_path(folder: Path, trial: Trial) -> Path:
+    """How far a running trial is, as JSON; gone when it ends."""
+    return folder / RUNNING / f"{trial_id(trial)}.json"
+
+
+def checkpoint_path(folder: Path, trial: Trial) -> Path:
+    """The state of an unfinished trial; gone when it is finished."""
+    return folder / CHECKPOINTS / f"{trial_id(trial)}.pt"
+
+
+def log_path(folder: Path, trial: Trial) -> Path:
+    """What happened in a trial, attempt after attempt."""
+    return folder / LOGS / f"{trial_id(trial)}.log"
+
+
+def events_path(folder: Path, trial: Trial) -> Path:
+    """A trial's TensorBoard events."""
+    return folder / EVENTS / trial_id(trial)
+
+
+def remove_empty(folder: Path) -> None:
+    """The folders of what is gone when trials end, unless another run still has something there."""
+    for name in (RUNNING, CHECKPOINTS):
+        with suppress(OSError):
+            (folder / name).rmdir()

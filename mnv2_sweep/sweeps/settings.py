@@ -1,0 +1,117 @@
+"""How a sweep runs: worker processes, what each may take, on which GPU."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import torch
+
+from mnv2_sweep.data.catalog import Dataset
+from mnv2_sweep.errors import SweepError
+from mnv2_sweep.sweeps.attempt import Attempts, Watch
+from mnv2_sweep.sweeps.executor import Limits, Source
+from mnv2_sweep.sweeps.store import Outcome
+from mnv2_sweep.words import parse_bytes, parse_seconds
+
+MEMORY_SHARE = 0.9  # of the machine's memory, for all workers together
+MOST_PER_GPU = 8
+EXECUTORS = ("local", "ray")
+
+# Runs trials on other machines; the attempts' function is called with the data as they are there.
+Elsewhere = Callable[[Attempts, Source, Dataset], Iterator[Outcome]]
+
+
+@dataclass(frozen=True, slots=True)
+class RunSettings:
+    """Worker processes, the limits of one trial, what watches their curves; with GPUs, the GPU of each
+    worker (as CUDA_VISIBLE_DEVICES names it).
+
+    With the executor "ray": where the cluster is, how many trials share a GPU (0: they use none), what runs them, and
+    as `workers` how many there are at once (0: as many as there is room for)."""
+
+    workers: int
+    limits: Limits = Limits()
+    watch: Watch | None = None
+    gpus: tuple[str, ...] = ()
+    executor: str = "local"
+    address: str | None = None
+    per_gpu: int = 0
+    elsewhere: Elsewhere | None = None
+
+
+def choose_device(wanted: str, executor: str = "local") -> str:
+    """auto | cpu | cuda -> cpu | cuda. Raises SweepError where there is no such device; the machine that joins a Ray
+    cluster need not have the GPU itself."""
+    if wanted not in ("auto", "cpu", "cuda"):
+        raise SweepError(f"--device {wanted}: auto, cpu or cuda")
+    if wanted == "cuda" and executor == "ray":
+        return wanted
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise SweepError(
+            "--device cuda: torch sees no CUDA device here; use --device cpu, or install a CUDA build of torch"
+        )
+    return "cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def choose_settings(
+    device: str,
+    workers: int | None = None,
+    memory: str | None = None,
+    timeout: str | None = None,
+    per_gpu: str | None = None,
+    executor: str = "local",
+    address: str | None = None,
+) -> RunSettings:
+    """The person's options, or what suits this machine. Raises SweepError."""
+    if executor not in EXECUTORS:
+        raise SweepError(f"--executor {executor}: {' or '.join(EXECUTORS)}")
+    if address is not None and executor != "ray":
+        raise SweepError(f"--address {address}: it is of a Ray cluster; add --executor ray")
+    if per_gpu is not None and device != "cuda":
+        raise SweepError("--per-gpu: there is no GPU in use; leave it out, or give --device cuda")
+    seconds = parse_seconds(timeout, "--timeout") if timeout is not None else None
+    limit = parse_bytes(memory, "--memory") if memory is not None else None
+    if executor == "ray":
+        if per_gpu == "auto":
+            raise SweepError("--per-gpu auto: not with --executor ray, which needs a number; try 2")
+        shared = _parse_per_gpu(per_gpu or "1") if device == "cuda" else 0
+        return RunSettings(workers or 0, Limits(limit, seconds), executor=executor, address=address, per_gpu=shared)
+    gpus = list_gpus(per_gpu) if device == "cuda" else ()
+    count = workers or (len(gpus) if gpus else usable_cores())
+    gpus = tuple(gpus[i % len(gpus)] for i in range(count)) if gpus else ()
+    if limit is None and device == "cpu":
+        limit = int(MEMORY_SHARE * machine_memory_bytes() / count)
+    return RunSettings(count, Limits(limit, seconds), gpus=gpus)
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def machine_memory_bytes() -> int:
+    """Of the machine, or what its container may use."""
+    total = psutil.virtual_memory().total
+    with suppress(OSError, ValueError):  # "max" without a limit
+        total = min(total, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return total
+
+
+def list_gpus(per_gpu: str | None) -> tuple[str, ...]:
+    """Each visible GPU as often as trials may share it: round after round, so that few trials spread out."""
+    names = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    names = names or [str(i) for i in range(torch.cuda.device_count())]
+    if per_gpu is None:
+        return tuple(names)
+    if per_gpu == "auto":
+        return tuple(names) * MOST_PER_GPU
+    return tuple(names) * _parse_per_gpu(per_gpu)
+
+
+def _parse_per_gpu(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise SweepError(f"--per-gpu {text}: a whole number from 1, or auto")
+    return int(text)

@@ -1,0 +1,145 @@
+"""A sweep's folder -> how it stands, without disturbing it: done, running, failed and why, how long it may take.
+
+Only reads. What runs is known by its claim or its progress file; the time left follows the measured seconds of the
+finished trials, in proportion to the MAdds and images of those that are left.
+"""
+
+import statistics
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from mnv2_sweep.archs.arch import arch_label
+from mnv2_sweep.sweeps.attempt import read_progress
+from mnv2_sweep.sweeps.claims import read_claims
+from mnv2_sweep.sweeps.places import log_path
+from mnv2_sweep.sweeps.store import Outcome, read_outcomes, read_plan
+from mnv2_sweep.sweeps.sweep import trained_madds
+from mnv2_sweep.training.trial import Trial, trial_id
+from mnv2_sweep.words import count_noun, duration
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A trial that somebody works on; the last four are None until it has reported."""
+
+    trial: str
+    owner: str
+    step: int | None = None
+    steps: int | None = None
+    loss: float | None = None
+    images_per_second: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    trial: str
+    kind: str
+    attempts: int
+    error: str
+    log: str
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """`planned` counts all trials of the sweep; `waiting` those nobody works on and that have no outcome yet, and
+    interrupted ones among them. `seconds_left` is None while nothing is measured, or nothing runs."""
+
+    sweep: str
+    planned: int
+    done: int
+    reused: int
+    running: tuple[Running, ...]
+    failed: tuple[Failed, ...]
+    interrupted: int
+    waiting: int
+    runs: int
+    seconds_left: float | None
+
+
+def read_status(folder: Path) -> Status:
+    """How the sweep stands now. Raises StoreError when its file can't be read."""
+    outcomes = {outcome.id: outcome for outcome in read_outcomes(folder)}
+    plan = read_plan(folder) or {name: outcome.trial for name, outcome in outcomes.items()}
+    claimed = read_claims(folder)
+    ended = {n: o for n, o in outcomes.items() if n in plan and (o.status == "done" or n not in claimed)}
+    active = {name: plan[name] for name in claimed if name in plan and name not in ended}
+    progress = {trial_id(trial): state for trial, state in read_progress(folder, active).items()}
+    running = tuple(
+        Running(_name(trial), claimed[name].split(" ")[0], **progress.get(name, {})) for name, trial in active.items()
+    )
+    failed = tuple(_describe_failure(folder, o) for o in ended.values() if o.status == "failed")
+    counts = Counter(outcome.status for outcome in ended.values())
+    left = {name: trial for name, trial in plan.items() if name not in ended or ended[name].status == "interrupted"}
+    return Status(
+        folder.name,
+        len(plan),
+        counts["done"],
+        sum(outcome.source is not None for outcome in ended.values()),
+        running,
+        failed,
+        counts["interrupted"],
+        len(left) - len(active),
+        len(set(claimed.values())),
+        _seconds_left(list(ended.values()), left, progress),
+    )
+
+
+def _seconds_left(ended: Sequence[Outcome], left: dict[str, Trial], progress: dict[str, dict]) -> float | None:
+    """With as many workers as trials are running now."""
+    rates = [o.result.seconds / _work(o.trial, o.result.train_images) for o in ended if o.result and not o.source]
+    if not rates or not progress:
+        return None if left else 0.0
+    rate, images = statistics.median(rates), statistics.median(o.result.train_images for o in ended if o.result)
+    total = 0.0
+    for name, trial in left.items():
+        state = progress.get(name)
+        total += rate * _work(trial, images) * (1 - state["step"] / state["steps"] if state else 1)
+    return total / len(progress)
+
+
+def _work(trial: Trial, images: float) -> float:
+    """In proportion to what training takes: MAdds at the trained size, and a share that every image costs."""
+    return (trained_madds(trial) + 1e6) * images
+
+
+def _describe_failure(folder: Path, outcome: Outcome) -> Failed:
+    first = (outcome.error or "").splitlines()[0] if outcome.error else ""
+    log = log_path(folder, outcome.trial)
+    return Failed(_name(outcome.trial), outcome.kind, outcome.attempts, first, str(log) if log.exists() else "")
+
+
+def _name(trial: Trial) -> str:
+    return f"{arch_label(trial.arch)}, {trial.train_size} px, seed {trial.seed}"
+
+
+def status_json(status: Status) -> dict:
+    """One object."""
+    return asdict(status)
+
+
+def status_text(status: Status) -> str:
+    """Lines for a person."""
+    counts = [f"{status.done} of {status.planned} done"]
+    counts += [f"{status.reused} of them from other sweeps"] if status.reused else []
+    counts += [f"{len(status.running)} running"] if status.running else []
+    counts += [f"{len(status.failed)} failed"] if status.failed else []
+    counts += [f"{status.waiting} waiting"] if status.waiting else []
+    counts += [f"{status.interrupted} of them in mid-course"] if status.interrupted else []
+    lines = [f"{status.sweep}: {', '.join(counts)}"]
+    if status.running:
+        left = "unknown yet" if status.seconds_left is None else f"about {duration(status.seconds_left)}"
+        lines.append(f"time left {left}, by {count_noun(status.runs, 'run')}; {time.strftime('%H:%M:%S')}")
+    elif status.waiting:
+        lines.append("nothing runs; the same 'mnv2-sweep run' command goes on")
+    for one in status.running:
+        how = "starting"
+        if one.step is not None:
+            how = f"step {one.step:,}/{one.steps:,}, loss {one.loss:.2f}, {one.images_per_second:.0f} images/s"
+        lines.append(f"  running  {one.trial}: {how}")
+    for one in status.failed:
+        lines.append(f"  failed   {one.trial}: {one.kind}, tried {count_noun(one.attempts, 'time')}: {one.error}")
+        lines += [f"           {one.log}"] if one.log else []
+    return "\n".join(lines)

@@ -1,0 +1,97 @@
+"""The trials still to do, as this run sees them: claimed one by one, recorded as they end, some tried again."""
+
+import time
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+from mnv2_sweep.sweeps.claims import BEAT_SECONDS, Owner, beat, claim_first, release, this_owner
+from mnv2_sweep.sweeps.interrupts import hold_interrupts
+from mnv2_sweep.sweeps.places import checkpoint_path, remove_empty
+from mnv2_sweep.sweeps.store import INTERRUPTED, KILLED, OUT_OF_MEMORY, Outcome, read_statuses, record
+from mnv2_sweep.training.trial import Trial, trial_id
+
+RETRIED = (KILLED, OUT_OF_MEMORY)  # the machine may have been at fault; the rest would end the same way again
+MOST_ATTEMPTS = 2
+
+
+class Work:
+    """Trials in the order in which they should run. Several runs, on any machines, may hold the same ones.
+
+    A trial is claimed before it starts and released after it is recorded; what another run has recorded since this
+    one began is not done again. Use as a context manager: leaving it gives all claims back.
+    """
+
+    def __init__(self, folder: Path, trials: Sequence[Trial], owner: Owner | None = None):
+        self.folder, self.owner = folder, owner or this_owner()
+        self.waiting = {trial_id(trial): trial for trial in trials}
+        self.again: dict[str, Trial] = {}  # to be tried once more; still claimed
+        self.attempts: dict[str, int] = {}
+        self.elsewhere: list[Trial] = []  # recorded by others
+        self.began = self.last_beat = time.time()
+
+    def __enter__(self) -> "Work":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        with hold_interrupts():
+            release(self.folder, self.owner)
+            remove_empty(self.folder)
+
+    def take(self) -> Trial | None:
+        """The next trial for this run, claimed; None where nothing is left or others hold the rest."""
+        if self.again:
+            return self.again.pop(next(iter(self.again)))
+        while self.waiting:
+            with hold_interrupts():
+                claimed = claim_first(self.folder, self.waiting, self.owner)
+                if claimed is None:
+                    return None
+                trial = self.waiting.pop(claimed)
+                # Claimed first, looked at second: whoever had it before has recorded it before giving it up.
+                status, recorded = read_statuses(self.folder, claimed).get(claimed, ("", 0.0))
+                if status != "done" and (status != "failed" or recorded < self.began):
+                    return trial
+                release(self.folder, self.owner, claimed)
+                self.elsewhere.append(trial)
+        return None
+
+    def others(self) -> int:
+        """How many trials may still come: others have claimed them, or they are to be tried again."""
+        return len(self.waiting) + len(self.again)
+
+    def ended(self, outcome: Outcome) -> Outcome:
+        """Record an outcome, and decide whether its trial is tried again; returns it with its number of attempts."""
+        name = trial_id(outcome.trial)
+        self.attempts[name] = self.attempts.get(name, 0) + 1
+        outcome = replace(outcome, attempts=self.attempts[name])
+        with hold_interrupts():
+            if self.is_retried(outcome):
+                # No failure yet: should this run end before the second attempt, the next one makes it.
+                record(self.folder, replace(outcome, kind=INTERRUPTED))
+                self.again[name] = outcome.trial
+            else:
+                record(self.folder, outcome)
+                if outcome.kind != INTERRUPTED:
+                    path = checkpoint_path(self.folder, outcome.trial)
+                    for left in path.parent.glob(f"{path.name}*"):  # also what a kill in mid-writing left
+                        left.unlink(missing_ok=True)
+                release(self.folder, self.owner, name)
+        return outcome
+
+    def is_retried(self, outcome: Outcome) -> bool:
+        return outcome.kind in RETRIED and outcome.attempts < MOST_ATTEMPTS
+
+    def tick(self) -> None:
+        """To be called every now and then: a sign of life for runs on other machines."""
+        if time.time() - self.last_beat > BEAT_SECONDS:
+            self.last_beat = time.time()
+            beat(self.folder, self.owner)
+
+
+def do_work(work: Work, outcomes: Generator[Outcome, None, None]) -> Iterator[Outcome]:
+    """Yield each outcome of an executor after it is recorded; the executor ends with it, whatever ends it."""
+    with closing(outcomes):
+        for outcome in outcomes:
+            yield work.ended(outcome)

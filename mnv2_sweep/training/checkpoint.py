@@ -1,0 +1,187 @@
+"""Course (where a trial in training stands) <-> checkpoint file, so that a stopped trial goes on bit for bit.
+
+A file is a line of JSON, which says whose state it is, and then what torch.save writes of the state: tensors and plain
+types alone, so reading one runs no code of its own. It is replaced whole or not at all; one that is damaged, or of
+another trial, version or device, counts as none.
+"""
+
+import hashlib
+import io
+import json
+import os
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import astuple, dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from mnv2_sweep.training.trial import CODE_VERSION, CurvePoint, Trial, trial_id
+
+HEADER_BYTES = 4096  # the first line is far shorter; a damaged file may have no line's end at all
+
+
+class BatchOrder:
+    """Which images are in each batch: shuffled passes over range(count), one after the other without a gap."""
+
+    def __init__(self, count: int, generator: torch.Generator):
+        self.count, self.generator = count, generator
+        self.waiting = torch.empty(0, dtype=torch.long)  # the rest of the pass
+
+    def take(self, batch: int) -> Tensor:
+        """The indices [batch] of the next batch."""
+        while len(self.waiting) < batch:
+            self.waiting = torch.cat([self.waiting, torch.randperm(self.count, generator=self.generator)])
+        chosen, self.waiting = self.waiting[:batch], self.waiting[batch:]
+        return chosen
+
+    def state(self) -> dict:
+        return {"waiting": self.waiting.clone(), "generator": self.generator.get_state()}  # saving a view saves all
+
+    def restore(self, state: dict) -> None:
+        self.waiting = state["waiting"]
+        self.generator.set_state(state["generator"])
+
+
+@dataclass(slots=True)
+class Course:
+    """All that changes while a trial trains, torch's own random numbers included.
+
+    `losses` are of the steps since the last point of the curve. `began` is when all of it would have begun, had it
+    run in one go; `aside` counts the seconds since then that were not training, `kept` is when this attempt last had
+    its state written. `peak_bytes` is the peak memory of the attempts before.
+    """
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    order: BatchOrder
+    device: str
+    began: float
+    kept: float
+    step: int = 0
+    losses: list[Tensor] = field(default_factory=list)
+    curve: list[CurvePoint] = field(default_factory=list)
+    aside: float = 0.0
+    peak_bytes: int = 0
+
+    @property
+    def seconds(self) -> float:
+        return time.perf_counter() - self.began
+
+    def images_per_second(self, batch: int) -> float:
+        return self.step * batch / (self.seconds - self.aside)
+
+    @contextmanager
+    def set_aside(self) -> Iterator[None]:
+        """What runs inside is not training: its time does not make training slower."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.aside += time.perf_counter() - start
+
+    def state(self) -> dict:
+        """Tensors, not copied, and plain types."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "order": self.order.state(),
+            "step": self.step,
+            "losses": torch.stack(self.losses) if self.losses else torch.empty(0),
+            "curve": [astuple(point) for point in self.curve],
+            "seconds": self.seconds,
+            "aside": self.aside,
+            "peak_bytes": self.peak_bytes,
+            "random": torch.get_rng_state(),
+            "cuda_random": torch.cuda.get_rng_state() if self.device == "cuda" else None,
+        }
+
+    def restore(self, state: dict) -> None:
+        """Take over a state. May raise anything, halfway, if it is not one of such a course."""
+        self.model.load_state_dict(state["model"])  # copies: the model keeps its channels last
+        self.optimizer.load_state_dict(state["optimizer"])  # takes the tensors as they are, which have kept theirs
+        self.order.restore(state["order"])
+        self.step, self.aside, self.peak_bytes = state["step"], state["aside"], state["peak_bytes"]
+        self.losses = list(state["losses"].to(self.device))
+        self.curve = [CurvePoint(*values) for values in state["curve"]]
+        self.began = time.perf_counter() - state["seconds"]
+        torch.set_rng_state(state["random"])
+        if self.device == "cuda":
+            torch.cuda.set_rng_state(state["cuda_random"])
+
+
+def checkpoint_header(trial: Trial, device: str) -> dict:
+    """What has to be the same for numbers to go on as they would have."""
+    return {"trial": trial_id(trial), "code_version": CODE_VERSION, "torch": str(torch.__version__), "device": device}
+
+
+def write_checkpoint(path: Path, trial: Trial, course: Course, log: Callable[[str], None]) -> None:
+    """Replace the file by the course's state; a disk that refuses it is logged, and the file then stays as it was."""
+    packed = io.BytesIO()  # and not straight to disk: the digest comes first, and torch.save hides the disk's own error
+    torch.save(course.state(), packed)
+    payload = packed.getbuffer()
+    header = checkpoint_header(trial, course.device) | {"step": course.step, "sha256": _digest(payload)}
+    unfinished = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")  # another sweep may write about the same trial
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with unfinished.open("xb") as file:
+            file.write(json.dumps(header).encode() + b"\n")
+            file.write(payload)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, path)
+    except OSError as error:
+        log(f"the checkpoint of step {course.step} could not be written: {error.strerror or error}")
+    finally:
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+
+
+def read_checkpoint(path: Path, trial: Trial, device: str, log: Callable[[str], None]) -> dict | None:
+    """The state in the file, or None where there is none to go on from. Removes what a killed attempt left unfinished.
+
+    torch.load itself would not notice a changed tensor, hence the digest.
+    """
+    _remove_unfinished(path)
+    try:
+        with path.open("rb") as file:
+            header, payload = json.loads(file.readline(HEADER_BYTES)), file.read()
+        for name, value in checkpoint_header(trial, device).items():
+            if header[name] != value:
+                raise ValueError(f"its {name} is {header[name]!r}, not {value!r}")
+        if header["sha256"] != _digest(payload):
+            raise ValueError("it is damaged")
+        state = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+        if header["step"] != state["step"]:
+            raise ValueError("it contradicts itself about its step")
+        return state
+    except FileNotFoundError:
+        return None
+    except Exception as error:  # json and torch.load raise many kinds at what they have not written
+        log(f"the checkpoint is not used: {describe_error(error)}")
+        return None
+
+
+def remove_checkpoint(path: Path) -> None:
+    """Also what is unfinished. What the system does not let go of stays: it is no reason to lose a result."""
+    _remove_unfinished(path)
+    with suppress(OSError):
+        path.unlink(missing_ok=True)
+
+
+def describe_error(error: Exception) -> str:
+    """In one line: its kind and the first line of its text."""
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+
+
+def _digest(payload: bytes | memoryview) -> str:
+    return hashlib.sha256(payload).hexdigest()
+
+
+def _remove_unfinished(path: Path) -> None:
+    for left in path.parent.glob(f"{path.name}.*.tmp"):
+        with suppress(OSError):
+            left.unlink()

@@ -1,0 +1,36 @@
+"""What a running trial is given by whoever runs it: where to report, where to keep its state, when to stop."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mnv2_sweep.training.trial import CurvePoint
+
+CHECKPOINT_SECONDS = 60.0
+
+
+class Interrupted(Exception):
+    """The trial was asked to stop; its state is in its checkpoint, if it has one."""
+
+
+def _nothing(*values: object) -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """Called from inside a trial.
+
+    `report(step, steps, loss, images_per_second)` after every step, with the loss now and then; it must be cheap.
+    `should_stop()` is asked after every step and every evaluated batch: once true, the trial writes its checkpoint
+    and raises Interrupted. `point` gets each point of the curve, `log` lines for the trial's log file.
+    `checkpoint` is where the state is kept every `checkpoint_seconds`, whole or not at all, and found by the next
+    attempt; None keeps none.
+    """
+
+    report: Callable[[int, int, float, float], None] = _nothing
+    should_stop: Callable[[], bool] = bool
+    point: Callable[[CurvePoint], None] = _nothing
+    log: Callable[[str], None] = _nothing
+    checkpoint: Path | None = None
+    checkpoint_seconds: float = CHECKPOINT_SECONDS

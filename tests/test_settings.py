@@ -1,0 +1,197 @@
+"""The person's options -> worker processes, limits, GPUs; and what suits the machine where nothing was said."""
+
+import os
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from mnv2_sweep.errors import SweepError
+from mnv2_sweep.sweeps import settings
+from mnv2_sweep.sweeps.executor import Limits
+from mnv2_sweep.sweeps.settings import (
+    MEMORY_SHARE,
+    MOST_PER_GPU,
+    RunSettings,
+    choose_device,
+    choose_settings,
+    list_gpus,
+    machine_memory_bytes,
+    usable_cores,
+)
+
+GIB = 2**30
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """Four cores, 16 GiB, three GPUs."""
+    monkeypatch.setattr(settings, "usable_cores", lambda: 4)
+    monkeypatch.setattr(settings, "machine_memory_bytes", lambda: 16 * GIB)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+
+# ---------------------------------------------------------------- devices
+
+
+@pytest.mark.parametrize(
+    "wanted, there, chosen",
+    [("auto", False, "cpu"), ("auto", True, "cuda"), ("cpu", True, "cpu"), ("cuda", True, "cuda")],
+    ids=str,
+)
+def test_device(monkeypatch, wanted, there, chosen):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
+    assert choose_device(wanted) == chosen
+
+
+@pytest.mark.parametrize("wanted", ["gpu", "CPU", "", "cuda:1", "mps"])
+def test_another_device_is_refused(wanted):
+    with pytest.raises(SweepError, match=f"--device {wanted}: auto, cpu or cuda"):
+        choose_device(wanted)
+
+
+def test_cuda_that_is_not_there_says_what_to_do(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SweepError, match="--device cuda: torch sees no CUDA device here; use --device cpu, or install"):
+        choose_device("cuda")
+
+
+# ---------------------------------------------------------------- on a CPU
+
+
+def test_without_options_a_worker_a_core_shares_the_memory(machine):
+    assert choose_settings("cpu") == RunSettings(4, Limits(int(MEMORY_SHARE * 16 * GIB / 4), None))
+
+
+def test_the_person_s_options(machine):
+    chosen = choose_settings("cpu", workers=2, memory="1.5GiB", timeout="2h30m")
+    assert chosen == RunSettings(2, Limits(3 * GIB // 2, 9000.0))
+
+
+def test_fewer_workers_may_take_more_memory_each(machine):
+    assert choose_settings("cpu", workers=1).limits.memory_bytes == int(MEMORY_SHARE * 16 * GIB)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"memory": "4"}, "--memory 4: a number above 0 and a unit"),
+        ({"memory": "0GiB"}, "--memory 0GiB: a number above 0 and a unit"),
+        ({"timeout": "90"}, "--timeout 90: a time above 0 is wanted"),
+        ({"timeout": "0s"}, "--timeout 0s: a time above 0 is wanted"),
+        ({"per_gpu": "2"}, "--per-gpu: there is no GPU in use; leave it out, or give --device cuda"),
+        ({"per_gpu": "auto"}, "--per-gpu: there is no GPU in use"),
+    ],
+    ids=["memory without unit", "no memory", "timeout without unit", "no time", "per GPU", "auto"],
+)
+def test_bad_options_say_what_is_allowed(machine, options, message):
+    with pytest.raises(SweepError) as caught:
+        choose_settings("cpu", **options)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+# ---------------------------------------------------------------- on GPUs
+
+
+@pytest.mark.parametrize(
+    "workers, per_gpu, gpus",
+    [
+        (None, None, "012"),
+        (2, None, "01"),
+        (5, None, "01201"),
+        (None, "1", "012"),
+        (None, "2", "012012"),
+        (4, "2", "0120"),
+        (None, "auto", "012" * MOST_PER_GPU),
+    ],
+    ids=["one each", "fewer workers", "more workers", "one said", "two each", "two each, four workers", "auto"],
+)
+def test_each_worker_has_its_gpu(machine, workers, per_gpu, gpus):
+    chosen = choose_settings("cuda", workers=workers, per_gpu=per_gpu)
+    assert chosen == RunSettings(len(gpus), Limits(), gpus=tuple(gpus))
+
+
+def test_memory_on_a_gpu_is_limited_only_if_wanted(machine):
+    """CUDA maps far more addresses than it uses."""
+    assert choose_settings("cuda").limits == Limits(None, None)
+    assert choose_settings("cuda", memory="8GiB", timeout="1h").limits == Limits(8 * GIB, 3600.0)
+
+
+@pytest.mark.parametrize(
+    "visible, names",
+    [("4,6", ("4", "6")), ("GPU-8f2a,GPU-1b", ("GPU-8f2a", "GPU-1b")), ("", ("0", "1", "2")), ("5,", ("5",))],
+    ids=["numbers", "names", "empty", "comma"],
+)
+def test_only_visible_gpus_are_used(machine, monkeypatch, visible, names):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert list_gpus(None) == names
+    assert list_gpus("2") == names * 2
+
+
+@pytest.mark.parametrize("per_gpu", ["0", "-1", "1.5", "two", "", "2 ", "AUTO", "²"])
+def test_trials_per_gpu_that_make_no_sense(machine, per_gpu):
+    with pytest.raises(SweepError, match=f"--per-gpu {per_gpu}: a whole number from 1, or auto"):
+        choose_settings("cuda", per_gpu=per_gpu)
+
+
+# ---------------------------------------------------------------- this machine
+
+
+def test_the_cores_and_memory_of_this_machine():
+    assert 1 <= usable_cores() <= os.cpu_count()
+    assert 2**26 < machine_memory_bytes() < 2**50
+
+
+@pytest.mark.parametrize(
+    "text, total",
+    [("1073741824\n", GIB), ("max\n", 16 * GIB), (None, 16 * GIB)],
+    ids=["limit", "no limit", "no cgroup"],
+)
+def test_a_container_s_limit_counts(monkeypatch, text, total):
+    monkeypatch.setattr(settings.psutil, "virtual_memory", lambda: SimpleNamespace(total=16 * GIB))
+
+    def read(path):
+        if text is None:
+            raise FileNotFoundError(path)
+        return text
+
+    monkeypatch.setattr(settings.Path, "read_text", read)
+    assert machine_memory_bytes() == total
+
+
+# ---------------------------------------------------------------- on a Ray cluster
+
+
+def test_ray_decides_how_many_trials_there_is_room_for(machine):
+    assert choose_settings("cpu", executor="ray") == RunSettings(0, executor="ray")
+    limits = Limits(2 * GIB, 60.0)
+    settings = choose_settings("cpu", 7, "2GiB", "1m", executor="ray", address="head:6379")
+    assert settings == RunSettings(7, limits, executor="ray", address="head:6379")
+
+
+@pytest.mark.parametrize("per_gpu, shared", [(None, 1), ("3", 3)], ids=["default", "given"])
+def test_trials_share_the_gpus_of_a_cluster_which_this_machine_need_not_have(machine, monkeypatch, per_gpu, shared):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert choose_device("cuda", "ray") == "cuda" and choose_device("auto", "ray") == "cpu"
+    settings = choose_settings("cuda", per_gpu=per_gpu, executor="ray")
+    assert settings == RunSettings(0, executor="ray", per_gpu=shared)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"executor": "slurm"}, "--executor slurm: local or ray"),
+        ({"address": "head:6379"}, "--address head:6379: it is of a Ray cluster; add --executor ray"),
+        (
+            {"executor": "ray", "per_gpu": "auto"},
+            "--per-gpu auto: not with --executor ray, which needs a number; try 2",
+        ),
+        ({"executor": "ray", "per_gpu": "0"}, "--per-gpu 0: a whole number from 1, or auto"),
+    ],
+    ids=["executor", "address", "auto", "none"],
+)
+def test_mistakes_about_the_executor(machine, options, message):
+    with pytest.raises(SweepError) as caught:
+        choose_settings("cuda", **options)
+    assert str(caught.value) == message
