@@ -11,7 +11,6 @@ from mnv2_sweep.sweeps import settings
 from mnv2_sweep.sweeps.executor import Limits
 from mnv2_sweep.sweeps.settings import (
     MEMORY_SHARE,
-    MOST_PER_GPU,
     RunSettings,
     choose_device,
     choose_settings,
@@ -81,9 +80,8 @@ def test_fewer_workers_may_take_more_memory_each(machine):
         ({"timeout": "90"}, "--timeout 90: a time above 0 is wanted"),
         ({"timeout": "0s"}, "--timeout 0s: a time above 0 is wanted"),
         ({"per_gpu": "2"}, "--per-gpu: there is no GPU in use; leave it out, or give --device cuda"),
-        ({"per_gpu": "auto"}, "--per-gpu: there is no GPU in use"),
     ],
-    ids=["memory without unit", "no memory", "timeout without unit", "no time", "per GPU", "auto"],
+    ids=["memory without unit", "no memory", "timeout without unit", "no time", "per GPU"],
 )
 def test_bad_options_say_what_is_allowed(machine, options, message):
     with pytest.raises(SweepError) as caught:
@@ -103,9 +101,8 @@ def test_bad_options_say_what_is_allowed(machine, options, message):
         (None, "1", "012"),
         (None, "2", "012012"),
         (4, "2", "0120"),
-        (None, "auto", "012" * MOST_PER_GPU),
     ],
-    ids=["one each", "fewer workers", "more workers", "one said", "two each", "two each, four workers", "auto"],
+    ids=["one each", "fewer workers", "more workers", "one said", "two each", "two each, four workers"],
 )
 def test_each_worker_has_its_gpu(machine, workers, per_gpu, gpus):
     chosen = choose_settings("cuda", workers=workers, per_gpu=per_gpu)
@@ -129,9 +126,9 @@ def test_only_visible_gpus_are_used(machine, monkeypatch, visible, names):
     assert list_gpus("2") == names * 2
 
 
-@pytest.mark.parametrize("per_gpu", ["0", "-1", "1.5", "two", "", "2 ", "AUTO", "²"])
+@pytest.mark.parametrize("per_gpu", ["0", "-1", "1.5", "two", "", "2 ", "auto", "²"])
 def test_trials_per_gpu_that_make_no_sense(machine, per_gpu):
-    with pytest.raises(SweepError, match=f"--per-gpu {per_gpu}: a whole number from 1, or auto"):
+    with pytest.raises(SweepError, match=f"--per-gpu {per_gpu}: a whole number from 1"):
         choose_settings("cuda", per_gpu=per_gpu)
 
 
@@ -185,9 +182,9 @@ def test_trials_share_the_gpus_of_a_cluster_which_this_machine_need_not_have(mac
         ({"address": "head:6379"}, "--address head:6379: it is of a Ray cluster; add --executor ray"),
         (
             {"executor": "ray", "per_gpu": "auto"},
-            "--per-gpu auto: not with --executor ray, which needs a number; try 2",
+            "--per-gpu auto: a whole number from 1",
         ),
-        ({"executor": "ray", "per_gpu": "0"}, "--per-gpu 0: a whole number from 1, or auto"),
+        ({"executor": "ray", "per_gpu": "0"}, "--per-gpu 0: a whole number from 1"),
     ],
     ids=["executor", "address", "auto", "none"],
 )

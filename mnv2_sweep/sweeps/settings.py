@@ -17,7 +17,6 @@ from mnv2_sweep.sweeps.store import Outcome
 from mnv2_sweep.words import parse_bytes, parse_seconds
 
 MEMORY_SHARE = 0.9  # of the machine's memory, for all workers together
-MOST_PER_GPU = 8
 EXECUTORS = ("local", "ray")
 
 # Runs trials on other machines; the attempts' function is called with the data as they are there.
@@ -75,8 +74,6 @@ def choose_settings(
     seconds = parse_seconds(timeout, "--timeout") if timeout is not None else None
     limit = parse_bytes(memory, "--memory") if memory is not None else None
     if executor == "ray":
-        if per_gpu == "auto":
-            raise SweepError("--per-gpu auto: not with --executor ray, which needs a number; try 2")
         shared = _parse_per_gpu(per_gpu or "1") if device == "cuda" else 0
         return RunSettings(workers or 0, Limits(limit, seconds), executor=executor, address=address, per_gpu=shared)
     gpus = list_gpus(per_gpu) if device == "cuda" else ()
@@ -104,14 +101,10 @@ def list_gpus(per_gpu: str | None) -> tuple[str, ...]:
     """Each visible GPU as often as trials may share it: round after round, so that few trials spread out."""
     names = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
     names = names or [str(i) for i in range(torch.cuda.device_count())]
-    if per_gpu is None:
-        return tuple(names)
-    if per_gpu == "auto":
-        return tuple(names) * MOST_PER_GPU
-    return tuple(names) * _parse_per_gpu(per_gpu)
+    return tuple(names) * _parse_per_gpu("1" if per_gpu is None else per_gpu)
 
 
 def _parse_per_gpu(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise SweepError(f"--per-gpu {text}: a whole number from 1, or auto")
+        raise SweepError(f"--per-gpu {text}: a whole number from 1")
     return int(text)
