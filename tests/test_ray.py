@@ -5,7 +5,7 @@ import re
 import signal
 import sys
 import tempfile
-from collections.abc import Callable
+import time
 from dataclasses import replace
 from functools import partial
 from multiprocessing import resource_tracker
@@ -31,6 +31,7 @@ from trial_samples import (
     source_of,
     train_until_stopped,
     wait_until,
+    without_data,
 )
 
 from mnv2_sweep.cli import main
@@ -43,7 +44,7 @@ from mnv2_sweep.sweeps.claims import read_claims
 from mnv2_sweep.sweeps.executor import Limits, Source, run_pool
 from mnv2_sweep.sweeps.places import checkpoint_path, log_path
 from mnv2_sweep.sweeps.session import train_on
-from mnv2_sweep.sweeps.store import INTERRUPTED, KILLED, TIMED_OUT, Outcome, read_outcomes
+from mnv2_sweep.sweeps.store import INTERRUPTED, KILLED, OUT_OF_MEMORY, TIMED_OUT, Outcome, read_outcomes
 from mnv2_sweep.sweeps.work import Work, do_work
 from mnv2_sweep.training.control import Control
 from mnv2_sweep.training.train import run_trial
@@ -52,6 +53,13 @@ from mnv2_sweep.training.trial import Result, Trial
 ray = pytest.importorskip("ray", reason="Ray is an extra: pip install 'mnv2-sweep[ray]'")
 
 from ray.cluster_utils import Cluster  # noqa: E402
+from ray.exceptions import (  # noqa: E402
+    NodeDiedError,
+    ObjectLostError,
+    OutOfMemoryError,
+    RayError,
+    WorkerCrashedError,
+)
 
 from mnv2_sweep.sweeps import ray_executor  # noqa: E402
 from mnv2_sweep.sweeps.ray_executor import connect, count_slots, run_ray, trial_demand  # noqa: E402
@@ -92,15 +100,20 @@ def other_node(cluster):
 # ---------------------------------------------------------------- trial functions, called with the data first
 
 
-def without_data(function: Callable, dataset: Dataset, *rest) -> Result:
-    """A trial function of the other executors' tests."""
-    return function(*rest)
+def train_slowly(dataset: Dataset, trial: Trial, control: Control) -> Result:
+    """Train, at most 40 steps a second, so that it is known what can happen meanwhile."""
+
+    def report(*state) -> None:
+        time.sleep(0.025)
+        control.report(*state)
+
+    return train_on("cpu", dataset, trial, replace(control, report=report))
 
 
 def train_noting(folder: Path, dataset: Dataset, trial: Trial, control: Control) -> Result:
-    """Train, and leave folder/<seed>-<process> with the name of the node."""
+    """Train slowly, and leave folder/<seed>-<process> with the name of the node."""
     (folder / f"{trial.seed}-{os.getpid()}").write_text(ray.get_runtime_context().get_node_id())
-    return train_on("cpu", dataset, trial, control)
+    return train_slowly(dataset, trial, control)
 
 
 def numbers(result: Result) -> Result:
@@ -116,18 +129,18 @@ def files_in(folder: Path, *names: str) -> list[Path]:
 
 
 def test_a_node_lost_in_mid_sweep_changes_no_result(cluster, other_node, tiny_data, make_trial, tmp_path):
-    trials = [make_trial(seed=seed, images=2_000) for seed in range(8)]
+    trials = [make_trial(seed=seed, images=500) for seed in range(8)]
     local = Attempts(partial(train_on, "cpu", tiny_data), tmp_path / "local")
     expected = {o.trial: numbers(o.result) for o in run_pool(local, source_of(trials), workers=2)}
     notes, folder, lost = tmp_path / "notes", tmp_path / "ray", []
     notes.mkdir()
 
     def lose_the_node() -> None:
-        """As soon as it is in the middle of its second trial."""
+        """As soon as it is in the middle of a trial that is not its first."""
         here = [path.name for path in notes.iterdir() if path.read_text() == other_node.node_id]
         running = read_progress(folder, by_id(trials))
         busy = [trial for trial in running if any(name.startswith(f"{trial.seed}-") for name in here)]
-        if len(here) == 2 and busy and not lost:
+        if len(here) >= 2 and busy and not lost:
             lost.extend(busy)
             cluster.remove_node(other_node)
 
@@ -175,7 +188,9 @@ def test_asked_to_stop_trials_end_as_interrupted_and_those_that_wait_never_begin
 
 def test_a_trial_that_takes_too_long_is_ended(cluster, tiny_data, tmp_path):
     attempts = Attempts(partial(without_data, partial(sleep_if_slow, tmp_path)), tmp_path)
-    (outcome,) = run_ray(attempts, source_of(plan(SLOW)), tiny_data, limits=Limits(seconds=0.5))
+    (outcome,) = run_ray(
+        attempts, source_of(plan(SLOW)), tiny_data, limits=Limits(memory_bytes=50 * 2**20, seconds=0.5)
+    )
     assert (outcome.kind, outcome.error) == (TIMED_OUT, "took more than the 0 s allowed")
     assert wait_until(lambda: not is_running(int((tmp_path / f"pid-{SLOW}").read_text())))
     assert files_in(tmp_path, "running") == []
@@ -196,12 +211,12 @@ def test_closing_early_ends_what_runs(cluster, other_node, tiny_data, tmp_path):
 
 def test_a_stopped_trial_goes_on_where_no_node_sees_the_folder(cluster, tiny_data, make_trial, monkeypatch, tmp_path):
     monkeypatch.setattr(ray_executor, "_make_mark", lambda folder: folder / "not there")
-    trial = make_trial(images=8_000)
+    trial = make_trial(images=3_200)
     (tmp_path / "running").mkdir()
-    attempts = Attempts(partial(train_on, "cpu"), tmp_path)
+    attempts = Attempts(train_slowly, tmp_path)
 
     def begun() -> bool:
-        return read_progress(tmp_path, by_id([trial])).get(trial, {"step": 0})["step"] > 20
+        return read_progress(tmp_path, by_id([trial])).get(trial, {"step": 0})["step"] > 5
 
     (stopped,) = run_ray(attempts, source_of([trial], stop=begun), tiny_data)
     assert stopped.kind == INTERRUPTED and checkpoint_path(tmp_path, trial).exists()
@@ -209,6 +224,22 @@ def test_a_stopped_trial_goes_on_where_no_node_sees_the_folder(cluster, tiny_dat
     log = log_path(tmp_path, trial).read_text()
     assert log.count("attempt at") == 2 and "resumed after step" in log
     assert numbers(done.result) == numbers(run_trial(trial, tiny_data))
+
+
+@pytest.mark.parametrize(
+    "error, kind, text",
+    [
+        (NodeDiedError("long"), KILLED, "the node 10.0.0.7 was lost"),
+        (ObjectLostError("0123", "", ""), KILLED, "the node 10.0.0.7 was lost with the result"),
+        (WorkerCrashedError(), KILLED, "the worker process on 10.0.0.7 ended; out of memory?"),
+        (OutOfMemoryError("long"), OUT_OF_MEMORY, "Ray ended the worker process on 10.0.0.7, which was running out of"),
+        (RayError("new"), KILLED, "RayError: new"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+def test_what_ray_says_becomes_a_record(error, kind, text):
+    found, described = ray_executor._describe_error(error, "10.0.0.7")
+    assert found == kind and described.startswith(text)
 
 
 @pytest.fixture

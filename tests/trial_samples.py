@@ -184,6 +184,11 @@ def misbehave(folder: Path, trial: Trial, control: Control) -> Result:
     return behave(trial, control)
 
 
+def without_data(function: Callable, dataset: object, trial: Trial, control: Control) -> Result:
+    """Any of these on a Ray cluster, where functions are called with the data."""
+    return function(trial, control)
+
+
 # ---------------------------------------------------------------- the world around
 
 

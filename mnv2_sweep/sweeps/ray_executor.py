@@ -26,7 +26,6 @@ from ray.exceptions import (
     OutOfMemoryError,
     RayError,
     RayTaskError,
-    TaskCancelledError,
     WorkerCrashedError,
 )
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -143,10 +142,10 @@ def run_ray(
             if not crew.tasks and (asked or not source.others()):
                 return
             outcome = crew.wait()
-            crew.watch(asked)
             if outcome is not None:
                 idle_until = 0.0
                 yield outcome
+            crew.watch(asked)
             source.tick()
     finally:
         with hold_interrupts():
@@ -165,8 +164,7 @@ class _Crew:
     """The tasks that are out, the hub they talk to, and the mark by which they know the sweep's folder."""
 
     def __init__(self, attempts: Attempts, dataset: Dataset, limits: Limits, demand: Demand, workers: int | None):
-        self.attempts, self.folder = attempts, attempts.folder.resolve()
-        self.limits, self.demand, self.workers = limits, demand, workers
+        self.folder, self.limits, self.demand, self.workers = attempts.folder.resolve(), limits, demand, workers
         self.numbers = itertools.count()
         self.tasks: dict[ray.ObjectRef, _Task] = {}
         self.ended: list[int] = []  # which the hub may forget
@@ -236,9 +234,10 @@ class _Crew:
 
     def dismiss(self) -> None:
         """End what still runs, at once."""
-        for reference in self.tasks:
-            ray.cancel(reference, force=True)
-        ray.kill(self.hub)
+        with suppress(RayError):  # the cluster is lost
+            for reference in self.tasks:
+                ray.cancel(reference, force=True)
+            ray.kill(self.hub)
         for task in self.tasks.values():
             remove_progress(progress_path(self.folder, task.trial))
         with suppress(OSError):
@@ -277,8 +276,6 @@ def _describe_error(error: RayError, place: str) -> tuple[str, str]:
         return KILLED, f"the node {place} was lost with the result"
     if isinstance(error, WorkerCrashedError):
         return KILLED, f"the worker process on {place} ended; out of memory?"
-    if isinstance(error, TaskCancelledError):
-        return INTERRUPTED, "cancelled by Ray"
     return KILLED, f"{type(error).__name__}: {error}"
 
 
