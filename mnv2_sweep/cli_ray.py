@@ -30,8 +30,9 @@ def join_cluster(settings, workers: int | None):
         return settings
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    if any(name in os.environ for name in TOKEN_VARIABLES) or TOKEN_FILE.expanduser().exists():
-        os.environ.setdefault("RAY_AUTH_MODE", "token")  # 'ray start' wants it then; another cluster does not mind
+    has_token = any(name in os.environ for name in TOKEN_VARIABLES) or TOKEN_FILE.expanduser().exists()
+    if has_token and (settings.address or "RAY_ADDRESS" in os.environ):
+        os.environ.setdefault("RAY_AUTH_MODE", "token")  # a cluster that wants none does not mind
     try:
         from mnv2_sweep.sweeps.ray_executor import connect, count_slots, run_ray, trial_demand
     except ModuleNotFoundError as error:

@@ -254,6 +254,8 @@ def test_pixels_come_from_the_cache_where_it_is_seen(hub, tmp_path):
     here = NodeData(header_of(data), hub(data))
     assert Path(here.pixels("train", 8).filename) == data.pixels("train", 8).filename
     assert (here.pixels("val", 99) == data.pixels("val", 99)).all()
+    (sent,) = ray.get(here.hub.share.remote("train", 8))
+    assert (ray.get(sent) == data.pixels("train", 8)).all()
     assert (here.name, here.fingerprint, here.classes) == (data.name, data.fingerprint, data.classes)
 
 

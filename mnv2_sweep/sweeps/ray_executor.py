@@ -41,6 +41,7 @@ from mnv2_sweep.sweeps.store import EXCEPTION, INTERRUPTED, KILLED, OUT_OF_MEMOR
 from mnv2_sweep.training.trial import Trial, trial_id
 
 REACH_SECONDS = 5.0
+REASON_LENGTH = 200  # Ray's texts may hold whole tracebacks
 LOST_SECONDS = 300.0  # the hub may be busy for a while, putting images into the object store
 LOCAL_STORE_BYTES = 100 * 2**20  # of a Ray of our own: there, data are read from files
 GPU_PARTS = 10_000  # into which Ray divides a GPU
@@ -64,7 +65,7 @@ def connect(address: str | None, cores: int) -> None:
             ray.init(address or "local", **options)
         except (OSError, RuntimeError, ValueError) as error:
             where = f"--address {address}: can't join this Ray cluster" if address else "--executor ray: can't start"
-            reason = " ".join(str(error).split())
+            reason = " ".join(str(error).split())[:REASON_LENGTH]
             raise SweepError(f"{where} ({reason}); it takes a machine of the cluster and its token") from error
 
 
