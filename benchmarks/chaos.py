@@ -73,8 +73,8 @@ class Chaos:
         """Kill once, or return when the run has ended by itself."""
         kind = self.draw.choice(KINDS)
         done = sum(status == "done" for status, _ in read_statuses(self.folder).values())
-        ahead = done / self.trials > 0.9 * self.kills.total() / self.wanted
-        gap = self.draw.uniform(0, 3 if ahead else 15)
+        ahead = done / self.trials > 0.7 * self.kills.total() / self.wanted
+        gap = self.draw.uniform(0, 2 if ahead else 10)
         if kind in (WORKER, CHECKPOINTING):
             self._wait(run, lambda: self._workers(run), LONGEST_WAIT)
         self._wait(run, lambda: False, gap)

@@ -18,7 +18,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -76,15 +76,15 @@ def small_disk(folder: Path):
             subprocess.run(["umount", str(folder)], check=True)
 
 
-def fill_disk(path: Path) -> None:
-    """Write until not another byte fits."""
+def keep_full(path: Path, run: subprocess.Popen) -> None:
+    """Write until not another byte fits, and again while the run lives: what it removes itself makes room for it."""
     with path.open("wb", buffering=0) as file:
-        for size in (2**16, 1):
-            try:
-                while True:
-                    file.write(b"x" * size)
-            except OSError:
-                pass
+        while run.poll() is None:
+            for size in (2**16, 2**12, 1):
+                with suppress(OSError):
+                    while True:
+                        file.write(b"x" * size)
+            time.sleep(0.005)
 
 
 def show_end(what: str, run: subprocess.Popen, folder: Path, before: dict) -> list[str]:
@@ -120,9 +120,12 @@ def check_full_disk(space: Path, top: Path, expected: dict[str, str]) -> list[st
         while len(done_rows(folder)) < 3 and run.poll() is None:
             time.sleep(0.05)
         before = done_rows(folder)
-        fill_disk(filler)
+        keep_full(filler, run)
         wrong = show_end(f"disk of {DISK_BYTES / 2**20:g} MiB, filled after 3 trials", run, folder, before)
-        wrong += show_end("started on the full disk", run_cli(space, results), folder, done_rows(folder))
+        before = done_rows(folder)
+        run = run_cli(space, results)
+        keep_full(filler, run)
+        wrong += show_end("started on the full disk", run, folder, before)
         filler.unlink()
         return wrong + resume(space, results, expected, before)
 
@@ -205,7 +208,7 @@ TRIALS = (
 
 def train_or_fail(trial: Trial, control: Control) -> Result:
     TRIALS[trial.seed][1](control)
-    return train_in_worker("shapes", cache_folder(), "cpu", False, trial, control)
+    return train_in_worker("shapes", cache_folder(), "cpu", trial, control)
 
 
 def check_trials(folder: Path) -> list[str]:

@@ -22,6 +22,7 @@ from mnv2_sweep.cli_options import (
     PLOTS,
     RESULTS,
     Address,
+    Budget,
     Csv,
     Data,
     Device,
@@ -123,6 +124,7 @@ def run(
     timeout: Timeout = None,
     memory: Memory = None,
     per_gpu: PerGpu = None,
+    budget: Budget = None,
     log: Log = None,
     executor: Executor = "local",
     address: Address = None,
@@ -142,7 +144,7 @@ def run(
     from mnv2_sweep.terminal import open_data
 
     loaded, device = load_space(space), choose_device(device, executor)
-    settings = choose_settings(device, workers, memory, timeout, per_gpu, executor, address)
+    settings = choose_settings(device, workers, memory, timeout, per_gpu, executor, address, budget)
     settings = replace(settings, watch=_choose_watch(log))
     if name is not None:
         _check_name(name)

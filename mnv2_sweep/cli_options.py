@@ -30,7 +30,10 @@ RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try trials ag
 Timeout = Annotated[str | None, typer.Option(help="Time one attempt at a trial may take, as in 2h; default: any.")]
 Memory = Annotated[str | None, typer.Option(help="Memory one trial may use, as in 4GiB; default: a worker's share.")]
 Log = Annotated[str | None, typer.Option(help="tensorboard: also write event files (needs mnv2-sweep[tensorboard]).")]
-PerGpu = Annotated[str | None, typer.Option(help="Trials at once on each GPU; default 1.")]
+PerGpu = Annotated[str | None, typer.Option(help="Trials at once on each GPU; default 1; auto: what memory holds.")]
+Budget = Annotated[
+    str | None, typer.Option(help="Run only what fits into this time, as in 30m; seeds are dropped before networks.")
+]
 Executor = Annotated[str, typer.Option(help="local: worker processes; ray: a Ray cluster (needs mnv2-sweep[ray]).")]
 Address = Annotated[
     str | None, typer.Option(help="Ray's head as host:port, or auto; default: $RAY_ADDRESS, else a Ray of its own.")

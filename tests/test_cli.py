@@ -27,6 +27,7 @@ from mnv2_sweep.results.stats import summarise
 from mnv2_sweep.sweeps import session
 from mnv2_sweep.sweeps.executor import run_serial
 from mnv2_sweep.sweeps.store import DATABASE, Outcome, done_ids, read_outcomes, record
+from mnv2_sweep.training.price import Price
 
 ROOT = Path(__file__).parent.parent
 
@@ -192,6 +193,35 @@ def test_more_seeds_add_only_what_is_missing(copied, in_this_process):
     after = read_rows(copied.folder)
     assert len(after) == 4 and {key: after[key] for key in rows} == rows
     assert summarise(load_frame(copied.folder))["seeds"].tolist() == [2, 2]
+
+
+def ten_seconds_each(trials, dataset, data_name, device, workers, alone=False) -> Price:
+    return Price(dict.fromkeys(trials, 10.0), 1, device, {}, gpu_bytes=2**30)
+
+
+def test_a_budget_runs_what_fits_and_the_rest_later(copied, in_this_process, monkeypatch):
+    monkeypatch.setattr("mnv2_sweep.sweeps.runner.price_sweep", ten_seconds_each)
+    words = ["run", "tiny.yaml", "--seeds", 3, "--workers", 1]  # the two of seed 0 are done
+    code, out, _ = call(copied.desk, *words, "--budget", "25s")
+    assert code == 0 and "budget    25 s: 2 of 4 trials fit, in about 20 s: 2 networks, seed 1" in out
+    assert "dropped   seed 2 of every network" in out and len(read_rows(copied.folder)) == 4
+    before = read_tree(copied.desk)
+    code, out, err = call(copied.desk, *words, "--budget", "5s")
+    assert (code, read_tree(copied.desk)) == (2, before)
+    assert err.startswith("error: --budget: 5 s: nothing fits; the shortest trial") and err.count("\n") == 1
+    assert call(copied.desk, *words).code == 0 and len(read_rows(copied.folder)) == 6
+
+
+def test_per_gpu_auto_says_how_many_share_a_gpu(swept, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda i: (2**33, 2**34))
+    monkeypatch.setattr("mnv2_sweep.sweeps.settings.usable_cores", lambda: 64)
+    monkeypatch.setattr("mnv2_sweep.sweeps.runner.price_sweep", ten_seconds_each)
+    words = ["run", "tiny.yaml", "--seeds", 9, "--device", "cuda", "--per-gpu", "auto", "--dry-run"]
+    code, out, _ = call(swept.desk, *words)
+    assert code == 0 and "gpu       3 trials on each at once; the dearest takes 1.1 GB" in out
+    assert "with 3 workers on cuda" in out
 
 
 @pytest.mark.parametrize("words", [("--seeds", 3), ("--name", "new"), ("--results", "elsewhere")], ids=str)
@@ -496,6 +526,7 @@ MISTAKES = {
     "run tiny.yaml --device tpu": "--device tpu: auto, cpu or cuda",
     "run tiny.yaml --data nowhere": "--data nowhere: no such folder or zip; give 'shapes' (built in), or",
     "run tiny.yaml --data tiny.yaml": "tiny.yaml: not a zip",
+    "run tiny.yaml --budget soon": "--budget soon: a time above 0 is wanted",
     "run tiny.yaml --seeds 0": "--seeds",
     "run tiny.yaml --seeds two": "--seeds",
     "run tiny.yaml --workers 0": "--workers",
@@ -639,7 +670,7 @@ def test_a_results_file_without_rows_is_no_bug(tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
 def test_an_interrupt_before_the_first_trial_is_exit_130_and_writes_nothing(desk, monkeypatch, number):
-    monkeypatch.setattr("mnv2_sweep.sweeps.runner.estimate_seconds", lambda *words: signal.raise_signal(number))
+    monkeypatch.setattr("mnv2_sweep.sweeps.runner.price_sweep", lambda *words, **more: signal.raise_signal(number))
     before = read_tree(desk)
     code, out, err = call(desk, "run", "tiny.yaml")
     assert (code, err, read_tree(desk)) == (130, "", before) and "0 done, 2 to run" in out

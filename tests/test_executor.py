@@ -27,6 +27,7 @@ from trial_samples import (
     is_running,
     name_gpu,
     name_process,
+    note_then_behave,
     plan,
     read_own_progress,
     report_and_wait,
@@ -424,6 +425,14 @@ def test_a_worker_in_the_place_of_a_dead_one_gets_its_gpu(tmp_path):
         DIES: None,
         12: 7,
     }
+
+
+@pytest.mark.parametrize("gpus, processes", [(("5",), 2), ((), 1)], ids=["GPU", "CPU"])
+def test_after_an_error_on_a_gpu_the_next_trial_gets_a_fresh_process(tmp_path, gpus, processes):
+    attempts = Attempts(partial(note_then_behave, tmp_path), tmp_path)
+    first, second = run_pool(attempts, source_of(plan(RAISES, FINE)), 1, gpus=gpus)
+    assert (first.kind, second.status) == ("exception", "done")
+    assert len({path.read_text() for path in tmp_path.glob("pid-*")}) == processes
 
 
 def test_without_gpus_the_environment_is_left_as_it_is(tmp_path, monkeypatch):

@@ -14,6 +14,8 @@ from mnv2_sweep.sweeps.settings import (
     RunSettings,
     choose_device,
     choose_settings,
+    count_per_gpu,
+    fill_gpus,
     list_gpus,
     machine_memory_bytes,
     usable_cores,
@@ -126,10 +128,30 @@ def test_only_visible_gpus_are_used(machine, monkeypatch, visible, names):
     assert list_gpus("2") == names * 2
 
 
-@pytest.mark.parametrize("per_gpu", ["0", "-1", "1.5", "two", "", "2 ", "auto", "²"])
+@pytest.mark.parametrize("per_gpu", ["0", "-1", "1.5", "two", "", "2 ", "Auto", "²"])
 def test_trials_per_gpu_that_make_no_sense(machine, per_gpu):
     with pytest.raises(SweepError, match=f"--per-gpu {per_gpu}: a whole number from 1"):
         choose_settings("cuda", per_gpu=per_gpu)
+
+
+@pytest.mark.parametrize(
+    "trial_gib, free_gib, gpus, count",
+    [(1, 20, 1, 4), (9, 20, 1, 1), (5, 20, 1, 3), (1, 20, 2, 2), (1, 20, 8, 1), (30, 20, 1, 1)],
+    ids=["cores", "one", "memory", "cores of two", "more GPUs than cores", "not even one"],
+)
+def test_as_many_trials_share_a_gpu_as_memory_and_cores_allow(trial_gib, free_gib, gpus, count):
+    assert count_per_gpu(trial_gib * GIB, free_gib * GIB, 4, gpus) == count
+
+
+def test_auto_fills_the_gpus_when_the_trials_have_been_measured(machine, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda i: ((9, 40, 20)[i] * GIB, 80 * GIB))
+    monkeypatch.setattr(settings, "usable_cores", lambda: 64)
+    chosen = choose_settings("cuda", per_gpu="auto")
+    assert chosen == RunSettings(3, Limits(), gpus=("0", "1", "2"), fills_gpus=True)
+    filled = fill_gpus(chosen, GIB)
+    assert filled.workers == 12 and filled.gpus == ("0", "1", "2") * 4  # the fullest GPU has room for four
+    with pytest.raises(SweepError, match="--per-gpu auto: it decides the number of workers; leave out --workers 2"):
+        choose_settings("cuda", workers=2, per_gpu="auto")
 
 
 # ---------------------------------------------------------------- this machine
@@ -182,11 +204,12 @@ def test_trials_share_the_gpus_of_a_cluster_which_this_machine_need_not_have(mac
         ({"address": "head:6379"}, "--address head:6379: it is of a Ray cluster; add --executor ray"),
         (
             {"executor": "ray", "per_gpu": "auto"},
-            "--per-gpu auto: a whole number from 1",
+            "--per-gpu auto: measured on one machine; not with --executor ray",
         ),
+        ({"executor": "ray", "budget": "2h"}, "--budget 2h: measured on one machine; not with --executor ray"),
         ({"executor": "ray", "per_gpu": "0"}, "--per-gpu 0: a whole number from 1"),
     ],
-    ids=["executor", "address", "auto", "none"],
+    ids=["executor", "address", "auto", "budget", "none"],
 )
 def test_mistakes_about_the_executor(machine, options, message):
     with pytest.raises(SweepError) as caught:

@@ -145,6 +145,11 @@ def name_process(trial: Trial, control: Control) -> Result:
     return replace(result_of(0.0), train_images=os.getpid())
 
 
+def note_then_behave(folder: Path, trial: Trial, control: Control) -> Result:
+    note_process(folder, trial)
+    return behave(trial, control)
+
+
 def name_gpu(folder: Path, others: int, trial: Trial, control: Control) -> Result:
     """Which GPU the worker sees; trials wait until as many of them have begun, DIES dies."""
     note_process(folder, trial)

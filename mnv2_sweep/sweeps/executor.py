@@ -116,11 +116,13 @@ class _Team:
             worker.watch(self.asked)
             outcome = worker.take() if worker.pipe.poll() else None
             if outcome is not None:
-                self._go_on(worker)
+                self._go_on(worker, outcome)
                 yield outcome
 
-    def _go_on(self, worker: "_Worker") -> None:
-        trial = None if self.asked or worker.is_dead else self.source.take()
+    def _go_on(self, worker: "_Worker", outcome: Outcome) -> None:
+        # After some errors CUDA answers nothing but errors in that process: the next trial gets a fresh one.
+        is_spoilt = worker.is_dead or (worker.gpu is not None and outcome.status == "failed")
+        trial = None if self.asked or is_spoilt else self.source.take()
         if trial is None:
             self.workers.remove(worker)
             worker.dismiss()
@@ -143,7 +145,7 @@ class _Worker:
 
     def __init__(self, attempts: Attempts, limits: Limits, place: int, gpu: str | None):
         self.pipe, theirs = _CONTEXT.Pipe()
-        self.attempts, self.limits, self.place = attempts, limits, place
+        self.attempts, self.limits, self.place, self.gpu = attempts, limits, place, gpu
         self.process = _CONTEXT.Process(target=_work, args=(theirs, attempts, limits, gpu, os.getpid()), daemon=True)
         self.trial: Trial | None = None
         self.began: float | None = None  # None while the process starts

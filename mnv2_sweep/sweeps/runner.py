@@ -13,15 +13,16 @@ from rich.console import Console
 
 from mnv2_sweep.archs.arch import ArchSpec
 from mnv2_sweep.data.catalog import Dataset
+from mnv2_sweep.errors import SweepError
 from mnv2_sweep.sweeps.display import SweepDisplay, counting
 from mnv2_sweep.sweeps.environment import describe_environment
 from mnv2_sweep.sweeps.interrupts import StopRequest
 from mnv2_sweep.sweeps.places import LOGS
 from mnv2_sweep.sweeps.session import Session, describe_plan, open_session, prepare_session, run_session
-from mnv2_sweep.sweeps.settings import RunSettings
+from mnv2_sweep.sweeps.settings import RunSettings, fill_gpus
 from mnv2_sweep.sweeps.sweep import count_failed, missing_trials, plan_trials
-from mnv2_sweep.training.estimate import device_name, estimate_seconds, has_device, price_sweep
-from mnv2_sweep.training.price import fit_budget, fitted_text, price_text, wall_seconds
+from mnv2_sweep.training.estimate import device_name, has_device, price_sweep
+from mnv2_sweep.training.price import Price, bytes_text, fit_budget, fitted_text, price_text, wall_seconds
 from mnv2_sweep.training.trial import DataRef, Recipe
 from mnv2_sweep.words import count_noun, duration
 
@@ -43,18 +44,16 @@ def run_networks(
     `data` is a data set with the name by which workers open it; `source` is kept as the sweep's space.yaml.
     """
     session = open_session(folder, archs, recipe, seeds, data, device, retry_failed)
-    workers = min(settings.workers, max(1, len(session.missing)))
-    settings = replace(settings, workers=workers)
-    print("\n".join([f"sweep     {folder}", *describe_plan(session)]))
-    seconds = dict.fromkeys(session.missing, 0.0)
-    if has_device(device):  # a cluster has what its machines have
-        seconds = estimate_seconds(session.missing, session.dataset, device)
+    print("\n".join([f"sweep     {folder}", *describe_plan(session)]), flush=True)
+    price = _look(session, settings)
+    if settings.budget_seconds is not None:
+        session = _keep_fitting(session, price, settings.budget_seconds)
+    settings = _spread(settings, price, len(session.missing))
+    seconds = {trial: price.trial_seconds.get(trial, 1.0) for trial in session.missing}
     if session.missing:
-        wall = f"about {duration(wall_seconds(list(seconds.values()), workers))}"
-        if not all(seconds.values()):
-            why = "the dearest network does not fit into memory" if has_device(device) else "this machine has no GPU"
-            wall, seconds = f"unknown: {why}", dict.fromkeys(session.missing, 1.0)
-        print(f"time      {wall}, with {count_noun(workers, 'worker')} on {device}", flush=True)
+        wall = price.unknown or duration(wall_seconds(list(seconds.values()), settings.workers))
+        wall = f"unknown: {wall}" if price.unknown else f"about {wall}"
+        print(f"time      {wall}, with {count_noun(settings.workers, 'worker')} on {device}", flush=True)
     if dry_run:
         return 0
     console = Console(soft_wrap=True)
@@ -72,6 +71,40 @@ def run_networks(
         where = folder / LOGS
         print(f"{count_noun(failed, 'trial')} failed (logs in {where}); --retry-failed tries again", file=sys.stderr)
     return failed
+
+
+def _look(session: Session, settings: RunSettings) -> Price:
+    """What the missing trials take: as `plan --time` measures it for a budget, else in fewer seconds and rougher."""
+    if not has_device(session.device):  # a cluster has what its machines have
+        return Price({}, settings.workers, session.device, {}, unknown="this machine has no GPU")
+    dataset, quick = session.dataset, settings.budget_seconds is None
+    return price_sweep(session.missing, dataset, session.data_name, session.device, settings.workers, alone=quick)
+
+
+def _keep_fitting(session: Session, price: Price, budget_seconds: float) -> Session:
+    """The session without what does not fit into the budget, which is said. Raises SweepError where nothing does."""
+    fitted = fit_budget(price, budget_seconds)
+    lines = fitted_text(fitted, price, budget_seconds)
+    if session.missing and not fitted.kept:
+        raise SweepError(f"--budget: {lines[0].removeprefix('budget    ')}")
+    print("\n".join(lines))
+    dropped = set(session.missing) - set(fitted.kept)
+    return replace(
+        session,
+        trials=tuple(trial for trial in session.trials if trial not in dropped),
+        missing=tuple(trial for trial in session.missing if trial not in dropped),
+    )
+
+
+def _spread(settings: RunSettings, price: Price, trials: int) -> RunSettings:
+    """The settings with as many workers as there is work, and room on the GPUs, for."""
+    if settings.fills_gpus and trials:
+        if price.unknown:
+            raise SweepError(f"--per-gpu auto: {price.unknown}; give a number")
+        settings = fill_gpus(settings, price.gpu_bytes // price.workers)
+        each = count_noun(len(settings.gpus) // len(set(settings.gpus)), "trial")
+        print(f"gpu       {each} on each at once; the dearest takes {bytes_text(price.gpu_bytes // price.workers)}")
+    return replace(settings, workers=min(settings.workers, max(1, trials)))
 
 
 def price_networks(

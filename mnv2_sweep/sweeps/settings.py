@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -16,7 +16,9 @@ from mnv2_sweep.sweeps.executor import Limits, Source
 from mnv2_sweep.sweeps.store import Outcome
 from mnv2_sweep.words import parse_bytes, parse_seconds
 
-MEMORY_SHARE = 0.9  # of the machine's memory, for all workers together
+MEMORY_SHARE = 0.9  # of the machine's memory, for all workers together; of a GPU's free memory likewise
+CONTEXT_BYTES = 2**30  # of a GPU for each process beside its tensors: CUDA itself, libraries; generous
+AUTO = "auto"
 EXECUTORS = ("local", "ray")
 
 # Runs trials on other machines; the attempts' function is called with the data as they are there.
@@ -26,7 +28,8 @@ Elsewhere = Callable[[Attempts, Source, Dataset], Iterator[Outcome]]
 @dataclass(frozen=True, slots=True)
 class RunSettings:
     """Worker processes, the limits of one trial, what watches their curves; with GPUs, the GPU of each
-    worker (as CUDA_VISIBLE_DEVICES names it).
+    worker (as CUDA_VISIBLE_DEVICES names it); whether more workers share them where measured memory allows; the
+    seconds that the run may take.
 
     With the executor "ray": where the cluster is, how many trials share a GPU (0: they use none), what runs them, and
     as `workers` how many there are at once (0: as many as there is room for)."""
@@ -35,6 +38,8 @@ class RunSettings:
     limits: Limits = Limits()
     watch: Watch | None = None
     gpus: tuple[str, ...] = ()
+    fills_gpus: bool = False
+    budget_seconds: float | None = None
     executor: str = "local"
     address: str | None = None
     per_gpu: int = 0
@@ -63,6 +68,7 @@ def choose_settings(
     per_gpu: str | None = None,
     executor: str = "local",
     address: str | None = None,
+    budget: str | None = None,
 ) -> RunSettings:
     """The person's options, or what suits this machine. Raises SweepError."""
     if executor not in EXECUTORS:
@@ -73,15 +79,34 @@ def choose_settings(
         raise SweepError("--per-gpu: there is no GPU in use; leave it out, or give --device cuda")
     seconds = parse_seconds(timeout, "--timeout") if timeout is not None else None
     limit = parse_bytes(memory, "--memory") if memory is not None else None
+    most = parse_seconds(budget, "--budget") if budget is not None else None
     if executor == "ray":
+        if per_gpu == AUTO or budget is not None:
+            option = "--per-gpu auto" if per_gpu == AUTO else f"--budget {budget}"
+            raise SweepError(f"{option}: measured on one machine; not with --executor ray")
         shared = _parse_per_gpu(per_gpu or "1") if device == "cuda" else 0
         return RunSettings(workers or 0, Limits(limit, seconds), executor=executor, address=address, per_gpu=shared)
-    gpus = list_gpus(per_gpu) if device == "cuda" else ()
+    if per_gpu == AUTO and workers is not None:
+        raise SweepError(f"--per-gpu auto: it decides the number of workers; leave out --workers {workers}")
+    gpus = list_gpus(None if per_gpu == AUTO else per_gpu) if device == "cuda" else ()
     count = workers or (len(gpus) if gpus else usable_cores())
     gpus = tuple(gpus[i % len(gpus)] for i in range(count)) if gpus else ()
     if limit is None and device == "cpu":
         limit = int(MEMORY_SHARE * machine_memory_bytes() / count)
-    return RunSettings(count, Limits(limit, seconds), gpus=gpus)
+    return RunSettings(count, Limits(limit, seconds), gpus=gpus, fills_gpus=per_gpu == AUTO, budget_seconds=most)
+
+
+def count_per_gpu(trial_bytes: int, free_bytes: int, cores: int, gpus: int) -> int:
+    """How many trials fit on each of the GPUs with that many bytes free, one core of the machine for each trial."""
+    fitting = int(MEMORY_SHARE * free_bytes) // (trial_bytes + CONTEXT_BYTES)
+    return max(1, min(fitting, cores // gpus))
+
+
+def fill_gpus(settings: RunSettings, trial_bytes: int) -> RunSettings:
+    """The settings with as many workers on each GPU as their free memory holds trials of that many bytes."""
+    free = min(torch.cuda.mem_get_info(i)[0] for i in range(torch.cuda.device_count()))
+    gpus = settings.gpus * count_per_gpu(trial_bytes, free, usable_cores(), len(settings.gpus))
+    return replace(settings, workers=len(gpus), gpus=gpus)
 
 
 def usable_cores() -> int:
@@ -101,10 +126,10 @@ def list_gpus(per_gpu: str | None) -> tuple[str, ...]:
     """Each visible GPU as often as trials may share it: round after round, so that few trials spread out."""
     names = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
     names = names or [str(i) for i in range(torch.cuda.device_count())]
-    return tuple(names) * _parse_per_gpu("1" if per_gpu is None else per_gpu)
+    return tuple(names) * _parse_per_gpu("1" if per_gpu is None else per_gpu, "a whole number from 1, or auto")
 
 
-def _parse_per_gpu(text: str) -> int:
+def _parse_per_gpu(text: str, allowed: str = "a whole number from 1") -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise SweepError(f"--per-gpu {text}: a whole number from 1")
+        raise SweepError(f"--per-gpu {text}: {allowed}")
     return int(text)

@@ -88,12 +88,6 @@ def add_up(
     )
 
 
-def estimate_seconds(trials: Sequence[Trial], dataset: Dataset, device: str) -> dict[Trial, float]:
-    """Seconds of each trial on one worker, roughly, or 0 for all where the dearest network does not fit into memory."""
-    price = price_sweep(trials, dataset, "", device, 1, alone=True)
-    return dict.fromkeys(trials, 0.0) if price.unknown else dict(price.trial_seconds)
-
-
 def trained_network(trial: Trial) -> ArchSpec:
     """The network at the size and with the classes it is trained with."""
     return replace(trial.arch, resolution=trial.train_size, classes=trial.data.classes)
