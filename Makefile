@@ -28,8 +28,18 @@ fmt: install
 demo: install  ## two minutes to a plot
 	$(BIN)/mnv2-sweep run spaces/quick.yaml
 
-bench: install
+.venv/.bench: .venv/.installed
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,bench]'
+	touch $@
+
+bench: .venv/.bench  ## about 40 minutes on two cores
 	$(BIN)/python benchmarks/counters.py
 	$(BIN)/python benchmarks/judge.py
 	$(BIN)/python benchmarks/split.py
 	$(BIN)/python benchmarks/photos.py
+	$(BIN)/python benchmarks/price.py 3
+	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/failures.py
+	$(BIN)/python benchmarks/together.py
+	$(BIN)/python benchmarks/chaos.py
+	$(BIN)/python benchmarks/fuzz_yaml.py
