@@ -179,16 +179,26 @@ def test_a_plan_that_another_run_works_on_is_only_added_to(tmp_path, tiny_data, 
     assert len(read_plan(tmp_path)) == 6
 
 
-def test_failures_under_another_recipe_are_forgotten_where_nothing_is_done(tmp_path, tiny_data, make_result, no_images):
-    first = open_tiny(tmp_path, tiny_data)
-    record(tmp_path, Outcome(first.trials[0], error="diverged"))
-    mended = open_tiny(tmp_path, tiny_data, recipe=replace(RECIPE, lr=0.01))
-    record(tmp_path, Outcome(mended.trials[1], error="died"))
-    prepare(mended)
-    assert [outcome.trial for outcome in read_outcomes(tmp_path)] == [mended.trials[1]]
-    record(tmp_path, Outcome(mended.trials[2], make_result()))
-    prepare(open_tiny(tmp_path, tiny_data, ARCHS[2:], recipe=replace(RECIPE, lr=0.01)))
-    assert len(read_outcomes(tmp_path)) == 2
+def test_another_recipe_beside_a_run_that_has_recorded_nothing_yet_is_refused(tmp_path, tiny_data, no_images):
+    """Checked when the sweep is opened, and again when it is prepared: both may have been opened before either ran."""
+    folder = tmp_path / "results" / "mine"
+    first, mended = (open_tiny(folder, tiny_data, recipe=replace(RECIPE, lr=lr)) for lr in (0.1, 0.01))
+    prepare(first)
+    claim_first(folder, [trial_id(first.trials[0])], this_owner())
+    plan = read_plan(folder)
+    for refused in (lambda: open_tiny(folder, tiny_data, recipe=mended.trials[0].recipe), lambda: prepare(mended)):
+        with pytest.raises(SweepError, match=r"made differently \(lr 0.1 -> 0.01\); give this sweep another --name"):
+            refused()
+    assert read_plan(folder) == plan and read_outcomes(folder) == []
+
+
+def test_failures_stay_on_record_whatever_the_space_becomes(tmp_path, tiny_data, no_images):
+    folder = tmp_path / "results" / "mine"
+    record(folder, Outcome(open_tiny(folder, tiny_data).trials[0], error="diverged"))
+    with pytest.raises(SweepError, match="made differently"):
+        open_tiny(folder, tiny_data, recipe=replace(RECIPE, lr=0.01))
+    prepare(open_tiny(folder, tiny_data, ARCHS[2:]))
+    assert len(read_outcomes(folder)) == 1
 
 
 # ---------------------------------------------------------------- workers

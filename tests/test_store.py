@@ -25,7 +25,6 @@ from mnv2_sweep.sweeps.store import (
     TIMED_OUT,
     Outcome,
     done_ids,
-    forget_failures,
     read_outcomes,
     read_plan,
     read_statuses,
@@ -275,23 +274,14 @@ def test_the_later_columns_come_in_any_order(old_folder, make_trial):
     "write",
     [
         lambda folder, trial: write_plan(folder, [trial], replace=True),
-        lambda folder, trial: forget_failures(folder, {trial_id(trial)}),
         lambda folder, trial: record_all(folder, []),
     ],
-    ids=["plan", "forget", "nothing"],
+    ids=["plan", "nothing"],
 )
 def test_writing_anything_keeps_what_an_old_file_holds(old_folder, make_trial, write):
     before = read_outcomes(old_folder)
     write(old_folder, make_trial(1))
     assert read_outcomes(old_folder) == before
-
-
-def test_forgotten_failures(tmp_path, make_trial, make_result):
-    record(tmp_path, Outcome(make_trial(0), make_result()))
-    for seed, kind in ((1, EXCEPTION), (2, INTERRUPTED), (3, KILLED)):
-        record(tmp_path, Outcome(make_trial(seed), error="x", kind=kind))
-    forget_failures(tmp_path, {trial_id(make_trial(3))})
-    assert [outcome.trial.seed for outcome in read_outcomes(tmp_path)] == [0, 3]
 
 
 # ---------------------------------------------------------------- kills

@@ -9,7 +9,7 @@ import pytest
 from mnv2_sweep.archs.arch import MOBILENET_V2, ArchSpec, Stage
 from mnv2_sweep.costs.cost import count_cost
 from mnv2_sweep.errors import StoreError
-from mnv2_sweep.sweeps.store import DATABASE, INTERRUPTED, KILLED, Outcome, forget_failures, read_outcomes, record
+from mnv2_sweep.sweeps.store import DATABASE, INTERRUPTED, KILLED, Outcome, read_outcomes, record
 from mnv2_sweep.sweeps.sweep import (
     count_failed,
     count_others,
@@ -131,14 +131,12 @@ def test_results_made_differently_are_refused(tmp_path, make_result, recipe, dat
     assert str(tmp_path) in str(caught.value)
 
 
-def test_failures_alone_do_not_hold_a_recipe_fast(tmp_path):
-    """A divergence says: try a lower lr. Then the same sweep must take it."""
-    record(tmp_path, Outcome(Trial(ArchSpec(), RECIPE, DATA, 0), error="diverged"))
-    trials = plan_trials([ArchSpec()], replace(RECIPE, lr=0.01), DATA, (0,))
-    assert missing_trials(trials, tmp_path) == trials
-    assert count_failed(trials, tmp_path) == 0
-    forget_failures(tmp_path, {trial_id(trial) for trial in trials})
-    assert read_outcomes(tmp_path) == []
+@pytest.mark.parametrize("kind", ["diverged", INTERRUPTED], ids=["failed", "interrupted"])
+def test_what_has_no_result_holds_the_recipe_fast_too(tmp_path, kind):
+    """A clear account of every failure stays; an interrupted trial has a checkpoint to go on from."""
+    record(tmp_path, Outcome(Trial(ArchSpec(), RECIPE, DATA, 0), error="x", kind=kind))
+    with pytest.raises(StoreError, match=r"its results were made differently \(lr 0.1 -> 0.01\)"):
+        missing_trials(plan_trials([ArchSpec()], replace(RECIPE, lr=0.01), DATA, (0,)), tmp_path)
 
 
 def test_other_nominal_classes_are_refused(tmp_path, make_result):

@@ -116,13 +116,6 @@ def write_plan(folder: Path, trials: Sequence[Trial], replace: bool) -> None:
         database.executemany("INSERT OR REPLACE INTO planned VALUES (?, ?)", rows)
 
 
-def forget_failures(folder: Path, keep: set[str]) -> None:
-    """Remove rows without a result whose id is not among those to keep: a mended recipe has left them behind."""
-    with _writing(folder, "tidy up") as database:
-        rows = database.execute("SELECT id FROM trials WHERE status <> 'done'").fetchall()
-        database.executemany("DELETE FROM trials WHERE id = ?", [row for row in rows if row[0] not in keep])
-
-
 class _writing:
     """A transaction on trials.db, made if it isn't there; what goes wrong becomes a StoreError."""
 

@@ -28,16 +28,15 @@ def missing_trials(trials: Sequence[Trial], folder: Path, retry_failed: bool = F
     """The trials still to do, longest first (a long one that starts last is waited for alone).
 
     Those without an outcome and interrupted ones; failed ones only with `retry_failed`. Recipe and data keep the
-    names they have in the folder: a sweep has one of each, whatever they are called now. Raises StoreError when the
-    folder's results were made with another recipe or other data.
+    names they have in the folder: a sweep has one of each, whatever they are called now. Raises StoreError when what
+    the folder has on record, failures included, was made with another recipe or other data.
     """
     outcomes = read_outcomes(folder)
     ended = {o.id for o in outcomes if o.status == "done" or (o.status == "failed" and not retry_failed)}
     missing = [trial for trial in trials if trial_id(trial) not in ended]
-    results = [outcome for outcome in outcomes if outcome.status == "done"]
-    if results and trials:
-        before = results[0].trial
-        _check_same(folder, before, trials[0])
+    if outcomes and trials:
+        before = outcomes[0].trial
+        check_same(folder, before, trials[0])
         missing = [replace(trial, recipe=before.recipe, data=before.data) for trial in missing]
     return tuple(sorted(missing, key=trained_madds, reverse=True))
 
@@ -109,7 +108,8 @@ def _earlier_environments(path: Path, environment: dict) -> list[dict]:
     return earlier if same else [*earlier, last]
 
 
-def _check_same(folder: Path, old: Trial, new: Trial) -> None:
+def check_same(folder: Path, old: Trial, new: Trial) -> None:
+    """Raise StoreError with the difference when two trials can't belong to one sweep."""
     before, now = record_json(replace(old.recipe, name="")), record_json(replace(new.recipe, name=""))
     changed = [
         f"{key} {getattr(old.recipe, key)} -> {getattr(new.recipe, key)}"
