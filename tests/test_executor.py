@@ -45,6 +45,7 @@ from trial_samples import (
 from mnv2_sweep.sweeps import executor
 from mnv2_sweep.sweeps.attempt import Attempts, read_progress
 from mnv2_sweep.sweeps.executor import Limits, Source, run_pool, run_serial
+from mnv2_sweep.sweeps.places import log_path
 from mnv2_sweep.sweeps.store import INTERRUPTED, KILLED, OUT_OF_MEMORY, TIMED_OUT, Outcome
 from mnv2_sweep.training.control import Control
 from mnv2_sweep.training.trial import Result, Trial
@@ -433,6 +434,12 @@ def test_after_an_error_on_a_gpu_the_next_trial_gets_a_fresh_process(tmp_path, g
     first, second = run_pool(attempts, source_of(plan(RAISES, FINE)), 1, gpus=gpus)
     assert (first.kind, second.status) == ("exception", "done")
     assert len({path.read_text() for path in tmp_path.glob("pid-*")}) == processes
+
+
+def test_the_log_of_a_trial_whose_process_died_says_why(tmp_path):
+    (trial,) = plan(DIES)
+    (outcome,) = run_pool(Attempts(behave, tmp_path), source_of([trial]), 1)
+    assert f"killed: {outcome.error}" in log_path(tmp_path, trial).read_text().splitlines()[-1]
 
 
 def test_without_gpus_the_environment_is_left_as_it_is(tmp_path, monkeypatch):

@@ -125,6 +125,12 @@ def remove_progress(path: Path) -> None:
             left.unlink()
 
 
+def add_to_log(folder: Path, trial: Trial, text: str) -> None:
+    """What only the parent knows: why the trial's process died."""
+    with _Log(log_path(folder, trial)) as log:
+        log.write(text)
+
+
 class _Log:
     """Lines with their time, appended; what the disk refuses is lost and harms nothing."""
 

@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection
 
 import psutil
 
-from mnv2_sweep.sweeps.attempt import Attempts, remove_progress
+from mnv2_sweep.sweeps.attempt import Attempts, add_to_log, remove_progress
 from mnv2_sweep.sweeps.interrupts import hold_interrupts
 from mnv2_sweep.sweeps.places import progress_path
 from mnv2_sweep.sweeps.store import INTERRUPTED, KILLED, OUT_OF_MEMORY, TIMED_OUT, Outcome
@@ -198,6 +198,7 @@ class _Worker:
             self.is_dead = True
             remove_progress(progress_path(self.attempts.folder, self.trial))
             kind, text = self.verdict or (KILLED, _describe_death(self.process.exitcode))
+            add_to_log(self.attempts.folder, self.trial, f"{kind}: {text}")
             return Outcome(self.trial, error=text, kind=kind)
 
     def dismiss(self) -> None:

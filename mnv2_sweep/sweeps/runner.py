@@ -3,6 +3,7 @@
 import shlex
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -45,9 +46,10 @@ def run_networks(
     """
     session = open_session(folder, archs, recipe, seeds, data, device, retry_failed)
     print("\n".join([f"sweep     {folder}", *describe_plan(session)]), flush=True)
+    began = time.monotonic()
     price = _look(session, settings)
     if settings.budget_seconds is not None:
-        session = _keep_fitting(session, price, settings.budget_seconds)
+        session = _keep_fitting(session, price, settings.budget_seconds, time.monotonic() - began)
     settings = _spread(settings, price, len(session.missing))
     seconds = {trial: price.trial_seconds.get(trial, 1.0) for trial in session.missing}
     if session.missing:
@@ -81,9 +83,10 @@ def _look(session: Session, settings: RunSettings) -> Price:
     return price_sweep(session.missing, dataset, session.data_name, session.device, settings.workers, alone=quick)
 
 
-def _keep_fitting(session: Session, price: Price, budget_seconds: float) -> Session:
-    """The session without what does not fit into the budget, which is said. Raises SweepError where nothing does."""
-    fitted = fit_budget(price, budget_seconds)
+def _keep_fitting(session: Session, price: Price, budget_seconds: float, spent_seconds: float) -> Session:
+    """The session without what does not fit into what the look has left of the budget, which is said. Raises SweepError
+    where nothing does."""
+    fitted = fit_budget(price, max(0.0, budget_seconds - spent_seconds))
     lines = fitted_text(fitted, price, budget_seconds)
     if session.missing and not fitted.kept:
         raise SweepError(f"--budget: {lines[0].removeprefix('budget    ')}")
