@@ -205,6 +205,7 @@ def test_a_budget_runs_what_fits_and_the_rest_later(copied, in_this_process, mon
     code, out, _ = call(copied.desk, *words, "--budget", "25s")
     assert code == 0 and "budget    25 s: 2 of 4 trials fit, in about 20 s: 2 networks, seed 1" in out
     assert "dropped   seed 2 of every network" in out and len(read_rows(copied.folder)) == 4
+    assert "tiny-photos: 4 of 6 done, 2 waiting" in call(copied.desk, "status", "tiny-photos").out
     before = read_tree(copied.desk)
     code, out, err = call(copied.desk, *words, "--budget", "5s")
     assert (code, read_tree(copied.desk)) == (2, before)

@@ -61,6 +61,14 @@ def test_another_recipe_under_one_name_is_a_conflict(machines, make_trial, make_
     assert len(read_outcomes(here / "s")) == 1
 
 
+def test_failures_of_another_recipe_are_a_conflict_too(machines, make_trial, make_result):
+    here, there = machines
+    record(here / "s", Outcome(make_trial(0), error="diverged"))
+    record(there / "s", Outcome(make_trial(1, lr=0.5), make_result()))
+    (one,) = merge(there, here)
+    assert one.added == () and "another recipe or other data" in one.conflicts[0]
+
+
 def test_new_sweeps_come_whole(machines, make_trial, make_result):
     here, there = machines
     for name in ("a", "b"):

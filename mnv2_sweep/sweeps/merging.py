@@ -6,7 +6,7 @@ from pathlib import Path
 from mnv2_sweep.errors import StoreError
 from mnv2_sweep.results.folders import EXAMPLE
 from mnv2_sweep.sweeps.store import DATABASE, Outcome, read_outcomes, read_plan, record_all, write_plan
-from mnv2_sweep.training.trial import record_json
+from mnv2_sweep.sweeps.sweep import find_differences
 
 FILES = ("space.yaml", "env.json")
 
@@ -38,10 +38,10 @@ def plan_merge(other: Path, results: Path) -> list[Merge]:
 def _plan_sweep(theirs: Path, ours: Path) -> Merge:
     here = {outcome.id: outcome for outcome in read_outcomes(ours)}
     added, conflicts, same = [], [], 0
-    before = next((o.trial for o in here.values() if o.status == "done"), None)
+    before = next((outcome.trial for outcome in here.values()), None)
     for outcome in read_outcomes(theirs):
         mine = here.get(outcome.id)
-        if before is not None and not _is_alike(before, outcome.trial):
+        if before is not None and find_differences(before, outcome.trial):
             conflicts.append(
                 f"{theirs.name}: its trials were made with another recipe or other data than those here; "
                 f"rename the folder {theirs} to keep both"
@@ -57,11 +57,6 @@ def _plan_sweep(theirs: Path, ours: Path) -> Merge:
         else:
             same += 1
     return Merge(theirs.name, tuple(added), same, tuple(conflicts))
-
-
-def _is_alike(one, other) -> bool:
-    recipes = [record_json(replace(trial.recipe, name="")) for trial in (one, other)]
-    return recipes[0] == recipes[1] and one.data.fingerprint == other.data.fingerprint
 
 
 def _is_same_result(one: Outcome, other: Outcome) -> bool:

@@ -84,19 +84,14 @@ def _look(session: Session, settings: RunSettings) -> Price:
 
 
 def _keep_fitting(session: Session, price: Price, budget_seconds: float, spent_seconds: float) -> Session:
-    """The session without what does not fit into what the look has left of the budget, which is said. Raises SweepError
-    where nothing does."""
+    """The session with what fits into what the look has left of the budget, which is said, as missing; the rest stays
+    planned. Raises SweepError where nothing fits."""
     fitted = fit_budget(price, max(0.0, budget_seconds - spent_seconds))
     lines = fitted_text(fitted, price, budget_seconds)
     if session.missing and not fitted.kept:
         raise SweepError(f"--budget: {lines[0].removeprefix('budget    ')}")
     print("\n".join(lines))
-    dropped = set(session.missing) - set(fitted.kept)
-    return replace(
-        session,
-        trials=tuple(trial for trial in session.trials if trial not in dropped),
-        missing=tuple(trial for trial in session.missing if trial not in dropped),
-    )
+    return replace(session, missing=fitted.kept)
 
 
 def _spread(settings: RunSettings, price: Price, trials: int) -> RunSettings:

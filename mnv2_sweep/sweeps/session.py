@@ -19,9 +19,9 @@ from mnv2_sweep.sweeps.claims import read_claims
 from mnv2_sweep.sweeps.display import Report, SweepDisplay
 from mnv2_sweep.sweeps.executor import Source, run_pool
 from mnv2_sweep.sweeps.settings import RunSettings
-from mnv2_sweep.sweeps.store import Outcome, read_plan, record_all, write_plan
+from mnv2_sweep.sweeps.store import Outcome, read_outcomes, record_all, write_plan
 from mnv2_sweep.sweeps.sweep import (
-    check_same,
+    check_sweep,
     count_failed,
     count_others,
     find_reusable,
@@ -72,18 +72,10 @@ def open_session(
     reference = DataRef(dataset.name, dataset.fingerprint, classes)
     trials = plan_trials(archs, recipe, reference, seeds)
     missing = missing_trials(trials, folder, retry_failed)
-    _check_beside(folder, trials)
     reused = tuple(find_reusable(missing, folder))
     known = {outcome.trial for outcome in reused}
     missing = tuple(trial for trial in missing if trial not in known)
     return Session(folder, dataset, data_name, trials, reused, missing, device)
-
-
-def _check_beside(folder: Path, trials: Sequence[Trial]) -> None:
-    """Raise StoreError when a run that works on the sweep now, and has recorded nothing yet, makes it differently."""
-    if read_claims(folder):
-        for planned in read_plan(folder).values():
-            check_same(folder, planned, trials[0])
 
 
 def describe_plan(session: Session) -> list[str]:
@@ -125,8 +117,8 @@ def _seeds(trials: Sequence[Trial]) -> str:
 
 def prepare_session(session: Session, space_text: str, environment: dict, report: Report) -> None:
     """Write the sweep's files and reused results, and make the images of every size once, so that workers read."""
-    missing_trials(session.trials, session.folder)  # another run may have begun since the session was opened
-    _check_beside(session.folder, session.trials)
+    # Another run may have begun since the session was opened.
+    check_sweep(session.folder, session.trials, read_outcomes(session.folder))
     write_sweep_files(session.folder, space_text, environment)
     write_plan(session.folder, session.trials, replace=not read_claims(session.folder))
     if session.reused:

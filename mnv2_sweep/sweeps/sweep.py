@@ -9,7 +9,8 @@ from pathlib import Path
 from mnv2_sweep.archs.arch import ArchSpec
 from mnv2_sweep.costs.cost import count_cost
 from mnv2_sweep.errors import StoreError
-from mnv2_sweep.sweeps.store import DATABASE, Outcome, done_ids, read_outcomes, read_statuses
+from mnv2_sweep.sweeps.claims import read_claims
+from mnv2_sweep.sweeps.store import DATABASE, Outcome, done_ids, read_outcomes, read_plan, read_statuses
 from mnv2_sweep.training.trial import DataRef, Recipe, Trial, record_json, trial_id
 
 
@@ -28,15 +29,14 @@ def missing_trials(trials: Sequence[Trial], folder: Path, retry_failed: bool = F
     """The trials still to do, longest first (a long one that starts last is waited for alone).
 
     Those without an outcome and interrupted ones; failed ones only with `retry_failed`. Recipe and data keep the
-    names they have in the folder: a sweep has one of each, whatever they are called now. Raises StoreError when what
-    the folder has on record, failures included, was made with another recipe or other data.
+    names they have in the folder: a sweep has one of each, whatever they are called now. Raises StoreError as
+    `check_sweep`.
     """
     outcomes = read_outcomes(folder)
     ended = {o.id for o in outcomes if o.status == "done" or (o.status == "failed" and not retry_failed)}
     missing = [trial for trial in trials if trial_id(trial) not in ended]
-    if outcomes and trials:
-        before = outcomes[0].trial
-        check_same(folder, before, trials[0])
+    before = check_sweep(folder, trials, outcomes)
+    if before is not None:
         missing = [replace(trial, recipe=before.recipe, data=before.data) for trial in missing]
     return tuple(sorted(missing, key=trained_madds, reverse=True))
 
@@ -108,8 +108,25 @@ def _earlier_environments(path: Path, environment: dict) -> list[dict]:
     return earlier if same else [*earlier, last]
 
 
-def check_same(folder: Path, old: Trial, new: Trial) -> None:
-    """Raise StoreError with the difference when two trials can't belong to one sweep."""
+def check_sweep(folder: Path, trials: Sequence[Trial], outcomes: Sequence[Outcome]) -> Trial | None:
+    """A trial as the sweep makes them: of its outcomes, failures included, or else of a run that works on it now.
+
+    Raises StoreError with the difference when the trials can't belong to the same sweep.
+    """
+    known = [outcome.trial for outcome in outcomes]
+    if not known and read_claims(folder):
+        known = list(read_plan(folder).values())
+    before = known[0] if known else None
+    changed = find_differences(before, trials[0]) if before and trials else []
+    if changed:
+        raise StoreError(
+            f"{folder}: its results were made differently ({'; '.join(changed)}); give this sweep another --name"
+        )
+    return before
+
+
+def find_differences(old: Trial, new: Trial) -> list[str]:
+    """Why two trials can't belong to one sweep; empty where they can."""
     before, now = record_json(replace(old.recipe, name="")), record_json(replace(new.recipe, name=""))
     changed = [
         f"{key} {getattr(old.recipe, key)} -> {getattr(new.recipe, key)}"
@@ -122,7 +139,4 @@ def check_same(folder: Path, old: Trial, new: Trial) -> None:
         )
     if old.arch.classes != new.arch.classes:
         changed.append(f"classes {old.arch.classes} -> {new.arch.classes}")
-    if changed:
-        raise StoreError(
-            f"{folder}: its results were made differently ({'; '.join(changed)}); give this sweep another --name"
-        )
+    return changed
