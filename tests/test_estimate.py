@@ -136,6 +136,11 @@ def test_the_curve_goes_through_the_probes_and_never_beyond_them(points, work):
     assert min(points.values()) * 0.999 <= curve(work) <= max(points.values()) * 1.001
 
 
+def test_the_curve_goes_through_works_whose_logarithms_are_equal():
+    curve = interpolate({1e12: 1.0, 999999999999.998: 2.0, 1e3: 0.5})
+    assert (curve(1e12), curve(999999999999.998), curve(1e3)) == (1.0, 2.0, 0.5)
+
+
 def test_between_two_probes_time_is_a_power_of_work():
     curve = interpolate({100: 1.0, 10_000: 100.0})
     assert curve(1000) == pytest.approx(10) and curve(10) == pytest.approx(1) and curve(10**6) == pytest.approx(100)

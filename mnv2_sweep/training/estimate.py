@@ -7,8 +7,10 @@ small networks wait for memory, and for the start of each operation). Times are 
 against it, both as logarithms, so only its shape has to be right.
 """
 
+import math
 import os
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -134,9 +136,18 @@ def spread_probes(
 
 def interpolate(points: Mapping[float, float]) -> Callable[[float], float]:
     """Straight lines between the points, both coordinates as logarithms; beyond the ends the value there."""
-    known = sorted((work, max(value, 1e-9)) for work, value in points.items())
-    x, y = np.log(known).T
-    return lambda work: float(np.exp(np.interp(np.log(work), x, y)))
+    works, values = zip(*sorted((work, max(value, 1e-9)) for work, value in points.items()), strict=True)
+
+    def interpolated(work: float) -> float:
+        right = bisect_right(works, work)
+        left = right - 1
+        if right in (0, len(works)):
+            return values[max(0, left)]
+        # Of ratios, as the logarithms of two nearly equal works may be the same number.
+        share = math.log(work / works[left]) / math.log(works[right] / works[left])
+        return values[left] * (values[right] / values[left]) ** share
+
+    return interpolated
 
 
 def count_images(recipe: Recipe, dataset: Dataset) -> tuple[int, int]:
