@@ -43,7 +43,7 @@ from mnv2_sweep.cli_options import (
 )
 from mnv2_sweep.cli_ray import join_cluster
 from mnv2_sweep.errors import SweepError
-from mnv2_sweep.results.folders import EXAMPLE
+from mnv2_sweep.sweeps.places import EXAMPLE
 from mnv2_sweep.training.trial import EMBEDDED
 from mnv2_sweep.words import count_noun
 

@@ -230,6 +230,15 @@ def test_another_trial_is_not_reused(tmp_path, make_result, change):
     assert find_reusable([change(trial)], tmp_path / "mine") == []
 
 
+def test_the_committed_example_is_not_reused(tmp_path, make_result):
+    """It was measured on another machine, and a fresh clone's first sweep would train nothing."""
+    trials = plan_trials([ArchSpec()], RECIPE, DATA, (0,))
+    record(tmp_path / "example", Outcome(trials[0], make_result()))
+    assert find_reusable(trials, tmp_path / "mine") == []
+    record(tmp_path / "other", Outcome(trials[0], make_result()))
+    assert [outcome.source for outcome in find_reusable(trials, tmp_path / "mine")] == ["other"]
+
+
 def test_the_same_trial_under_another_name_is_reused(tmp_path, make_result):
     """The row is the planned trial's own, so that the new sweep has one recipe's name."""
     (trial,) = plan_trials([ArchSpec(width=1.0)], RECIPE, DATA, (0,))

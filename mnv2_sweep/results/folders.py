@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from mnv2_sweep.errors import StoreError
+from mnv2_sweep.sweeps.places import EXAMPLE
 from mnv2_sweep.sweeps.store import DATABASE
 
-EXAMPLE = "example"  # the one committed sweep; a person's own come first
 ABLATION = "# mnv2-sweep ablate"  # how the space.yaml of an ablation begins
 
 

@@ -14,10 +14,10 @@ from mnv2_sweep.plots.plot import plot_pareto
 from mnv2_sweep.plots.plot_ablation import plot_ablation
 from mnv2_sweep.plots.plot_costs import plot_costs
 from mnv2_sweep.results.ablate import LINEAR_BOTTLENECK, find_pairs
-from mnv2_sweep.results.folders import EXAMPLE
 from mnv2_sweep.results.frame import load_frame
 from mnv2_sweep.results.stats import compare_published, read_facts, summarise
 from mnv2_sweep.spaces.networks import Networks
+from mnv2_sweep.sweeps.places import EXAMPLE
 from mnv2_sweep.words import count_noun
 
 SHEET_COLUMNS = 10

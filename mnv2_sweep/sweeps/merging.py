@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mnv2_sweep.errors import StoreError
-from mnv2_sweep.results.folders import EXAMPLE
+from mnv2_sweep.sweeps.places import EXAMPLE
 from mnv2_sweep.sweeps.store import DATABASE, Outcome, read_outcomes, read_plan, record_all, write_plan
 from mnv2_sweep.sweeps.sweep import find_differences
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from mnv2_sweep.training.trial import Trial, trial_id
 
+EXAMPLE = "example"  # the one committed sweep, another machine's: a person's own come first and do not build on it
 RUNNING, CHECKPOINTS, LOGS, EVENTS = "running", "checkpoints", "logs", "events"
 
 

@@ -10,6 +10,7 @@ from mnv2_sweep.archs.arch import ArchSpec
 from mnv2_sweep.costs.cost import count_cost
 from mnv2_sweep.errors import StoreError
 from mnv2_sweep.sweeps.claims import read_claims
+from mnv2_sweep.sweeps.places import EXAMPLE
 from mnv2_sweep.sweeps.store import DATABASE, Outcome, done_ids, read_outcomes, read_plan, read_statuses
 from mnv2_sweep.training.trial import DataRef, Recipe, Trial, record_json, trial_id
 
@@ -42,10 +43,10 @@ def missing_trials(trials: Sequence[Trial], folder: Path, retry_failed: bool = F
 
 
 def find_reusable(trials: Sequence[Trial], folder: Path) -> list[Outcome]:
-    """Results of these trials in other sweeps beside the folder, each with the sweep that measured it."""
+    """Results of these trials in a person's other sweeps beside the folder, each with the sweep that measured it."""
     wanted, found = {trial_id(trial): trial for trial in trials}, {}
     for path in sorted(folder.parent.glob(f"*/{DATABASE}")):
-        if path.parent == folder or not wanted:
+        if path.parent == folder or path.parent.name == EXAMPLE or not wanted:
             continue
         try:
             statuses = read_statuses(path.parent)
