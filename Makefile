@@ -32,11 +32,13 @@ demo: install  ## two minutes to a plot
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,bench]'
 	touch $@
 
-bench: .venv/.bench  ## about 40 minutes on two cores
+bench: .venv/.bench  ## about 55 minutes on two cores
 	$(BIN)/python benchmarks/counters.py
 	$(BIN)/python benchmarks/judge.py
 	$(BIN)/python benchmarks/split.py
 	$(BIN)/python benchmarks/photos.py
+	$(BIN)/python benchmarks/train.py
+	$(BIN)/python benchmarks/memory.py --seconds 300
 	$(BIN)/python benchmarks/price.py 3
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/failures.py
