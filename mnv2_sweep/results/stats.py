@@ -11,7 +11,6 @@ Failed trials are counted and never become an accuracy of 0. Accuracies are frac
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -124,6 +123,26 @@ def kendall_tau(x: Sequence[float], y: Sequence[float]) -> float:
     return float(kendalltau(x, y).statistic) if len(x) > 1 else np.nan
 
 
+def order_signs(values: Sequence[float]) -> np.ndarray:
+    """[n, n]: 1 where the value of the row is above that of the column, -1 where below, 0 where they tie."""
+    values = np.asarray(values, dtype=float)
+    return np.sign(np.subtract.outer(values, values))
+
+
+def near_pairs(madds: Sequence[float]) -> np.ndarray:
+    """[n, n]: whether two different networks are near in MAdds; both halves are filled."""
+    madds = np.asarray(madds, dtype=float)
+    near = np.maximum.outer(madds, madds) <= NEAR_MADDS * np.minimum.outer(madds, madds)
+    return near & ~np.eye(len(madds), dtype=bool)
+
+
+def count_near(first: Sequence[float], second: Sequence[float], madds: Sequence[float]) -> tuple[int, int, int]:
+    """How two orders agree on the pairs near in MAdds: (the same way, the other way, tied on either side)."""
+    agreement = (order_signs(first) * order_signs(second))[np.triu(near_pairs(madds))]
+    same, other, tied = (int((agreement == sign).sum()) for sign in (1, -1, 0))
+    return same, other, tied
+
+
 def read_facts(trials: pd.DataFrame) -> Facts:
     """The facts of a table of trials (at least one); names that differ between them are listed, in order."""
     done = trials[trials["status"] == "done"]
@@ -212,15 +231,12 @@ def compare_published(summary: pd.DataFrame) -> PublishedComparison | None:
     ours = summary[summary["published_top1"].notna() & summary["top1"].notna()]
     if len(ours) < 3:
         return None
-    agreement = {1.0: 0, -1.0: 0, 0.0: 0}
-    for a, b in combinations(ours[["madds", "top1", "published_top1"]].to_numpy(dtype=float), 2):
-        if max(a[0], b[0]) <= NEAR_MADDS * min(a[0], b[0]):
-            agreement[float(np.sign(a[1] - b[1]) * np.sign(a[2] - b[2]))] += 1
+    same, other, tied = count_near(ours["top1"], ours["published_top1"], ours["madds"])
     return PublishedComparison(
         networks=len(ours),
         tau=kendall_tau(ours["top1"], ours["published_top1"]),
         tau_madds=kendall_tau(ours["madds"], ours["published_top1"]),
-        near_as_published=agreement[1.0],
-        near_other_way=agreement[-1.0],
-        near_tied=agreement[0.0],
+        near_as_published=same,
+        near_other_way=other,
+        near_tied=tied,
     )
