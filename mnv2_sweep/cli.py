@@ -35,10 +35,13 @@ from mnv2_sweep.cli_options import (
     Plots,
     Results,
     RetryFailed,
+    Separate,
+    Shared,
     SpaceFile,
     SweepName,
     Timeout,
     Workers,
+    choose_strategy,
     drop_output,
 )
 from mnv2_sweep.cli_ray import join_cluster
@@ -128,6 +131,8 @@ def run(
     log: Log = None,
     executor: Executor = "local",
     address: Address = None,
+    shared: Shared = False,
+    separate: Separate = False,
     retry_failed: RetryFailed = False,
     dry_run: DryRun = False,
     results: Results = RESULTS,
@@ -144,6 +149,7 @@ def run(
     from mnv2_sweep.terminal import open_data
 
     loaded, device = load_space(space), choose_device(device, executor)
+    strategy = choose_strategy(loaded, shared, separate)
     settings = choose_settings(device, workers, memory, timeout, per_gpu, executor, address, budget)
     settings = replace(settings, watch=_choose_watch(log))
     if name is not None:
@@ -152,13 +158,15 @@ def run(
         loaded.data if data is None else data, "--data" if data is not None else f"{space}: data:"
     )
     archs = expand(loaded, len(dataset.classes))
-    sweep = name or (loaded.name if data_name == EMBEDDED else f"{loaded.name}-{dataset.name}")
+    parts = [loaded.name, *([] if data_name == EMBEDDED else [dataset.name])]
+    sweep = name or "-".join(parts + ([] if strategy.name == loaded.strategy.name else [strategy.name]))
     chosen = tuple(range(seeds)) if seeds else loaded.seeds
     source = space.read_text(encoding="utf-8")
     folder = results / _check_name(sweep)
     settings = join_cluster(settings, workers)
+    recipe = loaded.recipe
     failed = run_networks(
-        folder, archs, loaded.recipe, chosen, (dataset, data_name), device, settings, dry_run, source, retry_failed
+        folder, archs, recipe, chosen, (dataset, data_name), device, settings, dry_run, source, retry_failed, strategy
     )
     if not dry_run:
         frame = load_frame(folder)

@@ -9,7 +9,18 @@ from typing import Annotated
 import typer
 
 from mnv2_sweep.archs.arch import FAMILIES, FAMILY_NAMES, ArchSpec, arch_label
-from mnv2_sweep.cli_options import Csv, Data, Device, Json, SpaceFile, Workers, drop_output
+from mnv2_sweep.cli_options import (
+    Csv,
+    Data,
+    Device,
+    Json,
+    Separate,
+    Shared,
+    SpaceFile,
+    Workers,
+    choose_strategy,
+    drop_output,
+)
 from mnv2_sweep.errors import SweepError
 
 DEFAULT = ArchSpec()
@@ -34,6 +45,8 @@ def plan(
     data: Data = None,
     workers: Workers = None,
     device: Device = "auto",
+    shared: Shared = False,
+    separate: Separate = False,
     as_json: Json = False,
     as_csv: Csv = False,
 ) -> None:
@@ -44,10 +57,11 @@ def plan(
     from mnv2_sweep.words import count_noun
 
     loaded = load_space(space)
+    strategy = choose_strategy(loaded, shared, separate)
     if time or budget is not None:
         if as_json or as_csv:
             raise SweepError("plan: --time prints text; leave out --json and --csv")
-        _print_price(space, loaded, seeds, budget, data, workers, device)
+        _print_price(space, replace(loaded, strategy=strategy), seeds, budget, data, workers, device)
         return
     listing, lines = describe_landscape(select_networks(loaded, classes))
     count, repeats = len(listing.costs), seeds or len(loaded.seeds)
@@ -84,7 +98,9 @@ def _print_price(
     )
     archs = expand(space, len(dataset.classes))
     chosen = tuple(range(seeds)) if seeds else space.seeds
-    lines = price_networks(archs, space.recipe, chosen, (dataset, data_name), device, settings.workers, seconds)
+    lines = price_networks(
+        archs, space.recipe, chosen, (dataset, data_name), device, settings.workers, seconds, space.strategy
+    )
     typer.echo("\n".join(lines))
 
 

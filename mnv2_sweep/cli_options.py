@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mnv2_sweep.errors import SweepError
+from mnv2_sweep.spaces.space import Space, Strategy
 
 
 def _one_format(context: typer.Context, wanted: bool) -> bool:
@@ -38,9 +39,23 @@ Executor = Annotated[str, typer.Option(help="local: worker processes; ray: a Ray
 Address = Annotated[
     str | None, typer.Option(help="Ray's head as host:port, or auto; default: $RAY_ADDRESS, else a Ray of its own.")
 ]
+Shared = Annotated[
+    bool,
+    typer.Option("--shared", help="Train all networks at once, as slices of one set of weights (strategy: shared)."),
+]
+Separate = Annotated[bool, typer.Option("--separate", help="Train each network alone (strategy: separate).")]
 RESULTS, PLOTS = Path("results"), Path("plots")
 
 
 def drop_output() -> None:
     """Send what is still to be printed nowhere: who reads it has left."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def choose_strategy(space: Space, shared: bool, separate: bool) -> Strategy:
+    """The file's, or the one asked for, with what the file says about it. Raises SweepError."""
+    if shared and separate:
+        raise SweepError("--shared --separate: one of them")
+    if shared and space.strategy.name != "shared":
+        return Strategy("shared")
+    return Strategy() if separate else space.strategy

@@ -41,21 +41,31 @@ def image_batch(pixels: np.ndarray, chosen: Tensor, device: str) -> Tensor:
 def augment(
     images: Tensor, size: int, recipe: Recipe | None = None, generator: torch.Generator | None = None
 ) -> Tensor:
-    """[B, 3, s, s] -> [B, 3, size, size]: random resized crop and flip, or the whole image without a recipe.
+    """[B, 3, s, s] -> [B, 3, size, size]: random resized crop and flip, or the whole image without a recipe."""
+    if recipe is not None:
+        return apply_crops(images, size, draw_crops(len(images), recipe, generator))
+    if images.shape[-1] == size:
+        return images
+    return functional.interpolate(images, size=(size, size), mode="bilinear", antialias=images.shape[-1] > size)
+
+
+def draw_crops(count: int, recipe: Recipe, generator: torch.Generator | None = None) -> Tensor:
+    """Random resized crops and flips [count, 2, 3]: output coordinates in [-1, 1] -> input coordinates, at any size.
 
     Random numbers are drawn on the CPU in a fixed number an image, so the device changes nothing.
     """
-    if recipe is None:
-        if images.shape[-1] == size:
-            return images
-        return functional.interpolate(images, size=(size, size), mode="bilinear", antialias=images.shape[-1] > size)
-    draws = torch.rand(5, len(images), generator=generator)
+    draws = torch.rand(5, count, generator=generator)
     area = recipe.crop_min_area + (1 - recipe.crop_min_area) * draws[0]
     aspect = torch.exp((2 * draws[1] - 1) * math.log(4 / 3))
     half_width, half_height = (area * aspect).sqrt().clamp(max=1), (area / aspect).sqrt().clamp(max=1)
-    flip = torch.where(draws[4] < 0.5, -1.0, 1.0) if recipe.flip else torch.ones(len(images))
-    theta = torch.zeros(len(images), 2, 3)  # output coordinates in [-1, 1] -> input coordinates
+    flip = torch.where(draws[4] < 0.5, -1.0, 1.0) if recipe.flip else torch.ones(count)
+    theta = torch.zeros(count, 2, 3)
     theta[:, 0, 0], theta[:, 0, 2] = half_width * flip, (1 - half_width) * (2 * draws[2] - 1)
     theta[:, 1, 1], theta[:, 1, 2] = half_height, (1 - half_height) * (2 * draws[3] - 1)
-    grid = functional.affine_grid(theta.to(images.device), [len(images), 3, size, size], align_corners=False)
+    return theta
+
+
+def apply_crops(images: Tensor, size: int, crops: Tensor) -> Tensor:
+    """[B, 3, s, s] and crops [B, 2, 3] -> [B, 3, size, size]."""
+    grid = functional.affine_grid(crops.to(images.device), [len(images), 3, size, size], align_corners=False)
     return functional.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)

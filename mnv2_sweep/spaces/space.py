@@ -33,6 +33,17 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
+class Strategy:
+    """How the networks get their weights: "separate", each trained alone, or "shared", slices of weights that are
+    trained once, on that many `images` (None: as many as `sweeps.session` finds right), the best of them then trained
+    on alone for `finetune` epochs (None: none are)."""
+
+    name: str = "separate"
+    images: int | None = None
+    finetune: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Space:
     """A checked design space; keys and values are as in the file, in its order."""
 
@@ -44,6 +55,7 @@ class Space:
     constraints: tuple[Constraint, ...] = ()
     sample: Sample | None = None
     recipe: Recipe = RECIPES["short"]
+    strategy: Strategy = Strategy()
     seeds: tuple[int, ...] = (0,)
     data: str = "shapes"
 

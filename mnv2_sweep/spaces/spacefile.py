@@ -12,6 +12,8 @@
     constraints: {madds: "<= 300M"}    # on grid, sample and points alike
     sample: {size: 5, seed: 0}         # that many networks of the grid, drawn at random
     recipe: {base: short, epochs: 20}  # or only the name
+    strategy: shared                   # one training for all; or separate (the default), {name: shared, images: 90000}
+    finetune: 2                        # epochs, of the networks on the front of a shared training
     seeds: 3                           # 0, 1, 2; or a list
     data: shapes
 
@@ -27,22 +29,25 @@ from typing import get_args
 from mnv2_sweep.archs.arch import MOBILENET_V2, Stage
 from mnv2_sweep.costs.cost import Cost
 from mnv2_sweep.spaces.networks import Cells
-from mnv2_sweep.spaces.space import FIELD_TYPES, OPERATORS, Constraint, Sample, Space
+from mnv2_sweep.spaces.space import FIELD_TYPES, OPERATORS, Constraint, Sample, Space, Strategy
 from mnv2_sweep.spaces.spaceaxes import check_families, read_axes
 from mnv2_sweep.spaces.spacekeys import COLUMNS, SYNONYMS, read_settings, read_value
 from mnv2_sweep.spaces.yamlfile import BROKEN, Entry, Mistakes, nearest, read_mapping, read_yaml, refusal, short
-from mnv2_sweep.training.trial import RECIPES, Recipe, change_recipe, recipe_rules
+from mnv2_sweep.training.trial import MAX_EPOCHS, RECIPES, Recipe, change_recipe, recipe_rules
 from mnv2_sweep.words import BYTE_UNITS
 
 TABLES = {"mobilenet_v2": MOBILENET_V2}
 COSTS = tuple(field.name for field in fields(Cost))
 RECIPE_TYPES = {field.name: field.type for field in fields(Recipe)}
-SECTIONS = ("stages", "fixed", "axes", "points", "constraints", "sample", "recipe", "seeds", "data")
+SECTIONS = ("stages", "fixed", "axes", "points", "constraints", "sample", "recipe", "strategy", "finetune")
+SECTIONS += ("seeds", "data")
+STRATEGIES = ("separate", "shared")
 
 MAX_GRID = 1_000_000
 MAX_SAMPLE = 1_000_000
 MAX_SEED = 2**32 - 1
 MAX_SEEDS = 1000
+MAX_SHARED_IMAGES = 10**12
 
 COUNT_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "B": 10**9}
 
@@ -67,6 +72,7 @@ def load_space(path: Path) -> Space:
     readers = {"constraints": _read_constraints, "sample": _read_sample, "recipe": _read_recipe}
     readers |= {"seeds": _read_seeds, "data": _read_data}
     values |= {key: reader(top[key], mistakes) for key, reader in readers.items() if key in top}
+    values["strategy"] = _read_strategy(top.get("strategy"), top.get("finetune"), mistakes)
     space = Space(path.stem, **values)
     if axes_fine and isinstance(root.value, dict) and root.value.keys() <= {*SECTIONS}:
         _check_size(space, top, mistakes)
@@ -217,6 +223,41 @@ def _read_recipe(entry: Entry, mistakes: Mistakes) -> Recipe:
     base = replace(base, **length)
     changes = {name: _read_recipe_field(name, value, base, mistakes) for name, value in values.items()}
     return replace(base, **changes) if "name" in changes else change_recipe(RECIPES[base.name], length | changes)
+
+
+def _read_strategy(entry: Entry | None, finetune: Entry | None, mistakes: Mistakes) -> Strategy:
+    """A name, or {name: shared, images: N}; `finetune` is only for a shared training."""
+    name, images = "separate", None
+    if entry is not None:
+        values = {"name": entry}
+        if isinstance(entry.value, dict):
+            values = read_mapping(entry, "strategy", ("name", "images"), mistakes)
+        if "name" in values and values["name"].value in STRATEGIES:
+            name = values["name"].value
+        elif "name" not in values or values["name"].value is not BROKEN:
+            key = "strategy.name" if isinstance(entry.value, dict) else "strategy"
+            given = values.get("name", entry)
+            mistakes.add(given.line, refusal(key, given, " or ".join(STRATEGIES)))
+            name = "shared"  # what follows is not held against it
+        if "images" in values:
+            images = _read_whole("strategy.images", values["images"], 1, MAX_SHARED_IMAGES, mistakes)
+            if name == "separate":
+                text = "strategy.images: it is of a shared training; networks trained alone have recipe.images"
+                mistakes.add(values["images"].line, text)
+    epochs = _read_epochs(finetune, name, mistakes) if finetune is not None else None
+    return Strategy(name, images, epochs)
+
+
+def _read_epochs(entry: Entry, strategy: str, mistakes: Mistakes) -> float | None:
+    """A number of epochs, also as in "2 epochs"."""
+    match = re.fullmatch(r"([0-9]{1,7}(?:\.[0-9]{1,6})?)(?: epochs?)?", entry.text.strip())
+    if strategy == "separate":
+        mistakes.add(entry.line, "finetune: it goes on from a shared training; add strategy: shared, or leave it out")
+    elif match and 0 < float(match[1]) <= MAX_EPOCHS:
+        return float(match[1])
+    elif entry.value is not BROKEN:
+        mistakes.add(entry.line, refusal("finetune", entry, f"a number of epochs above 0, at most {MAX_EPOCHS:,}"))
+    return None
 
 
 def _read_base(key: str, entry: Entry, mistakes: Mistakes) -> Recipe:

@@ -3,10 +3,11 @@
 from contextlib import suppress
 from pathlib import Path
 
-from mnv2_sweep.training.trial import Trial, trial_id
+from mnv2_sweep.training.trial import Trial, shared_id, trial_id
 
 EXAMPLE = "example"  # the one committed sweep, another machine's: a person's own come first and do not build on it
 RUNNING, CHECKPOINTS, LOGS, EVENTS = "running", "checkpoints", "logs", "events"
+SHARED = "shared"  # weights that whole families of networks are slices of
 
 
 def progress_path(folder: Path, trial: Trial) -> Path:
@@ -27,6 +28,11 @@ def log_path(folder: Path, trial: Trial) -> Path:
 def events_path(folder: Path, trial: Trial) -> Path:
     """A trial's TensorBoard events."""
     return folder / EVENTS / trial_id(trial)
+
+
+def weights_path(folder: Path, trial: Trial) -> Path:
+    """The weights that the trial is a slice of; they stay."""
+    return folder / SHARED / f"{shared_id(trial)}.pt"
 
 
 def remove_empty(folder: Path) -> None:

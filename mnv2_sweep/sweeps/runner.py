@@ -13,19 +13,25 @@ import typer
 from rich.console import Console
 
 from mnv2_sweep.archs.arch import ArchSpec
+from mnv2_sweep.archs.resolve import arch_key
 from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.errors import SweepError
+from mnv2_sweep.results.frame import load_frame
+from mnv2_sweep.results.stats import summarise
+from mnv2_sweep.spaces.space import Strategy
 from mnv2_sweep.sweeps.display import SweepDisplay, counting
 from mnv2_sweep.sweeps.environment import describe_environment
 from mnv2_sweep.sweeps.interrupts import StopRequest
 from mnv2_sweep.sweeps.places import LOGS
-from mnv2_sweep.sweeps.session import Session, describe_plan, open_session, prepare_session, run_session
+from mnv2_sweep.sweeps.session import Session, describe_plan, make_sharing, open_session, prepare_session, run_session
 from mnv2_sweep.sweeps.settings import RunSettings, fill_gpus
 from mnv2_sweep.sweeps.sweep import count_failed, missing_trials, plan_trials
 from mnv2_sweep.training.estimate import device_name, has_device, price_sweep
-from mnv2_sweep.training.price import Price, bytes_text, fit_budget, fitted_text, price_text, wall_seconds
+from mnv2_sweep.training.price import Price, bytes_text, fit_budget, fitted_text, price_text, trials_wall
 from mnv2_sweep.training.trial import DataRef, Recipe
 from mnv2_sweep.words import count_noun, duration
+
+NO_BUDGET = "--budget: the networks share one training, which is done whole; give it fewer images, or add --separate"
 
 
 def run_networks(
@@ -39,12 +45,25 @@ def run_networks(
     dry_run: bool,
     source: str,
     retry_failed: bool = False,
+    strategy: Strategy = Strategy(),
 ) -> int:
     """Plan, price, run and record; returns how many trials of the sweep failed. Ctrl-C becomes typer.Exit(130).
 
     `data` is a data set with the name by which workers open it; `source` is kept as the sweep's space.yaml.
     """
-    session = open_session(folder, archs, recipe, seeds, data, device, retry_failed)
+    shared = make_sharing(strategy, archs, recipe, len(data[0].labels["train"]))
+    opening = partial(open_session, folder, archs, recipe, seeds, data, device, retry_failed, shared)
+    failed = _run_session(opening(), settings, dry_run, source)
+    if strategy.finetune is None or dry_run or failed:
+        return failed
+    frame = load_frame(folder)
+    summary = summarise(frame[frame["training"] == "shared"])  # the same front, whatever was fine-tuned before
+    front = set(summary[summary["on_front"]]["arch_key"])
+    return _run_session(opening([arch for arch in archs if arch_key(arch) in front]), settings, dry_run, source)
+
+
+def _run_session(session: Session, settings: RunSettings, dry_run: bool, source: str) -> int:
+    folder, device = session.folder, session.device
     print("\n".join([f"sweep     {folder}", *describe_plan(session)]), flush=True)
     began = time.monotonic()
     price = _look(session, settings)
@@ -53,7 +72,7 @@ def run_networks(
     settings = _spread(settings, price, len(session.missing))
     seconds = {trial: price.trial_seconds.get(trial, 1.0) for trial in session.missing}
     if session.missing:
-        wall = price.unknown or duration(wall_seconds(list(seconds.values()), settings.workers))
+        wall = price.unknown or duration(trials_wall(seconds, session.missing, settings.workers))
         wall = f"unknown: {wall}" if price.unknown else f"about {wall}"
         print(f"time      {wall}, with {count_noun(settings.workers, 'worker')} on {device}", flush=True)
     if dry_run:
@@ -86,6 +105,8 @@ def _look(session: Session, settings: RunSettings) -> Price:
 def _keep_fitting(session: Session, price: Price, budget_seconds: float, spent_seconds: float) -> Session:
     """The session with what fits into what the look has left of the budget, which is said, as missing; the rest stays
     planned. Raises SweepError where nothing fits."""
+    if session.archs:
+        raise SweepError(NO_BUDGET)
     fitted = fit_budget(price, max(0.0, budget_seconds - spent_seconds))
     lines = fitted_text(fitted, price, budget_seconds)
     if session.missing and not fitted.kept:
@@ -113,11 +134,15 @@ def price_networks(
     device: str,
     workers: int,
     budget_seconds: float | None,
+    strategy: Strategy = Strategy(),
 ) -> list[str]:
     """Lines for a person: what the whole sweep would take here, and what fits into a budget. Raises SweepError."""
     dataset, data_name = data
     reference = DataRef(dataset.name, dataset.fingerprint, len(dataset.classes))
-    price = price_sweep(plan_trials(archs, recipe, reference, seeds), dataset, data_name, device, workers)
+    shared = make_sharing(strategy, archs, recipe, len(dataset.labels["train"]))
+    if shared and budget_seconds is not None:
+        raise SweepError(NO_BUDGET)
+    price = price_sweep(plan_trials(archs, recipe, reference, seeds, shared), dataset, data_name, device, workers)
     lines = price_text(price)
     if budget_seconds is not None:
         lines += fitted_text(fit_budget(price, budget_seconds), price, budget_seconds)

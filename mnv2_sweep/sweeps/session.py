@@ -3,21 +3,24 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 
 import torch
 
 from mnv2_sweep.archs.arch import ArchSpec
+from mnv2_sweep.archs.family import check_family, family_digest
 from mnv2_sweep.costs.cost import count_cost
 from mnv2_sweep.data.batches import prepare_pixels
 from mnv2_sweep.data.catalog import Dataset, cache_folder, open_dataset
 from mnv2_sweep.errors import SweepError
+from mnv2_sweep.spaces.space import Strategy
 from mnv2_sweep.sweeps.attempt import Attempts
 from mnv2_sweep.sweeps.claims import read_claims
 from mnv2_sweep.sweeps.display import Report, SweepDisplay
 from mnv2_sweep.sweeps.executor import Source, run_pool
+from mnv2_sweep.sweeps.places import weights_path
 from mnv2_sweep.sweeps.settings import RunSettings
 from mnv2_sweep.sweeps.store import Outcome, read_outcomes, record_all, write_plan
 from mnv2_sweep.sweeps.sweep import (
@@ -31,9 +34,12 @@ from mnv2_sweep.sweeps.sweep import (
 )
 from mnv2_sweep.sweeps.work import Work, do_work
 from mnv2_sweep.training.control import Control
-from mnv2_sweep.training.train import run_trial
-from mnv2_sweep.training.trial import DataRef, Recipe, Result, Trial, check_recipe
+from mnv2_sweep.training.shared_train import RANDOM, Group, run_shared_trial
+from mnv2_sweep.training.train import count_steps, run_trial
+from mnv2_sweep.training.trial import DataRef, Recipe, Result, Sharing, Trial, check_recipe, shared_id
 from mnv2_sweep.words import count_noun
+
+MOST_ALONE = 24  # networks that the default length of a shared training makes up for
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,7 @@ class Session:
     reused: tuple[Outcome, ...]
     missing: tuple[Trial, ...]
     device: str
+    archs: tuple[ArchSpec, ...] = ()  # that share weights, where the trials do
 
 
 def open_session(
@@ -58,8 +65,13 @@ def open_session(
     data: tuple[Dataset, str],
     device: str,
     retry_failed: bool = False,
+    shared: Sharing | None = None,
+    tuned: Sequence[ArchSpec] = (),
 ) -> Session:
-    """Check everything that can be checked before a minute is spent. Raises SweepError; writes nothing."""
+    """Check everything that can be checked before a minute is spent. Raises SweepError; writes nothing.
+
+    With `shared` all networks share weights; `tuned` are those of them that are also trained on by themselves.
+    """
     check_recipe(recipe)
     dataset, data_name = data
     classes = len(dataset.classes)
@@ -70,12 +82,32 @@ def open_session(
                 f"leave classes out, or give at least {classes}"
             )
     reference = DataRef(dataset.name, dataset.fingerprint, classes)
-    trials = plan_trials(archs, recipe, reference, seeds)
+    trials = plan_trials(archs, recipe, reference, seeds, shared and replace(shared, finetune=None))
+    if tuned:
+        trials += plan_trials(tuned, recipe, reference, seeds, shared)
     missing = missing_trials(trials, folder, retry_failed)
     reused = tuple(find_reusable(missing, folder))
     known = {outcome.trial for outcome in reused}
     missing = tuple(trial for trial in missing if trial not in known)
-    return Session(folder, dataset, data_name, trials, reused, missing, device)
+    family = tuple(archs) if shared else ()
+    return Session(folder, dataset, data_name, trials, reused, missing, device, family)
+
+
+def make_sharing(strategy: Strategy, archs: Sequence[ArchSpec], recipe: Recipe, train_images: int) -> Sharing | None:
+    """What the trials of a shared training have in common; None for networks that are trained alone. Raises ArchError
+    where they can't share weights.
+
+    Without a number of images, the networks of a step see as many in all as each network alone would have, together:
+    four networks a step; more than MOST_ALONE networks count as so many.
+    """
+    if strategy.name == "separate":
+        return None
+    check_family(archs)
+    images = strategy.images
+    if images is None:
+        alone = count_steps(recipe, train_images)[0] * recipe.batch
+        images = round(alone * max(1.0, min(len(archs), MOST_ALONE) / (2 + RANDOM)))
+    return Sharing(family_digest(archs), images, strategy.finetune)
 
 
 def describe_plan(session: Session) -> list[str]:
@@ -84,7 +116,10 @@ def describe_plan(session: Session) -> list[str]:
     madds = [count_cost(arch).madds for arch in networks]
     sizes = [trial.train_size for trial in session.trials]
     recipe = session.trials[0].recipe
-    length = f"{recipe.images:,} images" if recipe.images else f"{recipe.epochs:g} epochs"
+    length = f"{recipe.images:,} images each" if recipe.images else f"{recipe.epochs:g} epochs each"
+    shared = session.trials[0].shared
+    if shared:
+        length = f"one training of {shared.images:,} images for all networks, which share its weights"
     sizes_text = f"{min(sizes)} px" if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)} px"
     low, high = f"{min(madds) / 1e6:,.1f}M", f"{max(madds) / 1e6:,.1f}M"
     madds_text = f"{low if low == high else f'{low} to {high}'} MAdds at the nominal resolution"
@@ -102,7 +137,7 @@ def describe_plan(session: Session) -> list[str]:
     return [
         f"data      {session.dataset.name}: {len(session.dataset.classes)} classes; {counts}",
         f"networks  {len(networks)}, {madds_text}",
-        f"recipe    {recipe.name}: {length} each, trained at {sizes_text} (input scale {recipe.input_scale:g})",
+        f"recipe    {recipe.name}: {length}, trained at {sizes_text} (input scale {recipe.input_scale:g})",
         f"trials    {len(session.trials)} ({done} done, {len(session.missing)} to run), seeds {_seeds(session.trials)}",
         *notes,
     ]
@@ -148,23 +183,46 @@ def run_session(
 
 def _start(session: Session, settings: RunSettings, source: Source) -> Iterator[Outcome]:
     if settings.elsewhere is not None:
+        if session.archs:
+            raise SweepError(
+                f"--executor {settings.executor}: the networks share one training, which runs on one machine; "
+                "use --executor local, or --separate"
+            )
         attempts = Attempts(partial(train_on, session.device), session.folder, watch=settings.watch)
         return settings.elsewhere(attempts, source, session.dataset)
-    function = partial(train_in_worker, session.data_name, cache_folder(), session.device)
+    families = None
+    if session.archs:
+        trainings = len({shared_id(trial) for trial in session.missing})
+        families = Families(session.archs, session.folder, max(1, settings.workers // max(1, trainings)))
+    function = partial(train_in_worker, session.data_name, cache_folder(), session.device, families=families)
     attempts = Attempts(function, session.folder, watch=settings.watch)
     return run_pool(attempts, source, settings.workers, settings.limits, settings.gpus)
 
 
-def train_in_worker(data_name: str, cache: Path, device: str, trial: Trial, control: Control) -> Result:
+@dataclass(frozen=True, slots=True)
+class Families:
+    """The networks that share weights, the sweep's folder, and how many threads each shared training may take."""
+
+    archs: tuple[ArchSpec, ...]
+    folder: Path
+    threads: int
+
+
+def train_in_worker(
+    data_name: str, cache: Path, device: str, trial: Trial, control: Control, families: Families | None = None
+) -> Result:
     """What a worker process does with a trial; it opens the data once."""
-    return train_on(device, _worker_dataset(data_name, cache), trial, control)
+    return train_on(device, _worker_dataset(data_name, cache), trial, control, families)
 
 
-def train_on(device: str, dataset: Dataset, trial: Trial, control: Control) -> Result:
-    """Train in one thread, on the data that the trial names."""
+def train_on(device: str, dataset: Dataset, trial: Trial, control: Control, families: Families | None = None) -> Result:
+    """Train in one thread, on the data that the trial names; shared weights in as many as they are given."""
     torch.set_num_threads(1)
     if dataset.fingerprint != trial.data.fingerprint:
         raise RuntimeError(f"{dataset.name} has changed since the sweep began; run the command again")
+    if trial.shared and families:
+        group = Group(families.archs, weights_path(families.folder, trial), families.threads)
+        return run_shared_trial(trial, dataset, device, control, group)
     return run_trial(trial, dataset, device, control)
 
 

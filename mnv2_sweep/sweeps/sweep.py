@@ -12,16 +12,18 @@ from mnv2_sweep.errors import StoreError
 from mnv2_sweep.sweeps.claims import read_claims
 from mnv2_sweep.sweeps.places import EXAMPLE
 from mnv2_sweep.sweeps.store import DATABASE, Outcome, done_ids, read_outcomes, read_plan, read_statuses
-from mnv2_sweep.training.trial import DataRef, Recipe, Trial, record_json, trial_id
+from mnv2_sweep.training.trial import DataRef, Recipe, Sharing, Trial, record_json, trial_id
 
 
-def plan_trials(archs: Iterable[ArchSpec], recipe: Recipe, data: DataRef, seeds: Iterable[int]) -> tuple[Trial, ...]:
+def plan_trials(
+    archs: Iterable[ArchSpec], recipe: Recipe, data: DataRef, seeds: Iterable[int], shared: Sharing | None = None
+) -> tuple[Trial, ...]:
     """Every network with every seed, each trial once: two specs of the same network are one trial."""
     trials = {}
     archs = tuple(archs)
     for seed in seeds:
         for arch in archs:
-            trial = Trial(arch, recipe, data, seed)
+            trial = Trial(arch, recipe, data, seed, shared)
             trials.setdefault(trial_id(trial), trial)
     return tuple(trials.values())
 
@@ -138,6 +140,16 @@ def find_differences(old: Trial, new: Trial) -> list[str]:
         changed.append(
             f"data {old.data.name} ({old.data.fingerprint[:8]}) -> {new.data.name} ({new.data.fingerprint[:8]})"
         )
+    changed += _sharing_differences(old.shared, new.shared)
     if old.arch.classes != new.arch.classes:
         changed.append(f"classes {old.arch.classes} -> {new.arch.classes}")
     return changed
+
+
+def _sharing_differences(old: Sharing | None, new: Sharing | None) -> list[str]:
+    if (old is None) != (new is None):
+        return ["strategy shared -> separate" if new is None else "strategy separate -> shared"]
+    if old is None or new is None:
+        return []
+    changed = [f"images of the shared training {old.images:,} -> {new.images:,}"] if old.images != new.images else []
+    return changed + (["the networks that share weights"] if old.family != new.family else [])

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from mnv2_sweep.sweeps.claims import BEAT_SECONDS, Owner, beat, claim_first, release, this_owner
 from mnv2_sweep.sweeps.interrupts import hold_interrupts
-from mnv2_sweep.sweeps.places import checkpoint_path, remove_empty
+from mnv2_sweep.sweeps.places import checkpoint_path, remove_empty, weights_path
 from mnv2_sweep.sweeps.store import INTERRUPTED, KILLED, OUT_OF_MEMORY, Outcome, read_statuses, record
-from mnv2_sweep.training.trial import Trial, trial_id
+from mnv2_sweep.training.trial import Trial, shared_id, trial_id
 
 RETRIED = (KILLED, OUT_OF_MEMORY)  # the machine may have been at fault; the rest would end the same way again
 MOST_ATTEMPTS = 2
@@ -24,6 +24,7 @@ class Work:
     """
 
     def __init__(self, folder: Path, trials: Sequence[Trial], owner: Owner | None = None):
+        self.leading: dict[str, str] = {}  # shared training -> the trial that this run has made do it
         self.folder, self.owner = folder, owner or this_owner()
         self.waiting = {trial_id(trial): trial for trial in trials}
         self.again: dict[str, Trial] = {}  # to be tried once more; still claimed
@@ -45,17 +46,36 @@ class Work:
             return self.again.pop(next(iter(self.again)))
         while self.waiting:
             with hold_interrupts():
-                claimed = claim_first(self.folder, self.waiting, self.owner)
+                claimed = claim_first(self.folder, self._ready(), self.owner)
                 if claimed is None:
                     return None
                 trial = self.waiting.pop(claimed)
                 # Claimed first, looked at second: whoever had it before has recorded it before giving it up.
                 status, recorded = read_statuses(self.folder, claimed).get(claimed, ("", 0.0))
                 if status != "done" and (status != "failed" or recorded < self.began):
+                    if trial.shared:
+                        self.leading.setdefault(shared_id(trial), claimed)
                     return trial
                 release(self.folder, self.owner, claimed)
                 self.elsewhere.append(trial)
         return None
+
+    def _ready(self) -> list[str]:
+        """Ids of the waiting trials that can run now. Where the weights of a shared training are not there yet, that
+        is the first of its trials alone, which trains them; every run of the sweep has the same first one."""
+        ready, closed = [], set(self.leading)
+        trained: dict[str, bool] = {}
+        for name, trial in self.waiting.items():
+            if trial.shared:
+                key = shared_id(trial)
+                if key not in trained:
+                    trained[key] = weights_path(self.folder, trial).exists()
+                if not trained[key]:
+                    if key in closed:
+                        continue
+                    closed.add(key)
+            ready.append(name)
+        return ready
 
     def others(self) -> int:
         """How many trials may still come: others have claimed them, or they are to be tried again."""
@@ -72,6 +92,7 @@ class Work:
                 record(self.folder, replace(outcome, kind=INTERRUPTED))
                 self.again[name] = outcome.trial
             else:
+                self.leading = {key: leader for key, leader in self.leading.items() if leader != name}
                 record(self.folder, outcome)
                 if outcome.kind != INTERRUPTED:
                     path = checkpoint_path(self.folder, outcome.trial)

@@ -1,16 +1,9 @@
 """Course (where a trial in training stands) <-> checkpoint file, so that a stopped trial goes on bit for bit.
 
-A file is a line of JSON, which says whose state it is, and then what torch.save writes of the state: tensors and plain
-types alone, so reading one runs no code of its own. It is replaced whole or not at all; one that is damaged, or of
-another trial, version or device, counts as none.
+It is replaced whole or not at all; one that is damaged, or of another trial, version or device, counts as none.
 """
 
-import hashlib
-import io
-import json
-import os
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import astuple, dataclass, field
@@ -19,9 +12,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from mnv2_sweep.training.trial import CODE_VERSION, CurvePoint, Trial, trial_id
-
-HEADER_BYTES = 4096  # the first line is far shorter; a damaged file may have no line's end at all
+from mnv2_sweep.training.packed import read_packed, remove_unfinished, write_packed
+from mnv2_sweep.training.trial import CODE_VERSION, CurvePoint
 
 
 class BatchOrder:
@@ -113,48 +105,25 @@ class Course:
             torch.cuda.set_rng_state(state["cuda_random"])
 
 
-def checkpoint_header(trial: Trial, device: str) -> dict:
-    """What has to be the same for numbers to go on as they would have."""
-    return {"trial": trial_id(trial), "code_version": CODE_VERSION, "torch": str(torch.__version__), "device": device}
+def checkpoint_header(owner: str, device: str) -> dict:
+    """What has to be the same for numbers to go on as they would have; the owner is a trial's id, or a shared
+    training's."""
+    return {"trial": owner, "code_version": CODE_VERSION, "torch": str(torch.__version__), "device": device}
 
 
-def write_checkpoint(path: Path, trial: Trial, course: Course, log: Callable[[str], None]) -> None:
+def write_checkpoint(path: Path, owner: str, course: Course, log: Callable[[str], None]) -> None:
     """Replace the file by the course's state; a disk that refuses it is logged, and the file then stays as it was."""
-    packed = io.BytesIO()  # and not straight to disk: the digest comes first, and torch.save hides the disk's own error
-    torch.save(course.state(), packed)
-    payload = packed.getbuffer()
-    header = checkpoint_header(trial, course.device) | {"step": course.step, "sha256": _digest(payload)}
-    unfinished = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")  # another sweep may write about the same trial
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with unfinished.open("xb") as file:
-            file.write(json.dumps(header).encode() + b"\n")
-            file.write(payload)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
+        write_packed(path, checkpoint_header(owner, course.device) | {"step": course.step}, course.state())
     except OSError as error:
         log(f"the checkpoint of step {course.step} could not be written: {error.strerror or error}")
-    finally:
-        with suppress(OSError):
-            unfinished.unlink(missing_ok=True)
 
 
-def read_checkpoint(path: Path, trial: Trial, device: str, log: Callable[[str], None]) -> dict | None:
-    """The state in the file, or None where there is none to go on from. Removes what a killed attempt left unfinished.
-
-    torch.load itself would not notice a changed tensor, hence the digest.
-    """
-    _remove_unfinished(path)
+def read_checkpoint(path: Path, owner: str, device: str, log: Callable[[str], None]) -> dict | None:
+    """The state in the file, or None where there is none to go on from. Removes what a killed attempt left behind."""
+    remove_unfinished(path)
     try:
-        with path.open("rb") as file:
-            header, payload = json.loads(file.readline(HEADER_BYTES)), file.read()
-        for name, value in checkpoint_header(trial, device).items():
-            if header[name] != value:
-                raise ValueError(f"its {name} is {header[name]!r}, not {value!r}")
-        if header["sha256"] != _digest(payload):
-            raise ValueError("it is damaged")
-        state = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+        header, state = read_packed(path, checkpoint_header(owner, device))
         if header["step"] != state["step"]:
             raise ValueError("it contradicts itself about its step")
         return state
@@ -167,7 +136,7 @@ def read_checkpoint(path: Path, trial: Trial, device: str, log: Callable[[str], 
 
 def remove_checkpoint(path: Path) -> None:
     """Also what is unfinished. What the system does not let go of stays: it is no reason to lose a result."""
-    _remove_unfinished(path)
+    remove_unfinished(path)
     with suppress(OSError):
         path.unlink(missing_ok=True)
 
@@ -175,13 +144,3 @@ def remove_checkpoint(path: Path) -> None:
 def describe_error(error: Exception) -> str:
     """In one line: its kind and the first line of its text."""
     return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
-
-
-def _digest(payload: bytes | memoryview) -> str:
-    return hashlib.sha256(payload).hexdigest()
-
-
-def _remove_unfinished(path: Path) -> None:
-    for left in path.parent.glob(f"{path.name}.*.tmp"):
-        with suppress(OSError):
-            left.unlink()

@@ -25,8 +25,9 @@ from mnv2_sweep.data.catalog import Dataset, cache_folder
 from mnv2_sweep.training.image_price import ImageFile, image_files, make_seconds
 from mnv2_sweep.training.price import Price, bytes_text
 from mnv2_sweep.training.probe import DoesNotFit, Probe, probe_here, probe_team, shared_bytes
+from mnv2_sweep.training.shared_train import CALIBRATION_IMAGES, RANDOM
 from mnv2_sweep.training.train import count_steps, curve_marks
-from mnv2_sweep.training.trial import Recipe, Trial
+from mnv2_sweep.training.trial import Recipe, Trial, shared_id
 from mnv2_sweep.words import duration
 
 # Work in multiply-adds: of an activation element; of a layer and of a parameter, each step.
@@ -130,8 +131,36 @@ def spread_probes(
     def seconds(work: float) -> float:
         return (of_start(work) + trained * of_image(work) + evaluated * of_evaluated(work)) / share
 
+    if trials[0].shared:
+        return _spread_shared(trials, works, of_image, of_evaluated, share, data)
     by_arch = {trial.arch: seconds(works[trained_network(trial)]) for trial in {t.arch: t for t in trials}.values()}
     return {trial: by_arch[trial.arch] for trial in trials}
+
+
+def _spread_shared(
+    trials: Sequence[Trial],
+    works: Mapping[ArchSpec, float],
+    of_image: Callable[[float], float],
+    of_evaluated: Callable[[float], float],
+    share: float,
+    data: Dataset,
+) -> dict[Trial, float]:
+    """The same for networks that share weights: the first trial of each shared training has the training's seconds, in
+    one thread, and each has those of its own evaluation, or of its own training where it is trained on."""
+    final = sum(len(labels) for split, labels in data.labels.items() if split != "train") + CALIBRATION_IMAGES
+    seconds, begun = {}, set()
+    steps = sorted(works.values())
+    between = float(np.mean([of_image(work) for work in steps[1:-1]])) if len(steps) > 2 else 0.0
+    step = of_image(steps[-1]) + (of_image(steps[0]) if len(steps) > 1 else 0) + RANDOM * between
+    for trial in trials:
+        work = works[trained_network(trial)]
+        seconds[trial] = final * of_evaluated(work) / share
+        if trial.shared.finetune is not None:
+            seconds[trial] += trial.shared.finetune * len(data.labels["train"]) * of_image(work) / share
+        elif shared_id(trial) not in begun:
+            begun.add(shared_id(trial))
+            seconds[trial] += trial.shared.images * step / share
+    return seconds
 
 
 def interpolate(points: Mapping[float, float]) -> Callable[[float], float]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from mnv2_sweep.archs.arch import ArchSpec, arch_label
 from mnv2_sweep.errors import SweepError
-from mnv2_sweep.training.trial import Trial
+from mnv2_sweep.training.trial import Trial, shared_id
 from mnv2_sweep.words import count_noun, duration
 
 SHOWN = 6  # networks named in a line
@@ -66,12 +66,24 @@ def wall_seconds(seconds: Sequence[float], workers: int) -> float:
     return max(free)
 
 
+def trials_wall(seconds: Mapping[Trial, float], trials: Sequence[Trial], workers: int) -> float:
+    """Wall time of trials on `workers`; a shared training takes all of them, and its networks wait for it."""
+    leading: dict[str, Trial] = {}
+    for trial in trials:
+        if trial.shared and trial.shared.finetune is None:
+            first = leading.setdefault(shared_id(trial), trial)
+            leading[shared_id(trial)] = max(first, trial, key=lambda one: seconds[one])
+    rest = [seconds[trial] for trial in trials if trial not in leading.values()]
+    led = sum(seconds[trial] for trial in leading.values()) / workers
+    return led + (wall_seconds(rest, workers) if rest else 0.0)
+
+
 def command_wall(price: Price, trials: Sequence[Trial]) -> float:
     """Wall time of a command that runs these of the price's trials; 0 for none."""
     if not trials:
         return 0.0
     images = sum(price.size_seconds.get(size, 0.0) for size in {trial.train_size for trial in trials})
-    training = wall_seconds([price.trial_seconds[trial] for trial in trials], price.workers)
+    training = trials_wall(price.trial_seconds, trials, price.workers)
     return price.command_seconds + images + price.start_seconds + training
 
 

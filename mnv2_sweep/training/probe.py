@@ -138,9 +138,11 @@ def _probe_network(trial: Trial, device: str, train_seconds: float, eval_seconds
     course = begin_course(small, data, device)
     labels = label_tensor(data, "train", device)
     course.model.train()
+    for of_rate in course.optimizer.param_groups:
+        of_rate["lr"] = 0.0
 
     def step() -> None:
-        take_step(course, small, pixels, labels, 0.0).item()  # waits for the device
+        take_step(course, small, pixels, labels).item()  # waits for the device
 
     for _ in range(WARM_STEPS):
         step()

@@ -10,7 +10,8 @@ import math
 import resource
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,7 +32,7 @@ from mnv2_sweep.training.checkpoint import (
     write_checkpoint,
 )
 from mnv2_sweep.training.control import Control, Interrupted
-from mnv2_sweep.training.trial import CurvePoint, Recipe, Result, Trial
+from mnv2_sweep.training.trial import CurvePoint, Recipe, Result, Trial, trial_id
 
 EVAL_BATCH = 64  # faster than 256 by 1.8 for 1.3 at 56 px on one core: the activations stay in the cache
 LOSS_STEPS = 10  # on a GPU the loss is fetched once in so many steps, as that waits for it
@@ -44,24 +45,45 @@ def run_trial(trial: Trial, dataset: Dataset, device: str = "cpu", control: Cont
 
     Raises FloatingPointError when the training loss stops being a number, Interrupted when asked to stop.
     """
-    torch.use_deterministic_algorithms(device == "cpu")
-    torch.backends.cudnn.benchmark = False
-    torch.backends.cudnn.deterministic = True
-    reset_peak_memory(device)
-    course = resume_course(trial, dataset, device, control)
-    try:
+    begin_on(device)
+    course = resume_course(lambda: begin_course(trial, dataset, device), trial_id(trial), control)
+    return finish_course(course, trial, dataset, control)
+
+
+def finish_course(course: Course, trial: Trial, dataset: Dataset, control: Control) -> Result:
+    """Train to the end and evaluate; the checkpoint ends with it. Raises as run_trial."""
+    steps = count_steps(trial.recipe, course.order.count)[0]
+    control.log(
+        f"{arch_label(trial.arch)}, seed {trial.seed}: {steps} steps of {trial.recipe.batch} on {course.device}"
+    )
+    with keeping(course, trial_id(trial), control):
         train_model(course, trial, dataset, control)
         result = measure_model(course, trial, dataset, control)
+    control.log(f"top-1 {100 * result.val_top1:.2f} % in {result.seconds:.1f} s")
+    return result
+
+
+@contextmanager
+def keeping(course: Course, owner: str, control: Control) -> Iterator[None]:
+    """The checkpoint stays where the course is interrupted, and is gone when it has ended or diverged."""
+    try:
+        yield
     except Interrupted:
-        keep_course(course, trial, control)
+        keep_course(course, owner, control)
         control.log(f"stopped after step {course.step}, as asked")
         raise
     except FloatingPointError:  # going on would only get there again
         forget_course(control)
         raise
     forget_course(control)
-    control.log(f"top-1 {100 * result.val_top1:.2f} % in {result.seconds:.1f} s")
-    return result
+
+
+def begin_on(device: str) -> None:
+    """Make this process repeatable, and count its peak memory from here."""
+    torch.use_deterministic_algorithms(device == "cpu")
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+    reset_peak_memory(device)
 
 
 def begin_course(trial: Trial, dataset: Dataset, device: str) -> Course:
@@ -69,36 +91,38 @@ def begin_course(trial: Trial, dataset: Dataset, device: str) -> Course:
     torch.manual_seed(trial.seed)
     model = build_model(replace(trial.arch, classes=trial.data.classes))
     scale_shortcuts(model, trial.recipe.shortcut_gain)
-    model = model.to(device, memory_format=torch.channels_last)
+    return open_course(model.to(device, memory_format=torch.channels_last), trial, dataset, device)
+
+
+def open_course(model: nn.Module, trial: Trial, dataset: Dataset, device: str) -> Course:
+    """The model before the first step of the trial's recipe."""
     order = BatchOrder(len(dataset.labels["train"]), torch.Generator().manual_seed(trial.seed))
     now = time.perf_counter()
     return Course(model, make_optimizer(model, trial.recipe), order, device, began=now, kept=now)
 
 
-def resume_course(trial: Trial, dataset: Dataset, device: str, control: Control) -> Course:
-    """The trial's course as its checkpoint has it, or from the beginning."""
-    steps = count_steps(trial.recipe, len(dataset.labels["train"]))[0]
-    control.log(f"{arch_label(trial.arch)}, seed {trial.seed}: {steps} steps of {trial.recipe.batch} on {device}")
-    course = begin_course(trial, dataset, device)
-    state = control.checkpoint and read_checkpoint(control.checkpoint, trial, device, control.log)
-    if state is None:
+def resume_course(begin: Callable[[], Course], owner: str, control: Control) -> Course:
+    """The course as its checkpoint has it, or from the beginning."""
+    course = begin()
+    state = control.checkpoint and read_checkpoint(control.checkpoint, owner, course.device, control.log)
+    if not state:
         return course
     try:
         course.restore(state)
     except Exception as error:  # written by other code under the same version; nothing is lost but time
         control.log(f"the checkpoint is not used: {describe_error(error)}")
-        return begin_course(trial, dataset, device)
+        return begin()
     control.log(f"resumed after step {course.step}")
     return course
 
 
-def keep_course(course: Course, trial: Trial, control: Control) -> None:
+def keep_course(course: Course, owner: str, control: Control) -> None:
     """Write the checkpoint, if one is wanted."""
     if control.checkpoint is None:
         return
     course.peak_bytes = max(course.peak_bytes, peak_memory_bytes(course.device))
     with course.set_aside():
-        write_checkpoint(control.checkpoint, trial, course, control.log)
+        write_checkpoint(control.checkpoint, owner, course, control.log)
     course.kept = time.perf_counter()
 
 
@@ -109,16 +133,34 @@ def forget_course(control: Control) -> None:
 
 def train_model(course: Course, trial: Trial, dataset: Dataset, control: Control) -> None:
     """Train to the end, from wherever the course stands."""
-    recipe, size, device = trial.recipe, trial.train_size, course.device
     with course.set_aside():
-        pixels, labels = train_level(dataset, size), label_tensor(dataset, "train", device)
-    steps, steps_per_epoch = count_steps(recipe, len(pixels))
+        pixels, labels = train_level(dataset, trial.train_size), label_tensor(dataset, "train", course.device)
+    train_course(
+        course,
+        trial.recipe,
+        trial_id(trial),
+        step=lambda: take_step(course, trial, pixels, labels),
+        top1=lambda: evaluate_model(
+            course.model, dataset, "val", trial.train_size, course.device, trial.recipe.curve_images, control
+        )[0],
+        control=control,
+    )
+
+
+def train_course(
+    course: Course, recipe: Recipe, owner: str, step: Callable[[], Tensor], top1: Callable[[], float], control: Control
+) -> None:
+    """Train to the end, from wherever the course stands: `step` trains on one batch and returns its loss, still on the
+    device; `top1` evaluates for a point of the curve; `owner` names the checkpoints."""
+    images, device = course.order.count, course.device
+    steps, steps_per_epoch = count_steps(recipe, images)
     shown = math.nan
     for mark in curve_marks(steps, steps_per_epoch)[len(course.curve) :]:
         course.model.train()
         while course.step < mark:
-            rate = learning_rate(recipe, course.step, steps, len(pixels))
-            loss = take_step(course, trial, pixels, labels, rate)
+            for group in course.optimizer.param_groups:
+                group["lr"] = learning_rate(recipe, course.step, steps, images)
+            loss = step()
             course.losses.append(loss)
             course.step += 1
             if device == "cpu" or math.isnan(shown) or course.step % LOSS_STEPS == 0 or course.step == steps:
@@ -126,10 +168,10 @@ def train_model(course: Course, trial: Trial, dataset: Dataset, control: Control
             control.report(course.step, steps, shown, course.images_per_second(recipe.batch))
             check_stop(control)
             if time.perf_counter() - course.kept >= control.checkpoint_seconds:
-                keep_course(course, trial, control)
-        look(course, trial, dataset, control)
+                keep_course(course, owner, control)
+        look(course, recipe, top1, control)
         if course.step == steps:  # what follows can take minutes
-            keep_course(course, trial, control)
+            keep_course(course, owner, control)
 
 
 def curve_marks(steps: int, steps_per_epoch: float) -> list[int]:
@@ -138,11 +180,9 @@ def curve_marks(steps: int, steps_per_epoch: float) -> list[int]:
     return [round(steps * point / points) for point in range(1, points + 1)]
 
 
-def take_step(course: Course, trial: Trial, pixels: np.ndarray, labels: Tensor, rate: float) -> Tensor:
+def take_step(course: Course, trial: Trial, pixels: np.ndarray, labels: Tensor) -> Tensor:
     """Train on one batch -> its loss, still on the device."""
     recipe, device, optimizer = trial.recipe, course.device, course.optimizer
-    for group in optimizer.param_groups:
-        group["lr"] = rate
     chosen = course.order.take(recipe.batch)
     images = augment(image_batch(pixels, chosen, device), trial.train_size, recipe, course.order.generator)
     with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
@@ -154,40 +194,46 @@ def take_step(course: Course, trial: Trial, pixels: np.ndarray, labels: Tensor, 
     return loss.detach()
 
 
-def look(course: Course, trial: Trial, dataset: Dataset, control: Control) -> None:
+def look(course: Course, recipe: Recipe, top1: Callable[[], float], control: Control) -> None:
     """Add a point to the curve, with the top-1 of a few validation images.
 
     It changes nothing, as evaluation draws no random numbers, and until it is over the course stands where it stood
     before: stopped here, a trial goes on with the whole look.
     """
-    recipe, size = trial.recipe, trial.train_size
     steps, steps_per_epoch = count_steps(recipe, course.order.count)
     mean = torch.stack(course.losses).mean().item()
     if not math.isfinite(mean):
         raise FloatingPointError(f"the training loss became {mean} by step {course.step} of {steps}; try a lower lr")
     with course.set_aside():
-        top1 = evaluate_model(course.model, dataset, "val", size, course.device, recipe.curve_images, control)[0]
+        correct = top1()
     lr = course.optimizer.param_groups[0]["lr"]
-    point = CurvePoint(course.step / steps_per_epoch, course.step * recipe.batch, mean, lr, top1)
+    point = CurvePoint(course.step / steps_per_epoch, course.step * recipe.batch, mean, lr, correct)
     course.curve.append(point)
     course.losses.clear()
     control.point(point)
     speed = course.images_per_second(recipe.batch)
-    control.log(f"step {course.step}: loss {mean:.4f}, top-1 {100 * top1:.1f} %, {speed:,.0f} images/s")
+    control.log(f"step {course.step}: loss {mean:.4f}, top-1 {100 * correct:.1f} %, {speed:,.0f} images/s")
 
 
 def measure_model(course: Course, trial: Trial, dataset: Dataset, control: Control) -> Result:
     """Evaluate the trained network."""
-    model, size, device = course.model, trial.train_size, course.device
     with course.set_aside():
-        val = evaluate_model(model, dataset, "val", size, device, control=control)
-        has_test = "test" in dataset.labels
-        test = evaluate_model(model, dataset, "test", size, device, control=control) if has_test else (None, None, 0)
-    batch, peak_bytes = trial.recipe.batch, max(course.peak_bytes, peak_memory_bytes(device))
+        val, test = evaluate_splits(course.model, dataset, trial.train_size, course.device, control)
+    batch, device = trial.recipe.batch, course.device
+    peak_bytes = max(course.peak_bytes, peak_memory_bytes(device))
     return Result(
         *val, *test, course.curve[-1].train_loss, course.step * batch, tuple(course.curve),
         course.seconds, course.images_per_second(batch), peak_bytes, device,
     )  # fmt: skip
+
+
+def evaluate_splits(
+    model: nn.Module, dataset: Dataset, size: int, device: str, control: Control
+) -> tuple[tuple, tuple]:
+    """(top-1, loss, images) of the validation and of the test images, (None, None, 0) where there are none."""
+    val = evaluate_model(model, dataset, "val", size, device, control=control)
+    has_test = "test" in dataset.labels
+    return val, evaluate_model(model, dataset, "test", size, device, control=control) if has_test else (None, None, 0)
 
 
 def check_stop(control: Control) -> None:

@@ -1,7 +1,7 @@
 """Trial (what to train) and Result (what was measured), with their JSON and the id that names a trial.
 
-ArchSpec + Recipe + DataRef + seed = Trial. A Result is always of one Trial; costs are never stored, they are
-counted again when results are read. JSON leaves out fields that have their default value, so a later field with
+ArchSpec + Recipe + DataRef + seed (+ Sharing) = Trial. A Result is always of one Trial; costs are never stored, they
+are counted again when results are read. JSON leaves out fields that have their default value, so a later field with
 a default orphans no record; in return, a default may not change once results exist.
 """
 
@@ -75,13 +75,31 @@ class DataRef:
 
 
 @dataclass(frozen=True, slots=True)
+class Sharing:
+    """A network that is a slice of weights which a whole family of networks shares, trained together.
+
+    `family` names that family (`archs.family.family_digest`), `images` is how many training images it sees, repeats
+    counted; the recipe's own length then only counts for networks trained alone. `finetune`: epochs for which the
+    slice is then trained on by itself.
+    """
+
+    family: str
+    images: int
+    finetune: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Trial:
-    """One network trained once. `arch.classes` is nominal (for costs); the trained head has `data.classes`."""
+    """One network trained once, alone or, with `shared`, as a slice of shared weights.
+
+    `arch.classes` is nominal (for costs); the trained head has `data.classes`.
+    """
 
     arch: ArchSpec
     recipe: Recipe
     data: DataRef
     seed: int
+    shared: Sharing | None = None
 
     @property
     def train_size(self) -> int:
@@ -135,13 +153,22 @@ def trial_id(trial: Trial) -> str:
     Built from the resolved network (with its nominal resolution and classes, on which its costs depend), the
     recipe without its name, the data's fingerprint, the seed and CODE_VERSION.
     """
-    network = arch_key(trial.arch)
+    return _digest_trial(trial, arch_key(trial.arch), trial.shared)
+
+
+def shared_id(trial: Trial) -> str:
+    """16 hex digits of the training whose weights the trial is a slice of; its family has them in common."""
+    return _digest_trial(trial, "every network", replace(trial.shared, finetune=None))
+
+
+def _digest_trial(trial: Trial, network: str, shared: Sharing | None) -> str:
     kinds = {field.name: field.type for field in fields(Recipe)}
     recipe = {  # 1 and 1.0 are the same rate
         name: float(value) if kinds[name] in (float, float | None) else value
         for name, value in record_json(replace(trial.recipe, name="")).items()
     }
     key = [CODE_VERSION, network, recipe, trial.data.fingerprint, trial.data.classes, trial.seed]
+    key += [record_json(shared)] if shared else []  # trials of earlier versions keep their ids
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -155,6 +182,7 @@ def record_json(record) -> dict:
 
 def dump_trial(trial: Trial) -> str:
     parts = {"arch": record_json(trial.arch), "recipe": record_json(trial.recipe), "data": record_json(trial.data)}
+    parts |= {"shared": record_json(trial.shared)} if trial.shared else {}
     return json.dumps({**parts, "seed": trial.seed}, sort_keys=True)
 
 
@@ -163,7 +191,8 @@ def load_trial(text: str) -> Trial:
     arch = dict(values["arch"])
     if "stages" in arch:
         arch["stages"] = tuple(Stage(**stage) for stage in arch["stages"])
-    return Trial(ArchSpec(**arch), Recipe(**values["recipe"]), DataRef(**values["data"]), values["seed"])
+    shared = Sharing(**values["shared"]) if "shared" in values else None
+    return Trial(ArchSpec(**arch), Recipe(**values["recipe"]), DataRef(**values["data"]), values["seed"], shared)
 
 
 def dump_result(result: Result) -> str:

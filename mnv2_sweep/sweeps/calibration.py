@@ -1,0 +1,171 @@
+"""A design space -> Calibration: the networks that are picked, and the sweeps that compare cheap orders of them.
+
+A handful of the networks is trained alone on a longer schedule, the reference. Each proxy that trains is a sweep of
+its own beside it, so that what the main sweep has measured is reused, and the other way round. Weights are shared by
+the whole space, as in the main sweep, though only the handful is compared. A proxy that can't be made is kept with its
+reason, and the others go on.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from mnv2_sweep.archs.arch import ArchSpec, arch_label
+from mnv2_sweep.archs.family import check_family
+from mnv2_sweep.archs.resolve import arch_key
+from mnv2_sweep.costs.cost import count_cost
+from mnv2_sweep.errors import ArchError, SpaceError, SweepError
+from mnv2_sweep.paper.reference import published_checkpoints
+from mnv2_sweep.results.passport import MADDS_ALONE, SHARED_WEIGHTS, SHORT_SCHEDULE, SMALL_INPUT, SYNFLOW
+from mnv2_sweep.results.stats import near_pairs
+from mnv2_sweep.spaces.merge import merge_networks
+from mnv2_sweep.spaces.networks import Picked, select_networks
+from mnv2_sweep.spaces.space import Space, Strategy
+from mnv2_sweep.spaces.stratify import stratify
+from mnv2_sweep.training.trial import Recipe, check_recipe, train_size
+from mnv2_sweep.words import count_noun
+
+PROXIES = {"short": SHORT_SCHEDULE, "small": SMALL_INPUT, "shared": SHARED_WEIGHTS, "synflow": SYNFLOW}
+LONGER = 4.0  # times the recipe's length
+SMALL_SHARE = 0.5  # of the recipe's input scale
+LEAST_NETWORKS = 3  # two make one pair, which says nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A sweep within a calibration, in the folder of the main one's name and `suffix`; `proxy` is "" for the
+    reference. `note` says what it trains."""
+
+    proxy: str
+    suffix: str
+    archs: tuple[ArchSpec, ...]
+    recipe: Recipe
+    note: str
+    strategy: Strategy = Strategy()
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What is to be trained and compared: `picked` of `different` networks, in order of MAdds, `published` all of the
+    space's that are published, `parts` the sweeps, the reference first, `refused` proxies with their reasons."""
+
+    space: Space
+    asked: int
+    different: int
+    picked: tuple[ArchSpec, ...]
+    published: tuple[ArchSpec, ...]
+    parts: tuple[Part, ...]
+    refused: tuple[tuple[str, str], ...]
+    synflow: bool
+
+
+def parse_proxies(text: str) -> tuple[str, ...]:
+    """ "short, synflow" -> the keys of PROXIES that are named, in their order. Raises SweepError."""
+    named = [word.strip() for word in text.split(",") if word.strip()]
+    known = f"there are: {', '.join(PROXIES)}; MAdds alone is always compared"
+    for word in named:
+        if word not in PROXIES:
+            raise SweepError(f"--proxies {word}: no such proxy; {known}")
+    if not named:
+        raise SweepError(f"--proxies '{text}': none is named; {known}")
+    return tuple(key for key in PROXIES if key in named)
+
+
+def check_count(networks: int) -> None:
+    """Raise SweepError for too few."""
+    if networks < LEAST_NETWORKS:
+        raise SweepError(
+            f"--networks {networks}: a whole number from {LEAST_NETWORKS}, as two networks make one pair, which says "
+            "nothing"
+        )
+
+
+def lengthen_recipe(recipe: Recipe, longer: float | None, images: int | None, train_images: int) -> Recipe:
+    """The reference's: so many times as long (None: LONGER), or that many images each. Raises SweepError."""
+    if longer is not None and images is not None:
+        raise SweepError("--longer --images: one of them")
+    own = recipe.images if recipe.images is not None else round(recipe.epochs * train_images)
+    if images is not None:
+        if images <= own:
+            raise SweepError(f"--images {images}: more than the {own:,} of the space's own recipe are wanted")
+        longer = images / own
+    longer = LONGER if longer is None else longer
+    if not (math.isfinite(longer) and longer > 1):
+        raise SweepError(f"--longer {longer:g}: a number above 1: how many times as long the reference trains")
+    length = {"images": round(own * longer)} if recipe.images is not None else {"epochs": recipe.epochs * longer}
+    longer_recipe = replace(recipe, **length, name=f"{recipe.name}, {longer:g} times as long")
+    check_recipe(longer_recipe)
+    return longer_recipe
+
+
+def plan_calibration(
+    space: Space, count: int, proxies: Sequence[str], reference: Recipe, classes: int, train_images: int
+) -> Calibration:
+    """Pick the networks and say what is trained for each proxy. Raises SpaceError where there are too few."""
+    networks = select_networks(space, classes)
+    first = merge_networks(networks).first
+    if len(first) < LEAST_NETWORKS:
+        has = count_noun(len(first), "different network")
+        raise SpaceError(
+            [f"space '{space.name}': {has}, at least {LEAST_NETWORKS} allowed: fewer have no order to speak of"]
+        )
+    different = Picked(networks, first)
+    picked = tuple(different[i] for i in stratify(different, networks.costs.madds[first], count))
+    known = published_checkpoints()
+    published = tuple(arch for arch in different if arch_label(arch) in known)
+    parts, refused = [Part("", _reference_suffix(space.recipe, reference), picked, reference, "")], []
+    small = replace(
+        space.recipe, input_scale=SMALL_SHARE * space.recipe.input_scale, name=f"{space.recipe.name}, half the input"
+    )
+    for key, recipe in (("short", space.recipe), ("small", small)):
+        if key in proxies:
+            note = f"{length_text(recipe)} at {_sizes_text(picked, recipe)}"
+            parts.append(Part(PROXIES[key], f"calibrate-{key}", picked, recipe, note))
+    if "shared" in proxies:
+        whole = tuple(networks)
+        strategy = space.strategy if space.strategy.name == "shared" else Strategy("shared")
+        note = f"one training for the {count_noun(len(first), 'network')} of the space"
+        try:
+            check_family(whole)
+            own = replace(strategy, finetune=None)
+            parts.append(Part(SHARED_WEIGHTS, "calibrate-shared", whole, space.recipe, note, own))
+        except ArchError as error:
+            refused.append((SHARED_WEIGHTS, str(error)))
+    return Calibration(space, count, len(first), picked, published, tuple(parts), tuple(refused), "synflow" in proxies)
+
+
+def _reference_suffix(recipe: Recipe, reference: Recipe) -> str:
+    """Of another length than the usual one under a name of its own, as a sweep has one recipe."""
+    if recipe.images is not None:
+        usual, length = round(recipe.images * LONGER), f"-{reference.images}-images"
+        return "calibrate-reference" + ("" if reference.images == usual else length)
+    usual, length = recipe.epochs * LONGER, f"-{reference.epochs:g}-epochs"
+    return "calibrate-reference" + ("" if reference.epochs == usual else length)
+
+
+def describe_calibration(calibration: Calibration) -> list[str]:
+    """Lines for a person, before anything is trained."""
+    picked = calibration.picked
+    pairs = int(near_pairs([count_cost(arch).madds for arch in picked]).sum()) // 2
+    names = "; ".join(arch_label(arch) for arch in picked)
+    proxies = [part.proxy for part in calibration.parts[1:]] + [SYNFLOW] * calibration.synflow + [MADDS_ALONE]
+    lines = [
+        f"picked    {len(picked)} of {count_noun(calibration.different, 'different network')}, "
+        f"{count_noun(pairs, 'pair')} within 25 % of MAdds: {names}",
+        f"proxies   {', '.join(proxies)}",
+    ]
+    if calibration.asked > calibration.different:
+        has = count_noun(calibration.different, "different network")
+        lines.append(f"note      {calibration.asked} were asked for, the space has {has}: all are taken")
+    if not pairs:
+        lines.append("note      no two of them are within 25 % of MAdds, where alone a proxy could say more than MAdds")
+    return lines + [f"left out  {proxy}: {reason}" for proxy, reason in calibration.refused]
+
+
+def length_text(recipe: Recipe) -> str:
+    return f"{recipe.images:,} images each" if recipe.images is not None else f"{recipe.epochs:g} epochs each"
+
+
+def _sizes_text(archs: Sequence[ArchSpec], recipe: Recipe) -> str:
+    sizes = [train_size(arch, recipe) for arch in archs]
+    return f"{min(sizes)} px" if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)} px"

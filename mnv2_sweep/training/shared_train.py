@@ -1,0 +1,305 @@
+"""Family of networks -> one set of weights, trained so that each network is a slice of it; slice -> Result.
+
+Every step trains four networks on one batch (the sandwich rule of universally slimmable networks, Yu and Huang 2019):
+the largest on the labels; the smallest and two random ones on the largest one's soft outputs for the same crops, each
+at its own size (in-place distillation). Their gradients add up. Afterwards each network gets batch norm statistics of
+its own and is evaluated.
+
+On a CPU the networks of a step run in threads, the largest as two halves of the batch. What they add up to does not
+depend on how many threads there are: the halves are always two, and gradients are added in a fixed order. Nothing is
+dropped out, as threads draw no random numbers.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass, fields, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from mnv2_sweep.archs.arch import ArchSpec
+from mnv2_sweep.archs.resolve import arch_key
+from mnv2_sweep.costs.cost import count_cost
+from mnv2_sweep.data.batches import apply_crops, augment, draw_crops, image_batch, label_tensor, train_level
+from mnv2_sweep.data.catalog import Dataset
+from mnv2_sweep.models.shared_weights import SharedWeights, Slice, calibrate_norms, cut_slice
+from mnv2_sweep.training.checkpoint import Course, describe_error
+from mnv2_sweep.training.control import Control
+from mnv2_sweep.training.packed import read_packed, write_packed
+from mnv2_sweep.training.train import (
+    UNCONTROLLED,
+    begin_on,
+    check_stop,
+    evaluate_model,
+    evaluate_splits,
+    finish_course,
+    keeping,
+    open_course,
+    peak_memory_bytes,
+    resume_course,
+    train_course,
+)
+from mnv2_sweep.training.trial import CODE_VERSION, CurvePoint, Recipe, Result, Trial, shared_id, train_size, trial_id
+
+RANDOM = 2  # networks of a step beside the largest and the smallest
+CALIBRATION_IMAGES, CALIBRATION_BATCH = 2000, 100
+LOOK_IMAGES = 500  # to calibrate the largest network with, for a point of the curve
+MOST_SLICES = 32  # kept as modules, the least recently used one makes room
+CLIP_NORM = 3.0
+FINETUNE_RATE = 0.2  # of the recipe's rate
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The networks that share weights, where these lie or will lie, and how many threads their training may take."""
+
+    archs: tuple[ArchSpec, ...]
+    path: Path
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class Shared:
+    """Trained weights, the curve of the training (top-1 is the largest network's), and what it took."""
+
+    weights: SharedWeights
+    curve: tuple[CurvePoint, ...]
+    seconds: float
+    images_per_second: float
+    images: int
+    peak_bytes: int
+
+
+def run_shared_trial(trial: Trial, dataset: Dataset, device: str, control: Control, group: Group) -> Result:
+    """Evaluate a slice of the shared weights, which are trained first if nobody has done so; or train it on.
+
+    The seconds are the slice's own and an equal share of the shared training's; images and speed are the shared
+    training's. Raises as run_trial.
+    """
+    begin_on(device)
+    shared = load_shared(trial, dataset, device, control, group)
+    if trial.shared.finetune is not None:
+        return finetune_slice(trial, shared, dataset, device, control)
+    began = time.perf_counter()
+    model = cut_network(trial, shared.weights, dataset, device, control)
+    val, test = evaluate_splits(model, dataset, trial.train_size, device, control)
+    seconds = time.perf_counter() - began + shared.seconds / len(group.archs)
+    own, *others = trained_archs(trial, (trial.arch, *group.archs))
+    of_largest = arch_key(own) == arch_key(largest_arch(others))
+    curve = shared.curve if of_largest else tuple(replace(point, val_top1=None) for point in shared.curve)
+    control.log(f"top-1 {100 * val[0]:.2f} % as a slice of shared weights, {time.perf_counter() - began:.1f} s")
+    return Result(
+        *val, *test, curve[-1].train_loss, shared.images, curve, seconds, shared.images_per_second,
+        max(shared.peak_bytes, peak_memory_bytes(device)), device,
+    )  # fmt: skip
+
+
+def finetune_slice(trial: Trial, shared: Shared, dataset: Dataset, device: str, control: Control) -> Result:
+    """Train the slice on by itself, as any network, at FINETUNE_RATE times the recipe's rate."""
+    recipe = trial.recipe
+    tuned = replace(
+        trial, recipe=replace(recipe, images=None, epochs=trial.shared.finetune, lr=FINETUNE_RATE * recipe.lr)
+    )
+
+    def begin() -> Course:
+        torch.manual_seed(trial.seed)  # for what is dropped out
+        model = cut_network(trial, shared.weights, dataset, device, control)
+        return open_course(model, tuned, dataset, device)
+
+    course = resume_course(begin, trial_id(tuned), control)
+    return finish_course(course, tuned, dataset, control)
+
+
+def load_shared(trial: Trial, dataset: Dataset, device: str, control: Control, group: Group) -> Shared:
+    """The weights that the trial is a slice of: as the group's file has them, or else trained and put there."""
+    found = read_shared(trial, group, control.log)
+    if found is None:
+        found = train_shared(trial, dataset, device, control, group)
+    found.weights.to(device)
+    return found
+
+
+def read_shared(trial: Trial, group: Group, log: Callable[[str], None]) -> Shared | None:
+    """None where there are none that could be used."""
+    try:
+        _, state = read_packed(group.path, weights_header(trial))
+        weights = SharedWeights(trained_archs(trial, group.archs))
+        weights.load_state_dict(state.pop("weights"))
+        curve = tuple(CurvePoint(*values) for values in state.pop("curve"))
+        return Shared(weights, curve, **state)
+    except FileNotFoundError:
+        return None
+    except Exception as error:  # damaged, or written by other code
+        log(f"the shared weights are not used: {describe_error(error)}")
+        return None
+
+
+def weights_header(trial: Trial) -> dict:
+    return {"shared": shared_id(trial), "code_version": CODE_VERSION}
+
+
+def trained_archs(trial: Trial, archs: Sequence[ArchSpec]) -> tuple[ArchSpec, ...]:
+    """The networks with the data's classes."""
+    return tuple(replace(arch, classes=trial.data.classes) for arch in archs)
+
+
+def largest_arch(archs: Sequence[ArchSpec]) -> ArchSpec:
+    return max(archs, key=lambda arch: (count_cost(arch).madds, arch_key(arch)))
+
+
+def cut_network(
+    trial: Trial, weights: SharedWeights, dataset: Dataset, device: str, control: Control = UNCONTROLLED
+) -> nn.Module:
+    """The trial's network, stand-alone and in eval mode, its batch norms calibrated on whole training images; the same
+    ones every time, so the same network comes out."""
+    model = cut_slice(weights, replace(trial.arch, classes=trial.data.classes), device)
+    calibrate_norms(model, calibration_batches(dataset, trial.train_size, device, CALIBRATION_IMAGES, control))
+    return model
+
+
+def calibration_batches(
+    dataset: Dataset, size: int, device: str, most: int, control: Control = UNCONTROLLED
+) -> Iterator[Tensor]:
+    """Some training images, whole, at `size`: [N, 3, size, size] a batch. Raises Interrupted when asked to stop."""
+    pixels = train_level(dataset, size)
+    drawn = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0))[:most]
+    # As evaluation does it, the whole image. A last batch of one would have no variance where maps are 1x1.
+    for chosen in drawn.sort().values.split(CALIBRATION_BATCH):
+        check_stop(control)
+        if len(chosen) > 1 or len(drawn) == 1:
+            yield augment(image_batch(pixels, chosen, device), size)
+
+
+def train_shared(trial: Trial, dataset: Dataset, device: str, control: Control, group: Group) -> Shared:
+    """Train the weights of the trial's family, on from their checkpoint, and write them to the group's file."""
+    sandwich = Sandwich(trial, dataset, device, group)
+    owner = shared_id(trial)
+    control = replace(control, checkpoint=control.checkpoint and group.path.with_suffix(".checkpoint"))
+    course = resume_course(sandwich.begin, owner, control)
+    with keeping(course, owner, control), sandwich.running(course):
+        train_course(course, sandwich.recipe, owner, sandwich.step, lambda: sandwich.top1(control), control)
+        shared = sandwich.measure()
+        keep_shared(group.path, trial, shared)
+    control.log(f"shared training of {len(group.archs)} networks: {shared.images:,} images, {shared.seconds:.0f} s")
+    return shared
+
+
+def keep_shared(path: Path, trial: Trial, shared: Shared) -> None:
+    """Write what `read_shared` reads. Raises OSError."""
+    facts = {field.name: getattr(shared, field.name) for field in fields(Shared)}
+    state = facts | {"weights": shared.weights.state_dict(), "curve": [astuple(point) for point in shared.curve]}
+    write_packed(path, weights_header(trial), state)
+
+
+class Sandwich:
+    """The networks of a family and what trains them together."""
+
+    def __init__(self, trial: Trial, dataset: Dataset, device: str, group: Group):
+        self.trial, self.dataset, self.device, self.threads = trial, dataset, device, group.threads
+        self.recipe: Recipe = replace(trial.recipe, images=trial.shared.images, epochs=None)
+        by_cost = sorted(trained_archs(trial, group.archs), key=lambda arch: (_work(arch), arch_key(arch)))
+        self.smallest, *self.between, self.largest = by_cost if len(by_cost) > 1 else (by_cost[0], by_cost[0])
+        self.archs = tuple(by_cost)
+        self.labels = label_tensor(dataset, "train", device)
+        self.levels = {size: train_level(dataset, size) for size in {self.size(arch) for arch in by_cost}}
+
+    def size(self, arch: ArchSpec) -> int:
+        return train_size(arch, self.recipe)
+
+    def begin(self) -> Course:
+        """The first weights, and the random numbers of the trial's seed."""
+        torch.manual_seed(self.trial.seed)
+        weights = SharedWeights(self.archs)
+        weights.scale_shortcuts(self.recipe.shortcut_gain)
+        return open_course(weights.to(self.device), replace(self.trial, recipe=self.recipe), self.dataset, self.device)
+
+    @contextmanager
+    def running(self, course: Course) -> Iterator[None]:
+        """Threads, and the slices of this course."""
+        self.course = course
+        self.slices: dict[tuple[ArchSpec, int], Slice] = {}
+        # torch gives a new thread as many threads of its own as there are cores.
+        with ThreadPoolExecutor(self.threads, initializer=torch.set_num_threads, initargs=(1,)) as self.pool:
+            yield
+
+    def measure(self) -> Shared:
+        """What the course has come to."""
+        course, batch = self.course, self.recipe.batch
+        peak_bytes = max(course.peak_bytes, peak_memory_bytes(self.device))
+        facts = course.seconds, course.images_per_second(batch), course.step * batch, peak_bytes
+        return Shared(course.model, tuple(course.curve), *facts)
+
+    def step(self) -> Tensor:
+        """Train on one batch -> the largest network's loss."""
+        course, batch = self.course, self.recipe.batch
+        chosen = course.order.take(batch)
+        crops = draw_crops(batch, self.recipe, course.order.generator)
+        picked = [self.between[i] for i in torch.randperm(len(self.between), generator=course.order.generator)[:RANDOM]]
+        halves = [slice(0, batch)]
+        if self.device == "cpu" and batch > 3:
+            halves = [slice(0, batch // 2), slice(batch // 2, batch)]
+        labels = self.labels[chosen]
+        teachers = [self.part(self.largest, i, half) for i, half in enumerate(halves)]
+        ends = list(self.pool.map(lambda part: self.train_one(*part, chosen, crops, labels), teachers))
+        soft = torch.cat([logits for logits, _ in ends]).softmax(1)
+        students = {arch: None for arch in (*picked, self.smallest) if arch != self.largest}
+        students = sorted(students, key=_work, reverse=True)  # the dearest first: the threads then end together
+        students = [self.part(arch, 0, slice(0, batch)) for arch in students]
+        list(self.pool.map(lambda part: self.train_one(*part, chosen, crops, soft), students))
+        self.collect_gradients([network for network, _ in (*teachers, *students)])
+        course.optimizer.step()
+        return sum(loss for _, loss in ends)
+
+    def collect_gradients(self, networks: Sequence[Slice]) -> None:
+        """Add up the gradients of a step's networks, in this order, and cut them to CLIP_NORM: early in a training the
+        networks disagree, and large steps then drive the largest one's logits, which teach the others, away."""
+        weights = list(self.course.model.parameters())
+        for shared in weights:
+            shared.grad = torch.zeros_like(shared)
+        for network in networks:
+            network.add_gradients()
+        nn.utils.clip_grad_norm_(weights, CLIP_NORM)
+
+    def part(self, arch: ArchSpec, copy: int, rows: slice) -> tuple[Slice, slice]:
+        """Of a step: a network as a module, and the images that it sees; copies of one network run at the same time."""
+        known = self.slices.pop((arch, copy), None) or self._new_slice(arch)
+        self.slices[arch, copy] = known  # now the last one used
+        return known, rows
+
+    def train_one(
+        self, network: Slice, rows: slice, chosen: Tensor, crops: Tensor, target: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Forward and backward through one network, on a part of the batch -> (its logits, its share of the loss)."""
+        size, cuda = self.size(network.arch), self.device == "cuda"
+        model = network.load().train()
+        images = apply_crops(image_batch(self.levels[size], chosen[rows], self.device), size, crops[rows])
+        smoothing = self.recipe.label_smoothing if target.ndim == 1 else 0.0  # soft targets are smooth already
+        with torch.autocast(self.device, torch.bfloat16, enabled=cuda):
+            logits = model(images)
+            loss = nn.functional.cross_entropy(logits.float(), target[rows], label_smoothing=smoothing)
+        loss = loss * (len(images) / len(chosen))
+        loss.backward()
+        return logits.detach().float(), loss.detach()
+
+    def _new_slice(self, arch: ArchSpec) -> Slice:
+        while len(self.slices) >= MOST_SLICES:
+            del self.slices[next(iter(self.slices))]
+        made = Slice(self.course.model, arch, self.device)
+        for module in made.model.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = 0.0
+        return made
+
+    def top1(self, control: Control) -> float:
+        """Of the largest network, on a few validation images."""
+        size = self.size(self.largest)
+        model = cut_slice(self.course.model, self.largest, self.device)
+        calibrate_norms(model, calibration_batches(self.dataset, size, self.device, LOOK_IMAGES, control))
+        return evaluate_model(model, self.dataset, "val", size, self.device, self.recipe.curve_images, control)[0]
+
+
+def _work(arch: ArchSpec) -> int:
+    return count_cost(arch).madds
