@@ -19,9 +19,13 @@ def build_model(arch: ArchSpec) -> nn.Module:
 
     Initialised as torchvision does: He-normal (fan out) convolutions, unit batch norm, linear N(0, 0.01).
     """
+    return build_layers(arch).apply(_initialise)
+
+
+def build_layers(arch: ArchSpec) -> nn.Module:
+    """The network before its own first values. Raises ArchError."""
     plan = resolve(arch)
-    model = MobileNetV2(plan) if arch.family == "mobilenet_v2" else PlanNetwork(plan)
-    return model.apply(_initialise)
+    return MobileNetV2(plan) if arch.family == "mobilenet_v2" else PlanNetwork(plan)
 
 
 class MobileNetV2(nn.Module):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from mnv2_sweep.archs.arch import ArchSpec
 from mnv2_sweep.archs.family import check_family, shared_places
 from mnv2_sweep.archs.resolve import resolve
-from mnv2_sweep.models.model import build_model
+from mnv2_sweep.models.model import build_layers
 from mnv2_sweep.models.plan_network import norm_name
 
 
@@ -90,9 +90,9 @@ def calibrate_norms(model: nn.Module, batches: Sequence[Tensor]) -> None:
 
 
 def _skeleton(arch: ArchSpec, device: str) -> nn.Module:
-    """The network without values, which takes no time to draw."""
+    """The network without values: drawing some, if only on "meta", would load a part of torch that takes a second."""
     with torch.device("meta"):
-        model = build_model(arch)
+        model = build_layers(arch)
     if device != "meta":
         model = model.to_empty(device=device)
         for module in model.modules():

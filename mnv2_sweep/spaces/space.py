@@ -43,6 +43,9 @@ class Strategy:
     finetune: float | None = None
 
 
+ALONE = Strategy()
+
+
 @dataclass(frozen=True, slots=True)
 class Space:
     """A checked design space; keys and values are as in the file, in its order."""
@@ -55,7 +58,7 @@ class Space:
     constraints: tuple[Constraint, ...] = ()
     sample: Sample | None = None
     recipe: Recipe = RECIPES["short"]
-    strategy: Strategy = Strategy()
+    strategy: Strategy = ALONE
     seeds: tuple[int, ...] = (0,)
     data: str = "shapes"
 

@@ -229,16 +229,12 @@ def _read_strategy(entry: Entry | None, finetune: Entry | None, mistakes: Mistak
     """A name, or {name: shared, images: N}; `finetune` is only for a shared training."""
     name, images = "separate", None
     if entry is not None:
-        values = {"name": entry}
+        key, values = "strategy", {"name": entry}
         if isinstance(entry.value, dict):
-            values = read_mapping(entry, "strategy", ("name", "images"), mistakes)
-        if "name" in values and values["name"].value in STRATEGIES:
-            name = values["name"].value
-        elif "name" not in values or values["name"].value is not BROKEN:
-            key = "strategy.name" if isinstance(entry.value, dict) else "strategy"
-            given = values.get("name", entry)
-            mistakes.add(given.line, refusal(key, given, " or ".join(STRATEGIES)))
-            name = "shared"  # what follows is not held against it
+            key, values = "strategy.name", read_mapping(entry, "strategy", ("name", "images"), mistakes, {})
+            if "name" not in entry.value:
+                mistakes.add(entry.line, f"strategy.name: it is missing; give {' or '.join(STRATEGIES)}")
+        name = _read_strategy_name(key, values.get("name"), mistakes)
         if "images" in values:
             images = _read_whole("strategy.images", values["images"], 1, MAX_SHARED_IMAGES, mistakes)
             if name == "separate":
@@ -246,6 +242,15 @@ def _read_strategy(entry: Entry | None, finetune: Entry | None, mistakes: Mistak
                 mistakes.add(values["images"].line, text)
     epochs = _read_epochs(finetune, name, mistakes) if finetune is not None else None
     return Strategy(name, images, epochs)
+
+
+def _read_strategy_name(key: str, entry: Entry | None, mistakes: Mistakes) -> str:
+    """After a mistake it is "shared": what follows is not held against it."""
+    if entry is not None and entry.value in STRATEGIES:
+        return entry.value
+    if entry is not None and entry.value is not BROKEN:
+        mistakes.add(entry.line, refusal(key, entry, " or ".join(STRATEGIES)))
+    return "shared"
 
 
 def _read_epochs(entry: Entry, strategy: str, mistakes: Mistakes) -> float | None:

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 
 from mnv2_sweep.archs.arch import ArchSpec, arch_label
 from mnv2_sweep.archs.family import check_family
-from mnv2_sweep.archs.resolve import arch_key
 from mnv2_sweep.costs.cost import count_cost
 from mnv2_sweep.errors import ArchError, SpaceError, SweepError
 from mnv2_sweep.paper.reference import published_checkpoints
@@ -20,7 +19,7 @@ from mnv2_sweep.results.passport import MADDS_ALONE, SHARED_WEIGHTS, SHORT_SCHED
 from mnv2_sweep.results.stats import near_pairs
 from mnv2_sweep.spaces.merge import merge_networks
 from mnv2_sweep.spaces.networks import Picked, select_networks
-from mnv2_sweep.spaces.space import Space, Strategy
+from mnv2_sweep.spaces.space import ALONE, Space, Strategy
 from mnv2_sweep.spaces.stratify import stratify
 from mnv2_sweep.training.trial import Recipe, check_recipe, train_size
 from mnv2_sweep.words import count_noun
@@ -34,14 +33,13 @@ LEAST_NETWORKS = 3  # two make one pair, which says nothing
 @dataclass(frozen=True, slots=True)
 class Part:
     """A sweep within a calibration, in the folder of the main one's name and `suffix`; `proxy` is "" for the
-    reference. `note` says what it trains."""
+    reference."""
 
     proxy: str
     suffix: str
     archs: tuple[ArchSpec, ...]
     recipe: Recipe
-    note: str
-    strategy: Strategy = Strategy()
+    strategy: Strategy = ALONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,48 +88,50 @@ def lengthen_recipe(recipe: Recipe, longer: float | None, images: int | None, tr
             raise SweepError(f"--images {images}: more than the {own:,} of the space's own recipe are wanted")
         longer = images / own
     longer = LONGER if longer is None else longer
-    if not (math.isfinite(longer) and longer > 1):
-        raise SweepError(f"--longer {longer:g}: a number above 1: how many times as long the reference trains")
+    if not (math.isfinite(longer) and longer > 1 and round(own * longer) > own):
+        raise SweepError(
+            f"--longer {longer:g}: how many times as long the reference trains as the space's own recipe "
+            f"({own:,} images); a number above 1 is wanted"
+        )
     length = {"images": round(own * longer)} if recipe.images is not None else {"epochs": recipe.epochs * longer}
     longer_recipe = replace(recipe, **length, name=f"{recipe.name}, {longer:g} times as long")
     check_recipe(longer_recipe)
     return longer_recipe
 
 
-def plan_calibration(
-    space: Space, count: int, proxies: Sequence[str], reference: Recipe, classes: int, train_images: int
-) -> Calibration:
-    """Pick the networks and say what is trained for each proxy. Raises SpaceError where there are too few."""
+def plan_calibration(space: Space, count: int, proxies: Sequence[str], reference: Recipe, classes: int) -> Calibration:
+    """Pick `count` networks and say what is trained for each proxy. Raises SpaceError where the space has too few."""
     networks = select_networks(space, classes)
     first = merge_networks(networks).first
     if len(first) < LEAST_NETWORKS:
         has = count_noun(len(first), "different network")
         raise SpaceError(
-            [f"space '{space.name}': {has}, at least {LEAST_NETWORKS} allowed: fewer have no order to speak of"]
+            [f"space '{space.name}': {has}, at least {LEAST_NETWORKS} wanted: fewer have no order to speak of"]
         )
     different = Picked(networks, first)
     picked = tuple(different[i] for i in stratify(different, networks.costs.madds[first], count))
     known = published_checkpoints()
     published = tuple(arch for arch in different if arch_label(arch) in known)
-    parts, refused = [Part("", _reference_suffix(space.recipe, reference), picked, reference, "")], []
-    small = replace(
-        space.recipe, input_scale=SMALL_SHARE * space.recipe.input_scale, name=f"{space.recipe.name}, half the input"
-    )
-    for key, recipe in (("short", space.recipe), ("small", small)):
-        if key in proxies:
-            note = f"{length_text(recipe)} at {_sizes_text(picked, recipe)}"
-            parts.append(Part(PROXIES[key], f"calibrate-{key}", picked, recipe, note))
+    parts = [Part("", _reference_suffix(space.recipe, reference), picked, reference)]
+    parts += [Part(PROXIES[key], f"calibrate-{key}", picked, _alone_recipe(space.recipe, key))
+              for key in ("short", "small") if key in proxies]  # fmt: skip
+    refused: list[tuple[str, str]] = []
     if "shared" in proxies:
-        whole = tuple(networks)
+        whole = tuple(networks)  # with its duplicates, as `run` gives them, so that it is the same training
         strategy = space.strategy if space.strategy.name == "shared" else Strategy("shared")
-        note = f"one training for the {count_noun(len(first), 'network')} of the space"
         try:
             check_family(whole)
-            own = replace(strategy, finetune=None)
-            parts.append(Part(SHARED_WEIGHTS, "calibrate-shared", whole, space.recipe, note, own))
+            strategy = replace(strategy, finetune=None)
+            parts.append(Part(SHARED_WEIGHTS, "calibrate-shared", whole, space.recipe, strategy))
         except ArchError as error:
             refused.append((SHARED_WEIGHTS, str(error)))
     return Calibration(space, count, len(first), picked, published, tuple(parts), tuple(refused), "synflow" in proxies)
+
+
+def _alone_recipe(recipe: Recipe, key: str) -> Recipe:
+    if key == "short":
+        return recipe
+    return replace(recipe, input_scale=SMALL_SHARE * recipe.input_scale, name=f"{recipe.name}, half the input")
 
 
 def _reference_suffix(recipe: Recipe, reference: Recipe) -> str:
@@ -155,8 +155,8 @@ def describe_calibration(calibration: Calibration) -> list[str]:
         f"proxies   {', '.join(proxies)}",
     ]
     if calibration.asked > calibration.different:
-        has = count_noun(calibration.different, "different network")
-        lines.append(f"note      {calibration.asked} were asked for, the space has {has}: all are taken")
+        has = f"{calibration.asked} networks are wanted, the space has {calibration.different} different ones"
+        lines.append(f"note      {has}: all are taken")
     if not pairs:
         lines.append("note      no two of them are within 25 % of MAdds, where alone a proxy could say more than MAdds")
     return lines + [f"left out  {proxy}: {reason}" for proxy, reason in calibration.refused]
@@ -166,6 +166,6 @@ def length_text(recipe: Recipe) -> str:
     return f"{recipe.images:,} images each" if recipe.images is not None else f"{recipe.epochs:g} epochs each"
 
 
-def _sizes_text(archs: Sequence[ArchSpec], recipe: Recipe) -> str:
+def sizes_text(archs: Sequence[ArchSpec], recipe: Recipe) -> str:
     sizes = [train_size(arch, recipe) for arch in archs]
     return f"{min(sizes)} px" if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)} px"

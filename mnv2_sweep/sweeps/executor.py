@@ -20,6 +20,7 @@ from multiprocessing.connection import Connection
 import psutil
 
 from mnv2_sweep.sweeps.attempt import Attempts, add_to_log, remove_progress
+from mnv2_sweep.sweeps.heap import share_arena, trim_heap
 from mnv2_sweep.sweeps.interrupts import hold_interrupts
 from mnv2_sweep.sweeps.places import progress_path
 from mnv2_sweep.sweeps.store import INTERRUPTED, KILLED, OUT_OF_MEMORY, TIMED_OUT, Outcome
@@ -227,6 +228,7 @@ def _work(pipe: Connection, attempts: Attempts, limits: Limits, gpu: str | None,
         asked = True
 
     signal.signal(signal.SIGTERM, ask)  # to the whole group, as service managers send it
+    share_arena()
     _limit_memory(limits)
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # CUDA looks at it when it is first used
@@ -245,6 +247,7 @@ def _work(pipe: Connection, attempts: Attempts, limits: Limits, gpu: str | None,
             if message != STOP:
                 pipe.send(BEGAN)
                 pipe.send(attempts.run(message, should_stop, parent))
+                trim_heap()
 
 
 def _limit_memory(limits: Limits) -> None:

@@ -7,6 +7,7 @@ from mnv2_sweep.training.trial import Trial, shared_id, trial_id
 
 EXAMPLE = "example"  # the one committed sweep, another machine's: a person's own come first and do not build on it
 RUNNING, CHECKPOINTS, LOGS, EVENTS = "running", "checkpoints", "logs", "events"
+PASSPORT = "passport.json"  # how far to trust the sweep's order
 SHARED = "shared"  # weights that whole families of networks are slices of
 
 

@@ -18,9 +18,10 @@ from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.errors import SweepError
 from mnv2_sweep.results.frame import load_frame
 from mnv2_sweep.results.stats import summarise
-from mnv2_sweep.spaces.space import Strategy
+from mnv2_sweep.spaces.space import ALONE, Strategy
 from mnv2_sweep.sweeps.display import SweepDisplay, counting
 from mnv2_sweep.sweeps.environment import describe_environment
+from mnv2_sweep.sweeps.heap import trim_heap
 from mnv2_sweep.sweeps.interrupts import StopRequest
 from mnv2_sweep.sweeps.places import LOGS
 from mnv2_sweep.sweeps.session import Session, describe_plan, make_sharing, open_session, prepare_session, run_session
@@ -45,13 +46,15 @@ def run_networks(
     dry_run: bool,
     source: str,
     retry_failed: bool = False,
-    strategy: Strategy = Strategy(),
+    strategy: Strategy = ALONE,
 ) -> int:
     """Plan, price, run and record; returns how many trials of the sweep failed. Ctrl-C becomes typer.Exit(130).
 
     `data` is a data set with the name by which workers open it; `source` is kept as the sweep's space.yaml.
     """
     shared = make_sharing(strategy, archs, recipe, len(data[0].labels["train"]))
+    if shared and settings.budget_seconds is not None:
+        raise SweepError(NO_BUDGET)
     opening = partial(open_session, folder, archs, recipe, seeds, data, device, retry_failed, shared)
     failed = _run_session(opening(), settings, dry_run, source)
     if strategy.finetune is None or dry_run or failed:
@@ -99,14 +102,14 @@ def _look(session: Session, settings: RunSettings) -> Price:
     if not has_device(session.device):  # a cluster has what its machines have
         return Price({}, settings.workers, session.device, {}, unknown="this machine has no GPU")
     dataset, quick = session.dataset, settings.budget_seconds is None
-    return price_sweep(session.missing, dataset, session.data_name, session.device, settings.workers, alone=quick)
+    price = price_sweep(session.missing, dataset, session.data_name, session.device, settings.workers, alone=quick)
+    trim_heap()  # of what the look has trained
+    return price
 
 
 def _keep_fitting(session: Session, price: Price, budget_seconds: float, spent_seconds: float) -> Session:
     """The session with what fits into what the look has left of the budget, which is said, as missing; the rest stays
     planned. Raises SweepError where nothing fits."""
-    if session.archs:
-        raise SweepError(NO_BUDGET)
     fitted = fit_budget(price, max(0.0, budget_seconds - spent_seconds))
     lines = fitted_text(fitted, price, budget_seconds)
     if session.missing and not fitted.kept:
@@ -134,7 +137,7 @@ def price_networks(
     device: str,
     workers: int,
     budget_seconds: float | None,
-    strategy: Strategy = Strategy(),
+    strategy: Strategy = ALONE,
 ) -> list[str]:
     """Lines for a person: what the whole sweep would take here, and what fits into a budget. Raises SweepError."""
     dataset, data_name = data

@@ -11,10 +11,11 @@ import torch
 
 from mnv2_sweep.archs.arch import ArchSpec
 from mnv2_sweep.archs.family import check_family, family_digest
+from mnv2_sweep.archs.resolve import arch_key
 from mnv2_sweep.costs.cost import count_cost
 from mnv2_sweep.data.batches import prepare_pixels
 from mnv2_sweep.data.catalog import Dataset, cache_folder, open_dataset
-from mnv2_sweep.errors import SweepError
+from mnv2_sweep.errors import ArchError, SweepError
 from mnv2_sweep.spaces.space import Strategy
 from mnv2_sweep.sweeps.attempt import Attempts
 from mnv2_sweep.sweeps.claims import read_claims
@@ -102,11 +103,15 @@ def make_sharing(strategy: Strategy, archs: Sequence[ArchSpec], recipe: Recipe, 
     """
     if strategy.name == "separate":
         return None
-    check_family(archs)
+    try:
+        check_family(archs)
+    except ArchError as error:
+        raise ArchError(f"strategy shared: {error}; or train each alone, with --separate") from error
     images = strategy.images
     if images is None:
         alone = count_steps(recipe, train_images)[0] * recipe.batch
-        images = round(alone * max(1.0, min(len(archs), MOST_ALONE) / (2 + RANDOM)))
+        networks = len({arch_key(arch) for arch in archs})
+        images = round(alone * max(1.0, min(networks, MOST_ALONE) / (2 + RANDOM)))
     return Sharing(family_digest(archs), images, strategy.finetune)
 
 
@@ -220,7 +225,7 @@ def train_on(device: str, dataset: Dataset, trial: Trial, control: Control, fami
     torch.set_num_threads(1)
     if dataset.fingerprint != trial.data.fingerprint:
         raise RuntimeError(f"{dataset.name} has changed since the sweep began; run the command again")
-    if trial.shared and families:
+    if trial.shared:
         group = Group(families.archs, weights_path(families.folder, trial), families.threads)
         return run_shared_trial(trial, dataset, device, control, group)
     return run_trial(trial, dataset, device, control)

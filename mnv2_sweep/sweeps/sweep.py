@@ -71,9 +71,18 @@ def count_failed(trials: Sequence[Trial], folder: Path) -> int:
 
 
 def count_others(trials: Sequence[Trial], folder: Path) -> int:
-    """Results in the folder that are none of these trials: networks or seeds of an earlier version of the space."""
-    planned = {trial_id(trial) for trial in trials}
-    return len(done_ids(read_outcomes(folder)) - planned)
+    """Results in the folder that are none of these trials: networks or seeds of an earlier version of the space. A
+    slice of theirs that was trained on by itself is none of another network."""
+    planned, outcomes = {trial_id(trial) for trial in trials}, read_outcomes(folder)
+    tuned = {
+        outcome.id for outcome in outcomes if outcome.trial.shared and trial_id(_untuned(outcome.trial)) in planned
+    }
+    return len(done_ids(outcomes) - planned - tuned)
+
+
+def _untuned(trial: Trial) -> Trial:
+    """The slice itself, before it was trained on."""
+    return replace(trial, shared=replace(trial.shared, finetune=None))
 
 
 def trained_madds(trial: Trial) -> int:

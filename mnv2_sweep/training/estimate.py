@@ -150,8 +150,9 @@ def _spread_shared(
     final = sum(len(labels) for split, labels in data.labels.items() if split != "train") + CALIBRATION_IMAGES
     seconds, begun = {}, set()
     steps = sorted(works.values())
-    between = float(np.mean([of_image(work) for work in steps[1:-1]])) if len(steps) > 2 else 0.0
-    step = of_image(steps[-1]) + (of_image(steps[0]) if len(steps) > 1 else 0) + RANDOM * between
+    between = [of_image(work) for work in steps[1:-1]]
+    step = of_image(steps[-1]) + (of_image(steps[0]) if len(steps) > 1 else 0)
+    step += min(RANDOM, len(between)) * float(np.mean(between)) if between else 0.0
     for trial in trials:
         work = works[trained_network(trial)]
         seconds[trial] = final * of_evaluated(work) / share

@@ -47,8 +47,10 @@ from mnv2_sweep.training.trial import CODE_VERSION, CurvePoint, Recipe, Result, 
 RANDOM = 2  # networks of a step beside the largest and the smallest
 CALIBRATION_IMAGES, CALIBRATION_BATCH = 2000, 100
 LOOK_IMAGES = 500  # to calibrate the largest network with, for a point of the curve
-MOST_SLICES = 32  # kept as modules, the least recently used one makes room
-CLIP_NORM = 3.0
+MOST_SLICES = 16  # kept as modules, the least recently used one makes room
+# Times the recipe's rate. What is shared is pulled at by four networks, whose pulls agree in part; the classifier sees
+# over a thousand features, none below zero, and its logits, which teach the others, run away at that rate.
+WEIGHTS_RATE, CLASSIFIER_RATE = 3.0, 0.1
 FINETUNE_RATE = 0.2  # of the recipe's rate
 
 
@@ -82,13 +84,13 @@ def run_shared_trial(trial: Trial, dataset: Dataset, device: str, control: Contr
     begin_on(device)
     shared = load_shared(trial, dataset, device, control, group)
     if trial.shared.finetune is not None:
-        return finetune_slice(trial, shared, dataset, device, control)
+        return finetune_slice(trial, shared, dataset, device, control, group.path)
     began = time.perf_counter()
     model = cut_network(trial, shared.weights, dataset, device, control)
     val, test = evaluate_splits(model, dataset, trial.train_size, device, control)
-    seconds = time.perf_counter() - began + shared.seconds / len(group.archs)
-    own, *others = trained_archs(trial, (trial.arch, *group.archs))
-    of_largest = arch_key(own) == arch_key(largest_arch(others))
+    archs, (own,) = trained_archs(trial, group.archs), trained_archs(trial, [trial.arch])
+    seconds = time.perf_counter() - began + shared.seconds / len(archs)
+    of_largest = arch_key(own) == arch_key(largest_arch(archs))
     curve = shared.curve if of_largest else tuple(replace(point, val_top1=None) for point in shared.curve)
     control.log(f"top-1 {100 * val[0]:.2f} % as a slice of shared weights, {time.perf_counter() - began:.1f} s")
     return Result(
@@ -97,8 +99,8 @@ def run_shared_trial(trial: Trial, dataset: Dataset, device: str, control: Contr
     )  # fmt: skip
 
 
-def finetune_slice(trial: Trial, shared: Shared, dataset: Dataset, device: str, control: Control) -> Result:
-    """Train the slice on by itself, as any network, at FINETUNE_RATE times the recipe's rate."""
+def finetune_slice(trial: Trial, shared: Shared, dataset: Dataset, device: str, control: Control, path: Path) -> Result:
+    """Train the slice on by itself, as any network, at FINETUNE_RATE times the recipe's rate; its weights are kept."""
     recipe = trial.recipe
     tuned = replace(
         trial, recipe=replace(recipe, images=None, epochs=trial.shared.finetune, lr=FINETUNE_RATE * recipe.lr)
@@ -110,7 +112,18 @@ def finetune_slice(trial: Trial, shared: Shared, dataset: Dataset, device: str, 
         return open_course(model, tuned, dataset, device)
 
     course = resume_course(begin, trial_id(tuned), control)
-    return finish_course(course, tuned, dataset, control)
+    result = finish_course(course, tuned, dataset, control)
+    write_packed(tuned_path(path, trial), tuned_header(trial), course.model.state_dict())
+    return result
+
+
+def tuned_path(path: Path, trial: Trial) -> Path:
+    """Where the weights of a slice lie that was trained on, beside the shared ones' file."""
+    return path.with_name(f"{trial_id(trial)}.pt")
+
+
+def tuned_header(trial: Trial) -> dict:
+    return {"trial": trial_id(trial), "code_version": CODE_VERSION}
 
 
 def load_shared(trial: Trial, dataset: Dataset, device: str, control: Control, group: Group) -> Shared:
@@ -142,8 +155,8 @@ def weights_header(trial: Trial) -> dict:
 
 
 def trained_archs(trial: Trial, archs: Sequence[ArchSpec]) -> tuple[ArchSpec, ...]:
-    """The networks with the data's classes."""
-    return tuple(replace(arch, classes=trial.data.classes) for arch in archs)
+    """The networks with the data's classes, each once: two specs may be one network."""
+    return tuple({arch_key(arch): replace(arch, classes=trial.data.classes) for arch in archs}.values())
 
 
 def largest_arch(archs: Sequence[ArchSpec]) -> ArchSpec:
@@ -183,7 +196,7 @@ def train_shared(trial: Trial, dataset: Dataset, device: str, control: Control, 
         train_course(course, sandwich.recipe, owner, sandwich.step, lambda: sandwich.top1(control), control)
         shared = sandwich.measure()
         keep_shared(group.path, trial, shared)
-    control.log(f"shared training of {len(group.archs)} networks: {shared.images:,} images, {shared.seconds:.0f} s")
+    control.log(f"shared training of {len(sandwich.archs)} networks: {shared.images:,} images, {shared.seconds:.0f} s")
     return shared
 
 
@@ -194,12 +207,23 @@ def keep_shared(path: Path, trial: Trial, shared: Shared) -> None:
     write_packed(path, weights_header(trial), state)
 
 
+def slow_classifier(optimizer: torch.optim.Optimizer, weights: SharedWeights) -> None:
+    """Give the classifier groups of its own, with a "scale" of their rate."""
+    own = {id(parameter) for name, parameter in weights.named_parameters() if name.startswith("classifier")}
+    for group in list(optimizer.param_groups):
+        parameters = [parameter for parameter in group["params"] if id(parameter) in own]
+        group["params"] = [parameter for parameter in group["params"] if id(parameter) not in own]
+        optimizer.add_param_group({**group, "params": parameters, "scale": CLASSIFIER_RATE / WEIGHTS_RATE})
+
+
 class Sandwich:
     """The networks of a family and what trains them together."""
 
     def __init__(self, trial: Trial, dataset: Dataset, device: str, group: Group):
         self.trial, self.dataset, self.device, self.threads = trial, dataset, device, group.threads
-        self.recipe: Recipe = replace(trial.recipe, images=trial.shared.images, epochs=None)
+        self.recipe: Recipe = replace(
+            trial.recipe, images=trial.shared.images, epochs=None, lr=WEIGHTS_RATE * trial.recipe.lr
+        )
         by_cost = sorted(trained_archs(trial, group.archs), key=lambda arch: (_work(arch), arch_key(arch)))
         self.smallest, *self.between, self.largest = by_cost if len(by_cost) > 1 else (by_cost[0], by_cost[0])
         self.archs = tuple(by_cost)
@@ -214,7 +238,10 @@ class Sandwich:
         torch.manual_seed(self.trial.seed)
         weights = SharedWeights(self.archs)
         weights.scale_shortcuts(self.recipe.shortcut_gain)
-        return open_course(weights.to(self.device), replace(self.trial, recipe=self.recipe), self.dataset, self.device)
+        weights = weights.to(self.device)
+        course = open_course(weights, replace(self.trial, recipe=self.recipe), self.dataset, self.device)
+        slow_classifier(course.optimizer, weights)
+        return course
 
     @contextmanager
     def running(self, course: Course) -> Iterator[None]:
@@ -249,19 +276,12 @@ class Sandwich:
         students = sorted(students, key=_work, reverse=True)  # the dearest first: the threads then end together
         students = [self.part(arch, 0, slice(0, batch)) for arch in students]
         list(self.pool.map(lambda part: self.train_one(*part, chosen, crops, soft), students))
-        self.collect_gradients([network for network, _ in (*teachers, *students)])
+        for shared in course.model.parameters():
+            shared.grad = torch.zeros_like(shared)
+        for network, _ in (*teachers, *students):
+            network.add_gradients()
         course.optimizer.step()
         return sum(loss for _, loss in ends)
-
-    def collect_gradients(self, networks: Sequence[Slice]) -> None:
-        """Add up the gradients of a step's networks, in this order, and cut them to CLIP_NORM: early in a training the
-        networks disagree, and large steps then drive the largest one's logits, which teach the others, away."""
-        weights = list(self.course.model.parameters())
-        for shared in weights:
-            shared.grad = torch.zeros_like(shared)
-        for network in networks:
-            network.add_gradients()
-        nn.utils.clip_grad_norm_(weights, CLIP_NORM)
 
     def part(self, arch: ArchSpec, copy: int, rows: slice) -> tuple[Slice, slice]:
         """Of a step: a network as a module, and the images that it sees; copies of one network run at the same time."""

@@ -159,7 +159,7 @@ def train_course(
         course.model.train()
         while course.step < mark:
             for group in course.optimizer.param_groups:
-                group["lr"] = learning_rate(recipe, course.step, steps, images)
+                group["lr"] = group.get("scale", 1.0) * learning_rate(recipe, course.step, steps, images)
             loss = step()
             course.losses.append(loss)
             course.step += 1

@@ -162,14 +162,17 @@ def shared_id(trial: Trial) -> str:
 
 
 def _digest_trial(trial: Trial, network: str, shared: Sharing | None) -> str:
-    kinds = {field.name: field.type for field in fields(Recipe)}
-    recipe = {  # 1 and 1.0 are the same rate
-        name: float(value) if kinds[name] in (float, float | None) else value
-        for name, value in record_json(replace(trial.recipe, name="")).items()
-    }
+    recipe = _exact_json(replace(trial.recipe, name=""))
     key = [CODE_VERSION, network, recipe, trial.data.fingerprint, trial.data.classes, trial.seed]
-    key += [record_json(shared)] if shared else []  # trials of earlier versions keep their ids
+    key += [_exact_json(shared)] if shared else []  # trials of earlier versions keep their ids
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _exact_json(record) -> dict:
+    """The same for 1 and 1.0, where a field takes fractions."""
+    kinds = {field.name: field.type for field in fields(record)}
+    values = record_json(record).items()
+    return {name: float(value) if kinds[name] in (float, float | None) else value for name, value in values}
 
 
 def record_json(record) -> dict:

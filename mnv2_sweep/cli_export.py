@@ -1,0 +1,39 @@
+"""The command that takes a network out of a shared training."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mnv2_sweep.cli_options import RESULTS, Data, Results
+from mnv2_sweep.training.trial import EMBEDDED
+
+
+def export(
+    network: Annotated[str, typer.Argument(help='As tables name it, "0.5 at 160", or 0.5@160.')],
+    sweep: Annotated[str | None, typer.Option(help="A sweep's name; without one, the sweep that ran last.")] = None,
+    data: Data = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the shared training.")] = 0,
+    as_slice: Annotated[
+        bool, typer.Option("--slice", help="The slice also where it was trained on by itself afterwards.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="File to write; default: exports/<sweep>/<network>.pt.")] = None,
+    results: Results = RESULTS,
+) -> None:
+    """Write a network of a shared training as a file of its own, with torchvision's names for its weights."""
+    from mnv2_sweep.archs.arch import arch_label
+    from mnv2_sweep.results.folders import find_sweep
+    from mnv2_sweep.sweeps.export import export_network, find_outcome, write_export
+    from mnv2_sweep.terminal import open_data
+
+    folder = find_sweep(results, sweep)
+    find_outcome(folder, network, seed, as_slice)  # before photos are opened, which can take a while
+    dataset, _ = open_data(EMBEDDED if data is None else data)
+    exported = export_network(folder, dataset, network, seed, as_slice)
+    trial = exported.outcome.trial
+    name = arch_label(trial.arch)
+    path = out or Path("exports") / folder.name / f"{name.replace(' at ', '@').replace(', ', '-').replace(' ', '-')}.pt"
+    write_export(exported, dataset, path)
+    how = "slice of the shared weights" if trial.shared.finetune is None else "trained on by itself"
+    typer.echo(f"{name}, {how}: validation top-1 {100 * exported.val_top1:.2f} % on {trial.train_size} px, as recorded")
+    typer.echo(path)

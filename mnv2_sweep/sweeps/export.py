@@ -1,0 +1,135 @@
+"""A network of a sweep with a shared training -> a file of its own: the slice, or what it was trained on to.
+
+The file is what torch.save writes of a dictionary of plain types, for torch.load(weights_only=True): `state_dict`, with
+torchvision's names for mobilenet_v2; `arch` (JSON), `classes` (names), `size` (side of the images in pixels),
+`pixels` (what becomes of their values), `val_top1`, `trained` ("shared" or "fine-tuned").
+"""
+
+import json
+import os
+import uuid
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from mnv2_sweep.archs.arch import ArchSpec, arch_label
+from mnv2_sweep.archs.resolve import arch_key
+from mnv2_sweep.data.catalog import Dataset
+from mnv2_sweep.errors import StoreError, SweepError
+from mnv2_sweep.models.model import build_model
+from mnv2_sweep.sweeps.places import weights_path
+from mnv2_sweep.sweeps.store import Outcome, read_outcomes, read_plan
+from mnv2_sweep.training.packed import read_packed
+from mnv2_sweep.training.shared_train import Group, cut_network, read_shared, tuned_header, tuned_path
+from mnv2_sweep.training.train import evaluate_model
+from mnv2_sweep.training.trial import Trial, record_json
+
+PIXELS = "value / 127.5 - 1, RGB, the whole image scaled to size"
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A stand-alone network in eval mode, the trial it comes from, and its top-1 on the validation images now."""
+
+    model: nn.Module
+    outcome: Outcome
+    val_top1: float
+
+
+def export_network(folder: Path, dataset: Dataset, network: str, seed: int, as_slice: bool) -> Exported:
+    """The network named as in tables ("0.5 at 160", or 0.5@160), rebuilt from the sweep's shared weights; what it was
+    trained on to, where it was, unless the slice is wanted. Raises SweepError, also if it is not what was measured."""
+    outcome = find_outcome(folder, network, seed, as_slice)
+    trial = outcome.trial
+    if dataset.fingerprint != trial.data.fingerprint:
+        raise SweepError(f"--data: {dataset.name} is not what {folder} was trained on, {trial.data.name}; give that")
+    torch.set_num_threads(1)  # as when it was measured
+    torch.use_deterministic_algorithms(True)
+    model = _read_tuned(folder, trial) if trial.shared.finetune is not None else _cut(folder, trial, dataset)
+    top1 = evaluate_model(model, dataset, "val", trial.train_size, "cpu")[0]
+    recorded, images = outcome.result.val_top1, outcome.result.val_images
+    if outcome.result.device == "cpu" and round(top1 * images) != round(recorded * images):
+        raise SweepError(
+            f"{folder}: {arch_label(trial.arch)} has top-1 {100 * top1:.2f} % here, {100 * recorded:.2f} % on record: "
+            "it was measured on another machine or with another torch; run the sweep here"
+        )
+    return Exported(model, outcome, top1)
+
+
+def find_outcome(folder: Path, network: str, seed: int, as_slice: bool) -> Outcome:
+    """The recorded result that is meant. Raises SweepError with what there is."""
+    outcomes = [outcome for outcome in read_outcomes(folder) if outcome.status == "done"]
+    shared = [outcome for outcome in outcomes if outcome.trial.shared]
+    if not shared:
+        raise SweepError(
+            f"{folder}: no shared training; weights of networks that are trained alone are not kept: "
+            "'mnv2-sweep run SPACE --shared' keeps them"
+        )
+    label = network.replace("@", " at ")
+    of_network = [o for o in shared if arch_label(o.trial.arch) in (label, _with_point(label))]
+    if not of_network:
+        names = list(dict.fromkeys(arch_label(outcome.trial.arch) for outcome in shared))
+        shown = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+        raise SweepError(f"{network}: {folder} has no such network with a result; there are: {shown}")
+    of_seed = [outcome for outcome in of_network if outcome.trial.seed == seed]
+    if not of_seed:
+        seeds = ", ".join(sorted({str(outcome.trial.seed) for outcome in of_network}))
+        raise SweepError(f"--seed {seed}: {folder} has {network} with seed {seeds}")
+    tuned = [outcome for outcome in of_seed if outcome.trial.shared.finetune is not None]
+    slices = [outcome for outcome in of_seed if outcome.trial.shared.finetune is None]
+    return slices[-1] if as_slice or not tuned else tuned[-1]
+
+
+def _with_point(label: str) -> str:
+    """ "1 at 224" as tables have it, "1.0 at 224"."""
+    width, at, rest = label.partition(" at ")
+    return f"{width}.0{at}{rest}" if width.isdecimal() else label
+
+
+def _cut(folder: Path, trial: Trial, dataset: Dataset) -> nn.Module:
+    plan = read_plan(folder).values()
+    archs: dict[str, ArchSpec] = {arch_key(t.arch): t.arch for t in plan if t.shared and t.shared.finetune is None}
+    problems: list[str] = []
+    group = Group(tuple(archs.values()), weights_path(folder, trial))
+    shared = read_shared(trial, group, problems.append)
+    if shared is None:
+        why = problems[0] if problems else "the file is not there"
+        raise StoreError(f"{group.path}: {why}; run the sweep under another --name to train them again")
+    return cut_network(trial, shared.weights, dataset, "cpu")
+
+
+def _read_tuned(folder: Path, trial: Trial) -> nn.Module:
+    path = tuned_path(weights_path(folder, trial), trial)
+    model = build_model(replace(trial.arch, classes=trial.data.classes))
+    try:
+        model.load_state_dict(read_packed(path, tuned_header(trial))[1])
+    except Exception as error:  # torch.load and json raise many kinds at what they have not written
+        raise StoreError(f"{path}: can't be used ({type(error).__name__}); --slice exports the slice") from error
+    return model.eval().to(memory_format=torch.channels_last)
+
+
+def write_export(exported: Exported, dataset: Dataset, path: Path) -> None:
+    """The file, whole or not at all. Raises StoreError."""
+    trial = exported.outcome.trial
+    content = {
+        "state_dict": {name: tensor.contiguous() for name, tensor in exported.model.state_dict().items()},
+        "arch": json.dumps(record_json(replace(trial.arch, classes=trial.data.classes))),
+        "classes": list(dataset.classes),
+        "size": trial.train_size,
+        "pixels": PIXELS,
+        "val_top1": exported.val_top1,
+        "trained": "shared" if trial.shared.finetune is None else "fine-tuned",
+    }
+    unfinished = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(content, unfinished)
+        os.replace(unfinished, path)
+    except (OSError, RuntimeError) as error:  # torch.save hides the disk's own error
+        raise StoreError(f"{path}: can't be written ({error}); choose another --out") from error
+    finally:
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)

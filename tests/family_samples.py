@@ -1,0 +1,63 @@
+"""Small families of networks that may share weights, and trials of their slices."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+
+from torch import Tensor, nn
+
+from mnv2_sweep.archs.arch import ArchSpec, Stage
+from mnv2_sweep.archs.family import family_digest, shared_places
+from mnv2_sweep.archs.resolve import resolve
+from mnv2_sweep.models.plan_network import norm_name
+from mnv2_sweep.training.trial import Sharing, Trial
+
+
+def _network(width: float, resolution: int, *stages: tuple[int, int, int, int], last: int = 16) -> ArchSpec:
+    table = tuple(Stage(*row) for row in stages)
+    return ArchSpec(stages=table, width=width, resolution=resolution, last_channels=last, classes=3)
+
+
+SMALLEST = _network(0.5, 8, (1, 16, 1, 1), (1, 32, 1, 2))
+DEEP = _network(0.5, 8, (1, 16, 2, 1), (1, 32, 3, 2))
+WIDE = _network(1.0, 8, (1, 16, 1, 1), (3, 32, 1, 2), last=32)
+LARGEST = _network(1.0, 16, (1, 16, 1, 1), (6, 32, 2, 2), last=24)
+FAMILY = (WIDE, SMALLEST, LARGEST, DEEP)  # in no order; each is largest in something
+
+
+def draw_family(seed: int) -> tuple[ArchSpec, ...]:
+    """One to four networks of one to three rows, that differ in all that networks which share weights may differ in."""
+    draw = random.Random(seed)
+    strides = [draw.choice((1, 1, 2)) for _ in range(draw.randint(1, 3))]
+    common = {"residual": draw.choice(("bottleneck", "expansion", "none")), "kernel": draw.choice((1, 3, 5))}
+    common |= {"classes": draw.randint(1, 5), "linear_bottleneck": draw.random() < 0.5}
+
+    def network() -> ArchSpec:
+        rows = [(draw.choice((1, 2, 6)), draw.choice((8, 16, 24)), draw.randint(1, 3), stride) for stride in strides]
+        made = _network(draw.choice((0.35, 0.5, 1.0)), draw.randint(4, 12), *rows, last=draw.choice((8, 16)))
+        return replace(made, **common)
+
+    return tuple(network() for _ in range(draw.randint(1, 4)))
+
+
+def share(trial: Trial, archs: Sequence[ArchSpec] = FAMILY, images: int = 40, finetune: float | None = None) -> Trial:
+    """The trial as one of a slice of weights that the networks share."""
+    return replace(trial, shared=Sharing(family_digest(archs), images, finetune))
+
+
+def named_parameters(arch: ArchSpec, model: nn.Module) -> dict[str, nn.Parameter]:
+    """Name in the shared weights -> the network's own parameter, found by the names that its state_dict has."""
+    parameters, named = dict(model.named_parameters()), {}
+    for place, layer in shared_places(resolve(arch)):
+        named[f"{place}_weight"] = parameters[f"{layer.name}.weight"]
+        if layer.norm:
+            named[f"{place}_scale"] = parameters[f"{norm_name(layer.name)}.weight"]
+            named[f"{place}_shift"] = parameters[f"{norm_name(layer.name)}.bias"]
+        else:
+            named[f"{place}_bias"] = parameters[f"{layer.name}.bias"]
+    return named
+
+
+def first_values(shared: Tensor, like: Tensor) -> Tensor:
+    """The share of it that has the shape of the other."""
+    return shared[tuple(map(slice, like.shape))]
