@@ -17,7 +17,9 @@ import typer
 from typer.exceptions import TyperException
 
 from mnv2_sweep import __version__
+from mnv2_sweep.cli_calibrate import calibrate
 from mnv2_sweep.cli_costs import count, paper, plan
+from mnv2_sweep.cli_export import export
 from mnv2_sweep.cli_options import (
     PLOTS,
     RESULTS,
@@ -41,12 +43,13 @@ from mnv2_sweep.cli_options import (
     SweepName,
     Timeout,
     Workers,
+    check_name,
     choose_strategy,
     drop_output,
+    name_sweep,
 )
 from mnv2_sweep.cli_ray import join_cluster
 from mnv2_sweep.errors import SweepError
-from mnv2_sweep.sweeps.places import EXAMPLE
 from mnv2_sweep.training.trial import EMBEDDED
 from mnv2_sweep.words import count_noun
 
@@ -60,7 +63,7 @@ app = typer.Typer(
 )
 data_app = typer.Typer(no_args_is_help=True, help="Look at data sets.")
 app.add_typer(data_app, name="data")
-for _command in (plan, count, paper):
+for _command in (plan, count, paper, export, calibrate):
     app.command()(_command)
 
 
@@ -142,6 +145,7 @@ def run(
     from mnv2_sweep.results.frame import load_frame
     from mnv2_sweep.results.report import draw_pareto
     from mnv2_sweep.results.tables import results_text
+    from mnv2_sweep.results.verdict import sweep_verdict
     from mnv2_sweep.spaces.networks import expand
     from mnv2_sweep.spaces.spacefile import load_space
     from mnv2_sweep.sweeps.runner import run_networks
@@ -153,16 +157,15 @@ def run(
     settings = choose_settings(device, workers, memory, timeout, per_gpu, executor, address, budget)
     settings = replace(settings, watch=_choose_watch(log))
     if name is not None:
-        _check_name(name)
+        check_name(name)
     dataset, data_name = open_data(
         loaded.data if data is None else data, "--data" if data is not None else f"{space}: data:"
     )
     archs = expand(loaded, len(dataset.classes))
-    parts = [loaded.name, *([] if data_name == EMBEDDED else [dataset.name])]
-    sweep = name or "-".join(parts + ([] if strategy.name == loaded.strategy.name else [strategy.name]))
+    sweep = name or name_sweep(loaded, strategy, data_name, dataset.name)
     chosen = tuple(range(seeds)) if seeds else loaded.seeds
     source = space.read_text(encoding="utf-8")
-    folder = results / _check_name(sweep)
+    folder = results / check_name(sweep)
     settings = join_cluster(settings, workers)
     recipe = loaded.recipe
     failed = run_networks(
@@ -170,7 +173,7 @@ def run(
     )
     if not dry_run:
         frame = load_frame(folder)
-        typer.echo("\n" + results_text(frame))
+        typer.echo("\n" + results_text(frame, sweep_verdict(folder)))
         if (frame["status"] == "done").any():
             _echo_paths(draw_pareto(folder, plots))
     raise typer.Exit(1 if failed else 0)
@@ -225,14 +228,14 @@ def ablate(
     settings = choose_settings(device, workers, memory, timeout, per_gpu, executor, address)
     settings = replace(settings, watch=_choose_watch(log))
     if name is not None:
-        _check_name(name)
+        check_name(name)
     dataset, data_name = open_data(EMBEDDED if data is None else data)
     archs = [
         replace(arch, classes=max(arch.classes, len(dataset.classes))) for arch in (network, ablated(network, ablation))
     ]
     sweep = name or "-".join(["ablate", ablation.name, *([] if data_name == EMBEDDED else [dataset.name])])
     source = f"{ABLATION} --{ablation.name} --base {base}\n"
-    folder = results / _check_name(sweep)
+    folder = results / check_name(sweep)
     settings = join_cluster(settings, workers)
     failed = run_networks(
         folder, archs, chosen, range(seeds), (dataset, data_name), device, settings, dry_run, source, retry_failed
@@ -290,13 +293,15 @@ def table(
     from mnv2_sweep.results.frame import load_frame
     from mnv2_sweep.results.stats import summarise
     from mnv2_sweep.results.tables import align, frame_csv, frame_json, results_text, trials_table
+    from mnv2_sweep.results.verdict import sweep_verdict
 
-    frame = load_frame(find_sweep(results, sweep))
+    folder = find_sweep(results, sweep)
+    frame = load_frame(folder)
     if as_json or as_csv:
         shown = frame if trials else summarise(frame)
         typer.echo(frame_json(shown) if as_json else frame_csv(shown))
     else:
-        typer.echo(align(trials_table(frame)) if trials else results_text(frame))
+        typer.echo(align(trials_table(frame)) if trials else results_text(frame, sweep_verdict(folder)))
 
 
 @app.command()
@@ -389,15 +394,3 @@ def _choose_watch(log: str | None):
             "--log tensorboard: it is not installed here; install it with: pip install 'mnv2-sweep[tensorboard]'"
         ) from None
     return watch_points
-
-
-def _check_name(name: str) -> str:
-    if (
-        not 0 < len(name.encode("utf-8", "replace")) <= 200
-        or name in (".", "..", EXAMPLE)
-        or any(c in name for c in "/\\\0")
-    ):
-        raise SweepError(
-            f"--name {name}: a plain folder name is wanted: no slashes, at most 200 bytes, not '{EXAMPLE}'"
-        )
-    return name

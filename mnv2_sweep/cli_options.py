@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from mnv2_sweep.errors import SweepError
-from mnv2_sweep.spaces.space import Space, Strategy
+from mnv2_sweep.spaces.space import ALONE, Space, Strategy
+from mnv2_sweep.sweeps.places import EXAMPLE
+from mnv2_sweep.training.trial import EMBEDDED
 
 
 def _one_format(context: typer.Context, wanted: bool) -> bool:
@@ -58,4 +60,23 @@ def choose_strategy(space: Space, shared: bool, separate: bool) -> Strategy:
         raise SweepError("--shared --separate: one of them")
     if shared and space.strategy.name != "shared":
         return Strategy("shared")
-    return Strategy() if separate else space.strategy
+    return ALONE if separate else space.strategy
+
+
+def name_sweep(space: Space, strategy: Strategy, data_name: str, dataset_name: str) -> str:
+    """The sweep's own name: the space's, with the data's and the strategy where they are not the usual ones."""
+    parts = [space.name, *([] if data_name == EMBEDDED else [dataset_name])]
+    return "-".join(parts + ([] if strategy.name == space.strategy.name else [strategy.name]))
+
+
+def check_name(name: str) -> str:
+    """The name, if it can be a folder's. Raises SweepError."""
+    if (
+        not 0 < len(name.encode("utf-8", "replace")) <= 200
+        or name in (".", "..", EXAMPLE)
+        or any(c in name for c in "/\\\0")
+    ):
+        raise SweepError(
+            f"--name {name}: a plain folder name is wanted: no slashes, at most 200 bytes, not '{EXAMPLE}'"
+        )
+    return name

@@ -37,6 +37,7 @@ def make_trials(archs: list[ArchSpec], seeds: int = 1, failed: tuple = (), scale
                     "recipe": "short",
                     "data": "shapes",
                     "data_classes": 10,
+                    "training": "alone",
                     **{name: top1 if done else np.nan for name in ("val_top1", "test_top1")},
                     **{name: 1000 if done else np.nan for name in ("val_images", "test_images", "train_images")},
                     **{name: 1.0 for name in ("seconds", "images_per_second", "peak_memory_bytes")},

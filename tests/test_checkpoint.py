@@ -16,11 +16,11 @@ import pytest
 import torch
 
 from mnv2_sweep.archs.arch import ArchSpec, Stage
-from mnv2_sweep.training import checkpoint, train
+from mnv2_sweep.training import packed, train
 from mnv2_sweep.training.checkpoint import BatchOrder, Course, read_checkpoint, write_checkpoint
 from mnv2_sweep.training.control import Control, Interrupted
 from mnv2_sweep.training.train import begin_course, run_trial, train_model
-from mnv2_sweep.training.trial import Result, Trial
+from mnv2_sweep.training.trial import Result, Trial, trial_id
 
 torch.set_num_threads(1)
 
@@ -178,7 +178,7 @@ def test_a_trial_stopped_while_it_is_evaluated_is_not_trained_again(
     monkeypatch.setattr(train, "take_step", None)
     result, lines = resume(trial, tiny_data, path)
     assert result == usual
-    assert lines[1] == "resumed after step 3" and len(lines) == 3
+    assert lines[0] == "resumed after step 3" and len(lines) == 3
 
 
 def test_the_state_is_the_same_down_to_the_order_in_memory(make_small, tiny_arch, tiny_data, path):
@@ -189,9 +189,9 @@ def test_the_state_is_the_same_down_to_the_order_in_memory(make_small, tiny_arch
         live = begin_course(trial, tiny_data, "cpu")
         with pytest.raises(Interrupted):
             train_model(live, trial, tiny_data, Control(should_stop=Stop(2)))
-        write_checkpoint(path, trial, live, print)
+        write_checkpoint(path, trial_id(trial), live, print)
         again = begin_course(trial, tiny_data, "cpu")
-        again.restore(read_checkpoint(path, trial, "cpu", print))
+        again.restore(read_checkpoint(path, trial_id(trial), "cpu", print))
         one, other = flat(live.state()), flat(again.state())
         assert one.keys() == other.keys()
         first = [name for name, value in one.items() if is_tensor(value) and not value.is_contiguous()]
@@ -249,9 +249,9 @@ def watch_writing(monkeypatch) -> list[int]:
     """The steps of which checkpoints are written from now on."""
     steps = []
 
-    def write(path: Path, trial: Trial, course: Course, log) -> None:
+    def write(path: Path, owner: str, course: Course, log) -> None:
         steps.append(course.step)
-        write_checkpoint(path, trial, course, log)
+        write_checkpoint(path, owner, course, log)
 
     monkeypatch.setattr(train, "write_checkpoint", write)
     return steps
@@ -384,7 +384,7 @@ def test_a_file_that_is_no_good_is_ignored(make_small, tiny_data, path, undistur
     DAMAGES[damage](path)
     result, lines = resume(trial, tiny_data, path)
     assert result == undisturbed(trial)
-    assert lines[1].startswith("the checkpoint is not used: ") and len(lines[1]) < 300 and "\n" not in lines[1]
+    assert lines[0].startswith("the checkpoint is not used: ") and len(lines[0]) < 300 and "\n" not in lines[0]
     assert not any(line.startswith("resumed") for line in lines)
 
 
@@ -392,7 +392,7 @@ def test_a_checkpoint_of_another_seed_is_not_used(make_small, tiny_data, path, u
     stop_once(make_small(seed=1, images=40), tiny_data, path, 3)
     result, lines = resume(make_small(seed=2, images=40), tiny_data, path)
     assert result == undisturbed(make_small(seed=2, images=40))
-    assert lines[1].startswith("the checkpoint is not used: ValueError: its trial is '")
+    assert lines[0].startswith("the checkpoint is not used: ValueError: its trial is '")
 
 
 def test_a_folder_in_its_place_stops_nothing(make_small, tiny_data, path, undisturbed):
@@ -400,7 +400,7 @@ def test_a_folder_in_its_place_stops_nothing(make_small, tiny_data, path, undist
     path.mkdir()
     result = run_trial(trial, tiny_data, "cpu", Control(log=lines.append, checkpoint=path, checkpoint_seconds=0.0))
     assert measured(result) == undisturbed(trial) and list(path.parent.iterdir()) == [path]
-    assert lines[1].startswith("the checkpoint is not used: IsADirectoryError")
+    assert lines[0].startswith("the checkpoint is not used: IsADirectoryError")
 
 
 class Malicious:
@@ -427,8 +427,8 @@ def test_no_code_in_a_file_is_run(make_small, tiny_data, path, tmp_path, undistu
         values = json.loads(line) | {"sha256": sha256(packed.getvalue()).hexdigest()}
         path.write_bytes(json.dumps(values).encode() + b"\n" + packed.getvalue())
     result, lines = resume(trial, tiny_data, path)
-    assert result == undisturbed(trial) and "the checkpoint is not used" in lines[1]
-    assert ("UnpicklingError: Weights only load failed" in lines[1]) == (kind == "with our header")
+    assert result == undisturbed(trial) and "the checkpoint is not used" in lines[0]
+    assert ("UnpicklingError: Weights only load failed" in lines[0]) == (kind == "with our header")
     assert not trap.exists()
 
 
@@ -447,7 +447,7 @@ def full_disk(*_: object) -> None:
 @pytest.mark.parametrize("place", ["fsync", "replace"])
 def test_a_full_disk_fails_no_trial(make_small, tiny_data, path, undisturbed, monkeypatch, place):
     trial, lines = make_small(images=100), []
-    monkeypatch.setattr(checkpoint.os, place, full_disk)
+    monkeypatch.setattr(packed.os, place, full_disk)
     control = Control(log=lines.append, checkpoint=path, checkpoint_seconds=0.0)
     assert measured(run_trial(trial, tiny_data, "cpu", control)) == undisturbed(trial)
     refused = [line for line in lines if "could not be written" in line]
@@ -478,7 +478,7 @@ def test_stopped_with_a_full_disk_a_trial_goes_on_from_the_checkpoint_before(
     stop_once(trial, tiny_data, path, 7)
     before = path.read_bytes()
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint.os, "fsync", full_disk)
+        patch.setattr(packed.os, "fsync", full_disk)
         stop_once(trial, tiny_data, path, 5)
     assert path.read_bytes() == before
     assert resume(trial, tiny_data, path)[0] == undisturbed(trial)
@@ -494,7 +494,7 @@ def test_ended_in_mid_writing_the_file_is_the_one_before(make_small, tiny_data, 
         raise Killed
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(checkpoint.os, place, end)
+        patch.setattr(packed.os, place, end)
         run_trial(trial, tiny_data, "cpu", Control(checkpoint=path, checkpoint_seconds=0.0))
     assert path.read_bytes() == before and list(path.parent.iterdir()) == [path]
     assert resume(trial, tiny_data, path)[0] == undisturbed(trial)

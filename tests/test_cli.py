@@ -39,6 +39,9 @@ recipe: {base: short, images: 64, batch: 8, name: tiny}
 data: photos
 """
 MANY = TINY.replace("[0.35, 1.0]", "[0.35]").replace("images: 64", "images: 320") + "seeds: 60\n"
+SHARES = "strategy: {name: shared, images: 400}\nfinetune: 1 epoch\n"
+TOGETHER = TINY.replace("[0.35, 1.0]", "[0.35, 0.5, 1.0]") + SHARES
+KERNELS = TINY.replace("axes: {", "axes: {kernel: [3, 5], ") + "strategy: shared\n"
 DIVERGES = TINY.replace("[0.35, 1.0]", "[0.35]").replace("batch: 8", "batch: 8, lr: 1.0e+9")
 SEVERAL_MISTAKES = TINY.replace("width:", "widht:").replace("batch: 8", "batch: 1")
 
@@ -65,6 +68,7 @@ def write_desk(folder: Path) -> Path:
     """A user's folder: photos, spaces, and a results file that is none."""
     write_folder(folder / "photos", class_files({"red": 8, "green": 8, "blue": 8}, side=24))
     spaces = {"tiny": TINY, "many": MANY, "diverges": DIVERGES, "mistakes": SEVERAL_MISTAKES}
+    spaces |= {"together": TOGETHER, "kernels": KERNELS}
     for name, text in spaces.items():
         (folder / f"{name}.yaml").write_text(text)
     (folder / "results" / "junk").mkdir(parents=True)
@@ -110,13 +114,13 @@ def copied(swept, tmp_path) -> Sweep:
     return Sweep(desk, desk / "results" / "tiny-photos", swept.first)
 
 
+def run_here(attempts, source, workers, limits, gpus):
+    return run_serial(attempts, source)
+
+
 @pytest.fixture
 def in_this_process(monkeypatch):
     """Trials run here instead of in worker processes, which take seconds to start."""
-
-    def run_here(attempts, source, workers, limits, gpus):
-        return run_serial(attempts, source)
-
     monkeypatch.setattr(session, "run_pool", run_here)
 
 
@@ -539,6 +543,14 @@ MISTAKES = {
     "run tiny.yaml --memory 4": "--memory 4: a number above 0 and a unit (B, kB, MB, GB, KiB, MiB, GiB), as in 4GiB",
     "run tiny.yaml --log wandb": "--log wandb: tensorboard is what there is",
     "run tiny.yaml --per-gpu 2 --device cpu": "--per-gpu: there is no GPU in use",
+    "run tiny.yaml --shared --separate": "--shared --separate: one of them",
+    "plan tiny.yaml --shared --separate": "--shared --separate: one of them",
+    "run together.yaml --budget 1h": "--budget: the networks share one training, which is done whole; give it fewer",
+    "run tiny.yaml --shared --budget 1h": "--budget: the networks share one training, which is done whole; give it",
+    "plan together.yaml --budget 1h": "--budget: the networks share one training, which is done whole; give it fewer",
+    "run kernels.yaml": "strategy shared: kernel: 3, 5 given, one value allowed: kernels of two sizes have no common",
+    "run kernels.yaml --shared --dry-run": "weights; or train each alone, with --separate",
+    "plan kernels.yaml --time": "strategy shared: kernel: 3, 5 given, one value allowed: kernels of two sizes have no",
     "plan tiny.yaml --budget soon": "--budget soon: a time above 0 is wanted",
     "plan tiny.yaml --time --json": "plan: --time prints text",
     "status nowhere": "results/nowhere: no such sweep; there is: junk",
@@ -733,3 +745,159 @@ def test_names_that_are_no_utf8_are_shown_as_they_can_be(tmp_path):
     write_folder(photos, class_files({os.fsdecode(b"r\xe9d"): 3, "blue": 3}, "", side=16))
     code, out, err = call(tmp_path, "data", "show", "--data", photos, "--side", 16)
     assert code == 0 and "Traceback" not in err and "r?d: 2 train, 1 val" in out and "plots/data-caf?.png" in out
+
+
+# ---------------------------------------------------------------- networks that share weights
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory) -> Sweep:
+    """Three networks that share weights, and the best of them trained on; in this process, and never interrupted."""
+    desk = write_desk(tmp_path_factory.mktemp("together"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(session, "run_pool", run_here)
+        patch.setattr("mnv2_sweep.sweeps.runner.price_sweep", ten_seconds_each)
+        return Sweep(desk, desk / "results" / "together-photos", call(desk, "run", "together.yaml", "--workers", 1))
+
+
+def measurements(folder: Path) -> dict[str, tuple]:
+    """What was measured of each done trial, without clock and memory."""
+    return {
+        o.id: replace(o.result, seconds=0.0, images_per_second=0.0, peak_memory_bytes=0)
+        for o in read_outcomes(folder)
+        if o.status == "done"
+    }
+
+
+def test_networks_that_share_weights_are_a_sweep_like_any_other_and_marked(together):
+    code, out, err = together.first
+    assert (code, "error" in err) == (0, False)
+    at = 0
+    for part in (
+        "sweep     results/together-photos\n",
+        "recipe    tiny: one training of 400 images for all networks, which share its weights, trained at 32 px",
+        "trials    3 (0 done, 3 to run), seeds 0\n",
+        "\n[1/3] 1.0 at 32, ",  # the dearest leads
+        "\n[3/3] ",
+        "sweep     results/together-photos\n",
+        " (3 done, ",
+        "\ntogether-photos: data photos, recipe tiny, cpu; every network is a slice of one training of 400 images\n",
+        "  fine-tuned  ",
+        "best on validation: ",
+        " trained on by themselves: ",
+        "plots/together-photos/pareto.png",
+    ):
+        at = out.index(part, at) + len(part)
+    frame = load_frame(together.folder)
+    slices, tuned = (frame[frame["training"] == how] for how in ("shared", "fine-tuned"))
+    assert len(slices) == 3 and len(tuned) >= 1 and set(frame["status"]) == {"done"}
+    assert set(slices["train_images"]) == {400} and set(tuned["train_images"]) == {24}  # three steps: an epoch
+    summary = summarise(frame)
+    assert set(tuned["arch_key"]) == set(summary[summary["on_front"]]["arch_key"])
+    assert summary["training"].tolist() == ["shared"] * 3 and summary["tuned_top1"].notna().sum() == len(tuned)
+    assert {path.suffix for path in (together.folder / "shared").iterdir()} == {".pt"}
+    assert len(list((together.folder / "shared").iterdir())) == 1 + len(tuned)
+
+
+def test_a_network_of_a_shared_training_becomes_a_file(together, swept):
+    name = load_frame(together.folder)["network"][0]
+    code, out, err = call(together.desk, "export", name, "--sweep", "together-photos", "--data", "photos", "--slice")
+    assert (code, err) == (0, "") and out.startswith(f"{name}, slice of the shared weights: validation top-1 ")
+    path = together.desk / out.splitlines()[1]
+    assert path.parent == together.desk / "exports" / "together-photos" and path.stat().st_size > 10_000
+    code, out, err = call(swept.desk, "export", "0.35@32", "--sweep", "tiny-photos", "--data", "photos")
+    assert code == 2 and "no shared training; weights of networks that are trained alone are not kept" in err
+
+
+def test_tables_tell_slices_from_what_was_trained_on(together, swept):
+    lines = call(together.desk, "table", "together-photos", "--trials").out.splitlines()
+    assert lines[0].split()[:2] == ["network", "weights"]
+    hows = [re.search(r"last=64 +(shared|fine-tuned) +32 px", line)[1] for line in lines[1:]]
+    assert hows.count("shared") == 3 and hows.count("fine-tuned") == len(hows) - 3 >= 1
+    rows = json.loads(call(together.desk, "table", "together-photos", "--json").out)
+    assert [row["training"] for row in rows] == ["shared"] * 3
+    assert "weights" not in call(swept.desk, "table", "tiny-photos", "--trials").out
+    assert "slice" not in call(swept.desk, "table", "tiny-photos").out
+
+
+def test_running_a_shared_sweep_again_trains_nothing(together):
+    rows = read_rows(together.folder)
+    code, out, _ = call(together.desk, "run", "together.yaml", "--workers", 1)
+    assert (code, read_rows(together.folder)) == (0, rows)
+    assert "trials    3 (3 done, 0 to run)" in out and "[1/" not in out and "note " not in out
+    table = "\ntogether-photos: "
+    assert out[out.index(table) :] == together.first.out[together.first.out.index(table) :]
+    assert f"{len(rows)} of {len(rows)} done" in call(together.desk, "status", "together-photos").out
+
+
+@pytest.mark.parametrize(
+    "words, name, length",
+    [
+        ("together.yaml", "together-photos", "one training of 400 images for all networks"),
+        ("together.yaml --shared", "together-photos", "one training of 400 images for all networks"),
+        ("together.yaml --separate", "together-photos-separate", "64 images each"),
+        ("together.yaml --separate --name other", "other", "64 images each"),
+        ("tiny.yaml --shared", "tiny-photos-shared", "one training of 64 images for all networks"),
+        ("tiny.yaml --separate", "tiny-photos", "64 images each"),
+    ],
+)
+def test_a_strategy_that_is_not_the_file_s_is_in_the_sweep_s_name(desk, monkeypatch, words, name, length):
+    monkeypatch.setattr("mnv2_sweep.sweeps.runner.price_sweep", ten_seconds_each)
+    before = read_tree(desk)
+    code, out, err = call(desk, "run", *words.split(), "--dry-run")
+    assert (code, err, read_tree(desk)) == (0, "", before)
+    assert out.startswith(f"sweep     results/{name}\n") and f"recipe    tiny: {length}" in out
+
+
+@pytest.mark.parametrize(
+    "images, options, difference",
+    [
+        (400, ["--separate", "--name", "together-photos"], "strategy shared -> separate"),
+        (408, [], "images of the shared training 400 -> 408"),
+    ],
+    ids=["strategy", "images"],
+)
+def test_another_strategy_under_the_same_name_is_refused(together, tmp_path, images, options, difference):
+    space = tmp_path / "together.yaml"
+    space.write_text(TOGETHER.replace("images: 400", f"images: {images}"))
+    before = read_tree(together.folder)
+    answer = call(together.desk, "run", space, *options)
+    check_mistake(answer, f"results/together-photos: its results were made differently ({difference}); give this sweep")
+    assert read_tree(together.folder) == before
+
+
+NOT_LOOKED = """
+from mnv2_sweep.sweeps import runner
+from mnv2_sweep.training.price import Price
+runner.price_sweep = lambda *words, **more: Price({}, 1, "cpu", {}, unknown="nobody looked")
+from mnv2_sweep.cli import main
+main()
+"""
+
+
+def test_interrupted_in_the_shared_training_it_goes_on_to_the_same_numbers(
+    together, tmp_path, in_this_process, monkeypatch
+):
+    monkeypatch.setattr("mnv2_sweep.sweeps.runner.price_sweep", ten_seconds_each)
+    (tmp_path / "photos").symlink_to(together.desk / "photos")
+    shutil.copy(together.desk / "together.yaml", tmp_path)
+    process = subprocess.Popen(
+        [sys.executable, "-c", NOT_LOOKED, "run", "together.yaml"], cwd=tmp_path, text=True, start_new_session=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    folder, waited = tmp_path / "results" / "together-photos", time.monotonic()
+    while not list(folder.glob("running/*.json")):  # since its first step
+        assert process.poll() is None and time.monotonic() - waited < 120, process.communicate()
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, "Traceback" in out + err) == (130, False)
+    assert "interrupted: 0 trials recorded, 3 left; the same command continues\n" in err
+    (left,) = (folder / "shared").iterdir()
+    assert left.suffix == ".checkpoint" and measurements(folder) == {}
+    code, out, err = call(tmp_path, "run", "together.yaml", "--workers", 1)
+    assert code == 0 and "trials    3 (0 done, 3 to run)" in out
+    assert measurements(folder) == measurements(together.folder)
+    logs = "".join(path.read_text() for path in (folder / "logs").iterdir())
+    assert re.search(r"resumed after step [1-4]?\d\n", logs) and logs.count("shared training of 3 networks") == 1
+    assert not left.exists()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from mnv2_sweep.archs.arch import ArchSpec
 from mnv2_sweep.costs.cost import count_cost
-from mnv2_sweep.training import estimate
+from mnv2_sweep.training import estimate, probe
 from mnv2_sweep.training.estimate import (
     choose_probes,
     count_images,
@@ -20,6 +20,8 @@ from mnv2_sweep.training.estimate import (
 )
 from mnv2_sweep.training.price import price_text
 from mnv2_sweep.training.probe import DoesNotFit, Probe
+from mnv2_sweep.training.shared_train import CALIBRATION_IMAGES
+from mnv2_sweep.training.trial import Sharing
 
 WIDTHS = (0.5, 1.4, 0.35, 1.0, 0.75)
 ARCHS = [ArchSpec(width=width, resolution=32) for width in WIDTHS]
@@ -179,3 +181,64 @@ def test_work_follows_what_was_measured(make_trial, arch, batch, milliseconds):
     """Seconds of computing an image on one core of an AMD EPYC 9004."""
     unit = 4.75e-8  # milliseconds
     assert np.log(unit * count_work(make_trial(arch=arch, batch=batch)) / milliseconds) == pytest.approx(0, abs=0.25)
+
+
+# ---------------------------------------------------------------- networks that share weights
+
+FINAL = CALIBRATION_IMAGES + 30 + 45  # images that each slice looks at
+
+
+def shared_trials(make_trial, archs=ARCHS, seed: int = 0, images: int = 6000, finetune: float | None = None) -> list:
+    return [replace(make_trial(seed, arch=arch), shared=Sharing("fedcba", images, finetune)) for arch in archs]
+
+
+def test_the_first_of_each_shared_training_has_its_seconds(machine, make_trial, tiny_data):
+    """A step trains the largest, the smallest and two of the others, on average as dear as these are."""
+    trials = [*shared_trials(make_trial), *shared_trials(make_trial, seed=1)]
+    price = price_sweep(trials, tiny_data, "toy", "cpu", 2)
+    assert machine == [([1.4, 0.35, 0.75], "toy", 2)] and tuple(price.trial_seconds) == tuple(trials)
+    works = sorted({trial.arch.width: count_work(trial) for trial in trials}.values())
+    training = 6000 * SPEED * (works[-1] + works[0] + 2 * np.mean(works[1:-1])) / 0.5
+    for i, (trial, seconds) in enumerate(price.trial_seconds.items()):
+        evaluating = FINAL * SPEED / 4 * count_work(trial) / 0.5
+        assert seconds == pytest.approx(evaluating + (training if i in (0, 5) else 0.0))
+    alone = price_sweep([replace(trial, shared=None) for trial in trials], tiny_data, "toy", "cpu", 2)
+    largest = max(alone.trial_seconds.values()) * 6000 / 600
+    assert largest < price.trial_seconds[trials[0]] < 4 * largest
+
+
+@pytest.mark.parametrize("count, others", [(1, 0), (2, 0), (3, 1), (4, 2), (5, 2)])
+def test_small_families_train_fewer_networks_a_step(machine, make_trial, tiny_data, count, others):
+    trials = shared_trials(make_trial, [ArchSpec(width=0.5, resolution=size) for size in (24, 28, 32, 36, 40)[:count]])
+    price = price_sweep(trials, tiny_data, "toy", "cpu", 1)
+    works = sorted(map(count_work, trials))
+    step = works[-1] + (works[0] if count > 1 else 0) + (others * np.mean(works[1:-1]) if others else 0)
+    expected = SPEED * (6000 * step + FINAL / 4 * works[0]) / 0.5
+    assert price.trial_seconds[trials[0]] == pytest.approx(expected, rel=1e-3)
+
+
+def test_longer_shared_trainings_take_longer_whatever_the_recipe_s_length(machine, make_trial, tiny_data):
+    def seconds(shown: int, **recipe) -> float:
+        trials = [replace(make_trial(arch=arch, **recipe), shared=Sharing("fedcba", shown)) for arch in ARCHS]
+        return price_sweep(trials, tiny_data, "toy", "cpu", 1).trial_seconds[trials[0]]
+
+    assert seconds(6000) == seconds(6000, images=60) and 5 < seconds(60_000) / seconds(6000) < 10
+
+
+def test_what_is_trained_on_has_the_seconds_of_its_own_training(machine, make_trial, tiny_data):
+    trials = [*shared_trials(make_trial), *shared_trials(make_trial, ARCHS[:2], finetune=2.0)]
+    price = price_sweep(trials, tiny_data, "toy", "cpu", 1)
+    for trial in trials[-2:]:
+        expected = SPEED * count_work(trial) * (2 * 60 + FINAL / 4) / 0.5
+        assert price.trial_seconds[trial] == pytest.approx(expected)
+    only = price_sweep(trials[-2:], tiny_data, "toy", "cpu", 1)  # the weights are there: nothing is trained for them
+    assert only.trial_seconds == {trial: pytest.approx(price.trial_seconds[trial]) for trial in trials[-2:]}
+
+
+def test_a_shared_sweep_is_priced_on_real_probes(make_trial, tiny_data, tiny_arch, monkeypatch):
+    monkeypatch.setattr(probe, "SHORT", (0.05, 0.02))
+    archs = [replace(tiny_arch, width=width, resolution=12) for width in (0.25, 1.0)]
+    trials = shared_trials(make_trial, archs, images=80)
+    price = price_sweep(trials, tiny_data, "toy", "cpu", 1, alone=True)
+    assert price.unknown == "" and 0 < price.trial_seconds[trials[1]] < price.trial_seconds[trials[0]] < 60
+    assert price_text(price)[0].startswith("time      about ")

@@ -7,6 +7,7 @@ import pytest
 
 from mnv2_sweep.errors import StoreError
 from mnv2_sweep.results.folders import ABLATION, find_sweep
+from mnv2_sweep.sweeps.places import PASSPORT
 from mnv2_sweep.sweeps.store import DATABASE
 
 
@@ -51,6 +52,17 @@ def test_a_folder_without_a_record_is_no_sweep(tmp_path):
     assert find_sweep(tmp_path, None) == tmp_path / "new"
     with pytest.raises(StoreError, match="later: no such sweep; there is: new; "):
         find_sweep(tmp_path, "later")
+
+
+def test_a_folder_with_a_passport_alone_has_no_results_yet(tmp_path):
+    make_sweeps(tmp_path, "new")
+    (tmp_path / "later").mkdir()
+    (tmp_path / "later" / PASSPORT).touch()
+    assert find_sweep(tmp_path, None) == tmp_path / "new"
+    with pytest.raises(StoreError) as caught:
+        find_sweep(tmp_path, "later")
+    made = "'mnv2-sweep run SPACE.yaml' makes them"
+    assert str(caught.value) == f"{tmp_path}/later: calibrated, but it has no results yet; {made}"
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -16,14 +17,14 @@ from mnv2_sweep.results import frame
 from mnv2_sweep.results.frame import load_curves, load_frame
 from mnv2_sweep.results.stats import summarise
 from mnv2_sweep.sweeps.store import DATABASE, Outcome, record
-from mnv2_sweep.training.trial import Result, trial_id
+from mnv2_sweep.training.trial import Result, Sharing, trial_id
 
 COLUMNS = [
     *("trial_id", "sweep", "status", "error", "kind", "attempts", "source"),
     *("network", "arch_key", "width", "resolution", "train_size", "expansion"),
     *("paper_table", "kernel", "linear_bottleneck", "residual", "last_channels", "classes", "dropout", "family"),
-    *("groups", "recipe"),
-    *("input_scale", "data", "data_classes", "seed", "val_top1", "val_loss", "val_images", "test_top1", "test_loss"),
+    *("groups", "recipe", "input_scale", "data", "data_classes", "seed", "training"),
+    *("val_top1", "val_loss", "val_images", "test_top1", "test_loss"),
     *("test_images", "train_loss", "train_images", "seconds", "images_per_second", "peak_memory_bytes", "device"),
     *("madds", "params", "peak_activation_bytes", "depth"),
 ]
@@ -179,3 +180,12 @@ def test_stored_json_is_what_the_frame_reads(sweep):
             "UPDATE trials SET result = ? WHERE result = ?", (json.dumps(json.loads(text) | {"val_top1": 1.0}), text)
         )
     assert load_frame(folder)["val_top1"][0] == 1.0
+
+
+def test_how_a_network_got_its_weights_is_in_its_row(tmp_path, make_trial, make_result):
+    alone = make_trial()
+    trials = [alone, *(replace(alone, shared=Sharing("fedcba", 5000, epochs)) for epochs in (None, 2.0))]
+    for trial in trials:
+        record(tmp_path, Outcome(trial, make_result()))
+    record(tmp_path, Outcome(replace(trials[1], seed=1), error="died"))
+    assert load_frame(tmp_path)["training"].tolist() == ["alone", "shared", "fine-tuned", "shared"]

@@ -12,26 +12,27 @@ PACKAGE = Path(__file__).parent.parent / "mnv2_sweep"
 # A module imports only from rows above its own, and just the third-party packages named after it.
 TABLE = """
  1  __init__, errors
- 2  arch, cache_files (numpy), claims (psutil), cli_options (typer), cliffs, decode (numpy, PIL), environment,
-    interrupts, plan, words, yamlfile (yaml)
+ 2  arch, cache_files (numpy), claims (psutil), cliffs, decode (numpy, PIL), environment, heap, interrupts,
+    packed (torch), plan, words, yamlfile (yaml)
  3  cost_columns (numpy, pandas), mobilenet_v1, mobilenet_v2, nasnet, plan_network (torch), published, reference,
     shufflenet
  4  resolve
- 5  cost, model (torch), pareto (numpy), photo_files, plan_tables, shapes (numpy), trial
- 6  control, conventions, cost_arrays (numpy), paper_reasons, photo_splits, places, price, space,
-    stats (numpy, pandas, scipy), store
- 7  ablate (pandas), attempt, checkpoint (torch), comparison, events (torch), figure (matplotlib, numpy), folders,
-    frame (pandas), listing (numpy), memory, networks (numpy), photos (numpy, PIL), spacekeys, sweep, work
+ 5  cost, family, model (torch), pareto (numpy), photo_files, plan_tables, shapes (numpy), trial
+ 6  control, conventions, cost_arrays (numpy), paper_reasons, photo_splits, places, price,
+    shared_weights (torch), space, stacked (torch), stats (numpy, pandas, scipy), store, synflow (torch)
+ 7  ablate (pandas), agreement (numpy), attempt, checkpoint (torch), cli_options (typer), comparison,
+    events (torch), figure (matplotlib, numpy), folders, frame (pandas), listing (numpy), memory, networks (numpy),
+    photos (numpy, PIL), spacekeys, stratify (numpy), sweep, work
  8  catalog (numpy), display (rich), executor (psutil), judge (fvcore, torch), labels (matplotlib, numpy, pandas),
-    ledger, merge (numpy), merging, spaceaxes, status, tables (pandas)
- 9  batches (numpy, torch), cliff_names (matplotlib, numpy), landscape (numpy), plot (matplotlib, numpy, pandas),
-    plot_ablation (matplotlib, numpy), ray_node (numpy, ray), settings (psutil, torch), spacefile, split (torch),
-    terminal (rich)
-10  image_price (numpy, PIL), plot_costs (matplotlib, numpy, pandas), ray_executor (ray), train (numpy, torch)
-11  probe (numpy, psutil, torch), report (numpy, pandas), session (torch)
-12  estimate (numpy, psutil, torch)
+    ledger, merge (numpy), merging, passport, spaceaxes, status, tables (pandas)
+ 9  batches (numpy, torch), calibration, cliff_names (matplotlib, numpy), landscape (numpy),
+    plot (matplotlib, numpy, pandas), plot_ablation (matplotlib, numpy), ray_node (numpy, ray),
+    settings (psutil, torch), spacefile, split (torch), terminal (rich), verdict
+10  image_price (numpy, PIL), orders, plot_costs (matplotlib, numpy, pandas), ray_executor (ray), train (numpy, torch)
+11  probe (numpy, psutil, torch), report (numpy, pandas), shared_train (torch), stacked_train (numpy, torch)
+12  estimate (numpy, psutil, torch), export (torch), session (torch)
 13  runner (rich, typer)
-14  cli_costs (typer), cli_ray
+14  cli_calibrate (typer), cli_costs (typer), cli_export (typer), cli_ray
 15  cli (rich, typer)
 16  __main__
 """

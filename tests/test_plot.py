@@ -54,6 +54,12 @@ def test_caption_of_one_seed(paper_figure, paper_summary):
     assert "shapes" in words(paper_figure) and "Published: ImageNet" in words(paper_figure)
 
 
+def test_caption_says_what_the_order_is_worth(paper_summary, paper_figure):
+    verdict = ["calibrated on shapes: tau 0.8", "within 25 % it is open"]
+    text = caption(plot_pareto(paper_summary, FACTS, compare_published(paper_summary), verdict=verdict))
+    assert text == f"{caption(paper_figure)} Calibrated on shapes: tau 0.8. Within 25 % it is open."
+
+
 def test_caption_counts_seeds_failures_and_networks_without_a_result():
     trials = make_trials(PAPER[-4:], seeds=3, failed=((0, 0), (0, 1), (0, 2), (1, 2)), scale=1)
     fig = plot_pareto(summarise(trials), read_facts(trials))

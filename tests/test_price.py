@@ -15,9 +15,10 @@ from mnv2_sweep.training.price import (
     fit_budget,
     fitted_text,
     price_text,
+    trials_wall,
     wall_seconds,
 )
-from mnv2_sweep.training.trial import DataRef, Recipe, Trial
+from mnv2_sweep.training.trial import DataRef, Recipe, Sharing, Trial
 
 RECIPE = Recipe("tiny", images=600)
 DATA = DataRef("toy", "70791d0fca31", 3)
@@ -204,3 +205,41 @@ def test_many_seeds_are_a_range():
 )
 def test_bytes(count, text):
     assert bytes_text(count) == text
+
+
+# ---------------------------------------------------------------- networks that share weights
+
+
+def make_shared(seconds: dict[float, float], seed: int = 0, finetune: float | None = None) -> dict[Trial, float]:
+    trials = make_trials(seconds, (seed,))
+    return {replace(trial, shared=Sharing("fedcba", 9000, finetune)): seconds[trial.arch.width] for trial in trials}
+
+
+@pytest.mark.parametrize("workers, wall", [(1, 104), (2, 50 + 2), (3, 100 / 3 + 2), (8, 100 / 8 + 2)])
+def test_a_shared_training_takes_all_workers_and_its_networks_wait_for_it(workers, wall):
+    seconds = make_shared({0.35: 1, 1.0: 100, 0.5: 1, 0.75: 2})
+    assert trials_wall(seconds, tuple(seconds), workers) == pytest.approx(wall)
+
+
+def test_each_seed_has_its_training_and_what_is_trained_on_comes_after():
+    first, second = make_shared({1.0: 100, 0.5: 2}), make_shared({1.0: 60, 0.5: 2}, seed=1)
+    tuned = make_shared({0.5: 500}, finetune=2.0)
+    seconds = first | second | tuned
+    assert trials_wall(seconds, tuple(seconds), 2) == 160 / 2 + 500
+    assert trials_wall(seconds, tuple(tuned), 2) == 500  # the weights are there
+    assert trials_wall(seconds, (), 2) == 0
+
+
+def test_networks_alone_are_spread_as_they_always_were():
+    price = make_price({0.35: 10, 1.0: 30, 0.5: 15}, seeds=(0, 1))
+    trials = tuple(price.trial_seconds)
+    for workers in (1, 2, 5):
+        assert trials_wall(price.trial_seconds, trials, workers) == wall_seconds(
+            list(price.trial_seconds.values()), workers
+        )
+
+
+def test_the_command_s_wall_time_knows_of_the_training():
+    seconds = make_shared({1.0: 100, 0.5: 2})
+    price = Price(seconds, 2, "cpu", {32: 7.0}, start_seconds=3.0, command_seconds=9.0)
+    assert price.wall_seconds == command_wall(price, tuple(seconds)) == 9 + 7 + 3 + 50 + 2

@@ -8,6 +8,7 @@ from mnv2_sweep.archs.arch import ArchSpec
 from mnv2_sweep.errors import DataError, StoreError, SweepError
 from mnv2_sweep.results import report
 from mnv2_sweep.results.ablate import LINEAR_BOTTLENECK, ablated
+from mnv2_sweep.results.passport import NOT_CALIBRATED
 from mnv2_sweep.results.report import SHEET_COLUMNS, draw_ablation, draw_pareto, draw_sheet
 from mnv2_sweep.sweeps.store import Outcome, record
 
@@ -45,6 +46,14 @@ def test_the_front_is_drawn_with_a_copy_of_the_last_one(tmp_path, write_sweep):
             assert path.read_bytes() == (plots / path.name).read_bytes()
     assert (plots / "first" / "pareto.svg").read_bytes() != (plots / "second" / "pareto.svg").read_bytes()
     assert sum(len(files) for _, _, files in os.walk(plots)) == 6  # nothing unfinished is left
+
+
+def test_the_plot_says_that_the_order_was_not_calibrated(tmp_path, write_sweep, monkeypatch):
+    drawn, draw = [], report.plot_pareto
+    monkeypatch.setattr(report, "plot_pareto", lambda *words, **more: drawn.append(more) or draw(*words, **more))
+    draw_pareto(write_sweep("two", {BASE: {0: 0.5}, ArchSpec(): {0: 0.6}}), tmp_path / "plots")
+    draw_pareto(write_sweep("two", {ArchSpec(width=0.35): {0: 0.4}}), tmp_path / "plots")
+    assert drawn == [{"verdict": []}, {"verdict": [NOT_CALIBRATED]}]
 
 
 def test_the_committed_example_does_not_replace_a_persons_plot(tmp_path, write_sweep):

@@ -6,23 +6,35 @@ from dataclasses import replace
 
 import pytest
 import torch
+from family_samples import FAMILY, LARGEST, SMALLEST, share
 from photo_samples import class_files, write_folder
 from rich.console import Console
 
 from mnv2_sweep.archs.arch import ArchSpec, Stage
+from mnv2_sweep.archs.family import family_digest
 from mnv2_sweep.costs.cost import count_cost
 from mnv2_sweep.data.photos import open_photos
-from mnv2_sweep.errors import SweepError
+from mnv2_sweep.errors import ArchError, SweepError
+from mnv2_sweep.spaces.space import ALONE, Strategy
 from mnv2_sweep.sweeps import session
 from mnv2_sweep.sweeps.claims import claim_first, read_claims, this_owner
 from mnv2_sweep.sweeps.display import SweepDisplay
-from mnv2_sweep.sweeps.executor import Limits
-from mnv2_sweep.sweeps.places import CHECKPOINTS, RUNNING, log_path
-from mnv2_sweep.sweeps.session import describe_plan, open_session, prepare_session, run_session, train_in_worker
+from mnv2_sweep.sweeps.executor import Limits, run_serial
+from mnv2_sweep.sweeps.places import CHECKPOINTS, RUNNING, SHARED, log_path, weights_path
+from mnv2_sweep.sweeps.session import (
+    Families,
+    describe_plan,
+    make_sharing,
+    open_session,
+    prepare_session,
+    run_session,
+    train_in_worker,
+    train_on,
+)
 from mnv2_sweep.sweeps.settings import RunSettings
 from mnv2_sweep.sweeps.store import INTERRUPTED, TIMED_OUT, Outcome, read_outcomes, read_plan, record
 from mnv2_sweep.training.control import Control, Interrupted
-from mnv2_sweep.training.trial import DataRef, Recipe, trial_id
+from mnv2_sweep.training.trial import DataRef, Recipe, Sharing, trial_id
 
 RECIPE = Recipe("tiny", images=600, input_scale=0.5, batch=20)
 ARCHS = [ArchSpec(width=width, resolution=size, classes=3) for width, size in ((0.35, 32), (1.0, 24), (0.35, 24))]
@@ -293,3 +305,141 @@ def test_a_stopped_session_begins_nothing(photo_session):
     opened = photo_session()
     assert run_all(opened, RunSettings(1), stop=lambda: True)[0] == []
     assert read_outcomes(opened.folder) == [] and read_claims(opened.folder) == {}
+
+
+# ---------------------------------------------------------------- networks that share weights
+
+SHARED_STRATEGY = Strategy("shared")
+SHARED_RECIPE = Recipe("tiny", images=40, batch=8)
+
+
+def open_family(folder, data, shared, seeds=(0,), tuned=(), recipe=SHARED_RECIPE):
+    return open_session(folder, FAMILY, recipe, seeds, (data, "toy"), "cpu", shared=shared, tuned=tuned)
+
+
+def test_a_shared_training_sees_as_many_images_as_the_networks_would_alone():
+    """Four a step; no more than 24 networks count, and no training is shorter than one network's alone."""
+    many = [ArchSpec(width=width / 20, classes=3) for width in range(1, 31)]
+    recipe, family = Recipe("tiny", images=590, batch=20), family_digest(FAMILY)
+    assert make_sharing(ALONE, many, recipe, 60) is None
+    assert make_sharing(SHARED_STRATEGY, FAMILY, recipe, 60) == Sharing(family, 600)  # whole batches
+    assert make_sharing(SHARED_STRATEGY, FAMILY[:2], recipe, 60).images == 600
+    assert [make_sharing(SHARED_STRATEGY, many[:n], recipe, 60).images for n in (6, 8, 24, 30)] == [
+        900,
+        1200,
+        3600,
+        3600,
+    ]
+    assert (
+        make_sharing(SHARED_STRATEGY, [*many[:6], replace(many[0], width=0.0501)], recipe, 60).images == 900
+    )  # a twin
+    by_epochs = replace(recipe, images=None, epochs=2)
+    assert make_sharing(SHARED_STRATEGY, many[:8], by_epochs, 60).images == 240
+    assert make_sharing(Strategy("shared", 77, 2.0), many, recipe, 60) == Sharing(family_digest(many), 77, 2.0)
+
+
+def test_networks_that_cannot_share_are_refused_in_one_line():
+    archs = [LARGEST, replace(SMALLEST, kernel=5)]
+    with pytest.raises(ArchError) as caught:
+        make_sharing(SHARED_STRATEGY, archs, SHARED_RECIPE, 60)
+    assert str(caught.value) == (
+        "strategy shared: kernel: 3, 5 given, one value allowed: kernels of two sizes have no common weights; "
+        "or train each alone, with --separate"
+    )
+    assert make_sharing(ALONE, archs, SHARED_RECIPE, 60) is None
+
+
+def test_slices_are_planned_first_and_some_are_trained_on(tmp_path, tiny_data, make_result):
+    sharing = make_sharing(replace(SHARED_STRATEGY, finetune=2.0), FAMILY, SHARED_RECIPE, 60)
+    opened = open_family(tmp_path / "mine", tiny_data, sharing, seeds=(0, 1))
+    assert len(opened.trials) == len(opened.missing) == 8 and opened.archs == FAMILY
+    assert {trial.shared for trial in opened.trials} == {replace(sharing, finetune=None)}
+    tuned = open_family(tmp_path / "mine", tiny_data, sharing, seeds=(0, 1), tuned=FAMILY[:1])
+    assert tuned.trials[:8] == opened.trials and len(tuned.trials) == 10
+    assert {(trial.arch, trial.shared) for trial in tuned.trials[8:]} == {(FAMILY[0], sharing)}
+    assert open_session(tmp_path, FAMILY, SHARED_RECIPE, (0,), (tiny_data, "toy"), "cpu").archs == ()
+    for trial in opened.trials:
+        record(tmp_path / "other", Outcome(trial, make_result()))
+    again = open_family(tmp_path / "mine", tiny_data, sharing, seeds=(0, 1), tuned=FAMILY[:1])
+    assert len(again.reused) == 8 and set(again.missing) == set(tuned.trials[8:])
+
+
+def test_the_plan_says_that_there_is_one_training(tmp_path, tiny_data):
+    lines = describe_plan(open_family(tmp_path, tiny_data, Sharing("fedcba", 12_000)))
+    assert lines[1].startswith("networks  4, ")
+    assert lines[2:] == [
+        "recipe    tiny: one training of 12,000 images for all networks, which share its weights, "
+        "trained at 8 to 16 px (input scale 1)",
+        "trials    4 (0 done, 4 to run), seeds 0",
+    ]
+
+
+def test_a_sweep_has_one_strategy(tmp_path, tiny_data, make_result):
+    folder = tmp_path / "results" / "mine"
+    shared = Sharing(family_digest(FAMILY), 40)
+    record(folder, Outcome(open_family(folder, tiny_data, shared).trials[0], make_result()))
+    open_family(folder, tiny_data, replace(shared, finetune=2.0), tuned=FAMILY[:2])
+    for sharing, difference in (
+        (None, "strategy shared -> separate"),
+        (replace(shared, images=48), "images of the shared training 40 -> 48"),
+        (replace(shared, family="fedcba"), "the networks that share weights"),
+    ):
+        with pytest.raises(SweepError) as caught:
+            open_family(folder, tiny_data, sharing)
+        assert str(caught.value) == (
+            f"{folder}: its results were made differently ({difference}); give this sweep another --name"
+        )
+
+
+def test_a_slice_is_trained_in_the_sweep_s_folder_with_the_threads_given(tmp_path, tiny_data, monkeypatch, make_trial):
+    called, trial = [], share(make_trial(arch=LARGEST))
+    monkeypatch.setattr(session, "run_shared_trial", lambda *words: called.append(words))
+    train_on("cpu", tiny_data, trial, Control(), Families(FAMILY, tmp_path, 3))
+    ((_, _, _, _, group),) = called
+    assert (group.archs, group.path, group.threads) == (FAMILY, weights_path(tmp_path, trial), 3)
+    monkeypatch.setattr(session, "run_trial", None)
+    with pytest.raises(AttributeError):  # never as a network alone, under the slice's name
+        train_on("cpu", tiny_data, trial, Control())
+
+
+@pytest.mark.parametrize("workers, seeds, threads", [(4, (0,), 4), (4, (0, 1), 2), (2, (0, 1, 2), 1), (1, (0,), 1)])
+def test_trainings_share_the_workers_as_threads(tmp_path, tiny_data, monkeypatch, workers, seeds, threads):
+    given = []
+    monkeypatch.setattr(session, "run_pool", lambda attempts, *more: given.append(attempts) or iter(()))
+    opened = open_family(tmp_path, tiny_data, Sharing("fedcba", 40), seeds)
+    assert list(session._start(opened, RunSettings(workers), None)) == []
+    (attempts,) = given
+    assert attempts.function.keywords["families"] == Families(FAMILY, tmp_path, threads)
+
+
+def test_other_executors_are_refused_in_one_line(tmp_path, tiny_data):
+    opened = open_family(tmp_path, tiny_data, Sharing("fedcba", 40))
+    with pytest.raises(SweepError) as caught:
+        run_all(opened, RunSettings(1, executor="ray", elsewhere=lambda *words: iter(())))
+    assert str(caught.value) == (
+        "--executor ray: the networks share one training, which runs on one machine; "
+        "use --executor local, or --separate"
+    )
+    assert read_outcomes(tmp_path) == [] and read_claims(tmp_path) == {}
+
+
+def test_a_family_is_run_recorded_and_leaves_its_weights_alone(tmp_path, tiny_data, monkeypatch):
+    """In this process: one training, as the log of the one trial that did it says, then its slices."""
+    folder = tmp_path / "results" / "mine"
+    monkeypatch.setattr(session, "run_pool", lambda attempts, source, *more: run_serial(attempts, source))
+    monkeypatch.setattr(session, "open_dataset", lambda name, cache: tiny_data)
+    monkeypatch.setattr(session, "prepare_pixels", lambda data, size: None)
+    session._worker_dataset.cache_clear()
+    sharing = make_sharing(replace(SHARED_STRATEGY, finetune=0.5), FAMILY, SHARED_RECIPE, 60)
+    opened = open_family(folder, tiny_data, sharing, tuned=FAMILY[1:2])
+    prepare(opened)
+    outcomes, text = run_all(opened, RunSettings(1))
+    session._worker_dataset.cache_clear()
+    assert [outcome.status for outcome in outcomes] == ["done"] * 5 and text.count("val top-1") == 5
+    trained = [trial for trial in opened.trials if "shared training of 4" in log_path(folder, trial).read_text()]
+    assert trained == [outcomes[0].trial] == [opened.missing[0]]
+    assert {path.name for path in (folder / SHARED).iterdir()} == {
+        weights_path(folder, trained[0]).name, f"{trial_id(opened.trials[-1])}.pt",
+    }  # fmt: skip
+    assert not (folder / CHECKPOINTS).exists() and not (folder / RUNNING).exists()
+    assert open_family(folder, tiny_data, sharing, tuned=FAMILY[1:2]).missing == ()

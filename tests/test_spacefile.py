@@ -12,7 +12,7 @@ from mnv2_sweep.costs.cost import count_cost
 from mnv2_sweep.errors import SpaceError
 from mnv2_sweep.spaces import spacefile
 from mnv2_sweep.spaces.networks import expand
-from mnv2_sweep.spaces.space import Constraint, Sample, Space
+from mnv2_sweep.spaces.space import Constraint, Sample, Space, Strategy
 from mnv2_sweep.spaces.spacefile import load_space
 from mnv2_sweep.training.trial import check_recipe
 
@@ -276,3 +276,52 @@ def check_space_or_mistakes(folder: Path, content: bytes) -> None:
         return
     check_recipe(space.recipe)
     assert space.seeds and (space.axes or space.points)
+
+
+# ---------------------------------------------------------------- strategy
+
+
+@pytest.mark.parametrize(
+    "text, strategy",
+    [
+        ("", Strategy("separate")),
+        ("strategy: separate", Strategy("separate")),
+        ("strategy: shared", Strategy("shared")),
+        ("strategy: {name: separate}", Strategy("separate")),
+        ("strategy: {name: shared, images: 90000}", Strategy("shared", 90_000)),
+        ("strategy: shared\nfinetune: 2", Strategy("shared", finetune=2.0)),
+        ("finetune: 0.5\nstrategy: {images: 8, name: shared}", Strategy("shared", 8, 0.5)),
+        ("strategy: shared\nfinetune: 1 epoch", Strategy("shared", finetune=1.0)),
+        ("strategy: shared\nfinetune: 2.5 epochs", Strategy("shared", finetune=2.5)),
+        ("strategy: shared\nfinetune: 1000000", Strategy("shared", finetune=1e6)),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_how_the_networks_get_their_weights(tmp_path, text, strategy):
+    space = load_text(tmp_path, f"axes: {{width: [0.5]}}\n{text}\n")
+    assert space.strategy == strategy
+    assert space.strategy.finetune is None or type(space.strategy.finetune) is float
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("strategy: {name: *a}", "3: '*a' stands for another part of the file; write that part out"),
+        ("strategy: {name: x}", "3: strategy.name: 'x' given; allowed: separate or shared"),
+        ("strategy: {}", "3: strategy.name: it is missing; give separate or shared"),
+        ("strategy: [shared]", "3: strategy: a list given; allowed: separate or shared"),
+        ("strategy: Shared", "3: strategy: 'Shared' given; allowed: separate or shared"),
+        ("shared: true", "3: unknown key 'shared'; Allowed: "),
+        ("recipe: {strategy: shared}", "3: unknown key 'recipe.strategy'; Allowed: "),
+    ],
+)
+def test_one_mistake_about_the_strategy_is_one_line(tmp_path, text, message):
+    """What follows from it, here finetune, is not held against the file."""
+    with pytest.raises(SpaceError) as caught:
+        load_text(tmp_path, f"axes:\n  width: [0.5]\n{text}\n")
+    assert len(caught.value.mistakes) == 1
+    assert caught.value.mistakes[0].startswith(f"{tmp_path}/given.yaml:{message}")
+    if text.startswith("strategy"):
+        with pytest.raises(SpaceError) as caught:
+            load_text(tmp_path, f"axes:\n  width: [0.5]\n{text}\nfinetune: 2\n")
+        assert len(caught.value.mistakes) == 1

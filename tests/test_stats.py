@@ -41,6 +41,7 @@ def make_trial(arch: ArchSpec, seed: int, top1: float | None, **changes) -> dict
         "recipe": "short",
         "data": "shapes",
         "data_classes": 10,
+        "training": "alone",
         "seed": seed,
         "val_top1": top1 if done else np.nan,
         "val_images": 1000 if done else np.nan,

@@ -11,15 +11,17 @@ from mnv2_sweep.costs.cost import count_cost
 from mnv2_sweep.errors import StoreError
 from mnv2_sweep.sweeps.store import DATABASE, INTERRUPTED, KILLED, Outcome, read_outcomes, record
 from mnv2_sweep.sweeps.sweep import (
+    check_sweep,
     count_failed,
     count_others,
+    find_differences,
     find_reusable,
     missing_trials,
     plan_trials,
     trained_madds,
     write_sweep_files,
 )
-from mnv2_sweep.training.trial import DataRef, Recipe, Trial, trial_id
+from mnv2_sweep.training.trial import DataRef, Recipe, Sharing, Trial, trial_id
 
 RECIPE, DATA = Recipe("planned", images=100), DataRef("toy", "0123456789abcdef", 3)
 ARCHS = tuple(ArchSpec(width=width, resolution=96) for width in (0.5, 1.0, 0.35))
@@ -301,3 +303,70 @@ def test_a_folder_that_is_a_file_can_t_be_used(tmp_path):
     (tmp_path / "sweep").write_text("not a folder")
     with pytest.raises(StoreError, match="sweep: can't be written"):
         write_sweep_files(tmp_path / "sweep", "", {})
+
+
+# ---------------------------------------------------------------- networks that share weights
+
+SHARING = Sharing("fedcba9876543210", 12_000)
+
+
+def test_slices_are_planned_like_any_trials():
+    alone, slices = (plan_trials(ARCHS, RECIPE, DATA, (0, 7), shared) for shared in (None, SHARING))
+    assert slices == tuple(replace(trial, shared=SHARING) for trial in alone)
+    tuned = plan_trials(ARCHS, RECIPE, DATA, (0, 7), replace(SHARING, finetune=2.0))
+    assert len({trial_id(trial) for trial in (*alone, *slices, *tuned)}) == 18
+
+
+@pytest.mark.parametrize(
+    "old, new, changed",
+    [
+        (None, SHARING, ["strategy separate -> shared"]),
+        (SHARING, None, ["strategy shared -> separate"]),
+        (SHARING, replace(SHARING, images=9000), ["images of the shared training 12,000 -> 9,000"]),
+        (SHARING, replace(SHARING, family="other"), ["the networks that share weights"]),
+        (
+            SHARING,
+            Sharing("other", 1),
+            ["images of the shared training 12,000 -> 1", "the networks that share weights"],
+        ),
+        (SHARING, replace(SHARING, finetune=2.0), []),
+        (replace(SHARING, finetune=2.0), replace(SHARING, finetune=3.0), []),
+        (SHARING, SHARING, []),
+    ],
+)
+def test_a_sweep_has_one_strategy_and_one_training(tmp_path, make_result, old, new, changed):
+    before, now = (Trial(ARCHS[0], RECIPE, DATA, 0, shared) for shared in (old, new))
+    assert find_differences(before, now) == changed
+    outcome = Outcome(before, make_result())
+    if not changed:
+        assert check_sweep(tmp_path, [now], [outcome]) == before
+        return
+    with pytest.raises(StoreError) as caught:
+        check_sweep(tmp_path, [now], [outcome])
+    text = f"{tmp_path}: its results were made differently ({'; '.join(changed)}); give this sweep another --name"
+    assert str(caught.value) == text
+
+
+def test_a_slice_is_reused_and_never_for_a_network_alone(tmp_path, make_result):
+    (alone,), (of_family,) = (plan_trials(ARCHS[:1], RECIPE, DATA, (0,), shared) for shared in (None, SHARING))
+    record(tmp_path / "first", Outcome(of_family, make_result()))
+    assert [found.trial for found in find_reusable([of_family, alone], tmp_path / "mine")] == [of_family]
+    assert missing_trials([of_family], tmp_path / "first") == () and missing_trials([alone], tmp_path / "none") == (
+        alone,
+    )
+
+
+def test_a_slice_that_was_trained_on_is_of_no_other_network(tmp_path, make_result):
+    slices, tuned, others = (
+        plan_trials(archs, RECIPE, DATA, seeds, shared)
+        for archs, seeds, shared in (
+            (ARCHS[:2], (0,), SHARING),
+            (ARCHS[:1], (0,), replace(SHARING, finetune=2.0)),
+            (ARCHS[:1], (1,), replace(SHARING, finetune=2.0)),
+        )
+    )
+    for trial in (*slices, *tuned, *others):
+        record(tmp_path, Outcome(trial, make_result()))
+    assert count_others(slices, tmp_path) == count_others((*slices, *tuned), tmp_path) == 1  # the other seed
+    assert count_others((*slices, *others), tmp_path) == 0
+    assert count_others(slices[1:], tmp_path) == 3

@@ -98,6 +98,12 @@ def test_the_published_order_is_compared_from_three_networks_on(load_trials):
     assert f"order of {len(archs)} published networks: Kendall tau 1.000 with the published top-1" in text
 
 
+def test_what_the_order_is_worth_ends_the_text(load_trials):
+    trials = load_trials((SMALL, 0, 0.5), (LARGE, 0, 0.7))
+    lines = results_text(trials, ["calibrated on toy", "within 25 %"]).splitlines()
+    assert lines[-2:] == ["calibrated on toy", "within 25 %"] and lines[:-2] == results_text(trials).splitlines()
+
+
 def test_trials_have_a_row_each(load_trials):
     rows = trials_table(load_trials((SMALL, 0, 0.5), (LARGE, 3, 0.7)))
     assert rows[1] == ["0.35 at 96", "96 px", "0", "done", "50.0", "40.0", "48", "2", ""]

@@ -18,6 +18,7 @@ from mnv2_sweep.training.trial import (
     DataRef,
     Recipe,
     Result,
+    Sharing,
     Trial,
     check_recipe,
     dump_result,
@@ -25,6 +26,7 @@ from mnv2_sweep.training.trial import (
     load_result,
     load_trial,
     record_json,
+    shared_id,
     train_size,
     trial_id,
 )
@@ -321,3 +323,58 @@ def test_edge_values_are_allowed(changes):
 def test_values_that_can_t_train_are_refused(changes):
     with pytest.raises(SweepError):
         check_recipe(replace(Recipe("bad", images=100), **changes))
+
+
+# ---------------------------------------------------------------- slices of shared weights
+
+FAMILY = "fedcba9876543210"
+SLICE = replace(PINNED, shared=Sharing(FAMILY, 5000))
+
+
+@given(st.builds(Sharing, st.text(), st.integers(1, 10**12), st.none() | st.floats(1e-6, 1e6)))
+def test_a_slice_comes_back_from_json(shared):
+    trial = replace(PINNED, shared=shared)
+    assert load_trial(dump_trial(trial)) == trial and trial_id(load_trial(dump_trial(trial))) == trial_id(trial)
+
+
+def test_a_trial_alone_has_the_json_and_the_id_it_always_had():
+    assert json.loads(dump_trial(PINNED)).keys() == {"arch", "recipe", "data", "seed"}
+    assert load_trial(dump_trial(PINNED)).shared is None
+    assert json.loads(dump_trial(SLICE))["shared"] == {"family": FAMILY, "images": 5000}
+
+
+def test_id_differs_with_every_field_of_the_sharing():
+    others = {"family": "0123456789abcdef", "images": 5001, "finetune": 0.5}
+    assert list(others) == [field.name for field in fields(Sharing)]
+    shared = [replace(SLICE.shared, **{name: value}) for name, value in others.items()]
+    shared.append(replace(SLICE.shared, finetune=1.0))
+    ids = {trial_id(trial) for trial in (PINNED, SLICE, *(replace(PINNED, shared=each) for each in shared))}
+    assert len(ids) == 2 + len(shared)
+
+
+def test_equal_slices_have_equal_ids():
+    whole, point = (replace(SLICE, shared=Sharing(FAMILY, 5000, epochs)) for epochs in (2, 2.0))
+    assert whole == point and trial_id(whole) == trial_id(point)
+
+
+def test_the_networks_of_a_family_have_one_training_whatever_becomes_of_them_later():
+    same = [
+        replace(SLICE, arch=ArchSpec(width=0.5)),
+        replace(SLICE, shared=Sharing(FAMILY, 5000, 2.0)),
+        replace(SLICE, recipe=replace(SLICE.recipe, name="renamed")),
+        replace(SLICE, data=replace(DATA, name="moved")),
+    ]
+    assert {shared_id(trial) for trial in same} == {shared_id(SLICE)}
+    assert len({trial_id(trial) for trial in (SLICE, *same)}) == 3  # the names say nothing
+    assert shared_id(SLICE) not in {trial_id(trial) for trial in same}
+
+
+def test_trainings_differ_with_family_length_recipe_data_and_seed():
+    others = [
+        replace(SLICE, shared=Sharing("0123456789abcdef", 5000)),
+        replace(SLICE, shared=Sharing(FAMILY, 5001)),
+        replace(SLICE, recipe=replace(SLICE.recipe, lr=0.05)),
+        replace(SLICE, data=replace(DATA, fingerprint="other")),
+        replace(SLICE, seed=1),
+    ]
+    assert len({shared_id(trial) for trial in (SLICE, *others)}) == 1 + len(others)

@@ -27,13 +27,14 @@ from trial_samples import (
     wait_until,
 )
 
+from mnv2_sweep.archs.arch import ArchSpec
 from mnv2_sweep.errors import StoreError
 from mnv2_sweep.sweeps import work as work_module
 from mnv2_sweep.sweeps.attempt import Attempts
 from mnv2_sweep.sweeps.claims import CLAIMS, claim_first, read_claims, this_owner
 from mnv2_sweep.sweeps.executor import Limits, Source, run_pool
 from mnv2_sweep.sweeps.interrupts import StopRequest
-from mnv2_sweep.sweeps.places import checkpoint_path
+from mnv2_sweep.sweeps.places import checkpoint_path, weights_path
 from mnv2_sweep.sweeps.store import (
     DIVERGED,
     EXCEPTION,
@@ -47,7 +48,8 @@ from mnv2_sweep.sweeps.store import (
 )
 from mnv2_sweep.sweeps.sweep import missing_trials
 from mnv2_sweep.sweeps.work import Work, do_work
-from mnv2_sweep.training.trial import Trial, trial_id
+from mnv2_sweep.training.control import Control
+from mnv2_sweep.training.trial import Result, Sharing, Trial, shared_id, trial_id
 
 
 def done(trial: Trial, top1: float = 0.5) -> Outcome:
@@ -459,3 +461,128 @@ def test_kills_at_any_moment_lose_nothing_and_double_nothing(tmp_path):
     assert sorted(outcome.trial.seed for outcome in outcomes) == list(range(30))
     assert {outcome.status for outcome in outcomes} == {"done"}
     assert read_claims(folder) == {} and (folder / CLAIMS).exists()
+
+
+# ---------------------------------------------------------------- networks that share weights
+
+
+def plan_shared(*widths: float, seed: int = FINE, finetune: float | None = None) -> list[Trial]:
+    (trial,) = plan(seed)
+    sharing = Sharing("fedcba", 100, finetune)
+    return [replace(trial, arch=ArchSpec(width=width, classes=3), shared=sharing) for width in widths]
+
+
+def put_weights(folder: Path, trial: Trial) -> None:
+    path = weights_path(folder, trial)
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("trained")
+
+
+def test_until_the_weights_are_there_one_trial_alone_is_handed_out(tmp_path):
+    trials = plan_shared(1.0, 0.5, 0.35)
+    with Work(tmp_path, trials) as mine, Work(tmp_path, trials) as other:
+        assert take_all(mine) == trials[:1] and mine.others() == 2
+        assert take_all(other) == [] and other.others() == 3
+        put_weights(tmp_path, trials[0])
+        assert other.take() == trials[1]  # as soon as they are there: the first trial may still be evaluating
+        mine.ended(done(trials[0]))
+        assert take_all(mine) == trials[2:]
+        for run, trial in ((other, trials[1]), (mine, trials[2])):
+            run.ended(done(trial))
+        assert take_all(other) == [] and other.elsewhere == [trials[0], trials[2]] and other.others() == 0
+    assert len(read_outcomes(tmp_path)) == 3
+
+
+def test_weights_that_are_there_keep_nothing_waiting(tmp_path):
+    trials = [*plan_shared(1.0, 0.5), *plan_shared(0.5, finetune=2.0)]
+    put_weights(tmp_path, trials[0])
+    with Work(tmp_path, trials) as work:
+        assert take_all(work) == trials
+
+
+def test_each_training_has_its_own_first_and_trials_alone_do_not_wait(tmp_path):
+    alone, seed0, seed1 = plan(FINE), plan_shared(1.0, 0.5), plan_shared(1.0, 0.5, seed=1)
+    mixed = [seed0[0], seed1[0], seed0[1], seed1[1], *alone]
+    with Work(tmp_path, mixed) as work:
+        assert take_all(work) == [seed0[0], seed1[0], *alone]
+        put_weights(tmp_path, seed1[0])
+        assert take_all(work) == [seed1[1]]
+        put_weights(tmp_path, seed0[0])
+        assert take_all(work) == [seed0[1]]
+
+
+def test_without_weights_one_that_is_trained_on_trains_them_for_the_others(tmp_path):
+    """As when somebody has deleted them."""
+    trials = plan_shared(1.0, 0.5, finetune=2.0)
+    with Work(tmp_path, trials) as work:
+        assert take_all(work) == trials[:1]
+        put_weights(tmp_path, trials[0])
+        assert take_all(work) == trials[1:]
+
+
+@pytest.mark.parametrize("kind", [EXCEPTION, DIVERGED, TIMED_OUT, INTERRUPTED])
+def test_when_the_first_fails_the_next_trains(tmp_path, kind):
+    trials = plan_shared(1.0, 0.5, 0.35)
+    with Work(tmp_path, trials) as work:
+        assert take_all(work) == trials[:1]
+        work.ended(failed(trials[0], kind))
+        assert take_all(work) == trials[1:2]
+        put_weights(tmp_path, trials[1])
+        assert take_all(work) == trials[2:]
+
+
+@pytest.mark.parametrize("kind", [KILLED, OUT_OF_MEMORY])
+def test_when_the_first_is_killed_it_is_tried_again_and_nothing_else_meanwhile(tmp_path, kind):
+    trials = plan_shared(1.0, 0.5, 0.35)
+    with Work(tmp_path, trials) as work, Work(tmp_path, trials) as other:
+        assert take_all(work) == trials[:1]
+        work.ended(failed(trials[0], kind))
+        assert take_all(work) == trials[:1] and take_all(other) == []
+        work.ended(failed(trials[0], kind))  # and again: it is given up
+        assert take_all(work) == trials[1:2]
+        assert take_all(other) == []
+    assert [outcome.attempts for outcome in read_outcomes(tmp_path)] == [2]
+
+
+@pytest.mark.parametrize("kind", [EXCEPTION, KILLED])
+def test_a_first_one_that_failed_in_another_run_holds_up_nothing(tmp_path, kind):
+    """This run claims it, sees that it has failed, and the next one trains."""
+    trials = plan_shared(1.0, 0.5, 0.35)
+    with Work(tmp_path, trials) as mine, Work(tmp_path, trials) as other:
+        assert take_all(mine) == trials[:1]
+        while mine.ended(failed(trials[0], kind)).attempts < (2 if kind == KILLED else 1):
+            assert take_all(mine) == trials[:1]
+        assert take_all(other) == trials[1:2] and other.elsewhere == trials[:1]
+        assert take_all(mine) == []
+        put_weights(tmp_path, trials[1])
+        assert take_all(mine) == trials[2:]
+
+
+def train_or_read(folder: Path, trial: Trial, control: Control) -> Result:
+    """Leaves a line in folder/diary when it trains and one when it reads; the first attempt at training dies."""
+    diary, weights = folder / "diary", weights_path(folder, trial)
+    text = diary.read_text() if diary.exists() else ""
+    if not weights.exists():
+        diary.write_text(text + f"train {trial.arch.width}\n")
+        if not text:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if trial.arch.width == 1.0:
+            raise FloatingPointError("the training loss became nan")
+        time.sleep(0.3)  # for another worker to begin, should it be let
+        put_weights(folder, trial)
+    return result_of(trial.arch.width)
+
+
+def test_workers_wait_for_the_one_that_trains(tmp_path):
+    """It dies, is tried again and diverges; the next one trains, once; all others then read, two at a time."""
+    trials = plan_shared(1.0, 0.5, 0.35, 0.75)
+    with Work(tmp_path, trials) as work:
+        source = Source(work.take, work.others)
+        outcomes = list(do_work(work, run_pool(Attempts(partial(train_or_read, tmp_path), tmp_path), source, 2)))
+    assert (tmp_path / "diary").read_text().splitlines() == ["train 1.0", "train 1.0", "train 0.5"]
+    assert [(outcome.trial.arch.width, outcome.kind) for outcome in outcomes[:3]] == [
+        (1.0, KILLED), (1.0, DIVERGED), (0.5, "done"),
+    ]  # fmt: skip
+    ended = {outcome.trial.arch.width: outcome.status for outcome in read_outcomes(tmp_path)}
+    assert ended == {1.0: "failed", 0.5: "done", 0.35: "done", 0.75: "done"}
+    assert len({shared_id(trial) for trial in trials}) == 1 and read_claims(tmp_path) == {}

@@ -54,6 +54,8 @@ def clean_axes(axes: Axes) -> None:
 def join_facts(facts: Facts, more: list[str]) -> str:
     """The caption's first line; facts that are not known are left out."""
     images = None if facts.train_images is None else f"{facts.train_images:,} training images, repeats counted"
+    if images and facts.training == "shared":
+        images += ", in one training of which every network is a slice"
     parts = [f"Data {facts.data}", f"recipe {facts.recipe}", images, *more, facts.device and f"on {facts.device}"]
     return "; ".join(part for part in parts if part) + "."
 

@@ -5,6 +5,8 @@ its caption at which size the networks were trained, how many trials failed and 
 reads a file.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -32,18 +34,23 @@ WIDTH_COLORS = LinearSegmentedColormap.from_list(
 
 
 def plot_pareto(
-    summary: pd.DataFrame, facts: Facts, comparison: PublishedComparison | None = None, title: str | None = None
+    summary: pd.DataFrame,
+    facts: Facts,
+    comparison: PublishedComparison | None = None,
+    title: str | None = None,
+    verdict: Sequence[str] = (),
 ) -> Figure:
     """Top-1 against MAdds with the front; beside it the published points of the paper's networks among them.
 
     Bars are the t interval over seeds, Wilson's interval over the validation images where a network has one seed.
-    Lines join the resolutions of one width. Networks without a result are counted in the caption, not drawn.
+    Lines join the resolutions of one width. Networks without a result are counted in the caption, not drawn; `verdict`
+    is what a calibration says of their order, for the caption too.
     """
     drawn = summary[summary["top1"].notna()].sort_values("madds", kind="stable", ignore_index=True)
     published = drawn[drawn["published_top1"].notna()].reset_index(drop=True)
     fig = Figure(figsize=SIZE_INCHES, facecolor="white")
     panels = fig.subplots(1, 2 if len(published) else 1, sharex=True, squeeze=False)[0]
-    caption = [_facts_line(summary, facts), _bars_line(drawn), _order_line(comparison)]
+    caption = [_facts_line(summary, facts), _bars_line(drawn), _order_line(comparison), _verdict_line(verdict)]
     set_frame(fig, title or _pareto_title(drawn, facts), caption)
     colors = _width_colors(drawn["width"])
     _set_madds_axis(panels[0], drawn["madds"].to_numpy(dtype=float) / 1e6)
@@ -268,3 +275,8 @@ def _order_line(comparison: PublishedComparison | None) -> str:
         f"(MAdds alone {comparison.tau_madds:.2f}); of {count_noun(near, 'pair')} within 25 % MAdds, "
         f"{comparison.near_as_published} as published, {comparison.near_other_way} the other way{ties}."
     )
+
+
+def _verdict_line(verdict: Sequence[str]) -> str:
+    """Its lines as sentences of the caption."""
+    return " ".join(f"{line[0].upper()}{line[1:]}." for line in verdict if line)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from mnv2_sweep.errors import StoreError
-from mnv2_sweep.sweeps.places import EXAMPLE
+from mnv2_sweep.sweeps.places import EXAMPLE, PASSPORT
 from mnv2_sweep.sweeps.store import DATABASE
 
 ABLATION = "# mnv2-sweep ablate"  # how the space.yaml of an ablation begins
@@ -17,6 +17,10 @@ def find_sweep(results: Path, name: str | None, ablation: bool | None = None) ->
     found = {path.parent.name: path.parent for path in results.glob(f"*/{DATABASE}") if path.is_file()}
     known = f"there {'is' if len(found) == 1 else 'are'}: {', '.join(sorted(found))}" if found else "there is none yet"
     if name is not None:
+        if name not in found and (results / name / PASSPORT).is_file():
+            raise StoreError(
+                f"{results / name}: calibrated, but it has no results yet; 'mnv2-sweep run SPACE.yaml' makes them"
+            )
         if name not in found:
             raise StoreError(f"{results / name}: no such sweep; {known}; 'mnv2-sweep run SPACE.yaml' makes one")
         return found[name]

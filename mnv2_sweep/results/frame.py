@@ -13,7 +13,7 @@ from mnv2_sweep.archs.arch import MOBILENET_V2, arch_label
 from mnv2_sweep.archs.resolve import arch_key
 from mnv2_sweep.costs.cost import count_cost
 from mnv2_sweep.sweeps.store import Outcome, read_outcomes
-from mnv2_sweep.training.trial import Result
+from mnv2_sweep.training.trial import Result, Trial
 
 RESULT_COLUMNS = tuple(name for name in Result.__dataclass_fields__ if name != "curve")
 
@@ -21,7 +21,7 @@ COLUMNS = (
     *("trial_id", "sweep", "status", "error", "kind", "attempts", "source"),
     *("network", "arch_key", "width", "resolution", "train_size", "expansion"),
     *("paper_table", "kernel", "linear_bottleneck", "residual", "last_channels", "classes", "dropout", "family"),
-    *("groups", "recipe", "input_scale", "data", "data_classes", "seed", *RESULT_COLUMNS),
+    *("groups", "recipe", "input_scale", "data", "data_classes", "seed", "training", *RESULT_COLUMNS),
     *("madds", "params", "peak_activation_bytes", "depth"),
 )
 
@@ -44,6 +44,13 @@ def load_curves(folder: str | Path) -> pd.DataFrame:
          **{name: getattr(point, name) for name in point.__dataclass_fields__}}
         for o in read_outcomes(Path(folder)) if o.result for point in o.result.curve
     )  # fmt: skip
+
+
+def _training(trial: Trial) -> str:
+    """How the network got its weights: trained "alone", as a slice of "shared" ones, or "fine-tuned" from there."""
+    if trial.shared is None:
+        return "alone"
+    return "shared" if trial.shared.finetune is None else "fine-tuned"
 
 
 def _row(sweep: str, outcome: Outcome) -> dict:
@@ -78,6 +85,7 @@ def _row(sweep: str, outcome: Outcome) -> dict:
         "data": trial.data.name,
         "data_classes": trial.data.classes,
         "seed": trial.seed,
+        "training": _training(trial),
         **{name: float("nan") if value is None and name != "device" else value for name, value in measured.items()},
         "madds": cost.madds,
         "params": cost.params,

@@ -16,6 +16,7 @@ from mnv2_sweep.plots.plot_costs import plot_costs
 from mnv2_sweep.results.ablate import LINEAR_BOTTLENECK, find_pairs
 from mnv2_sweep.results.frame import load_frame
 from mnv2_sweep.results.stats import compare_published, read_facts, summarise
+from mnv2_sweep.results.verdict import sweep_verdict
 from mnv2_sweep.spaces.networks import Networks
 from mnv2_sweep.sweeps.places import EXAMPLE
 from mnv2_sweep.words import count_noun
@@ -30,7 +31,8 @@ def draw_pareto(folder: Path, plots: Path) -> list[Path]:
     summary = summarise(trials)
     if trials.empty or summary["top1"].isna().all():
         raise StoreError(f"{folder}: no trial has a result yet, so there is nothing to draw")
-    return _save(plot_pareto(summary, read_facts(trials), compare_published(summary)), plots, folder, "pareto")
+    comparison, verdict = compare_published(summary), sweep_verdict(folder)
+    return _save(plot_pareto(summary, read_facts(trials), comparison, verdict=verdict), plots, folder, "pareto")
 
 
 def draw_ablation(folder: Path, plots: Path) -> list[Path]:

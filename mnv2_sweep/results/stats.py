@@ -22,6 +22,7 @@ from mnv2_sweep.paper.reference import published_checkpoints
 from mnv2_sweep.results.pareto import pareto_front
 
 CONFIDENCE = 0.95
+TUNED = "fine-tuned"  # as in frame's column "training"
 NEAR_MADDS = 1.25  # two networks are near when the larger costs at most this many times the smaller
 
 ONE_PER_NETWORK = (
@@ -35,11 +36,12 @@ ONE_PER_NETWORK = (
     "params",
     "peak_activation_bytes",
     "depth",
+    "training",
 )
 SUMMARY_COLUMNS = (
     *ONE_PER_NETWORK,
     *("seeds", "failed", "top1", "top1_sd", "seed_half_width", "low", "high", "val_images"),
-    *("test_top1", "test_low", "test_high", "test_images"),
+    *("test_top1", "test_low", "test_high", "test_images", "tuned_top1", "tuned_test_top1"),
     *("seconds", "images_per_second", "peak_memory_bytes", "published_top1", "on_front"),
 )
 
@@ -82,6 +84,7 @@ class Facts:
     train_images: int | None = None
     classes: int | None = None
     device: str | None = None
+    training: str = "alone"
 
 
 def wilson_interval(share: float, n: float) -> tuple[float, float]:
@@ -147,11 +150,13 @@ def read_facts(trials: pd.DataFrame) -> Facts:
     """The facts of a table of trials (at least one); names that differ between them are listed, in order."""
     done = trials[trials["status"] == "done"]
     names = {column: ", ".join(sorted(trials[column].unique())) for column in ("data", "recipe")}
+    trained = trials[trials["training"] != TUNED]["training"].unique()
     return Facts(
         **names,
-        train_images=int(done["train_images"].max()) if len(done) else None,
+        train_images=int(done[done["training"].isin(trained)]["train_images"].max()) if len(done) else None,
         classes=int(trials["data_classes"].max()),
         device=", ".join(sorted(done["device"].unique())) or None,
+        training=", ".join(sorted(trained)) or TUNED,
     )
 
 
@@ -161,24 +166,31 @@ def summarise(trials: pd.DataFrame) -> pd.DataFrame:
     `seeds` and `failed` count trials, each once even if two sweeps hold it. A network without a done trial keeps
     its row, with NaN for all that was measured. `low` to `high` is Wilson's interval of the mean top-1,
     `seed_half_width` half the t interval over seeds (NaN with one seed). `published_top1` is NaN where the
-    network is not one of the paper's. The front is of mean validation top-1 against MAdds. Raises SweepError when
+    network is not one of the paper's. `tuned_*` are of a slice of shared weights that was then trained on by itself;
+    they are in no front. The front is of mean validation top-1 against MAdds. Raises SweepError when
     the trials are of several data sets, recipes or training sizes: their mean would mean nothing.
     """
     if trials.empty:
         return pd.DataFrame(columns=list(SUMMARY_COLUMNS))
+    tuned = trials[trials["training"] == TUNED]
+    if len(tuned) < len(trials):
+        trials = trials[trials["training"] != TUNED]
     _check_comparable(trials)
     # "interrupted" and "failed" first, so that the last is done if one is.
     trials = trials.sort_values("status", ascending=False, kind="stable")
     trials = trials.drop_duplicates(["arch_key", "seed"], keep="last")  # of several, the latest
     rows = [_summarise_network(of_network) for _, of_network in trials.groupby("arch_key", sort=False)]
     summary = pd.DataFrame(rows, columns=[c for c in SUMMARY_COLUMNS if c != "on_front"])
+    means = tuned[tuned["status"] == "done"].groupby("arch_key")[["val_top1", "test_top1"]].mean()
+    for column in means:
+        summary[f"tuned_{column.removeprefix('val_')}"] = summary["arch_key"].map(means[column]).astype(float)
     summary = summary.sort_values(["madds", "network"], ignore_index=True)
     summary["on_front"] = pareto_front(summary["madds"], summary["top1"])
     return summary
 
 
 def _check_comparable(trials: pd.DataFrame) -> None:
-    for column in ("data", "recipe"):
+    for column in ("data", "recipe", "training"):
         names = sorted(trials[column].unique())
         if len(names) > 1:
             raise SweepError(f"trials: {column} {', '.join(names)} given, one allowed in a summary; choose one of them")

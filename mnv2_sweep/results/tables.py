@@ -1,23 +1,27 @@
 """Frames and costs -> text: an aligned table for people, CSV and JSON for programs."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
 from mnv2_sweep.results.ablate import AblationPairs
-from mnv2_sweep.results.stats import compare_published, summarise
+from mnv2_sweep.results.stats import compare_published, read_facts, summarise
 from mnv2_sweep.words import count_noun
 
 
-def results_text(trials: pd.DataFrame) -> str:
-    """What a person asks of a sweep: the networks, the best one with its interval, failures, the published order."""
+def results_text(trials: pd.DataFrame, verdict: Sequence[str] = ()) -> str:
+    """What a person asks of a sweep: the networks, the best one with its interval, failures, the published order, and
+    what the order is worth (`verdict`, see there)."""
     if trials.empty:
         return "no trial has a result yet"
     summary = summarise(trials)
     names = ("sweep", "data", "recipe", "device")
     facts = {name: ", ".join(sorted(trials[name].dropna().unique())) for name in names}
     where = f", {facts['device']}" if facts["device"] else ""
+    how = read_facts(trials)
+    if how.training == "shared" and how.train_images is not None:
+        where += f"; every network is a slice of one training of {how.train_images:,} images"
     lines = [f"{facts['sweep']}: data {facts['data']}, recipe {facts['recipe']}{where}", ""]
     lines += [align(network_table(summary)), "", *_best_lines(summary)]
     for _, trial in trials[trials["status"] == "failed"].iterrows():
@@ -30,7 +34,7 @@ def results_text(trials: pd.DataFrame) -> str:
             f"top-1 (MAdds alone {comparison.tau_madds:.3f}); of {near} untied pairs within 25 % MAdds, "
             f"{comparison.near_as_published} as published"
         )
-    return "\n".join(lines)
+    return "\n".join([*lines, *verdict])
 
 
 def _best_lines(summary: pd.DataFrame) -> list[str]:
@@ -52,28 +56,32 @@ def _best_lines(summary: pd.DataFrame) -> list[str]:
             f"; on test {percent(best['test_top1'])} % "
             f"({percent(best['test_low'])} to {percent(best['test_high'])} over {best['test_images']:.0f})"
         )
+    tuned = summary[summary["tuned_top1"].notna()]
+    lines = [text]
+    if len(tuned):
+        best = tuned.loc[tuned["tuned_top1"].idxmax()]
+        test = "" if pd.isna(best["tuned_test_top1"]) else f", on test {percent(best['tuned_test_top1'])} %"
+        lines.append(
+            f"best of {len(tuned)} trained on by themselves: {best['network']}: "
+            f"top-1 {percent(best['tuned_top1'])} %{test}"
+        )
     return [
-        text,
+        *lines,
         "* = on the front of top-1 against MAdds; ± = 95 % t interval over seeds; costs are nominal, for one image",
     ]
 
 
 def trials_table(trials: pd.DataFrame) -> list[list[str]]:
-    """Header and a row per trial."""
+    """Header and a row per trial, with how each got its weights where not all of them were trained alone."""
+    shared = bool((trials["training"] != "alone").any())
     rows = [
-        [
-            t["network"],
-            f"{t['train_size']} px",
-            str(t["seed"]),
-            t["status"],
-            percent(t["val_top1"]),
-            percent(t["test_top1"]),
-        ]
+        [t["network"], *([t["training"]] if shared else []), f"{t['train_size']} px", str(t["seed"]), t["status"]]
+        + [percent(t["val_top1"]), percent(t["test_top1"])]
         + [_number(t["images_per_second"]), _number(t["seconds"]), "" if pd.isna(t["error"]) else t["error"]]
         for t in trials.to_dict("records")
     ]
-    header = ["network", "trained at", "seed", "status", "val top-1", "test top-1", "images/s", "seconds", "error"]
-    return [header, *rows]
+    header = ["network", *(["weights"] if shared else []), "trained at", "seed", "status", "val top-1", "test top-1"]
+    return [[*header, "images/s", "seconds", "error"], *rows]
 
 
 def ablation_text(pairs: Iterable[AblationPairs]) -> str:
@@ -102,13 +110,14 @@ def ablation_text(pairs: Iterable[AblationPairs]) -> str:
 
 def network_table(summary: pd.DataFrame) -> list[list[str]]:
     """Header and a row per network, from `stats.summarise`; `*` marks the front."""
-    tested = bool(summary["test_top1"].notna().any())
+    tested, tuned = (bool(summary[column].notna().any()) for column in ("test_top1", "tuned_top1"))
     header = ["front", "network", "MAdds", "params", "peak act.", "trained at", "seeds", "failed"]
-    header += ["val top-1", "95 % images", *(["test top-1"] if tested else []), "images/s", "seconds"]
-    return [header, *(_network_row(row, tested) for row in summary.to_dict("records"))]
+    header += ["val top-1", "95 % images", *(["test top-1"] if tested else [])]
+    header += [*(["fine-tuned"] if tuned else []), "images/s", "seconds"]
+    return [header, *(_network_row(row, tested, tuned) for row in summary.to_dict("records"))]
 
 
-def _network_row(row: dict, tested: bool) -> list[str]:
+def _network_row(row: dict, tested: bool, tuned: bool) -> list[str]:
     cells = [
         "*" if row["on_front"] else "",
         row["network"],
@@ -123,10 +132,12 @@ def _network_row(row: dict, tested: bool) -> list[str]:
     ]
     if tested:
         cells.append(percent(row["test_top1"]))
+    if tuned:
+        cells.append(percent(row["tuned_top1"]))
     return [*cells, _number(row["images_per_second"]), _number(row["seconds"])]
 
 
-def align(rows: list[list[str]], left: tuple[str, ...] = ("network", "status", "error")) -> str:
+def align(rows: list[list[str]], left: tuple[str, ...] = ("network", "weights", "status", "error")) -> str:
     """Rows as lines of equal columns, numbers to the right; `left` names the columns of words."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = []
