@@ -21,7 +21,8 @@ COLUMNS = (
     *("trial_id", "sweep", "status", "error", "kind", "attempts", "source"),
     *("network", "arch_key", "width", "resolution", "train_size", "expansion"),
     *("paper_table", "kernel", "linear_bottleneck", "residual", "last_channels", "classes", "dropout", "family"),
-    *("groups", "recipe", "input_scale", "data", "data_classes", "seed", *RESULT_COLUMNS),
+    *("groups", "activation", "scale_last_conv", "depthwise"),
+    *("recipe", "input_scale", "data", "data_classes", "seed", *RESULT_COLUMNS),
     *("madds", "params", "peak_activation_bytes", "depth"),
 )
 
@@ -73,6 +74,9 @@ def _row(sweep: str, outcome: Outcome) -> dict:
         "dropout": arch.dropout,
         "family": arch.family,
         "groups": arch.groups,
+        "activation": arch.activation,
+        "scale_last_conv": arch.scale_last_conv,
+        "depthwise": arch.depthwise,
         "recipe": trial.recipe.name,
         "input_scale": trial.recipe.input_scale,
         "data": trial.data.name,
