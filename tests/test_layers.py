@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "mnv2_sweep"
 TABLE = """
  1  __init__, errors
  2  arch, cache_files (numpy), claims (psutil), cli_options (typer), cliffs, decode (numpy, PIL), environment,
-    interrupts, plan, words, yamlfile (yaml)
+    experiment (numpy, scipy), interrupts, plan, words, yamlfile (yaml)
  3  cost_columns (numpy, pandas), mobilenet_v1, mobilenet_v2, nasnet, plan_network (torch), published, reference,
     shufflenet
  4  resolve
@@ -21,7 +21,7 @@ TABLE = """
  6  control, conventions, cost_arrays (numpy), paper_reasons, photo_splits, places, price, space,
     stats (numpy, pandas, scipy), store
  7  ablate (pandas), attempt, checkpoint (torch), comparison, events (torch), figure (matplotlib, numpy), folders,
-    frame (pandas), listing (numpy), memory, networks (numpy), photos (numpy, PIL), spacekeys, sweep, work
+    frame (pandas), listing (numpy), matching (numpy), memory, networks (numpy), photos (numpy, PIL), spacekeys, sweep, work
  8  catalog (numpy), display (rich), executor (psutil), judge (fvcore, torch), labels (matplotlib, numpy, pandas),
     ledger, merge (numpy), merging, spaceaxes, status, tables (pandas)
  9  batches (numpy, torch), cliff_names (matplotlib, numpy), landscape (numpy), plot (matplotlib, numpy, pandas),
