@@ -17,6 +17,8 @@ import typer
 from typer.exceptions import TyperException
 
 from mnv2_sweep import __version__
+from mnv2_sweep.cli_ablate import ablate
+from mnv2_sweep.cli_checks import check_name, choose_watch
 from mnv2_sweep.cli_costs import count, paper, plan
 from mnv2_sweep.cli_options import (
     PLOTS,
@@ -43,7 +45,6 @@ from mnv2_sweep.cli_options import (
 )
 from mnv2_sweep.cli_ray import join_cluster
 from mnv2_sweep.errors import SweepError
-from mnv2_sweep.sweeps.places import EXAMPLE
 from mnv2_sweep.training.trial import EMBEDDED
 from mnv2_sweep.words import count_noun
 
@@ -57,7 +58,7 @@ app = typer.Typer(
 )
 data_app = typer.Typer(no_args_is_help=True, help="Look at data sets.")
 app.add_typer(data_app, name="data")
-for _command in (plan, count, paper):
+for _command in (plan, count, paper, ablate):
     app.command()(_command)
 
 
@@ -145,9 +146,9 @@ def run(
 
     loaded, device = load_space(space), choose_device(device, executor)
     settings = choose_settings(device, workers, memory, timeout, per_gpu, executor, address, budget)
-    settings = replace(settings, watch=_choose_watch(log))
+    settings = replace(settings, watch=choose_watch(log))
     if name is not None:
-        _check_name(name)
+        check_name(name)
     dataset, data_name = open_data(
         loaded.data if data is None else data, "--data" if data is not None else f"{space}: data:"
     )
@@ -155,7 +156,7 @@ def run(
     sweep = name or (loaded.name if data_name == EMBEDDED else f"{loaded.name}-{dataset.name}")
     chosen = tuple(range(seeds)) if seeds else loaded.seeds
     source = space.read_text(encoding="utf-8")
-    folder = results / _check_name(sweep)
+    folder = results / check_name(sweep)
     settings = join_cluster(settings, workers)
     failed = run_networks(
         folder, archs, loaded.recipe, chosen, (dataset, data_name), device, settings, dry_run, source, retry_failed
@@ -165,75 +166,6 @@ def run(
         typer.echo("\n" + results_text(frame))
         if (frame["status"] == "done").any():
             _echo_paths(draw_pareto(folder, plots))
-    raise typer.Exit(1 if failed else 0)
-
-
-@app.command()
-def ablate(
-    no_linear_bottleneck: Annotated[
-        bool, typer.Option("--no-linear-bottleneck", help="Put a ReLU6 after each projection (section 6.4, figure 6a).")
-    ] = False,
-    base: Annotated[str, typer.Option(help="The network to change, width@resolution.")] = "1.0@160",
-    data: Data = None,
-    seeds: Annotated[int, typer.Option(min=1, max=1000, help="Seeds 0 to N-1, the same for both sides.")] = 3,
-    recipe: Annotated[str, typer.Option(help="Name of the recipe.")] = "short",
-    images: Annotated[
-        int | None, typer.Option(min=1, help="Training images per trial, instead of the recipe's.")
-    ] = None,
-    input_scale: Annotated[
-        float, typer.Option(min=0.01, max=1, help="Train at this fraction of the resolution.")
-    ] = 0.25,
-    workers: Workers = None,
-    device: Device = "auto",
-    name: Annotated[str | None, typer.Option(help="Name of the sweep.")] = None,
-    timeout: Timeout = None,
-    memory: Memory = None,
-    per_gpu: PerGpu = None,
-    log: Log = None,
-    executor: Executor = "local",
-    address: Address = None,
-    retry_failed: RetryFailed = False,
-    dry_run: DryRun = False,
-    results: Results = RESULTS,
-    plots: Plots = PLOTS,
-) -> None:
-    """Train a network with and without one of its parts, on the same seeds, and print the difference."""
-    from mnv2_sweep.results.ablate import LINEAR_BOTTLENECK, ablated, find_pairs, parse_base
-    from mnv2_sweep.results.folders import ABLATION
-    from mnv2_sweep.results.frame import load_frame
-    from mnv2_sweep.results.report import draw_ablation
-    from mnv2_sweep.results.tables import ablation_text, align, trials_table
-    from mnv2_sweep.sweeps.runner import run_networks
-    from mnv2_sweep.sweeps.settings import choose_device, choose_settings
-    from mnv2_sweep.terminal import open_data
-    from mnv2_sweep.training.trial import change_recipe, find_recipe
-
-    if not no_linear_bottleneck:
-        raise SweepError("ablate: say what to leave out; there is: --no-linear-bottleneck")
-    ablation, network = LINEAR_BOTTLENECK, parse_base(base)
-    length = {"images": images, "epochs": None} if images else {}
-    chosen = change_recipe(find_recipe(recipe), {"input_scale": input_scale, **length})
-    device = choose_device(device, executor)
-    settings = choose_settings(device, workers, memory, timeout, per_gpu, executor, address)
-    settings = replace(settings, watch=_choose_watch(log))
-    if name is not None:
-        _check_name(name)
-    dataset, data_name = open_data(EMBEDDED if data is None else data)
-    archs = [
-        replace(arch, classes=max(arch.classes, len(dataset.classes))) for arch in (network, ablated(network, ablation))
-    ]
-    sweep = name or "-".join(["ablate", ablation.name, *([] if data_name == EMBEDDED else [dataset.name])])
-    source = f"{ABLATION} --{ablation.name} --base {base}\n"
-    folder = results / _check_name(sweep)
-    settings = join_cluster(settings, workers)
-    failed = run_networks(
-        folder, archs, chosen, range(seeds), (dataset, data_name), device, settings, dry_run, source, retry_failed
-    )
-    if not dry_run:
-        frame = load_frame(folder)
-        pairs = find_pairs(frame, ablation)
-        typer.echo("\n" + (ablation_text(pairs) if pairs else align(trials_table(frame))))
-        _echo_paths(draw_ablation(folder, plots) if pairs else [])
     raise typer.Exit(1 if failed else 0)
 
 
@@ -278,17 +210,23 @@ def table(
     results: Results = RESULTS,
 ) -> None:
     """Print a sweep's results, a row per network."""
-    from mnv2_sweep.results.folders import find_sweep
+    from mnv2_sweep.results.ablation_table import readings_text
+    from mnv2_sweep.results.folders import find_sweep, is_ablation
     from mnv2_sweep.results.frame import load_frame
+    from mnv2_sweep.results.readings import load_readings
     from mnv2_sweep.results.stats import summarise
     from mnv2_sweep.results.tables import align, frame_csv, frame_json, results_text, trials_table
 
-    frame = load_frame(find_sweep(results, sweep))
+    folder = find_sweep(results, sweep)
+    frame = load_frame(folder)
     if as_json or as_csv:
         shown = frame if trials else summarise(frame)
         typer.echo(frame_json(shown) if as_json else frame_csv(shown))
     else:
         typer.echo(align(trials_table(frame)) if trials else results_text(frame))
+        protocol, readings = load_readings(folder) if is_ablation(folder) and not trials else (None, ())
+        if any(one.seeds for one in readings):
+            typer.echo("\n" + readings_text(readings, protocol.looks))
 
 
 @app.command()
@@ -364,32 +302,3 @@ def data_show(
 def _echo_paths(paths: list[Path]) -> None:
     for path in paths:
         typer.echo(path)
-
-
-def _choose_watch(log: str | None):
-    """What writes the curves of running trials, beside the records. Raises SweepError."""
-    if log is None:
-        return None
-    if log != "tensorboard":
-        raise SweepError(f"--log {log}: tensorboard is what there is")
-    try:
-        from mnv2_sweep.training.events import watch_points
-    except ModuleNotFoundError as error:
-        if error.name is None or not error.name.startswith("tensorboard"):
-            raise
-        raise SweepError(
-            "--log tensorboard: it is not installed here; install it with: pip install 'mnv2-sweep[tensorboard]'"
-        ) from None
-    return watch_points
-
-
-def _check_name(name: str) -> str:
-    if (
-        not 0 < len(name.encode("utf-8", "replace")) <= 200
-        or name in (".", "..", EXAMPLE)
-        or any(c in name for c in "/\\\0")
-    ):
-        raise SweepError(
-            f"--name {name}: a plain folder name is wanted: no slashes, at most 200 bytes, not '{EXAMPLE}'"
-        )
-    return name

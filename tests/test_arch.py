@@ -15,6 +15,7 @@ from mnv2_sweep.archs.arch import (
     ArchSpec,
     Stage,
     arch_label,
+    find_expansion,
     set_expansion,
 )
 from mnv2_sweep.archs.plan import round_channels
@@ -331,3 +332,12 @@ def test_plans_and_costs_need_no_torch():
         "print(sorted({'torch', 'numpy', 'pandas', 'yaml'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize("t", [1, 2, 6, 10])
+def test_the_expansion_of_a_table_is_found_again(t):
+    assert find_expansion(set_expansion(MOBILENET_V2, t)) == t
+
+
+def test_a_table_of_several_expansions_has_none():
+    assert find_expansion((Stage(1, 16, 1, 1), Stage(3, 24, 1, 1), Stage(6, 24, 1, 1))) is None

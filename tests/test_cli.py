@@ -345,47 +345,6 @@ def test_plot_draws_again_from_the_results_alone(copied, words):
     assert (copied.desk / folder / "pareto.svg").read_bytes() == before
 
 
-# ---------------------------------------------------------------- ablate
-
-
-def test_ablate_trains_both_on_the_same_seeds_and_prints_the_difference(swept, tmp_path, in_this_process):
-    words = ["--base", "0.35@32", "--images", 64, "--input-scale", 0.5, "--seeds", 2, "--data", swept.desk / "photos"]
-    places = ["--results", tmp_path / "results", "--plots", tmp_path / "plots"]
-    code, out, _ = call(tmp_path, "ablate", "--no-linear-bottleneck", *words, *places)
-    assert code == 0 and "trials    4 (0 done, 4 to run), seeds 0, 1" in out
-    report = out[out.index("\n0.35 at 32: ") :]
-    number = r"([+-]?\d+\.\d+)"
-    values = re.search(
-        rf"data photos, recipe short.*, 16 px, 2 seeds\n  linear bottleneck +top-1 {number} %\n"
-        rf"  ReLU6 in the bottleneck +top-1 {number} %\n"
-        rf"  difference +{number} points \(95 % {number} to {number}, paired over 2 seeds\)\n"
-        r"  published +\+0\.58 points \(paper, figure 6, on ImageNet\)\n",
-        report,
-    )
-    assert values, report
-    linear, relu6, difference, low, high = map(float, values.groups())
-    assert difference == pytest.approx(linear - relu6, abs=0.11) and low <= difference <= high
-    frame = load_frame(tmp_path / "results" / "ablate-no-linear-bottleneck-photos")
-    assert frame.groupby("linear_bottleneck")["seed"].apply(sorted).to_dict() == {True: [0, 1], False: [0, 1]}
-    assert 100 * frame.loc[frame["linear_bottleneck"], "val_top1"].mean() == pytest.approx(linear, abs=0.051)
-    assert out.endswith(f"{tmp_path}/plots/ablation.png\n{tmp_path}/plots/ablation.svg\n")
-    drawn = call(tmp_path, "plot", "--ablation", *places)
-    assert (drawn.code, drawn.out.splitlines()) == (0, out.splitlines()[-4:])
-
-
-def test_an_ablation_whose_one_side_failed_is_exit_1_and_says_why(swept, tmp_path, in_this_process, monkeypatch):
-    def fail_without(trial, dataset, device, report):
-        if not trial.arch.linear_bottleneck:
-            raise FloatingPointError("the training loss became nan")
-        return read_outcomes(swept.folder)[0].result
-
-    monkeypatch.setattr(session, "run_trial", fail_without)
-    words = ["--base", "0.35@32", "--images", 64, "--seeds", 2, "--data", swept.desk / "photos", "--input-scale", 0.5]
-    code, out, err = call(tmp_path, "ablate", "--no-linear-bottleneck", *words)
-    assert (code, out.count("FAILED (diverged): FloatingPointError: the training loss became nan")) == (1, 2)
-    assert "2 trials failed (logs in " in err and "Traceback" not in err
-
-
 # ---------------------------------------------------------------- count, plan, data, help
 
 
@@ -551,7 +510,7 @@ MISTAKES = {
     "merge photos": "photos: there is no sweep in it",
     "merge results": "results: this is the results folder itself",
     "run tiny.yaml --nmae x": "No such option: --nmae",
-    "ablate": "ablate: say what to leave out; there is: --no-linear-bottleneck",
+    "ablate": "ablate: say what to change; there is: --no-linear-bottleneck, --residual, --expansion, --activation,",
     ABLATE + "--base nonsense": "--base nonsense: a width and a resolution are wanted, as in 1.0@96",
     ABLATE + "--base -1@96": "--base -1@96",
     ABLATE + "--base 0@96": "width: 0.0 given, a number above 0",

@@ -68,7 +68,11 @@ def test_margins_are_two_one_sided_tests():
 
 
 @pytest.mark.parametrize("looks", [ONCE, ALWAYS])
-@pytest.mark.parametrize("differences", [[], [0.5], [0.5, 0.5, 0.5]], ids=["none", "one", "all equal"])
+@pytest.mark.parametrize(
+    "differences",
+    [[], [0.5], [0.5, 0.5, 0.5], [0.6 - 0.1, 0.5, 0.7 - 0.2]],
+    ids=["none", "one", "all equal", "equal but for rounding"],
+)
 def test_seeds_without_a_spread_settle_nothing(differences, looks):
     estimate = estimate_difference(differences, looks)
     assert estimate.p == 1 and np.isnan([estimate.low, estimate.high]).all() and estimate.n == len(differences)

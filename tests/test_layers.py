@@ -16,24 +16,25 @@ TABLE = """
     experiment (numpy, scipy), interrupts, plan, words, yamlfile (yaml)
  3  cost_columns (numpy, pandas), mobilenet_v1, mobilenet_v2, nasnet, plan_network (torch), published, reference,
     shufflenet
- 4  resolve
+ 4  figure_6, paper_claims, resolve
  5  cost, model (torch), pareto (numpy), photo_files, plan_tables, shapes (numpy), trial
  6  control, conventions, cost_arrays (numpy), paper_reasons, photo_splits, places, price, space,
     stats (numpy, pandas, scipy), store
- 7  ablate (pandas), attempt, checkpoint (torch), comparison, events (torch), figure (matplotlib, numpy), folders,
-    frame (pandas), listing (numpy), matching (numpy), memory, networks (numpy), photos (numpy, PIL), spacekeys, sweep, work
- 8  catalog (numpy), display (rich), executor (psutil), judge (fvcore, torch), labels (matplotlib, numpy, pandas),
-    ledger, merge (numpy), merging, spaceaxes, status, tables (pandas)
+ 7  attempt, checkpoint (torch), comparison, events (torch), figure (matplotlib, numpy), folders, frame (pandas),
+    listing (numpy), matching (numpy), memory, networks (numpy), photos (numpy, PIL), spacekeys, sweep, work
+ 8  ablate, catalog (numpy), display (rich), executor (psutil), judge (fvcore, torch),
+    labels (matplotlib, numpy, pandas), ledger, merge (numpy), merging, spaceaxes, status, tables (pandas)
  9  batches (numpy, torch), cliff_names (matplotlib, numpy), landscape (numpy), plot (matplotlib, numpy, pandas),
-    plot_ablation (matplotlib, numpy), ray_node (numpy, ray), settings (psutil, torch), spacefile, split (torch),
-    terminal (rich)
-10  image_price (numpy, PIL), plot_costs (matplotlib, numpy, pandas), ray_executor (ray), train (numpy, torch)
-11  probe (numpy, psutil, torch), report (numpy, pandas), session (torch)
-12  estimate (numpy, psutil, torch)
-13  runner (rich, typer)
-14  cli_costs (typer), cli_ray
-15  cli (rich, typer)
-16  __main__
+    protocol, ray_node (numpy, ray), settings (psutil, torch), spacefile, split (torch), terminal (rich)
+10  image_price (numpy, PIL), plot_costs (matplotlib, numpy, pandas), ray_executor (ray), readings (pandas),
+    train (numpy, torch)
+11  ablation_table, probe (numpy, psutil, torch), session (torch)
+12  estimate (numpy, psutil, torch), plot_ablation (matplotlib, numpy, pandas)
+13  report (numpy, pandas), runner (rich, typer)
+14  cli_checks, cli_costs (typer), cli_ray
+15  cli_ablate (typer)
+16  cli (rich, typer)
+17  __main__
 """
 
 # These answer at once, so importing them all loads none of the packages that take seconds.

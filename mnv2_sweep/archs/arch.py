@@ -193,3 +193,9 @@ def _stages_label(stages: tuple[Stage, ...]) -> str:
 def set_expansion(stages: tuple[Stage, ...], t: int) -> tuple[Stage, ...]:
     """The block table with expansion t in every stage that expands: table 2's first stage keeps its t = 1."""
     return tuple(replace(stage, t=t) if stage.t > 1 else stage for stage in stages)
+
+
+def find_expansion(stages: tuple[Stage, ...]) -> int | None:
+    """The t of every stage that expands, 1 where none does; None where they differ."""
+    expansions = {stage.t for stage in stages if stage.t > 1} or {1}
+    return expansions.pop() if len(expansions) == 1 else None

@@ -30,6 +30,7 @@ LEVEL = 0.05  # of every test; intervals are at 1 - LEVEL
 POWER = 0.8  # with which further seeds would settle a comparison
 MIXTURE = 2.0  # true differences that one looks for, in spreads over seeds
 MOST_SEEDS = 1000  # looked through for a number that would do
+EQUAL = 1e-9  # differences nearer to each other are the same: floating point alone parts them
 FAR = 35.0  # of a shift, from which a t statistic is nowhere near 0
 ONCE, ALWAYS = "once", "always"
 
@@ -56,6 +57,7 @@ def estimate_difference(differences: Sequence[float], looks: str = ONCE) -> Esti
     n = len(values)
     mean = float(values.mean()) if n else np.nan
     sd = float(values.std(ddof=1)) if n > 1 else np.nan
+    sd = 0.0 if n > 1 and np.ptp(values) < EQUAL else sd
     half = float(half_width(sd, n, looks)) if n > 1 and sd > 0 else np.nan
     return Estimate(mean, mean - half, mean + half, float(p_value(mean, sd, n, looks=looks)), n, sd)
 
@@ -126,7 +128,7 @@ def adjust_holm(p: Sequence[float]) -> list[float]:
 
 
 def holm_levels(p: Sequence[float]) -> list[float]:
-    """The level that each p-value is held against, in the given order: LEVEL / m for the smallest, LEVEL for the last."""
+    """The level that each of m p-values is held against: LEVEL / m for the smallest, LEVEL for the largest."""
     order = np.argsort(np.asarray(p, dtype=float), kind="stable")
     levels = np.empty(len(order))
     levels[order] = LEVEL / np.arange(len(order), 0, -1)

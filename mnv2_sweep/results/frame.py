@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from mnv2_sweep.archs.arch import MOBILENET_V2, arch_label
+from mnv2_sweep.archs.arch import MOBILENET_V2, arch_label, find_expansion
 from mnv2_sweep.archs.resolve import arch_key
 from mnv2_sweep.costs.cost import count_cost
 from mnv2_sweep.sweeps.store import Outcome, read_outcomes
@@ -49,7 +49,6 @@ def load_curves(folder: str | Path) -> pd.DataFrame:
 
 def _row(sweep: str, outcome: Outcome) -> dict:
     trial, arch, cost = outcome.trial, outcome.trial.arch, count_cost(outcome.trial.arch)
-    expansions = {stage.t for stage in arch.stages if stage.t > 1} or {1}
     measured = {name: getattr(outcome.result, name, None) for name in RESULT_COLUMNS}
     return {
         "trial_id": outcome.id,
@@ -64,7 +63,7 @@ def _row(sweep: str, outcome: Outcome) -> dict:
         "width": arch.width,
         "resolution": arch.resolution,
         "train_size": trial.train_size,
-        "expansion": expansions.pop() if len(expansions) == 1 else None,
+        "expansion": find_expansion(arch.stages),
         "paper_table": arch.stages == MOBILENET_V2,
         "kernel": arch.kernel,
         "linear_bottleneck": arch.linear_bottleneck,

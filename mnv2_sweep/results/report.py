@@ -11,10 +11,10 @@ from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.errors import DataError, SpaceError, StoreError
 from mnv2_sweep.plots.figure import plot_contact_sheet, save_figure
 from mnv2_sweep.plots.plot import plot_pareto
-from mnv2_sweep.plots.plot_ablation import plot_ablation
+from mnv2_sweep.plots.plot_ablation import plot_ablation, plot_readings
 from mnv2_sweep.plots.plot_costs import plot_costs
-from mnv2_sweep.results.ablate import LINEAR_BOTTLENECK, find_pairs
-from mnv2_sweep.results.frame import load_frame
+from mnv2_sweep.results.frame import load_curves, load_frame
+from mnv2_sweep.results.readings import load_readings
 from mnv2_sweep.results.stats import compare_published, read_facts, summarise
 from mnv2_sweep.spaces.networks import Networks
 from mnv2_sweep.sweeps.places import EXAMPLE
@@ -34,17 +34,26 @@ def draw_pareto(folder: Path, plots: Path) -> list[Path]:
 
 
 def draw_ablation(folder: Path, plots: Path) -> list[Path]:
-    """With against without for every network of an ablation sweep; returns the files written. Raises StoreError."""
-    pairs = find_pairs(load_frame(folder), LINEAR_BOTTLENECK)
-    if not pairs:
+    """A figure of every comparison that has results, and of several all at a glance; returns the files written.
+
+    Raises StoreError.
+    """
+    protocol, readings = load_readings(folder)
+    seen = [one for one in readings if one.seeds]
+    if not seen:
         raise StoreError(
-            f"{folder}: no network here has results both with and without ({LINEAR_BOTTLENECK.label_with}, "
-            f"{LINEAR_BOTTLENECK.label_without}); run 'mnv2-sweep ablate --{LINEAR_BOTTLENECK.name}'"
+            f"{folder}: no two networks here differ in one part and have results with the same seeds; run "
+            "'mnv2-sweep ablate'"
         )
-    written = []
-    for pair in pairs:
-        stem = "ablation" if len(pairs) == 1 else f"ablation-{pair.network.replace(' at ', '@')}"
-        written += _save(plot_ablation(pair), plots, folder, stem)
+    curves = load_curves(folder).merge(load_frame(folder)[["trial_id", "arch_key"]], on="trial_id")
+    if len(seen) == 1:
+        return _save(plot_ablation(seen[0], curves, protocol.looks), plots, folder, "ablation")
+    written = _save(plot_readings(seen, protocol.looks), plots, folder, "ablation")
+    bases = {one.comparison.base for one in seen}
+    for one in seen:
+        base = arch_label(one.comparison.base).replace(" at ", "@").replace(", ", "-").replace(" ", "-")
+        stem = f"ablation-{one.comparison.name}" + (f"-{base}" if len(bases) > 1 else "")
+        written += save_figure(plot_ablation(one, curves, protocol.looks), plots / folder.name / stem)
     return written
 
 

@@ -1,7 +1,7 @@
 """What `run` and `ablate` share: networks + recipe + data -> trials, their price, their results on disk."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cache, partial
@@ -58,8 +58,12 @@ def open_session(
     data: tuple[Dataset, str],
     device: str,
     retry_failed: bool = False,
+    counts: Mapping[ArchSpec, int] | None = None,
 ) -> Session:
-    """Check everything that can be checked before a minute is spent. Raises SweepError; writes nothing."""
+    """Check everything that can be checked before a minute is spent. Raises SweepError; writes nothing.
+
+    With `counts` a network has that many of the seeds only, the first ones.
+    """
     check_recipe(recipe)
     dataset, data_name = data
     classes = len(dataset.classes)
@@ -70,7 +74,11 @@ def open_session(
                 f"leave classes out, or give at least {classes}"
             )
     reference = DataRef(dataset.name, dataset.fingerprint, classes)
-    trials = plan_trials(archs, recipe, reference, seeds)
+    if counts is None:
+        trials = plan_trials(archs, recipe, reference, seeds)
+    else:
+        with_seed = [(seed, [arch for arch in archs if at < counts[arch]]) for at, seed in enumerate(seeds)]
+        trials = tuple(trial for seed, some in with_seed for trial in plan_trials(some, recipe, reference, [seed]))
     missing = missing_trials(trials, folder, retry_failed)
     reused = tuple(find_reusable(missing, folder))
     known = {outcome.trial for outcome in reused}
