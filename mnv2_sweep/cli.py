@@ -179,6 +179,9 @@ def plot(
     ablation: Annotated[
         bool, typer.Option("--ablation", help="With against without, per seed, and the difference.")
     ] = False,
+    expansion: Annotated[
+        bool, typer.Option("--expansion", help="Accuracy against MAdds for each t, and section 4's claims on them.")
+    ] = False,
     costs: Annotated[
         bool, typer.Option("--costs", help="MAdds, params, peak memory and depth of a space, with its cliffs.")
     ] = False,
@@ -187,17 +190,21 @@ def plot(
 ) -> None:
     """Draw a sweep's results, or what the networks of a design space cost, as PNG and SVG."""
     from mnv2_sweep.results.folders import find_space, find_sweep
-    from mnv2_sweep.results.report import draw_ablation, draw_costs, draw_pareto
+    from mnv2_sweep.results.report import describe_expansion, draw_ablation, draw_costs, draw_expansion, draw_pareto
     from mnv2_sweep.spaces.networks import select_networks
     from mnv2_sweep.spaces.spacefile import load_space
 
-    if pareto + ablation + costs != 1:
-        raise SweepError("plot: say what to draw; one of --pareto, --ablation and --costs")
+    if pareto + ablation + expansion + costs != 1:
+        raise SweepError("plot: say what to draw; one of --pareto, --ablation, --expansion and --costs")
     if costs:
         path, name = find_space(results, sweep)
         _echo_paths(draw_costs(select_networks(replace(load_space(path), name=name)), plots))
         return
     folder = find_sweep(results, sweep, ablation)
+    if expansion:
+        typer.echo(describe_expansion(folder))
+        _echo_paths(draw_expansion(folder, plots))
+        return
     _echo_paths(draw_ablation(folder, plots) if ablation else draw_pareto(folder, plots))
 
 

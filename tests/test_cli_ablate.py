@@ -165,6 +165,18 @@ def test_several_bases_and_a_space(desk, made_up):
     assert {trial.recipe.name for trial in made_up} == {"tiny"}
 
 
+def test_curves_of_expansions_of_an_ablation(desk, made_up):
+    words = ["--images", 64, "--data", "photos", "--workers", 1, "--base", "0.35@32,1.0@32"]
+    assert call(desk, "ablate", "--expansion", "8,10", *words).code == 0
+    code, out, err = call(desk, "plot", "--expansion", "ablate-expansion-photos")
+    same, by_size, *paths = out.splitlines()
+    assert (code, err, paths[-2:]) == (0, "", ["plots/expansion.png", "plots/expansion.svg"])
+    assert re.match(
+        r"(un|re|contra)\w+: expansions from 5 to 10 .*largest difference: t = (8|10) minus t = 6 at ", same
+    )
+    assert "points for each doubling of t: " in by_size
+
+
 def test_trials_of_other_sweeps_are_reused(desk, made_up):
     assert call(desk, "run", "tiny.yaml", "--workers", 1).code == 0
     made_up.clear()

@@ -28,8 +28,9 @@ TABLE = """
     protocol, ray_node (numpy, ray), settings (psutil, torch), spacefile, split (torch), terminal (rich)
 10  image_price (numpy, PIL), plot_costs (matplotlib, numpy, pandas), ray_executor (ray), readings (pandas),
     train (numpy, torch)
-11  ablation_table, probe (numpy, psutil, torch), session (torch)
-12  estimate (numpy, psutil, torch), plot_ablation (matplotlib, numpy, pandas)
+11  ablation_table, expansion (numpy, pandas), probe (numpy, psutil, torch), session (torch)
+12  estimate (numpy, psutil, torch), plot_ablation (matplotlib, numpy, pandas),
+    plot_expansion (matplotlib, numpy)
 13  report (numpy, pandas), runner (rich, typer)
 14  cli_checks, cli_costs (typer), cli_ray
 15  cli_ablate (typer)

@@ -4,11 +4,18 @@ import os
 
 import pytest
 
-from mnv2_sweep.archs.arch import ArchSpec
+from mnv2_sweep.archs.arch import MOBILENET_V2, ArchSpec, set_expansion
 from mnv2_sweep.errors import DataError, StoreError, SweepError
 from mnv2_sweep.results import report
 from mnv2_sweep.results.ablate import NO_LINEAR_BOTTLENECK, NO_RESIDUAL, changed_arch
-from mnv2_sweep.results.report import SHEET_COLUMNS, draw_ablation, draw_pareto, draw_sheet
+from mnv2_sweep.results.report import (
+    SHEET_COLUMNS,
+    describe_expansion,
+    draw_ablation,
+    draw_expansion,
+    draw_pareto,
+    draw_sheet,
+)
 from mnv2_sweep.sweeps.store import Outcome, record
 
 BASE = ArchSpec(width=0.5, resolution=96)
@@ -85,6 +92,24 @@ def test_an_ablation_of_one_side_is_refused(tmp_path, write_sweep):
     ):
         draw_ablation(write_sweep("ablate-x", {BASE: {0: 0.5}}), tmp_path / "plots")
     assert not (tmp_path / "plots").exists()
+
+
+def test_curves_of_expansions_are_drawn_and_described(tmp_path, write_sweep):
+    tables = {t: set_expansion(MOBILENET_V2, t) for t in (6, 8)}
+    top1s = {
+        ArchSpec(width=width, resolution=96, stages=stages): {
+            seed: 0.4 + 0.1 * width + 0.01 * seed for seed in range(3)
+        }
+        for width in (0.35, 0.5, 1.0)
+        for stages in tables.values()
+    }
+    folder = write_sweep("curves", top1s)
+    names = [f"{place}expansion.{ending}" for place in ("curves/", "") for ending in ("png", "svg")]
+    assert draw_expansion(folder, tmp_path / "plots") == [tmp_path / "plots" / name for name in names]
+    same, by_size = describe_expansion(folder).splitlines()
+    assert ": expansions from 5 to 10 have nearly the same accuracy" in same and ": among them small" in by_size
+    with pytest.raises(SweepError, match="plot --expansion: results of at least two expansions are needed"):
+        draw_expansion(write_sweep("one", {BASE: {0: 0.5}}), tmp_path / "plots")
 
 
 def test_the_sheet_shows_every_class(tmp_path, tiny_data, monkeypatch):

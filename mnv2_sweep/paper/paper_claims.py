@@ -66,6 +66,9 @@ EXPANSION = PaperClaim(
     better=0,
     margin=NEARLY,
 )
+EXPANSION_BY_SIZE = PaperClaim(
+    "among them small networks are better with a smaller, large ones with a larger expansion", "section 4", better=1
+)
 
 
 def find_claim(base: ArchSpec, changed: ArchSpec, same_cost: bool) -> PaperClaim | None:

@@ -186,6 +186,7 @@ def _draw_published(axes: Axes, published: tuple[Curve, Curve]) -> None:
         steps, top1 = zip(*curve.points, strict=True)
         axes.plot(steps, top1, color=color, lw=1.8, marker="o", ms=4, label=curve.label, gid="published")
     axes.legend(loc="lower right", fontsize=9, frameon=False, labelcolor=INK)
+    axes.set_ylim(65.2, 71.5)  # the figure begins at 66; room for the legend
     axes.set_xlabel("training steps (millions)")
     axes.set_ylabel("ImageNet top-1 (%)")
     axes.set_title(f"Published: figure 6{published[0].panel}, read off", loc="left", fontsize=11, color=GREY)

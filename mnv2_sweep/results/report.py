@@ -13,6 +13,8 @@ from mnv2_sweep.plots.figure import plot_contact_sheet, save_figure
 from mnv2_sweep.plots.plot import plot_pareto
 from mnv2_sweep.plots.plot_ablation import plot_ablation, plot_readings
 from mnv2_sweep.plots.plot_costs import plot_costs
+from mnv2_sweep.plots.plot_expansion import plot_expansion
+from mnv2_sweep.results.expansion import claims_text, find_trade_offs, judge_claims
 from mnv2_sweep.results.frame import load_curves, load_frame
 from mnv2_sweep.results.readings import load_readings
 from mnv2_sweep.results.stats import compare_published, read_facts, summarise
@@ -55,6 +57,22 @@ def draw_ablation(folder: Path, plots: Path) -> list[Path]:
         stem = f"ablation-{one.comparison.name}" + (f"-{base}" if len(bases) > 1 else "")
         written += save_figure(plot_ablation(one, curves, protocol.looks), plots / folder.name / stem)
     return written
+
+
+def draw_expansion(folder: Path, plots: Path) -> list[Path]:
+    """A curve for each expansion of a sweep; returns the files written. Raises SweepError."""
+    trials = load_frame(folder)
+    curves, seeds = find_trade_offs(trials)
+    sizes = sorted(trials["train_size"].unique().tolist())
+    size = f"{sizes[0]} px" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]} px"
+    fig = plot_expansion(curves, seeds, judge_claims(curves), read_facts(trials), size)
+    return _save(fig, plots, folder, "expansion")
+
+
+def describe_expansion(folder: Path) -> str:
+    """The verdict on both claims about expansions, a line each. Raises SweepError."""
+    curves, seeds = find_trade_offs(load_frame(folder))
+    return claims_text(judge_claims(curves), len(seeds))
 
 
 def draw_costs(networks: Networks, plots: Path) -> list[Path]:
