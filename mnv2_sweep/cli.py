@@ -20,6 +20,7 @@ from mnv2_sweep import __version__
 from mnv2_sweep.cli_ablate import ablate
 from mnv2_sweep.cli_checks import check_name, choose_watch
 from mnv2_sweep.cli_costs import count, paper, plan
+from mnv2_sweep.cli_figures import refuse_options, show_activity, show_manifold
 from mnv2_sweep.cli_options import (
     PLOTS,
     RESULTS,
@@ -185,17 +186,45 @@ def plot(
     costs: Annotated[
         bool, typer.Option("--costs", help="MAdds, params, peak memory and depth of a space, with its cliffs.")
     ] = False,
+    manifold: Annotated[
+        bool, typer.Option("--manifold", help="Figure 1: a spiral through ReLU and back, and what is lost on the way.")
+    ] = False,
+    activity: Annotated[
+        bool, typer.Option("--activity", help="Figure 7: train a network, draw its positive channels before and after.")
+    ] = False,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of --manifold and --activity; default 0.")] = None,
+    matrices: Annotated[
+        int | None, typer.Option(min=100, max=100_000, help="Of --manifold: matrices for each n; default 2,000.")
+    ] = None,
+    base: Annotated[str | None, typer.Option(help="Of --activity: width@resolution; default 1.0@96.")] = None,
+    data: Annotated[str | None, typer.Option(help="Of --activity: as in run; default shapes.")] = None,
+    images: Annotated[
+        int | None, typer.Option(min=1, help="Of --activity: training images, instead of the recipe's.")
+    ] = None,
+    input_scale: Annotated[
+        float | None, typer.Option(min=0.01, max=1, help="Of --activity: train at this fraction; default 0.25.")
+    ] = None,
     results: Results = RESULTS,
     plots: Plots = PLOTS,
 ) -> None:
-    """Draw a sweep's results, or what the networks of a design space cost, as PNG and SVG."""
+    """Draw a sweep's results, what the networks of a design space cost, or a figure of the paper, as PNG and SVG."""
     from mnv2_sweep.results.folders import find_space, find_sweep
     from mnv2_sweep.results.report import describe_expansion, draw_ablation, draw_costs, draw_expansion, draw_pareto
     from mnv2_sweep.spaces.networks import select_networks
     from mnv2_sweep.spaces.spacefile import load_space
 
-    if pareto + ablation + expansion + costs != 1:
-        raise SweepError("plot: say what to draw; one of --pareto, --ablation, --expansion and --costs")
+    kinds = {"--pareto": pareto, "--ablation": ablation, "--expansion": expansion, "--costs": costs}
+    kinds |= {"--manifold": manifold, "--activity": activity}
+    if sum(kinds.values()) != 1:
+        raise SweepError(f"plot: say what to draw; one of {', '.join([*kinds][:-1])} and {[*kinds][-1]}")
+    options = {"--seed": seed, "--matrices": matrices, "--base": base, "--data": data, "--images": images}
+    refuse_options(max(kinds, key=kinds.get), sweep, {**options, "--input-scale": input_scale})
+    if manifold:
+        _echo_paths(show_manifold(matrices, seed or 0, plots))
+        return
+    if activity:
+        _echo_paths(show_activity(base, data, images, input_scale, seed or 0, plots))
+        return
     if costs:
         path, name = find_space(results, sweep)
         _echo_paths(draw_costs(select_networks(replace(load_space(path), name=name)), plots))

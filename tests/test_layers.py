@@ -12,10 +12,10 @@ PACKAGE = Path(__file__).parent.parent / "mnv2_sweep"
 # A module imports only from rows above its own, and just the third-party packages named after it.
 TABLE = """
  1  __init__, errors
- 2  arch, cache_files (numpy), claims (psutil), cli_options (typer), cliffs, decode (numpy, PIL), environment,
+ 2  appendix, arch, cache_files (numpy), claims (psutil), cli_options (typer), cliffs, decode (numpy, PIL), environment,
     experiment (numpy, scipy), interrupts, plan, words, yamlfile (yaml)
- 3  cost_columns (numpy, pandas), mobilenet_v1, mobilenet_v2, nasnet, plan_network (torch), published, reference,
-    shufflenet
+ 3  activity (torch), cost_columns (numpy, pandas), manifold (numpy), mobilenet_v1, mobilenet_v2, nasnet,
+    plan_network (torch), published, reference, shufflenet
  4  figure_6, paper_claims, resolve
  5  cost, model (torch), pareto (numpy), photo_files, plan_tables, shapes (numpy), trial
  6  control, conventions, cost_arrays (numpy), paper_reasons, photo_splits, places, price, space,
@@ -23,16 +23,17 @@ TABLE = """
  7  attempt, checkpoint (torch), comparison, events (torch), figure (matplotlib, numpy), folders, frame (pandas),
     listing (numpy), matching (numpy), memory, networks (numpy), photos (numpy, PIL), spacekeys, sweep, work
  8  ablate, catalog (numpy), display (rich), executor (psutil), judge (fvcore, torch),
-    labels (matplotlib, numpy, pandas), ledger, merge (numpy), merging, spaceaxes, status, tables (pandas)
+    labels (matplotlib, numpy, pandas), ledger, merge (numpy), merging, plot_activity (matplotlib, numpy), plot_manifold (matplotlib, numpy), spaceaxes,
+    status, tables (pandas)
  9  batches (numpy, torch), cliff_names (matplotlib, numpy), landscape (numpy), plot (matplotlib, numpy, pandas),
     protocol, ray_node (numpy, ray), settings (psutil, torch), spacefile, split (torch), terminal (rich)
 10  image_price (numpy, PIL), plot_costs (matplotlib, numpy, pandas), ray_executor (ray), readings (pandas),
     train (numpy, torch)
-11  ablation_table, expansion (numpy, pandas), probe (numpy, psutil, torch), session (torch)
+11  ablation_table, expansion (numpy, pandas), activity_course (torch), probe (numpy, psutil, torch), session (torch)
 12  estimate (numpy, psutil, torch), plot_ablation (matplotlib, numpy, pandas),
     plot_expansion (matplotlib, numpy)
 13  report (numpy, pandas), runner (rich, typer)
-14  cli_checks, cli_costs (typer), cli_ray
+14  cli_checks, cli_costs (typer), cli_figures (typer), cli_ray
 15  cli_ablate (typer)
 16  cli (rich, typer)
 17  __main__

@@ -1,5 +1,9 @@
-"""results/<sweep>/ -> plots/<sweep>/*.png and *.svg, and a copy of the last one drawn as plots/*.png and *.svg."""
+"""results/<sweep>/ -> plots/<sweep>/*.png and *.svg, and a copy of the last one drawn as plots/*.png and *.svg.
 
+What is of no sweep (the paper's figures 1 and 7, a contact sheet) goes into plots/ itself.
+"""
+
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,17 +13,22 @@ from mnv2_sweep.archs.arch import arch_label
 from mnv2_sweep.costs.cost_arrays import COSTS
 from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.errors import DataError, SpaceError, StoreError
+from mnv2_sweep.paper.appendix import Activities
+from mnv2_sweep.paper.manifold import Embedding, Loss
 from mnv2_sweep.plots.figure import plot_contact_sheet, save_figure
 from mnv2_sweep.plots.plot import plot_pareto
 from mnv2_sweep.plots.plot_ablation import plot_ablation, plot_readings
+from mnv2_sweep.plots.plot_activity import plot_activity
 from mnv2_sweep.plots.plot_costs import plot_costs
 from mnv2_sweep.plots.plot_expansion import plot_expansion
+from mnv2_sweep.plots.plot_manifold import plot_manifold
 from mnv2_sweep.results.expansion import claims_text, find_trade_offs, judge_claims
 from mnv2_sweep.results.frame import load_curves, load_frame
 from mnv2_sweep.results.readings import load_readings
-from mnv2_sweep.results.stats import compare_published, read_facts, summarise
+from mnv2_sweep.results.stats import Facts, compare_published, read_facts, summarise
 from mnv2_sweep.spaces.networks import Networks
 from mnv2_sweep.sweeps.places import EXAMPLE
+from mnv2_sweep.training.trial import Trial
 from mnv2_sweep.words import count_noun
 
 SHEET_COLUMNS = 10
@@ -87,6 +96,19 @@ def draw_costs(networks: Networks, plots: Path) -> list[Path]:
     costs[["family", "width", "resolution", "network"]] = pd.DataFrame(rows)
     title = f"What {count_noun(len(networks), 'spec')} of {name} cost"
     return _save(plot_costs(costs, title), plots, Path(name), "costs")
+
+
+def draw_manifold(embeddings: Sequence[Embedding], losses: Sequence[Loss], seed: int, plots: Path) -> list[Path]:
+    """Figure 1 and the measured loss; returns the files written. Raises StoreError."""
+    return save_figure(plot_manifold(embeddings, losses, seed), plots / "manifold")
+
+
+def draw_activity(trial: Trial, activities: Activities, device: str, plots: Path) -> list[Path]:
+    """Figure 7 of one trained network; returns the files written. Raises StoreError."""
+    data = trial.data
+    facts = Facts(data.name, trial.recipe.name, activities.train_images, data.classes, device)
+    fig = plot_activity(activities, arch_label(trial.arch), trial.train_size, trial.seed, facts)
+    return save_figure(fig, plots / "activity")
 
 
 def draw_sheet(dataset: Dataset, split: str, side: int, plots: Path) -> list[Path]:

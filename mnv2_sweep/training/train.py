@@ -44,9 +44,7 @@ def run_trial(trial: Trial, dataset: Dataset, device: str = "cpu", control: Cont
 
     Raises FloatingPointError when the training loss stops being a number, Interrupted when asked to stop.
     """
-    torch.use_deterministic_algorithms(device == "cpu")
-    torch.backends.cudnn.benchmark = False
-    torch.backends.cudnn.deterministic = True
+    make_repeatable(device)
     reset_peak_memory(device)
     course = resume_course(trial, dataset, device, control)
     try:
@@ -62,6 +60,13 @@ def run_trial(trial: Trial, dataset: Dataset, device: str = "cpu", control: Cont
     forget_course(control)
     control.log(f"top-1 {100 * result.val_top1:.2f} % in {result.seconds:.1f} s")
     return result
+
+
+def make_repeatable(device: str) -> None:
+    """The same numbers again: all of them on a CPU, what cuDNN has to offer on a GPU."""
+    torch.use_deterministic_algorithms(device == "cpu")
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
 
 
 def begin_course(trial: Trial, dataset: Dataset, device: str) -> Course:
