@@ -14,7 +14,16 @@ import time
 
 import torch
 
-from mnv2_sweep.archs.arch import FAMILIES, FAMILY_NAMES, MOBILENET_V2, RESIDUALS, SHUFFLENET_GROUPS, ArchSpec, Stage
+from mnv2_sweep.archs.arch import (
+    ACTIVATIONS,
+    FAMILIES,
+    FAMILY_NAMES,
+    MOBILENET_V2,
+    RESIDUALS,
+    SHUFFLENET_GROUPS,
+    ArchSpec,
+    Stage,
+)
 from mnv2_sweep.archs.resolve import resolve
 from mnv2_sweep.models.judge import check_fvcore, differences_text
 
@@ -39,6 +48,9 @@ def draw_arch(draw: random.Random, family: str, resolution: int) -> ArchSpec:
             linear_bottleneck=draw.random() < 0.5,
             residual=draw.choice(RESIDUALS),
             last_channels=draw.randint(1, 1600),
+            activation=draw.choice(ACTIVATIONS),
+            scale_last_conv=draw.random() < 0.3,
+            depthwise=draw.random() < 0.8,
         )
     return ArchSpec(family, resolution=resolution, **choices)
 

@@ -17,9 +17,12 @@ import typer
 from typer.exceptions import TyperException
 
 from mnv2_sweep import __version__
+from mnv2_sweep.cli_ablate import ablate
 from mnv2_sweep.cli_calibrate import calibrate
+from mnv2_sweep.cli_checks import choose_watch
 from mnv2_sweep.cli_costs import count, paper, plan
 from mnv2_sweep.cli_export import export
+from mnv2_sweep.cli_figures import refuse_options, show_activity, show_manifold
 from mnv2_sweep.cli_options import (
     PLOTS,
     RESULTS,
@@ -63,7 +66,7 @@ app = typer.Typer(
 )
 data_app = typer.Typer(no_args_is_help=True, help="Look at data sets.")
 app.add_typer(data_app, name="data")
-for _command in (plan, count, paper, export, calibrate):
+for _command in (plan, count, paper, export, calibrate, ablate):
     app.command()(_command)
 
 
@@ -155,7 +158,7 @@ def run(
     loaded, device = load_space(space), choose_device(device, executor)
     strategy = choose_strategy(loaded, shared, separate)
     settings = choose_settings(device, workers, memory, timeout, per_gpu, executor, address, budget)
-    settings = replace(settings, watch=_choose_watch(log))
+    settings = replace(settings, watch=choose_watch(log))
     if name is not None:
         check_name(name)
     dataset, data_name = open_data(
@@ -180,75 +183,6 @@ def run(
 
 
 @app.command()
-def ablate(
-    no_linear_bottleneck: Annotated[
-        bool, typer.Option("--no-linear-bottleneck", help="Put a ReLU6 after each projection (section 6.4, figure 6a).")
-    ] = False,
-    base: Annotated[str, typer.Option(help="The network to change, width@resolution.")] = "1.0@160",
-    data: Data = None,
-    seeds: Annotated[int, typer.Option(min=1, max=1000, help="Seeds 0 to N-1, the same for both sides.")] = 3,
-    recipe: Annotated[str, typer.Option(help="Name of the recipe.")] = "short",
-    images: Annotated[
-        int | None, typer.Option(min=1, help="Training images per trial, instead of the recipe's.")
-    ] = None,
-    input_scale: Annotated[
-        float, typer.Option(min=0.01, max=1, help="Train at this fraction of the resolution.")
-    ] = 0.25,
-    workers: Workers = None,
-    device: Device = "auto",
-    name: Annotated[str | None, typer.Option(help="Name of the sweep.")] = None,
-    timeout: Timeout = None,
-    memory: Memory = None,
-    per_gpu: PerGpu = None,
-    log: Log = None,
-    executor: Executor = "local",
-    address: Address = None,
-    retry_failed: RetryFailed = False,
-    dry_run: DryRun = False,
-    results: Results = RESULTS,
-    plots: Plots = PLOTS,
-) -> None:
-    """Train a network with and without one of its parts, on the same seeds, and print the difference."""
-    from mnv2_sweep.results.ablate import LINEAR_BOTTLENECK, ablated, find_pairs, parse_base
-    from mnv2_sweep.results.folders import ABLATION
-    from mnv2_sweep.results.frame import load_frame
-    from mnv2_sweep.results.report import draw_ablation
-    from mnv2_sweep.results.tables import ablation_text, align, trials_table
-    from mnv2_sweep.sweeps.runner import run_networks
-    from mnv2_sweep.sweeps.settings import choose_device, choose_settings
-    from mnv2_sweep.terminal import open_data
-    from mnv2_sweep.training.trial import change_recipe, find_recipe
-
-    if not no_linear_bottleneck:
-        raise SweepError("ablate: say what to leave out; there is: --no-linear-bottleneck")
-    ablation, network = LINEAR_BOTTLENECK, parse_base(base)
-    length = {"images": images, "epochs": None} if images else {}
-    chosen = change_recipe(find_recipe(recipe), {"input_scale": input_scale, **length})
-    device = choose_device(device, executor)
-    settings = choose_settings(device, workers, memory, timeout, per_gpu, executor, address)
-    settings = replace(settings, watch=_choose_watch(log))
-    if name is not None:
-        check_name(name)
-    dataset, data_name = open_data(EMBEDDED if data is None else data)
-    archs = [
-        replace(arch, classes=max(arch.classes, len(dataset.classes))) for arch in (network, ablated(network, ablation))
-    ]
-    sweep = name or "-".join(["ablate", ablation.name, *([] if data_name == EMBEDDED else [dataset.name])])
-    source = f"{ABLATION} --{ablation.name} --base {base}\n"
-    folder = results / check_name(sweep)
-    settings = join_cluster(settings, workers)
-    failed = run_networks(
-        folder, archs, chosen, range(seeds), (dataset, data_name), device, settings, dry_run, source, retry_failed
-    )
-    if not dry_run:
-        frame = load_frame(folder)
-        pairs = find_pairs(frame, ablation)
-        typer.echo("\n" + (ablation_text(pairs) if pairs else align(trials_table(frame))))
-        _echo_paths(draw_ablation(folder, plots) if pairs else [])
-    raise typer.Exit(1 if failed else 0)
-
-
-@app.command()
 def plot(
     sweep: Annotated[
         str | None,
@@ -258,25 +192,60 @@ def plot(
     ablation: Annotated[
         bool, typer.Option("--ablation", help="With against without, per seed, and the difference.")
     ] = False,
+    expansion: Annotated[
+        bool, typer.Option("--expansion", help="Accuracy against MAdds for each t, and section 4's claims on them.")
+    ] = False,
     costs: Annotated[
         bool, typer.Option("--costs", help="MAdds, params, peak memory and depth of a space, with its cliffs.")
     ] = False,
+    manifold: Annotated[
+        bool, typer.Option("--manifold", help="Figure 1: a spiral through ReLU and back, and what is lost on the way.")
+    ] = False,
+    activity: Annotated[
+        bool, typer.Option("--activity", help="Figure 7: train a network, draw its positive channels before and after.")
+    ] = False,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of --manifold and --activity; default 0.")] = None,
+    matrices: Annotated[
+        int | None, typer.Option(min=100, max=100_000, help="Of --manifold: matrices for each n; default 2,000.")
+    ] = None,
+    base: Annotated[str | None, typer.Option(help="Of --activity: width@resolution; default 1.0@96.")] = None,
+    data: Annotated[str | None, typer.Option(help="Of --activity: as in run; default shapes.")] = None,
+    images: Annotated[
+        int | None, typer.Option(min=1, help="Of --activity: training images, instead of the recipe's.")
+    ] = None,
+    input_scale: Annotated[
+        float | None, typer.Option(min=0.01, max=1, help="Of --activity: train at this fraction; default 0.25.")
+    ] = None,
     results: Results = RESULTS,
     plots: Plots = PLOTS,
 ) -> None:
-    """Draw a sweep's results, or what the networks of a design space cost, as PNG and SVG."""
+    """Draw a sweep's results, what the networks of a design space cost, or a figure of the paper, as PNG and SVG."""
     from mnv2_sweep.results.folders import find_space, find_sweep
-    from mnv2_sweep.results.report import draw_ablation, draw_costs, draw_pareto
+    from mnv2_sweep.results.report import describe_expansion, draw_ablation, draw_costs, draw_expansion, draw_pareto
     from mnv2_sweep.spaces.networks import select_networks
     from mnv2_sweep.spaces.spacefile import load_space
 
-    if pareto + ablation + costs != 1:
-        raise SweepError("plot: say what to draw; one of --pareto, --ablation and --costs")
+    kinds = {"--pareto": pareto, "--ablation": ablation, "--expansion": expansion, "--costs": costs}
+    kinds |= {"--manifold": manifold, "--activity": activity}
+    if sum(kinds.values()) != 1:
+        raise SweepError(f"plot: say what to draw; one of {', '.join([*kinds][:-1])} and {[*kinds][-1]}")
+    options = {"--seed": seed, "--matrices": matrices, "--base": base, "--data": data, "--images": images}
+    refuse_options(max(kinds, key=kinds.get), sweep, {**options, "--input-scale": input_scale})
+    if manifold:
+        _echo_paths(show_manifold(matrices, seed or 0, plots))
+        return
+    if activity:
+        _echo_paths(show_activity(base, data, images, input_scale, seed or 0, plots))
+        return
     if costs:
         path, name = find_space(results, sweep)
         _echo_paths(draw_costs(select_networks(replace(load_space(path), name=name)), plots))
         return
     folder = find_sweep(results, sweep, ablation)
+    if expansion:
+        typer.echo(describe_expansion(folder))
+        _echo_paths(draw_expansion(folder, plots))
+        return
     _echo_paths(draw_ablation(folder, plots) if ablation else draw_pareto(folder, plots))
 
 
@@ -289,8 +258,10 @@ def table(
     results: Results = RESULTS,
 ) -> None:
     """Print a sweep's results, a row per network."""
-    from mnv2_sweep.results.folders import find_sweep
+    from mnv2_sweep.results.ablation_table import readings_text
+    from mnv2_sweep.results.folders import find_sweep, is_ablation
     from mnv2_sweep.results.frame import load_frame
+    from mnv2_sweep.results.readings import load_readings
     from mnv2_sweep.results.stats import summarise
     from mnv2_sweep.results.tables import align, frame_csv, frame_json, results_text, trials_table
     from mnv2_sweep.results.verdict import sweep_verdict
@@ -301,7 +272,11 @@ def table(
         shown = frame if trials else summarise(frame)
         typer.echo(frame_json(shown) if as_json else frame_csv(shown))
     else:
-        typer.echo(align(trials_table(frame)) if trials else results_text(frame, sweep_verdict(folder)))
+        verdict = sweep_verdict(folder)
+        typer.echo(align(trials_table(frame)) if trials else results_text(frame, verdict))
+        protocol, readings = load_readings(folder) if is_ablation(folder) and not trials else (None, ())
+        if any(one.seeds for one in readings):
+            typer.echo("\n" + readings_text(readings, protocol.looks))
 
 
 @app.command()
@@ -377,20 +352,3 @@ def data_show(
 def _echo_paths(paths: list[Path]) -> None:
     for path in paths:
         typer.echo(path)
-
-
-def _choose_watch(log: str | None):
-    """What writes the curves of running trials, beside the records. Raises SweepError."""
-    if log is None:
-        return None
-    if log != "tensorboard":
-        raise SweepError(f"--log {log}: tensorboard is what there is")
-    try:
-        from mnv2_sweep.training.events import watch_points
-    except ModuleNotFoundError as error:
-        if error.name is None or not error.name.startswith("tensorboard"):
-            raise
-        raise SweepError(
-            "--log tensorboard: it is not installed here; install it with: pip install 'mnv2-sweep[tensorboard]'"
-        ) from None
-    return watch_points

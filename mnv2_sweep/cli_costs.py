@@ -27,6 +27,7 @@ DEFAULT = ArchSpec()
 FAMILY_HELP = f"One of {', '.join(FAMILIES)}."
 OPTION_FIELDS = {"--expansion": "stages", "--kernel": "kernel", "--residual": "residual", "--groups": "groups"}
 OPTION_FIELDS |= {"--no-linear-bottleneck": "linear_bottleneck", "--last-channels": "last_channels"}
+OPTION_FIELDS |= {"--activation": "activation", "--scale-last-conv": "scale_last_conv", "--no-depthwise": "depthwise"}
 MOST_CHECKED = 1000  # networks; each takes about a second
 
 
@@ -115,7 +116,14 @@ def count(
     no_linear_bottleneck: Annotated[
         bool, typer.Option("--no-linear-bottleneck", help="ReLU6 after the projections.")
     ] = False,
+    activation: Annotated[str, typer.Option(help="relu6, relu or hswish.")] = DEFAULT.activation,
+    no_depthwise: Annotated[
+        bool, typer.Option("--no-depthwise", help="Ordinary convolutions in the place of depthwise ones.")
+    ] = False,
     last_channels: Annotated[int, typer.Option(help="Channels of the last convolution.")] = DEFAULT.last_channels,
+    scale_last_conv: Annotated[
+        bool, typer.Option("--scale-last-conv", help="Narrow the last convolution too below width 1.")
+    ] = False,
     groups: Annotated[int, typer.Option(help="Groups of ShuffleNet's 1x1 convolutions.")] = DEFAULT.groups,
     classes: Annotated[int, typer.Option(help="Classes.")] = DEFAULT.classes,
     explain: Annotated[
@@ -151,6 +159,7 @@ def count(
         return
     fields = {"family": family, "width": width, "resolution": resolution, "kernel": kernel, "residual": residual}
     fields |= {"last_channels": last_channels, "groups": groups, "classes": classes}
+    fields |= {"activation": activation, "scale_last_conv": scale_last_conv, "depthwise": not no_depthwise}
     arch = ArchSpec(**fields, linear_bottleneck=not no_linear_bottleneck)
     if expansion is not None and expansion < 1:
         raise SweepError(f"--expansion {expansion}: a whole number from 1")

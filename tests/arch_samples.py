@@ -3,7 +3,7 @@
 import random
 from dataclasses import replace
 
-from mnv2_sweep.archs.arch import MOBILENET_V2, RESIDUALS, SHUFFLENET_GROUPS, ArchSpec, Stage
+from mnv2_sweep.archs.arch import ACTIVATIONS, MOBILENET_V2, RESIDUALS, SHUFFLENET_GROUPS, ArchSpec, Stage
 
 
 def draw_arch(seed: int) -> ArchSpec:
@@ -23,6 +23,9 @@ def draw_arch(seed: int) -> ArchSpec:
         last_channels=draw.randint(1, 400),
         classes=draw.randint(1, 40),
         dropout=draw.choice((0.0, 0.2)),
+        activation=draw.choice(ACTIVATIONS),
+        scale_last_conv=draw.random() < 0.3,
+        depthwise=draw.random() < 0.7,
     )
 
 
@@ -34,6 +37,7 @@ def draw_twin(seed: int) -> ArchSpec:
         for _ in range(draw.randint(1, 4))
     )
     arch = replace(draw_arch(seed), stages=stages, kernel=3, linear_bottleneck=True, last_channels=8, classes=1)
+    arch = replace(arch, activation=draw.choice(("relu6", "relu6", "relu")), depthwise=draw.random() < 0.9)
     return replace(arch, width=draw.choice((1.0, 1.01, 0.3)), resolution=draw.choice((31, 32)), dropout=0.2)
 
 

@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnv2_sweep.archs.arch import MOBILENET_V2, RESIDUALS, ArchSpec, Stage, arch_label, set_expansion
+from mnv2_sweep.archs.arch import (
+    ACTIVATIONS,
+    MOBILENET_V2,
+    RESIDUALS,
+    ArchSpec,
+    Stage,
+    arch_label,
+    find_expansion,
+    set_expansion,
+)
 from mnv2_sweep.archs.plan import round_channels
 from mnv2_sweep.archs.resolve import arch_key, resolve
 from mnv2_sweep.errors import ArchError, SweepError
@@ -110,6 +119,28 @@ def test_relu6_after_projections_only_when_not_linear(linear):
     assert all(conv.act == "relu6" for block in blocks for conv in block.convs[:-1])
 
 
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("linear", [True, False])
+def test_every_relu6_gives_way_to_another_activation(activation, linear):
+    spec = ArchSpec(linear_bottleneck=linear)
+    plain, changed = resolve(spec).layers, resolve(replace(spec, activation=activation)).layers
+    assert changed == tuple(layer._replace(act=activation) if layer.act else layer for layer in plain)
+
+
+@pytest.mark.parametrize(
+    "width, scaled, last",
+    [(0.5, True, 640), (0.5, False, 1280), (0.35, True, 448), (1.0, True, 1280), (1.4, True, 1792), (1.4, False, 1792)],
+)
+def test_last_convolution_narrows_below_width_1_only_when_told(width, scaled, last):
+    assert resolve(ArchSpec(width=width, scale_last_conv=scaled)).convs[-1].c_in == last
+
+
+def test_an_ordinary_convolution_differs_in_its_groups_alone():
+    plain, changed = resolve(ArchSpec(kernel=5)).layers, resolve(ArchSpec(kernel=5, depthwise=False)).layers
+    assert sum(layer.groups > 1 for layer in plain) == 17
+    assert changed == tuple(layer._replace(groups=1) for layer in plain)
+
+
 # ---------------------------------------------------------------- shortcuts
 
 
@@ -180,6 +211,9 @@ def test_shortcuts_without_expansion(residual):
         ({"classes": 0}, "classes: 0 given, a whole number from 1 allowed"),
         ({"dropout": 1}, "dropout: 1 given, a number from 0, below 1 allowed"),
         ({"dropout": -0.1}, "dropout: -0.1 given, a number from 0, below 1 allowed"),
+        ({"activation": "swish"}, "activation: 'swish' given, relu6 | relu | hswish allowed"),
+        ({"scale_last_conv": 0}, "scale_last_conv: 0 given, true or false allowed"),
+        ({"depthwise": None}, "depthwise: None given, true or false allowed"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )
@@ -235,13 +269,18 @@ OTHERS = {
     "classes": 10,
     "dropout": 0.0,
     "family": "mobilenet_v1",
+    "activation": "relu",
+    "depthwise": False,
 }
 
 
 def test_every_field_changes_the_key():
-    assert {*OTHERS, "groups"} == {field.name for field in fields(ArchSpec)}  # ShuffleNet's: see test_families
+    # ShuffleNet's groups: see test_families; the other one changes nothing from width 1 on
+    assert {*OTHERS, "groups", "scale_last_conv"} == {field.name for field in fields(ArchSpec)}
     keys = [arch_key(replace(ArchSpec(), **{name: value})) for name, value in OTHERS.items()]
-    assert len({arch_key(ArchSpec()), *keys}) == 1 + len(OTHERS)
+    keys.append(arch_key(ArchSpec(activation="relu", linear_bottleneck=False)))
+    keys += [arch_key(ArchSpec(width=0.5, scale_last_conv=scaled)) for scaled in (False, True)]
+    assert len({arch_key(ArchSpec()), *keys}) == 4 + len(OTHERS)
 
 
 @pytest.mark.parametrize(
@@ -259,6 +298,9 @@ def test_every_field_changes_the_key():
         (ArchSpec(residual="expansion"), "1.0 at 224, residual on expansions"),
         (ArchSpec(last_channels=640), "1.0 at 224, last=640"),
         (ArchSpec(dropout=0), "1.0 at 224, dropout=0"),
+        (ArchSpec(activation="hswish"), "1.0 at 224, hswish"),
+        (ArchSpec(width=0.5, scale_last_conv=True), "0.5 at 224, last scaled"),
+        (ArchSpec(depthwise=False), "1.0 at 224, ordinary convolutions"),
         (
             ArchSpec(width=1.4, resolution=97, kernel=7, linear_bottleneck=False, residual="none", dropout=0.5),
             "1.4 at 97, k=7, non-linear, no residual, dropout=0.5",
@@ -290,3 +332,12 @@ def test_plans_and_costs_need_no_torch():
         "print(sorted({'torch', 'numpy', 'pandas', 'yaml'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize("t", [1, 2, 6, 10])
+def test_the_expansion_of_a_table_is_found_again(t):
+    assert find_expansion(set_expansion(MOBILENET_V2, t)) == t
+
+
+def test_a_table_of_several_expansions_has_none():
+    assert find_expansion((Stage(1, 16, 1, 1), Stage(3, 24, 1, 1), Stage(6, 24, 1, 1))) is None

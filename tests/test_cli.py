@@ -349,47 +349,6 @@ def test_plot_draws_again_from_the_results_alone(copied, words):
     assert (copied.desk / folder / "pareto.svg").read_bytes() == before
 
 
-# ---------------------------------------------------------------- ablate
-
-
-def test_ablate_trains_both_on_the_same_seeds_and_prints_the_difference(swept, tmp_path, in_this_process):
-    words = ["--base", "0.35@32", "--images", 64, "--input-scale", 0.5, "--seeds", 2, "--data", swept.desk / "photos"]
-    places = ["--results", tmp_path / "results", "--plots", tmp_path / "plots"]
-    code, out, _ = call(tmp_path, "ablate", "--no-linear-bottleneck", *words, *places)
-    assert code == 0 and "trials    4 (0 done, 4 to run), seeds 0, 1" in out
-    report = out[out.index("\n0.35 at 32: ") :]
-    number = r"([+-]?\d+\.\d+)"
-    values = re.search(
-        rf"data photos, recipe short.*, 16 px, 2 seeds\n  linear bottleneck +top-1 {number} %\n"
-        rf"  ReLU6 in the bottleneck +top-1 {number} %\n"
-        rf"  difference +{number} points \(95 % {number} to {number}, paired over 2 seeds\)\n"
-        r"  published +\+0\.58 points \(paper, figure 6, on ImageNet\)\n",
-        report,
-    )
-    assert values, report
-    linear, relu6, difference, low, high = map(float, values.groups())
-    assert difference == pytest.approx(linear - relu6, abs=0.11) and low <= difference <= high
-    frame = load_frame(tmp_path / "results" / "ablate-no-linear-bottleneck-photos")
-    assert frame.groupby("linear_bottleneck")["seed"].apply(sorted).to_dict() == {True: [0, 1], False: [0, 1]}
-    assert 100 * frame.loc[frame["linear_bottleneck"], "val_top1"].mean() == pytest.approx(linear, abs=0.051)
-    assert out.endswith(f"{tmp_path}/plots/ablation.png\n{tmp_path}/plots/ablation.svg\n")
-    drawn = call(tmp_path, "plot", "--ablation", *places)
-    assert (drawn.code, drawn.out.splitlines()) == (0, out.splitlines()[-4:])
-
-
-def test_an_ablation_whose_one_side_failed_is_exit_1_and_says_why(swept, tmp_path, in_this_process, monkeypatch):
-    def fail_without(trial, dataset, device, report):
-        if not trial.arch.linear_bottleneck:
-            raise FloatingPointError("the training loss became nan")
-        return read_outcomes(swept.folder)[0].result
-
-    monkeypatch.setattr(session, "run_trial", fail_without)
-    words = ["--base", "0.35@32", "--images", 64, "--seeds", 2, "--data", swept.desk / "photos", "--input-scale", 0.5]
-    code, out, err = call(tmp_path, "ablate", "--no-linear-bottleneck", *words)
-    assert (code, out.count("FAILED (diverged): FloatingPointError: the training loss became nan")) == (1, 2)
-    assert "2 trials failed (logs in " in err and "Traceback" not in err
-
-
 # ---------------------------------------------------------------- count, plan, data, help
 
 
@@ -408,6 +367,9 @@ def test_count_of_the_papers_network():
         ("--expansion 4", {"stages": [[1, 16, 1, 1], [4, 24, 2, 2]], "network": "1.0 at 224, t=4"}),
         ("--kernel 5 --residual none", {"kernel": 5, "residual": "none", "network": "1.0 at 224, k=5, no residual"}),
         ("--no-linear-bottleneck", {"linear_bottleneck": False, "madds": 300774272, "params": 3504872}),
+        ("--activation hswish", {"activation": "hswish", "network": "1.0 at 224, hswish", "madds": 300774272}),
+        ("--width 0.5 --scale-last-conv", {"scale_last_conv": True, "network": "0.5 at 224, last scaled"}),
+        ("--no-depthwise", {"depthwise": False, "network": "1.0 at 224, ordinary convolutions"}),
         ("--last-channels 640 --classes 10", {"params": 3504872 - (320 + 2) * 640 - 1281 * 1000 + 641 * 10}),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -560,7 +522,7 @@ MISTAKES = {
     "merge photos": "photos: there is no sweep in it",
     "merge results": "results: this is the results folder itself",
     "run tiny.yaml --nmae x": "No such option: --nmae",
-    "ablate": "ablate: say what to leave out; there is: --no-linear-bottleneck",
+    "ablate": "ablate: say what to change; there is: --no-linear-bottleneck, --residual, --expansion, --activation,",
     ABLATE + "--base nonsense": "--base nonsense: a width and a resolution are wanted, as in 1.0@96",
     ABLATE + "--base -1@96": "--base -1@96",
     ABLATE + "--base 0@96": "width: 0.0 given, a number above 0",
@@ -569,8 +531,16 @@ MISTAKES = {
     ABLATE + "--input-scale nan": "--input-scale",
     ABLATE + "--images 0": "--images",
     ABLATE + "--seeds 0": "--seeds",
-    "plot": "plot: say what to draw; one of --pareto, --ablation and --costs",
-    "plot --pareto --ablation": "plot: say what to draw; one of --pareto, --ablation and --costs",
+    "plot": "plot: say what to draw; one of --pareto, --ablation, --expansion, --costs, --manifold and",
+    "plot --pareto --ablation": "plot: say what to draw; one of --pareto, --ablation, --expansion, --costs, --manifold",
+    "plot --manifold --activity": "plot: say what to draw; one of --pareto",
+    "plot --manifold --images 9": "plot --manifold: --images is for --activity; leave it out",
+    "plot --pareto junk --seed 1": "plot --pareto: --seed is for --manifold and --activity; leave it out",
+    "plot --activity junk": "plot --activity: 'junk' given, but it draws no sweep; leave it out",
+    "plot --activity --base nonsense": "--base nonsense: a width and a resolution are wanted, as in 1.0@96",
+    "plot --activity --data nowhere": "--data nowhere: no such folder or zip",
+    "plot --manifold --matrices 1": "--matrices",
+    "plot --expansion": "results/junk/trials.db: not a results file of this program",
     "plot --pareto nowhere": "results/nowhere: no such sweep; there is: junk",
     "plot --ablation": "no results to show; there is: junk; start with 'mnv2-sweep ablate --no-linear-bottleneck'",
     "table nowhere": "results/nowhere: no such sweep; there is: junk; 'mnv2-sweep run SPACE.yaml' makes one",
@@ -606,6 +576,8 @@ MISTAKES = {
     "count --resolution 0": "resolution: 0 given",
     "count --resolution 2.5": "--resolution",
     "count --kernel 4": "kernel: 4 given, an odd whole number (3, 5, 7) allowed",
+    "count --activation swish": "activation: 'swish' given, relu6 | relu | hswish allowed",
+    "count --family nasnet_a --no-depthwise": "--no-depthwise: NASNet-A has no such choice; it has: width, resolution",
     "count --residual foo": "residual: 'foo' given, bottleneck | expansion | none allowed",
     "count --expansion 0": "--expansion 0: a whole number from 1",
     "count --last-channels 0": "last_channels: 0 given",

@@ -117,8 +117,20 @@ def test_madds_and_params_by_hand():
     assert count_cost(arch) == Cost(madds, weights + 2 * (32 + 64 + 64 + 16 + 24) + 3, 4 * (32 + 64) * 16, 6)
 
 
+def test_an_ordinary_convolution_by_hand():
+    """As above, with 64 x 64 kernels of 5 x 5 in the place of 64."""
+    arch = ArchSpec(stages=(Stage(2, 16, 1, 2),), resolution=8, kernel=5, last_channels=24, classes=3)
+    one, other = count_cost(arch), count_cost(replace(arch, depthwise=False))
+    assert other.madds - one.madds == 25 * 64 * 63 * 4 and other.params - one.params == 25 * 64 * 63
+    assert (other.depth, other.peak_activation_bytes) == (one.depth, one.peak_activation_bytes)
+
+
 @pytest.mark.parametrize(
-    "changes", [{"residual": "none"}, {"residual": "expansion"}, {"linear_bottleneck": False}, {"dropout": 0.5}]
+    "changes",
+    [
+        *({"residual": "none"}, {"residual": "expansion"}, {"linear_bottleneck": False}, {"dropout": 0.5}),
+        *({"activation": "relu"}, {"activation": "hswish"}, {"scale_last_conv": True}),
+    ],
 )
 def test_ablations_cost_the_same(changes):
     assert replace(count_cost(ArchSpec(**changes)), peak_activation_bytes=0) == replace(

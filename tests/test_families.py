@@ -396,6 +396,9 @@ MOBILENETS = {
     "no residual": ArchSpec(resolution=32, width=0.5, residual="none"),
     "kernel 5": ArchSpec(resolution=32, width=0.5, kernel=5),
     "narrow": ArchSpec(resolution=32, width=0.35),
+    "relu": ArchSpec(resolution=32, width=0.35, activation="relu", residual="expansion", linear_bottleneck=False),
+    "hswish": ArchSpec(resolution=32, width=0.35, activation="hswish", linear_bottleneck=False),
+    "ordinary convolutions": ArchSpec(resolution=32, width=0.35, depthwise=False, scale_last_conv=True),
 }
 
 
@@ -447,7 +450,7 @@ CHOICES = "width, resolution, classes, dropout"
         (
             ArchSpec(groups=4),
             "groups: MobileNetV2 has no such choice; it has: stages, width, resolution, kernel, linear_bottleneck, "
-            "residual, last_channels, classes, dropout",
+            "residual, last_channels, classes, dropout, activation, scale_last_conv, depthwise",
         ),
         (replace(SHUFFLE, groups=5), "groups: 5 given, 1 | 2 | 3 | 4 | 8 allowed"),
         (replace(SHUFFLE, groups=True), "groups: True given, 1 | 2 | 3 | 4 | 8 allowed"),

@@ -32,6 +32,15 @@ REFUSED = {
         [{"linear_bottleneck": False}],
         f"linear_bottleneck: False, True given, {ONE}the weights before and after a ReLU6 are not the same",
     ),
+    "activation": (
+        [{"activation": "hswish"}],
+        f"activation: hswish, relu6 given, {ONE}the weights after a ReLU6 and after another activation are not the "
+        "same",
+    ),
+    "depthwise": (
+        [{"depthwise": False}],
+        f"depthwise: False, True given, {ONE}an ordinary kernel has weights between channels, a depthwise one has none",
+    ),
     "classes": ([{"classes": 4}], f"classes: 3, 4 given, {ONE}the classifier has one output a class"),
     "dropout": ([{"dropout": 0.1}], f"dropout: 0.1, 0.2 given, {ONE}a shared training drops nothing out"),
     "many values": (

@@ -23,8 +23,8 @@ COLUMNS = [
     *("trial_id", "sweep", "status", "error", "kind", "attempts", "source"),
     *("network", "arch_key", "width", "resolution", "train_size", "expansion"),
     *("paper_table", "kernel", "linear_bottleneck", "residual", "last_channels", "classes", "dropout", "family"),
-    *("groups", "recipe", "input_scale", "data", "data_classes", "seed", "training"),
-    *("val_top1", "val_loss", "val_images", "test_top1", "test_loss"),
+    *("groups", "activation", "scale_last_conv", "depthwise", "recipe", "input_scale", "data", "data_classes"),
+    *("seed", "training", "val_top1", "val_loss", "val_images", "test_top1", "test_loss"),
     *("test_images", "train_loss", "train_images", "seconds", "images_per_second", "peak_memory_bytes", "device"),
     *("madds", "params", "peak_activation_bytes", "depth"),
 ]
@@ -61,6 +61,7 @@ def test_a_done_row_holds_spec_recipe_and_measurements(sweep, make_result):
     row = load_frame(folder).iloc[0]
     expected = dict(width=0.5, resolution=96, train_size=24, expansion=6, paper_table=True, kernel=3)
     expected |= dict(linear_bottleneck=True, residual="bottleneck", last_channels=1280, classes=1000, dropout=0.2)
+    expected |= dict(activation="relu6", scale_last_conv=False, depthwise=True)
     expected |= dict(recipe="tiny", input_scale=0.25, data="toy", data_classes=3, seed=0, network="0.5 at 96")
     expected |= {name: getattr(make_result(val_top1=0.625), name) for name in MEASURED}
     assert {name: row[name] for name in expected} == expected

@@ -12,27 +12,31 @@ PACKAGE = Path(__file__).parent.parent / "mnv2_sweep"
 # A module imports only from rows above its own, and just the third-party packages named after it.
 TABLE = """
  1  __init__, errors
- 2  arch, cache_files (numpy), claims (psutil), cliffs, decode (numpy, PIL), environment, heap, interrupts,
-    packed (torch), plan, words, yamlfile (yaml)
- 3  cost_columns (numpy, pandas), mobilenet_v1, mobilenet_v2, nasnet, plan_network (torch), published, reference,
-    shufflenet
- 4  resolve
- 5  cost, family, model (torch), pareto (numpy), photo_files, plan_tables, shapes (numpy), trial
- 6  control, conventions, cost_arrays (numpy), paper_reasons, photo_splits, places, price,
-    shared_weights (torch), space, stacked (torch), stats (numpy, pandas, scipy), store, synflow (torch)
- 7  ablate (pandas), agreement (numpy), attempt, checkpoint (torch), cli_options (typer), comparison,
-    events (torch), figure (matplotlib, numpy), folders, frame (pandas), listing (numpy), memory, networks (numpy),
-    photos (numpy, PIL), spacekeys, stratify (numpy), sweep, work
- 8  catalog (numpy), display (rich), executor (psutil), judge (fvcore, torch), labels (matplotlib, numpy, pandas),
-    ledger, merge (numpy), merging, passport, spaceaxes, status, tables (pandas)
- 9  batches (numpy, torch), calibration, cliff_names (matplotlib, numpy), landscape (numpy),
-    plot (matplotlib, numpy, pandas), plot_ablation (matplotlib, numpy), ray_node (numpy, ray),
-    settings (psutil, torch), spacefile, split (torch), terminal (rich), verdict
-10  image_price (numpy, PIL), orders, plot_costs (matplotlib, numpy, pandas), ray_executor (ray), train (numpy, torch)
-11  probe (numpy, psutil, torch), report (numpy, pandas), shared_train (torch), stacked_train (numpy, torch)
-12  estimate (numpy, psutil, torch), export (torch), session (torch)
-13  runner (rich, typer)
-14  cli_calibrate (typer), cli_costs (typer), cli_export (typer), cli_ray
+ 2  appendix, arch, cache_files (numpy), claims (psutil), cliffs, decode (PIL, numpy), environment,
+    experiment (numpy, scipy), heap, interrupts, packed (torch), pareto (numpy), plan, shapes (numpy), words,
+    yamlfile (yaml)
+ 3  activity (torch), cost_columns (numpy, pandas), manifold (numpy), mobilenet_v1, mobilenet_v2, nasnet,
+    photo_files, plan_network (torch), published, reference, shufflenet
+ 4  figure_6, paper_claims, photo_splits, resolve, stats (numpy, pandas, scipy)
+ 5  agreement (numpy), conventions, cost, family, figure (matplotlib, numpy), model (torch), photos (PIL, numpy),
+    plan_tables, stratify (numpy), tables (pandas), trial
+ 6  catalog (numpy), checkpoint (torch), control, cost_arrays (numpy), judge (fvcore, torch),
+    labels (matplotlib, numpy, pandas), memory, paper_reasons, places, plot_activity (matplotlib, numpy),
+    plot_manifold (matplotlib, numpy), price, shared_weights (torch), space, stacked (torch), store, synflow (torch)
+ 7  attempt, batches (numpy, torch), cli_options (typer), cliff_names (matplotlib, numpy), comparison,
+    events (torch), folders, frame (pandas), listing (numpy), matching (numpy), networks (numpy), passport,
+    plot (matplotlib, numpy, pandas), spacekeys, split (torch), sweep, work
+ 8  ablate, cli_checks, display (rich), executor (psutil), image_price (PIL, numpy), ledger, merge (numpy), merging,
+    plot_costs (matplotlib, numpy, pandas), ray_node (numpy, ray), spaceaxes, status, train (numpy, torch), verdict
+ 9  activity_course (torch), calibration, landscape (numpy), probe (numpy, psutil, torch), protocol,
+    ray_executor (ray), settings (psutil, torch), shared_train (torch), spacefile, stacked_train (numpy, torch),
+    terminal (rich)
+10  cli_ray, estimate (numpy, psutil, torch), export (torch), orders, readings (pandas), session (torch)
+11  ablation_table, cli_export (typer), expansion (numpy, pandas), runner (rich, typer)
+12  cli_calibrate (typer), cli_costs (typer), plot_ablation (matplotlib, numpy, pandas),
+    plot_expansion (matplotlib, numpy)
+13  report (numpy, pandas)
+14  cli_ablate (typer), cli_figures (typer)
 15  cli (rich, typer)
 16  __main__
 """

@@ -127,6 +127,7 @@ def test_shortcuts_stand_where_they_are_added():
     assert then("features.3.conv.2", linear_bottleneck=False) == "bn, relu6, + shortcut"
     assert then("features.4.conv.0.0", residual="expansion") == "bn, + shortcut, relu6"
     assert then("features.3.conv.2", residual="none") == "bn"
+    assert then("features.3.conv.1.0", activation="hswish") == "bn, hswish"
     rows = ledger_rows(ArchSpec(stages=(Stage(1, 32, 2, 1),), residual="expansion"))
     assert [row.operation for row in rows if row.layer == "features.2.sum"] == ["add 2"]
 

@@ -167,6 +167,17 @@ def test_other_families_are_never_split(family):
     assert "only MobileNetV2's bottleneck blocks are split" in memory_text(arch)
 
 
+@pytest.mark.parametrize("residual", ["bottleneck", "expansion", "none"])
+def test_ordinary_convolutions_are_never_split(residual):
+    """They read every channel of the expanded tensor."""
+    arch = replace(SMALL, depthwise=False, residual=residual)
+    assert [maps for _, maps in held(arch, 4, 64)] == [maps for _, maps in held(replace(arch, depthwise=True), 1, 64)]
+    assert [peak.splits for peak in count_memory(arch)] == [1]
+    assert memory_text(arch).splitlines()[-1] == (
+        "it runs layer by layer: an ordinary convolution reads all of its block's expanded tensor"
+    )
+
+
 def test_narrow_networks_have_fewer_splits():
     arch = ArchSpec(stages=(Stage(1, 8, 1, 1),), width=0.25)  # the stem's 8 channels
     assert [peak.splits for peak in count_memory(arch)] == [1, 2, 3, 4, 5, 8]

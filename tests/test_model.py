@@ -88,6 +88,9 @@ UNUSUAL = {
     "non-linear": ArchSpec(linear_bottleneck=False, resolution=40),
     "one pixel": ArchSpec(width=0.35, resolution=1, kernel=7),
     "stride 3": ArchSpec(stages=(Stage(2, 16, 2, 3), Stage(4, 8, 2, 5)), resolution=50),
+    "relu": ArchSpec(activation="relu", resolution=40, residual="expansion", linear_bottleneck=False),
+    "hswish": ArchSpec(activation="hswish", resolution=40, width=0.5, scale_last_conv=True),
+    "ordinary convolutions": ArchSpec(depthwise=False, width=0.25, resolution=40),
     "all at once": ArchSpec(
         stages=set_expansion(MOBILENET_V2, 3), width=0.5, resolution=33, kernel=5, linear_bottleneck=False,
         residual="expansion", last_channels=100, classes=7, dropout=0.0,
@@ -137,7 +140,8 @@ def test_fvcore_counts_the_same(arch):
     assert counted["conv"] + counted["linear"] == count_cost(arch).madds
     assert set(counted) == {"conv", "linear", "batch_norm"}
     # What it can't count, and we don't: ReLU6, the shortcuts' additions, the average pool.
-    assert skipped - {"aten::add"} == {"aten::hardtanh_", "aten::mean"}
+    activation = {"relu6": "aten::hardtanh_", "relu": "aten::relu_", "hswish": "aten::hardswish_"}[arch.activation]
+    assert skipped - {"aten::add"} == {activation, "aten::mean"} - {"aten::relu_"}  # which fvcore takes for nothing
     assert ("aten::add" in skipped) == any(block.shortcut for block in resolve(arch).blocks)
     assert sum(parameter.numel() for parameter in model.parameters()) == count_cost(arch).params
 
@@ -188,6 +192,14 @@ def test_batch_norm_and_relu6_follow_where_planned(name):
     assert sum(isinstance(module, nn.ReLU6) for _, module in leaves) == relu6
 
 
+@pytest.mark.parametrize("name", ["relu", "hswish"])
+def test_other_activations_follow_where_planned(name):
+    model, kind = build_model(SPECS[name]), {"relu": nn.ReLU, "hswish": nn.Hardswish}[name]
+    planned = [conv for conv in resolve(SPECS[name]).convs if conv.act]
+    assert {conv.act for conv in planned} == {name} and not [m for m in model.modules() if isinstance(m, nn.ReLU6)]
+    assert sum(type(module) is kind for module in model.modules()) == len(planned)
+
+
 def test_impossible_spec_is_not_built():
     with pytest.raises(ArchError, match="resolution: 0 given"):
         build_model(ArchSpec(resolution=0))
@@ -226,7 +238,10 @@ def forward_by_hand(arch: ArchSpec, state: dict[str, Tensor], x: Tensor) -> Tens
         return (x - mean.view(shape)) / (var.view(shape) + 1e-5).sqrt() * scale.view(shape) + shift.view(shape)
 
     def relu6(x: Tensor) -> Tensor:
-        return x.clamp(0, 6)
+        """Or what stands in its place."""
+        if arch.activation == "hswish":
+            return x * (x + 3).clamp(0, 6) / 6
+        return x.clamp(0, 6) if arch.activation == "relu6" else x.clamp(0)
 
     x = relu6(convolve(x, "features.0.0", "features.0.1", 2))
     at, before = 1, None  # before: (expanded tensor, stride) of the block before
@@ -241,7 +256,8 @@ def forward_by_hand(arch: ArchSpec, state: dict[str, Tensor], x: Tensor) -> Tens
             if layer:
                 x = relu6(x)
             before = x, stride
-            x = relu6(convolve(x, f"{place}.{layer}.0", f"{place}.{layer}.1", stride, x.shape[1]))
+            groups = x.shape[1] if arch.depthwise else 1
+            x = relu6(convolve(x, f"{place}.{layer}.0", f"{place}.{layer}.1", stride, groups))
             x = convolve(x, f"{place}.{layer + 1}", f"{place}.{layer + 2}")
             if not arch.linear_bottleneck:
                 x = relu6(x)
@@ -263,6 +279,29 @@ def test_forward_is_what_the_docstring_says(residual, linear):
         logits, by_hand = model(images), forward_by_hand(arch, model.state_dict(), images)
     assert logits.std() > 0.001  # else anything is close
     torch.testing.assert_close(logits, by_hand, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"activation": "relu", "residual": "expansion"},
+        {"activation": "hswish", "linear_bottleneck": False},
+        {"activation": "hswish", "residual": "expansion"},
+        {"depthwise": False},
+        {"depthwise": False, "residual": "expansion", "kernel": 5},
+    ],
+    ids=lambda changes: "-".join(str(value) for value in changes.values()),
+)
+def test_forward_with_other_activations_and_convolutions(changes):
+    arch = mixed_arch(**changes)
+    model, images = build_lively(arch), torch.randn(4, 3, 18, 18, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        logits, by_hand = model(images), forward_by_hand(arch, model.state_dict(), images)
+    assert logits.std() > 0.001
+    torch.testing.assert_close(logits, by_hand, rtol=1e-3, atol=1e-4)
+    model.train()
+    functional.cross_entropy(model(images), torch.arange(4)).backward()
+    assert all(parameter.grad.isfinite().all() and parameter.grad.any() for parameter in model.parameters())
 
 
 def test_variants_differ_with_the_same_weights():

@@ -4,12 +4,19 @@ import os
 
 import pytest
 
-from mnv2_sweep.archs.arch import ArchSpec
+from mnv2_sweep.archs.arch import MOBILENET_V2, ArchSpec, set_expansion
 from mnv2_sweep.errors import DataError, StoreError, SweepError
 from mnv2_sweep.results import report
-from mnv2_sweep.results.ablate import LINEAR_BOTTLENECK, ablated
+from mnv2_sweep.results.ablate import NO_LINEAR_BOTTLENECK, NO_RESIDUAL, changed_arch
 from mnv2_sweep.results.passport import NOT_CALIBRATED
-from mnv2_sweep.results.report import SHEET_COLUMNS, draw_ablation, draw_pareto, draw_sheet
+from mnv2_sweep.results.report import (
+    SHEET_COLUMNS,
+    describe_expansion,
+    draw_ablation,
+    draw_expansion,
+    draw_pareto,
+    draw_sheet,
+)
 from mnv2_sweep.sweeps.store import Outcome, record
 
 BASE = ArchSpec(width=0.5, resolution=96)
@@ -71,20 +78,47 @@ def test_nothing_to_draw(tmp_path, write_sweep, top1s):
 
 def test_an_ablation_is_drawn_and_each_base_has_a_file_of_its_own(tmp_path, write_sweep):
     plots, seeds = tmp_path / "plots", {0: 0.5, 1: 0.55}
-    folder = write_sweep("ablate-x", {BASE: seeds, ablated(BASE, LINEAR_BOTTLENECK): {0: 0.4, 1: 0.5}})
+    folder = write_sweep("ablate-x", {BASE: seeds, changed_arch(BASE, NO_LINEAR_BOTTLENECK): {0: 0.4, 1: 0.5}})
     names = [f"{place}ablation.{ending}" for place in ("ablate-x/", "") for ending in ("png", "svg")]
     assert draw_ablation(folder, plots) == [plots / name for name in names]
     other = ArchSpec(width=1.0, resolution=96)
-    write_sweep("ablate-x", {other: seeds, ablated(other, LINEAR_BOTTLENECK): seeds})
+    write_sweep("ablate-x", {other: seeds, changed_arch(other, NO_LINEAR_BOTTLENECK): seeds})
     drawn = draw_ablation(folder, plots)
-    assert {path.name for path in drawn} == {f"ablation-{b}@96.{e}" for b in ("0.5", "1.0") for e in ("png", "svg")}
-    assert all(path.exists() for path in drawn)
+    own = [f"ablate-x/ablation-no-linear-bottleneck-{b}@96.{e}" for b in ("0.5", "1.0") for e in ("png", "svg")]
+    assert drawn == [plots / name for name in [*names, *own]] and all(path.exists() for path in drawn)
+
+
+def test_several_changes_of_one_base_are_named_by_the_change(tmp_path, write_sweep):
+    seeds = {0: 0.5, 1: 0.55}
+    changed = [changed_arch(BASE, change) for change in (NO_RESIDUAL, NO_LINEAR_BOTTLENECK)]
+    drawn = draw_ablation(write_sweep("x", dict.fromkeys([BASE, *changed], seeds)), tmp_path / "plots")
+    assert [path.stem for path in drawn[4::2]] == ["ablation-no-linear-bottleneck", "ablation-residual-none"]
 
 
 def test_an_ablation_of_one_side_is_refused(tmp_path, write_sweep):
-    with pytest.raises(SweepError, match="no network here has results both with and without"):
+    with pytest.raises(
+        SweepError, match="no two networks here differ in one part and have results with the same seeds"
+    ):
         draw_ablation(write_sweep("ablate-x", {BASE: {0: 0.5}}), tmp_path / "plots")
     assert not (tmp_path / "plots").exists()
+
+
+def test_curves_of_expansions_are_drawn_and_described(tmp_path, write_sweep):
+    tables = {t: set_expansion(MOBILENET_V2, t) for t in (6, 8)}
+    top1s = {
+        ArchSpec(width=width, resolution=96, stages=stages): {
+            seed: 0.4 + 0.1 * width + 0.01 * seed for seed in range(3)
+        }
+        for width in (0.35, 0.5, 1.0)
+        for stages in tables.values()
+    }
+    folder = write_sweep("curves", top1s)
+    names = [f"{place}expansion.{ending}" for place in ("curves/", "") for ending in ("png", "svg")]
+    assert draw_expansion(folder, tmp_path / "plots") == [tmp_path / "plots" / name for name in names]
+    same, by_size = describe_expansion(folder).splitlines()
+    assert ": expansions from 5 to 10 have nearly the same accuracy" in same and ": among them small" in by_size
+    with pytest.raises(SweepError, match="plot --expansion: results of at least two expansions are needed"):
+        draw_expansion(write_sweep("one", {BASE: {0: 0.5}}), tmp_path / "plots")
 
 
 def test_the_sheet_shows_every_class(tmp_path, tiny_data, monkeypatch):

@@ -64,6 +64,16 @@ def test_opening_plans_what_is_missing_and_writes_nothing(tmp_path, tiny_data, m
     assert open_tiny(tmp_path / "mine", tiny_data, retry_failed=True).missing == first.missing[1:]
 
 
+def test_networks_may_have_the_first_seeds_only(tmp_path, tiny_data):
+    """A network that is there twice gets the more of both."""
+    archs = [*ARCHS[:2], replace(ARCHS[0], width=0.3501)]
+    counts = dict(zip(archs, (1, 3, 2), strict=True))
+    opened = open_session(tmp_path, archs, RECIPE, (4, 5, 6), (tiny_data, "toy"), "cpu", counts=counts)
+    assert [(trial.arch.width, trial.seed) for trial in opened.trials] == [
+        *[(0.35, 4), (1.0, 4), (1.0, 5), (0.3501, 5), (1.0, 6)]
+    ]
+
+
 def test_results_of_another_sweep_are_reused(tmp_path, tiny_data, make_result):
     other = open_tiny(tmp_path / "other", tiny_data)
     record(tmp_path / "other", Outcome(other.trials[3], make_result(val_top1=0.75)))

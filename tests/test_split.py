@@ -37,6 +37,8 @@ SPECS = {
     "stride 3": replace(SMALL, stages=(Stage(2, 16, 2, 3), Stage(4, 8, 2, 5))),
     "one pixel": replace(SMALL, resolution=1, kernel=7),
     "table 2": ArchSpec(width=0.2, resolution=33, last_channels=40, classes=5),
+    "relu": replace(SMALL, activation="relu", linear_bottleneck=False),
+    "hswish": replace(SMALL, activation="hswish", linear_bottleneck=False, residual="expansion"),
 }
 every_spec = pytest.mark.parametrize("arch", SPECS.values(), ids=SPECS)
 
@@ -104,6 +106,16 @@ def test_tap_by_tap_is_a_depthwise_convolution(kernel, stride, size):
     expected = functional.conv2d(x.permute(0, 3, 1, 2), weight, bias, stride, kernel // 2, groups=3)
     out = tap_by_tap(x, weight.flatten(1).t(), bias, kernel, stride)
     torch.testing.assert_close(out, expected.permute(0, 2, 3, 1), rtol=1e-5, atol=1e-5)
+
+
+def test_ordinary_convolutions_cannot_be_split():
+    arch = replace(SMALL, depthwise=False)
+    with pytest.raises(SweepError) as caught:
+        split_model(build_model(arch), arch, 2)
+    assert str(caught.value).startswith("split: 0.9 at 20, table ")
+    assert str(caught.value).endswith(
+        "ordinary convolutions given; a group of channels needs depthwise convolutions (depthwise: true)"
+    )
 
 
 # ---------------------------------------------------------------- what is left as it was

@@ -2,7 +2,6 @@
 
 import io
 import json
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,11 +9,9 @@ import pytest
 
 from mnv2_sweep.archs.arch import ArchSpec
 from mnv2_sweep.paper.reference import CHECKPOINTS
-from mnv2_sweep.results.ablate import LINEAR_BOTTLENECK, ablated, find_pairs
 from mnv2_sweep.results.frame import load_frame
 from mnv2_sweep.results.stats import summarise
 from mnv2_sweep.results.tables import (
-    ablation_text,
     align,
     frame_csv,
     frame_json,
@@ -142,35 +139,6 @@ def test_json_and_csv_hold_the_frame(load_trials):
 
 def test_json_of_nothing_is_an_empty_list():
     assert json.loads(frame_json(summarise(pd.DataFrame()))) == []
-
-
-@pytest.mark.parametrize("seeds, seeds_text", [(1, "1 seed"), (3, "3 seeds")], ids=["one", "three"])
-def test_ablation_says_both_accuracies_the_difference_and_the_seeds(load_trials, seeds, seeds_text):
-    changed = ablated(LARGE, LINEAR_BOTTLENECK)
-    runs = [(LARGE, seed, 0.6 + 0.01 * seed) for seed in range(seeds)]
-    runs += [(changed, seed, 0.58 + 0.012 * seed) for seed in range(seeds)]
-    lines = ablation_text(find_pairs(load_trials(*runs), LINEAR_BOTTLENECK)).splitlines()
-    assert lines[0] == f"1.0 at 96: data toy, recipe tiny, 96 px, {seeds_text}"
-    means = ["60.0", "58.0"] if seeds == 1 else ["61.0", "59.2"]
-    assert [line.split()[-2] for line in lines[1:3]] == means
-    difference = {
-        1: "+2.00 points (no interval from one seed)",
-        3: "+1.80 points (95 % +1.30 to +2.30, paired over 3 seeds)",
-    }
-    assert lines[3].endswith(difference[seeds])
-    assert lines[4].endswith("+0.58 points (paper, figure 6, on ImageNet)") and len(lines) == 5
-
-
-def test_ablation_counts_failures_and_lists_every_base(load_trials):
-    both = [LARGE, ablated(LARGE, LINEAR_BOTTLENECK), SMALL, ablated(SMALL, LINEAR_BOTTLENECK)]
-    runs = [(arch, seed, 0.5) for arch in both for seed in (0, 1)]
-    text = ablation_text(find_pairs(load_trials(*runs, (both[1], 2, None)), LINEAR_BOTTLENECK))
-    assert text.count(" at 96: ") == 2 and text.splitlines()[-1].split() == ["failed", "1", "trials"]
-
-
-def test_a_change_without_a_published_gap_has_no_such_line(load_trials):
-    pairs = find_pairs(load_trials((LARGE, 0, 0.5), (ablated(LARGE, LINEAR_BOTTLENECK), 0, 0.5)), LINEAR_BOTTLENECK)
-    assert "published" not in ablation_text([replace(pairs[0], published_gap=None)])
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnv2_sweep.archs.arch import MOBILENET_V2, RESIDUALS, ArchSpec, Stage, set_expansion
+from mnv2_sweep.archs.arch import ACTIVATIONS, MOBILENET_V2, RESIDUALS, ArchSpec, Stage, set_expansion
 from mnv2_sweep.archs.resolve import resolve
 from mnv2_sweep.errors import SweepError
 from mnv2_sweep.training.trial import (
@@ -51,6 +51,9 @@ ARCHS = st.builds(
     last_channels=st.integers(1, 2000),
     classes=st.integers(1, 2000),
     dropout=shares(exclude_max=True),
+    activation=st.sampled_from(ACTIVATIONS),
+    scale_last_conv=st.booleans(),
+    depthwise=st.booleans(),
 )
 RECIPE_FIELDS = dict(
     name=st.text(),
@@ -155,7 +158,7 @@ def test_defaults_may_not_change():
         *(None, None, 1.0, 64, "sgd", 0.1, 0.9, "one_cycle", 0.2, 0.98),
         *(4e-5, 0.1, 0.35, True, 1.0, 500),
     )
-    assert astuple(ArchSpec())[2:] == (1.0, 224, 3, True, "bottleneck", 1280, 1000, 0.2, 3)
+    assert astuple(ArchSpec())[2:] == (1.0, 224, 3, True, "bottleneck", 1280, 1000, 0.2, 3, "relu6", False, True)
     assert astuple(ArchSpec())[:2] == (
         "mobilenet_v2",
         (

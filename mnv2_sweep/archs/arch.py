@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields, replace
 from mnv2_sweep.errors import ArchError
 
 RESIDUALS = ("bottleneck", "expansion", "none")
+ACTIVATIONS = ("relu6", "relu", "hswish")
 MAX_RESOLUTION = 4096
 # Of what a user may ask for, so that a slip of the finger is a message and not an hour; `resolve` has no such bounds.
 LIMITS = {"t": 100, "c": 10_000, "n": 100, "s": 16, "resolution": MAX_RESOLUTION, "kernel": 99}
@@ -17,7 +18,7 @@ _COMMON = ("width", "resolution", "classes", "dropout")
 FAMILIES = {
     "mobilenet_v2": (
         *("stages", "width", "resolution", "kernel", "linear_bottleneck", "residual", "last_channels"),
-        *("classes", "dropout"),
+        *("classes", "dropout", "activation", "scale_last_conv", "depthwise"),
     ),
     "mobilenet_v1": _COMMON,
     "shufflenet_v1": (*_COMMON, "groups"),
@@ -69,6 +70,10 @@ class ArchSpec:
       A t=1 block has no expansion: its input is its expanded tensor.
     - "none": no shortcuts.
 
+    `activation` takes the place of every ReLU6: "relu", or "hswish", x * relu6(x + 3) / 6. `scale_last_conv` narrows
+    the last convolution too where the width is below 1 (section 4 leaves it as it is). `depthwise=False` puts an
+    ordinary convolution (figure 2a) in the place of each depthwise one.
+
     Raises ArchError from `resolve`, not here, so that a caller can hold a spec and report its mistakes later.
     """
 
@@ -83,6 +88,9 @@ class ArchSpec:
     classes: int = 1000
     dropout: float = 0.2
     groups: int = 3
+    activation: str = "relu6"
+    scale_last_conv: bool = False
+    depthwise: bool = True
 
 
 def check_arch(arch: ArchSpec) -> None:
@@ -132,6 +140,9 @@ def arch_rules(arch: ArchSpec):
     yield "dropout", arch.dropout, _is_number(arch.dropout) and 0 <= arch.dropout < 1, "a number from 0, below 1"
     groups = _is_whole(arch.groups) and arch.groups in SHUFFLENET_GROUPS
     yield "groups", arch.groups, groups, " | ".join(map(str, SHUFFLENET_GROUPS))
+    yield "activation", arch.activation, arch.activation in ACTIVATIONS, " | ".join(ACTIVATIONS)
+    for name in ("scale_last_conv", "depthwise"):
+        yield name, getattr(arch, name), isinstance(getattr(arch, name), bool), "true or false"
 
 
 def _is_whole(value: object) -> bool:
@@ -161,6 +172,12 @@ def arch_label(arch: ArchSpec) -> str:
         words.append(f"last={arch.last_channels}")
     if arch.dropout != 0.2:
         words.append(f"dropout={arch.dropout:g}")
+    if arch.activation != "relu6":
+        words.append(arch.activation)
+    if arch.scale_last_conv:
+        words.append("last scaled")
+    if not arch.depthwise:
+        words.append("ordinary convolutions")
     return ", ".join(words)
 
 
@@ -176,3 +193,9 @@ def _stages_label(stages: tuple[Stage, ...]) -> str:
 def set_expansion(stages: tuple[Stage, ...], t: int) -> tuple[Stage, ...]:
     """The block table with expansion t in every stage that expands: table 2's first stage keeps its t = 1."""
     return tuple(replace(stage, t=t) if stage.t > 1 else stage for stage in stages)
+
+
+def find_expansion(stages: tuple[Stage, ...]) -> int | None:
+    """The t of every stage that expands, 1 where none does; None where they differ."""
+    expansions = {stage.t for stage in stages if stage.t > 1} or {1}
+    return expansions.pop() if len(expansions) == 1 else None

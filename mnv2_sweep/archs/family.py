@@ -16,6 +16,8 @@ from mnv2_sweep.errors import ArchError
 UNSHARED = {
     "kernel": "kernels of two sizes have no common weights",
     "linear_bottleneck": "the weights before and after a ReLU6 are not the same",
+    "activation": "the weights after a ReLU6 and after another activation are not the same",
+    "depthwise": "an ordinary kernel has weights between channels, a depthwise one has none",
     "residual": "shortcuts elsewhere ask other weights of the same layers",
     "classes": "the classifier has one output a class",
     "dropout": "a shared training drops nothing out",

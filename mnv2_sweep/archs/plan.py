@@ -31,7 +31,7 @@ class Layer(NamedTuple):
     groups: int
     size_in: int
     size_out: int
-    act: str = ""  # "relu6" | "relu" | "" for none
+    act: str = ""  # "relu6" | "relu" | "hswish" | "" for none
     norm: bool = True  # batch norm follows, and the convolution has no bias
     reads: tuple[int, ...] = (-1,)
     padding: int | None = None  # pixels on every side; None for kernel // 2, with which the size is ceil(size / stride)
@@ -90,7 +90,7 @@ class Block(NamedTuple):
 
     @property
     def hidden(self) -> int:
-        """Channels of a bottleneck's expanded tensor, the depthwise convolution's input."""
+        """Channels of a bottleneck's expanded tensor, the depthwise (or ordinary) convolution's input."""
         return self.layers[-2].c_in
 
 

@@ -36,6 +36,6 @@ def arch_key(arch: ArchSpec) -> str:
         for block in plan.blocks
     ]
     parts = [blocks, float(plan.dropout)]
-    if arch.family != "mobilenet_v2":  # whose convolutions and shortcuts say all
+    if arch.family != "mobilenet_v2" or arch.activation != "relu6":  # else convolutions and shortcuts say all
         parts.append([[x.op, x.act, x.reads, x.padding] for x in plan.layers])
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]

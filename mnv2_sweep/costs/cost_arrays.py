@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mnv2_sweep.archs.arch import FAMILIES, RESIDUALS, ArchSpec, Stage
+from mnv2_sweep.archs.arch import ACTIVATIONS, FAMILIES, RESIDUALS, ArchSpec, Stage
 from mnv2_sweep.archs.mobilenet_v2 import STEM_CHANNELS
 from mnv2_sweep.costs.cost import BYTES_PER_ACTIVATION, Cost, count_cost
 
-CODES = {"family": tuple(FAMILIES), "residual": RESIDUALS}  # fields of text are columns of indices into these
+# Fields of text are columns of indices into these.
+CODES = {"family": tuple(FAMILIES), "residual": RESIDUALS, "activation": ACTIVATIONS}
 LARGEST = 2**62  # above this a sum might not fit 64 bits
 
 
@@ -131,13 +132,20 @@ def _largest_arch(columns: Columns) -> ArchSpec:
     cells = zip(columns.t.max(0), columns.c.max(0), columns.n.max(0), columns.s.min(0), strict=True)
     stages = tuple(Stage(*map(int, cell)) for cell in cells if cell[2])
     top = {name: columns.fields[name].max().item() for name in ("width", "resolution", "last_channels", "classes")}
-    return replace(ArchSpec(stages=stages, kernel=columns.fields["kernel"].max().item()), **top)
+    top |= {"kernel": columns.fields["kernel"].max().item(), "depthwise": bool(columns.fields["depthwise"].all())}
+    return replace(ArchSpec(stages=stages), **top)
 
 
 def round_array(channels: np.ndarray) -> np.ndarray:
     """`round_channels` of every element."""
     rounded = np.maximum(8, (channels + 4).astype(np.int64) // 8 * 8)
     return rounded + 8 * (rounded < 0.9 * channels)
+
+
+def last_channels(columns: Columns) -> np.ndarray:
+    """Channels of MobileNetV2's last convolution."""
+    width, scaled = columns.fields["width"], columns.fields["scale_last_conv"].astype(bool)
+    return round_array(columns.fields["last_channels"] * np.where(scaled, width, np.maximum(1.0, width)))
 
 
 def _count_mobilenet_v2(columns: Columns) -> CostArrays:
@@ -156,7 +164,7 @@ def _count_mobilenet_v2(columns: Columns) -> CostArrays:
             net.add_blocks(t, c_out, 1, kernel**2, np.maximum(n - 1, 0), n > 1)
             if net.wide_allowed.any() and (n > 2).any():  # the third may be joined where the second is not
                 net.add_blocks(t, c_out, 1, kernel**2, 0, n > 2)
-    last = round_array(columns.fields["last_channels"] * np.maximum(1.0, width))
+    last = last_channels(columns)
     area, classes = net.size**2, columns.fields["classes"]
     net.madds += area * net.channels * last + last * classes
     net.params += net.channels * last + 2 * last + last * classes + classes
@@ -173,6 +181,8 @@ class _Running:
         self.narrow_allowed = columns.fields["residual"] == RESIDUALS.index("bottleneck")
         self.wide_allowed = columns.fields["residual"] == RESIDUALS.index("expansion")
         self.any_wide = bool(self.wide_allowed.any())
+        self.ordinary = ~columns.fields["depthwise"].astype(bool)
+        self.any_ordinary = bool(self.ordinary.any())
         self.depth = np.zeros(len(columns), np.int64)
         # Of the block before: channels and elements of its expanded tensor (0 where it can't be joined to), and what
         # is held while its projection runs.
@@ -185,6 +195,8 @@ class _Running:
         c_in, size, size_out = self.channels, self.size, -(-self.size // stride)
         hidden, expands, area, area_out = c_in * t, t > 1, size**2, size_out**2
         weights = hidden * (taps + c_out)
+        if self.any_ordinary:
+            weights = weights + hidden * (hidden - 1) * taps * self.ordinary
         self.madds = self.madds + times * (area * c_in * hidden * expands + area_out * weights)
         self.params = self.params + times * (hidden * (c_in + 2) * expands + weights + 2 * (hidden + c_out))
         self.depth = self.depth + times * (2 + expands)

@@ -14,7 +14,8 @@ holds by its kind:
 - A shortcut around the block costs nothing more: the block's input lives to the end of the block anyway.
 - Without an expansion (its t is 1) the inner tensor is the input, so only the depthwise convolution's output is split.
 - A block whose expanded tensor a shortcut between expansions leaves or enters is never split: that tensor must be
-  whole. Nor are the stem, the last convolution, and the blocks of other families.
+  whole. Nor is one with an ordinary convolution, which reads all of that tensor. Nor are the stem, the last
+  convolution, and the blocks of other families.
 - A block is split only if that takes less than running it layer by layer; so more splits never need more memory.
 """
 
@@ -67,13 +68,18 @@ def bound_operations(plan: Plan, splits: int) -> list[Operation]:
     wide = _wide_shortcuts(plan)
     for i, block in enumerate(plan.blocks):
         own, held = held[: len(block.layers)], held[len(block.layers) :]
-        groups = min(splits, block.hidden) if block.kind == "bottleneck" and i not in wide else 1
+        groups = min(splits, block.hidden) if can_split(block) and i not in wide else 1
         elements = split_elements(block, groups) if groups > 1 else 0
         if groups > 1 and elements < max(own):
             operations.append(Operation(block, block.layers, groups, elements))
         else:
             operations += [Operation(block, (layer,), 1, n) for layer, n in zip(block.layers, own, strict=True)]
     return operations
+
+
+def can_split(block: Block) -> bool:
+    """Whether its hidden channels can be computed in groups."""
+    return block.kind == "bottleneck" and block.layers[-2].groups == block.hidden
 
 
 def split_elements(block: Block, groups: int) -> int:
@@ -91,7 +97,7 @@ def find_peak(plan: Plan, splits: int) -> PeakMemory:
 
 def most_splits(plan: Plan) -> int:
     """The paper's n: with so many, every split block runs one channel at a time. 1 without bottleneck blocks."""
-    return max([block.hidden for block in plan.blocks if block.kind == "bottleneck"], default=1)
+    return max([block.hidden for block in plan.blocks if can_split(block)], default=1)
 
 
 def count_memory(arch: ArchSpec) -> list[PeakMemory]:
@@ -123,6 +129,8 @@ def memory_text(arch: ArchSpec) -> str:
 
 
 def _notes(arch: ArchSpec, peaks: Sequence[PeakMemory]) -> list[str]:
+    if len(peaks) == 1 and not arch.depthwise:
+        return ["it runs layer by layer: an ordinary convolution reads all of its block's expanded tensor"]
     if len(peaks) == 1:
         return [f"{FAMILY_NAMES[arch.family]} runs layer by layer: only MobileNetV2's bottleneck blocks are split"]
     notes = [f"n: one channel at a time, {peaks[-1].splits} splits of the widest block; 1: layer by layer"]

@@ -30,6 +30,7 @@ with warnings.catch_warnings():  # fvcore 0.1.5 compiles a few functions at impo
 # What fvcore has no rule for, and the paper's convention counts as nothing: activations, sums, pools, moving of data.
 UNCOUNTED = {
     *("aten::hardtanh", "aten::hardtanh_", "aten::relu6", "aten::add", "aten::add_"),
+    *("aten::relu", "aten::relu_", "aten::hardswish", "aten::hardswish_"),
     *("aten::mean", "aten::max_pool2d", "aten::avg_pool2d", "aten::pad", "aten::unflatten"),
 }
 BATCH_NORM = 2  # operations per element in eval mode, as fvcore counts it

@@ -28,6 +28,9 @@ def build_layers(arch: ArchSpec) -> nn.Module:
     return MobileNetV2(plan) if arch.family == "mobilenet_v2" else PlanNetwork(plan)
 
 
+ACTIVATIONS = {"relu6": nn.ReLU6, "relu": nn.ReLU, "hswish": nn.Hardswish}
+
+
 class MobileNetV2(nn.Module):
     """Stem, inverted residuals, last convolution, classifier (paper, table 2)."""
 
@@ -86,8 +89,8 @@ class InvertedResidual(nn.Module):
         if self.shortcut != "expansion":
             expanded = self.conv[0](x) if self.expands else x
         elif self.expands:
-            convolution, norm, relu6 = self.conv[0]
-            expanded = relu6(norm(convolution(x)) + wide)
+            convolution, norm, activation = self.conv[0]
+            expanded = activation(norm(convolution(x)) + wide)
         else:
             expanded = x + wide
         out = expanded
@@ -97,14 +100,14 @@ class InvertedResidual(nn.Module):
 
 
 def conv_bn(conv: Layer) -> nn.Sequential:
-    """Convolution, batch norm and, where the plan has it, ReLU6."""
+    """Convolution, batch norm and, where the plan has it, ReLU6 or another activation."""
     layers: list[nn.Module] = [
         nn.Conv2d(
             conv.c_in, conv.c_out, conv.kernel, conv.stride, conv.kernel // 2, groups=conv.groups, bias=not conv.norm
         ),
         nn.BatchNorm2d(conv.c_out),
     ]
-    return nn.Sequential(*layers, nn.ReLU6(inplace=True)) if conv.act else nn.Sequential(*layers)
+    return nn.Sequential(*layers, ACTIVATIONS[conv.act](inplace=True)) if conv.act else nn.Sequential(*layers)
 
 
 def _initialise(module: nn.Module) -> None:

@@ -90,8 +90,11 @@ def _join(layer: Layer, reads: list[Tensor]) -> Tensor:
     return x  # "relu": its activation says all
 
 
+ACTIVATE = {"": lambda x: x, "relu6": functional.relu6, "relu": functional.relu, "hswish": functional.hardswish}
+
+
 def _activate(x: Tensor, act: str) -> Tensor:
-    return functional.relu6(x) if act == "relu6" else functional.relu(x) if act == "relu" else x
+    return ACTIVATE[act](x)
 
 
 def _last_reads(layers: tuple[Layer, ...], i: int) -> set[int]:

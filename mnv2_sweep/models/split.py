@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from mnv2_sweep.archs.arch import FAMILY_NAMES, ArchSpec
+from mnv2_sweep.archs.arch import FAMILY_NAMES, ArchSpec, arch_label
 from mnv2_sweep.archs.plan import WEIGHTED, Layer
 from mnv2_sweep.archs.resolve import resolve
 from mnv2_sweep.costs.memory import Operation, bound_operations
@@ -29,10 +29,15 @@ def split_model(model: nn.Module, arch: ArchSpec, splits: int) -> "SplitNetwork"
     """The network that `build_model(arch)` made, for inference with blocks split `splits` ways; 1 runs layer by layer.
 
     Splits beyond a block's hidden channels mean one channel at a time; which blocks are split, `memory` says. The
-    model stays as it is; the weights are those of this moment. Raises SweepError for families without bottlenecks.
+    model stays as it is; the weights are those of this moment. Raises SweepError for families without bottlenecks, and
+    for ordinary convolutions, which read every hidden channel at once.
     """
     if not isinstance(model, MobileNetV2):
         raise SweepError(f"split: {FAMILY_NAMES[arch.family]} given; only MobileNetV2 has bottleneck blocks to split")
+    if not arch.depthwise:
+        raise SweepError(
+            f"split: {arch_label(arch)} given; a group of channels needs depthwise convolutions (depthwise: true)"
+        )
     return SplitNetwork(model, bound_operations(resolve(arch), splits))
 
 
@@ -205,13 +210,20 @@ def _spread(bias: Tensor, n: int, size: list[int]) -> Tensor:
 
 def _finish(layer: Layer, out: Tensor, *others: Tensor) -> Tensor:
     """Activation and additions, in place, in the layer's order."""
-    if layer.act and layer.sum_last:
-        out.clamp_(0, 6)
+    if layer.sum_last:
+        _activate(layer.act, out)
     for other in others:
         out += other
-    if layer.act and not layer.sum_last:
-        out.clamp_(0, 6)
+    if not layer.sum_last:
+        _activate(layer.act, out)
     return out
+
+
+def _activate(act: str, out: Tensor) -> None:
+    if act == "hswish":
+        functional.hardswish(out, inplace=True)
+    elif act:
+        out.clamp_(0, 6 if act == "relu6" else None)
 
 
 def _make_step(operation: Operation, model: nn.Module) -> nn.Module:

@@ -1,97 +1,244 @@
-"""One change to a network, with and without it: paired trials, and pairs found again in a table of trials.
+"""Options of `ablate` -> comparisons: a base network beside the same with one change, as it is or at the same cost.
 
-Both sides have the same seeds, and a seed decides order and augmentation (see `train`), so what they share
-cancels in the difference.
+A comparison is paired: both sides have the same seeds, and a seed alone decides the order of the images, their crops
+and flips (see `train`), so what the sides share cancels in the difference.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import pandas as pd
-
-from mnv2_sweep.archs.arch import MAX_RESOLUTION, ArchSpec, arch_label, check_arch
+from mnv2_sweep.archs.arch import (
+    ACTIVATIONS,
+    FAMILIES,
+    FAMILY_NAMES,
+    LIMITS,
+    RESIDUALS,
+    ArchSpec,
+    arch_label,
+    check_arch,
+    check_limits,
+    find_expansion,
+    set_expansion,
+)
+from mnv2_sweep.archs.resolve import arch_key
+from mnv2_sweep.costs.matching import MATCHED, is_matched, match_width
 from mnv2_sweep.errors import SweepError
-from mnv2_sweep.paper.reference import published_gap
-from mnv2_sweep.results.stats import Difference, Facts, paired_difference, read_facts
+
+MOST_BASES = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Ablation:
-    """A field of ArchSpec changed to another value; the labels name both sides for people."""
+class Change:
+    """A field of ArchSpec, or `expansion` (t of every stage that expands), and its new value.
+
+    `name` is its option as a word, for names of files; `before` and `after` name both sides for people.
+    """
 
     name: str
     field: str
     value: object
-    label_with: str
-    label_without: str
+    before: str
+    after: str
 
 
-LINEAR_BOTTLENECK = Ablation(
+def change_expansion(t: int) -> Change:
+    return Change(f"expansion-{t}", "expansion", t, "its own t", f"t = {t}")
+
+
+def change_activation(name: str) -> Change:
+    return Change(f"activation-{name}", "activation", name, "its own activation", name)
+
+
+NO_LINEAR_BOTTLENECK = Change(
     "no-linear-bottleneck", "linear_bottleneck", False, "linear bottleneck", "ReLU6 in the bottleneck"
+)
+NO_RESIDUAL = Change("residual-none", "residual", "none", "shortcut between bottlenecks", "no residual")
+WIDE_RESIDUAL = Change(
+    "residual-expansion", "residual", "expansion", "shortcut between bottlenecks", "shortcut between expansions"
+)
+SCALE_LAST_CONV = Change("scale-last-conv", "scale_last_conv", True, "last convolution kept", "last convolution scaled")
+NO_DEPTHWISE = Change("no-depthwise", "depthwise", False, "depthwise convolutions", "ordinary convolutions")
+ALL = (
+    *(NO_LINEAR_BOTTLENECK, NO_RESIDUAL, WIDE_RESIDUAL),
+    *(change_expansion(t) for t in (1, 2, 3, 4, 6, 8, 10)),
+    *(change_activation(name) for name in ACTIVATIONS),
+    *(SCALE_LAST_CONV, NO_DEPTHWISE),
 )
 
 
 @dataclass(frozen=True, slots=True)
-class AblationPairs:
-    """Two networks trained with the same seeds: values_a[i] and values_b[i] (top-1) share a seed.
+class Comparison:
+    """Two networks to be trained with the same seeds. `matched`: the cost for which the variant's width was chosen."""
 
-    `published_gap` is figure 6's a minus b in percentage points, or None; `failed` counts failed trials of both.
-    """
+    change: Change
+    base: ArchSpec
+    variant: ArchSpec
+    matched: str = ""
 
-    network: str
-    label_a: str
-    label_b: str
-    values_a: tuple[float, ...]
-    values_b: tuple[float, ...]
-    difference: Difference
-    published_gap: float | None
-    train_size: int
-    val_images: int
-    facts: Facts
-    failed: int = 0
+    @property
+    def label(self) -> str:
+        """Of the changed side: "t = 3", "t = 3, same MAdds"."""
+        return f"{self.change.after}, same {MATCHED[self.matched]}" if self.matched else self.change.after
 
-
-def parse_base(text: str) -> ArchSpec:
-    """ "0.5@96" -> width 0.5 at 96 px. Raises SweepError."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)@(\d+)", text.strip())
-    if not match:
-        raise SweepError(f"--base {text}: a width and a resolution are wanted, as in 1.0@96")
-    arch = ArchSpec(width=float(match[1]), resolution=int(match[2]))
-    check_arch(arch)
-    if arch.resolution > MAX_RESOLUTION:
-        raise SweepError(f"--base {text}: at most {MAX_RESOLUTION} px")
-    return arch
+    @property
+    def name(self) -> str:
+        """For files: "expansion-3", "expansion-3-madds"."""
+        return f"{self.change.name}-{self.matched}" if self.matched else self.change.name
 
 
-def ablated(base: ArchSpec, ablation: Ablation) -> ArchSpec:
-    """The base network with the change."""
-    return replace(base, **{ablation.field: ablation.value})
+# ---------------------------------------------------------------- options
 
 
-def find_pairs(trials: pd.DataFrame, ablation: Ablation) -> list[AblationPairs]:
-    """Every network of the table that was trained both with and without; seeds of one side only are left out."""
-    pairs = []
-    done = trials[trials["status"] == "done"] if len(trials) else trials
-    for (width, resolution), of_base in done.groupby(["width", "resolution"]) if len(done) else ():
-        base = ArchSpec(width=width, resolution=resolution)
-        labels = [arch_label(base), arch_label(ablated(base, ablation))]
-        sides = [of_base[of_base["network"] == label].set_index("seed")["val_top1"] for label in labels]
-        both = pd.concat(sides, axis=1, join="inner", keys=["a", "b"]).sort_index().astype(float)
-        if len(both):
-            values = tuple(both["a"]), tuple(both["b"])
-            pairs.append(
-                AblationPairs(
-                    network=labels[0],
-                    label_a=ablation.label_with,
-                    label_b=ablation.label_without,
-                    values_a=values[0],
-                    values_b=values[1],
-                    difference=paired_difference(*values),
-                    published_gap=published_gap(base, ablated(base, ablation)),
-                    train_size=int(of_base["train_size"].iloc[0]),
-                    val_images=int(of_base["val_images"].iloc[0]),
-                    facts=read_facts(of_base),
-                    failed=int((trials["network"].isin(labels) & (trials["status"] == "failed")).sum()),
-                )
+def parse_bases(text: str) -> tuple[ArchSpec, ...]:
+    """ "0.35@96,1.0@96" -> width 0.35 and width 1.0 at 96 px. Raises SweepError."""
+    bases = {}
+    for word in text.split(","):
+        match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)@(\d{1,9})", word.strip())
+        if not match:
+            raise SweepError(
+                f"--base {word}: a width and a resolution are wanted, as in 1.0@96, or several with commas between, "
+                "or a design space (.yaml)"
             )
-    return pairs
+        base = ArchSpec(width=float(match[1]), resolution=int(match[2]))
+        try:
+            check_arch(base)
+            check_limits(base)
+        except SweepError as error:
+            raise SweepError(f"--base {word}: {error}") from error
+        if base in bases:
+            raise SweepError(f"--base {text}: {arch_label(base)} is there twice")
+        bases[base] = None
+    return tuple(bases)
+
+
+def choose_changes(
+    no_linear_bottleneck: bool = False,
+    residual: str | None = None,
+    expansion: str | None = None,
+    activation: str | None = None,
+    scale_last_conv: bool = False,
+    no_depthwise: bool = False,
+    everything: bool = False,
+) -> tuple[Change, ...]:
+    """The changes that the options ask for, in the order of ALL. Raises SweepError."""
+    given = {"--no-linear-bottleneck": no_linear_bottleneck, "--residual": residual, "--expansion": expansion}
+    given |= {"--activation": activation, "--scale-last-conv": scale_last_conv, "--no-depthwise": no_depthwise}
+    names = [option for option, value in given.items() if value not in (False, None)]
+    if everything and names:
+        raise SweepError(f"ablate: --all has {names[0]} in it; leave one of them out")
+    if not everything and not names:
+        raise SweepError(f"ablate: say what to change; there is: {', '.join(given)}, --all")
+    if everything:
+        return ALL
+    residuals = {"none": NO_RESIDUAL, "expansion": WIDE_RESIDUAL}
+    chosen = [NO_LINEAR_BOTTLENECK] * no_linear_bottleneck
+    chosen += [residuals[word] for word in _words("--residual", residual, ("none", "expansion"), RESIDUALS[0])]
+    chosen += [change_expansion(t) for t in _expansions(expansion)]
+    chosen += [change_activation(word) for word in _words("--activation", activation, ACTIVATIONS)]
+    return (*chosen, *[SCALE_LAST_CONV] * scale_last_conv, *[NO_DEPTHWISE] * no_depthwise)
+
+
+def _words(option: str, text: str | None, allowed: Sequence[str], own: str | None = None) -> list[str]:
+    words = [] if text is None else [word.strip() for word in text.split(",")]
+    for i, word in enumerate(words):
+        if word == own:
+            raise SweepError(f"{option} {word}: that is how the base has it; {' or '.join(allowed)}")
+        if word not in allowed:
+            raise SweepError(
+                f"{option} {word}: {', '.join(allowed[:-1])} or {allowed[-1]}; several with commas between"
+            )
+        if word in words[:i]:
+            raise SweepError(f"{option} {text}: {word} is there twice")
+    return words
+
+
+def _expansions(text: str | None) -> list[int]:
+    expansions: list[int] = []
+    for word in [] if text is None else text.split(","):
+        number = word.strip()
+        if not re.fullmatch(r"\d{1,9}", number, re.A) or not 1 <= int(number) <= LIMITS["t"]:
+            raise SweepError(f"--expansion {number}: a whole number from 1 to {LIMITS['t']}, or several, as in 1,3,6")
+        if int(number) in expansions:
+            raise SweepError(f"--expansion {text}: {int(number)} is there twice")
+        expansions.append(int(number))
+    return expansions
+
+
+def name_changes(changes: Sequence[Change]) -> str:
+    """A word for the sweep: "no-linear-bottleneck", "residual-none-expansion", "all"."""
+    if tuple(changes) == ALL:
+        return "all"
+    return "-".join(dict.fromkeys(change.field if change.field == "expansion" else change.name for change in changes))
+
+
+# ---------------------------------------------------------------- comparisons
+
+
+def changed_arch(base: ArchSpec, change: Change) -> ArchSpec:
+    """The base network with the change. Raises SweepError where its family has no such choice."""
+    field = "stages" if change.field == "expansion" else change.field
+    if field not in FAMILIES[base.family]:
+        raise SweepError(f"ablate: base {arch_label(base)}: {FAMILY_NAMES[base.family]} has no such part to change")
+    value = set_expansion(base.stages, change.value) if change.field == "expansion" else change.value
+    return replace(base, **{field: value})
+
+
+def plan_comparisons(
+    bases: Sequence[ArchSpec], changes: Sequence[Change], match: str | None = None
+) -> tuple[tuple[Comparison, ...], list[str]]:
+    """Every change of every base, beside it with `match` at the same cost; and notes on what was left out.
+
+    A change that makes the same network, as t = 6 of the paper's, is left out; so is a match that no width meets.
+    Raises SweepError where nothing is left, or no match at all is met.
+    """
+    if match is not None and match not in MATCHED:
+        raise SweepError(f"--match {match}: {' or '.join(MATCHED)}")
+    if len(bases) > MOST_BASES:
+        raise SweepError(f"--base: {len(bases):,} networks, at most {MOST_BASES} allowed; take some of them")
+    comparisons, same, missed, met = [], [], [], 0
+    for base in bases:
+        for change in changes:
+            variant = changed_arch(base, change)
+            if arch_key(variant) == arch_key(base):
+                same.append(f"{change.after} changes nothing in {arch_label(base)}")
+                continue
+            comparisons.append(_name_sides(Comparison(change, base, variant)))
+            if match is not None and not is_matched(variant, base, match):
+                try:
+                    matched = match_width(variant, base, match)
+                    comparisons.append(_name_sides(Comparison(change, base, matched, match)))
+                    met += 1
+                except SweepError as error:
+                    missed.append(str(error))
+    if not comparisons:
+        raise SweepError(f"ablate: {'; '.join(same)}: nothing to compare")
+    if missed and not met:
+        raise SweepError(missed[0])
+    return tuple(comparisons), [*(f"left out: {text}" for text in same), *missed]
+
+
+def _name_sides(comparison: Comparison) -> Comparison:
+    """What the base has where its own value is changed: "t = 6", "relu6"."""
+    base, change = comparison.base, comparison.change
+    own = {"activation": base.activation, "expansion": f"t = {find_expansion(base.stages) or 'mixed'}"}
+    return replace(comparison, change=replace(change, before=own.get(change.field, change.before)))
+
+
+def list_networks(comparisons: Sequence[Comparison]) -> tuple[ArchSpec, ...]:
+    """Every network of the comparisons once, each base before its variants."""
+    return tuple(dict.fromkeys(arch for one in comparisons for arch in (one.base, one.variant)))
+
+
+def infer_comparisons(archs: Sequence[ArchSpec]) -> tuple[Comparison, ...]:
+    """Pairs among these networks that differ in one part: for sweeps that do not say what they compare."""
+    known = {arch_key(arch): arch for arch in archs if arch.family == "mobilenet_v2"}
+    plain = ArchSpec()
+    found = []
+    for base in known.values():
+        for change in ALL:
+            if change.field != "expansion" and getattr(base, change.field) == getattr(plain, change.field):
+                variant = known.get(arch_key(changed_arch(base, change)))
+                if variant not in (None, base):
+                    found.append(_name_sides(Comparison(change, base, variant)))
+    return tuple(found)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from mnv2_sweep.archs.arch import MOBILENET_V2, arch_label
+from mnv2_sweep.archs.arch import MOBILENET_V2, arch_label, find_expansion
 from mnv2_sweep.archs.resolve import arch_key
 from mnv2_sweep.costs.cost import count_cost
 from mnv2_sweep.sweeps.store import Outcome, read_outcomes
@@ -21,7 +21,8 @@ COLUMNS = (
     *("trial_id", "sweep", "status", "error", "kind", "attempts", "source"),
     *("network", "arch_key", "width", "resolution", "train_size", "expansion"),
     *("paper_table", "kernel", "linear_bottleneck", "residual", "last_channels", "classes", "dropout", "family"),
-    *("groups", "recipe", "input_scale", "data", "data_classes", "seed", "training", *RESULT_COLUMNS),
+    *("groups", "activation", "scale_last_conv", "depthwise"),
+    *("recipe", "input_scale", "data", "data_classes", "seed", "training", *RESULT_COLUMNS),
     *("madds", "params", "peak_activation_bytes", "depth"),
 )
 
@@ -55,7 +56,6 @@ def _training(trial: Trial) -> str:
 
 def _row(sweep: str, outcome: Outcome) -> dict:
     trial, arch, cost = outcome.trial, outcome.trial.arch, count_cost(outcome.trial.arch)
-    expansions = {stage.t for stage in arch.stages if stage.t > 1} or {1}
     measured = {name: getattr(outcome.result, name, None) for name in RESULT_COLUMNS}
     return {
         "trial_id": outcome.id,
@@ -70,7 +70,7 @@ def _row(sweep: str, outcome: Outcome) -> dict:
         "width": arch.width,
         "resolution": arch.resolution,
         "train_size": trial.train_size,
-        "expansion": expansions.pop() if len(expansions) == 1 else None,
+        "expansion": find_expansion(arch.stages),
         "paper_table": arch.stages == MOBILENET_V2,
         "kernel": arch.kernel,
         "linear_bottleneck": arch.linear_bottleneck,
@@ -80,6 +80,9 @@ def _row(sweep: str, outcome: Outcome) -> dict:
         "dropout": arch.dropout,
         "family": arch.family,
         "groups": arch.groups,
+        "activation": arch.activation,
+        "scale_last_conv": arch.scale_last_conv,
+        "depthwise": arch.depthwise,
         "recipe": trial.recipe.name,
         "input_scale": trial.recipe.input_scale,
         "data": trial.data.name,

@@ -1,5 +1,9 @@
-"""results/<sweep>/ -> plots/<sweep>/*.png and *.svg, and a copy of the last one drawn as plots/*.png and *.svg."""
+"""results/<sweep>/ -> plots/<sweep>/*.png and *.svg, and a copy of the last one drawn as plots/*.png and *.svg.
 
+What is of no sweep (the paper's figures 1 and 7, a contact sheet) goes into plots/ itself.
+"""
+
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,16 +13,23 @@ from mnv2_sweep.archs.arch import arch_label
 from mnv2_sweep.costs.cost_arrays import COSTS
 from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.errors import DataError, SpaceError, StoreError
+from mnv2_sweep.paper.appendix import Activities
+from mnv2_sweep.paper.manifold import Embedding, Loss
 from mnv2_sweep.plots.figure import plot_contact_sheet, save_figure
 from mnv2_sweep.plots.plot import plot_pareto
-from mnv2_sweep.plots.plot_ablation import plot_ablation
+from mnv2_sweep.plots.plot_ablation import plot_ablation, plot_readings
+from mnv2_sweep.plots.plot_activity import plot_activity
 from mnv2_sweep.plots.plot_costs import plot_costs
-from mnv2_sweep.results.ablate import LINEAR_BOTTLENECK, find_pairs
-from mnv2_sweep.results.frame import load_frame
-from mnv2_sweep.results.stats import compare_published, read_facts, summarise
+from mnv2_sweep.plots.plot_expansion import plot_expansion
+from mnv2_sweep.plots.plot_manifold import plot_manifold
+from mnv2_sweep.results.expansion import claims_text, find_trade_offs, judge_claims
+from mnv2_sweep.results.frame import load_curves, load_frame
+from mnv2_sweep.results.readings import load_readings
+from mnv2_sweep.results.stats import Facts, compare_published, read_facts, summarise
 from mnv2_sweep.results.verdict import sweep_verdict
 from mnv2_sweep.spaces.networks import Networks
 from mnv2_sweep.sweeps.places import EXAMPLE
+from mnv2_sweep.training.trial import Trial
 from mnv2_sweep.words import count_noun
 
 SHEET_COLUMNS = 10
@@ -36,18 +47,43 @@ def draw_pareto(folder: Path, plots: Path) -> list[Path]:
 
 
 def draw_ablation(folder: Path, plots: Path) -> list[Path]:
-    """With against without for every network of an ablation sweep; returns the files written. Raises StoreError."""
-    pairs = find_pairs(load_frame(folder), LINEAR_BOTTLENECK)
-    if not pairs:
+    """A figure of every comparison that has results, and of several all at a glance; returns the files written.
+
+    Raises StoreError.
+    """
+    protocol, readings = load_readings(folder)
+    seen = [one for one in readings if one.seeds]
+    if not seen:
         raise StoreError(
-            f"{folder}: no network here has results both with and without ({LINEAR_BOTTLENECK.label_with}, "
-            f"{LINEAR_BOTTLENECK.label_without}); run 'mnv2-sweep ablate --{LINEAR_BOTTLENECK.name}'"
+            f"{folder}: no two networks here differ in one part and have results with the same seeds; run "
+            "'mnv2-sweep ablate'"
         )
-    written = []
-    for pair in pairs:
-        stem = "ablation" if len(pairs) == 1 else f"ablation-{pair.network.replace(' at ', '@')}"
-        written += _save(plot_ablation(pair), plots, folder, stem)
+    curves = load_curves(folder).merge(load_frame(folder)[["trial_id", "arch_key"]], on="trial_id")
+    if len(seen) == 1:
+        return _save(plot_ablation(seen[0], curves, protocol.looks), plots, folder, "ablation")
+    written = _save(plot_readings(seen, protocol.looks), plots, folder, "ablation")
+    bases = {one.comparison.base for one in seen}
+    for one in seen:
+        base = arch_label(one.comparison.base).replace(" at ", "@").replace(", ", "-").replace(" ", "-")
+        stem = f"ablation-{one.comparison.name}" + (f"-{base}" if len(bases) > 1 else "")
+        written += save_figure(plot_ablation(one, curves, protocol.looks), plots / folder.name / stem)
     return written
+
+
+def draw_expansion(folder: Path, plots: Path) -> list[Path]:
+    """A curve for each expansion of a sweep; returns the files written. Raises SweepError."""
+    trials = load_frame(folder)
+    curves, seeds = find_trade_offs(trials)
+    sizes = sorted(trials["train_size"].unique().tolist())
+    size = f"{sizes[0]} px" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]} px"
+    fig = plot_expansion(curves, seeds, judge_claims(curves), read_facts(trials), size)
+    return _save(fig, plots, folder, "expansion")
+
+
+def describe_expansion(folder: Path) -> str:
+    """The verdict on both claims about expansions, a line each. Raises SweepError."""
+    curves, seeds = find_trade_offs(load_frame(folder))
+    return claims_text(judge_claims(curves), len(seeds))
 
 
 def draw_costs(networks: Networks, plots: Path) -> list[Path]:
@@ -62,6 +98,19 @@ def draw_costs(networks: Networks, plots: Path) -> list[Path]:
     costs[["family", "width", "resolution", "network"]] = pd.DataFrame(rows)
     title = f"What {count_noun(len(networks), 'spec')} of {name} cost"
     return _save(plot_costs(costs, title), plots, Path(name), "costs")
+
+
+def draw_manifold(embeddings: Sequence[Embedding], losses: Sequence[Loss], seed: int, plots: Path) -> list[Path]:
+    """Figure 1 and the measured loss; returns the files written. Raises StoreError."""
+    return save_figure(plot_manifold(embeddings, losses, seed), plots / "manifold")
+
+
+def draw_activity(trial: Trial, activities: Activities, device: str, plots: Path) -> list[Path]:
+    """Figure 7 of one trained network; returns the files written. Raises StoreError."""
+    data = trial.data
+    facts = Facts(data.name, trial.recipe.name, activities.train_images, data.classes, device)
+    fig = plot_activity(activities, arch_label(trial.arch), trial.train_size, trial.seed, facts)
+    return save_figure(fig, plots / "activity")
 
 
 def draw_sheet(dataset: Dataset, split: str, side: int, plots: Path) -> list[Path]:

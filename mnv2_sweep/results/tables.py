@@ -1,13 +1,11 @@
 """Frames and costs -> text: an aligned table for people, CSV and JSON for programs."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import pandas as pd
 
-from mnv2_sweep.results.ablate import AblationPairs
 from mnv2_sweep.results.stats import compare_published, read_facts, summarise
-from mnv2_sweep.words import count_noun
 
 
 def results_text(trials: pd.DataFrame, verdict: Sequence[str] = ()) -> str:
@@ -82,30 +80,6 @@ def trials_table(trials: pd.DataFrame) -> list[list[str]]:
     ]
     header = ["network", *(["weights"] if shared else []), "trained at", "seed", "status", "val top-1", "test top-1"]
     return [[*header, "images/s", "seconds", "error"], *rows]
-
-
-def ablation_text(pairs: Iterable[AblationPairs]) -> str:
-    """Both accuracies, the difference with its interval, and how many seeds."""
-    lines = []
-    for pair in pairs:
-        difference, n = pair.difference, len(pair.values_a)
-        seeds = count_noun(n, "seed")
-        lines += [
-            f"{pair.network}: data {pair.facts.data}, recipe {pair.facts.recipe}, {pair.train_size} px, {seeds}",
-            f"  {pair.label_a:<26} top-1 {percent(difference.mean_a)} %",
-            f"  {pair.label_b:<26} top-1 {percent(difference.mean_b)} %",
-        ]
-        interval = "no interval from one seed"
-        if n > 1:
-            interval = f"95 % {100 * difference.low:+.2f} to {100 * difference.high:+.2f}, paired over {seeds}"
-        lines.append(f"  difference                 {100 * difference.difference:+.2f} points ({interval})")
-        if pair.published_gap is not None:
-            lines.append(
-                f"  published                  {pair.published_gap:+.2f} points (paper, figure 6, on ImageNet)"
-            )
-        if pair.failed:
-            lines.append(f"  failed                     {pair.failed} trials")
-    return "\n".join(lines)
 
 
 def network_table(summary: pd.DataFrame) -> list[list[str]]:

@@ -7,7 +7,7 @@ import numpy as np
 from mnv2_sweep.archs.arch import RESIDUALS
 from mnv2_sweep.archs.mobilenet_v2 import STEM_CHANNELS
 from mnv2_sweep.archs.resolve import arch_key
-from mnv2_sweep.costs.cost_arrays import CODES, Columns, round_array
+from mnv2_sweep.costs.cost_arrays import CODES, Columns, last_channels, round_array
 from mnv2_sweep.spaces.networks import Networks
 
 
@@ -85,7 +85,7 @@ def _describe_plans(columns: Columns) -> np.ndarray:
     residual = fields["residual"]
     narrow, wide = (residual == RESIDUALS.index(word) for word in ("bottleneck", "expansion"))
     placed = np.where((narrow & any_narrow) | (wide & any_wide), residual, RESIDUALS.index("none"))
-    last = round_array(fields["last_channels"] * np.maximum(1.0, width))
     dropout = np.ascontiguousarray(fields["dropout"], np.float64).view(np.int64)
-    whole = [fields[name].astype(np.int64) for name in ("resolution", "kernel", "linear_bottleneck", "classes")]
-    return np.ascontiguousarray(np.column_stack([stem, last, placed, dropout, *whole, runs.reshape(count, -1)]))
+    names = ("resolution", "kernel", "linear_bottleneck", "classes", "activation", "depthwise")
+    whole = [last_channels(columns), *(fields[name].astype(np.int64) for name in names)]
+    return np.ascontiguousarray(np.column_stack([stem, placed, dropout, *whole, runs.reshape(count, -1)]))

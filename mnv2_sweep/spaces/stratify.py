@@ -99,4 +99,5 @@ def _shape(arch: ArchSpec) -> list[float]:
     channels = sum(stage.n * stage.c for stage in arch.stages) / blocks
     sizes = (arch.width, arch.resolution, arch.kernel, arch.last_channels, arch.groups, blocks, expansion, channels)
     words = (arch.linear_bottleneck, arch.residual == "bottleneck", arch.residual == "expansion")
+    words += (arch.activation == "relu6", arch.activation == "hswish", arch.scale_last_conv, arch.depthwise)
     return [*np.log(sizes), *words]

@@ -4,7 +4,7 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -29,7 +29,7 @@ from mnv2_sweep.sweeps.settings import RunSettings, fill_gpus
 from mnv2_sweep.sweeps.sweep import count_failed, missing_trials, plan_trials
 from mnv2_sweep.training.estimate import device_name, has_device, price_sweep
 from mnv2_sweep.training.price import Price, bytes_text, fit_budget, fitted_text, price_text, trials_wall
-from mnv2_sweep.training.trial import DataRef, Recipe
+from mnv2_sweep.training.trial import DataRef, Recipe, Trial
 from mnv2_sweep.words import count_noun, duration
 
 NO_BUDGET = "--budget: the networks share one training, which is done whole; give it fewer images, or add --separate"
@@ -47,27 +47,34 @@ def run_networks(
     source: str,
     retry_failed: bool = False,
     strategy: Strategy = ALONE,
+    counts: Mapping[ArchSpec, int] | None = None,
+    notes: Sequence[str] = (),
 ) -> int:
     """Plan, price, run and record; returns how many trials of the sweep failed. Ctrl-C becomes typer.Exit(130).
 
-    `data` is a data set with the name by which workers open it; `source` is kept as the sweep's space.yaml.
+    `data` is a data set with the name by which workers open it; `source` is kept as the sweep's space.yaml. With
+    `counts` a network has that many of the seeds only, the first ones. `notes` are lines for the plan.
     """
     shared = make_sharing(strategy, archs, recipe, len(data[0].labels["train"]))
     if shared and settings.budget_seconds is not None:
         raise SweepError(NO_BUDGET)
-    opening = partial(open_session, folder, archs, recipe, seeds, data, device, retry_failed, shared)
-    failed = _run_session(opening(), settings, dry_run, source)
+    opening = partial(
+        open_session, folder, archs, recipe, seeds, data, device, retry_failed, shared=shared, counts=counts
+    )
+    failed = _price_and_run(opening(), settings, dry_run, source, notes)
     if strategy.finetune is None or dry_run or failed:
         return failed
     frame = load_frame(folder)
     summary = summarise(frame[frame["training"] == "shared"])  # the same front, whatever was fine-tuned before
     front = set(summary[summary["on_front"]]["arch_key"])
-    return _run_session(opening([arch for arch in archs if arch_key(arch) in front]), settings, dry_run, source)
+    tuned = [arch for arch in archs if arch_key(arch) in front]
+    return _price_and_run(opening(tuned=tuned), settings, dry_run, source, notes)
 
 
-def _run_session(session: Session, settings: RunSettings, dry_run: bool, source: str) -> int:
+def _price_and_run(session: Session, settings: RunSettings, dry_run: bool, source: str, notes: Sequence[str]) -> int:
+    """Say what it is and takes, and run it unless only that is wanted; returns as run_networks."""
     folder, device = session.folder, session.device
-    print("\n".join([f"sweep     {folder}", *describe_plan(session)]), flush=True)
+    print("\n".join([f"sweep     {folder}", *describe_plan(session), *notes]), flush=True)
     began = time.monotonic()
     price = _look(session, settings)
     if settings.budget_seconds is not None:
@@ -78,8 +85,28 @@ def _run_session(session: Session, settings: RunSettings, dry_run: bool, source:
         wall = price.unknown or duration(trials_wall(seconds, session.missing, settings.workers))
         wall = f"unknown: {wall}" if price.unknown else f"about {wall}"
         print(f"time      {wall}, with {count_noun(settings.workers, 'worker')} on {device}", flush=True)
-    if dry_run:
-        return 0
+    return 0 if dry_run else _run_session(session, settings, seconds, source)
+
+
+def run_seeds(
+    folder: Path,
+    counts: Mapping[ArchSpec, int],
+    recipe: Recipe,
+    data: tuple[Dataset, str],
+    device: str,
+    settings: RunSettings,
+    source: str,
+) -> int:
+    """Run and record the first so many seeds of each network, without a plan and a price; returns how many failed."""
+    seeds = range(max(counts.values()))
+    session = open_session(folder, tuple(counts), recipe, seeds, data, device, counts=counts)
+    settings = replace(settings, workers=min(settings.workers, max(1, len(session.missing))))
+    return _run_session(session, settings, dict.fromkeys(session.missing, 1.0), source)
+
+
+def _run_session(session: Session, settings: RunSettings, seconds: Mapping[Trial, float], source: str) -> int:
+    """Run what is missing; returns how many trials of the sweep failed. Ctrl-C becomes typer.Exit(130)."""
+    folder, device = session.folder, session.device
     console = Console(soft_wrap=True)
     environment = describe_environment(shlex.join(["mnv2-sweep", *sys.argv[1:]]), device, device_name(device))
     display = SweepDisplay(seconds, folder, console)

@@ -1,7 +1,7 @@
 """What `run` and `ablate` share: networks + recipe + data -> trials, their price, their results on disk."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -68,10 +68,12 @@ def open_session(
     retry_failed: bool = False,
     shared: Sharing | None = None,
     tuned: Sequence[ArchSpec] = (),
+    counts: Mapping[ArchSpec, int] | None = None,
 ) -> Session:
     """Check everything that can be checked before a minute is spent. Raises SweepError; writes nothing.
 
-    With `shared` all networks share weights; `tuned` are those of them that are also trained on by themselves.
+    With `shared` all networks share weights; `tuned` are those of them that are also trained on by themselves. With
+    `counts` a network has that many of the seeds only, the first ones.
     """
     check_recipe(recipe)
     dataset, data_name = data
@@ -83,7 +85,14 @@ def open_session(
                 f"leave classes out, or give at least {classes}"
             )
     reference = DataRef(dataset.name, dataset.fingerprint, classes)
-    trials = plan_trials(archs, recipe, reference, seeds, shared and replace(shared, finetune=None))
+    plain = shared and replace(shared, finetune=None)
+    if counts is None:
+        trials = plan_trials(archs, recipe, reference, seeds, plain)
+    else:
+        with_seed = [(seed, [arch for arch in archs if at < counts[arch]]) for at, seed in enumerate(seeds)]
+        trials = tuple(
+            trial for seed, some in with_seed for trial in plan_trials(some, recipe, reference, [seed], plain)
+        )
     if tuned:
         trials += plan_trials(tuned, recipe, reference, seeds, shared)
     missing = missing_trials(trials, folder, retry_failed)

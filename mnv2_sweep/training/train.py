@@ -80,10 +80,15 @@ def keeping(course: Course, owner: str, control: Control) -> Iterator[None]:
 
 def begin_on(device: str) -> None:
     """Make this process repeatable, and count its peak memory from here."""
+    make_repeatable(device)
+    reset_peak_memory(device)
+
+
+def make_repeatable(device: str) -> None:
+    """The same numbers again: all of them on a CPU, what cuDNN has to offer on a GPU."""
     torch.use_deterministic_algorithms(device == "cpu")
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
-    reset_peak_memory(device)
 
 
 def begin_course(trial: Trial, dataset: Dataset, device: str) -> Course:

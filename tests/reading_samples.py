@@ -1,0 +1,58 @@
+"""Trials of ablations that nobody ran."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from mnv2_sweep.archs.arch import ArchSpec, arch_label
+from mnv2_sweep.archs.resolve import arch_key
+from mnv2_sweep.results.ablate import Change, plan_comparisons
+from mnv2_sweep.results.experiment import ONCE
+from mnv2_sweep.results.protocol import Protocol
+from mnv2_sweep.results.readings import Reading, find_readings
+
+BASE = ArchSpec(width=0.5, resolution=96)
+
+
+def make_trials(top1s: Mapping[ArchSpec, Sequence[float | None]], seconds: float = 30.0) -> pd.DataFrame:
+    """A row a trial as `frame` makes it, seeds 0, 1, ...; top-1 in percent, None is a failed trial."""
+    rows = []
+    for arch, values in top1s.items():
+        for seed, top1 in enumerate(values):
+            done = top1 is not None
+            rows.append(
+                {
+                    "trial_id": f"{arch_key(arch)}-{seed}",
+                    "arch_key": arch_key(arch),
+                    "network": arch_label(arch),
+                    "seed": seed,
+                    "status": "done" if done else "failed",
+                    "val_top1": top1 / 100 if done else np.nan,
+                    "val_images": 1000 if done else np.nan,
+                    "train_images": 8000 if done else np.nan,
+                    "train_size": 24,
+                    "seconds": seconds if done else np.nan,
+                    "data": "shapes",
+                    "data_classes": 10,
+                    "training": "alone",
+                    "recipe": "short",
+                    "device": "cpu" if done else None,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def read_changes(
+    values: Mapping[Change, Sequence[float | None]],
+    base_values: Sequence[float | None],
+    base: ArchSpec = BASE,
+    match: str | None = None,
+    looks: str = ONCE,
+) -> list[Reading]:
+    """Readings of some changes of one base; a variant at the same cost has the values of the one as it is."""
+    protocol = Protocol(plan_comparisons([base], list(values), match)[0], looks)
+    top1s = {base: base_values}
+    for one in protocol.comparisons:
+        top1s[one.variant] = next(values[change] for change in values if change.name == one.change.name)
+    return find_readings(make_trials(top1s), protocol)

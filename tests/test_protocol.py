@@ -1,0 +1,47 @@
+"""What an ablation compares, written and read back; sweeps that do not say it."""
+
+import json
+
+import pytest
+
+from mnv2_sweep.archs.arch import ArchSpec
+from mnv2_sweep.errors import StoreError
+from mnv2_sweep.results.ablate import ALL, NO_LINEAR_BOTTLENECK, changed_arch, plan_comparisons
+from mnv2_sweep.results.experiment import ALWAYS, ONCE
+from mnv2_sweep.results.folders import is_ablation
+from mnv2_sweep.results.protocol import Protocol, dump_protocol, read_protocol
+
+SMALL = ArchSpec(width=0.35, resolution=96, classes=10)
+
+
+@pytest.mark.parametrize("looks", [ONCE, ALWAYS])
+def test_what_is_written_is_read_back(tmp_path, looks):
+    protocol = Protocol(plan_comparisons([SMALL, ArchSpec()], ALL, "params")[0], looks)
+    text = dump_protocol(protocol, ["--all", "--match", "params"])
+    assert text.splitlines()[0] == "# mnv2-sweep ablate --all --match params"
+    (tmp_path / "space.yaml").write_text(text)
+    assert is_ablation(tmp_path) and read_protocol(tmp_path, []) == protocol
+
+
+@pytest.mark.parametrize(
+    "text",
+    [None, "# Which one?\naxes: {width: [1.0]}\n", "# mnv2-sweep ablate --no-linear-bottleneck --base 0.35@96\n"],
+    ids=["no file", "a space", "an earlier version's"],
+)  # fmt: skip
+def test_other_sweeps_are_searched_for_pairs(tmp_path, text):
+    if text:
+        (tmp_path / "space.yaml").write_text(text)
+    archs = [SMALL, ArchSpec(), changed_arch(SMALL, NO_LINEAR_BOTTLENECK)]
+    protocol = read_protocol(tmp_path, archs)
+    assert [(one.base, one.variant) for one in protocol.comparisons] == [(SMALL, archs[2])] and protocol.looks == ONCE
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{", "[]", json.dumps({"looks": ONCE}), json.dumps({"looks": "twice", "comparisons": []})],
+    ids=["cut", "a list", "without comparisons", "no such looks"],
+)
+def test_a_broken_text_is_a_line(tmp_path, text):
+    (tmp_path / "space.yaml").write_text(f"# mnv2-sweep ablate --all\n{text}")
+    with pytest.raises(StoreError, match="space.yaml: not what 'ablate' wrote .*; run the same 'ablate' again"):
+        read_protocol(tmp_path, [])
