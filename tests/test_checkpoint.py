@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from stops import Killed, Stop, measured
 
 from mnv2_sweep.archs.arch import ArchSpec, Stage
 from mnv2_sweep.training import packed, train
@@ -26,26 +27,6 @@ torch.set_num_threads(1)
 
 SMALL = ArchSpec(stages=(Stage(1, 8, 2, 1),), width=0.25, resolution=8, last_channels=16, classes=3, dropout=0.2)
 NEVER = 1e9
-
-
-class Killed(BaseException):
-    """Ends a trial wherever it is, as SIGKILL would: nothing in the package handles it."""
-
-
-class Stop:
-    """`should_stop` that says yes when asked for the n-th time; counts how often it was asked."""
-
-    def __init__(self, at: int | None = None):
-        self.at, self.asked = at, 0
-
-    def __call__(self) -> bool:
-        self.asked += 1
-        return self.asked == self.at
-
-
-def measured(result: Result) -> Result:
-    """The result without what the clock and the machine's memory say."""
-    return replace(result, seconds=0.0, images_per_second=0.0, peak_memory_bytes=0)
 
 
 def stop_once(trial: Trial, dataset, path: Path, at: int) -> None:

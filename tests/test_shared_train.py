@@ -10,6 +10,7 @@ import pytest
 import torch
 from conftest import ToyData
 from family_samples import DEEP, FAMILY, LARGEST, SMALLEST, WIDE, first_values, named_parameters, share
+from stops import Killed, Stop, measured
 from torch import Tensor, nn
 
 from mnv2_sweep.archs.arch import ArchSpec
@@ -34,26 +35,11 @@ from mnv2_sweep.training.shared_train import (
     tuned_path,
 )
 from mnv2_sweep.training.train import evaluate_model, learning_rate
-from mnv2_sweep.training.trial import Result, Trial, shared_id
+from mnv2_sweep.training.trial import Trial, shared_id
 
 torch.set_num_threads(1)
 
 NEVER = 1e9
-
-
-class Killed(BaseException):
-    """Ends a training wherever it is, as SIGKILL would."""
-
-
-class Stop:
-    """`should_stop` that says yes when asked for the n-th time; counts how often it was asked."""
-
-    def __init__(self, at: int | None = None):
-        self.at, self.asked = at, 0
-
-    def __call__(self) -> bool:
-        self.asked += 1
-        return self.asked == self.at
 
 
 @pytest.fixture
@@ -102,11 +88,6 @@ def check_same(one: Shared, other: Shared) -> None:
     assert first.keys() == second.keys()
     for name, value in first.items():
         assert torch.equal(value, second[name]), name
-
-
-def measured(result: Result) -> Result:
-    """The result without what the clock and the machine's memory say."""
-    return replace(result, seconds=0.0, images_per_second=0.0, peak_memory_bytes=0)
 
 
 def only_file(path: Path) -> bool:

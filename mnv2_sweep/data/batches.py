@@ -34,7 +34,11 @@ def label_tensor(dataset: Dataset, split: str, device: str) -> Tensor:
 
 def image_batch(pixels: np.ndarray, chosen: Tensor, device: str) -> Tensor:
     """uint8 [N, s, s, 3] and indices [B] -> float32 [B, 3, s, s] in [-1, 1], channels last in memory."""
-    batch = torch.from_numpy(pixels[chosen.numpy()]).to(device, non_blocking=True)
+    return scale_pixels(torch.from_numpy(pixels[chosen.numpy()]).to(device, non_blocking=True))
+
+
+def scale_pixels(batch: Tensor) -> Tensor:
+    """uint8 [B, s, s, 3] -> float32 [B, 3, s, s] in [-1, 1], channels last in memory."""
     return batch.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
 
 

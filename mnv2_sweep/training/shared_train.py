@@ -160,7 +160,7 @@ def trained_archs(trial: Trial, archs: Sequence[ArchSpec]) -> tuple[ArchSpec, ..
 
 
 def largest_arch(archs: Sequence[ArchSpec]) -> ArchSpec:
-    return max(archs, key=lambda arch: (count_cost(arch).madds, arch_key(arch)))
+    return max(archs, key=_cost_order)
 
 
 def cut_network(
@@ -224,7 +224,7 @@ class Sandwich:
         self.recipe: Recipe = replace(
             trial.recipe, images=trial.shared.images, epochs=None, lr=WEIGHTS_RATE * trial.recipe.lr
         )
-        by_cost = sorted(trained_archs(trial, group.archs), key=lambda arch: (_work(arch), arch_key(arch)))
+        by_cost = sorted(trained_archs(trial, group.archs), key=_cost_order)
         self.smallest, *self.between, self.largest = by_cost if len(by_cost) > 1 else (by_cost[0], by_cost[0])
         self.archs = tuple(by_cost)
         self.labels = label_tensor(dataset, "train", device)
@@ -273,7 +273,7 @@ class Sandwich:
         ends = list(self.pool.map(lambda part: self.train_one(*part, chosen, crops, labels), teachers))
         soft = torch.cat([logits for logits, _ in ends]).softmax(1)
         students = {arch: None for arch in (*picked, self.smallest) if arch != self.largest}
-        students = sorted(students, key=_work, reverse=True)  # the dearest first: the threads then end together
+        students = sorted(students, key=_cost_order, reverse=True)  # the dearest first: the threads then end together
         students = [self.part(arch, 0, slice(0, batch)) for arch in students]
         list(self.pool.map(lambda part: self.train_one(*part, chosen, crops, soft), students))
         for shared in course.model.parameters():
@@ -321,5 +321,6 @@ class Sandwich:
         return evaluate_model(model, self.dataset, "val", size, self.device, self.recipe.curve_images, control)[0]
 
 
-def _work(arch: ArchSpec) -> int:
-    return count_cost(arch).madds
+def _cost_order(arch: ArchSpec) -> tuple[int, str]:
+    """Cheapest first; networks of one cost in an order of their own, the same on every machine."""
+    return count_cost(arch).madds, arch_key(arch)

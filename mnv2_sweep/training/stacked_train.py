@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from mnv2_sweep.archs.arch import arch_label
-from mnv2_sweep.data.batches import apply_crops, draw_crops, image_batch, label_tensor, train_level
+from mnv2_sweep.data.batches import apply_crops, draw_crops, image_batch, label_tensor, scale_pixels, train_level
 from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.errors import SweepError
 from mnv2_sweep.models.stacked import stack_models
@@ -204,7 +204,7 @@ def take_images(pixels: np.ndarray | Tensor, chosen: Tensor, device: str) -> Ten
     """What `image_batch` makes, also of images that lie on the device."""
     if isinstance(pixels, np.ndarray):
         return image_batch(pixels, chosen, device)
-    return pixels[chosen.to(device, non_blocking=True)].permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+    return scale_pixels(pixels[chosen.to(device, non_blocking=True)])
 
 
 def _report_all(control: Control, count: int, step: int, steps: int, loss: float, images_per_second: float) -> None:
