@@ -37,6 +37,7 @@ bench: .venv/.bench  ## about 55 minutes on two cores
 	$(BIN)/python benchmarks/judge.py
 	$(BIN)/python benchmarks/split.py
 	$(BIN)/python benchmarks/photos.py
+	$(BIN)/python benchmarks/small_maps.py
 	$(BIN)/python benchmarks/train.py
 	$(BIN)/python benchmarks/memory.py --seconds 300
 	$(BIN)/python benchmarks/price.py 3

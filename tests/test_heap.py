@@ -28,5 +28,5 @@ def test_freed_memory_goes_back_to_the_system():
 
 def test_a_system_without_it_is_left_alone(monkeypatch):
     monkeypatch.setattr(heap.ctypes, "CDLL", lambda name: object())
-    heap.share_arena()
+    heap.keep_heap()
     heap.trim_heap()

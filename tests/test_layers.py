@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "mnv2_sweep"
 # A module imports only from rows above its own, and just the third-party packages named after it.
 TABLE = """
  1  __init__, errors
- 2  appendix, arch, cache_files (numpy), claims (psutil), cliffs, decode (PIL, numpy), environment,
+ 2  appendix, arch, cache_files (numpy), claims (psutil), cliffs, convolution (torch), decode (PIL, numpy), environment,
     experiment (numpy, scipy), heap, interrupts, packed (torch), pareto (numpy), plan, shapes (numpy), words,
     yamlfile (yaml)
  3  activity (torch), cost_columns (numpy, pandas), manifold (numpy), mobilenet_v1, mobilenet_v2, nasnet,

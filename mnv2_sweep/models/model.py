@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from mnv2_sweep.archs.arch import ArchSpec
 from mnv2_sweep.archs.plan import Block, Layer, Plan
 from mnv2_sweep.archs.resolve import resolve
+from mnv2_sweep.models.convolution import Convolution
 from mnv2_sweep.models.plan_network import PlanNetwork
 
 
@@ -102,7 +103,7 @@ class InvertedResidual(nn.Module):
 def conv_bn(conv: Layer) -> nn.Sequential:
     """Convolution, batch norm and, where the plan has it, ReLU6 or another activation."""
     layers: list[nn.Module] = [
-        nn.Conv2d(
+        Convolution(
             conv.c_in, conv.c_out, conv.kernel, conv.stride, conv.kernel // 2, groups=conv.groups, bias=not conv.norm
         ),
         nn.BatchNorm2d(conv.c_out),

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mnv2_sweep.archs.plan import WEIGHTED, Layer, Plan
+from mnv2_sweep.models.convolution import Convolution
 
 
 class PlanNetwork(nn.Module):
@@ -67,7 +68,7 @@ def _weighted(layer: Layer) -> nn.Module:
         return nn.Linear(layer.c_in, layer.c_out)
     padding = layer.kernel // 2 if layer.padding is None else layer.padding
     bias = layer.bias and not layer.norm
-    return nn.Conv2d(layer.c_in, layer.c_out, layer.kernel, layer.stride, padding, groups=layer.groups, bias=bias)
+    return Convolution(layer.c_in, layer.c_out, layer.kernel, layer.stride, padding, groups=layer.groups, bias=bias)
 
 
 def _join(layer: Layer, reads: list[Tensor]) -> Tensor:

@@ -1,19 +1,24 @@
-"""Memory that was freed, given back to the system: glibc (Linux) keeps much of it otherwise. Elsewhere nothing is done.
+"""What glibc (Linux) does with memory that was freed; elsewhere nothing is changed.
 
-Measured with the paper's grid as slices of shared weights, two threads: 2.2 GiB resident with glibc's own ways, 1.8 GiB
-with one arena.
+By itself it maps every large tensor anew, and the system clears each page: on two cores, training 1.4 at 56 px, batch
+64, went from 67 to 93 images/s when freed memory was kept for the next tensor. Kept by each thread in an arena of its
+own it adds up: the paper's grid as slices of shared weights, two threads, had 2.2 GiB resident, 1.8 GiB with one arena.
 """
 
 import ctypes
 from contextlib import suppress
 
-M_ARENA_MAX = -8  # malloc.h
+M_ARENA_MAX, M_MMAP_THRESHOLD, M_TRIM_THRESHOLD = -8, -3, -1  # malloc.h
+KEPT_BYTES = 1 << 30
 
 
-def share_arena() -> None:
-    """Let all threads of this process take memory from one arena; each would keep what it frees in one of its own."""
+def keep_heap() -> None:
+    """Let all threads of this process take memory from one arena, which keeps what is freed until `trim_heap`."""
     with suppress(OSError, AttributeError, TypeError):
-        ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)
+        malloc = ctypes.CDLL(None)
+        malloc.mallopt(M_ARENA_MAX, 1)
+        malloc.mallopt(M_MMAP_THRESHOLD, KEPT_BYTES)
+        malloc.mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
 
 
 def trim_heap() -> None:

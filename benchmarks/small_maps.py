@@ -1,0 +1,78 @@
+"""Weight gradients of convolutions on small maps: torch's own against `models.convolution`, in turns, one thread.
+
+python benchmarks/small_maps.py [--batch 64]: a line for each layer and each network, medians of images/s and the ratio.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from mnv2_sweep.archs.arch import ArchSpec, arch_label
+from mnv2_sweep.models.convolution import Convolution
+from mnv2_sweep.models.model import build_model
+from mnv2_sweep.sweeps.heap import keep_heap
+
+NETWORKS = [(0.35, 24), (0.5, 32), (1.0, 40), (1.0, 56), (1.4, 56), (1.0, 96)]
+ROUNDS = 7
+
+
+def layers(batch: int) -> list[tuple[str, nn.Module, torch.Tensor]]:
+    made = []
+    for side in (1, 2, 3, 4):
+        depthwise = Convolution(576, 576, 3, 1, 1, groups=576, bias=False)
+        pointwise = Convolution(96, 576, 1, bias=False)
+        for name, layer in (("depthwise 3x3 of 576", depthwise), ("pointwise 96 to 576", pointwise)):
+            images = torch.randn(batch, layer.in_channels, side, side)
+            made.append((f"{name} on {side}x{side}", layer, images))
+    return made
+
+
+def networks(batch: int) -> list[tuple[str, nn.Module, torch.Tensor]]:
+    made = []
+    for width, side in NETWORKS:
+        arch = ArchSpec(width=width, resolution=side, classes=10)
+        made.append((arch_label(arch), build_model(arch), torch.randn(batch, 3, side, side)))
+    return made
+
+
+def time_training(model: nn.Module, images: torch.Tensor) -> float:
+    """Seconds of a forward and backward pass."""
+    began = time.perf_counter()
+    model(images).square().sum().backward()
+    return time.perf_counter() - began
+
+
+def compare(model: nn.Module, images: torch.Tensor) -> tuple[float, float]:
+    """Median seconds with torch's convolutions and with ours, in turns."""
+    model = model.to(memory_format=torch.channels_last).train()
+    images = images.to(memory_format=torch.channels_last)
+    ways: list[Callable] = [nn.Conv2d._conv_forward, Convolution._conv_forward]
+    seconds: list[list[float]] = [[], []]
+    try:
+        for at in range(ROUNDS + 1):  # the first round warms up
+            for way, taken in zip(ways, seconds, strict=True):
+                Convolution._conv_forward = way
+                taken += [time_training(model, images)] if at else []
+    finally:
+        Convolution._conv_forward = ways[1]
+    return statistics.median(seconds[0]), statistics.median(seconds[1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--batch", type=int, default=64)
+    batch = parser.parse_args().batch
+    torch.set_num_threads(1)
+    keep_heap()
+    print(f"torch {torch.__version__}, one thread, batch {batch}, images/s (median of {ROUNDS})")
+    for name, model, images in layers(batch) + networks(batch):
+        torchs, ours = compare(model, images)
+        print(f"{name:28} torch {batch / torchs:8,.0f}   ours {batch / ours:8,.0f}   ratio {torchs / ours:5.2f}")
+
+
+if __name__ == "__main__":
+    main()

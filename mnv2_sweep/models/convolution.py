@@ -1,0 +1,69 @@
+"""nn.Conv2d that trains faster on a CPU where maps are small, as they are behind inputs of 24 to 64 px.
+
+Measured with `python benchmarks/small_maps.py`: torch's own weight gradient of a depthwise kernel that is larger than
+its map takes 20 to 60 times as long as the sum of products it stands for, and a pointwise convolution on a map of up
+to 4x4 up to three times as long as the matrix product.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+POINTWISE_SIDE = 4  # maps up to this side are multiplied as matrices
+
+
+class Convolution(nn.Conv2d):
+    """As nn.Conv2d, with the same parameters and, but for rounding, the same values and gradients."""
+
+    def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if not (self.training and torch.is_grad_enabled() and x.device.type == "cpu" and x.dtype == weight.dtype):
+            return super()._conv_forward(x, weight, bias)
+        if max(x.shape[2:]) < self.kernel_size[0] and bias is None and self._is_depthwise:
+            return SmallDepthwise.apply(x, weight, self.stride[0], self.padding[0])
+        if max(x.shape[2:]) <= POINTWISE_SIDE and self._is_pointwise:
+            return functional.linear(x.permute(0, 2, 3, 1), weight.flatten(1), bias).permute(0, 3, 1, 2)
+        return super()._conv_forward(x, weight, bias)
+
+    @property
+    def _is_depthwise(self) -> bool:
+        return self.groups == self.in_channels == self.out_channels
+
+    @property
+    def _is_pointwise(self) -> bool:
+        return self.kernel_size == (1, 1) and self.stride == (1, 1) and self.padding == (0, 0) and self.groups == 1
+
+
+class SmallDepthwise(torch.autograd.Function):
+    """A square depthwise convolution [N, C, h, w] -> [N, C, h', w'], its weight gradient summed tap by tap."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.stride, ctx.padding = stride, padding
+        return functional.conv2d(x, weight, None, stride, padding, groups=len(weight))
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        x, weight = ctx.saved_tensors
+        grad_x = grad_weight = None
+        if ctx.needs_input_grad[0]:
+            sides = [ctx.stride] * 2, [ctx.padding] * 2, [1, 1]
+            grad_x = torch.ops.aten.convolution_backward(
+                grad, x, weight, None, *sides, False, [0, 0], len(weight), [True, False, False]
+            )[0]
+        if ctx.needs_input_grad[1]:
+            grad_weight = depthwise_taps(x, grad, weight.shape[2], ctx.stride, ctx.padding)
+        return grad_x, grad_weight, None, None
+
+
+def depthwise_taps(x: Tensor, grad: Tensor, kernel: int, stride: int, padding: int) -> Tensor:
+    """The gradient [C, 1, k, k] of a depthwise kernel from its input and the gradient of its output: at each tap, the
+    products of that gradient with what the tap saw, summed over images and places."""
+    height, width = (stride * (side - 1) + 1 for side in grad.shape[2:])
+    seen = functional.pad(x, [padding] * 4)
+    taps = [
+        (seen[:, :, row : row + height : stride, column : column + width : stride] * grad).sum(dim=(0, 2, 3))
+        for row in range(kernel)
+        for column in range(kernel)
+    ]
+    return torch.stack(taps, dim=1).view(-1, 1, kernel, kernel)
