@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mnv2_sweep.data.batches import augment, image_batch, label_tensor, train_level
+from mnv2_sweep.data.batches import augment, image_batch, keep_on_device, label_tensor, train_level
 from mnv2_sweep.training.trial import Recipe
 
 torch.set_num_threads(1)
@@ -173,3 +173,27 @@ def test_crops_are_magnified_where_they_were():
     """Left of the image stays left of the crop: nothing is turned or swapped."""
     crops = draw(coordinate_images(20), 16, replace(RECIPE, flip=False))
     assert (crops[:, 0].diff(dim=2) > 0).all() and (crops[:, 1].diff(dim=1) > 0).all()
+
+
+def test_images_on_a_device_become_the_same_batches(tiny_data):
+    pixels, chosen = tiny_data.pixels("train", 16), torch.tensor([5, 0, 5, 59])
+    from_device = image_batch(torch.from_numpy(pixels.copy()), chosen, "cpu")
+    assert torch.equal(from_device, image_batch(pixels, chosen, "cpu"))
+
+
+def test_images_stay_where_they_are_without_a_gpu(tiny_data):
+    pixels = tiny_data.pixels("train", 16)
+    assert keep_on_device(pixels, "cpu") is pixels
+
+
+def test_images_that_would_fill_a_gpu_are_not_kept_there(tiny_data, monkeypatch):
+    pixels = tiny_data.pixels("train", 16)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (3 * pixels.nbytes, 8 * pixels.nbytes))
+    assert keep_on_device(pixels, "cuda") is pixels
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_images_are_kept_on_a_gpu(tiny_data):
+    pixels = keep_on_device(tiny_data.pixels("train", 16), "cuda")
+    assert pixels.is_cuda and np.array_equal(pixels.cpu().numpy(), tiny_data.pixels("train", 16))

@@ -14,7 +14,7 @@ from mnv2_sweep.data import batches
 from mnv2_sweep.errors import SweepError
 from mnv2_sweep.training import stacked_train, train
 from mnv2_sweep.training.control import Control, Interrupted
-from mnv2_sweep.training.stacked_train import begin_stack, take_images, train_stacked
+from mnv2_sweep.training.stacked_train import begin_stack, train_stacked
 from mnv2_sweep.training.train import begin_course, run_trial
 from mnv2_sweep.training.trial import Result, Sharing, Trial
 
@@ -242,21 +242,12 @@ def test_what_differs_in_more_than_the_seed_is_refused(make_seeds, make_trial, t
 # ---------------------------------------------------------------- GPU
 
 
-def test_images_on_a_device_become_the_same_batches(tiny_data):
-    pixels, chosen = tiny_data.pixels("train", 16), torch.tensor([5, 0, 5, 59])
-    from_device = take_images(torch.from_numpy(pixels.copy()), chosen, "cpu")
-    assert torch.equal(from_device, batches.image_batch(pixels, chosen, "cpu"))
-    assert torch.equal(from_device, take_images(pixels, chosen, "cpu"))
-
-
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_seeds_train_as_alone_on_a_gpu(make_seeds, tiny_data, monkeypatch):
     """Within bfloat16's rounding, and none of them feels one that has no numbers."""
     trials = make_seeds(lr=0.005)
     alone = [run_trial(trial, tiny_data, "cuda") for trial in trials]
-    pixels = stacked_train.keep_on_device(tiny_data.pixels("train", 16), "cuda")
-    assert pixels.is_cuda and np.array_equal(pixels.cpu().numpy(), tiny_data.pixels("train", 16))
 
     def spoil(trial, *rest):
         course = begin_course(trial, *rest)

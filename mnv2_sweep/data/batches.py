@@ -13,6 +13,7 @@ from torch.nn import functional
 from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.training.trial import Recipe
 
+RESIDENT_SHARE = 0.25  # of a GPU's free memory, at most, for the training images
 CROP_MARGIN = 1.25  # training images are kept this much larger than a crop, so that crops are hardly magnified
 
 
@@ -32,9 +33,22 @@ def label_tensor(dataset: Dataset, split: str, device: str) -> Tensor:
     return torch.from_numpy(dataset.labels[split].astype(np.int64)).to(device)
 
 
-def image_batch(pixels: np.ndarray, chosen: Tensor, device: str) -> Tensor:
-    """uint8 [N, s, s, 3] and indices [B] -> float32 [B, 3, s, s] in [-1, 1], channels last in memory."""
-    return scale_pixels(torch.from_numpy(pixels[chosen.numpy()]).to(device, non_blocking=True))
+def keep_on_device(pixels: np.ndarray, device: str) -> np.ndarray | Tensor:
+    """The images [N, s, s, 3] on the GPU, if there is one and they take no large part of its free memory."""
+    if device == "cpu" or pixels.nbytes > RESIDENT_SHARE * torch.cuda.mem_get_info()[0]:
+        return pixels
+    kept = torch.empty(pixels.shape, dtype=torch.uint8, device=device)
+    for start in range(0, len(pixels), 1024):  # they may be a file, mapped: no need to have all of it twice
+        kept[start : start + 1024] = torch.from_numpy(pixels[start : start + 1024].copy())
+    return kept
+
+
+def image_batch(pixels: np.ndarray | Tensor, chosen: Tensor, device: str) -> Tensor:
+    """uint8 [N, s, s, 3], here or on the device, and indices [B] -> float32 [B, 3, s, s] in [-1, 1], channels last in
+    memory."""
+    if isinstance(pixels, np.ndarray):
+        return scale_pixels(torch.from_numpy(pixels[chosen.numpy()]).to(device, non_blocking=True))
+    return scale_pixels(pixels[chosen.to(device, non_blocking=True)])
 
 
 def scale_pixels(batch: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from mnv2_sweep.archs.arch import arch_label
-from mnv2_sweep.data.batches import apply_crops, draw_crops, image_batch, label_tensor, scale_pixels, train_level
+from mnv2_sweep.data.batches import apply_crops, draw_crops, image_batch, keep_on_device, label_tensor, train_level
 from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.errors import SweepError
 from mnv2_sweep.models.stacked import stack_models
@@ -35,8 +35,6 @@ from mnv2_sweep.training.train import (
     train_course,
 )
 from mnv2_sweep.training.trial import Result, Trial
-
-RESIDENT_SHARE = 0.25  # of the GPU's free memory, at most, for the training images
 
 
 def train_stacked(
@@ -143,7 +141,7 @@ def take_stacked_step(stack: Stack, pixels: np.ndarray | Tensor, labels: Tensor)
     device, size = course.device, stack.trials[0].train_size
     chosen = torch.cat([own.order.take(recipe.batch) for own in stack.seeds])
     crops = torch.cat([draw_crops(recipe.batch, recipe, own.order.generator) for own in stack.seeds])
-    images = apply_crops(take_images(pixels, chosen, device), size, crops)
+    images = apply_crops(image_batch(pixels, chosen, device), size, crops)
     with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
         logits = course.model(images.unflatten(0, (count, -1)))
         each = nn.functional.cross_entropy(
@@ -188,23 +186,6 @@ def measure_seeds(stack: Stack, dataset: Dataset, control: Control) -> list[Resu
         outcomes[at] = result = measure_model(own, trial, dataset, control)
         _log_seed(control, trial, f"top-1 {100 * result.val_top1:.2f} % in {result.seconds:.1f} s, its share")
     return [outcomes[at] for at in range(len(stack.seeds))]
-
-
-def keep_on_device(pixels: np.ndarray, device: str) -> np.ndarray | Tensor:
-    """The images [N, s, s, 3] on the GPU, if there is one and they take no large part of its memory."""
-    if device == "cpu" or pixels.nbytes > RESIDENT_SHARE * torch.cuda.mem_get_info()[0]:
-        return pixels
-    kept = torch.empty(pixels.shape, dtype=torch.uint8, device=device)
-    for start in range(0, len(pixels), 1024):  # they may be a file, mapped: no need to have all of it twice
-        kept[start : start + 1024] = torch.from_numpy(pixels[start : start + 1024].copy())
-    return kept
-
-
-def take_images(pixels: np.ndarray | Tensor, chosen: Tensor, device: str) -> Tensor:
-    """What `image_batch` makes, also of images that lie on the device."""
-    if isinstance(pixels, np.ndarray):
-        return image_batch(pixels, chosen, device)
-    return scale_pixels(pixels[chosen.to(device, non_blocking=True)])
 
 
 def _report_all(control: Control, count: int, step: int, steps: int, loss: float, images_per_second: float) -> None:
