@@ -30,6 +30,7 @@ from mnv2_sweep.cli_options import (
 from mnv2_sweep.cli_ray import join_cluster
 from mnv2_sweep.errors import SweepError
 from mnv2_sweep.training.trial import EMBEDDED
+from mnv2_sweep.words import count_noun
 
 SEEDS, INPUT_SCALE = 3, 0.25
 
@@ -89,7 +90,7 @@ def ablate(
     from mnv2_sweep.results.ablate import choose_changes, list_networks, name_changes, plan_comparisons
     from mnv2_sweep.results.ablation_table import comparisons_text
     from mnv2_sweep.results.experiment import ALWAYS, ONCE
-    from mnv2_sweep.results.protocol import Protocol, describe_peeking, dump_protocol, read_protocol
+    from mnv2_sweep.results.protocol import Protocol, continue_protocol, dump_protocol, read_protocol
     from mnv2_sweep.spaces.spacefile import load_space
     from mnv2_sweep.sweeps.runner import run_networks
     from mnv2_sweep.sweeps.settings import choose_device, choose_settings
@@ -99,9 +100,10 @@ def ablate(
         no_linear_bottleneck, residual, expansion, activation, scale_last_conv, no_depthwise, everything
     )
     space = load_space(Path(base)) if Path(base).suffix in (".yaml", ".yml") else None
-    plan_comparisons(_find_bases(base, space), changes, match)  # its mistakes before anything is opened
-    count = seeds or (len(space.seeds) if space is not None and not until_decided else SEEDS)
-    most = _check_seeds(until_decided, max_seeds, count, seeds is None)
+    planned, _ = plan_comparisons(_find_bases(base, space), changes, match)  # its mistakes before anything is opened
+    whose = space.seeds if space is not None and seeds is None and not until_decided else range(seeds or SEEDS)
+    count = len(whose)
+    most = _check_seeds(until_decided, max_seeds, count, seeds is None, len(planned))
     chosen = _choose_recipe(space, recipe, images, input_scale)
     device = choose_device(device, executor)
     settings = choose_settings(device, workers, memory, timeout, per_gpu, executor, address)
@@ -116,23 +118,24 @@ def ablate(
     folder = results / check_name(name or sweep)
     settings = join_cluster(settings, workers)
     protocol = Protocol(comparisons, ALWAYS if until_decided else ONCE, count)
-    peeked = describe_peeking(read_protocol(folder, ()), protocol)
+    protocol = continue_protocol(read_protocol(folder, ()), protocol)
     source = dump_protocol(protocol, [shlex.join(sys.argv[2:])])
     counts = dict.fromkeys(list_networks(comparisons), count)
     lines = [f"note      {note}" for note in notes]
     if until_decided:
         counts = _count_recorded(folder, counts, most)
-        lines.append(f"until     all is decided, or {most} seeds; {max(counts.values())} to begin with")
+        whose = range(max(counts.values()))
+        lines.append(f"until     all is decided, or {most} seeds; {len(whose)} to begin with")
     lines += ["", comparisons_text(comparisons), ""]
     failed = run_networks(
-        folder, tuple(counts), chosen, range(max(counts.values())), opened, device, settings, dry_run, source,
+        folder, tuple(counts), chosen, whose, opened, device, settings, dry_run, source,
         retry_failed, counts=counts, notes=lines,
     )  # fmt: skip
     if dry_run:
         raise typer.Exit(0)
     if until_decided:
         failed = _add_seeds(folder, counts, most, chosen, opened, device, settings, source) or failed
-    _show(folder, settings.workers, peeked, plots)
+    _show(folder, settings.workers, plots)
     raise typer.Exit(1 if failed else 0)
 
 
@@ -146,15 +149,22 @@ def _find_bases(base: str, space, classes: int | None = None) -> tuple:
     return tuple(replace(arch, classes=max(arch.classes, classes or 1)) for arch in parse_bases(base))
 
 
-def _check_seeds(until_decided: bool, max_seeds: int | None, seeds: int, by_default: bool) -> int:
+def _check_seeds(until_decided: bool, max_seeds: int | None, seeds: int, by_default: bool, comparisons: int) -> int:
     """How many seeds a comparison may have. Raises SweepError."""
+    from mnv2_sweep.results.experiment import fewest_seeds
+
     if until_decided and max_seeds is None:
         raise SweepError("--until-decided: say where it stops at the latest; add --max-seeds N")
     if max_seeds is not None and not until_decided:
         raise SweepError(f"--max-seeds {max_seeds}: it is of --until-decided; add that, or say --seeds {max_seeds}")
     if max_seeds is not None and max_seeds < seeds:
-        given = f"{seeds} seeds to begin with" if by_default else f"--seeds {seeds}"
-        raise SweepError(f"--max-seeds {max_seeds}: below the {given.removeprefix('--')}; give at least {seeds}")
+        given = f"the {seeds} seeds to begin with" if by_default else f"--seeds {seeds}"
+        raise SweepError(f"--max-seeds {max_seeds}: below {given}; give at least {seeds}")
+    if max_seeds is not None and max_seeds < fewest_seeds(comparisons):
+        raise SweepError(
+            f"--max-seeds {max_seeds}: with {count_noun(comparisons, 'comparison')} nothing can be decided before seed "
+            f"{fewest_seeds(comparisons)}, whatever it says; give at least {fewest_seeds(comparisons)}"
+        )
     return max_seeds or seeds
 
 
@@ -196,7 +206,7 @@ def _add_seeds(folder: Path, counts: dict, most: int, recipe, data, device: str,
         failed = run_seeds(folder, counts, recipe, data, device, settings, source)
 
 
-def _show(folder: Path, workers: int, peeked: str, plots: Path) -> None:
+def _show(folder: Path, workers: int, plots: Path) -> None:
     """Readings and plots, or the trials where there is nothing to compare."""
     from mnv2_sweep.results.ablation_table import readings_text
     from mnv2_sweep.results.frame import load_frame
@@ -208,8 +218,6 @@ def _show(folder: Path, workers: int, peeked: str, plots: Path) -> None:
     if not any(one.seeds for one in readings):
         typer.echo("\n" + align(trials_table(load_frame(folder))))
         return
-    typer.echo("\n" + readings_text(readings, protocol.looks, workers or None))
-    if peeked:
-        typer.echo(peeked)
+    typer.echo("\n" + readings_text(readings, protocol.looks, workers or None, protocol.peeked))
     for path in draw_ablation(folder, plots):
         typer.echo(path)

@@ -50,7 +50,7 @@ def show_activity(
     from mnv2_sweep.training.control import Control
     from mnv2_sweep.training.trial import EMBEDDED, DataRef, Trial, change_recipe, find_recipe
 
-    arch, *more = parse_bases(BASE if base is None else base)
+    arch, *more = parse_bases(BASE if base is None else base, or_else="")
     if more:
         raise SweepError(f"--base {base}: one network is trained here; give one")
     length = {"images": images, "epochs": None} if images else {}

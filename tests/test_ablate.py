@@ -1,6 +1,8 @@
 """From options to comparisons: which networks are trained beside which, what is left out, what is refused."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -24,6 +26,7 @@ from mnv2_sweep.results.ablate import (
     plan_comparisons,
 )
 
+DOCS = Path(__file__).parent.parent / "docs" / "ablations.md"
 SMALL, BASE = ArchSpec(width=0.35, resolution=96), ArchSpec(width=1.0, resolution=96)
 
 
@@ -165,6 +168,29 @@ def test_a_change_that_changes_nothing_is_left_out_and_said():
     assert len(everything) == len(ALL) - 3
 
 
+def test_two_bases_that_are_one_network_are_compared_once():
+    bases = [replace(SMALL, width=width) for width in (0.4, 0.41, 0.5)]
+    comparisons, notes = plan_comparisons(bases, [NO_RESIDUAL])
+    assert [one.base.width for one in comparisons] == [0.4, 0.5]
+    assert notes == ["left out: 0.41 at 96 is the same network as 0.4 at 96"]
+
+
+@pytest.mark.parametrize(
+    "own, change, before, after",
+    [
+        ({"residual": "none"}, WIDE_RESIDUAL, "no residual", "shortcut between expansions"),
+        ({"residual": "expansion"}, NO_RESIDUAL, "shortcut between expansions", "no residual"),
+        ({"activation": "hswish"}, NO_LINEAR_BOTTLENECK, "linear bottleneck", "hswish in the bottleneck"),
+        ({"activation": "relu"}, NO_LINEAR_BOTTLENECK, "linear bottleneck", "ReLU in the bottleneck"),
+        ({"activation": "relu"}, change_activation("hswish"), "relu", "hswish"),
+        ({}, NO_LINEAR_BOTTLENECK, "linear bottleneck", "ReLU6 in the bottleneck"),
+    ],
+)
+def test_both_sides_are_named_after_what_the_base_has(own, change, before, after):
+    ((one,), _) = plan_comparisons([replace(SMALL, **own)], [change])
+    assert (one.change.before, one.label) == (before, after)
+
+
 def test_a_match_adds_the_variant_at_another_width_where_costs_differ():
     comparisons, notes = plan_comparisons([BASE], [NO_RESIDUAL, change_expansion(3)], "madds")
     assert [(one.label, one.name, arch_label(one.variant)) for one in comparisons] == [
@@ -173,6 +199,23 @@ def test_a_match_adds_the_variant_at_another_width_where_costs_differ():
         ("t = 3, same MAdds", "expansion-3-madds", "1.33 at 96, t=3"),
     ]
     assert notes == [] and abs(count_cost(comparisons[2].variant).madds / count_cost(BASE).madds - 1) < 0.02
+
+
+def test_the_matched_widths_of_the_docs_are_these():
+    rows = re.findall(r"^\| (t = \d+|ordinary convolutions) \| (.*) \|$", DOCS.read_text(encoding="utf-8"), re.M)
+    comparisons, notes = plan_comparisons([BASE], ALL, "madds")
+    found = {one.label: one.variant for one in comparisons}
+    assert [name for name, _ in rows] == [*(f"t = {t}" for t in (1, 2, 3, 4, 8, 10)), "ordinary convolutions"]
+    for name, row in rows:
+        madds, _, width, matched, change, params, _ = (cell.strip() for cell in row.split("|"))
+        assert madds == f"{count_cost(found[name]).madds:,}"
+        if width.startswith("none; nearest "):
+            width = width.removeprefix("none; nearest ")
+            assert any(f"the nearest, {width}, has {matched} ({change})" in note for note in notes)
+        else:
+            cost = count_cost(found[f"{name}, same MAdds"])
+            assert float(width) == found[f"{name}, same MAdds"].width
+            assert (matched, params) == (f"{cost.madds:,}", f"{cost.params:,}")
 
 
 def test_of_several_matches_those_that_no_width_meets_are_left_out_and_said():

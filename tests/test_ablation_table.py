@@ -58,6 +58,11 @@ def test_how_it_was_tested_is_said_in_full():
     assert "two one-sided tests" in once[1]
     assert "however often one looks and whenever one stops (mixture sequential t" in always[1]
     assert once[2] == "Holm: p corrected over the 1 reading of this command; a verdict needs 0.05 or less"
+    assert (
+        readings_text(readings, ONCE, peeked="3 seeds")
+        .splitlines()[-1]
+        .startswith("note: these networks were looked at before, with 3 seeds; Student's interval is for ")
+    )
 
 
 @pytest.mark.parametrize(
@@ -103,7 +108,7 @@ def test_failures_and_bases_are_told():
     several = read_changes({NO_RESIDUAL: [*LOW, None]}, [*HIGH, 60.0])
     several += read_changes({NO_RESIDUAL: []}, HIGH, ArchSpec(width=1.0, resolution=96))
     lines = readings_text(several, ONCE).splitlines()
-    assert "failed: 1 trial of no residual" in lines
+    assert "failed: 1 trial of no residual or its base; such seeds are left out" in lines
     second = lines.index("1.0 at 96: data shapes, recipe short, trained at 24 px")
     assert [cell.strip() for cell in cells(lines[second + 3])][4:] == ["0", "-", "-", "-", "-", "-", "undecided"]
 

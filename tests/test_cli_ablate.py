@@ -200,11 +200,21 @@ def test_more_seeds_after_a_look_are_said(desk, made_up):
     words = ["ablate", "--residual", "expansion", *SMALL]
     assert "note: these networks were looked at before" not in call(desk, *words).out
     assert "note: these networks were looked at before" not in call(desk, *words).out
-    out = call(desk, *words, "--seeds", 5).out
-    assert (
+    note = (
         "note: these networks were looked at before, with 3 seeds; Student's interval is for a number of seeds fixed "
         "before any look. --until-decided has one for as many looks as you like\n"
-    ) in out
+    )
+    more = [*words, "--seeds", 5]
+    assert all(note in answer.out for answer in (call(desk, *more), call(desk, *more), call(desk, "table")))
+
+
+def test_seeds_of_a_space_are_its_own(desk, made_up):
+    (desk / "seeded.yaml").write_text((desk / "tiny.yaml").read_text() + "seeds: [4, 7]\n")
+    words = ["ablate", "--residual", "none", "--base", "seeded.yaml", "--workers", 1]
+    assert "seeds 4, 7" in call(desk, *words).out and {trial.seed for trial in made_up} == {4, 7}
+    made_up.clear()
+    call(desk, *words, "--seeds", 2, "--name", "others")
+    assert {trial.seed for trial in made_up} == {0, 1}
 
 
 # ---------------------------------------------------------------- until decided
@@ -283,7 +293,9 @@ MISTAKES = {
     NONE + "--until-decided": "--until-decided: say where it stops at the latest; add --max-seeds N",
     NONE + "--max-seeds 9": "--max-seeds 9: it is of --until-decided; add that, or say --seeds 9",
     NONE + "--until-decided --max-seeds 2": "--max-seeds 2: below the 3 seeds to begin with; give at least 3",
-    NONE + "--until-decided --max-seeds 4 --seeds 5": "--max-seeds 4: below the seeds 5; give at least 5",
+    NONE + "--until-decided --max-seeds 4 --seeds 5": "--max-seeds 4: below --seeds 5; give at least 5",
+    NONE + "--until-decided --max-seeds 3": "--max-seeds 3: with 1 comparison nothing can be decided before seed 4, "
+    "whatever it says; give at least 4",
     NONE + "--recipe slow": "recipe 'slow': no such recipe; there are: short, paper",
     NONE + "--data nowhere": "--data nowhere: no such folder or zip; give 'shapes' (built in), or the path of a folder "
     "or zip that holds one folder of images per class",

@@ -55,3 +55,16 @@ def test_what_belongs_together_passes():
     refuse_options("--pareto", "mine", NOTHING)
     refuse_options("--manifold", None, {**NOTHING, "--seed": 1, "--matrices": 100})
     refuse_options("--activity", None, {**NOTHING, "--seed": 0, "--base": "1.0@96", "--images": 9, "--input-scale": 1})
+
+
+@pytest.mark.parametrize(
+    "base, message",
+    [
+        ("grid.yaml", "--base grid.yaml: a width and a resolution are wanted, as in 1.0@96"),  # a space is for `ablate`
+        ("0.35@96,1.0@96", "--base 0.35@96,1.0@96: one network is trained here; give one"),
+    ],
+)
+def test_activity_is_of_one_network(tmp_path, base, message):
+    with pytest.raises(SweepError) as caught:
+        show_activity(base, None, None, None, 0, tmp_path)
+    assert str(caught.value) == message

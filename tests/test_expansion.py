@@ -20,6 +20,7 @@ from mnv2_sweep.results.expansion import (
     find_trade_offs,
     judge_claims,
 )
+from mnv2_sweep.results.experiment import estimate_difference, further_seeds
 
 WIDTHS, EXPANSIONS = (0.35, 0.5, 0.75, 1.0), (1, 3, 6, 8, 10)
 
@@ -127,9 +128,33 @@ def test_an_undecided_claim_asks_for_seeds_and_says_how_long():
         assert f"; {one.further} further seeds would settle it if all stays as it is (80 % power), about " in line
 
 
+NOISE = np.array([-1.5, 0.2, 1.3])  # of three seeds; 0 on average
+
+
+def make_curve(t: int, *above: np.ndarray) -> TradeOff:
+    """Networks at 20M to 120M MAdds, of top-1 so much above 50 % at the smallest and at the largest."""
+    madds = np.geomspace(20e6, 120e6, len(above))
+    return TradeOff(t, madds, madds, 50 + np.array(above), np.ones(len(above)))
+
+
+def test_one_curve_far_off_would_settle_that_they_are_not_the_same():
+    """t = 8 is on the margin from t = 6, which no number of seeds would settle; t = 10 is far beyond it."""
+    own, margin, far = (make_curve(t, gap, gap) for t, gap in ((6, 0 * NOISE), (8, 1 + NOISE), (10, 4 + NOISE)))
+    same, _ = judge_claims([own, margin, far])
+    assert (same.verdict, same.further) == ("undecided", further_seeds(estimate_difference(4 + NOISE), 0.05 / 6, 1.0))
+    assert judge_claims([own, far])[0].further < same.further  # fewer comparisons to correct for
+
+
+def test_one_end_the_other_way_would_settle_it():
+    """At the large end there is no slope at all, which no number of seeds would settle."""
+    _, by_size = judge_claims([make_curve(6, 0 * NOISE, 0 * NOISE), make_curve(10, 0.5 + NOISE, NOISE)])
+    slope = estimate_difference((0.5 + NOISE) / math.log2(10 / 6))
+    assert (by_size.verdict, by_size.further) == ("undecided", further_seeds(slope))
+
+
 def test_more_seeds_than_anybody_would_train_are_called_so():
-    claims = judge_claims(find_trade_offs(make_trials(tilt=2.0, spread=0.8))[0])
-    assert claims_text(claims, 5).endswith("; more than 1,000 seeds would be needed if all stays as it is")
+    claims = judge_claims([make_curve(6, 0 * NOISE, 0 * NOISE), make_curve(10, -2 + NOISE, NOISE)])
+    assert claims_text(claims, 3).endswith("; more than 1,000 seeds would be needed if all stays as it is")
 
 
 @pytest.mark.parametrize("above, wrong", [(0.0, ("contradicted", "reproduced")), (1.0, ("reproduced", "reproduced"))])

@@ -15,6 +15,7 @@ from mnv2_sweep.results.experiment import (
     adjust_holm,
     critical_t,
     estimate_difference,
+    fewest_seeds,
     further_seeds,
     half_width,
     holm_levels,
@@ -181,7 +182,22 @@ def test_holm_by_hand():
     """Of 4: 0.01 x 4, 0.02 x 3, 0.03 x 2, 0.2; never smaller than the one before."""
     assert adjust_holm([0.03, 0.01, 0.2, 0.02]) == pytest.approx([0.06, 0.04, 0.2, 0.06])
     assert adjust_holm([0.9, 0.8]) == [1, 1] and adjust_holm([]) == [] and adjust_holm([0.04]) == [0.04]
-    assert holm_levels([0.03, 0.01, 0.2, 0.02]) == pytest.approx([0.05 / 2, 0.05 / 4, 0.05, 0.05 / 3])
+
+
+def test_what_waits_is_held_against_the_level_of_the_first_that_does():
+    """0.01 is settled at 0.05 / 4; 0.02 is not at 0.05 / 3, and so nothing behind it is."""
+    assert holm_levels([0.03, 0.01, 0.2, 0.02]) == pytest.approx([0.05 / 3, 0.05 / 4, 0.05 / 3, 0.05 / 3])
+    assert holm_levels([0.03, 0.04]) == [0.025, 0.025]  # though 0.04 is below 0.05
+    assert holm_levels([0.001, 0.04]) == [0.025, 0.05] and holm_levels([]) == []
+
+
+@pytest.mark.parametrize("comparisons, seeds", [(1, 4), (2, 4), (4, 5), (15, 5), (40, 6), (2000, 8)])
+def test_before_how_many_seeds_nothing_can_be_decided(comparisons, seeds):
+    """p-values of an endless t statistic: its ratio goes to r^((n - 1) / 2)."""
+    assert fewest_seeds(comparisons) == seeds
+    least = [float(p_value(1.0, 1e-9, n, looks=ALWAYS)) for n in (seeds - 1, seeds)]
+    assert least[0] > LEVEL / comparisons > least[1]
+    assert least == pytest.approx([(1 + n * MIXTURE**2) ** (-(n - 1) / 2) for n in (seeds - 1, seeds)])
 
 
 # ---------------------------------------------------------------- further seeds

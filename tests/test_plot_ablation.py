@@ -52,6 +52,15 @@ def test_a_comparison_says_what_was_compared_and_what_was_published():
     assert points.get_xdata() == pytest.approx([1.5, 1.1, 0.3])
 
 
+def test_p_values_are_of_all_readings_and_not_all_are_drawn(monkeypatch):
+    readings = read_changes({NO_RESIDUAL: LOW, NO_LINEAR_BOTTLENECK: LOW, change_expansion(3): []}, HIGH)
+    fig = plot_readings(readings, ONCE, "2 seeds")
+    assert "shapes: 2 comparisons" in words(fig) and "Holm) over 3 readings" in caption(fig)
+    assert "paired. Looked at before, with 2 seeds: too short." in caption(fig)
+    monkeypatch.setattr("mnv2_sweep.plots.plot_ablation.MOST_READINGS", 1)
+    assert "shapes: the first 1 of 2 comparisons" in words(plot_readings(readings, ONCE))
+
+
 def test_progress_is_mean_and_band_over_seeds():
     (reading,) = read_changes({NO_RESIDUAL: LOW}, HIGH)
     axes = plot_ablation(reading, make_curves(reading), ONCE).axes[0]
@@ -114,6 +123,16 @@ def test_all_comparisons_at_a_glance():
     assert verdicts[1].startswith("+0.97, 3 seeds, MAdds -") and verdicts[1].endswith(": undecided")
     assert "0.5 at 96 on shapes: 2 comparisons" in words(fig) and "(Holm) over 3 readings" in caption(fig)
     assert [line.get_xdata()[0] for line in axes.lines if line.get_marker() == "s"] == [1.41]
+
+
+def test_a_difference_without_an_interval_is_hollow():
+    readings = read_changes(
+        {NO_RESIDUAL: LOW, change_expansion(3): [*LOW, 60.9, 60.0]}, [*HIGH, 61.0, 62.0], looks=ALWAYS
+    )
+    axes = plot_readings(readings, ALWAYS).axes[0]
+    diamonds = [line for line in axes.lines if line.get_marker() == "D"]
+    assert [diamond.get_markerfacecolor() == "white" for diamond in diamonds] == [True, False]
+    assert count_bars(axes) == 1
 
 
 def test_several_bases_are_named():

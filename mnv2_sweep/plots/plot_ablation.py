@@ -27,15 +27,18 @@ VERDICT_COLORS = {REPRODUCED: "#1B7F4B", CONTRADICTED: "#B3261E"}
 MOST_READINGS = 60  # in one figure
 
 
-def plot_ablation(reading: Reading, curves: pd.DataFrame, looks: str) -> Figure:
-    """Top-1 against training progress, the difference at the end, and figure 6's curves where it has them."""
+def plot_ablation(reading: Reading, curves: pd.DataFrame, looks: str, peeked: str = "") -> Figure:
+    """Top-1 against training progress, the difference at the end, and figure 6's curves where it has them.
+
+    `looks` and `peeked` are the protocol's.
+    """
     change, published = reading.comparison.change, find_curves(reading.comparison.base, reading.comparison.variant)
     fig = Figure(figsize=SIZE_INCHES, facecolor="white")
     ratios = (1.2, 1.05, 1) if published else (1.2, 1)
     panels = fig.subplots(1, len(ratios), width_ratios=ratios)
     title = f"{arch_label(reading.comparison.base)}: {change.before} against {reading.comparison.label}"
     tables = _progress(reading, curves)
-    set_frame(fig, title, _caption(reading, looks, bool(tables), published))
+    set_frame(fig, title, _caption(reading, _bars_line(looks, None, peeked), bool(tables), published))
     fig.subplots_adjust(wspace=0.22)
     for axes in panels:
         clean_axes(axes)
@@ -49,17 +52,24 @@ def plot_ablation(reading: Reading, curves: pd.DataFrame, looks: str) -> Figure:
     return fig
 
 
-def plot_readings(readings: Sequence[Reading], looks: str) -> Figure:
-    """The difference of every reading with its interval, the published gap and the verdict: one row each."""
-    shown = [one for one in readings if one.seeds][:MOST_READINGS]
+def plot_readings(readings: Sequence[Reading], looks: str, peeked: str = "") -> Figure:
+    """The difference of every reading that has seeds with its interval, the published gap and the verdict: a row each.
+
+    Of more than MOST_READINGS the first ones. p-values are corrected over all `readings`, whether drawn or not.
+    """
+    seen = [one for one in readings if one.seeds]
+    shown = seen[:MOST_READINGS]
     bases = {one.comparison.base for one in shown}
-    fig = Figure(figsize=(SIZE_INCHES[0], max(SIZE_INCHES[1], 2.2 + 0.34 * len(shown))), facecolor="white")
+    height = max(SIZE_INCHES[1], 2.2 + 0.34 * len(shown))
+    fig = Figure(figsize=(SIZE_INCHES[0], height), facecolor="white")
     axes = fig.subplots()
     clean_axes(axes)
     facts = next(one.facts for one in shown if one.facts)
     name = f"{len(bases)} networks" if len(bases) > 1 else arch_label(shown[0].comparison.base)
-    caption = [join_facts(facts, []), _bars_line(looks, len(readings)), "Square: published, on ImageNet."]
-    set_frame(fig, f"{name} on {facts.data}: {count_noun(len(shown), 'comparison')}", caption)
+    caption = [join_facts(facts, []), _bars_line(looks, len(readings), peeked)]
+    caption.append("Square: published, on ImageNet. Hollow diamond: no interval yet, too few seeds.")
+    many = f"the first {len(shown)} of " if len(seen) > len(shown) else ""
+    set_frame(fig, f"{name} on {facts.data}: {many}{count_noun(len(seen), 'comparison')}", caption)
     rows = np.arange(len(shown))
     for row, one in zip(rows, shown, strict=True):
         _draw_row(axes, row, one)
@@ -72,16 +82,17 @@ def plot_readings(readings: Sequence[Reading], looks: str) -> Figure:
     axes.grid(False, axis="y")
     axes.set_xlabel("top-1 of the base minus the changed network's (points): right of zero the base is better")
     longest = max(map(len, labels))
-    fig.subplots_adjust(left=min(0.45, 0.04 + 0.0066 * longest), right=0.66)
+    fig.subplots_adjust(left=min(0.45, 0.04 + 0.0066 * longest), right=0.66, top=1 - 0.8 / height, bottom=1.35 / height)
     return fig
 
 
 def _draw_row(axes: Axes, row: int, reading: Reading) -> None:
     estimate, color = reading.estimate, VERDICT_COLORS.get(reading.verdict, INK)
-    if math.isfinite(estimate.low):
+    known = math.isfinite(estimate.low)
+    if known:
         bars = [[estimate.mean - estimate.low], [estimate.high - estimate.mean]]
         axes.errorbar(estimate.mean, row, xerr=bars, fmt="none", ecolor=color, capsize=3, lw=1.5, zorder=3)
-    axes.plot(estimate.mean, row, "D", ms=6, color=color, zorder=4)
+    axes.plot(estimate.mean, row, "D", ms=6, color=color, mfc=color if known else "white", zorder=4)
     if reading.claim is not None and reading.claim.gap is not None:
         axes.plot(reading.claim.gap, row, "s", ms=6, mfc="none", mec=PUBLISHED_COLOR, mew=1.5, zorder=5)
     base, changed = reading.costs
@@ -186,7 +197,7 @@ def _draw_published(axes: Axes, published: tuple[Curve, Curve]) -> None:
         steps, top1 = zip(*curve.points, strict=True)
         axes.plot(steps, top1, color=color, lw=1.8, marker="o", ms=4, label=curve.label, gid="published")
     axes.legend(loc="lower right", fontsize=9, frameon=False, labelcolor=INK)
-    axes.set_ylim(65.2, 71.5)  # the figure begins at 66; room for the legend
+    axes.set_ylim(64.8, 71.5)  # the figure begins at 66; room for the legend
     axes.set_xlabel("training steps (millions)")
     axes.set_ylabel("ImageNet top-1 (%)")
     axes.set_title(f"Published: figure 6{published[0].panel}, read off", loc="left", fontsize=11, color=GREY)
@@ -195,12 +206,12 @@ def _draw_published(axes: Axes, published: tuple[Curve, Curve]) -> None:
 # ---------------------------------------------------------------- words
 
 
-def _caption(reading: Reading, looks: str, progress: bool, published: tuple | None) -> list[str]:
+def _caption(reading: Reading, bars: str, progress: bool, published: tuple | None) -> list[str]:
     pairs = f"{count_noun(len(reading.seeds), 'pair')} of trials done, {reading.failed} failed"
     left = "Left: on some validation images, the same for all trials; bands: 95 % t interval over seeds at each point. "
     lines = [
         join_facts(reading.facts, [f"trained at {reading.train_size} px", pairs]),
-        f"{left if progress else ''}At the end: on all {reading.val_images:,}. {_bars_line(looks, None)}",
+        f"{left if progress else ''}At the end: on all {reading.val_images:,}. {bars}",
         f"Verdict: {verdict_text(reading)} (p {p_text(reading.p)}, Holm {p_text(reading.holm)}); "
         f"{'; '.join(claim_parts(reading))}.",
     ]
@@ -211,7 +222,8 @@ def _caption(reading: Reading, looks: str, progress: bool, published: tuple | No
     return lines
 
 
-def _bars_line(looks: str, count: int | None) -> str:
+def _bars_line(looks: str, count: int | None, peeked: str) -> str:
     how = "95 % t interval over seeds, paired" if looks != ALWAYS else "95 % interval that holds at every look, paired"
     holm = f" p-values are corrected (Holm) over {count_noun(count, 'reading')}." if count else ""
-    return f"Bars: {how}.{holm}"
+    look = f" Looked at before, with {peeked}: too short." if peeked else ""
+    return f"Bars: {how}.{look}{holm}"

@@ -26,6 +26,10 @@ from mnv2_sweep.costs.matching import MATCHED, is_matched, match_width
 from mnv2_sweep.errors import SweepError
 
 MOST_BASES = 100
+OR_ELSE = ", or several with commas between, or a design space (.yaml)"
+SHORTCUTS = {
+    "bottleneck": "shortcut between bottlenecks", "expansion": "shortcut between expansions", "none": "no residual"
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +57,8 @@ def change_activation(name: str) -> Change:
 NO_LINEAR_BOTTLENECK = Change(
     "no-linear-bottleneck", "linear_bottleneck", False, "linear bottleneck", "ReLU6 in the bottleneck"
 )
-NO_RESIDUAL = Change("residual-none", "residual", "none", "shortcut between bottlenecks", "no residual")
-WIDE_RESIDUAL = Change(
-    "residual-expansion", "residual", "expansion", "shortcut between bottlenecks", "shortcut between expansions"
-)
+NO_RESIDUAL = Change("residual-none", "residual", "none", SHORTCUTS["bottleneck"], SHORTCUTS["none"])
+WIDE_RESIDUAL = Change("residual-expansion", "residual", "expansion", SHORTCUTS["bottleneck"], SHORTCUTS["expansion"])
 SCALE_LAST_CONV = Change("scale-last-conv", "scale_last_conv", True, "last convolution kept", "last convolution scaled")
 NO_DEPTHWISE = Change("no-depthwise", "depthwise", False, "depthwise convolutions", "ordinary convolutions")
 ALL = (
@@ -90,16 +92,14 @@ class Comparison:
 # ---------------------------------------------------------------- options
 
 
-def parse_bases(text: str) -> tuple[ArchSpec, ...]:
-    """ "0.35@96,1.0@96" -> width 0.35 and width 1.0 at 96 px. Raises SweepError."""
+def parse_bases(text: str, or_else: str = OR_ELSE) -> tuple[ArchSpec, ...]:
+    """ "0.35@96,1.0@96" -> width 0.35 and width 1.0 at 96 px. Raises SweepError, which also says what else may be
+    given."""
     bases = {}
     for word in text.split(","):
         match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)@(\d{1,9})", word.strip())
         if not match:
-            raise SweepError(
-                f"--base {word}: a width and a resolution are wanted, as in 1.0@96, or several with commas between, "
-                "or a design space (.yaml)"
-            )
+            raise SweepError(f"--base {word}: a width and a resolution are wanted, as in 1.0@96{or_else}")
         base = ArchSpec(width=float(match[1]), resolution=int(match[2]))
         try:
             check_arch(base)
@@ -189,15 +189,21 @@ def plan_comparisons(
 ) -> tuple[tuple[Comparison, ...], list[str]]:
     """Every change of every base, beside it with `match` at the same cost; and notes on what was left out.
 
-    A change that makes the same network, as t = 6 of the paper's, is left out; so is a match that no width meets.
-    Raises SweepError where nothing is left, or no match at all is met.
+    A change that makes the same network, as t = 6 of the paper's, is left out; so is a base that is the same network as
+    one before (widths 0.4 and 0.41), and a match that no width meets. Raises SweepError where nothing is left, or no
+    match at all is met.
     """
     if match is not None and match not in MATCHED:
         raise SweepError(f"--match {match}: {' or '.join(MATCHED)}")
     if len(bases) > MOST_BASES:
         raise SweepError(f"--base: {len(bases):,} networks, at most {MOST_BASES} allowed; take some of them")
     comparisons, same, missed, met = [], [], [], 0
+    known: dict[str, ArchSpec] = {}
     for base in bases:
+        first = known.setdefault(arch_key(base), base)
+        if first is not base:
+            same.append(f"{arch_label(base)} is the same network as {arch_label(first)}")
+            continue
         for change in changes:
             variant = changed_arch(base, change)
             if arch_key(variant) == arch_key(base):
@@ -219,10 +225,14 @@ def plan_comparisons(
 
 
 def _name_sides(comparison: Comparison) -> Comparison:
-    """What the base has where its own value is changed: "t = 6", "relu6"."""
+    """What the base has where its own value is changed ("t = 6", "relu6"), and what follows its projections then."""
     base, change = comparison.base, comparison.change
-    own = {"activation": base.activation, "expansion": f"t = {find_expansion(base.stages) or 'mixed'}"}
-    return replace(comparison, change=replace(change, before=own.get(change.field, change.before)))
+    own = {"activation": base.activation, "residual": SHORTCUTS[base.residual]}
+    own["expansion"] = f"t = {find_expansion(base.stages) or 'mixed'}"
+    after = change.after
+    if change.field == "linear_bottleneck":
+        after = after.replace("ReLU6", {"relu6": "ReLU6", "relu": "ReLU"}.get(base.activation, base.activation))
+    return replace(comparison, change=replace(change, before=own.get(change.field, change.before), after=after))
 
 
 def list_networks(comparisons: Sequence[Comparison]) -> tuple[ArchSpec, ...]:

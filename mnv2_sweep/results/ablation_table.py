@@ -51,18 +51,21 @@ def comparisons_text(comparisons: Sequence[Comparison]) -> str:
     return align(rows, ("changed", "of base"))
 
 
-def readings_text(readings: Sequence[Reading], looks: str, workers: int | None = None) -> str:
-    """What a person asks of an ablation; `workers`: at once, for the time that further seeds would take."""
+def readings_text(readings: Sequence[Reading], looks: str, workers: int | None = None, peeked: str = "") -> str:
+    """What a person asks of an ablation; `workers`: at once, for the time that further seeds would take; `peeked`: see
+    `protocol`."""
     lines = []
     for base, group in groupby(readings, key=lambda reading: reading.comparison.base):
         of_base = list(group)
         lines += [_base_line(base, of_base), align(_table(of_base), LEFT), ""]
         lines += [_verdict_line(reading, workers) for reading in of_base]
         lines += [
-            f"failed: {count_noun(one.failed, 'trial')} of {one.comparison.label}" for one in of_base if one.failed
+            f"failed: {count_noun(one.failed, 'trial')} of {one.comparison.label} or its base; such seeds are left out"
+            for one in of_base
+            if one.failed
         ]
         lines.append("")
-    return "\n".join([*lines, *method_lines(len(readings), looks)])
+    return "\n".join([*lines, *method_lines(len(readings), looks, peeked)])
 
 
 def _base_line(base, readings: Sequence[Reading]) -> str:
@@ -175,7 +178,7 @@ def further_text(reading: Reading, workers: int | None) -> str:
 # ---------------------------------------------------------------- method
 
 
-def method_lines(count: int, looks: str) -> list[str]:
+def method_lines(count: int, looks: str, peeked: str = "") -> list[str]:
     """How intervals and p-values were made, in full."""
     how = (
         "95 % interval and p: Student's t on the differences of each seed (n - 1 degrees of freedom, two-sided), for a "
@@ -187,8 +190,13 @@ def method_lines(count: int, looks: str) -> list[str]:
             f"differences of each seed, mixture deviation {MIXTURE:g} spreads; arXiv 2310.03722)"
         )
     margin = "two one-sided tests" if looks != ALWAYS else "the same at both ends"
+    note = (
+        f"note: these networks were looked at before, with {peeked}; Student's interval is for a number of seeds fixed "
+        "before any look. --until-decided has one for as many looks as you like"
+    )
     return [
         "difference: top-1 of the base minus the changed network's, in points; + the base is better",
         f"{how}; against a margin: {margin}",
         f"Holm: p corrected over the {count_noun(count, 'reading')} of this command; a verdict needs {LEVEL:g} or less",
+        *([note] if peeked else []),
     ]

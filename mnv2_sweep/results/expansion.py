@@ -169,8 +169,9 @@ def _judge_same(curves: Sequence[TradeOff], madds: Sequence[float]) -> ClaimVerd
     if max(within) <= LEVEL or min(beyond) <= LEVEL:
         verdict = REPRODUCED if max(within) <= LEVEL else CONTRADICTED
         return ClaimVerdict(EXPANSION.text, EXPANSION.source, verdict, why)
-    open_ones = [one for one, p in zip(estimates, within, strict=True) if p > LEVEL]
-    return _undecided(EXPANSION, why, [further_seeds(one, LEVEL, margin) for one in open_ones], curves)
+    outside = [further_seeds(one, LEVEL / len(others), margin) for one in estimates if abs(one.mean) > margin]
+    inside = [further_seeds(one, LEVEL, margin) for one, p in zip(estimates, within, strict=True) if p > LEVEL]
+    return _undecided(EXPANSION, why, outside, inside, curves)
 
 
 def _judge_by_size(curves: Sequence[TradeOff], madds: Sequence[float]) -> ClaimVerdict:
@@ -191,8 +192,9 @@ def _judge_by_size(curves: Sequence[TradeOff], madds: Sequence[float]) -> ClaimV
     if max(claimed) <= LEVEL or min(opposite) <= LEVEL:
         verdict = REPRODUCED if max(claimed) <= LEVEL else CONTRADICTED
         return ClaimVerdict(EXPANSION_BY_SIZE.text, EXPANSION_BY_SIZE.source, verdict, why)
-    open_ones = [one for one, p in zip(ends, claimed, strict=True) if p > LEVEL]
-    return _undecided(EXPANSION_BY_SIZE, why, [further_seeds(one, 2 * LEVEL) for one in open_ones], curves)
+    other_way = [further_seeds(one, LEVEL) for one, sign in zip(ends, (-1, 1), strict=True) if one.mean * sign < 0]
+    as_claimed = [further_seeds(one, 2 * LEVEL) for one, p in zip(ends, claimed, strict=True) if p > LEVEL]
+    return _undecided(EXPANSION_BY_SIZE, why, other_way, as_claimed, curves)
 
 
 def _slopes(curves: Sequence[TradeOff], madds: float) -> np.ndarray:
@@ -207,11 +209,15 @@ def _one_sided(estimate: Estimate, sign: int) -> float:
     return estimate.p / 2 if estimate.mean * sign > 0 else 1 - estimate.p / 2
 
 
-def _undecided(claim: PaperClaim, why: str, further: list[int | None], curves: Sequence[TradeOff]) -> ClaimVerdict:
-    """With the seeds that the slowest of the open tests needs, and what they take."""
-    most = None if None in further else max(further)
-    seconds = (most or 0) * float(sum(curve.seconds.sum() for curve in curves))
-    return ClaimVerdict(claim.text, claim.source, UNDECIDED, why, most, seconds)
+def _undecided(
+    claim: PaperClaim, why: str, against: list[int | None], for_it: list[int | None], curves: Sequence[TradeOff]
+) -> ClaimVerdict:
+    """With the further seeds, and what they take: one test `against` the claim would contradict it, so the quickest of
+    those counts where there are any; else all the open ones `for_it` are needed, so the slowest."""
+    some = [seeds for seeds in against if seeds is not None]
+    further = min(some, default=None) if against else None if None in for_it else max(for_it)
+    seconds = (further or 0) * float(sum(curve.seconds.sum() for curve in curves))
+    return ClaimVerdict(claim.text, claim.source, UNDECIDED, why, further, seconds)
 
 
 def _points(estimate: Estimate) -> str:

@@ -128,11 +128,19 @@ def adjust_holm(p: Sequence[float]) -> list[float]:
 
 
 def holm_levels(p: Sequence[float]) -> list[float]:
-    """The level that each of m p-values is held against: LEVEL / m for the smallest, LEVEL for the largest."""
+    """The level that each of m p-values is held against: LEVEL / m for the smallest, LEVEL / (m - 1) for the next, and
+    so on up to the first that is above its level; all behind it wait until one of them is below that."""
     order = np.argsort(np.asarray(p, dtype=float), kind="stable")
+    settled = sum(adjusted <= LEVEL for adjusted in adjust_holm(p))
     levels = np.empty(len(order))
-    levels[order] = LEVEL / np.arange(len(order), 0, -1)
+    levels[order] = LEVEL / np.maximum(np.arange(len(order), 0, -1), len(order) - settled)
     return levels.tolist()
+
+
+def fewest_seeds(comparisons: int) -> int:
+    """With so many comparisons, the first look after every seed at which one of them can be decided at all."""
+    n = np.arange(2, MOST_SEEDS + 1)
+    return int(n[np.isfinite(critical_t(n, LEVEL / comparisons, ALWAYS))][0])
 
 
 def power_difference(mean: float, sd: float, n: int, level: float, looks: str = ONCE) -> float:

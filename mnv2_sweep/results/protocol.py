@@ -6,7 +6,7 @@ first line alone; of them, and of any other sweep, the pairs are found among the
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from mnv2_sweep.archs.arch import ArchSpec, Stage
@@ -22,11 +22,13 @@ SPACE = "space.yaml"
 @dataclass(frozen=True, slots=True)
 class Protocol:
     """The comparisons of one command; `looks`: whether seeds were added until they were decided (see `experiment`);
-    `seeds`: how many were asked for to begin with, 0 where it is not known."""
+    `seeds`: how many were asked for to begin with, 0 where it is not known; `peeked`: with what its networks were
+    looked at before more seeds were added, "" where that does not matter."""
 
     comparisons: tuple[Comparison, ...]
     looks: str = ONCE
     seeds: int = 0
+    peeked: str = ""
 
 
 def dump_protocol(protocol: Protocol, options: Sequence[str]) -> str:
@@ -41,7 +43,7 @@ def dump_protocol(protocol: Protocol, options: Sequence[str]) -> str:
         for one in protocol.comparisons
     ]
     command = " ".join([ABLATION, *options])
-    record = {"looks": protocol.looks, "seeds": protocol.seeds, "comparisons": pairs}
+    record = {"looks": protocol.looks, "seeds": protocol.seeds, "peeked": protocol.peeked, "comparisons": pairs}
     return f"{' '.join(command.split())}\n{json.dumps(record, indent=1)}\n"
 
 
@@ -58,20 +60,23 @@ def read_protocol(folder: Path, archs: Sequence[ArchSpec]) -> Protocol:
         comparisons = tuple(_load_comparison(one) for one in record["comparisons"])
         if record["looks"] not in (ONCE, ALWAYS):
             raise ValueError(f"looks: {record['looks']}")
-        return Protocol(comparisons, record["looks"], int(record["seeds"]))
+        return Protocol(comparisons, record["looks"], int(record["seeds"]), str(record.get("peeked", "")))
     except (ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{folder / SPACE}: not what 'ablate' wrote ({error}); run the same 'ablate' again") from error
 
 
-def describe_peeking(before: Protocol, now: Protocol) -> str:
-    """A note where Student's interval would be of seeds that were added after a look at the earlier ones, else ""."""
-    if now.looks == ALWAYS or before.looks == ONCE and not 0 < before.seeds < now.seeds:
-        return ""
-    first = f"{before.seeds} seeds" if before.looks == ONCE else "seeds added until decided"
-    return (
-        f"note: these networks were looked at before, with {first}; Student's interval is for a number of seeds fixed "
-        "before any look. --until-decided has one for as many looks as you like"
-    )
+def continue_protocol(before: Protocol, now: Protocol) -> Protocol:
+    """`now` in the folder of `before`, with what the networks that both compare were looked at before.
+
+    It stays known whatever is asked later: seeds that were added after a look do not become seeds fixed before it.
+    """
+    pairs = {(one.base, one.variant) for one in before.comparisons}
+    if now.looks == ALWAYS or not any((one.base, one.variant) in pairs for one in now.comparisons):
+        return now
+    if before.looks == ALWAYS:
+        return replace(now, peeked="seeds added until decided")
+    peeked = before.peeked or (f"{before.seeds} seeds" if 0 < before.seeds < now.seeds else "")
+    return replace(now, seeds=max(before.seeds, now.seeds), peeked=peeked)
 
 
 def _load_comparison(record: dict) -> Comparison:

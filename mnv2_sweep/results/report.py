@@ -60,13 +60,14 @@ def draw_ablation(folder: Path, plots: Path) -> list[Path]:
         )
     curves = load_curves(folder).merge(load_frame(folder)[["trial_id", "arch_key"]], on="trial_id")
     if len(seen) == 1:
-        return _save(plot_ablation(seen[0], curves, protocol.looks), plots, folder, "ablation")
-    written = _save(plot_readings(seen, protocol.looks), plots, folder, "ablation")
+        return _save(plot_ablation(seen[0], curves, protocol.looks, protocol.peeked), plots, folder, "ablation")
+    written = _save(plot_readings(readings, protocol.looks, protocol.peeked), plots, folder, "ablation")
     bases = {one.comparison.base for one in seen}
     for one in seen:
         base = arch_label(one.comparison.base).replace(" at ", "@").replace(", ", "-").replace(" ", "-")
         stem = f"ablation-{one.comparison.name}" + (f"-{base}" if len(bases) > 1 else "")
-        written += save_figure(plot_ablation(one, curves, protocol.looks), plots / folder.name / stem)
+        fig = plot_ablation(one, curves, protocol.looks, protocol.peeked)
+        written += save_figure(fig, plots / folder.name / stem)
     return written
 
 
