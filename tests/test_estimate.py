@@ -21,7 +21,7 @@ from mnv2_sweep.training.estimate import (
 from mnv2_sweep.training.price import price_text
 from mnv2_sweep.training.probe import DoesNotFit, Probe
 from mnv2_sweep.training.shared_train import CALIBRATION_IMAGES
-from mnv2_sweep.training.trial import Sharing
+from mnv2_sweep.training.trial import Sharing, shared_id
 
 WIDTHS = (0.5, 1.4, 0.35, 1.0, 0.75)
 ARCHS = [ArchSpec(width=width, resolution=32) for width in WIDTHS]
@@ -193,12 +193,12 @@ def shared_trials(make_trial, archs=ARCHS, seed: int = 0, images: int = 6000, fi
 
 
 def test_the_first_of_each_shared_training_has_its_seconds(machine, make_trial, tiny_data):
-    """A step trains the largest, the smallest and two of the others, on average as dear as these are."""
+    """A step trains the largest and three of the others, on average as dear as these are."""
     trials = [*shared_trials(make_trial), *shared_trials(make_trial, seed=1)]
     price = price_sweep(trials, tiny_data, "toy", "cpu", 2)
     assert machine == [([1.4, 0.35, 0.75], "toy", 2)] and tuple(price.trial_seconds) == tuple(trials)
     works = sorted({trial.arch.width: count_work(trial) for trial in trials}.values())
-    training = 6000 * SPEED * (works[-1] + works[0] + 2 * np.mean(works[1:-1])) / 0.5
+    training = 6000 * SPEED * (works[-1] + 3 * np.mean(works[:-1])) / 0.5
     for i, (trial, seconds) in enumerate(price.trial_seconds.items()):
         evaluating = FINAL * SPEED / 4 * count_work(trial) / 0.5
         assert seconds == pytest.approx(evaluating + (training if i in (0, 5) else 0.0))
@@ -207,12 +207,20 @@ def test_the_first_of_each_shared_training_has_its_seconds(machine, make_trial, 
     assert largest < price.trial_seconds[trials[0]] < 4 * largest
 
 
-@pytest.mark.parametrize("count, others", [(1, 0), (2, 0), (3, 1), (4, 2), (5, 2)])
+def test_where_the_weights_are_there_slices_are_only_evaluated(machine, make_trial, tiny_data):
+    trials = [*shared_trials(make_trial), *shared_trials(make_trial, seed=1)]
+    price = price_sweep(trials, tiny_data, "toy", "cpu", 2, trained={shared_id(trials[0])})
+    evaluating = [FINAL * SPEED / 4 * count_work(trial) / 0.5 for trial in trials]
+    assert list(price.trial_seconds.values())[:5] == pytest.approx(evaluating[:5])
+    assert price.trial_seconds[trials[5]] > 2 * evaluating[5]  # the other seed's training is still to be done
+
+
+@pytest.mark.parametrize("count, others", [(1, 0), (2, 1), (3, 2), (4, 3), (5, 3)])
 def test_small_families_train_fewer_networks_a_step(machine, make_trial, tiny_data, count, others):
     trials = shared_trials(make_trial, [ArchSpec(width=0.5, resolution=size) for size in (24, 28, 32, 36, 40)[:count]])
     price = price_sweep(trials, tiny_data, "toy", "cpu", 1)
     works = sorted(map(count_work, trials))
-    step = works[-1] + (works[0] if count > 1 else 0) + (others * np.mean(works[1:-1]) if others else 0)
+    step = works[-1] + (others * np.mean(works[:-1]) if others else 0)
     expected = SPEED * (6000 * step + FINAL / 4 * works[0]) / 0.5
     assert price.trial_seconds[trials[0]] == pytest.approx(expected, rel=1e-3)
 
@@ -231,7 +239,8 @@ def test_what_is_trained_on_has_the_seconds_of_its_own_training(machine, make_tr
     for trial in trials[-2:]:
         expected = SPEED * count_work(trial) * (2 * 60 + FINAL / 4) / 0.5
         assert price.trial_seconds[trial] == pytest.approx(expected)
-    only = price_sweep(trials[-2:], tiny_data, "toy", "cpu", 1)  # the weights are there: nothing is trained for them
+    there = {shared_id(trials[0])}
+    only = price_sweep(trials[-2:], tiny_data, "toy", "cpu", 1, trained=there)  # nothing is trained for them
     assert only.trial_seconds == {trial: pytest.approx(price.trial_seconds[trial]) for trial in trials[-2:]}
 
 

@@ -14,6 +14,7 @@ from stops import Killed, Stop, measured
 from torch import Tensor, nn
 
 from mnv2_sweep.archs.arch import ArchSpec
+from mnv2_sweep.costs.cost import count_cost
 from mnv2_sweep.data.batches import apply_crops, augment, draw_crops, image_batch, label_tensor, train_level
 from mnv2_sweep.models.model import build_model
 from mnv2_sweep.models.shared_weights import SharedWeights, cut_slice
@@ -28,6 +29,7 @@ from mnv2_sweep.training.shared_train import (
     Shared,
     calibration_batches,
     cut_network,
+    has_weights,
     read_shared,
     run_shared_trial,
     train_shared,
@@ -114,14 +116,15 @@ def add_network(
     return logits.detach(), loss.item()
 
 
-def test_the_largest_learns_from_labels_and_the_smallest_and_two_others_from_its_outputs(make_slice, tiny_data, path):
+def test_the_largest_learns_from_labels_and_three_others_from_these_and_its_outputs(make_slice, tiny_data, path):
     """The gradients that each step leaves, beside those of networks cut and added up here."""
     trial, labels = make_slice(batch=6), label_tensor(tiny_data, "train", "cpu")
     sandwich = Sandwich(trial, tiny_data, "cpu", Group(FAMILY, path))
     course = sandwich.begin()
-    assert sandwich.largest == LARGEST and sandwich.smallest == SMALLEST and set(sandwich.between) == {WIDE, DEEP}
+    assert sandwich.largest == LARGEST and set(sandwich.others) == {SMALLEST, WIDE, DEEP}
     with sandwich.running(course):
-        for _ in range(2):
+        for share in (0.0, 0.25):
+            course.step = round(share * sandwich.steps)
             order = BatchOrder(60, torch.Generator())
             order.restore(course.order.state())
             chosen = order.take(6)
@@ -131,8 +134,13 @@ def test_the_largest_learns_from_labels_and_the_smallest_and_two_others_from_its
             for half in (slice(0, 3), slice(3, 6)):  # each is a batch of its own for batch norm
                 batch = chosen[half], crops[half], labels[chosen[half]]
                 ends.append(add_network(total, course.model, LARGEST, trial, batch, tiny_data))
-            batch = chosen, crops, torch.cat([logits for logits, _ in ends]).softmax(1)
-            for arch in (WIDE, DEEP, SMALLEST):
+            hard = torch.full((6, 3), 0.1 / 3).scatter_(1, labels[chosen][:, None], 0.9 + 0.1 / 3)
+            soft = torch.cat([logits for logits, _ in ends]).softmax(1)
+            batch = chosen, crops, (1 - share) * hard + share * soft
+            *others, dearest = sorted((WIDE, DEEP, SMALLEST), key=lambda arch: count_cost(arch).madds)
+            for half in (slice(0, 3), slice(3, 6)):
+                add_network(total, course.model, dearest, trial, [part[half] for part in batch], tiny_data)
+            for arch in others:
                 add_network(total, course.model, arch, trial, batch, tiny_data)
             assert sandwich.step().item() == pytest.approx(sum(loss for _, loss in ends), rel=1e-5)
             length, full = (join(values).norm() for values in (
@@ -184,22 +192,24 @@ def watch_steps(monkeypatch, path, trial, data, archs, steps: int) -> list[list[
     return seen
 
 
-def test_the_two_others_are_drawn_anew_in_each_step(make_slice, tiny_data, path, monkeypatch):
+def test_the_three_others_are_drawn_anew_in_each_step(make_slice, tiny_data, path, monkeypatch):
     widths = [replace(SMALLEST, last_channels=8 * n) for n in range(3, 6)]
     archs = (*FAMILY, *widths)
     steps = watch_steps(monkeypatch, path, make_slice(archs=archs, batch=4), tiny_data, archs, 12)
-    others = [{arch for arch, _ in step} - {LARGEST, SMALLEST} for step in steps]
-    assert all(len(step) == 5 and step[:2] == [(LARGEST, 2)] * 2 and (SMALLEST, 4) in step for step in steps)
-    assert all(len(drawn) == 2 for drawn in others)
-    assert set().union(*others) == set(archs) - {LARGEST, SMALLEST} and len(set(map(frozenset, others))) > 4
+    others = [{arch for arch, _ in step} - {LARGEST} for step in steps]
+    assert all(step[:2] == [(LARGEST, 2)] * 2 and step[2] == step[3] for step in steps)
+    assert all([images for _, images in step] == [2, 2, 2, 2, 4, 4] for step in steps)
+    assert all(len(drawn) == 3 for drawn in others)
+    costs = [[count_cost(arch).madds for arch, _ in step] for step in steps]
+    assert costs == [sorted(step, reverse=True) for step in costs]
+    assert set().union(*others) == set(archs) - {LARGEST} and len(set(map(frozenset, others))) > 4
 
 
 @pytest.mark.parametrize("batch, halves", [(2, [2]), (3, [3]), (4, [2, 2]), (5, [2, 3])])
 def test_small_batches_leave_batch_norm_two_images(make_slice, tiny_data, path, monkeypatch, batch, halves):
     flat = tuple(replace(arch, resolution=4) for arch in FAMILY)  # maps of 1x1, where one image has no variance
     (step,) = watch_steps(monkeypatch, path, make_slice(archs=flat, batch=batch), tiny_data, flat, 1)
-    assert [images for _, images in step[: len(halves)]] == halves
-    assert [images for _, images in step[len(halves) :]] == [batch] * 3
+    assert [images for _, images in step] == [*halves, *halves, batch, batch]
 
 
 def test_nothing_is_dropped_out_while_training_and_something_is_in_a_slice(make_slice, tiny_data, path):
@@ -363,6 +373,28 @@ def test_weights_of_another_code_are_trained_again(make_slice, tiny_data, path, 
     assert lines == ["the shared weights are not used: ValueError: its code_version is 1, not 2"]
 
 
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_weights_are_there_if_they_can_be_used(make_slice, path, undisturbed, damage):
+    trial = make_slice()
+    assert not has_weights(path, trial)
+    path.parent.mkdir()
+    shutil.copy(undisturbed(trial), path)
+    assert has_weights(path, trial) and not has_weights(path, make_slice(seed=1))
+    DAMAGES[damage](path, undisturbed(make_slice(seed=1)))
+    assert not has_weights(path, trial)
+
+
+def test_a_file_of_weights_is_looked_through_once(make_slice, path, undisturbed, monkeypatch):
+    trial, looked, real = make_slice(), [], shared_train.is_whole
+    monkeypatch.setattr(shared_train, "is_whole", lambda *words: looked.append(words) or real(*words))
+    path.parent.mkdir()
+    for _ in range(2):
+        path.unlink(missing_ok=True)
+        shutil.copy(undisturbed(trial), path)
+        assert all(has_weights(path, trial) for _ in range(5))
+    assert len(looked) == 2
+
+
 def test_no_weights_are_no_mistake(make_slice, path):
     lines = []
     assert read_shared(make_slice(), Group(FAMILY, path), lines.append) is None and lines == []
@@ -421,6 +453,49 @@ def test_results_of_a_family_come_from_one_training(make_slice, tiny_data, train
     assert len({result.val_loss for result in results.values()}) == 4
 
 
+@pytest.fixture
+def counted(monkeypatch) -> list[int]:
+    """Seconds of one core, all on the clock that counts these: it is read here alone."""
+    now = [0]
+    for module in ("checkpoint", "shared_train"):
+        monkeypatch.setattr(f"mnv2_sweep.training.{module}.core_clock", lambda device: lambda: now[0])
+    return now
+
+
+def test_seconds_are_of_one_core_also_after_a_stop(make_slice, tiny_data, path, counted):
+    """Of every step 1000, then of each slice 8: its own, and a fourth of the training."""
+
+    def report(*_: float) -> None:
+        counted[0] += 1000
+
+    def should_stop() -> bool:
+        return stops and counted[0] == 2000
+
+    control, stops = Control(report, should_stop, checkpoint=path.parent / "trial.pt", checkpoint_seconds=NEVER), True
+    with pytest.raises(Interrupted):
+        run_shared_trial(make_slice(), tiny_data, "cpu", control, Group(FAMILY, path, threads=2))
+    counted[0], stops = 70_000, False
+    first = run_shared_trial(make_slice(), tiny_data, "cpu", control, Group(FAMILY, path))
+    assert read(path, make_slice()).seconds == 3000
+
+    def look() -> bool:
+        counted[0] += 2
+        return False
+
+    second = run_shared_trial(make_slice(DEEP), tiny_data, "cpu", Control(should_stop=look), Group(FAMILY, path))
+    assert (first.seconds, second.seconds) == (750, 750 + 3 * 2)  # it calibrates, evaluates and tests in a batch each
+    assert first.images_per_second == second.images_per_second > 0
+
+
+def test_the_shared_training_is_no_part_of_the_trial_that_does_it(make_slice, tiny_data, path):
+    told = []
+    control = Control(lambda *_: told.append("step"), count_time=told.append)
+    run_shared_trial(make_slice(), tiny_data, "cpu", control, Group(FAMILY, path))
+    assert told == [False, "step", "step", "step", True]
+    run_shared_trial(make_slice(DEEP), tiny_data, "cpu", control, Group(FAMILY, path))
+    assert len(told) == 5  # the weights are there
+
+
 def test_the_largest_is_so_with_the_data_s_classes(make_slice, tiny_data, path):
     """More classes than the data's make the one of more last channels the dearer one, but only on paper."""
     archs = (replace(SMALLEST, classes=5000, last_channels=640), replace(LARGEST, classes=5000, last_channels=16))
@@ -471,9 +546,9 @@ def begun(monkeypatch) -> list:
     """The courses and trials that networks trained alone finish from now on, as they begin."""
     courses, real = [], shared_train.finish_course
 
-    def finish_course(course, trial, dataset, control):
+    def finish_course(course, trial, *more):
         courses.append((course.step, {k: v.clone() for k, v in course.model.state_dict().items()}, trial))
-        return real(course, trial, dataset, control)
+        return real(course, trial, *more)
 
     monkeypatch.setattr(shared_train, "finish_course", finish_course)
     return courses
@@ -515,6 +590,26 @@ def test_trained_on_it_goes_on_bit_for_bit(make_slice, tiny_data, trained, begun
         _, again = read_packed(kept, tuned_header(trial))
         assert all(torch.equal(value, again[name]) for name, value in state.items())
     assert max(step for step, *_ in begun) > 0
+
+
+def test_killed_as_its_weights_are_written_it_goes_on_to_the_same_ones(make_slice, tiny_data, trained, monkeypatch):
+    """Its checkpoint is there until they are."""
+    trial, lines = make_slice(DEEP, finetune=0.4), []
+    checkpoint, kept = trained.path.with_name("trial.pt"), tuned_path(trained.path, trial)
+    usual = measured(run_shared_trial(trial, tiny_data, "cpu", Control(), trained))
+    state = kept.read_bytes()
+    kept.unlink()
+
+    def die(*words: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(shared_train, "write_packed", die)
+        run_shared_trial(trial, tiny_data, "cpu", Control(checkpoint=checkpoint, checkpoint_seconds=NEVER), trained)
+    assert checkpoint.exists() and not kept.exists()
+    control = Control(log=lines.append, checkpoint=checkpoint, checkpoint_seconds=NEVER)
+    assert measured(run_shared_trial(trial, tiny_data, "cpu", control, trained)) == usual
+    assert lines[0] == "resumed after step 3" and not checkpoint.exists() and kept.read_bytes() == state
 
 
 def test_without_weights_they_are_trained_first(make_slice, tiny_data, path, undisturbed):

@@ -11,7 +11,7 @@ import math
 import os
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -42,9 +42,16 @@ OPTIMIZER_FLOATS = {"sgd": 1, "rmsprop": 2, "adamw": 2}  # kept for each paramet
 
 
 def price_sweep(
-    trials: Sequence[Trial], dataset: Dataset, data_name: str, device: str, workers: int, alone: bool = False
+    trials: Sequence[Trial],
+    dataset: Dataset,
+    data_name: str,
+    device: str,
+    workers: int,
+    alone: bool = False,
+    trained: Collection[str] = (),
 ) -> Price:
     """Price of training the trials. Takes about 10 s: processes that import torch, then 2 s for each of three networks.
+    `trained` names the shared trainings (`shared_id`) that have been done.
 
     `alone` measures two of them in this process, without the contention of the others: about 3 s, and rougher.
     """
@@ -63,13 +70,13 @@ def price_sweep(
         why = "does not fit into memory" if isinstance(error, DoesNotFit) else "did not end a few steps within minutes"
         return Price({}, workers, device, {}, unknown=f"the dearest network, {arch_label(chosen[0].arch)}, {why}")
     points = {works[trained_network(trial)]: probe for trial, probe in zip(chosen, probes, strict=True)}
-    price = add_up(trials, works, points, start_seconds, dataset, workers, device)
+    price = add_up(trials, works, points, start_seconds, dataset, workers, device, trained)
     return replace(price, probed=tuple(chosen), notes=tuple(price_notes(price)))
 
 
 def add_up(
     trials: Sequence[Trial], works: Mapping[ArchSpec, float], points: Mapping[float, Probe], start_seconds: float,
-    dataset: Dataset, workers: int, device: str,
+    dataset: Dataset, workers: int, device: str, trained: Collection[str] = (),
 ) -> Price:  # fmt: skip
     """The price, from the probes at some works and the seconds of computing with which a worker starts."""
     probes = tuple(points.values())
@@ -77,7 +84,7 @@ def add_up(
     files = image_files(dataset, {trial.train_size for trial in trials})
     cache_bytes = sum(file.bytes for file in {file for made in files.values() for file in made} if not file.cached)
     return Price(
-        trial_seconds=spread_probes(trials, works, points, share, dataset),
+        trial_seconds=spread_probes(trials, works, points, share, dataset, trained),
         workers=workers,
         device=device,
         size_seconds={size: seconds / share for size, seconds in make_seconds(dataset, files).items()},
@@ -116,7 +123,12 @@ def choose_probes(trials: Sequence[Trial], works: Mapping[ArchSpec, float]) -> l
 
 
 def spread_probes(
-    trials: Sequence[Trial], works: Mapping[ArchSpec, float], points: Mapping[float, Probe], share: float, data: Dataset
+    trials: Sequence[Trial],
+    works: Mapping[ArchSpec, float],
+    points: Mapping[float, Probe],
+    share: float,
+    data: Dataset,
+    trained: Collection[str] = (),
 ) -> dict[Trial, float]:
     """Wall seconds of every trial on a worker that gets this share of a core, from the probes at some works.
 
@@ -126,13 +138,13 @@ def spread_probes(
         interpolate({work: getattr(probe, name) for work, probe in points.items()})
         for name in ("image_seconds", "eval_seconds", "start_seconds")
     )
-    trained, evaluated = count_images(trials[0].recipe, data)
+    shown, evaluated = count_images(trials[0].recipe, data)
 
     def seconds(work: float) -> float:
-        return (of_start(work) + trained * of_image(work) + evaluated * of_evaluated(work)) / share
+        return (of_start(work) + shown * of_image(work) + evaluated * of_evaluated(work)) / share
 
     if trials[0].shared:
-        return _spread_shared(trials, works, of_image, of_evaluated, share, data)
+        return _spread_shared(trials, works, of_image, of_evaluated, share, data, trained)
     by_arch = {trial.arch: seconds(works[trained_network(trial)]) for trial in {t.arch: t for t in trials}.values()}
     return {trial: by_arch[trial.arch] for trial in trials}
 
@@ -144,21 +156,22 @@ def _spread_shared(
     of_evaluated: Callable[[float], float],
     share: float,
     data: Dataset,
+    trained: Collection[str],
 ) -> dict[Trial, float]:
-    """The same for networks that share weights: the first trial of each shared training has the training's seconds, in
-    one thread, and each has those of its own evaluation, or of its own training where it is trained on."""
+    """The same for networks that share weights: the first trial of each shared training that is still to be done has
+    the training's seconds, in one thread, and each has those of its own evaluation, or of its own training where it is
+    trained on."""
     final = sum(len(labels) for split, labels in data.labels.items() if split != "train") + CALIBRATION_IMAGES
-    seconds, begun = {}, set()
-    steps = sorted(works.values())
-    between = [of_image(work) for work in steps[1:-1]]
-    step = of_image(steps[-1]) + (of_image(steps[0]) if len(steps) > 1 else 0)
-    step += min(RANDOM, len(between)) * float(np.mean(between)) if between else 0.0
+    seconds, begun = {}, {*trained}
+    *others, largest = sorted(works.values())
+    step = of_image(largest)
+    step += min(RANDOM, len(others)) * float(np.mean([of_image(work) for work in others])) if others else 0.0
     for trial in trials:
         work = works[trained_network(trial)]
         seconds[trial] = final * of_evaluated(work) / share
         if trial.shared.finetune is not None:
             seconds[trial] += trial.shared.finetune * len(data.labels["train"]) * of_image(work) / share
-        elif shared_id(trial) not in begun:
+        if shared_id(trial) not in begun:
             begun.add(shared_id(trial))
             seconds[trial] += trial.shared.images * step / share
     return seconds

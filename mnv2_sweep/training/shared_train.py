@@ -1,20 +1,27 @@
 """Family of networks -> one set of weights, trained so that each network is a slice of it; slice -> Result.
 
-Every step trains four networks on one batch (the sandwich rule of universally slimmable networks, Yu and Huang 2019):
-the largest on the labels; the smallest and two random ones on the largest one's soft outputs for the same crops, each
-at its own size (in-place distillation). Their gradients add up. Afterwards each network gets batch norm statistics of
-its own and is evaluated.
+Every step trains four networks on one batch: the largest on the labels, three random ones on a mixture of the labels
+and of the largest one's soft outputs for the same crops, each at its own size. Their gradients add up. Afterwards each
+network gets batch norm statistics of its own and is evaluated.
 
-On a CPU the networks of a step run in threads, the largest as two halves of the batch. What they add up to does not
-depend on how many threads there are: the halves are always two, and gradients are added in a fixed order. Nothing is
+That is the sandwich rule with in-place distillation of universally slimmable networks (Yu and Huang 2019), changed in
+two ways for short trainings (CIFAR-10, the paper's grid at a quarter of the side, 12,000 to 20,000 images, seed 0):
+the soft outputs' share grows from none to all, as those of an untrained network hold the others and itself back (at
+7,000 images the largest had 31 % with soft outputs alone, 42 % with labels, and as much when trained by itself); and
+the smallest network is no part of every step, which put it ahead of networks that cost more (0.35 at 96 before 0.35 at
+128).
+
+On a CPU the networks of a step run in threads, the largest and the dearest of the others as two halves of the batch.
+What they add up to does not depend on how many threads there are: the halves are always two, and gradients are added
+in a fixed order. Nothing is
 dropped out, as threads draw no random numbers.
 """
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, fields, replace
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -23,16 +30,25 @@ from torch import Tensor, nn
 from mnv2_sweep.archs.arch import ArchSpec
 from mnv2_sweep.archs.resolve import arch_key
 from mnv2_sweep.costs.cost import count_cost
-from mnv2_sweep.data.batches import apply_crops, augment, draw_crops, image_batch, label_tensor, train_level
+from mnv2_sweep.data.batches import (
+    apply_crops,
+    augment,
+    draw_crops,
+    image_batch,
+    keep_on_device,
+    label_tensor,
+    train_level,
+)
 from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.models.shared_weights import SharedWeights, Slice, calibrate_norms, cut_slice
-from mnv2_sweep.training.checkpoint import Course, describe_error
+from mnv2_sweep.training.checkpoint import Course, core_clock, describe_error
 from mnv2_sweep.training.control import Control
-from mnv2_sweep.training.packed import read_packed, write_packed
+from mnv2_sweep.training.packed import is_whole, read_packed, write_packed
 from mnv2_sweep.training.train import (
     UNCONTROLLED,
     begin_on,
     check_stop,
+    count_steps,
     evaluate_model,
     evaluate_splits,
     finish_course,
@@ -44,10 +60,10 @@ from mnv2_sweep.training.train import (
 )
 from mnv2_sweep.training.trial import CODE_VERSION, CurvePoint, Recipe, Result, Trial, shared_id, train_size, trial_id
 
-RANDOM = 2  # networks of a step beside the largest and the smallest
+RANDOM = 3  # networks of a step beside the largest
 CALIBRATION_IMAGES, CALIBRATION_BATCH = 2000, 100
 LOOK_IMAGES = 500  # to calibrate the largest network with, for a point of the curve
-MOST_SLICES = 16  # kept as modules, the least recently used one makes room
+MOST_SLICES = 32  # kept as modules, the least recently used one makes room; making one takes 70 ms
 # Times the recipe's rate. What is shared is pulled at by four networks, whose pulls agree in part; the classifier sees
 # over a thousand features, none below zero, and its logits, which teach the others, run away at that rate.
 WEIGHTS_RATE, CLASSIFIER_RATE = 3.0, 0.1
@@ -65,7 +81,8 @@ class Group:
 
 @dataclass(frozen=True)
 class Shared:
-    """Trained weights, the curve of the training (top-1 is the largest network's), and what it took."""
+    """Trained weights, the curve of the training (top-1 is the largest network's), and what it took: `seconds` of
+    one core (`Course.core_seconds`), however many threads shared them."""
 
     weights: SharedWeights
     curve: tuple[CurvePoint, ...]
@@ -78,24 +95,27 @@ class Shared:
 def run_shared_trial(trial: Trial, dataset: Dataset, device: str, control: Control, group: Group) -> Result:
     """Evaluate a slice of the shared weights, which are trained first if nobody has done so; or train it on.
 
-    The seconds are the slice's own and an equal share of the shared training's; images and speed are the shared
-    training's. Raises as run_trial.
+    The seconds are the slice's own and an equal share of the shared training's, both of one core: the process's
+    processor time, as a shared training uses several threads, where a network trained alone has one and its wall time
+    is the same. On a GPU they are wall time. Images and speed (by wall time) are the shared training's. Raises as
+    run_trial.
     """
     begin_on(device)
     shared = load_shared(trial, dataset, device, control, group)
     if trial.shared.finetune is not None:
         return finetune_slice(trial, shared, dataset, device, control, group.path)
-    began = time.perf_counter()
+    clock = core_clock(device)
+    began = clock()
     model = cut_network(trial, shared.weights, dataset, device, control)
     val, test = evaluate_splits(model, dataset, trial.train_size, device, control)
     archs, (own,) = trained_archs(trial, group.archs), trained_archs(trial, [trial.arch])
-    seconds = time.perf_counter() - began + shared.seconds / len(archs)
+    own_seconds = clock() - began
     of_largest = arch_key(own) == arch_key(largest_arch(archs))
     curve = shared.curve if of_largest else tuple(replace(point, val_top1=None) for point in shared.curve)
-    control.log(f"top-1 {100 * val[0]:.2f} % as a slice of shared weights, {time.perf_counter() - began:.1f} s")
+    control.log(f"top-1 {100 * val[0]:.2f} % as a slice of shared weights, {own_seconds:.1f} s")
     return Result(
-        *val, *test, curve[-1].train_loss, shared.images, curve, seconds, shared.images_per_second,
-        max(shared.peak_bytes, peak_memory_bytes(device)), device,
+        *val, *test, curve[-1].train_loss, shared.images, curve, own_seconds + shared.seconds / len(archs),
+        shared.images_per_second, max(shared.peak_bytes, peak_memory_bytes(device)), device,
     )  # fmt: skip
 
 
@@ -111,10 +131,11 @@ def finetune_slice(trial: Trial, shared: Shared, dataset: Dataset, device: str, 
         model = cut_network(trial, shared.weights, dataset, device, control)
         return open_course(model, tuned, dataset, device)
 
+    def keep(model: nn.Module) -> None:
+        write_packed(tuned_path(path, trial), tuned_header(trial), model.state_dict())
+
     course = resume_course(begin, trial_id(tuned), control)
-    result = finish_course(course, tuned, dataset, control)
-    write_packed(tuned_path(path, trial), tuned_header(trial), course.model.state_dict())
-    return result
+    return finish_course(course, tuned, dataset, control, keep)
 
 
 def tuned_path(path: Path, trial: Trial) -> Path:
@@ -130,7 +151,9 @@ def load_shared(trial: Trial, dataset: Dataset, device: str, control: Control, g
     """The weights that the trial is a slice of: as the group's file has them, or else trained and put there."""
     found = read_shared(trial, group, control.log)
     if found is None:
+        control.count_time(False)  # it is no part of the trial
         found = train_shared(trial, dataset, device, control, group)
+        control.count_time(True)
     found.weights.to(device)
     return found
 
@@ -148,6 +171,20 @@ def read_shared(trial: Trial, group: Group, log: Callable[[str], None]) -> Share
     except Exception as error:  # damaged, or written by other code
         log(f"the shared weights are not used: {describe_error(error)}")
         return None
+
+
+def has_weights(path: Path, trial: Trial) -> bool:
+    """Whether `read_shared` would find the trial's weights there. Cheap: a file is looked through once."""
+    try:
+        state = path.stat()
+    except OSError:
+        return False
+    return _is_whole(path, tuple(weights_header(trial).items()), (state.st_ino, state.st_mtime_ns, state.st_size))
+
+
+@lru_cache(maxsize=64)
+def _is_whole(path: Path, header: tuple, version: tuple[int, ...]) -> bool:
+    return is_whole(path, dict(header))
 
 
 def weights_header(trial: Trial) -> dict:
@@ -194,9 +231,10 @@ def train_shared(trial: Trial, dataset: Dataset, device: str, control: Control, 
     course = resume_course(sandwich.begin, owner, control)
     with keeping(course, owner, control), sandwich.running(course):
         train_course(course, sandwich.recipe, owner, sandwich.step, lambda: sandwich.top1(control), control)
-        shared = sandwich.measure()
+        shared = replace(sandwich.measure(), seconds=course.core_seconds)
         keep_shared(group.path, trial, shared)
-    control.log(f"shared training of {len(sandwich.archs)} networks: {shared.images:,} images, {shared.seconds:.0f} s")
+    took = f"{course.seconds:.0f} s, {shared.seconds:.0f} s of one core"
+    control.log(f"shared training of {len(sandwich.archs)} networks: {shared.images:,} images, {took}")
     return shared
 
 
@@ -225,10 +263,11 @@ class Sandwich:
             trial.recipe, images=trial.shared.images, epochs=None, lr=WEIGHTS_RATE * trial.recipe.lr
         )
         by_cost = sorted(trained_archs(trial, group.archs), key=_cost_order)
-        self.smallest, *self.between, self.largest = by_cost if len(by_cost) > 1 else (by_cost[0], by_cost[0])
-        self.archs = tuple(by_cost)
+        *self.others, self.largest = self.archs = tuple(by_cost)
         self.labels = label_tensor(dataset, "train", device)
-        self.levels = {size: train_level(dataset, size) for size in {self.size(arch) for arch in by_cost}}
+        self.steps = count_steps(self.recipe, len(self.labels))[0]
+        sizes = sorted({self.size(arch) for arch in by_cost})
+        self.levels = {size: keep_on_device(train_level(dataset, size), device) for size in sizes}
 
     def size(self, arch: ArchSpec) -> int:
         return train_size(arch, self.recipe)
@@ -247,7 +286,7 @@ class Sandwich:
     def running(self, course: Course) -> Iterator[None]:
         """Threads, and the slices of this course."""
         self.course = course
-        self.slices: dict[tuple[ArchSpec, int], Slice] = {}
+        self.slices: dict[ArchSpec, Slice] = {}
         # torch gives a new thread as many threads of its own as there are cores.
         with ThreadPoolExecutor(self.threads, initializer=torch.set_num_threads, initargs=(1,)) as self.pool:
             yield
@@ -264,41 +303,51 @@ class Sandwich:
         course, batch = self.course, self.recipe.batch
         chosen = course.order.take(batch)
         crops = draw_crops(batch, self.recipe, course.order.generator)
-        picked = [self.between[i] for i in torch.randperm(len(self.between), generator=course.order.generator)[:RANDOM]]
-        halves = [slice(0, batch)]
-        if self.device == "cpu" and batch > 3:
-            halves = [slice(0, batch // 2), slice(batch // 2, batch)]
+        picked = [self.others[i] for i in torch.randperm(len(self.others), generator=course.order.generator)[:RANDOM]]
         labels = self.labels[chosen]
-        teachers = [self.part(self.largest, i, half) for i, half in enumerate(halves)]
+        teachers = self.parts(self.largest, in_halves=True)
         ends = list(self.pool.map(lambda part: self.train_one(*part, chosen, crops, labels), teachers))
-        soft = torch.cat([logits for logits, _ in ends]).softmax(1)
-        students = {arch: None for arch in (*picked, self.smallest) if arch != self.largest}
-        students = sorted(students, key=_cost_order, reverse=True)  # the dearest first: the threads then end together
-        students = [self.part(arch, 0, slice(0, batch)) for arch in students]
-        list(self.pool.map(lambda part: self.train_one(*part, chosen, crops, soft), students))
+        mixture = self.mix_targets(labels, torch.cat([logits for logits, _ in ends]))
+        picked = sorted(picked, key=_cost_order, reverse=True)  # the dearest first: the threads then end together
+        students = [part for at, arch in enumerate(picked) for part in self.parts(arch, in_halves=at == 0)]
+        list(self.pool.map(lambda part: self.train_one(*part, chosen, crops, mixture), students))
         for shared in course.model.parameters():
             shared.grad = torch.zeros_like(shared)
-        for network, _ in (*teachers, *students):
+        for network in dict.fromkeys(network for network, _ in (*teachers, *students)):
             network.add_gradients()
         course.optimizer.step()
         return sum(loss for _, loss in ends)
 
-    def part(self, arch: ArchSpec, copy: int, rows: slice) -> tuple[Slice, slice]:
-        """Of a step: a network as a module, and the images that it sees; copies of one network run at the same time."""
-        known = self.slices.pop((arch, copy), None) or self._new_slice(arch)
-        self.slices[arch, copy] = known  # now the last one used
-        return known, rows
+    def mix_targets(self, labels: Tensor, logits: Tensor) -> Tensor:
+        """Labels [B], smoothed, and the largest network's logits [B, classes] -> what the others are to say."""
+        classes, smoothing = logits.shape[1], self.recipe.label_smoothing
+        hard = nn.functional.one_hot(labels, classes) * (1 - smoothing) + smoothing / classes
+        return torch.lerp(hard, logits.softmax(1), self.course.step / self.steps)
+
+    def parts(self, arch: ArchSpec, in_halves: bool) -> list[tuple[Slice, slice]]:
+        """Of a step: a network as a module with the weights as they are now, and the images that it sees, or twice half
+        of them. Both halves may run at once: their gradients are added, in either order to the same sum, and the
+        running statistics that they disturb nobody reads."""
+        network, batch = self.find_slice(arch), self.recipe.batch
+        network.load().train()
+        if in_halves and self.device == "cpu" and batch > 3:  # batch norm needs two images
+            return [(network, slice(0, batch // 2)), (network, slice(batch // 2, batch))]
+        return [(network, slice(0, batch))]
+
+    def find_slice(self, arch: ArchSpec) -> Slice:
+        found = self.slices.pop(arch, None) or self._new_slice(arch)
+        self.slices[arch] = found  # now the last one used
+        return found
 
     def train_one(
         self, network: Slice, rows: slice, chosen: Tensor, crops: Tensor, target: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Forward and backward through one network, on a part of the batch -> (its logits, its share of the loss)."""
         size, cuda = self.size(network.arch), self.device == "cuda"
-        model = network.load().train()
         images = apply_crops(image_batch(self.levels[size], chosen[rows], self.device), size, crops[rows])
-        smoothing = self.recipe.label_smoothing if target.ndim == 1 else 0.0  # soft targets are smooth already
+        smoothing = self.recipe.label_smoothing if target.ndim == 1 else 0.0  # mixtures are smooth already
         with torch.autocast(self.device, torch.bfloat16, enabled=cuda):
-            logits = model(images)
+            logits = network.model(images)
             loss = nn.functional.cross_entropy(logits.float(), target[rows], label_smoothing=smoothing)
         loss = loss * (len(images) / len(chosen))
         loss.backward()
