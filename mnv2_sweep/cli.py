@@ -151,7 +151,7 @@ def run(
     from mnv2_sweep.results.verdict import sweep_verdict
     from mnv2_sweep.spaces.networks import expand
     from mnv2_sweep.spaces.spacefile import load_space
-    from mnv2_sweep.sweeps.runner import run_networks
+    from mnv2_sweep.sweeps.runner import check_sharing, run_networks
     from mnv2_sweep.sweeps.settings import choose_device, choose_settings
     from mnv2_sweep.terminal import open_data
 
@@ -159,6 +159,7 @@ def run(
     strategy = choose_strategy(loaded, shared, separate)
     settings = choose_settings(device, workers, memory, timeout, per_gpu, executor, address, budget)
     settings = replace(settings, watch=choose_watch(log))
+    check_sharing(strategy, settings)
     if name is not None:
         check_name(name)
     dataset, data_name = open_data(
@@ -276,7 +277,7 @@ def table(
         typer.echo(align(trials_table(frame)) if trials else results_text(frame, verdict))
         protocol, readings = load_readings(folder) if is_ablation(folder) and not trials else (None, ())
         if any(one.seeds for one in readings):
-            typer.echo("\n" + readings_text(readings, protocol.looks))
+            typer.echo("\n" + readings_text(readings, protocol.looks, peeked=protocol.peeked))
 
 
 @app.command()

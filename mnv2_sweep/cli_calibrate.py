@@ -47,8 +47,9 @@ def calibrate(
     results: Results = RESULTS,
 ) -> None:
     """Train a handful of a space's networks for longer, and say what each cheaper order of them is worth."""
+    from mnv2_sweep.results.folders import CALIBRATION
     from mnv2_sweep.results.passport import write_passport
-    from mnv2_sweep.results.verdict import CALIBRATION, passport_text
+    from mnv2_sweep.results.verdict import passport_text
     from mnv2_sweep.spaces.spacefile import load_space
     from mnv2_sweep.sweeps.calibration import (
         check_count,

@@ -5,14 +5,16 @@ from typing import Annotated
 
 import typer
 
-from mnv2_sweep.cli_options import RESULTS, Data, Results
+from mnv2_sweep.cli_options import RESULTS, Results
 from mnv2_sweep.training.trial import EMBEDDED
 
 
 def export(
     network: Annotated[str, typer.Argument(help='As tables name it, "0.5 at 160", or 0.5@160.')],
     sweep: Annotated[str | None, typer.Option(help="A sweep's name; without one, the sweep that ran last.")] = None,
-    data: Data = None,
+    data: Annotated[
+        str | None, typer.Option(help="As in run; default: what the sweep was run on, where it still is.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the shared training.")] = 0,
     as_slice: Annotated[
         bool, typer.Option("--slice", help="The slice also where it was trained on by itself afterwards.")
@@ -24,11 +26,15 @@ def export(
     from mnv2_sweep.archs.arch import arch_label
     from mnv2_sweep.results.folders import find_sweep
     from mnv2_sweep.sweeps.export import export_network, find_outcome, write_export
+    from mnv2_sweep.sweeps.sweep import read_data_name
     from mnv2_sweep.terminal import open_data
 
     folder = find_sweep(results, sweep)
     find_outcome(folder, network, seed, as_slice)  # before photos are opened, which can take a while
-    dataset, _ = open_data(EMBEDDED if data is None else data)
+    recorded = read_data_name(folder)
+    if data is None:
+        data = recorded if recorded and Path(recorded).exists() else EMBEDDED
+    dataset, _ = open_data(data)
     exported = export_network(folder, dataset, network, seed, as_slice)
     trial = exported.outcome.trial
     name = arch_label(trial.arch)

@@ -30,7 +30,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Csv = Annotated[bool, typer.Option("--csv", help="Print CSV.", callback=_one_format)]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop; no results are written.")]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try trials again that failed in earlier runs.")]
-Timeout = Annotated[str | None, typer.Option(help="Time one attempt at a trial may take, as in 2h; default: any.")]
+Timeout = Annotated[
+    str | None, typer.Option(help="Time one attempt at a trial may take, as in 2h, a shared training not counted.")
+]
 Memory = Annotated[str | None, typer.Option(help="Memory one trial may use, as in 4GiB; default: a worker's share.")]
 Log = Annotated[str | None, typer.Option(help="tensorboard: also write event files (needs mnv2-sweep[tensorboard]).")]
 PerGpu = Annotated[str | None, typer.Option(help="Trials at once on each GPU; default 1; auto: what memory holds.")]

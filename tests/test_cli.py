@@ -28,6 +28,7 @@ from mnv2_sweep.sweeps import session
 from mnv2_sweep.sweeps.executor import run_serial
 from mnv2_sweep.sweeps.store import DATABASE, Outcome, done_ids, read_outcomes, record
 from mnv2_sweep.training.price import Price
+from mnv2_sweep.training.trial import shared_id
 
 ROOT = Path(__file__).parent.parent
 
@@ -90,6 +91,7 @@ def read_rows(folder: Path) -> dict[str, tuple[str, float]]:
 def _own_cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MNV2_SWEEP_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setattr("mnv2_sweep.plots.figure.PNG_DPI", 20)
         yield
 
 
@@ -120,8 +122,9 @@ def run_here(attempts, source, workers, limits, gpus):
 
 @pytest.fixture
 def in_this_process(monkeypatch):
-    """Trials run here instead of in worker processes, which take seconds to start."""
+    """Trials run here instead of in worker processes, which take seconds to start, and nobody looks at the time."""
     monkeypatch.setattr(session, "run_pool", run_here)
+    monkeypatch.setattr("mnv2_sweep.sweeps.runner.price_sweep", ten_seconds_each)
 
 
 # ---------------------------------------------------------------- run
@@ -199,12 +202,11 @@ def test_more_seeds_add_only_what_is_missing(copied, in_this_process):
     assert summarise(load_frame(copied.folder))["seeds"].tolist() == [2, 2]
 
 
-def ten_seconds_each(trials, dataset, data_name, device, workers, alone=False) -> Price:
+def ten_seconds_each(trials, dataset, data_name, device, workers, alone=False, trained=()) -> Price:
     return Price(dict.fromkeys(trials, 10.0), 1, device, {}, gpu_bytes=2**30)
 
 
-def test_a_budget_runs_what_fits_and_the_rest_later(copied, in_this_process, monkeypatch):
-    monkeypatch.setattr("mnv2_sweep.sweeps.runner.price_sweep", ten_seconds_each)
+def test_a_budget_runs_what_fits_and_the_rest_later(copied, in_this_process):
     words = ["run", "tiny.yaml", "--seeds", 3, "--workers", 1]  # the two of seed 0 are done
     code, out, _ = call(copied.desk, *words, "--budget", "25s")
     assert code == 0 and "budget    25 s: 2 of 4 trials fit, in about 20 s: 2 networks, seed 1" in out
@@ -510,6 +512,8 @@ MISTAKES = {
     "run together.yaml --budget 1h": "--budget: the networks share one training, which is done whole; give it fewer",
     "run tiny.yaml --shared --budget 1h": "--budget: the networks share one training, which is done whole; give it",
     "plan together.yaml --budget 1h": "--budget: the networks share one training, which is done whole; give it fewer",
+    "run tiny.yaml --shared --executor ray": "--executor ray: the networks share one training, which runs on one",
+    "run together.yaml --executor ray --dry-run": "machine; use --executor local, or --separate",
     "run kernels.yaml": "strategy shared: kernel: 3, 5 given, one value allowed: kernels of two sizes have no common",
     "run kernels.yaml --shared --dry-run": "weights; or train each alone, with --separate",
     "plan kernels.yaml --time": "strategy shared: kernel: 3, 5 given, one value allowed: kernels of two sizes have no",
@@ -661,13 +665,27 @@ def test_an_interrupt_before_the_first_trial_is_exit_130_and_writes_nothing(desk
     assert (code, err, read_tree(desk)) == (130, "", before) and "0 done, 2 to run" in out
 
 
+NOT_LOOKED = """
+from mnv2_sweep.sweeps import runner
+from mnv2_sweep.training.price import Price
+runner.price_sweep = lambda *words, **more: Price({}, 1, "cpu", {}, unknown="nobody looked")
+from mnv2_sweep.cli import main
+main()
+"""
+
+
+def start_run(folder: Path, *words: str) -> subprocess.Popen:
+    """`mnv2-sweep run WORDS` as a shell starts it, in a process group of its own; nobody looks at the time first."""
+    return subprocess.Popen(
+        [sys.executable, "-c", NOT_LOOKED, "run", *words], cwd=folder, text=True, start_new_session=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
 def test_ctrl_c_ends_at_once_and_no_finished_trial_is_repeated(swept, tmp_path, in_this_process):
     shutil.copy(swept.desk / "many.yaml", tmp_path)
     words = ["many.yaml", "--data", str(swept.desk / "photos"), "--name", "many", "--workers", "1"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mnv2_sweep", "run", *words], cwd=tmp_path, text=True, start_new_session=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+    process = start_run(tmp_path, *words)
     folder, waited = tmp_path / "results" / "many", time.monotonic()
     while not count_rows(folder):
         assert process.poll() is None and time.monotonic() - waited < 120, process.communicate()
@@ -751,8 +769,9 @@ def test_networks_that_share_weights_are_a_sweep_like_any_other_and_marked(toget
         "trials    3 (0 done, 3 to run), seeds 0\n",
         "\n[1/3] 1.0 at 32, ",  # the dearest leads
         "\n[3/3] ",
-        "sweep     results/together-photos\n",
-        " (3 done, ",
+        "finetune  ",
+        " of the front, 1 epoch each\ntrials    ",
+        " (0 done, ",
         "\ntogether-photos: data photos, recipe tiny, cpu; every network is a slice of one training of 400 images\n",
         "  fine-tuned  ",
         "best on validation: ",
@@ -760,6 +779,7 @@ def test_networks_that_share_weights_are_a_sweep_like_any_other_and_marked(toget
         "plots/together-photos/pareto.png",
     ):
         at = out.index(part, at) + len(part)
+    assert out.count("sweep     ") == out.count("data      photos") == 1  # the plan is said once
     frame = load_frame(together.folder)
     slices, tuned = (frame[frame["training"] == how] for how in ("shared", "fine-tuned"))
     assert len(slices) == 3 and len(tuned) >= 1 and set(frame["status"]) == {"done"}
@@ -777,8 +797,49 @@ def test_a_network_of_a_shared_training_becomes_a_file(together, swept):
     assert (code, err) == (0, "") and out.startswith(f"{name}, slice of the shared weights: validation top-1 ")
     path = together.desk / out.splitlines()[1]
     assert path.parent == together.desk / "exports" / "together-photos" and path.stat().st_size > 10_000
+    assert call(together.desk, "export", name, "--sweep", "together-photos", "--slice") == (code, out, err)
     code, out, err = call(swept.desk, "export", "0.35@32", "--sweep", "tiny-photos", "--data", "photos")
     assert code == 2 and "no shared training; weights of networks that are trained alone are not kept" in err
+
+
+def test_photos_that_are_no_longer_where_they_were_are_asked_for(together, tmp_path):
+    shutil.copytree(together.folder, tmp_path / "results" / "moved")
+    environment = json.loads((together.folder / "env.json").read_text())
+    assert environment["data"] == str(together.desk / "photos")
+    (tmp_path / "results" / "moved" / "env.json").write_text(json.dumps({**environment, "data": "/nowhere/photos"}))
+    name = load_frame(together.folder)["network"][0]
+    check_mistake(call(tmp_path, "export", name, "--slice"), "--data: shapes is not what results/moved was trained on")
+    code, out, _ = call(tmp_path, "export", name, "--slice", "--data", together.desk / "photos")
+    assert code == 0 and out.startswith(f"{name}, slice of the shared weights")
+
+
+def test_what_is_priced_where_the_weights_are_there_already(together, tmp_path, monkeypatch):
+    """A slice is left to evaluate, as after Ctrl-C."""
+    shutil.copytree(together.folder, tmp_path / "results" / "together-photos")
+    for name in ("photos", "together.yaml"):
+        (tmp_path / name).symlink_to(together.desk / name)
+    with closing(sqlite3.connect(tmp_path / "results" / "together-photos" / DATABASE)) as database:
+        (some,) = database.execute("SELECT id FROM trials").fetchone()
+        database.execute("DELETE FROM trials WHERE id = ?", (some,))
+        database.commit()
+    priced = []
+
+    def look(trials, *words, trained, **more) -> Price:
+        priced.append((len(trials), trained))
+        return Price(dict.fromkeys(trials, 1.0), 1, "cpu", {})
+
+    monkeypatch.setattr("mnv2_sweep.sweeps.runner.price_sweep", look)
+    assert call(tmp_path, "run", "together.yaml", "--dry-run").code == 0
+    weights = {shared_id(outcome.trial) for outcome in read_outcomes(together.folder)}
+    assert priced == [(1, weights)] and len(weights) == 1
+
+
+def test_where_trials_failed_nothing_is_trained_on_and_that_is_said(desk, tmp_path, in_this_process):
+    (tmp_path / "photos").symlink_to(desk / "photos")
+    (tmp_path / "wild.yaml").write_text(TOGETHER.replace("batch: 8", "batch: 8, lr: 1.0e+30"))
+    code, out, err = call(tmp_path, "run", "wild.yaml", "--workers", 1)
+    assert code == 1 and "3 trials failed (logs in " in err
+    assert out.count("finetune  skipped: 3 trials failed, so the front is not known; see --retry-failed\n") == 1
 
 
 def test_tables_tell_slices_from_what_was_trained_on(together, swept):
@@ -838,25 +899,10 @@ def test_another_strategy_under_the_same_name_is_refused(together, tmp_path, ima
     assert read_tree(together.folder) == before
 
 
-NOT_LOOKED = """
-from mnv2_sweep.sweeps import runner
-from mnv2_sweep.training.price import Price
-runner.price_sweep = lambda *words, **more: Price({}, 1, "cpu", {}, unknown="nobody looked")
-from mnv2_sweep.cli import main
-main()
-"""
-
-
-def test_interrupted_in_the_shared_training_it_goes_on_to_the_same_numbers(
-    together, tmp_path, in_this_process, monkeypatch
-):
-    monkeypatch.setattr("mnv2_sweep.sweeps.runner.price_sweep", ten_seconds_each)
+def test_interrupted_in_the_shared_training_it_goes_on_to_the_same_numbers(together, tmp_path, in_this_process):
     (tmp_path / "photos").symlink_to(together.desk / "photos")
     shutil.copy(together.desk / "together.yaml", tmp_path)
-    process = subprocess.Popen(
-        [sys.executable, "-c", NOT_LOOKED, "run", "together.yaml"], cwd=tmp_path, text=True, start_new_session=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+    process = start_run(tmp_path, "together.yaml")
     folder, waited = tmp_path / "results" / "together-photos", time.monotonic()
     while not list(folder.glob("running/*.json")):  # since its first step
         assert process.poll() is None and time.monotonic() - waited < 120, process.communicate()

@@ -44,7 +44,7 @@ def _quick(tmp_path_factory) -> Iterator[None]:
         patch.setattr(session, "run_pool", lambda attempts, source, *limits: run_serial(attempts, source))
         patch.setattr(
             "mnv2_sweep.sweeps.runner.price_sweep",
-            lambda trials, dataset, name, device, workers, alone: Price(dict.fromkeys(trials, 10.0), 1, device, {}),
+            lambda trials, dataset, name, device, *more, **others: Price(dict.fromkeys(trials, 10.0), 1, device, {}),
         )
         yield
 

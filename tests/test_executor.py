@@ -38,6 +38,7 @@ from trial_samples import (
     sleep_if_slow,
     source_of,
     train_until_stopped,
+    wait_aside,
     wait_unless_first,
     wait_until,
 )
@@ -53,6 +54,7 @@ from mnv2_sweep.training.trial import Result, Trial
 Run = Callable[[Attempts, Source], Iterator[Outcome]]
 RUNS: dict[str, Run] = {"serial": run_serial, "pool": partial(run_pool, workers=2)}
 every_executor = pytest.mark.parametrize("run", RUNS.values(), ids=RUNS)
+PROMPT = 20  # seconds, on a busy machine; trials that nobody stops take a minute
 
 
 def no_progress(folder: Path) -> bool:
@@ -157,7 +159,7 @@ def test_a_stop_request_interrupts_what_runs_and_begins_nothing(run, at_once, tm
     outcomes = run(Attempts(partial(train_until_stopped, tmp_path), tmp_path), source)
     start = time.monotonic()
     ended = list(outcomes)
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < PROMPT
     assert {outcome.trial.seed for outcome in ended} == {10, 11} if at_once == 2 else {10}
     assert {(o.kind, o.status, o.error) for o in ended} == {
         (INTERRUPTED, "interrupted", "interrupted; goes on from its checkpoint")
@@ -257,7 +259,7 @@ def test_ending_early_ends_the_workers(tmp_path, end):
     else:
         with pytest.raises(KeyboardInterrupt):
             outcomes.throw(KeyboardInterrupt)
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < PROMPT
     assert not any(is_running(pid) for pid in workers)
     assert no_progress(tmp_path)
 
@@ -294,6 +296,12 @@ def test_a_trial_that_takes_too_long_fails_alone(tmp_path):
     assert slow == Outcome(trials[0], error="took more than the 2 s allowed", kind=TIMED_OUT)
     assert fine == Outcome(trials[1], result_of(0.5))
     assert no_progress(tmp_path)
+
+
+def test_what_is_no_part_of_a_trial_does_not_count_against_its_limit(tmp_path):
+    trials = plan(FINE, SLOW)
+    run = run_pool(Attempts(partial(wait_aside, 0.8), tmp_path), source_of(trials), 1, Limits(seconds=0.4))
+    assert [(outcome.trial.seed, outcome.kind) for outcome in run] == [(FINE, "done"), (SLOW, TIMED_OUT)]
 
 
 def test_a_trial_that_ends_at_its_limit_harms_not_the_next(tmp_path, monkeypatch):
@@ -373,8 +381,8 @@ def test_asked_once_the_running_trials_stop_and_the_prompt_is_back(tmp_path, how
             os.killpg(process.pid, signal.SIGINT)  # a terminal tells the workers, too
         else:
             process.terminate()
-        out, err = process.communicate(timeout=10)
-        assert time.monotonic() - start < 5
+        out, err = process.communicate(timeout=PROMPT)
+        assert time.monotonic() - start < PROMPT
     first, *ended, last = out.splitlines()
     assert (first, sorted(ended), last) == ("stopping", ["10 interrupted", "11 interrupted"], "ended")
     assert (err, process.returncode) == ("", 0)
@@ -389,8 +397,8 @@ def test_asked_twice_it_ends_at_once(tmp_path):
         assert process.poll() is None and all(is_running(pid) for pid in processes(tmp_path))
         start = time.monotonic()
         os.killpg(process.pid, signal.SIGINT)
-        out, err = process.communicate(timeout=10)
-        assert time.monotonic() - start < 3
+        out, err = process.communicate(timeout=PROMPT)
+        assert time.monotonic() - start < PROMPT
     assert (out, err, process.returncode) == ("at once\n", "", 0)
     assert not any(is_running(pid) for pid in processes(tmp_path)) and no_progress(tmp_path)
 

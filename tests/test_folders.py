@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mnv2_sweep.errors import StoreError
-from mnv2_sweep.results.folders import ABLATION, find_sweep
+from mnv2_sweep.results.folders import ABLATION, CALIBRATION, find_sweep
 from mnv2_sweep.sweeps.places import PASSPORT
 from mnv2_sweep.sweeps.store import DATABASE
 
@@ -17,8 +17,9 @@ def make_sweeps(results: Path, *names: str) -> Path:
         (results / name).mkdir(parents=True)
         (results / name / DATABASE).touch()
         os.utime(results / name / DATABASE, (time, time))
-        made_by = f"{ABLATION} --x" if "ablate" in name else "# Which one?"
-        (results / name / "space.yaml").write_text(made_by)
+        made_by = {"ablate": f"{ABLATION} --x", "part": f"{CALIBRATION}, of it"}
+        texts = [text for word, text in made_by.items() if word in name]
+        (results / name / "space.yaml").write_text(texts[0] if texts else "# Which one?")
     return results
 
 
@@ -33,6 +34,10 @@ def make_sweeps(results: Path, *names: str) -> Path:
         (("ablate-x", "new"), True, "ablate-x"),
         (("example-ablate-x", "new"), True, "example-ablate-x"),
         (("example-ablate-x", "example"), False, "example"),
+        (("old", "new", "part"), None, "new"),
+        (("new", "part", "example"), None, "new"),
+        (("ablate-x", "part"), None, "ablate-x"),
+        (("part", "example"), None, "part"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, tuple) else str(value),
 )
@@ -41,9 +46,10 @@ def test_without_a_name_the_last_own_sweep_of_its_kind(tmp_path, names, ablation
 
 
 def test_a_name_finds_any_kind(tmp_path):
-    make_sweeps(tmp_path, "example", "ablate-x", "new")
+    make_sweeps(tmp_path, "example", "ablate-x", "new", "part")
     assert find_sweep(tmp_path, "ablate-x", ablation=False) == tmp_path / "ablate-x"
     assert find_sweep(tmp_path, "example") == tmp_path / "example"
+    assert find_sweep(tmp_path, "part") == tmp_path / "part"
 
 
 def test_a_folder_without_a_record_is_no_sweep(tmp_path):

@@ -12,7 +12,7 @@ import torch
 from trial_samples import full_disk
 
 from mnv2_sweep.training import packed
-from mnv2_sweep.training.packed import read_packed, remove_unfinished, write_packed
+from mnv2_sweep.training.packed import is_whole, read_packed, remove_unfinished, write_packed
 
 HEADER = {"trial": "0123456789abcdef", "code_version": 1}
 STATE = {"weights": {"a": torch.arange(6.0).reshape(2, 3)}, "curve": [(1.0, None)], "step": 3}
@@ -42,6 +42,11 @@ def test_any_part_of_the_header_may_be_asked_for(path):
         read_packed(path, {"torch": "2"})
 
 
+def test_a_file_is_whole_if_it_can_be_read(path, tmp_path):
+    assert is_whole(path, HEADER) and is_whole(path, {}) and not is_whole(path, {**HEADER, "code_version": 2})
+    assert not is_whole(tmp_path / "none.pt", HEADER) and not is_whole(tmp_path, HEADER)
+
+
 def test_layouts_and_tensors_that_share_memory_come_back(path):
     values = torch.rand(8, 8, 3, 3).to(memory_format=torch.channels_last)
     write_packed(path, HEADER, {"one": values, "view": values[:, :4]})
@@ -69,6 +74,7 @@ def test_damage_anywhere_is_noticed(path, at, how):
     path.write_bytes(content)
     with pytest.raises((ValueError, KeyError)):  # of which JSON's and UTF-8's are kinds
         read_packed(path, HEADER)
+    assert not is_whole(path, HEADER)
 
 
 @pytest.mark.parametrize("content", [b"", b"7\nabc", b"{}\n", bytes(10_000), b"x" * 10_000])

@@ -24,6 +24,8 @@ from mnv2_sweep.sweeps.places import CHECKPOINTS, RUNNING, SHARED, log_path, wei
 from mnv2_sweep.sweeps.session import (
     Families,
     describe_plan,
+    describe_tuning,
+    find_trained,
     make_sharing,
     open_session,
     prepare_session,
@@ -34,6 +36,8 @@ from mnv2_sweep.sweeps.session import (
 from mnv2_sweep.sweeps.settings import RunSettings
 from mnv2_sweep.sweeps.store import INTERRUPTED, TIMED_OUT, Outcome, read_outcomes, read_plan, record
 from mnv2_sweep.training.control import Control, Interrupted
+from mnv2_sweep.training.packed import write_packed
+from mnv2_sweep.training.shared_train import weights_header
 from mnv2_sweep.training.trial import DataRef, Recipe, Sharing, trial_id
 
 RECIPE = Recipe("tiny", images=600, input_scale=0.5, batch=20)
@@ -161,7 +165,7 @@ def test_preparing_writes_the_files_and_makes_every_size_once(tmp_path, tiny_dat
     prepare_session(opened, "# space\n", {"torch": "1"}, lambda done, total: reported.append((done, total)))
     assert made == [12, 16] and reported == [(1, 2), (2, 2)]
     assert (tmp_path / "space.yaml").read_text() == "# space\n"
-    assert json.loads((tmp_path / "env.json").read_text()) == {"torch": "1"}
+    assert json.loads((tmp_path / "env.json").read_text()) == {"torch": "1", "data": "toy"}
     for trial in opened.trials:
         if trial.train_size == 16:
             record(tmp_path, Outcome(trial, make_result()))
@@ -422,15 +426,43 @@ def test_trainings_share_the_workers_as_threads(tmp_path, tiny_data, monkeypatch
     assert attempts.function.keywords["families"] == Families(FAMILY, tmp_path, threads)
 
 
-def test_other_executors_are_refused_in_one_line(tmp_path, tiny_data):
+def test_weights_that_are_damaged_count_as_none(tmp_path, tiny_data, monkeypatch):
+    """They are trained again: one trial alone is handed out, and the price holds the training."""
+    handed_out = []
+
+    def hand_out(attempts, source, *more):
+        handed_out.append(len(list(iter(source.take, None))))
+        yield from ()
+
+    monkeypatch.setattr(session, "run_pool", hand_out)
     opened = open_family(tmp_path, tiny_data, Sharing("fedcba", 40))
-    with pytest.raises(SweepError) as caught:
-        run_all(opened, RunSettings(1, executor="ray", elsewhere=lambda *words: iter(())))
-    assert str(caught.value) == (
-        "--executor ray: the networks share one training, which runs on one machine; "
-        "use --executor local, or --separate"
-    )
-    assert read_outcomes(tmp_path) == [] and read_claims(tmp_path) == {}
+    path = weights_path(tmp_path, opened.trials[0])
+    assert find_trained(opened) == set()
+    write_packed(path, weights_header(opened.trials[0]), {})
+    assert find_trained(opened) == {path.stem}
+    run_all(opened, RunSettings(1))
+    path.write_bytes(path.read_bytes()[:-1])
+    assert find_trained(opened) == set()
+    run_all(opened, RunSettings(1))
+    assert handed_out == [4, 1]
+
+
+def test_the_plan_of_what_is_trained_on_says_only_what_is_new(tmp_path, tiny_data, make_result):
+    sharing = make_sharing(replace(SHARED_STRATEGY, finetune=1.0), FAMILY, SHARED_RECIPE, 60)
+    for trial in open_family(tmp_path / "mine", tiny_data, sharing, (0, 1)).trials:
+        record(tmp_path / "mine", Outcome(trial, make_result()))
+    tuned = [trial for trial in open_family(tmp_path / "mine", tiny_data, sharing, (0, 1), FAMILY[:2]).missing]
+    record(tmp_path / "mine", Outcome(tuned[0], make_result()))
+    record(tmp_path / "other", Outcome(tuned[1], make_result()))
+    record(tmp_path / "mine", Outcome(tuned[2], error="died"))
+    assert describe_tuning(open_family(tmp_path / "mine", tiny_data, sharing, (0, 1), FAMILY[:2])) == [
+        "finetune  2 networks of the front, 1 epoch each",
+        "trials    4 (1 done, 1 to run), seeds 0, 1",
+        "reused    1 result of sweep other",
+        "note      1 trial failed earlier; --retry-failed tries them again",
+    ]
+    longer = open_family(tmp_path / "new", tiny_data, replace(sharing, finetune=0.5), tuned=FAMILY[:1])
+    assert describe_tuning(longer)[0] == "finetune  1 network of the front, 0.5 epochs each"
 
 
 def test_a_family_is_run_recorded_and_leaves_its_weights_alone(tmp_path, tiny_data, monkeypatch):

@@ -18,6 +18,7 @@ from mnv2_sweep.sweeps.sweep import (
     find_reusable,
     missing_trials,
     plan_trials,
+    read_data_name,
     trained_madds,
     write_sweep_files,
 )
@@ -158,6 +159,18 @@ def test_environments_of_earlier_runs_stay(tmp_path):
         write_sweep_files(tmp_path, "", {"command": "run", "torch": torch})
     environment = json.loads((tmp_path / "env.json").read_text())
     assert (environment["torch"], [one["torch"] for one in environment["earlier"]]) == ("2", ["1"])
+    write_sweep_files(tmp_path, "", {"command": "again", "torch": "2", "data": "/moved"})
+    assert json.loads((tmp_path / "env.json").read_text())["earlier"] == environment["earlier"]
+
+
+def test_where_the_data_were_is_read_again(tmp_path):
+    assert read_data_name(tmp_path) is None
+    for environment, name in (({"data": "/photos"}, "/photos"), ({"torch": "2"}, None), ({"data": 3}, None)):
+        write_sweep_files(tmp_path, "", environment)
+        assert read_data_name(tmp_path) == name
+    for text in ("{", "[]", ""):
+        (tmp_path / "env.json").write_text(text)
+        assert read_data_name(tmp_path) is None
 
 
 @pytest.mark.parametrize(

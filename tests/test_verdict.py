@@ -6,6 +6,7 @@ import pytest
 from test_passport import make_agreement, make_passport
 
 from mnv2_sweep.archs.arch import ArchSpec
+from mnv2_sweep.results.folders import CALIBRATION
 from mnv2_sweep.results.passport import (
     NOT_CALIBRATED,
     ONLY_WORTH,
@@ -16,7 +17,7 @@ from mnv2_sweep.results.passport import (
     ProxyVerdict,
     write_passport,
 )
-from mnv2_sweep.results.verdict import CALIBRATION, judge_trials, passport_text, sweep_verdict
+from mnv2_sweep.results.verdict import judge_trials, passport_text, sweep_verdict
 from mnv2_sweep.sweeps.places import PASSPORT
 from mnv2_sweep.sweeps.store import Outcome, record_all
 from mnv2_sweep.training.trial import DataRef, Sharing, Trial, dump_trial

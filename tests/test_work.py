@@ -558,6 +558,34 @@ def test_a_first_one_that_failed_in_another_run_holds_up_nothing(tmp_path, kind)
         assert take_all(mine) == trials[2:]
 
 
+def test_weights_that_are_no_good_are_as_none(tmp_path):
+    """The first trial alone trains them again, in whichever run; all others wait until they can be used."""
+    trials, good = plan_shared(1.0, 0.5, 0.35), []
+    put_weights(tmp_path, trials[0])
+    checks = {"has_weights": lambda path, trial: path == weights_path(tmp_path, trial) and bool(good)}
+    with Work(tmp_path, trials, **checks) as mine, Work(tmp_path, trials, **checks) as other:
+        assert take_all(mine) == trials[:1] and take_all(other) == []
+        good.append("trained again")
+        assert take_all(other) == trials[1:]
+
+
+def test_what_killed_writers_of_weights_left_goes_when_a_run_starts_and_ends(tmp_path):
+    trials = plan_shared(1.0, 0.5)
+    put_weights(tmp_path, trials[0])
+    weights = weights_path(tmp_path, trials[0])
+    left, checkpoint = weights.with_name(f"{weights.name}.4f2a.tmp"), weights.with_suffix(".checkpoint")
+    for path in (left, checkpoint):
+        path.write_text("half of it")
+    with Work(tmp_path, trials) as mine:
+        assert set(weights.parent.iterdir()) == {weights, checkpoint}
+        mine.take()
+        left.write_text("half of it")
+        with Work(tmp_path, trials):
+            pass
+        assert left.exists()  # the other run may be writing it
+    assert set(weights.parent.iterdir()) == {weights, checkpoint}
+
+
 def train_or_read(folder: Path, trial: Trial, control: Control) -> Result:
     """Leaves a line in folder/diary when it trains and one when it reads; the first attempt at training dies."""
     diary, weights = folder / "diary", weights_path(folder, trial)

@@ -74,7 +74,7 @@ def read_own_progress(folder: Path, trial: Trial, control: Control) -> Result:
 
 
 def report_and_wait(go: Path, trial: Trial, control: Control) -> Result:
-    """Reports at once, then waits for a file, at most ten seconds."""
+    """Reports at once, then waits for a file, at most half a minute."""
     control.report(1, 2, 0.5, 10.0)
     found = wait_until(go.exists)
     control.report(2, 2, 0.25, 20.0)
@@ -112,6 +112,15 @@ def sleep_if_slow(folder: Path, trial: Trial, control: Control) -> Result:
     if trial.seed != FINE:
         control.report(1, 100, 1.0, 1.0)
         time.sleep(60)
+    return result_of(0.5)
+
+
+def wait_aside(seconds: float, trial: Trial, control: Control) -> Result:
+    """First what is no part of the trial, then for SLOW a minute that is."""
+    control.count_time(False)
+    time.sleep(seconds)
+    control.count_time(True)
+    time.sleep(60 if trial.seed == SLOW else 0)
     return result_of(0.5)
 
 
@@ -210,7 +219,7 @@ def is_running(pid: int) -> bool:
         return False
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 10) -> bool:
+def wait_until(condition: Callable[[], bool], seconds: float = 30) -> bool:
     end = time.monotonic() + seconds
     while not condition() and time.monotonic() < end:
         time.sleep(0.01)

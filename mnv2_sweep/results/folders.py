@@ -6,11 +6,13 @@ from mnv2_sweep.errors import StoreError
 from mnv2_sweep.sweeps.places import EXAMPLE, PASSPORT
 from mnv2_sweep.sweeps.store import DATABASE
 
-ABLATION = "# mnv2-sweep ablate"  # how the space.yaml of an ablation begins
+# How the space.yaml of an ablation begins, and of a sweep within a calibration.
+ABLATION, CALIBRATION = "# mnv2-sweep ablate", "# mnv2-sweep calibrate"
 
 
 def find_sweep(results: Path, name: str | None, ablation: bool | None = None) -> Path:
-    """The named sweep's folder, or else the one written last, own before example. Raises StoreError.
+    """The named sweep's folder, or else the one written last: of those that a person ran, then of those within a
+    calibration, then the example. Raises StoreError.
 
     `ablation` True or False keeps to sweeps that are ablations or that are none.
     """
@@ -28,7 +30,7 @@ def find_sweep(results: Path, name: str | None, ablation: bool | None = None) ->
     if not wanted:
         first = "mnv2-sweep ablate --no-linear-bottleneck" if ablation else "mnv2-sweep run spaces/quick.yaml"
         raise StoreError(f"{results}: no results to show; {known}; start with '{first}'")
-    return max(wanted, key=lambda f: (f.name != EXAMPLE, (f / DATABASE).stat().st_mtime))
+    return max(wanted, key=lambda f: (f.name != EXAMPLE, not is_calibration(f), (f / DATABASE).stat().st_mtime))
 
 
 def find_space(results: Path, given: str | None) -> tuple[Path, str]:
@@ -43,7 +45,16 @@ def find_space(results: Path, given: str | None) -> tuple[Path, str]:
 
 def is_ablation(folder: Path) -> bool:
     """Whether `ablate` made the sweep."""
+    return _begins(folder, ABLATION)
+
+
+def is_calibration(folder: Path) -> bool:
+    """Whether `calibrate` made the sweep."""
+    return _begins(folder, CALIBRATION)
+
+
+def _begins(folder: Path, text: str) -> bool:
     try:
-        return (folder / "space.yaml").read_text(encoding="utf-8").startswith(ABLATION)
+        return (folder / "space.yaml").read_text(encoding="utf-8").startswith(text)
     except (OSError, UnicodeDecodeError):
         return False

@@ -10,6 +10,7 @@ from pathlib import Path
 from mnv2_sweep.archs.resolve import arch_key
 from mnv2_sweep.errors import StoreError
 from mnv2_sweep.results.agreement import near_text, tau_text
+from mnv2_sweep.results.folders import is_calibration
 from mnv2_sweep.results.passport import (
     ONLY_WORTH,
     SHARED_WEIGHTS,
@@ -27,7 +28,6 @@ from mnv2_sweep.sweeps.sweep import find_differences
 from mnv2_sweep.training.trial import Trial, load_trial
 from mnv2_sweep.words import duration
 
-CALIBRATION = "# mnv2-sweep calibrate"  # how the space.yaml of a calibration's own sweeps begins
 LEAST_NETWORKS = 3  # below, there is no order to speak of
 
 
@@ -75,14 +75,6 @@ def strategy_proxy(shared: bool) -> str:
     return SHARED_WEIGHTS if shared else SHORT_SCHEDULE
 
 
-def is_calibration(folder: Path) -> bool:
-    """Whether `calibrate` made the sweep."""
-    try:
-        return (folder / "space.yaml").read_text(encoding="utf-8").startswith(CALIBRATION)
-    except (OSError, UnicodeDecodeError):
-        return False
-
-
 def passport_text(passport: Passport, strategy: str) -> str:
     """The tables of a calibration for a person, then what the order by `strategy` is worth."""
     tables = [align(passport_table(passport), WORD_COLUMNS)]
@@ -90,8 +82,7 @@ def passport_text(passport: Passport, strategy: str) -> str:
     lines = [
         f"{passport.space} on {passport.data}: proxies against networks trained alone on {passport.reference}{cost}",
         *("", *tables, ""),
-        "cost: training and evaluation of all seeds, in seconds of one core; a shared training counts as the time it "
-        "took, on however many cores",
+        "cost: training and evaluation of all seeds, in seconds of one core; all threads of a shared training count",
     ]
     own = passport.reference_with_published
     if own:

@@ -38,7 +38,13 @@ class Attempts:
     checkpoint_seconds: float = CHECKPOINT_SECONDS
     watch: Watch | None = None
 
-    def run(self, trial: Trial, should_stop: Callable[[], bool], parent: int | None = None) -> Outcome:
+    def run(
+        self,
+        trial: Trial,
+        should_stop: Callable[[], bool],
+        parent: int | None = None,
+        count_time: Callable[[bool], None] = lambda on: None,
+    ) -> Outcome:
         """Try it once. A worker ends itself when its `parent` process is gone: nobody is left to take the result."""
         progress = _Progress(progress_path(self.folder, trial), parent)
         with ExitStack() as stack:
@@ -49,6 +55,7 @@ class Attempts:
                 report=progress.report,
                 should_stop=should_stop,
                 log=log.write,
+                count_time=count_time,
                 checkpoint=checkpoint_path(self.folder, trial),
                 checkpoint_seconds=self.checkpoint_seconds,
             )

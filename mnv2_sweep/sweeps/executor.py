@@ -20,7 +20,7 @@ from multiprocessing.connection import Connection
 import psutil
 
 from mnv2_sweep.sweeps.attempt import Attempts, add_to_log, remove_progress
-from mnv2_sweep.sweeps.heap import share_arena, trim_heap
+from mnv2_sweep.sweeps.heap import keep_heap, trim_heap
 from mnv2_sweep.sweeps.interrupts import hold_interrupts
 from mnv2_sweep.sweeps.places import progress_path
 from mnv2_sweep.sweeps.store import INTERRUPTED, KILLED, OUT_OF_MEMORY, TIMED_OUT, Outcome
@@ -30,12 +30,13 @@ WAIT_SECONDS = 0.2
 IDLE_SECONDS = 1.0  # between two looks at what other runs have left
 DISMISS_SECONDS = 5
 STOP_SECONDS = 120  # for a running trial to write its checkpoint
-STOP, BEGAN = "stop", "began"
+STOP, BEGAN, ASIDE = "stop", "began", "aside"
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Of one trial: resident bytes of its process (None: not watched), seconds of one attempt (None: any)."""
+    """Of one trial: resident bytes of its process (None: not watched), seconds of one attempt (None: any), without
+    those that are no part of the trial (`Control.count_time`)."""
 
     memory_bytes: int | None = None
     seconds: float | None = None
@@ -149,7 +150,7 @@ class _Worker:
         self.attempts, self.limits, self.place, self.gpu = attempts, limits, place, gpu
         self.process = _CONTEXT.Process(target=_work, args=(theirs, attempts, limits, gpu, os.getpid()), daemon=True)
         self.trial: Trial | None = None
-        self.began: float | None = None  # None while the process starts
+        self.began: float | None = None  # None while the process starts, or does what is no part of the trial
         self.verdict: tuple[str, str] | None = None  # why we killed it
         self.is_dead = False
         self.process.start()
@@ -186,11 +187,11 @@ class _Worker:
             self.process.kill()
 
     def take(self) -> Outcome | None:
-        """What the process sent, or how it died; None where it only said that it began."""
+        """What the process sent, or how it died; None where it only said whether its time counts."""
         try:
             outcome = self.pipe.recv()
-            if outcome == BEGAN:
-                self.began = time.monotonic()
+            if outcome in (BEGAN, ASIDE):
+                self.began = time.monotonic() if outcome == BEGAN else None
                 return None
             self.is_dead = self.verdict is not None  # killed in the moment in which it ended
             return outcome
@@ -228,7 +229,7 @@ def _work(pipe: Connection, attempts: Attempts, limits: Limits, gpu: str | None,
         asked = True
 
     signal.signal(signal.SIGTERM, ask)  # to the whole group, as service managers send it
-    share_arena()
+    keep_heap()
     _limit_memory(limits)
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # CUDA looks at it when it is first used
@@ -241,12 +242,16 @@ def _work(pipe: Connection, attempts: Attempts, limits: Limits, gpu: str | None,
             asked = True
         return asked
 
+    def count_time(on: bool) -> None:
+        with suppress(OSError):  # the parent is gone
+            pipe.send(BEGAN if on else ASIDE)
+
     with suppress(EOFError, OSError):
         while not asked:
             message = pipe.recv()
             if message != STOP:
                 pipe.send(BEGAN)
-                pipe.send(attempts.run(message, should_stop, parent))
+                pipe.send(attempts.run(message, should_stop, parent, count_time))
                 trim_heap()
 
 

@@ -36,6 +36,13 @@ def weights_path(folder: Path, trial: Trial) -> Path:
     return folder / SHARED / f"{shared_id(trial)}.pt"
 
 
+def remove_unfinished(folder: Path) -> None:
+    """What those who were killed while they wrote weights have left; only while nobody writes some."""
+    for left in (folder / SHARED).glob("*.tmp"):
+        with suppress(OSError):
+            left.unlink()
+
+
 def remove_empty(folder: Path) -> None:
     """The folders of what is gone when trials end, unless another run still has something there."""
     for name in (RUNNING, CHECKPOINTS):

@@ -24,7 +24,16 @@ from mnv2_sweep.sweeps.environment import describe_environment
 from mnv2_sweep.sweeps.heap import trim_heap
 from mnv2_sweep.sweeps.interrupts import StopRequest
 from mnv2_sweep.sweeps.places import LOGS
-from mnv2_sweep.sweeps.session import Session, describe_plan, make_sharing, open_session, prepare_session, run_session
+from mnv2_sweep.sweeps.session import (
+    Session,
+    describe_plan,
+    describe_tuning,
+    find_trained,
+    make_sharing,
+    open_session,
+    prepare_session,
+    run_session,
+)
 from mnv2_sweep.sweeps.settings import RunSettings, fill_gpus
 from mnv2_sweep.sweeps.sweep import count_failed, missing_trials, plan_trials
 from mnv2_sweep.training.estimate import device_name, has_device, price_sweep
@@ -33,6 +42,7 @@ from mnv2_sweep.training.trial import DataRef, Recipe, Trial
 from mnv2_sweep.words import count_noun, duration
 
 NO_BUDGET = "--budget: the networks share one training, which is done whole; give it fewer images, or add --separate"
+ONE_MACHINE = "the networks share one training, which runs on one machine; use --executor local, or --separate"
 
 
 def run_networks(
@@ -55,26 +65,38 @@ def run_networks(
     `data` is a data set with the name by which workers open it; `source` is kept as the sweep's space.yaml. With
     `counts` a network has that many of the seeds only, the first ones. `notes` are lines for the plan.
     """
+    check_sharing(strategy, settings)
     shared = make_sharing(strategy, archs, recipe, len(data[0].labels["train"]))
-    if shared and settings.budget_seconds is not None:
-        raise SweepError(NO_BUDGET)
     opening = partial(
         open_session, folder, archs, recipe, seeds, data, device, retry_failed, shared=shared, counts=counts
     )
-    failed = _price_and_run(opening(), settings, dry_run, source, notes)
-    if strategy.finetune is None or dry_run or failed:
+    opened = opening()
+    plan = [f"sweep     {folder}", *describe_plan(opened), *notes]
+    failed = _price_and_run(opened, plan, settings, dry_run, source)
+    if strategy.finetune is None or dry_run:
+        return failed
+    if failed:
+        print(f"finetune  skipped: {count_noun(failed, 'trial')} failed, so the front is not known; see --retry-failed")
         return failed
     frame = load_frame(folder)
     summary = summarise(frame[frame["training"] == "shared"])  # the same front, whatever was fine-tuned before
     front = set(summary[summary["on_front"]]["arch_key"])
     tuned = [arch for arch in archs if arch_key(arch) in front]
-    return _price_and_run(opening(tuned=tuned), settings, dry_run, source, notes)
+    opened = opening(tuned=tuned)
+    return _price_and_run(opened, describe_tuning(opened), settings, dry_run, source)
 
 
-def _price_and_run(session: Session, settings: RunSettings, dry_run: bool, source: str, notes: Sequence[str]) -> int:
+def check_sharing(strategy: Strategy, settings: RunSettings) -> None:
+    """Raise SweepError where networks that share weights can't be run so."""
+    if strategy.name == "shared" and settings.budget_seconds is not None:
+        raise SweepError(NO_BUDGET)
+    if strategy.name == "shared" and settings.executor != "local":
+        raise SweepError(f"--executor {settings.executor}: {ONE_MACHINE}")
+
+
+def _price_and_run(session: Session, plan: Sequence[str], settings: RunSettings, dry_run: bool, source: str) -> int:
     """Say what it is and takes, and run it unless only that is wanted; returns as run_networks."""
-    folder, device = session.folder, session.device
-    print("\n".join([f"sweep     {folder}", *describe_plan(session), *notes]), flush=True)
+    print("\n".join(plan), flush=True)
     began = time.monotonic()
     price = _look(session, settings)
     if settings.budget_seconds is not None:
@@ -84,7 +106,7 @@ def _price_and_run(session: Session, settings: RunSettings, dry_run: bool, sourc
     if session.missing:
         wall = price.unknown or duration(trials_wall(seconds, session.missing, settings.workers))
         wall = f"unknown: {wall}" if price.unknown else f"about {wall}"
-        print(f"time      {wall}, with {count_noun(settings.workers, 'worker')} on {device}", flush=True)
+        print(f"time      {wall}, with {count_noun(settings.workers, 'worker')} on {session.device}", flush=True)
     return 0 if dry_run else _run_session(session, settings, seconds, source)
 
 
@@ -128,8 +150,11 @@ def _look(session: Session, settings: RunSettings) -> Price:
     """What the missing trials take: as `plan --time` measures it for a budget, else in fewer seconds and rougher."""
     if not has_device(session.device):  # a cluster has what its machines have
         return Price({}, settings.workers, session.device, {}, unknown="this machine has no GPU")
-    dataset, quick = session.dataset, settings.budget_seconds is None
-    price = price_sweep(session.missing, dataset, session.data_name, session.device, settings.workers, alone=quick)
+    quick = settings.budget_seconds is None
+    price = price_sweep(
+        session.missing, session.dataset, session.data_name, session.device, settings.workers, alone=quick,
+        trained=find_trained(session),
+    )  # fmt: skip
     trim_heap()  # of what the look has trained
     return price
 

@@ -25,6 +25,7 @@ from mnv2_sweep.sweeps.places import weights_path
 from mnv2_sweep.sweeps.settings import RunSettings
 from mnv2_sweep.sweeps.store import Outcome, read_outcomes, record_all, write_plan
 from mnv2_sweep.sweeps.sweep import (
+    DATA,
     check_sweep,
     count_failed,
     count_others,
@@ -35,7 +36,7 @@ from mnv2_sweep.sweeps.sweep import (
 )
 from mnv2_sweep.sweeps.work import Work, do_work
 from mnv2_sweep.training.control import Control
-from mnv2_sweep.training.shared_train import RANDOM, Group, run_shared_trial
+from mnv2_sweep.training.shared_train import RANDOM, Group, has_weights, run_shared_trial
 from mnv2_sweep.training.train import count_steps, run_trial
 from mnv2_sweep.training.trial import DataRef, Recipe, Result, Sharing, Trial, check_recipe, shared_id
 from mnv2_sweep.words import count_noun
@@ -120,7 +121,7 @@ def make_sharing(strategy: Strategy, archs: Sequence[ArchSpec], recipe: Recipe, 
     if images is None:
         alone = count_steps(recipe, train_images)[0] * recipe.batch
         networks = len({arch_key(arch) for arch in archs})
-        images = round(alone * max(1.0, min(networks, MOST_ALONE) / (2 + RANDOM)))
+        images = round(alone * max(1.0, min(networks, MOST_ALONE) / (1 + RANDOM)))
     return Sharing(family_digest(archs), images, strategy.finetune)
 
 
@@ -138,16 +139,9 @@ def describe_plan(session: Session) -> list[str]:
     low, high = f"{min(madds) / 1e6:,.1f}M", f"{max(madds) / 1e6:,.1f}M"
     madds_text = f"{low if low == high else f'{low} to {high}'} MAdds at the nominal resolution"
     counts = ", ".join(f"{len(labels):,} {split}" for split, labels in session.dataset.labels.items())
-    failed = count_failed(set(session.trials) - set(session.missing), session.folder)
-    done = len(session.trials) - len(session.missing) - len(session.reused) - failed
     others = count_others(session.trials, session.folder)
-    sources = Counter(outcome.source for outcome in session.reused)
-    notes = [f"reused    {count_noun(count, 'result')} of sweep {name}" for name, count in sources.items()]
-    if others:
-        text = f"{session.folder} has {count_noun(others, 'result')} of other networks or seeds, also in tables"
-        notes.append(f"note      {text}")
-    if failed:
-        notes.append(f"note      {count_noun(failed, 'trial')} failed earlier; --retry-failed tries them again")
+    text = f"{session.folder} has {count_noun(others, 'result')} of other networks or seeds, also in tables"
+    done, notes = _describe_known(session, session.trials, [f"note      {text}"] if others else [])
     return [
         f"data      {session.dataset.name}: {len(session.dataset.classes)} classes; {counts}",
         f"networks  {len(networks)}, {madds_text}",
@@ -155,6 +149,34 @@ def describe_plan(session: Session) -> list[str]:
         f"trials    {len(session.trials)} ({done} done, {len(session.missing)} to run), seeds {_seeds(session.trials)}",
         *notes,
     ]
+
+
+def describe_tuning(session: Session) -> list[str]:
+    """Lines for a person, of a session whose slices are all there: which of them are trained on by themselves."""
+    tuned = [trial for trial in session.trials if trial.shared.finetune is not None]
+    networks, epochs = len({trial.arch for trial in tuned}), tuned[0].shared.finetune
+    done, notes = _describe_known(session, tuned)
+    return [
+        f"finetune  {count_noun(networks, 'network')} of the front, {epochs:g} epoch{'' if epochs == 1 else 's'} each",
+        f"trials    {len(tuned)} ({done} done, {len(session.missing)} to run), seeds {_seeds(tuned)}",
+        *notes,
+    ]
+
+
+def _describe_known(session: Session, trials: Sequence[Trial], notes: Sequence[str] = ()) -> tuple[int, list[str]]:
+    """How many of the trials this sweep has done, and lines on the rest of those that are not missing, with `notes`."""
+    failed = count_failed(set(trials) - set(session.missing), session.folder)
+    sources = Counter(outcome.source for outcome in session.reused)
+    notes = [f"reused    {count_noun(count, 'result')} of sweep {name}" for name, count in sources.items()] + [*notes]
+    if failed:
+        notes.append(f"note      {count_noun(failed, 'trial')} failed earlier; --retry-failed tries them again")
+    return len(trials) - len(session.missing) - len(session.reused) - failed, notes
+
+
+def find_trained(session: Session) -> set[str]:
+    """The shared trainings of what is missing whose weights are there."""
+    shared = [trial for trial in session.missing if trial.shared]
+    return {shared_id(trial) for trial in shared if has_weights(weights_path(session.folder, trial), trial)}
 
 
 def _seeds(trials: Sequence[Trial]) -> str:
@@ -168,7 +190,7 @@ def prepare_session(session: Session, space_text: str, environment: dict, report
     """Write the sweep's files and reused results, and make the images of every size once, so that workers read."""
     # Another run may have begun since the session was opened.
     check_sweep(session.folder, session.trials, read_outcomes(session.folder))
-    write_sweep_files(session.folder, space_text, environment)
+    write_sweep_files(session.folder, space_text, {**environment, DATA: session.data_name})
     write_plan(session.folder, session.trials, replace=not read_claims(session.folder))
     if session.reused:
         record_all(session.folder, session.reused)
@@ -182,7 +204,7 @@ def run_session(
     session: Session, settings: RunSettings, display: SweepDisplay, stop: Callable[[], bool]
 ) -> Iterator[Outcome]:
     """Do what is missing, beside whatever other runs do; each outcome is on disk before it is shown and yielded."""
-    with display, Work(session.folder, session.missing) as work:
+    with display, Work(session.folder, session.missing, has_weights=has_weights) as work:
 
         def tick() -> None:
             work.tick()
@@ -197,11 +219,6 @@ def run_session(
 
 def _start(session: Session, settings: RunSettings, source: Source) -> Iterator[Outcome]:
     if settings.elsewhere is not None:
-        if session.archs:
-            raise SweepError(
-                f"--executor {settings.executor}: the networks share one training, which runs on one machine; "
-                "use --executor local, or --separate"
-            )
         attempts = Attempts(partial(train_on, session.device), session.folder, watch=settings.watch)
         return settings.elsewhere(attempts, source, session.dataset)
     families = None

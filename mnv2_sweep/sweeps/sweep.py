@@ -14,6 +14,8 @@ from mnv2_sweep.sweeps.places import EXAMPLE
 from mnv2_sweep.sweeps.store import DATABASE, Outcome, done_ids, read_outcomes, read_plan, read_statuses
 from mnv2_sweep.training.trial import DataRef, Recipe, Sharing, Trial, record_json, trial_id
 
+DATA = "data"  # in env.json: as the last run opened it
+
 
 def plan_trials(
     archs: Iterable[ArchSpec], recipe: Recipe, data: DataRef, seeds: Iterable[int], shared: Sharing | None = None
@@ -90,10 +92,20 @@ def trained_madds(trial: Trial) -> int:
     return count_cost(replace(trial.arch, resolution=trial.train_size, classes=trial.data.classes)).madds
 
 
+def read_data_name(folder: Path) -> str | None:
+    """By what name or path the sweep's last run opened its data; None where that is not on record."""
+    try:
+        name = json.loads((folder / "env.json").read_text(encoding="utf-8")).get(DATA)
+    except (OSError, ValueError, AttributeError):
+        return None
+    return name if isinstance(name, str) else None
+
+
 def write_sweep_files(folder: Path, space_text: str, environment: dict) -> None:
     """A copy of the space and the environment beside the results, each replaced as a whole.
 
-    Environments of earlier runs of the sweep stay, in "earlier", where they differ in more than the command.
+    Environments of earlier runs of the sweep stay, in "earlier", where they differ in more than the command and the
+    place of the data.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -116,7 +128,8 @@ def _earlier_environments(path: Path, environment: dict) -> list[dict]:
         earlier = last.pop("earlier", [])
     except (FileNotFoundError, ValueError, AttributeError):
         return []
-    same = {**last, "command": ""} == {**environment, "command": ""}
+    ignored = {"command": "", DATA: ""}
+    same = {**last, **ignored} == {**environment, **ignored}
     return earlier if same else [*earlier, last]
 
 

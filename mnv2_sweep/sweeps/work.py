@@ -1,14 +1,14 @@
 """The trials still to do, as this run sees them: claimed one by one, recorded as they end, some tried again."""
 
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from mnv2_sweep.sweeps.claims import BEAT_SECONDS, Owner, beat, claim_first, release, this_owner
+from mnv2_sweep.sweeps.claims import BEAT_SECONDS, Owner, beat, claim_first, read_claims, release, this_owner
 from mnv2_sweep.sweeps.interrupts import hold_interrupts
-from mnv2_sweep.sweeps.places import checkpoint_path, remove_empty, weights_path
+from mnv2_sweep.sweeps.places import checkpoint_path, remove_empty, remove_unfinished, weights_path
 from mnv2_sweep.sweeps.store import INTERRUPTED, KILLED, OUT_OF_MEMORY, Outcome, read_statuses, record
 from mnv2_sweep.training.trial import Trial, shared_id, trial_id
 
@@ -21,9 +21,18 @@ class Work:
 
     A trial is claimed before it starts and released after it is recorded; what another run has recorded since this
     one began is not done again. Use as a context manager: leaving it gives all claims back.
+
+    `has_weights(path, trial)` says whether the weights that the trial is a slice of are there and can be used.
     """
 
-    def __init__(self, folder: Path, trials: Sequence[Trial], owner: Owner | None = None):
+    def __init__(
+        self,
+        folder: Path,
+        trials: Sequence[Trial],
+        owner: Owner | None = None,
+        has_weights: Callable[[Path, Trial], bool] = lambda path, trial: path.exists(),
+    ):
+        self.has_weights = has_weights
         self.leading: dict[str, str] = {}  # shared training -> the trial that this run has made do it
         self.folder, self.owner = folder, owner or this_owner()
         self.waiting = {trial_id(trial): trial for trial in trials}
@@ -33,12 +42,18 @@ class Work:
         self.began = self.last_beat = time.time()
 
     def __enter__(self) -> "Work":
+        self._tidy()
         return self
 
     def __exit__(self, *error: object) -> None:
         with hold_interrupts():
             release(self.folder, self.owner)
             remove_empty(self.folder)
+            self._tidy()
+
+    def _tidy(self) -> None:
+        if not read_claims(self.folder):  # whoever writes weights has claimed a trial
+            remove_unfinished(self.folder)
 
     def take(self) -> Trial | None:
         """The next trial for this run, claimed; None where nothing is left or others hold the rest."""
@@ -61,15 +76,15 @@ class Work:
         return None
 
     def _ready(self) -> list[str]:
-        """Ids of the waiting trials that can run now. Where the weights of a shared training are not there yet, that
-        is the first of its trials alone, which trains them; every run of the sweep has the same first one."""
+        """Ids of the waiting trials that can run now. Where the weights of a shared training are not there, or damaged,
+        that is the first of its trials alone, which trains them; every run of the sweep has the same first one."""
         ready, closed = [], set(self.leading)
         trained: dict[str, bool] = {}
         for name, trial in self.waiting.items():
             if trial.shared:
                 key = shared_id(trial)
                 if key not in trained:
-                    trained[key] = weights_path(self.folder, trial).exists()
+                    trained[key] = self.has_weights(weights_path(self.folder, trial), trial)
                 if not trained[key]:
                     if key in closed:
                         continue

@@ -38,13 +38,20 @@ class BatchOrder:
         self.generator.set_state(state["generator"])
 
 
+def core_clock(device: str) -> Callable[[], float]:
+    """What counts the seconds of one core: the processor time of all of this process's threads, or, where a GPU does
+    the work, wall time."""
+    return time.process_time if device == "cpu" else time.perf_counter
+
+
 @dataclass(slots=True)
 class Course:
     """All that changes while a trial trains, torch's own random numbers included.
 
     `losses` are of the steps since the last point of the curve. `began` is when all of it would have begun, had it
-    run in one go; `aside` counts the seconds since then that were not training, `kept` is when this attempt last had
-    its state written. `peak_bytes` is the peak memory of the attempts before.
+    run in one go, and `core_began` the same by `core_clock`; `aside` counts the seconds since then that were not
+    training, `kept` is when this attempt last had its state written. `peak_bytes` is the peak memory of the attempts
+    before.
     """
 
     model: nn.Module
@@ -58,10 +65,19 @@ class Course:
     curve: list[CurvePoint] = field(default_factory=list)
     aside: float = 0.0
     peak_bytes: int = 0
+    core_began: float = field(init=False)
+
+    def __post_init__(self):
+        self.core_began = core_clock(self.device)()
 
     @property
     def seconds(self) -> float:
         return time.perf_counter() - self.began
+
+    @property
+    def core_seconds(self) -> float:
+        """Of one core, however many threads share them; on a GPU wall time."""
+        return core_clock(self.device)() - self.core_began
 
     def images_per_second(self, batch: int) -> float:
         return self.step * batch / (self.seconds - self.aside)
@@ -85,6 +101,7 @@ class Course:
             "losses": torch.stack(self.losses) if self.losses else torch.empty(0),
             "curve": [astuple(point) for point in self.curve],
             "seconds": self.seconds,
+            "core_seconds": self.core_seconds,
             "aside": self.aside,
             "peak_bytes": self.peak_bytes,
             "random": torch.get_rng_state(),
@@ -100,6 +117,7 @@ class Course:
         self.losses = list(state["losses"].to(self.device))
         self.curve = [CurvePoint(*values) for values in state["curve"]]
         self.began = time.perf_counter() - state["seconds"]
+        self.core_began = core_clock(self.device)() - state.get("core_seconds", state["seconds"])  # earlier versions
         torch.set_rng_state(state["random"])
         if self.device == "cuda":
             torch.cuda.set_rng_state(state["cuda_random"])

@@ -24,13 +24,15 @@ class Control:
     `report(step, steps, loss, images_per_second)` after every step, with the loss now and then; it must be cheap.
     `should_stop()` is asked after every step and every evaluated batch: once true, the trial writes its checkpoint
     and raises Interrupted. `point` gets each point of the curve, `log` lines for the trial's log file.
-    `checkpoint` is where the state is kept every `checkpoint_seconds`, whole or not at all, and found by the next
-    attempt; None keeps none.
+    `count_time(False)` says that what follows is no part of the trial itself, so that no limit counts its time;
+    `count_time(True)` that the trial begins. `checkpoint` is where the state is kept every `checkpoint_seconds`, whole
+    or not at all, and found by the next attempt; None keeps none.
     """
 
     report: Callable[[int, int, float, float], None] = _nothing
     should_stop: Callable[[], bool] = bool
     point: Callable[[CurvePoint], None] = _nothing
     log: Callable[[str], None] = _nothing
+    count_time: Callable[[bool], None] = _nothing
     checkpoint: Path | None = None
     checkpoint_seconds: float = CHECKPOINT_SECONDS

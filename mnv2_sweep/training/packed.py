@@ -11,6 +11,7 @@ import os
 import uuid
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 
@@ -40,13 +41,28 @@ def read_packed(path: Path, expected: dict) -> tuple[dict, dict]:
     """(header, state), on the CPU. Raises OSError where there is no file, and anything else where it is damaged or its
     header has another value than expected."""
     with path.open("rb") as file:
-        header, payload = json.loads(file.readline(HEADER_BYTES)), file.read()
-    for name, value in expected.items():
-        if header[name] != value:
-            raise ValueError(f"its {name} is {header[name]!r}, not {value!r}")
+        header, payload = _read_header(file, expected), file.read()
     if header["sha256"] != _digest(payload):
         raise ValueError("it is damaged")
     return header, torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+
+
+def is_whole(path: Path, expected: dict) -> bool:
+    """Whether the file is there, undamaged, and its header has the expected values; nothing is unpacked."""
+    try:
+        with path.open("rb") as file:
+            header = _read_header(file, expected)
+            return header["sha256"] == hashlib.file_digest(file, "sha256").hexdigest()
+    except Exception:  # as of what has not been written here
+        return False
+
+
+def _read_header(file: BinaryIO, expected: dict) -> dict:
+    header = json.loads(file.readline(HEADER_BYTES))
+    for name, value in expected.items():
+        if header[name] != value:
+            raise ValueError(f"its {name} is {header[name]!r}, not {value!r}")
+    return header
 
 
 def remove_unfinished(path: Path) -> None:

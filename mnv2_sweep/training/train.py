@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from mnv2_sweep.archs.arch import arch_label
-from mnv2_sweep.data.batches import augment, image_batch, label_tensor, train_level
+from mnv2_sweep.data.batches import augment, image_batch, keep_on_device, label_tensor, train_level
 from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.models.model import build_model
 from mnv2_sweep.training.checkpoint import (
@@ -50,8 +50,11 @@ def run_trial(trial: Trial, dataset: Dataset, device: str = "cpu", control: Cont
     return finish_course(course, trial, dataset, control)
 
 
-def finish_course(course: Course, trial: Trial, dataset: Dataset, control: Control) -> Result:
-    """Train to the end and evaluate; the checkpoint ends with it. Raises as run_trial."""
+def finish_course(
+    course: Course, trial: Trial, dataset: Dataset, control: Control, keep: Callable[[nn.Module], None] | None = None
+) -> Result:
+    """Train to the end and evaluate; the checkpoint ends with it, after `keep` has had the trained network. Raises as
+    run_trial."""
     steps = count_steps(trial.recipe, course.order.count)[0]
     control.log(
         f"{arch_label(trial.arch)}, seed {trial.seed}: {steps} steps of {trial.recipe.batch} on {course.device}"
@@ -59,6 +62,8 @@ def finish_course(course: Course, trial: Trial, dataset: Dataset, control: Contr
     with keeping(course, trial_id(trial), control):
         train_model(course, trial, dataset, control)
         result = measure_model(course, trial, dataset, control)
+        if keep is not None:
+            keep(course.model)
     control.log(f"top-1 {100 * result.val_top1:.2f} % in {result.seconds:.1f} s")
     return result
 
@@ -139,7 +144,8 @@ def forget_course(control: Control) -> None:
 def train_model(course: Course, trial: Trial, dataset: Dataset, control: Control) -> None:
     """Train to the end, from wherever the course stands."""
     with course.set_aside():
-        pixels, labels = train_level(dataset, trial.train_size), label_tensor(dataset, "train", course.device)
+        pixels = keep_on_device(train_level(dataset, trial.train_size), course.device)
+        labels = label_tensor(dataset, "train", course.device)
     train_course(
         course,
         trial.recipe,
@@ -185,7 +191,7 @@ def curve_marks(steps: int, steps_per_epoch: float) -> list[int]:
     return [round(steps * point / points) for point in range(1, points + 1)]
 
 
-def take_step(course: Course, trial: Trial, pixels: np.ndarray, labels: Tensor) -> Tensor:
+def take_step(course: Course, trial: Trial, pixels: np.ndarray | Tensor, labels: Tensor) -> Tensor:
     """Train on one batch -> its loss, still on the device."""
     recipe, device, optimizer = trial.recipe, course.device, course.optimizer
     chosen = course.order.take(recipe.batch)

@@ -123,8 +123,9 @@ class CurvePoint:
 class Result:
     """What one trial measured. top-1 is a fraction; `test_*` is None where the data have no test split.
 
-    `seconds` is training and evaluation, without loading the data; `peak_memory_bytes` is the process's peak
-    resident memory on a CPU, the allocator's peak on a GPU.
+    `seconds` is training and evaluation, without loading the data, in one thread; of a slice of shared weights, its
+    share of their training too, in seconds of one core. `peak_memory_bytes` is the process's peak resident memory on a
+    CPU, the allocator's peak on a GPU.
     """
 
     val_top1: float
