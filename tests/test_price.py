@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from mnv2_sweep.archs.arch import ArchSpec
 from mnv2_sweep.errors import SweepError
+from mnv2_sweep.spaces.space import Strategy
+from mnv2_sweep.sweeps import runner
 from mnv2_sweep.training.price import (
     Price,
     bytes_text,
@@ -243,3 +245,21 @@ def test_the_command_s_wall_time_knows_of_the_training():
     seconds = make_shared({1.0: 100, 0.5: 2})
     price = Price(seconds, 2, "cpu", {32: 7.0}, start_seconds=3.0, command_seconds=9.0)
     assert price.wall_seconds == command_wall(price, tuple(seconds)) == 9 + 7 + 3 + 50 + 2
+
+
+# ---------------------------------------------------------------- networks that share weights
+
+
+def test_training_the_front_on_is_not_priced_and_said(monkeypatch, tiny_data):
+    priced = []
+
+    def price_sweep(trials, *rest):
+        priced.extend(trials)
+        return Price({trial: 60.0 for trial in trials}, 1, "cpu", {})
+
+    monkeypatch.setattr(runner, "price_sweep", price_sweep)
+    archs = [ArchSpec(width=width, resolution=32) for width in (0.5, 1.0)]
+    strategy = Strategy("shared", images=600, finetune=1.5)
+    lines = runner.price_networks(archs, RECIPE, [0], (tiny_data, "toy"), "cpu", 1, None, strategy)
+    assert [trial.shared.finetune for trial in priced] == [None, None]
+    assert lines[-1] == "note      1.5 more epochs of the networks on the front come on top"

@@ -37,7 +37,7 @@ from mnv2_sweep.training.shared_train import (
     tuned_path,
 )
 from mnv2_sweep.training.train import evaluate_model, learning_rate
-from mnv2_sweep.training.trial import Trial, shared_id
+from mnv2_sweep.training.trial import CODE_VERSION, Trial, shared_id
 
 torch.set_num_threads(1)
 
@@ -368,9 +368,10 @@ def test_weights_that_are_no_good_are_trained_again(make_slice, tiny_data, path,
 
 def test_weights_of_another_code_are_trained_again(make_slice, tiny_data, path, undisturbed, monkeypatch):
     trial, lines = make_slice(), []
-    monkeypatch.setattr(shared_train, "CODE_VERSION", 2)
+    monkeypatch.setattr(shared_train, "CODE_VERSION", CODE_VERSION + 1)
     assert read_shared(trial, Group(FAMILY, undisturbed(trial)), lines.append) is None
-    assert lines == ["the shared weights are not used: ValueError: its code_version is 1, not 2"]
+    why = f"its code_version is {CODE_VERSION}, not {CODE_VERSION + 1}"
+    assert lines == [f"the shared weights are not used: ValueError: {why}"]
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

@@ -197,8 +197,11 @@ def price_networks(
     shared = make_sharing(strategy, archs, recipe, len(dataset.labels["train"]))
     if shared and budget_seconds is not None:
         raise SweepError(NO_BUDGET)
-    price = price_sweep(plan_trials(archs, recipe, reference, seeds, shared), dataset, data_name, device, workers)
+    plain = shared and replace(shared, finetune=None)  # which networks will be on the front nobody knows yet
+    price = price_sweep(plan_trials(archs, recipe, reference, seeds, plain), dataset, data_name, device, workers)
     lines = price_text(price)
+    if shared and shared.finetune is not None:
+        lines.append(f"note      {shared.finetune:g} more epochs of the networks on the front come on top")
     if budget_seconds is not None:
         lines += fitted_text(fit_budget(price, budget_seconds), price, budget_seconds)
     return lines
