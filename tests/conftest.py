@@ -8,9 +8,16 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
 from mnv2_sweep.archs.arch import ArchSpec, Stage
 from mnv2_sweep.training.trial import CurvePoint, DataRef, Recipe, Result, Trial
+
+# The same examples on each machine and in each run, however slow it is.
+settings.register_profile(
+    "repeatable", derandomize=True, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("repeatable")
 
 TINY_ARCH = ArchSpec(
     stages=(Stage(1, 8, 1, 1), Stage(3, 8, 2, 2)), width=0.25, resolution=16, last_channels=32, classes=3, dropout=0.1

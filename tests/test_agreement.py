@@ -119,7 +119,7 @@ def test_what_can_not_be_compared_is_refused():
         compare_orders([1, np.nan], [1, 2], [1, 2])
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(50, 150)), min_size=1, max_size=9))
 def test_bounds_hold_for_any_orders(networks):
     proxy, reference, madds = zip(*networks, strict=True)

@@ -81,7 +81,7 @@ def test_plateaus_by_hand(keys, plateaus):
     assert find_plateaus(range(1, len(keys) + 1), keys) == plateaus
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(MADDS)
 def test_every_cliff_is_a_step_of_the_list_and_no_step_is_forgotten(madds):
     values = [1.0 + 0.01 * i for i in range(len(madds))]
@@ -94,7 +94,7 @@ def test_every_cliff_is_a_step_of_the_list_and_no_step_is_forgotten(madds):
             assert (cliff.before, cliff.ratio) == (values[i - 1], madds[i] / madds[i - 1])
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(MADDS, st.integers(2, 1000))
 def test_cliffs_depend_on_neither_unit(madds, times):
     values = [float(2**i) for i in range(len(madds))]
@@ -102,7 +102,7 @@ def test_cliffs_depend_on_neither_unit(madds, times):
     assert [cliff.after / 8 for cliff in scaled] == [cliff.after for cliff in find_cliffs(values, madds)]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.sampled_from("ab"), max_size=12))
 def test_plateaus_are_the_whole_runs(keys):
     plateaus = find_plateaus(range(len(keys)), keys)

@@ -23,7 +23,7 @@ def test_keys_part_networks_as_arch_keys_do():
 
 
 @given(st.integers(0, 2**32), st.integers(0, 2**32))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_two_keys(one, other):
     archs = [draw_twin(one), draw_twin(other)]
     first, second = network_keys(columns_of(archs))

@@ -100,7 +100,7 @@ AXES = st.lists(st.sampled_from(sorted(AXIS_VALUES)), min_size=1, max_size=3, un
 
 
 @given(axes=AXES, bound=st.integers(20, 4000), points=st.lists(st.sampled_from([0.35, 0.5, 1.0]), max_size=3))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_grid_properties(axes, bound, points):
     bounds = (Constraint("madds", "<=", bound * 100_000, ""),)
     tiny = (Stage(1, 8, 1, 1), Stage(6, 16, 1, 2))
@@ -121,7 +121,7 @@ def test_grid_properties(axes, bound, points):
 
 
 @given(axes=AXES, seed=st.integers(0, 2**32 - 1), share=st.floats(0, 1))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_sample_properties(axes, seed, share):
     tiny = (Stage(1, 8, 1, 1), Stage(6, 16, 1, 2))
     grid = expand(Space("s", stages=tiny, axes=axes))

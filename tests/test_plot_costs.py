@@ -279,9 +279,9 @@ def test_many_networks_of_one_size_are_a_bar():
 
 def test_100_000_networks_are_quick(many_widths):
     costs = repeat_variants(many_widths, 315)
-    start = time.perf_counter()
+    start = time.process_time()
     fig = plot_costs(costs, "many")
-    assert time.perf_counter() - start < 6  # 1 s on a free core
+    assert time.process_time() - start < 6  # 1 s on a free core
     assert len(costs) > 100_000 and len(lines(fig.axes[0])) == 3 and len(lines(fig.axes[1])) == 5
     assert "+38 % at 0.56" in texts(fig.axes[0], "cliff")
 

@@ -133,7 +133,7 @@ def test_a_slice_gives_what_the_network_alone_gives(residual, number):
 
 
 @given(st.integers(0, 2**32))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_every_slice_of_any_family_has_the_names_shapes_and_first_values_of_its_network(seed):
     archs = draw_family(seed)
     weights = make_weights(archs, seed)

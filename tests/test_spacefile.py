@@ -251,7 +251,7 @@ FILES = [path.read_bytes() for folder in (SPACES, BROKEN_SPACES) for path in sor
 
 
 @given(content=st.sampled_from(FILES), seed=st.integers(0, 2**32), edits=st.integers(1, 6))
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=250, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_file_gives_a_traceback(tmp_path, content, seed, edits):
     draw = random.Random(seed)
     content = bytearray(content)
@@ -262,7 +262,7 @@ def test_no_file_gives_a_traceback(tmp_path, content, seed, edits):
 
 
 @given(content=st.binary(max_size=40) | st.text(max_size=40).filter(str.isascii).map(str.encode))
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_bytes_give_a_traceback(tmp_path, content):
     check_space_or_mistakes(tmp_path, content)
 

@@ -91,7 +91,7 @@ networks_of_any_kind = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(networks_of_any_kind, st.integers(1, 14))
 def test_what_holds_for_any_networks(networks, count):
     archs, madds = zip(*networks, strict=True)
