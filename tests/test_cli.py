@@ -674,6 +674,9 @@ main()
 """
 
 
+PATIENCE, PROMPT = 300, 30  # seconds, on a busy machine: to start, and to end when asked
+
+
 def start_run(folder: Path, *words: str) -> subprocess.Popen:
     """`mnv2-sweep run WORDS` as a shell starts it, in a process group of its own; nobody looks at the time first."""
     return subprocess.Popen(
@@ -688,15 +691,15 @@ def test_ctrl_c_ends_at_once_and_no_finished_trial_is_repeated(swept, tmp_path, 
     process = start_run(tmp_path, *words)
     folder, waited = tmp_path / "results" / "many", time.monotonic()
     while not count_rows(folder):
-        assert process.poll() is None and time.monotonic() - waited < 120, process.communicate()
+        assert process.poll() is None and time.monotonic() - waited < PATIENCE, process.communicate()
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     pressed = time.monotonic()
     out, err = process.communicate(timeout=60)
     assert (process.returncode, "Traceback" in out + err) == (130, False)
-    assert time.monotonic() - pressed < 15
+    assert time.monotonic() - pressed < PROMPT
     assert re.search(r"^interrupted: \d+ trials? recorded, \d+ left; the same command continues$", err, re.M)
-    while session_processes(process.pid) and time.monotonic() - pressed < 20:
+    while session_processes(process.pid) and time.monotonic() - pressed < PROMPT:
         time.sleep(0.05)
     assert session_processes(process.pid) == []
     rows = read_rows(folder)
@@ -905,7 +908,7 @@ def test_interrupted_in_the_shared_training_it_goes_on_to_the_same_numbers(toget
     process = start_run(tmp_path, "together.yaml")
     folder, waited = tmp_path / "results" / "together-photos", time.monotonic()
     while not list(folder.glob("running/*.json")):  # since its first step
-        assert process.poll() is None and time.monotonic() - waited < 120, process.communicate()
+        assert process.poll() is None and time.monotonic() - waited < PATIENCE, process.communicate()
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=60)
