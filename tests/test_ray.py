@@ -177,12 +177,12 @@ def test_asked_to_stop_trials_end_as_interrupted_and_those_that_wait_never_begin
     cluster, other_node, tiny_data, tmp_path
 ):
     attempts = Attempts(partial(without_data, partial(train_until_stopped, tmp_path)), tmp_path)
-    source = source_of(plan(*range(9)), stop=lambda: len(list(tmp_path.glob("pid-*"))) == 2)
+    source = source_of(plan(*range(9)), stop=lambda: len(list(tmp_path.glob("pid-*"))) >= 2)
     outcomes = list(run_ray(attempts, source, tiny_data, workers=3))
     assert [outcome.kind for outcome in outcomes] == [INTERRUPTED] * 3
-    texts = sorted(outcome.error for outcome in outcomes)
-    assert texts == ["interrupted before it began"] + ["interrupted; goes on from its checkpoint"] * 2
-    assert len(list(tmp_path.glob("pid-*"))) == 2
+    texts, begun = sorted(outcome.error for outcome in outcomes), len(list(tmp_path.glob("pid-*")))
+    assert begun in (2, 3)  # the third may begin before the second is seen
+    assert texts == ["interrupted before it began"] * (3 - begun) + ["interrupted; goes on from its checkpoint"] * begun
     assert files_in(tmp_path, "running") == []
 
 
