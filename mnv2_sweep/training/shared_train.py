@@ -231,7 +231,7 @@ def train_shared(trial: Trial, dataset: Dataset, device: str, control: Control, 
     course = resume_course(sandwich.begin, owner, control)
     with keeping(course, owner, control), sandwich.running(course):
         train_course(course, sandwich.recipe, owner, sandwich.step, lambda: sandwich.top1(control), control)
-        shared = replace(sandwich.measure(), seconds=course.core_seconds)
+        shared = sandwich.measure()
         keep_shared(group.path, trial, shared)
     took = f"{course.seconds:.0f} s, {shared.seconds:.0f} s of one core"
     control.log(f"shared training of {len(sandwich.archs)} networks: {shared.images:,} images, {took}")
@@ -295,7 +295,7 @@ class Sandwich:
         """What the course has come to."""
         course, batch = self.course, self.recipe.batch
         peak_bytes = max(course.peak_bytes, peak_memory_bytes(self.device))
-        facts = course.seconds, course.images_per_second(batch), course.step * batch, peak_bytes
+        facts = course.core_seconds, course.images_per_second(batch), course.step * batch, peak_bytes
         return Shared(course.model, tuple(course.curve), *facts)
 
     def step(self) -> Tensor:
