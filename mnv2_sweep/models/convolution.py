@@ -1,8 +1,9 @@
 """nn.Conv2d that trains faster on a CPU where maps are small, as they are behind inputs of 24 to 64 px.
 
-Measured with `python benchmarks/small_maps.py`: torch's own weight gradient of a depthwise kernel that is larger than
-its map takes 20 to 60 times as long as the sum of products it stands for, and a pointwise convolution on a map of up
-to 4x4 up to three times as long as the matrix product.
+torch sums the weight gradient of a depthwise kernel slowly where it is larger than its map, and a pointwise convolution
+on a small map takes longer than the matrix product that it is. `python benchmarks/small_maps.py` (one thread of an AMD
+EPYC, torch 2.13.0, batch 64): forward and backward through such a depthwise layer 8 to 10 times faster, a pointwise one
+1.2 to 2 times; whole networks 2.1 times at 24 and 32 px, 1.3 to 1.4 at 40 and 56 px, 1.0 at 96 px.
 """
 
 import torch
