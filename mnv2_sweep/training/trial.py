@@ -15,6 +15,7 @@ from mnv2_sweep.archs.resolve import arch_key
 from mnv2_sweep.errors import SweepError
 
 CODE_VERSION = 2  # raise it when a change makes the same trial give other numbers; old results then stay, unmatched
+SHARED_VERSION = 2  # the same of trials that are slices of shared weights
 
 EMBEDDED = "shapes"  # the name of the data set that ships
 OPTIMIZERS = ("sgd", "rmsprop", "adamw")
@@ -152,7 +153,7 @@ def trial_id(trial: Trial) -> str:
     """16 hex digits; the same for two trials exactly if they train the same network in the same way.
 
     Built from the resolved network (with its nominal resolution and classes, on which its costs depend), the
-    recipe without its name, the data's fingerprint, the seed and CODE_VERSION.
+    recipe without its name, the data's fingerprint, the seed, CODE_VERSION and SHARED_VERSION.
     """
     return _digest_trial(trial, arch_key(trial.arch), trial.shared)
 
@@ -165,7 +166,7 @@ def shared_id(trial: Trial) -> str:
 def _digest_trial(trial: Trial, network: str, shared: Sharing | None) -> str:
     recipe = _exact_json(replace(trial.recipe, name=""))
     key = [CODE_VERSION, network, recipe, trial.data.fingerprint, trial.data.classes, trial.seed]
-    key += [_exact_json(shared)] if shared else []  # trials of earlier versions keep their ids
+    key += [SHARED_VERSION, _exact_json(shared)] if shared else []  # networks trained alone keep their ids
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
 
 
