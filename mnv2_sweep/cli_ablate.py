@@ -32,7 +32,8 @@ from mnv2_sweep.errors import SweepError
 from mnv2_sweep.training.trial import EMBEDDED
 from mnv2_sweep.words import count_noun
 
-SEEDS, INPUT_SCALE = 3, 0.25
+SEEDS, INPUT_SCALE, BASE = 3, 0.25, "1.0@160"
+NAMED_BASES = 3  # at most, in a sweep's name
 
 
 def ablate(
@@ -53,7 +54,7 @@ def ablate(
     everything: Annotated[bool, typer.Option("--all", help="All of these.")] = False,
     base: Annotated[
         str, typer.Option(help="Networks to change: width@resolution, several with commas, or a design space (.yaml).")
-    ] = "1.0@160",
+    ] = BASE,
     match: Annotated[
         str | None, typer.Option(help="madds or params: compare also at the width at which both cost the same.")
     ] = None,
@@ -114,7 +115,9 @@ def ablate(
     dataset, data_name = opened
     bases = _find_bases(base, space, len(dataset.classes))
     comparisons, notes = plan_comparisons(bases, changes, match)
-    sweep = "-".join(["ablate", name_changes(changes), *([] if data_name == EMBEDDED else [dataset.name])])
+    words = [_name_base(base)] if base != BASE else []
+    words += [dataset.name] if data_name != EMBEDDED else []
+    sweep = "-".join(["ablate", name_changes(changes), *words])
     folder = results / check_name(name or sweep)
     settings = join_cluster(settings, workers)
     protocol = Protocol(comparisons, ALWAYS if until_decided else ONCE, count)
@@ -147,6 +150,14 @@ def _find_bases(base: str, space, classes: int | None = None) -> tuple:
     if space is not None:
         return expand(space, classes)
     return tuple(replace(arch, classes=max(arch.classes, classes or 1)) for arch in parse_bases(base))
+
+
+def _name_base(base: str) -> str:
+    """Of the sweep's name: ablations of one thing in different networks lie beside each other."""
+    if Path(base).suffix in (".yaml", ".yml"):
+        return Path(base).stem
+    words = [word.strip() for word in base.split(",")]
+    return "-".join(words) if len(words) <= NAMED_BASES else f"{len(words)}-networks"
 
 
 def _check_seeds(until_decided: bool, max_seeds: int | None, seeds: int, by_default: bool, comparisons: int) -> int:

@@ -96,7 +96,7 @@ def test_ablate_trains_both_on_the_same_seeds_and_prints_the_difference(desk, in
     report = out[out.index("\n0.35 at 32: data photos, recipe short") :]
     assert re.search(r"^ReLU6 in the bottleneck +0\.35 +same +same +2 ", report, re.M)
     assert "published +0.58 points (figure 6a)" in report
-    frame = load_frame(desk / "results" / "ablate-no-linear-bottleneck-photos")
+    frame = load_frame(desk / "results" / "ablate-no-linear-bottleneck-0.35@32-photos")
     assert frame.groupby("linear_bottleneck")["seed"].apply(sorted).to_dict() == {True: [0, 1], False: [0, 1]}
     assert out.endswith("plots/ablation.png\nplots/ablation.svg\n")
     drawn = call(desk, "plot", "--ablation")
@@ -129,7 +129,7 @@ def test_several_changes_are_compared_with_one_base(desk, made_up):
     words = ["ablate", "--residual", "none,expansion", "--no-linear-bottleneck", *SMALL, "--seeds", 4]
     code, out, _ = call(desk, *words)
     assert code == 0 and len(made_up) == 4 * 4 and "p corrected over the 3 readings of this command" in out
-    folder = desk / "results" / "ablate-no-linear-bottleneck-residual-none-residual-expansion-photos"
+    folder = desk / "results" / "ablate-no-linear-bottleneck-residual-none-residual-expansion-0.35@32-photos"
     assert set(map(tuple, sides(folder).values())) == {(0, 1, 2, 3)}
     rows = {line.split("  ")[0]: line.split()[-1] for line in out.splitlines() if " same " in line}
     assert (rows["no residual"], rows["ReLU6 in the bottleneck"]) == ("reproduced", "reproduced")
@@ -147,7 +147,7 @@ def test_a_match_is_a_reading_of_its_own(desk, made_up):
     assert "note      --match madds: 1.0 at 96, t=10: no width comes within 2 % of 56,289,152 MAdds; the nearest" in out
     assert re.search(r"^t = 3, same MAdds +1\.33 +56,302,968 +\+0\.02 % ", out, re.M)
     assert re.search(r"^t = 3, same MAdds +1\.33 +\+0\.02 % +\+15\.6 % +3 ", out, re.M)
-    assert set(sides(desk / "results" / "ablate-expansion-photos")) == {
+    assert set(sides(desk / "results" / "ablate-expansion-1.0@96-photos")) == {
         *("1.0 at 96", "1.0 at 96, t=3", "1.33 at 96, t=3", "1.0 at 96, t=10")
     }
 
@@ -156,6 +156,9 @@ def test_several_bases_and_a_space(desk, made_up):
     words = ["--images", 64, "--data", "photos", "--workers", 1]
     code, out, _ = call(desk, "ablate", "--residual", "none", "--base", "0.35@32,0.5@32", *words)
     assert code == 0 and "\n0.35 at 32: data" in out and "\n0.5 at 32: data" in out
+    assert "results/ablate-residual-none-0.35@32-0.5@32-photos\n" in out
+    four = call(desk, "ablate", "--residual", "none", "--base", "0.35@32,0.5@32,1@32,1@64", *words, "--dry-run").out
+    assert "results/ablate-residual-none-4-networks-photos\n" in four
     made_up.clear()
     code, out, _ = call(
         desk, "ablate", "--residual", "none", "--base", "tiny.yaml", "--name", "of-space", "--workers", 1
@@ -168,7 +171,7 @@ def test_several_bases_and_a_space(desk, made_up):
 def test_curves_of_expansions_of_an_ablation(desk, made_up):
     words = ["--images", 64, "--data", "photos", "--workers", 1, "--base", "0.35@32,1.0@32"]
     assert call(desk, "ablate", "--expansion", "8,10", *words).code == 0
-    code, out, err = call(desk, "plot", "--expansion", "ablate-expansion-photos")
+    code, out, err = call(desk, "plot", "--expansion", "ablate-expansion-0.35@32-1.0@32-photos")
     same, by_size, *paths = out.splitlines()
     assert (code, err, paths[-2:]) == (0, "", ["plots/expansion.png", "plots/expansion.svg"])
     assert re.match(
@@ -182,6 +185,7 @@ def test_trials_of_other_sweeps_are_reused(desk, made_up):
     made_up.clear()
     code, out, _ = call(desk, "ablate", "--residual", "none", "--base", "tiny.yaml", "--seeds", 2, "--workers", 1)
     assert code == 0 and "reused    2 results of sweep tiny-photos" in out
+    assert "results/ablate-residual-none-tiny-photos\n" in out
     assert sorted((t.arch.width, t.arch.residual, t.seed) for t in made_up if t.seed == 0) == [
         (0.35, "none", 0), (1.0, "none", 0)
     ]  # fmt: skip
@@ -190,7 +194,7 @@ def test_trials_of_other_sweeps_are_reused(desk, made_up):
 def test_a_dry_run_plans_and_writes_nothing(desk, made_up):
     before = read_tree(desk)
     code, out, _ = call(desk, "ablate", "--all", "--match", "params", *SMALL, "--dry-run")
-    assert (code, made_up, read_tree(desk)) == (0, [], before) and "results/ablate-all-photos" in out
+    assert (code, made_up, read_tree(desk)) == (0, [], before) and "results/ablate-all-0.35@32-photos" in out
     assert re.search(r"^ordinary convolutions +0\.35 +[\d,]+ +\+[\d,]+ % +[\d,]+ +\+303 % ", out, re.M)
     out = call(desk, "ablate", "--residual", "none", *SMALL, "--until-decided", "--max-seeds", 9, "--dry-run").out
     assert "until     all is decided, or 9 seeds; 3 to begin with" in out and made_up == []
@@ -223,7 +227,7 @@ def test_seeds_of_a_space_are_its_own(desk, made_up):
 def test_until_decided_adds_seeds_where_they_are_needed(desk, made_up):
     words = ["ablate", "--residual", "none,expansion", *SMALL, "--until-decided", "--max-seeds", 8]
     code, out, _ = call(desk, *words)
-    folder = desk / "results" / "ablate-residual-none-residual-expansion-photos"
+    folder = desk / "results" / "ablate-residual-none-residual-expansion-0.35@32-photos"
     counts = {network: len(seeds) for network, seeds in sides(folder).items()}
     assert code == 0 and counts["0.35 at 32"] == counts["0.35 at 32, residual on expansions"] == 8
     assert 4 <= counts["0.35 at 32, no residual"] < 8  # decided long before
@@ -238,7 +242,7 @@ def test_until_decided_adds_seeds_where_they_are_needed(desk, made_up):
 def test_until_decided_goes_on_where_it_was(desk, made_up):
     words = ["ablate", "--residual", "none,expansion", *SMALL, "--until-decided", "--max-seeds"]
     call(desk, *words, 5)
-    folder = desk / "results" / "ablate-residual-none-residual-expansion-photos"
+    folder = desk / "results" / "ablate-residual-none-residual-expansion-0.35@32-photos"
     before = {outcome.id for outcome in read_outcomes(folder)}
     made_up.clear()
     out = call(desk, *words, 7).out
