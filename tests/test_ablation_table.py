@@ -78,8 +78,8 @@ def test_how_it_was_tested_is_said_in_full():
         (
             NO_LINEAR_BOTTLENECK, HIGH[:1], LOW[:1], ONCE,
             "ReLU6 in the bottleneck: undecided; the paper: linear bottlenecks are better than non-linear ones "
-            "(sections 3.2, of several percent, and 6.4); published +0.58 points (figure 6a); 1 pair of seeds: at "
-            "least two are needed to see a spread",
+            "(section 3.2, by several percent, and section 6.4); published +0.58 points (figure 6a); 1 pair of seeds: "
+            "at least two are needed to see a spread",
         ),
         (
             change_activation("relu"), HIGH[:3], [value - 1 for value in HIGH[:3]], ONCE,

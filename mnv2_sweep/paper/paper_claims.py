@@ -31,7 +31,7 @@ class PaperClaim:
 PAPER = ArchSpec()
 LINEAR = PaperClaim(
     "linear bottlenecks are better than non-linear ones",
-    "sections 3.2, of several percent, and 6.4",
+    "section 3.2, by several percent, and section 6.4",
     better=1,
     gap=published_gap(PAPER, ArchSpec(linear_bottleneck=False)),
     gap_source="figure 6a",

@@ -176,7 +176,8 @@ def _draw_difference(axes: Axes, reading: Reading) -> None:
         label += f"  (95 %: {interval_text(reading)})"
     above = {"textcoords": "offset points", "ha": "center", "va": "bottom", "fontsize": 10}
     above["bbox"] = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
-    axes.annotate(label, (estimate.mean, 1), (0, 11), zorder=5, **above)
+    # In the middle of the panel, wherever the mean is: the interval is long, and would reach into the next panel.
+    axes.annotate(label, (0.5, 1), (0, 11), xycoords=axes.get_yaxis_transform(), zorder=5, **above)
     rows = ["each seed", "mean"]
     if reading.claim is not None and reading.claim.gap is not None:
         gap, color = reading.claim.gap, PUBLISHED_COLOR
