@@ -1,8 +1,11 @@
 """What several test files share: a tiny network, tiny data that can be learnt, made-up trials and results."""
 
 import os
+import signal
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported; spawned workers inherit it
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what runs in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # some tests send it
 
 from collections.abc import Callable
 
