@@ -115,7 +115,7 @@ def ablate(
     dataset, data_name = opened
     bases = _find_bases(base, space, len(dataset.classes))
     comparisons, notes = plan_comparisons(bases, changes, match)
-    words = [_name_base(base)] if base != BASE else []
+    words = [_name_base(base, space)] if base != BASE else []
     words += [dataset.name] if data_name != EMBEDDED else []
     sweep = "-".join(["ablate", name_changes(changes), *words])
     folder = results / check_name(name or sweep)
@@ -152,10 +152,10 @@ def _find_bases(base: str, space, classes: int | None = None) -> tuple:
     return tuple(replace(arch, classes=max(arch.classes, classes or 1)) for arch in parse_bases(base))
 
 
-def _name_base(base: str) -> str:
+def _name_base(base: str, space) -> str:
     """Of the sweep's name: ablations of one thing in different networks lie beside each other."""
-    if Path(base).suffix in (".yaml", ".yml"):
-        return Path(base).stem
+    if space is not None:
+        return space.name
     words = [word.strip() for word in base.split(",")]
     return "-".join(words) if len(words) <= NAMED_BASES else f"{len(words)}-networks"
 

@@ -153,7 +153,8 @@ def trial_id(trial: Trial) -> str:
     """16 hex digits; the same for two trials exactly if they train the same network in the same way.
 
     Built from the resolved network (with its nominal resolution and classes, on which its costs depend), the
-    recipe without its name, the data's fingerprint, the seed, CODE_VERSION and SHARED_VERSION.
+    recipe without its name, the data's fingerprint, the seed and CODE_VERSION; of a slice, also
+    `shared` and SHARED_VERSION.
     """
     return _digest_trial(trial, arch_key(trial.arch), trial.shared)
 
