@@ -14,7 +14,7 @@ from torch import nn
 from mnv2_sweep.archs.arch import ArchSpec, arch_label
 from mnv2_sweep.models.convolution import Convolution
 from mnv2_sweep.models.model import build_model
-from mnv2_sweep.sweeps.heap import keep_heap
+from mnv2_sweep.training.heap import keep_heap
 
 NETWORKS = [(0.35, 24), (0.5, 32), (1.0, 40), (1.0, 56), (1.4, 56), (1.0, 96)]
 ROUNDS = 7

@@ -43,6 +43,7 @@ from mnv2_sweep.cli_options import (
     Separate,
     Shared,
     SpaceFile,
+    StackSeeds,
     SweepName,
     Timeout,
     Workers,
@@ -133,6 +134,7 @@ def run(
     timeout: Timeout = None,
     memory: Memory = None,
     per_gpu: PerGpu = None,
+    stack_seeds: StackSeeds = None,
     budget: Budget = None,
     log: Log = None,
     executor: Executor = "local",
@@ -157,7 +159,7 @@ def run(
 
     loaded, device = load_space(space), choose_device(device, executor)
     strategy = choose_strategy(loaded, shared, separate)
-    settings = choose_settings(device, workers, memory, timeout, per_gpu, executor, address, budget)
+    settings = choose_settings(device, workers, memory, timeout, per_gpu, executor, address, budget, stack_seeds)
     settings = replace(settings, watch=choose_watch(log))
     check_sharing(strategy, settings)
     if name is not None:

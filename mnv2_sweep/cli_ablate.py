@@ -23,6 +23,7 @@ from mnv2_sweep.cli_options import (
     Plots,
     Results,
     RetryFailed,
+    StackSeeds,
     Timeout,
     Workers,
     check_name,
@@ -79,6 +80,7 @@ def ablate(
     timeout: Timeout = None,
     memory: Memory = None,
     per_gpu: PerGpu = None,
+    stack_seeds: StackSeeds = None,
     log: Log = None,
     executor: Executor = "local",
     address: Address = None,
@@ -107,7 +109,7 @@ def ablate(
     most = _check_seeds(until_decided, max_seeds, count, seeds is None, len(planned))
     chosen = _choose_recipe(space, recipe, images, input_scale)
     device = choose_device(device, executor)
-    settings = choose_settings(device, workers, memory, timeout, per_gpu, executor, address)
+    settings = choose_settings(device, workers, memory, timeout, per_gpu, executor, address, stack_seeds=stack_seeds)
     settings = replace(settings, watch=choose_watch(log))
     if name is not None:
         check_name(name)

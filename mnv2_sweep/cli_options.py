@@ -36,6 +36,14 @@ Timeout = Annotated[
 Memory = Annotated[str | None, typer.Option(help="Memory one trial may use, as in 4GiB; default: a worker's share.")]
 Log = Annotated[str | None, typer.Option(help="tensorboard: also write event files (needs mnv2-sweep[tensorboard]).")]
 PerGpu = Annotated[str | None, typer.Option(help="Trials at once on each GPU; default 1; auto: what memory holds.")]
+StackSeeds = Annotated[
+    bool | None,
+    typer.Option(
+        "--stack-seeds/--no-stack-seeds",
+        help="Train the seeds of a network as one, on a GPU; default: where there is one.",
+        show_default=False,
+    ),
+]
 Budget = Annotated[
     str | None, typer.Option(help="Run only what fits into this time, as in 30m; seeds are dropped before networks.")
 ]

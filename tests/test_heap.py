@@ -6,11 +6,11 @@ import sys
 
 import pytest
 
-from mnv2_sweep.sweeps import heap
+from mnv2_sweep.training import heap
 
 FREE = """
 import psutil, numpy as np
-from mnv2_sweep.sweeps.heap import trim_heap
+from mnv2_sweep.training.heap import trim_heap
 parts = [np.ones(12_000) for _ in range(2000)]  # below the size from which glibc maps each by itself
 keep = parts[-1]
 full = psutil.Process().memory_info().rss

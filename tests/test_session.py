@@ -20,7 +20,7 @@ from mnv2_sweep.sweeps import session
 from mnv2_sweep.sweeps.claims import claim_first, read_claims, this_owner
 from mnv2_sweep.sweeps.display import SweepDisplay
 from mnv2_sweep.sweeps.executor import Limits, run_serial
-from mnv2_sweep.sweeps.places import CHECKPOINTS, RUNNING, SHARED, log_path, weights_path
+from mnv2_sweep.sweeps.places import CHECKPOINTS, RUNNING, SHARED, STACKED, log_path, weights_path
 from mnv2_sweep.sweeps.session import (
     Families,
     describe_plan,
@@ -280,11 +280,11 @@ def photo_session(photos, photo_trial, tmp_path, monkeypatch):
     folder, cache = photos
     monkeypatch.setattr(session, "cache_folder", lambda: cache)
 
-    def open_photo_session(retry_failed=False):
+    def open_photo_session(retry_failed=False, seeds=(0,)):
         dataset = open_photos(folder, cache)
         archs = [replace(photo_trial.arch, width=width) for width in (0.25, 0.5)]
         data = (dataset, str(folder))
-        opened = open_session(tmp_path / "mine", archs, photo_trial.recipe, (0,), data, "cpu", retry_failed)
+        opened = open_session(tmp_path / "mine", archs, photo_trial.recipe, seeds, data, "cpu", retry_failed)
         prepare(opened)
         return opened
 
@@ -313,6 +313,22 @@ def test_what_is_missing_is_run_recorded_and_shown(photo_session):
     assert all("done" in log_path(opened.folder, trial).read_text() for trial in opened.trials)
     assert read_claims(opened.folder) == {} and photo_session(retry_failed=True).missing == ()
     assert not (opened.folder / RUNNING).exists() and not (opened.folder / CHECKPOINTS).exists()
+
+
+def test_seeds_of_a_network_are_trained_as_one(photo_session):
+    opened = photo_session(seeds=(0, 1, 2))
+    assert len(opened.missing) == 6
+    outcomes, text = run_all(opened, RunSettings(2, stacks_seeds=True))
+    assert {outcome.status for outcome in outcomes} == {"done"} and len(read_outcomes(opened.folder)) == 6
+    logs = [log_path(opened.folder, trial).read_text() for trial in opened.trials]
+    assert sum("seeds 0, 1, 2 as one: 4 steps" in log for log in logs) == 2  # once a network
+    assert sum("trained as one with other seeds" in log for log in logs) == 6
+    assert not (opened.folder / STACKED).exists() and not (opened.folder / CHECKPOINTS).exists()
+    by_trial = {outcome.trial: outcome.result for outcome in outcomes}
+    for trial in opened.trials:
+        alone = train_in_worker(opened.data_name, session.cache_folder(), "cpu", trial, Control())
+        assert by_trial[trial].curve[0].train_loss == pytest.approx(alone.curve[0].train_loss, abs=1e-4)
+    assert len({result.val_loss for result in by_trial.values()}) == 6
 
 
 def test_a_stopped_session_begins_nothing(photo_session):
@@ -421,7 +437,7 @@ def test_trainings_share_the_workers_as_threads(tmp_path, tiny_data, monkeypatch
     given = []
     monkeypatch.setattr(session, "run_pool", lambda attempts, *more: given.append(attempts) or iter(()))
     opened = open_family(tmp_path, tiny_data, Sharing("fedcba", 40), seeds)
-    assert list(session._start(opened, RunSettings(workers), None)) == []
+    assert list(session._start(opened, RunSettings(workers), None, {})) == []
     (attempts,) = given
     assert attempts.function.keywords["families"] == Families(FAMILY, tmp_path, threads)
 

@@ -14,7 +14,7 @@ from mnv2_sweep.data import batches
 from mnv2_sweep.errors import SweepError
 from mnv2_sweep.training import stacked_train, train
 from mnv2_sweep.training.control import Control, Interrupted
-from mnv2_sweep.training.stacked_train import begin_stack, train_stacked
+from mnv2_sweep.training.stacked_train import begin_stack, group_seeds, has_seeds, run_stacked_trial, train_stacked
 from mnv2_sweep.training.train import begin_course, run_trial
 from mnv2_sweep.training.trial import Result, Sharing, Trial
 
@@ -206,18 +206,110 @@ def test_every_step_is_reported_and_each_seed_has_its_lines(make_seeds, tiny_dat
             f"seed {seed}: step 1: loss {result.curve[0].train_loss:.4f}, top-1 "
         )
         assert own[-1].startswith(f"seed {seed}: top-1 {100 * result.val_top1:.2f} % in ")
-    assert len(lines) == 34
+    assert len(lines) == 44  # ten of the means
 
 
-@pytest.mark.parametrize("asked", [1, 5, 10, 40])
-def test_it_stops_when_asked(make_seeds, tiny_data, tmp_path, asked):
-    lines, left = [], iter(range(asked))
+@pytest.mark.parametrize("asked", [1, 3, 5, 10, 25, 45])
+def test_stopped_anywhere_it_goes_on_bit_for_bit(make_seeds, tiny_data, tmp_path, asked):
+    undisturbed, lines, left = train_stacked(make_seeds(), tiny_data), [], iter(range(asked))
     path = tmp_path / "checkpoint"
     control = Control(should_stop=lambda: next(left, None) is None, log=lines.append, checkpoint=path)
     with pytest.raises(Interrupted):
         train_stacked(make_seeds(), tiny_data, control=control)
-    assert re.fullmatch(r"stopped after step \d+, as asked; nothing is kept of it", lines[-1])
-    assert not path.exists()
+    assert re.fullmatch(r"stopped after step \d+, as asked", lines[-1]) and path.exists()
+    torch.rand(1)  # whoever draws in between
+    resumed = train_stacked(make_seeds(), tiny_data, control=Control(log=lines.append, checkpoint=path))
+    assert any(re.fullmatch(r"resumed after step [1-9]\d*", line) for line in lines) and not path.exists()
+    for ours, theirs in zip(resumed, undisturbed, strict=True):
+        assert_close(ours, theirs, 0.0)
+
+
+def test_a_seed_that_ended_stays_so(make_seeds, tiny_data, tmp_path, monkeypatch):
+    path, asked = tmp_path / "checkpoint", iter(range(30))
+
+    def spoil(trial, *rest):
+        course = begin_course(trial, *rest)
+        if trial.seed == SEEDS[1]:
+            course.model.classifier[1].weight.data[0, 0] = torch.nan
+        return course
+
+    monkeypatch.setattr(stacked_train, "begin_course", spoil)
+    undisturbed = train_stacked(make_seeds(), tiny_data)
+    with pytest.raises(Interrupted):
+        train_stacked(
+            make_seeds(), tiny_data, control=Control(should_stop=lambda: next(asked, None) is None, checkpoint=path)
+        )
+    first, ended, last = train_stacked(make_seeds(), tiny_data, control=Control(checkpoint=path))
+    assert str(ended) == str(undisturbed[1])
+    assert_close(first, undisturbed[0], 0.0)
+    assert_close(last, undisturbed[2], 0.0)
+
+
+def test_a_checkpoint_of_other_seeds_is_not_used(make_seeds, tiny_data, tmp_path):
+    path, asked, lines = tmp_path / "checkpoint", iter(range(8)), []
+    with pytest.raises(Interrupted):
+        train_stacked(
+            make_seeds(), tiny_data, control=Control(should_stop=lambda: next(asked, None) is None, checkpoint=path)
+        )
+    train_stacked(make_seeds(0, 1), tiny_data, control=Control(checkpoint=path, log=lines.append))
+    assert lines[0].startswith("the checkpoint is not used: ValueError: its trial is ")
+
+
+# ---------------------------------------------------------------- each seed a trial
+
+
+def test_the_first_trial_trains_all_and_the_others_find_theirs(make_seeds, tiny_data, tmp_path, monkeypatch):
+    trials, path, lines = make_seeds(), tmp_path / "stacked" / "some.pt", []
+    together = train_stacked(trials, tiny_data)
+    assert not has_seeds(path, trials)
+    first = run_stacked_trial(trials[1], trials, tiny_data, "cpu", Control(), path)
+    assert has_seeds(path, trials) and not has_seeds(path, [*trials, *make_seeds(9)])
+    monkeypatch.setattr(stacked_train, "train_stacked", None)  # nobody trains again
+    assert_close(first, together[1], 0.0)
+    for trial, theirs in zip(trials, together, strict=True):
+        found = run_stacked_trial(trial, trials, tiny_data, "cpu", Control(log=lines.append), path)
+        assert_close(found, theirs, 0.0)
+    assert len(lines) == 3 and all(line.endswith("trained as one with other seeds") for line in lines)
+
+
+def test_seeds_that_come_later_are_trained_alone_and_the_earlier_stay(make_seeds, tiny_data, tmp_path):
+    path, lines = tmp_path / "some.pt", []
+    earlier, both = make_seeds(1, 2), make_seeds(1, 2, 7, 8)
+    kept = run_stacked_trial(earlier[0], earlier, tiny_data, "cpu", Control(), path)
+    run_stacked_trial(both[2], both, tiny_data, "cpu", Control(log=lines.append), path)
+    assert "seeds 7, 8 as one" in lines[0] and has_seeds(path, both)
+    assert run_stacked_trial(both[0], both, tiny_data, "cpu", Control(), path) == kept
+
+
+def test_damaged_results_are_trained_again(make_seeds, tiny_data, tmp_path):
+    path, trials, lines = tmp_path / "some.pt", make_seeds(1, 2), []
+    kept = run_stacked_trial(trials[0], trials, tiny_data, "cpu", Control(), path)
+    path.write_bytes(path.read_bytes()[:-3])
+    assert not has_seeds(path, trials)
+    again = run_stacked_trial(trials[0], trials, tiny_data, "cpu", Control(log=lines.append), path)
+    assert lines[0] == "the other seeds' results are not used: ValueError: it is damaged"
+    assert_close(again, kept, 0.0)
+
+
+def test_a_seed_without_numbers_raises_in_its_own_trial(make_seeds, tiny_data, tmp_path):
+    path, trials = tmp_path / "some.pt", make_seeds(1, 2, lr=1e30)
+    for trial in trials:
+        with pytest.raises(FloatingPointError, match="the training loss became"):
+            run_stacked_trial(trial, trials, tiny_data, "cpu", Control(), path)
+    assert has_seeds(path, trials)
+
+
+def test_who_is_trained_with_whom(make_seeds, make_trial):
+    twelve, lonely = make_seeds(*range(12)), make_seeds(5, images=260)
+    others = [make_trial(seed, ArchSpec(family="mobilenet_v1", width=0.25, resolution=16)) for seed in (0, 1)]
+    slices = [replace(trial, shared=Sharing("0123", 100)) for trial in twelve[:2]]
+    groups = group_seeds([*others, *twelve, *lonely, *slices])
+    assert set(groups) == set(twelve)
+    assert {tuple(trial.seed for trial in group) for group in groups.values()} == {
+        (0, 2, 4, 6, 8, 10),
+        (1, 3, 5, 7, 9, 11),
+    }
+    assert all(trial in group for trial, group in groups.items())
 
 
 # ---------------------------------------------------------------- what can't be stacked

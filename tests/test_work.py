@@ -47,7 +47,7 @@ from mnv2_sweep.sweeps.store import (
     record,
 )
 from mnv2_sweep.sweeps.sweep import missing_trials
-from mnv2_sweep.sweeps.work import Work, do_work
+from mnv2_sweep.sweeps.work import Need, Work, do_work
 from mnv2_sweep.training.control import Control
 from mnv2_sweep.training.trial import Result, Sharing, Trial, shared_id, trial_id
 
@@ -472,6 +472,15 @@ def plan_shared(*widths: float, seed: int = FINE, finetune: float | None = None)
     return [replace(trial, arch=ArchSpec(width=width, classes=3), shared=sharing) for width in widths]
 
 
+def share(folder: Path, trials: list[Trial]) -> Work:
+    """A run in which slices of shared weights wait for these."""
+    return Work(
+        folder,
+        trials,
+        find_need=lambda trial: Need(shared_id(trial), weights_path(folder, trial).exists) if trial.shared else None,
+    )
+
+
 def put_weights(folder: Path, trial: Trial) -> None:
     path = weights_path(folder, trial)
     path.parent.mkdir(exist_ok=True)
@@ -480,7 +489,7 @@ def put_weights(folder: Path, trial: Trial) -> None:
 
 def test_until_the_weights_are_there_one_trial_alone_is_handed_out(tmp_path):
     trials = plan_shared(1.0, 0.5, 0.35)
-    with Work(tmp_path, trials) as mine, Work(tmp_path, trials) as other:
+    with share(tmp_path, trials) as mine, share(tmp_path, trials) as other:
         assert take_all(mine) == trials[:1] and mine.others() == 2
         assert take_all(other) == [] and other.others() == 3
         put_weights(tmp_path, trials[0])
@@ -496,14 +505,14 @@ def test_until_the_weights_are_there_one_trial_alone_is_handed_out(tmp_path):
 def test_weights_that_are_there_keep_nothing_waiting(tmp_path):
     trials = [*plan_shared(1.0, 0.5), *plan_shared(0.5, finetune=2.0)]
     put_weights(tmp_path, trials[0])
-    with Work(tmp_path, trials) as work:
+    with share(tmp_path, trials) as work:
         assert take_all(work) == trials
 
 
 def test_each_training_has_its_own_first_and_trials_alone_do_not_wait(tmp_path):
     alone, seed0, seed1 = plan(FINE), plan_shared(1.0, 0.5), plan_shared(1.0, 0.5, seed=1)
     mixed = [seed0[0], seed1[0], seed0[1], seed1[1], *alone]
-    with Work(tmp_path, mixed) as work:
+    with share(tmp_path, mixed) as work:
         assert take_all(work) == [seed0[0], seed1[0], *alone]
         put_weights(tmp_path, seed1[0])
         assert take_all(work) == [seed1[1]]
@@ -514,7 +523,7 @@ def test_each_training_has_its_own_first_and_trials_alone_do_not_wait(tmp_path):
 def test_without_weights_one_that_is_trained_on_trains_them_for_the_others(tmp_path):
     """As when somebody has deleted them."""
     trials = plan_shared(1.0, 0.5, finetune=2.0)
-    with Work(tmp_path, trials) as work:
+    with share(tmp_path, trials) as work:
         assert take_all(work) == trials[:1]
         put_weights(tmp_path, trials[0])
         assert take_all(work) == trials[1:]
@@ -523,7 +532,7 @@ def test_without_weights_one_that_is_trained_on_trains_them_for_the_others(tmp_p
 @pytest.mark.parametrize("kind", [EXCEPTION, DIVERGED, TIMED_OUT, INTERRUPTED])
 def test_when_the_first_fails_the_next_trains(tmp_path, kind):
     trials = plan_shared(1.0, 0.5, 0.35)
-    with Work(tmp_path, trials) as work:
+    with share(tmp_path, trials) as work:
         assert take_all(work) == trials[:1]
         work.ended(failed(trials[0], kind))
         assert take_all(work) == trials[1:2]
@@ -534,7 +543,7 @@ def test_when_the_first_fails_the_next_trains(tmp_path, kind):
 @pytest.mark.parametrize("kind", [KILLED, OUT_OF_MEMORY])
 def test_when_the_first_is_killed_it_is_tried_again_and_nothing_else_meanwhile(tmp_path, kind):
     trials = plan_shared(1.0, 0.5, 0.35)
-    with Work(tmp_path, trials) as work, Work(tmp_path, trials) as other:
+    with share(tmp_path, trials) as work, share(tmp_path, trials) as other:
         assert take_all(work) == trials[:1]
         work.ended(failed(trials[0], kind))
         assert take_all(work) == trials[:1] and take_all(other) == []
@@ -548,7 +557,7 @@ def test_when_the_first_is_killed_it_is_tried_again_and_nothing_else_meanwhile(t
 def test_a_first_one_that_failed_in_another_run_holds_up_nothing(tmp_path, kind):
     """This run claims it, sees that it has failed, and the next one trains."""
     trials = plan_shared(1.0, 0.5, 0.35)
-    with Work(tmp_path, trials) as mine, Work(tmp_path, trials) as other:
+    with share(tmp_path, trials) as mine, share(tmp_path, trials) as other:
         assert take_all(mine) == trials[:1]
         while mine.ended(failed(trials[0], kind)).attempts < (2 if kind == KILLED else 1):
             assert take_all(mine) == trials[:1]
@@ -562,7 +571,7 @@ def test_weights_that_are_no_good_are_as_none(tmp_path):
     """The first trial alone trains them again, in whichever run; all others wait until they can be used."""
     trials, good = plan_shared(1.0, 0.5, 0.35), []
     put_weights(tmp_path, trials[0])
-    checks = {"has_weights": lambda path, trial: path == weights_path(tmp_path, trial) and bool(good)}
+    checks = {"find_need": lambda trial: Need(shared_id(trial), lambda: bool(good))}
     with Work(tmp_path, trials, **checks) as mine, Work(tmp_path, trials, **checks) as other:
         assert take_all(mine) == trials[:1] and take_all(other) == []
         good.append("trained again")
@@ -576,11 +585,11 @@ def test_what_killed_writers_of_weights_left_goes_when_a_run_starts_and_ends(tmp
     left, checkpoint = weights.with_name(f"{weights.name}.4f2a.tmp"), weights.with_suffix(".checkpoint")
     for path in (left, checkpoint):
         path.write_text("half of it")
-    with Work(tmp_path, trials) as mine:
+    with share(tmp_path, trials) as mine:
         assert set(weights.parent.iterdir()) == {weights, checkpoint}
         mine.take()
         left.write_text("half of it")
-        with Work(tmp_path, trials):
+        with share(tmp_path, trials):
             pass
         assert left.exists()  # the other run may be writing it
     assert set(weights.parent.iterdir()) == {weights, checkpoint}
@@ -604,7 +613,7 @@ def train_or_read(folder: Path, trial: Trial, control: Control) -> Result:
 def test_workers_wait_for_the_one_that_trains(tmp_path):
     """It dies, is tried again and diverges; the next one trains, once; all others then read, two at a time."""
     trials = plan_shared(1.0, 0.5, 0.35, 0.75)
-    with Work(tmp_path, trials) as work:
+    with share(tmp_path, trials) as work:
         source = Source(work.take, work.others)
         outcomes = list(do_work(work, run_pool(Attempts(partial(train_or_read, tmp_path), tmp_path), source, 2)))
     assert (tmp_path / "diary").read_text().splitlines() == ["train 1.0", "train 1.0", "train 0.5"]

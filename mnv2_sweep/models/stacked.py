@@ -60,6 +60,11 @@ class StackedNetwork(nn.Module):
         x = self.features(x).mean(dim=(2, 3)).unflatten(1, (self.seeds, -1))
         return self.classifier(x.transpose(0, 1).contiguous())
 
+    @property
+    def random_states(self) -> list[Tensor]:
+        """What each seed's dropout draws from next."""
+        return self.classifier[0].states
+
     def seed_state(self, at: int) -> dict[str, Tensor]:
         """The state_dict of the seed at that place, as `build_model(arch)` loads it; views, not copies."""
         return {name: value.chunk(self.seeds)[at] if value.ndim else value for name, value in self.state_dict().items()}

@@ -2,7 +2,8 @@
 
 A proxy (a short training, a score, MAdds alone) orders networks; the reference is the order one would pay for if it
 were not so dear. Across a wide range of cost both mostly follow cost, so tau is high for MAdds alone too; what a proxy
-adds shows among networks whose MAdds are within 25 %. Hence both figures, and for each its gain over MAdds alone.
+adds shows among networks whose MAdds are within 25 %, of the larger one's. Hence both figures, and for each its gain
+over MAdds alone.
 
 Intervals are at 95 %, percentiles of a bootstrap over networks: other networks of the same kind, and not other pairs,
 since the pairs of one network move together. In a draw, a pair of a network with its own copy is left out. They don't

@@ -20,10 +20,10 @@ from multiprocessing.connection import Connection
 import psutil
 
 from mnv2_sweep.sweeps.attempt import Attempts, add_to_log, remove_progress
-from mnv2_sweep.sweeps.heap import keep_heap, trim_heap
 from mnv2_sweep.sweeps.interrupts import hold_interrupts
 from mnv2_sweep.sweeps.places import progress_path
 from mnv2_sweep.sweeps.store import INTERRUPTED, KILLED, OUT_OF_MEMORY, TIMED_OUT, Outcome
+from mnv2_sweep.training.heap import keep_heap, trim_heap
 from mnv2_sweep.training.trial import Trial
 
 WAIT_SECONDS = 0.2

@@ -3,12 +3,13 @@
 from contextlib import suppress
 from pathlib import Path
 
-from mnv2_sweep.training.trial import Trial, shared_id, trial_id
+from mnv2_sweep.training.trial import Trial, shared_id, stack_id, trial_id
 
 EXAMPLE = "example"  # the one committed sweep, another machine's: a person's own come first and do not build on it
 RUNNING, CHECKPOINTS, LOGS, EVENTS = "running", "checkpoints", "logs", "events"
 PASSPORT = "passport.json"  # how far to trust the sweep's order
 SHARED = "shared"  # weights that whole families of networks are slices of
+STACKED = "stacked"  # results of seeds that were trained as one, until each one's trial has taken its own
 
 
 def progress_path(folder: Path, trial: Trial) -> Path:
@@ -36,15 +37,21 @@ def weights_path(folder: Path, trial: Trial) -> Path:
     return folder / SHARED / f"{shared_id(trial)}.pt"
 
 
+def stack_path(folder: Path, trial: Trial) -> Path:
+    """What came of the trial's network, trained with several seeds at once."""
+    return folder / STACKED / f"{stack_id(trial)}.pt"
+
+
 def remove_unfinished(folder: Path) -> None:
-    """What those who were killed while they wrote weights have left; only while nobody writes some."""
-    for left in (folder / SHARED).glob("*.tmp"):
-        with suppress(OSError):
-            left.unlink()
+    """What those who were killed while they wrote for others have left; only while nobody writes some."""
+    for name in (SHARED, STACKED):
+        for left in (folder / name).glob("*.tmp"):
+            with suppress(OSError):
+                left.unlink()
 
 
 def remove_empty(folder: Path) -> None:
     """The folders of what is gone when trials end, unless another run still has something there."""
-    for name in (RUNNING, CHECKPOINTS):
+    for name in (RUNNING, CHECKPOINTS, STACKED):
         with suppress(OSError):
             (folder / name).rmdir()

@@ -21,13 +21,13 @@ from mnv2_sweep.results.stats import summarise
 from mnv2_sweep.spaces.space import ALONE, Strategy
 from mnv2_sweep.sweeps.display import SweepDisplay, counting
 from mnv2_sweep.sweeps.environment import describe_environment
-from mnv2_sweep.sweeps.heap import trim_heap
 from mnv2_sweep.sweeps.interrupts import StopRequest
 from mnv2_sweep.sweeps.places import LOGS
 from mnv2_sweep.sweeps.session import (
     Session,
     describe_plan,
     describe_tuning,
+    find_groups,
     find_trained,
     make_sharing,
     open_session,
@@ -37,6 +37,7 @@ from mnv2_sweep.sweeps.session import (
 from mnv2_sweep.sweeps.settings import RunSettings, fill_gpus
 from mnv2_sweep.sweeps.sweep import count_failed, missing_trials, plan_trials
 from mnv2_sweep.training.estimate import device_name, has_device, price_sweep
+from mnv2_sweep.training.heap import trim_heap
 from mnv2_sweep.training.price import Price, bytes_text, fit_budget, fitted_text, price_text, trials_wall
 from mnv2_sweep.training.trial import DataRef, Recipe, Trial
 from mnv2_sweep.words import count_noun, duration
@@ -101,11 +102,14 @@ def _price_and_run(session: Session, plan: Sequence[str], settings: RunSettings,
     price = _look(session, settings)
     if settings.budget_seconds is not None:
         session = _keep_fitting(session, price, settings.budget_seconds, time.monotonic() - began)
-    settings = _spread(settings, price, len(session.missing))
+    settings = _spread(session, settings, price)
     seconds = {trial: price.trial_seconds.get(trial, 1.0) for trial in session.missing}
     if session.missing:
         wall = price.unknown or duration(trials_wall(seconds, session.missing, settings.workers))
         wall = f"unknown: {wall}" if price.unknown else f"about {wall}"
+        groups = find_groups(session, settings)
+        if groups:
+            print(f"seeds     of {count_noun(len({trial.arch for trial in groups}), 'network')} are trained as one")
         print(f"time      {wall}, with {count_noun(settings.workers, 'worker')} on {session.device}", flush=True)
     return 0 if dry_run else _run_session(session, settings, seconds, source)
 
@@ -170,12 +174,14 @@ def _keep_fitting(session: Session, price: Price, budget_seconds: float, spent_s
     return replace(session, missing=fitted.kept)
 
 
-def _spread(settings: RunSettings, price: Price, trials: int) -> RunSettings:
+def _spread(session: Session, settings: RunSettings, price: Price) -> RunSettings:
     """The settings with as many workers as there is work, and room on the GPUs, for."""
+    trials = len(session.missing)
     if settings.fills_gpus and trials:
         if price.unknown:
             raise SweepError(f"--per-gpu auto: {price.unknown}; give a number")
-        settings = fill_gpus(settings, price.gpu_bytes // price.workers)
+        most = max((len(group) for group in find_groups(session, settings).values()), default=1)
+        settings = fill_gpus(settings, most * price.gpu_bytes // price.workers)
         each = count_noun(len(settings.gpus) // len(set(settings.gpus)), "trial")
         print(f"gpu       {each} on each at once; the dearest takes {bytes_text(price.gpu_bytes // price.workers)}")
     return replace(settings, workers=min(settings.workers, max(1, trials)))

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from mnv2_sweep.sweeps.attempt import Attempts
 from mnv2_sweep.sweeps.claims import read_claims
 from mnv2_sweep.sweeps.display import Report, SweepDisplay
 from mnv2_sweep.sweeps.executor import Source, run_pool
-from mnv2_sweep.sweeps.places import weights_path
+from mnv2_sweep.sweeps.places import stack_path, weights_path
 from mnv2_sweep.sweeps.settings import RunSettings
 from mnv2_sweep.sweeps.store import Outcome, read_outcomes, record_all, write_plan
 from mnv2_sweep.sweeps.sweep import (
@@ -34,11 +34,22 @@ from mnv2_sweep.sweeps.sweep import (
     plan_trials,
     write_sweep_files,
 )
-from mnv2_sweep.sweeps.work import Work, do_work
+from mnv2_sweep.sweeps.work import Need, Work, do_work
 from mnv2_sweep.training.control import Control
 from mnv2_sweep.training.shared_train import RANDOM, Group, has_weights, run_shared_trial
+from mnv2_sweep.training.stacked_train import group_seeds, has_seeds, run_stacked_trial
 from mnv2_sweep.training.train import count_steps, run_trial
-from mnv2_sweep.training.trial import DataRef, Recipe, Result, Sharing, Trial, check_recipe, shared_id
+from mnv2_sweep.training.trial import (
+    DataRef,
+    Recipe,
+    Result,
+    Sharing,
+    Trial,
+    check_recipe,
+    shared_id,
+    stack_id,
+    trial_id,
+)
 from mnv2_sweep.words import count_noun
 
 MOST_ALONE = 24  # networks that the default length of a shared training makes up for
@@ -204,20 +215,48 @@ def run_session(
     session: Session, settings: RunSettings, display: SweepDisplay, stop: Callable[[], bool]
 ) -> Iterator[Outcome]:
     """Do what is missing, beside whatever other runs do; each outcome is on disk before it is shown and yielded."""
-    with display, Work(session.folder, session.missing, has_weights=has_weights) as work:
+    groups = find_groups(session, settings)
+    with display, Work(session.folder, session.missing, find_need=partial(_find_need, session.folder, groups)) as work:
 
         def tick() -> None:
             work.tick()
             display.tick(work.elsewhere)
 
         source = Source(work.take, work.others, stop, tick)
-        with closing(do_work(work, _start(session, settings, source))) as outcomes:
+        with closing(do_work(work, _start(session, settings, source, groups))) as outcomes:
             for outcome in outcomes:
                 display.ended(outcome, work.is_retried(outcome))
                 yield outcome
+        _forget_groups(session.folder, groups)
 
 
-def _start(session: Session, settings: RunSettings, source: Source) -> Iterator[Outcome]:
+def find_groups(session: Session, settings: RunSettings) -> dict[Trial, tuple[Trial, ...]]:
+    """Trials of which several are trained as one -> all that are trained with them."""
+    return group_seeds(session.missing) if settings.stacks_seeds else {}
+
+
+def _find_need(folder: Path, groups: Mapping[Trial, tuple[Trial, ...]], trial: Trial) -> Need | None:
+    """Weights that it is a slice of, or the results of the seeds that it is trained with."""
+    if trial.shared:
+        return Need(shared_id(trial), partial(has_weights, weights_path(folder, trial), trial))
+    if trial in groups:
+        group = groups[trial]
+        return Need(trial_id(group[0]), partial(has_seeds, stack_path(folder, trial), group))
+    return None
+
+
+def _forget_groups(folder: Path, groups: Mapping[Trial, tuple[Trial, ...]]) -> None:
+    """Remove results that have been recorded, each for its own trial, of all seeds that they are of."""
+    left = {stack_id(trial) for trial in missing_trials(tuple(groups), folder)} if groups else set()
+    for trial in groups:
+        if stack_id(trial) not in left:
+            with suppress(OSError):
+                stack_path(folder, trial).unlink(missing_ok=True)
+
+
+def _start(
+    session: Session, settings: RunSettings, source: Source, groups: Mapping[Trial, tuple[Trial, ...]]
+) -> Iterator[Outcome]:
     if settings.elsewhere is not None:
         attempts = Attempts(partial(train_on, session.device), session.folder, watch=settings.watch)
         return settings.elsewhere(attempts, source, session.dataset)
@@ -225,7 +264,10 @@ def _start(session: Session, settings: RunSettings, source: Source) -> Iterator[
     if session.archs:
         trainings = len({shared_id(trial) for trial in session.missing})
         families = Families(session.archs, session.folder, max(1, settings.workers // max(1, trainings)))
-    function = partial(train_in_worker, session.data_name, cache_folder(), session.device, families=families)
+    stacks = Stacks(groups, session.folder) if groups else None
+    function = partial(
+        train_in_worker, session.data_name, cache_folder(), session.device, families=families, stacks=stacks
+    )
     attempts = Attempts(function, session.folder, watch=settings.watch)
     return run_pool(attempts, source, settings.workers, settings.limits, settings.gpus)
 
@@ -239,14 +281,35 @@ class Families:
     threads: int
 
 
+@dataclass(frozen=True, slots=True)
+class Stacks:
+    """Trials of which several are trained as one, with all that are trained with them, and the sweep's folder."""
+
+    groups: Mapping[Trial, tuple[Trial, ...]]
+    folder: Path
+
+
 def train_in_worker(
-    data_name: str, cache: Path, device: str, trial: Trial, control: Control, families: Families | None = None
+    data_name: str,
+    cache: Path,
+    device: str,
+    trial: Trial,
+    control: Control,
+    families: Families | None = None,
+    stacks: Stacks | None = None,
 ) -> Result:
     """What a worker process does with a trial; it opens the data once."""
-    return train_on(device, _worker_dataset(data_name, cache), trial, control, families)
+    return train_on(device, _worker_dataset(data_name, cache), trial, control, families, stacks)
 
 
-def train_on(device: str, dataset: Dataset, trial: Trial, control: Control, families: Families | None = None) -> Result:
+def train_on(
+    device: str,
+    dataset: Dataset,
+    trial: Trial,
+    control: Control,
+    families: Families | None = None,
+    stacks: Stacks | None = None,
+) -> Result:
     """Train in one thread, on the data that the trial names; shared weights in as many as they are given."""
     torch.set_num_threads(1)
     if dataset.fingerprint != trial.data.fingerprint:
@@ -254,6 +317,9 @@ def train_on(device: str, dataset: Dataset, trial: Trial, control: Control, fami
     if trial.shared:
         group = Group(families.archs, weights_path(families.folder, trial), families.threads)
         return run_shared_trial(trial, dataset, device, control, group)
+    if stacks and trial in stacks.groups:
+        path = stack_path(stacks.folder, trial)
+        return run_stacked_trial(trial, stacks.groups[trial], dataset, device, control, path)
     return run_trial(trial, dataset, device, control)
 
 

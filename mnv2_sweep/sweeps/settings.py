@@ -29,7 +29,7 @@ Elsewhere = Callable[[Attempts, Source, Dataset], Iterator[Outcome]]
 class RunSettings:
     """Worker processes, the limits of one trial, what watches their curves; with GPUs, the GPU of each
     worker (as CUDA_VISIBLE_DEVICES names it); whether more workers share them where measured memory allows; the
-    seconds that the run may take.
+    seconds that the run may take; whether the seeds of a network are trained as one.
 
     With the executor "ray": where the cluster is, how many trials share a GPU (0: they use none), what runs them, and
     as `workers` how many there are at once (0: as many as there is room for)."""
@@ -44,6 +44,7 @@ class RunSettings:
     address: str | None = None
     per_gpu: int = 0
     elsewhere: Elsewhere | None = None
+    stacks_seeds: bool = False
 
 
 def choose_device(wanted: str, executor: str = "local") -> str:
@@ -69,12 +70,16 @@ def choose_settings(
     executor: str = "local",
     address: str | None = None,
     budget: str | None = None,
+    stack_seeds: bool | None = None,
 ) -> RunSettings:
     """The person's options, or what suits this machine. Raises SweepError."""
     if executor not in EXECUTORS:
         raise SweepError(f"--executor {executor}: {' or '.join(EXECUTORS)}")
     if address is not None and executor != "ray":
         raise SweepError(f"--address {address}: it is of a Ray cluster; add --executor ray")
+    if stack_seeds and (device != "cuda" or executor == "ray"):
+        why = "with --executor ray each trial is trained alone" if executor == "ray" else "it pays on a GPU only"
+        raise SweepError(f"--stack-seeds: {why}; leave it out")
     if per_gpu is not None and device != "cuda":
         raise SweepError("--per-gpu: there is no GPU in use; leave it out, or give --device cuda")
     seconds = parse_seconds(timeout, "--timeout") if timeout is not None else None
@@ -93,7 +98,10 @@ def choose_settings(
     gpus = tuple(gpus[i % len(gpus)] for i in range(count)) if gpus else ()
     if limit is None and device == "cpu":
         limit = int(MEMORY_SHARE * machine_memory_bytes() / count)
-    return RunSettings(count, Limits(limit, seconds), gpus=gpus, fills_gpus=per_gpu == AUTO, budget_seconds=most)
+    return RunSettings(
+        count, Limits(limit, seconds), gpus=gpus, fills_gpus=per_gpu == AUTO, budget_seconds=most,
+        stacks_seeds=device == "cuda" and stack_seeds is not False,
+    )  # fmt: skip
 
 
 def count_per_gpu(trial_bytes: int, free_bytes: int, cores: int, gpus: int) -> int:

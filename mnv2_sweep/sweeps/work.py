@@ -5,15 +5,23 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from mnv2_sweep.sweeps.claims import BEAT_SECONDS, Owner, beat, claim_first, read_claims, release, this_owner
 from mnv2_sweep.sweeps.interrupts import hold_interrupts
-from mnv2_sweep.sweeps.places import checkpoint_path, remove_empty, remove_unfinished, weights_path
+from mnv2_sweep.sweeps.places import checkpoint_path, remove_empty, remove_unfinished
 from mnv2_sweep.sweeps.store import INTERRUPTED, KILLED, OUT_OF_MEMORY, Outcome, read_statuses, record
-from mnv2_sweep.training.trial import Trial, shared_id, trial_id
+from mnv2_sweep.training.trial import Trial, trial_id
 
 RETRIED = (KILLED, OUT_OF_MEMORY)  # the machine may have been at fault; the rest would end the same way again
 MOST_ATTEMPTS = 2
+
+
+class Need(NamedTuple):
+    """What a trial can't run without, and one of those that need it has to make: its name, whether it is there."""
+
+    name: str
+    is_there: Callable[[], bool]
 
 
 class Work:
@@ -22,7 +30,7 @@ class Work:
     A trial is claimed before it starts and released after it is recorded; what another run has recorded since this
     one began is not done again. Use as a context manager: leaving it gives all claims back.
 
-    `has_weights(path, trial)` says whether the weights that the trial is a slice of are there and can be used.
+    `find_need` says what a trial needs that others need too: the weights it is a slice of, the results of its seeds.
     """
 
     def __init__(
@@ -30,10 +38,10 @@ class Work:
         folder: Path,
         trials: Sequence[Trial],
         owner: Owner | None = None,
-        has_weights: Callable[[Path, Trial], bool] = lambda path, trial: path.exists(),
+        find_need: Callable[[Trial], Need | None] = lambda trial: None,
     ):
-        self.has_weights = has_weights
-        self.leading: dict[str, str] = {}  # shared training -> the trial that this run has made do it
+        self.find_need = find_need
+        self.leading: dict[str, str] = {}  # need -> the trial that this run has made see to it
         self.folder, self.owner = folder, owner or this_owner()
         self.waiting = {trial_id(trial): trial for trial in trials}
         self.again: dict[str, Trial] = {}  # to be tried once more; still claimed
@@ -68,27 +76,26 @@ class Work:
                 # Claimed first, looked at second: whoever had it before has recorded it before giving it up.
                 status, recorded = read_statuses(self.folder, claimed).get(claimed, ("", 0.0))
                 if status != "done" and (status != "failed" or recorded < self.began):
-                    if trial.shared:
-                        self.leading.setdefault(shared_id(trial), claimed)
+                    if need := self.find_need(trial):
+                        self.leading.setdefault(need.name, claimed)
                     return trial
                 release(self.folder, self.owner, claimed)
                 self.elsewhere.append(trial)
         return None
 
     def _ready(self) -> list[str]:
-        """Ids of the waiting trials that can run now. Where the weights of a shared training are not there, or damaged,
-        that is the first of its trials alone, which trains them; every run of the sweep has the same first one."""
+        """Ids of the waiting trials that can run now. Where what they need is not there, or damaged, that is the first
+        of them alone, which makes it; every run of the sweep has the same first one."""
         ready, closed = [], set(self.leading)
-        trained: dict[str, bool] = {}
+        there: dict[str, bool] = {}
         for name, trial in self.waiting.items():
-            if trial.shared:
-                key = shared_id(trial)
-                if key not in trained:
-                    trained[key] = self.has_weights(weights_path(self.folder, trial), trial)
-                if not trained[key]:
-                    if key in closed:
+            if need := self.find_need(trial):
+                if need.name not in there:
+                    there[need.name] = need.is_there()
+                if not there[need.name]:
+                    if need.name in closed:
                         continue
-                    closed.add(key)
+                    closed.add(need.name)
             ready.append(name)
         return ready
 

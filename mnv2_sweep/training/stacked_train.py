@@ -5,12 +5,16 @@ Losses add up and optimizers work on single numbers, so no seed feels another, a
 trains it alone, up to rounding. That is not the same number: the first steps of a deep network at a high rate make of
 a rounding error another network (measured: of 1e-7 in the loss, 0.1 in ten steps), as another machine's rounding does.
 A point of the curve and the Result are made from a plain network that takes one seed's weights after the other's.
+
+In a sweep the first of the trials trains them all and leaves what came of them in a file, where the others find theirs.
 """
 
+import hashlib
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import astuple, dataclass, field, replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -21,20 +25,97 @@ from mnv2_sweep.data.batches import apply_crops, draw_crops, image_batch, keep_o
 from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.errors import SweepError
 from mnv2_sweep.models.stacked import stack_models
-from mnv2_sweep.training.checkpoint import Course
+from mnv2_sweep.training.checkpoint import Course, describe_error
 from mnv2_sweep.training.control import Control, Interrupted
+from mnv2_sweep.training.packed import read_packed, write_packed
 from mnv2_sweep.training.train import (
     UNCONTROLLED,
     begin_course,
     begin_on,
     count_steps,
     evaluate_model,
+    keeping,
     look,
     make_optimizer,
     measure_model,
+    resume_course,
     train_course,
 )
-from mnv2_sweep.training.trial import Result, Trial
+from mnv2_sweep.training.trial import (
+    CODE_VERSION,
+    CurvePoint,
+    Result,
+    Trial,
+    dump_result,
+    load_result,
+    stack_id,
+    trial_id,
+)
+
+MOST_SEEDS = 8  # of one network trained as one: enough to fill a GPU's launches, and few to lose
+STACKED_FAMILY = "mobilenet_v2"
+
+
+def group_seeds(trials: Sequence[Trial]) -> dict[Trial, tuple[Trial, ...]]:
+    """Those of the trials that can be trained together with others -> all that are trained with them, MOST_SEEDS at
+    most. Slices of shared weights and other families are trained alone."""
+    alike: dict[str, list[Trial]] = {}
+    for trial in trials:
+        if trial.shared is None and trial.arch.family == STACKED_FAMILY:
+            alike.setdefault(stack_id(trial), []).append(trial)
+    groups = {}
+    for some in alike.values():
+        some.sort(key=lambda trial: trial.seed)
+        parts = -(-len(some) // MOST_SEEDS)
+        for at in range(parts):  # of about one size
+            group = tuple(some[at::parts])
+            groups |= dict.fromkeys(group, group) if len(group) > 1 else {}
+    return groups
+
+
+def run_stacked_trial(
+    trial: Trial, group: Sequence[Trial], dataset: Dataset, device: str, control: Control, path: Path
+) -> Result:
+    """What `run_trial` returns or raises for the trial, as the file has it; where it has not, the seeds of the group
+    that it lacks are trained together, and it then has them."""
+    found = read_seeds(path, control.log)
+    if trial_id(trial) not in found:
+        control.count_time(False)  # it is not the trial's alone
+        wanted = [own for own in group if trial_id(own) not in found]
+        ended = train_stacked(wanted, dataset, device, control)
+        found |= {trial_id(own): outcome for own, outcome in zip(wanted, ended, strict=True)}
+        write_seeds(path, found)
+        control.count_time(True)
+    outcome = found[trial_id(trial)]
+    if isinstance(outcome, FloatingPointError):
+        raise outcome
+    control.log(f"top-1 {100 * outcome.val_top1:.2f} %, trained as one with other seeds")
+    return outcome
+
+
+def has_seeds(path: Path, group: Sequence[Trial]) -> bool:
+    """Whether the file has the outcomes of them all."""
+    return {trial_id(trial) for trial in group} <= read_seeds(path, lambda line: None).keys()
+
+
+def read_seeds(path: Path, log: Callable[[str], None]) -> dict[str, Result | FloatingPointError]:
+    """The outcomes that the file has, by the trials' ids; none where there is no file that could be used."""
+    try:
+        state = read_packed(path, {"code_version": CODE_VERSION})[1]
+        results = {name: load_result(text) for name, text in state["results"].items()}
+        return results | {name: FloatingPointError(text) for name, text in state["ended"].items()}
+    except FileNotFoundError:
+        return {}
+    except Exception as error:  # damaged, or written by other code
+        log(f"the other seeds' results are not used: {describe_error(error)}")
+        return {}
+
+
+def write_seeds(path: Path, outcomes: dict[str, Result | FloatingPointError]) -> None:
+    """Write what `read_seeds` reads. Raises OSError."""
+    results = {name: dump_result(outcome) for name, outcome in outcomes.items() if isinstance(outcome, Result)}
+    ended = {name: str(outcome) for name, outcome in outcomes.items() if name not in results}
+    write_packed(path, {"code_version": CODE_VERSION}, {"results": results, "ended": ended})
 
 
 def train_stacked(
@@ -47,18 +128,18 @@ def train_stacked(
     time it took. images_per_second is the seed's images over its share of the training's seconds, so it is the speed
     of all seeds together. peak_memory_bytes is that of all together.
     `control` is told the loss, speed and curve of all seeds together, means over those that still have a loss, and
-    logs those of each. There are no checkpoints: a stopped training raises Interrupted and starts again next time.
-    Raises SweepError unless the trials are different seeds of one MobileNetV2, recipe and data set.
+    logs those of each. Raises Interrupted when asked to stop; a checkpoint is of all seeds together. Raises SweepError
+    unless the trials are different seeds of one MobileNetV2, recipe and data set.
     """
     check_seeds(trials)
     begin_on(device)
-    stack = begin_stack(trials, dataset, device)
-    course, recipe, first = stack.course, trials[0].recipe, trials[0]
+    recipe, first, owner = trials[0].recipe, trials[0], _owner(trials)
+    course = resume_course(lambda: begin_stack(trials, dataset, device).course, owner, control)
+    stack = course.stack
     seeds = ", ".join(str(trial.seed) for trial in trials)
     steps = count_steps(recipe, course.order.count)[0]
     control.log(f"{arch_label(first.arch)}, seeds {seeds} as one: {steps} steps of {recipe.batch} each on {device}")
-    whole = Control(partial(_report_all, control, len(trials)), control.should_stop, control.point)
-    try:
+    with keeping(course, owner, control):
         with course.set_aside():
             pixels = keep_on_device(train_level(dataset, first.train_size), device)
             labels = label_tensor(dataset, "train", device)
@@ -66,17 +147,19 @@ def train_stacked(
             train_course(
                 course,
                 recipe,
-                owner="",  # of checkpoints, which there are none of
+                owner,
                 step=lambda: take_stacked_step(stack, pixels, labels),
                 top1=lambda: look_at_seeds(stack, dataset, control),
-                control=whole,
+                control=replace(control, report=partial(_report_all, control, len(trials))),
             )
         except FloatingPointError:  # of every seed that was left: each gets its own
             look_at_seeds(stack, dataset, control)
         return measure_seeds(stack, dataset, control)
-    except Interrupted:
-        control.log(f"stopped after step {course.step}, as asked; nothing is kept of it")
-        raise
+
+
+def _owner(trials: Sequence[Trial]) -> str:
+    """Of checkpoints: these seeds, in this order."""
+    return hashlib.sha256(" ".join(map(trial_id, trials)).encode()).hexdigest()[:16]
 
 
 def check_seeds(trials: Sequence[Trial]) -> None:
@@ -92,6 +175,20 @@ def check_seeds(trials: Sequence[Trial]) -> None:
         raise SweepError(f"stack: seeds {', '.join(map(str, seeds))} given; give every seed once")
 
 
+@dataclass
+class StackedCourse(Course):
+    """Of all seeds, with what is each one's own in its state."""
+
+    stack: "Stack" = None
+
+    def state(self) -> dict:
+        return super().state() | {"stack": self.stack.state()}
+
+    def restore(self, state: dict) -> None:
+        super().restore(state)
+        self.stack.restore(state["stack"])
+
+
 @dataclass(slots=True)
 class Stack:
     """Where a stacked training stands: the `course` of all, and each seed's own.
@@ -102,10 +199,29 @@ class Stack:
     """
 
     trials: Sequence[Trial]
-    course: Course
+    course: StackedCourse
     seeds: list[Course]
     losses: list[Tensor] = field(default_factory=list)
     ended: dict[int, FloatingPointError] = field(default_factory=dict)
+
+    def state(self) -> dict:
+        """Of the seeds' own; their weights are in the course's."""
+        return {
+            "orders": [own.order.state() for own in self.seeds],
+            "curves": [[astuple(point) for point in own.curve] for own in self.seeds],
+            "losses": torch.stack(self.losses) if self.losses else torch.empty(0),
+            "ended": {at: str(error) for at, error in self.ended.items()},
+            "random": [state.clone() for state in self.course.model.random_states],
+        }
+
+    def restore(self, state: dict) -> None:
+        """Take over a state. May raise anything, halfway, if it is not one of such a stack."""
+        for own, order, curve in zip(self.seeds, state["orders"], state["curves"], strict=True):
+            own.order.restore(order)
+            own.curve = [CurvePoint(*values) for values in curve]
+        self.losses = list(state["losses"].to(self.course.device))
+        self.ended = {at: FloatingPointError(text) for at, text in state["ended"].items()}
+        self.course.model.random_states[:] = state["random"]
 
     def in_turn(self) -> Iterator[tuple[int, Trial, Course]]:
         """(place, trial, course) of each seed still training, its course as if it had trained alone in its share of the
@@ -131,8 +247,9 @@ def begin_stack(trials: Sequence[Trial], dataset: Dataset, device: str) -> Stack
     for own in seeds:
         own.model, own.optimizer = plain, optimizer
     # Of this order the loop asks nothing but how many images there are.
-    course = Course(network, optimizer, seeds[0].order, device, began=last.began, kept=last.kept)
-    return Stack(trials, course, seeds)
+    course = StackedCourse(network, optimizer, seeds[0].order, device, began=last.began, kept=last.kept)
+    course.stack = Stack(trials, course, seeds)
+    return course.stack
 
 
 def take_stacked_step(stack: Stack, pixels: np.ndarray | Tensor, labels: Tensor) -> Tensor:
@@ -157,16 +274,23 @@ def take_stacked_step(stack: Stack, pixels: np.ndarray | Tensor, labels: Tensor)
 
 def look_at_seeds(stack: Stack, dataset: Dataset, control: Control) -> float:
     """Add a point to each seed's curve, or end it where its loss is no number -> mean top-1 of those that go on."""
-    means, found = torch.stack(stack.losses).mean(0), []
+    means, found, ended = torch.stack(stack.losses).mean(0), [], {}
+    before = [len(own.curve) for own in stack.seeds]
+    try:
+        for at, trial, own in stack.in_turn():
+            own.losses = [means[at]]
+            try:
+                _look_at_seed(trial, own, dataset, control)
+                found.append(own.curve[-1].val_top1)
+            except FloatingPointError as error:
+                ended[at] = error
+                _log_seed(control, trial, f"ended: {error}")
+    except Interrupted:  # as `train.look`: until it is over nothing has changed
+        for own, points in zip(stack.seeds, before, strict=True):
+            del own.curve[points:]
+        raise
     stack.losses.clear()
-    for at, trial, own in stack.in_turn():
-        own.losses = [means[at]]
-        try:
-            _look_at_seed(trial, own, dataset, control)
-            found.append(own.curve[-1].val_top1)
-        except FloatingPointError as error:
-            stack.ended[at] = error
-            _log_seed(control, trial, f"ended: {error}")
+    stack.ended |= ended
     return math.fsum(found) / len(found) if found else math.nan
 
 
