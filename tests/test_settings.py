@@ -52,6 +52,21 @@ def test_another_device_is_refused(wanted):
         choose_device(wanted)
 
 
+@pytest.mark.parametrize("device, wanted, stacked", [
+    ("cuda", None, True), ("cuda", True, True), ("cuda", False, False), ("cpu", None, False), ("cpu", False, False),
+])  # fmt: skip
+def test_seeds_are_trained_as_one_on_a_gpu(machine, device, wanted, stacked):
+    assert choose_settings(device, stack_seeds=wanted).stacks_seeds == stacked
+
+
+@pytest.mark.parametrize("device, executor, why", [
+    ("cpu", "local", "it pays on a GPU only"), ("cuda", "ray", "with --executor ray each trial is trained alone"),
+])  # fmt: skip
+def test_where_seeds_can_t_be_trained_as_one(machine, device, executor, why):
+    with pytest.raises(SweepError, match=f"^--stack-seeds: {why}; leave it out$"):
+        choose_settings(device, executor=executor, stack_seeds=True)
+
+
 def test_cuda_that_is_not_there_says_what_to_do(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(SweepError, match="--device cuda: torch sees no CUDA device here; use --device cpu, or install"):
