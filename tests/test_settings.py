@@ -123,7 +123,7 @@ def test_bad_options_say_what_is_allowed(machine, options, message):
 )
 def test_each_worker_has_its_gpu(machine, workers, per_gpu, gpus):
     chosen = choose_settings("cuda", workers=workers, per_gpu=per_gpu)
-    assert chosen == RunSettings(len(gpus), Limits(), gpus=tuple(gpus))
+    assert chosen == RunSettings(len(gpus), Limits(), gpus=tuple(gpus), stacks_seeds=True)
 
 
 def test_memory_on_a_gpu_is_limited_only_if_wanted(machine):
@@ -162,7 +162,7 @@ def test_auto_fills_the_gpus_when_the_trials_have_been_measured(machine, monkeyp
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda i: ((9, 40, 20)[i] * GIB, 80 * GIB))
     monkeypatch.setattr(settings, "usable_cores", lambda: 64)
     chosen = choose_settings("cuda", per_gpu="auto")
-    assert chosen == RunSettings(3, Limits(), gpus=("0", "1", "2"), fills_gpus=True)
+    assert chosen == RunSettings(3, Limits(), gpus=("0", "1", "2"), fills_gpus=True, stacks_seeds=True)
     filled = fill_gpus(chosen, GIB)
     assert filled.workers == 12 and filled.gpus == ("0", "1", "2") * 4  # the fullest GPU has room for four
     with pytest.raises(SweepError, match="--per-gpu auto: it decides the number of workers; leave out --workers 2"):
