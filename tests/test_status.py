@@ -9,6 +9,7 @@ from mnv2_sweep.sweeps.claims import claim_first, this_owner
 from mnv2_sweep.sweeps.places import log_path, progress_path
 from mnv2_sweep.sweeps.status import read_status, status_json, status_text
 from mnv2_sweep.sweeps.store import INTERRUPTED, OUT_OF_MEMORY, Outcome, record, write_plan
+from mnv2_sweep.sweeps.sweep import write_sweep_files
 from mnv2_sweep.training.trial import trial_id
 
 
@@ -61,7 +62,12 @@ def test_nothing_runs(tmp_path, trials):
     write_progress(tmp_path, trials[0], 1, 2)  # left by a machine that was lost: nobody claims it
     status = read_status(tmp_path)
     assert (status.running, status.waiting, status.seconds_left) == ((), 6, None)
-    assert status_text(status).endswith("nothing runs; the same 'mnv2-sweep run' command goes on")
+    assert status_text(status).endswith("nothing runs; the same command goes on")
+    write_sweep_files(tmp_path, "", {"command": "mnv2-sweep ablate --seeds 5"})
+    assert status_text(read_status(tmp_path)).endswith("the same command goes on: mnv2-sweep ablate --seeds 5")
+    for unfit in ('"a\\u001b[2Jb"', "7", "null"):
+        (tmp_path / "env.json").write_text('{"command": ' + unfit + "}")
+        assert status_text(read_status(tmp_path)).endswith("the same command goes on")
 
 
 def test_sweeps_of_earlier_versions_have_no_plan(tmp_path, trials, make_result):

@@ -67,7 +67,10 @@ def plot_readings(readings: Sequence[Reading], looks: str, peeked: str = "") -> 
     facts = next(one.facts for one in shown if one.facts)
     name = f"{len(bases)} networks" if len(bases) > 1 else arch_label(shown[0].comparison.base)
     caption = [join_facts(facts, []), _bars_line(looks, len(readings), peeked)]
-    caption.append("Square: published, on ImageNet. Hollow diamond: no interval yet, too few seeds.")
+    marks = ["Square: published, on ImageNet."] if any(one.claim and one.claim.gap is not None for one in shown) else []
+    if not all(math.isfinite(one.estimate.low) for one in shown):
+        marks.append("Hollow diamond: no interval yet, too few seeds.")
+    caption += [" ".join(marks)] if marks else []
     many = f"the first {len(shown)} of " if len(seen) > len(shown) else ""
     set_frame(fig, f"{name} on {facts.data}: {many}{count_noun(len(seen), 'comparison')}", caption)
     rows = np.arange(len(shown))

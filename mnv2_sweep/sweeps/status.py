@@ -16,7 +16,7 @@ from mnv2_sweep.sweeps.attempt import read_progress
 from mnv2_sweep.sweeps.claims import read_claims
 from mnv2_sweep.sweeps.places import log_path
 from mnv2_sweep.sweeps.store import Outcome, read_outcomes, read_plan
-from mnv2_sweep.sweeps.sweep import trained_madds
+from mnv2_sweep.sweeps.sweep import read_command, trained_madds
 from mnv2_sweep.training.trial import Trial, trial_id
 from mnv2_sweep.words import count_noun, duration
 
@@ -45,7 +45,8 @@ class Failed:
 @dataclass(frozen=True, slots=True)
 class Status:
     """`planned` counts all trials of the sweep; `waiting` those nobody works on and that have no outcome yet, and
-    interrupted ones among them. `seconds_left` is None while nothing is measured, or nothing runs."""
+    interrupted ones among them. `seconds_left` is None while nothing is measured, or nothing runs. `command` is the
+    one that ran last."""
 
     sweep: str
     planned: int
@@ -57,6 +58,7 @@ class Status:
     waiting: int
     runs: int
     seconds_left: float | None
+    command: str | None = None
 
 
 def read_status(folder: Path) -> Status:
@@ -84,6 +86,7 @@ def read_status(folder: Path) -> Status:
         len(left) - len(active),
         len(set(claimed.values())),
         _seconds_left(list(ended.values()), left, progress),
+        read_command(folder),
     )
 
 
@@ -133,7 +136,7 @@ def status_text(status: Status) -> str:
         left = "unknown yet" if status.seconds_left is None else f"about {duration(status.seconds_left)}"
         lines.append(f"time left {left}, by {count_noun(status.runs, 'run')}; {time.strftime('%H:%M:%S')}")
     elif status.waiting:
-        lines.append("nothing runs; the same 'mnv2-sweep run' command goes on")
+        lines.append(f"nothing runs; the same command goes on{f': {status.command}' if status.command else ''}")
     for one in status.running:
         how = "starting"
         if one.step is not None:

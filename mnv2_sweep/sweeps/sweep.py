@@ -14,7 +14,7 @@ from mnv2_sweep.sweeps.places import EXAMPLE
 from mnv2_sweep.sweeps.store import DATABASE, Outcome, done_ids, read_outcomes, read_plan, read_statuses
 from mnv2_sweep.training.trial import DataRef, Recipe, Sharing, Trial, record_json, trial_id
 
-DATA = "data"  # in env.json: as the last run opened it
+DATA, COMMAND = "data", "command"  # in env.json: as the last run opened the data, and was called
 
 
 def plan_trials(
@@ -94,11 +94,21 @@ def trained_madds(trial: Trial) -> int:
 
 def read_data_name(folder: Path) -> str | None:
     """By what name or path the sweep's last run opened its data; None where that is not on record."""
+    return _read_fact(folder, DATA)
+
+
+def read_command(folder: Path) -> str | None:
+    """The command that ran the sweep last; None where that is not on record, or not fit to print."""
+    command = _read_fact(folder, COMMAND)
+    return command if command and command.isprintable() else None
+
+
+def _read_fact(folder: Path, key: str) -> str | None:
     try:
-        name = json.loads((folder / "env.json").read_text(encoding="utf-8")).get(DATA)
+        found = json.loads((folder / "env.json").read_text(encoding="utf-8")).get(key)
     except (OSError, ValueError, AttributeError):
         return None
-    return name if isinstance(name, str) else None
+    return found if isinstance(found, str) else None
 
 
 def write_sweep_files(folder: Path, space_text: str, environment: dict) -> None:
@@ -128,7 +138,7 @@ def _earlier_environments(path: Path, environment: dict) -> list[dict]:
         earlier = last.pop("earlier", [])
     except (FileNotFoundError, ValueError, AttributeError):
         return []
-    ignored = {"command": "", DATA: ""}
+    ignored = {COMMAND: "", DATA: ""}
     same = {**last, **ignored} == {**environment, **ignored}
     return earlier if same else [*earlier, last]
 
