@@ -200,6 +200,24 @@ def test_the_three_others_are_drawn_anew_in_each_step(make_slice, tiny_data, pat
     assert set().union(*others) == set(archs) - {LARGEST} and len(set(map(frozenset, others))) > 4
 
 
+def test_sizes_above_the_data_s_own_read_the_same_images(make_slice, tiny_data, path):
+    """Mapped, or on a GPU, once."""
+    archs = tuple(replace(SMALLEST, resolution=resolution) for resolution in (8, 16, 20, 24))
+    levels = Sandwich(make_slice(archs=archs), tiny_data, "cpu", Group(archs, path)).levels
+    assert levels[16] is levels[20] is levels[24] and levels[8].shape == (60, 10, 10, 3)
+
+
+def test_what_is_free_is_given_back_now_and_then(make_slice, tiny_data, path, monkeypatch):
+    trimmed = []
+    monkeypatch.setattr(shared_train, "trim_heap", lambda: trimmed.append(course.step))
+    sandwich = Sandwich(make_slice(batch=2), tiny_data, "cpu", Group(FAMILY, path))
+    course = sandwich.begin()
+    with sandwich.running(course):
+        for course.step in range(2 * shared_train.TRIM_STEPS + 1):
+            sandwich.step()
+    assert trimmed == [0, shared_train.TRIM_STEPS, 2 * shared_train.TRIM_STEPS]
+
+
 @pytest.mark.parametrize("batch, halves", [(2, [2]), (3, [3]), (4, [2, 2]), (5, [2, 3])])
 def test_small_batches_leave_batch_norm_two_images(make_slice, tiny_data, path, monkeypatch, batch, halves):
     flat = tuple(replace(arch, resolution=4) for arch in FAMILY)  # maps of 1x1, where one image has no variance

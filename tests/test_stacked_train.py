@@ -291,6 +291,17 @@ def test_damaged_results_are_trained_again(make_seeds, tiny_data, tmp_path):
     assert_close(again, kept, 0.0)
 
 
+def test_without_room_for_all_a_trial_is_trained_alone(make_seeds, tiny_data, tmp_path, monkeypatch):
+    def fill(*words):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(stacked_train, "train_stacked", fill)
+    path, trials, lines = tmp_path / "some.pt", make_seeds(1, 2), []
+    ours = run_stacked_trial(trials[1], trials, tiny_data, "cpu", Control(log=lines.append), path)
+    assert_close(ours, run_trial(trials[1], tiny_data), 0.0)
+    assert lines[0] == "no memory for 2 seeds at once; this one is trained alone" and not path.exists()
+
+
 def test_a_seed_without_numbers_raises_in_its_own_trial(make_seeds, tiny_data, tmp_path):
     path, trials = tmp_path / "some.pt", make_seeds(1, 2, lr=1e30)
     for trial in trials:

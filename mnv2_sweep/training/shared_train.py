@@ -23,6 +23,7 @@ from dataclasses import astuple, dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -275,7 +276,15 @@ class Sandwich:
         self.labels = label_tensor(dataset, "train", device)
         self.steps = count_steps(self.recipe, len(self.labels))[0]
         sizes = sorted({self.size(arch) for arch in by_cost})
-        self.levels = {size: keep_on_device(train_level(dataset, size), device) for size in sizes}
+        made: dict[
+            tuple[int, ...], np.ndarray | Tensor
+        ] = {}  # of one size above all of the data
+        self.levels: dict[int, np.ndarray | Tensor] = {}
+        for size in sizes:
+            pixels = train_level(dataset, size)
+            if pixels.shape not in made:
+                made[pixels.shape] = keep_on_device(pixels, device)
+            self.levels[size] = made[pixels.shape]
 
     def size(self, arch: ArchSpec) -> int:
         return train_size(arch, self.recipe)

@@ -39,6 +39,7 @@ from mnv2_sweep.training.train import (
     make_optimizer,
     measure_model,
     resume_course,
+    run_trial,
     train_course,
 )
 from mnv2_sweep.training.trial import (
@@ -77,12 +78,19 @@ def run_stacked_trial(
     trial: Trial, group: Sequence[Trial], dataset: Dataset, device: str, control: Control, path: Path
 ) -> Result:
     """What `run_trial` returns or raises for the trial, as the file has it; where it has not, the seeds of the group
-    that it lacks are trained together, and it then has them."""
+    that it lacks are trained together, and it then has them. Where a GPU has no room for them, the trial is trained
+    alone."""
     found = read_seeds(path, control.log)
     if trial_id(trial) not in found:
         control.count_time(False)  # it is not the trial's alone
         wanted = [own for own in group if trial_id(own) not in found]
-        ended = train_stacked(wanted, dataset, device, control)
+        try:
+            ended = train_stacked(wanted, dataset, device, control)
+        except torch.OutOfMemoryError:  # of a GPU
+            control.log(f"no memory for {len(wanted)} seeds at once; this one is trained alone")
+            torch.cuda.empty_cache()
+            control.count_time(True)
+            return run_trial(trial, dataset, device, control)
         found |= {trial_id(own): outcome for own, outcome in zip(wanted, ended, strict=True)}
         write_seeds(path, found)
         control.count_time(True)

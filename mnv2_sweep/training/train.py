@@ -92,6 +92,7 @@ def begin_on(device: str) -> None:
 def make_repeatable(device: str) -> None:
     """The same numbers again: all of them on a CPU, what cuDNN has to offer on a GPU."""
     torch.use_deterministic_algorithms(device == "cpu")
+    torch.utils.deterministic.fill_uninitialized_memory = False  # with numbers nobody reads: it costs time
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
 
