@@ -278,9 +278,7 @@ class Sandwich:
         self.labels = label_tensor(dataset, "train", device)
         self.steps = count_steps(self.recipe, len(self.labels))[0]
         sizes = sorted({self.size(arch) for arch in by_cost})
-        made: dict[
-            tuple[int, ...], np.ndarray | Tensor
-        ] = {}  # of one size above all of the data
+        made: dict[tuple[int, ...], np.ndarray | Tensor] = {}  # of one size above all of the data
         self.levels: dict[int, np.ndarray | Tensor] = {}
         for size in sizes:
             pixels = train_level(dataset, size)
