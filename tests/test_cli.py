@@ -227,6 +227,9 @@ def test_per_gpu_auto_says_how_many_share_a_gpu(swept, monkeypatch):
     monkeypatch.setattr("mnv2_sweep.sweeps.runner.price_sweep", ten_seconds_each)
     words = ["run", "tiny.yaml", "--seeds", 9, "--device", "cuda", "--per-gpu", "auto", "--dry-run"]
     code, out, _ = call(swept.desk, *words)
+    assert code == 0 and "seeds     of 2 networks are trained as one" in out
+    assert "gpu       1 trial on each at once; the dearest takes 8.6 GB" in out
+    code, out, _ = call(swept.desk, *words, "--no-stack-seeds")
     assert code == 0 and "gpu       3 trials on each at once; the dearest takes 1.1 GB" in out
     assert "with 3 workers on cuda" in out
 
@@ -822,7 +825,7 @@ def test_what_is_priced_where_the_weights_are_there_already(together, tmp_path, 
     for name in ("photos", "together.yaml"):
         (tmp_path / name).symlink_to(together.desk / name)
     with closing(sqlite3.connect(tmp_path / "results" / "together-photos" / DATABASE)) as database:
-        (some,) = database.execute("SELECT id FROM trials").fetchone()
+        some = next(outcome.id for outcome in read_outcomes(together.folder) if outcome.trial.shared.finetune is None)
         database.execute("DELETE FROM trials WHERE id = ?", (some,))
         database.commit()
     priced = []

@@ -181,9 +181,10 @@ def _spread(session: Session, settings: RunSettings, price: Price) -> RunSetting
         if price.unknown:
             raise SweepError(f"--per-gpu auto: {price.unknown}; give a number")
         most = max((len(group) for group in find_groups(session, settings).values()), default=1)
-        settings = fill_gpus(settings, most * price.gpu_bytes // price.workers)
+        taken = most * price.gpu_bytes // price.workers
+        settings = fill_gpus(settings, taken)
         each = count_noun(len(settings.gpus) // len(set(settings.gpus)), "trial")
-        print(f"gpu       {each} on each at once; the dearest takes {bytes_text(price.gpu_bytes // price.workers)}")
+        print(f"gpu       {each} on each at once; the dearest takes {bytes_text(taken)}")
     return replace(settings, workers=min(settings.workers, max(1, trials)))
 
 
