@@ -29,7 +29,7 @@ TABLE = """
  8  ablate, cli_checks, display (rich), executor (psutil), image_price (PIL, numpy), ledger, merge (numpy), merging,
     plot_costs (matplotlib, numpy, pandas), ray_node (numpy, ray), spaceaxes, status, train (numpy, torch), verdict
  9  activity_course (torch), calibration, landscape (numpy), probe (numpy, psutil, torch), protocol,
-    ray_executor (ray), settings (psutil, torch), shared_train (numpy, torch), spacefile, stacked_train (numpy, torch),
+    ray_executor (ray), settings (psutil, torch), shared_train (torch), spacefile, stacked_train (numpy, torch),
     terminal (rich)
 10  cli_ray, estimate (numpy, psutil, torch), export (torch), orders, readings (pandas), session (torch)
 11  ablation_table, cli_export (typer), expansion (numpy, pandas), runner (rich, typer)

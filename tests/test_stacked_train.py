@@ -3,6 +3,7 @@
 import re
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from mnv2_sweep.data import batches
 from mnv2_sweep.errors import SweepError
 from mnv2_sweep.training import stacked_train, train
 from mnv2_sweep.training.control import Control, Interrupted
-from mnv2_sweep.training.stacked_train import begin_stack, group_seeds, has_seeds, run_stacked_trial, train_stacked
+from mnv2_sweep.training.stacked_train import begin_stack, group_seeds, has_seed, run_stacked_trial, train_stacked
 from mnv2_sweep.training.train import begin_course, run_trial
 from mnv2_sweep.training.trial import Result, Sharing, Trial
 
@@ -62,6 +63,14 @@ def final_weights(monkeypatch) -> list[dict[str, Tensor]]:
     monkeypatch.setattr(train, "measure_model", measure)
     monkeypatch.setattr(stacked_train, "measure_model", measure)
     return kept
+
+
+def begin_spoilt(trial: Trial, *rest):
+    """As `begin_course`, but one of the seeds has no numbers."""
+    course = begin_course(trial, *rest)
+    if trial.seed == SEEDS[1]:
+        course.model.classifier[1].weight.data[0, 0] = torch.nan
+    return course
 
 
 def assert_close(ours: Result, theirs: Result, error: float) -> None:
@@ -146,13 +155,7 @@ def test_a_seed_without_numbers_ends_and_the_others_do_not_feel_it(make_seeds, t
     trials, lines, points = make_seeds(), [], []
     usual = train_stacked(trials, tiny_data)
 
-    def spoil(trial, *rest):
-        course = begin_course(trial, *rest)
-        if trial.seed == SEEDS[1]:
-            course.model.classifier[1].weight.data[0, 0] = torch.nan
-        return course
-
-    monkeypatch.setattr(stacked_train, "begin_course", spoil)
+    monkeypatch.setattr(stacked_train, "begin_course", begin_spoilt)
     first, ended, last = train_stacked(trials, tiny_data, control=Control(log=lines.append, point=points.append))
     assert isinstance(ended, FloatingPointError)
     assert str(ended) == "the training loss became nan by step 1 of 12; try a lower lr"
@@ -227,13 +230,7 @@ def test_stopped_anywhere_it_goes_on_bit_for_bit(make_seeds, tiny_data, tmp_path
 def test_a_seed_that_ended_stays_so(make_seeds, tiny_data, tmp_path, monkeypatch):
     path, asked = tmp_path / "checkpoint", iter(range(30))
 
-    def spoil(trial, *rest):
-        course = begin_course(trial, *rest)
-        if trial.seed == SEEDS[1]:
-            course.model.classifier[1].weight.data[0, 0] = torch.nan
-        return course
-
-    monkeypatch.setattr(stacked_train, "begin_course", spoil)
+    monkeypatch.setattr(stacked_train, "begin_course", begin_spoilt)
     undisturbed = train_stacked(make_seeds(), tiny_data)
     with pytest.raises(Interrupted):
         train_stacked(
@@ -258,56 +255,82 @@ def test_a_checkpoint_of_other_seeds_is_not_used(make_seeds, tiny_data, tmp_path
 # ---------------------------------------------------------------- each seed a trial
 
 
-def test_the_first_trial_trains_all_and_the_others_find_theirs(make_seeds, tiny_data, tmp_path, monkeypatch):
-    trials, path, lines = make_seeds(), tmp_path / "stacked" / "some.pt", []
-    together = train_stacked(trials, tiny_data)
-    assert not has_seeds(path, trials)
-    first = run_stacked_trial(trials[1], trials, tiny_data, "cpu", Control(), path)
-    assert has_seeds(path, trials) and not has_seeds(path, [*trials, *make_seeds(9)])
+@pytest.fixture
+def place(tmp_path):
+    """place(trials) -> where the outcome of each belongs."""
+    return lambda trials: {trial: tmp_path / "stacked" / f"{trial.seed}.pt" for trial in trials}
+
+
+def are_there(paths: dict[Trial, Path]) -> list[bool]:
+    return [has_seed(path, trial) for trial, path in paths.items()]
+
+
+def test_the_first_trial_trains_all_and_the_others_find_theirs(make_seeds, tiny_data, place, monkeypatch):
+    trials, lines = make_seeds(), []
+    together, paths = train_stacked(trials, tiny_data), place(trials)
+    assert are_there(paths) == [False] * 3
+    first = run_stacked_trial(trials[1], paths, tiny_data, "cpu", Control())
+    assert are_there(paths) == [True] * 3 and not has_seed(paths[trials[0]], trials[1])
     monkeypatch.setattr(stacked_train, "train_stacked", None)  # nobody trains again
     assert_close(first, together[1], 0.0)
     for trial, theirs in zip(trials, together, strict=True):
-        found = run_stacked_trial(trial, trials, tiny_data, "cpu", Control(log=lines.append), path)
+        found = run_stacked_trial(trial, paths, tiny_data, "cpu", Control(log=lines.append))
         assert_close(found, theirs, 0.0)
     assert len(lines) == 3 and all(line.endswith("trained as one with other seeds") for line in lines)
 
 
-def test_seeds_that_come_later_are_trained_alone_and_the_earlier_stay(make_seeds, tiny_data, tmp_path):
-    path, lines = tmp_path / "some.pt", []
-    earlier, both = make_seeds(1, 2), make_seeds(1, 2, 7, 8)
-    kept = run_stacked_trial(earlier[0], earlier, tiny_data, "cpu", Control(), path)
-    run_stacked_trial(both[2], both, tiny_data, "cpu", Control(log=lines.append), path)
-    assert "seeds 7, 8 as one" in lines[0] and has_seeds(path, both)
-    assert run_stacked_trial(both[0], both, tiny_data, "cpu", Control(), path) == kept
+def test_seeds_that_come_later_are_trained_alone_and_the_earlier_stay(make_seeds, tiny_data, place):
+    earlier, both, lines = make_seeds(1, 2), make_seeds(1, 2, 7, 8), []
+    kept = run_stacked_trial(earlier[0], place(earlier), tiny_data, "cpu", Control())
+    run_stacked_trial(both[2], place(both), tiny_data, "cpu", Control(log=lines.append))
+    assert "seeds 7, 8 as one" in lines[0] and are_there(place(both)) == [True] * 4
+    assert run_stacked_trial(both[0], place(both), tiny_data, "cpu", Control()) == kept
 
 
-def test_damaged_results_are_trained_again(make_seeds, tiny_data, tmp_path):
-    path, trials, lines = tmp_path / "some.pt", make_seeds(1, 2), []
-    kept = run_stacked_trial(trials[0], trials, tiny_data, "cpu", Control(), path)
-    path.write_bytes(path.read_bytes()[:-3])
-    assert not has_seeds(path, trials)
-    again = run_stacked_trial(trials[0], trials, tiny_data, "cpu", Control(log=lines.append), path)
-    assert lines[0] == "the other seeds' results are not used: ValueError: it is damaged"
+def test_groups_of_one_network_that_train_at_once_lose_nothing(make_seeds, tiny_data, place, monkeypatch):
+    """The second one trains and writes while the first one trains."""
+    first, second = make_seeds(1, 2), make_seeds(3, 4)
+
+    def train(trials, *words):
+        if trials == first:
+            run_stacked_trial(second[0], place(second), *words)
+        return train_stacked(trials, *words)
+
+    monkeypatch.setattr(stacked_train, "train_stacked", train)
+    run_stacked_trial(first[0], place(first), tiny_data, "cpu", Control())
+    assert are_there(place([*first, *second])) == [True] * 4
+
+
+def test_damaged_results_are_trained_again(make_seeds, tiny_data, place):
+    trials, lines = make_seeds(1, 2), []
+    paths = place(trials)
+    kept = run_stacked_trial(trials[0], paths, tiny_data, "cpu", Control())
+    for path in paths.values():
+        path.write_bytes(path.read_bytes()[:-3])
+    assert are_there(paths) == [False] * 2
+    again = run_stacked_trial(trials[0], paths, tiny_data, "cpu", Control(log=lines.append))
+    assert lines[0] == "the seed's result is not used: ValueError: it is damaged"
     assert_close(again, kept, 0.0)
 
 
-def test_without_room_for_all_a_trial_is_trained_alone(make_seeds, tiny_data, tmp_path, monkeypatch):
+def test_without_room_for_all_a_trial_is_trained_alone(make_seeds, tiny_data, place, monkeypatch):
     def fill(*words):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(stacked_train, "train_stacked", fill)
-    path, trials, lines = tmp_path / "some.pt", make_seeds(1, 2), []
-    ours = run_stacked_trial(trials[1], trials, tiny_data, "cpu", Control(log=lines.append), path)
+    trials, lines = make_seeds(1, 2), []
+    ours = run_stacked_trial(trials[1], place(trials), tiny_data, "cpu", Control(log=lines.append))
     assert_close(ours, run_trial(trials[1], tiny_data), 0.0)
-    assert lines[0] == "no memory for 2 seeds at once; this one is trained alone" and not path.exists()
+    assert lines[0] == "no memory for 2 seeds at once; this one is trained alone"
+    assert are_there(place(trials)) == [False] * 2
 
 
-def test_a_seed_without_numbers_raises_in_its_own_trial(make_seeds, tiny_data, tmp_path):
-    path, trials = tmp_path / "some.pt", make_seeds(1, 2, lr=1e30)
+def test_a_seed_without_numbers_raises_in_its_own_trial(make_seeds, tiny_data, place):
+    trials = make_seeds(1, 2, lr=1e30)
     for trial in trials:
         with pytest.raises(FloatingPointError, match="the training loss became"):
-            run_stacked_trial(trial, trials, tiny_data, "cpu", Control(), path)
-    assert has_seeds(path, trials)
+            run_stacked_trial(trial, place(trials), tiny_data, "cpu", Control())
+    assert are_there(place(trials)) == [True] * 2
 
 
 def test_who_is_trained_with_whom(make_seeds, make_trial):

@@ -3,7 +3,7 @@
 from contextlib import suppress
 from pathlib import Path
 
-from mnv2_sweep.training.trial import Trial, shared_id, stack_id, trial_id
+from mnv2_sweep.training.trial import Trial, shared_id, trial_id
 
 EXAMPLE = "example"  # the one committed sweep, another machine's: a person's own come first and do not build on it
 RUNNING, CHECKPOINTS, LOGS, EVENTS = "running", "checkpoints", "logs", "events"
@@ -38,8 +38,8 @@ def weights_path(folder: Path, trial: Trial) -> Path:
 
 
 def stack_path(folder: Path, trial: Trial) -> Path:
-    """What came of the trial's network, trained with several seeds at once."""
-    return folder / STACKED / f"{stack_id(trial)}.pt"
+    """What came of a trial that was trained as one with other seeds, until it is recorded."""
+    return folder / STACKED / f"{trial_id(trial)}.pt"
 
 
 def remove_unfinished(folder: Path) -> None:

@@ -37,7 +37,7 @@ from mnv2_sweep.sweeps.sweep import (
 from mnv2_sweep.sweeps.work import Need, Work, do_work
 from mnv2_sweep.training.control import Control
 from mnv2_sweep.training.shared_train import RANDOM, Group, has_weights, run_shared_trial
-from mnv2_sweep.training.stacked_train import group_seeds, has_seeds, run_stacked_trial
+from mnv2_sweep.training.stacked_train import group_seeds, has_seed, run_stacked_trial
 from mnv2_sweep.training.train import count_steps, run_trial
 from mnv2_sweep.training.trial import (
     DataRef,
@@ -47,7 +47,6 @@ from mnv2_sweep.training.trial import (
     Trial,
     check_recipe,
     shared_id,
-    stack_id,
     trial_id,
 )
 from mnv2_sweep.words import count_noun
@@ -241,15 +240,15 @@ def _find_need(folder: Path, groups: Mapping[Trial, tuple[Trial, ...]], trial: T
         return Need(shared_id(trial), partial(has_weights, weights_path(folder, trial), trial))
     if trial in groups:
         group = groups[trial]
-        return Need(trial_id(group[0]), partial(has_seeds, stack_path(folder, trial), group))
+        return Need(trial_id(group[0]), lambda: all(has_seed(stack_path(folder, own), own) for own in group))
     return None
 
 
 def _forget_groups(folder: Path, groups: Mapping[Trial, tuple[Trial, ...]]) -> None:
-    """Remove results that have been recorded, each for its own trial, of all seeds that they are of."""
-    left = {stack_id(trial) for trial in missing_trials(tuple(groups), folder)} if groups else set()
+    """Remove results that have been recorded."""
+    left = {trial_id(trial) for trial in missing_trials(tuple(groups), folder)} if groups else set()
     for trial in groups:
-        if stack_id(trial) not in left:
+        if trial_id(trial) not in left:
             with suppress(OSError):
                 stack_path(folder, trial).unlink(missing_ok=True)
 
@@ -318,8 +317,8 @@ def train_on(
         group = Group(families.archs, weights_path(families.folder, trial), families.threads)
         return run_shared_trial(trial, dataset, device, control, group)
     if stacks and trial in stacks.groups:
-        path = stack_path(stacks.folder, trial)
-        return run_stacked_trial(trial, stacks.groups[trial], dataset, device, control, path)
+        paths = {own: stack_path(stacks.folder, own) for own in stacks.groups[trial]}
+        return run_stacked_trial(trial, paths, dataset, device, control)
     return run_trial(trial, dataset, device, control)
 
 

@@ -23,7 +23,6 @@ from dataclasses import astuple, dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -278,8 +277,7 @@ class Sandwich:
         self.labels = label_tensor(dataset, "train", device)
         self.steps = count_steps(self.recipe, len(self.labels))[0]
         sizes = sorted({self.size(arch) for arch in by_cost})
-        made: dict[tuple[int, ...], np.ndarray | Tensor] = {}  # of one size above all of the data
-        self.levels: dict[int, np.ndarray | Tensor] = {}
+        self.levels, made = {}, {}  # sizes above the data's own have the same images: these are kept once
         for size in sizes:
             pixels = train_level(dataset, size)
             if pixels.shape not in made:

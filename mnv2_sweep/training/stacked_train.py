@@ -6,12 +6,12 @@ trains it alone, up to rounding. That is not the same number: the first steps of
 a rounding error another network (measured: of 1e-7 in the loss, 0.1 in ten steps), as another machine's rounding does.
 A point of the curve and the Result are made from a plain network that takes one seed's weights after the other's.
 
-In a sweep the first of the trials trains them all and leaves what came of them in a file, where the others find theirs.
+In a sweep the first of the trials trains them all and leaves what came of each in a file, where the others find theirs.
 """
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,7 @@ from mnv2_sweep.errors import SweepError
 from mnv2_sweep.models.stacked import stack_models
 from mnv2_sweep.training.checkpoint import Course, describe_error
 from mnv2_sweep.training.control import Control, Interrupted
-from mnv2_sweep.training.packed import read_packed, write_packed
+from mnv2_sweep.training.packed import is_whole, read_packed, write_packed
 from mnv2_sweep.training.train import (
     UNCONTROLLED,
     begin_course,
@@ -49,7 +49,6 @@ from mnv2_sweep.training.trial import (
     Trial,
     dump_result,
     load_result,
-    stack_id,
     trial_id,
 )
 
@@ -60,10 +59,10 @@ STACKED_FAMILY = "mobilenet_v2"
 def group_seeds(trials: Sequence[Trial]) -> dict[Trial, tuple[Trial, ...]]:
     """Those of the trials that can be trained together with others -> all that are trained with them, MOST_SEEDS at
     most. Slices of shared weights and other families are trained alone."""
-    alike: dict[str, list[Trial]] = {}
+    alike: dict[Trial, list[Trial]] = {}
     for trial in trials:
         if trial.shared is None and trial.arch.family == STACKED_FAMILY:
-            alike.setdefault(stack_id(trial), []).append(trial)
+            alike.setdefault(replace(trial, seed=0), []).append(trial)
     groups = {}
     for some in alike.values():
         some.sort(key=lambda trial: trial.seed)
@@ -75,55 +74,60 @@ def group_seeds(trials: Sequence[Trial]) -> dict[Trial, tuple[Trial, ...]]:
 
 
 def run_stacked_trial(
-    trial: Trial, group: Sequence[Trial], dataset: Dataset, device: str, control: Control, path: Path
+    trial: Trial, paths: Mapping[Trial, Path], dataset: Dataset, device: str, control: Control
 ) -> Result:
-    """What `run_trial` returns or raises for the trial, as the file has it; where it has not, the seeds of the group
-    that it lacks are trained together, and it then has them. Where a GPU has no room for them, the trial is trained
-    alone."""
-    found = read_seeds(path, control.log)
-    if trial_id(trial) not in found:
+    """What `run_trial` returns or raises for the trial, as its file has it.
+
+    `paths` are of the files of all seeds that are trained with it, its own among them. Where it has none, those
+    without one are trained together, and each then has its own. Where a GPU has no room for them, the trial is trained
+    alone.
+    """
+    outcome = read_seed(paths[trial], trial, control.log)
+    if outcome is None:
+        wanted = [own for own, path in paths.items() if not has_seed(path, own)]
         control.count_time(False)  # it is not the trial's alone
-        wanted = [own for own in group if trial_id(own) not in found]
         try:
-            ended = train_stacked(wanted, dataset, device, control)
+            outcomes = dict(zip(wanted, train_stacked(wanted, dataset, device, control), strict=True))
         except torch.OutOfMemoryError:  # of a GPU
             control.log(f"no memory for {len(wanted)} seeds at once; this one is trained alone")
             torch.cuda.empty_cache()
             control.count_time(True)
             return run_trial(trial, dataset, device, control)
-        found |= {trial_id(own): outcome for own, outcome in zip(wanted, ended, strict=True)}
-        write_seeds(path, found)
+        for own, result in outcomes.items():
+            write_seed(paths[own], own, result)
         control.count_time(True)
-    outcome = found[trial_id(trial)]
+        outcome = outcomes[trial]
     if isinstance(outcome, FloatingPointError):
         raise outcome
     control.log(f"top-1 {100 * outcome.val_top1:.2f} %, trained as one with other seeds")
     return outcome
 
 
-def has_seeds(path: Path, group: Sequence[Trial]) -> bool:
-    """Whether the file has the outcomes of them all."""
-    return {trial_id(trial) for trial in group} <= read_seeds(path, lambda line: None).keys()
+def has_seed(path: Path, trial: Trial) -> bool:
+    """Whether `read_seed` would find the trial's outcome there."""
+    return is_whole(path, seed_header(trial))
 
 
-def read_seeds(path: Path, log: Callable[[str], None]) -> dict[str, Result | FloatingPointError]:
-    """The outcomes that the file has, by the trials' ids; none where there is no file that could be used."""
+def read_seed(path: Path, trial: Trial, log: Callable[[str], None]) -> Result | FloatingPointError | None:
+    """None where there is none that could be used."""
     try:
-        state = read_packed(path, {"code_version": CODE_VERSION})[1]
-        results = {name: load_result(text) for name, text in state["results"].items()}
-        return results | {name: FloatingPointError(text) for name, text in state["ended"].items()}
+        _, state = read_packed(path, seed_header(trial))
+        return load_result(state["result"]) if "result" in state else FloatingPointError(state["ended"])
     except FileNotFoundError:
-        return {}
+        return None
     except Exception as error:  # damaged, or written by other code
-        log(f"the other seeds' results are not used: {describe_error(error)}")
-        return {}
+        log(f"the seed's result is not used: {describe_error(error)}")
+        return None
 
 
-def write_seeds(path: Path, outcomes: dict[str, Result | FloatingPointError]) -> None:
-    """Write what `read_seeds` reads. Raises OSError."""
-    results = {name: dump_result(outcome) for name, outcome in outcomes.items() if isinstance(outcome, Result)}
-    ended = {name: str(outcome) for name, outcome in outcomes.items() if name not in results}
-    write_packed(path, {"code_version": CODE_VERSION}, {"results": results, "ended": ended})
+def write_seed(path: Path, trial: Trial, outcome: Result | FloatingPointError) -> None:
+    """Write what `read_seed` reads. Raises OSError."""
+    state = {"result": dump_result(outcome)} if isinstance(outcome, Result) else {"ended": str(outcome)}
+    write_packed(path, seed_header(trial), state)
+
+
+def seed_header(trial: Trial) -> dict:
+    return {"trial": trial_id(trial), "code_version": CODE_VERSION}
 
 
 def train_stacked(

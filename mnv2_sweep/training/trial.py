@@ -164,11 +164,6 @@ def shared_id(trial: Trial) -> str:
     return _digest_trial(trial, "every network", replace(trial.shared, finetune=None))
 
 
-def stack_id(trial: Trial) -> str:
-    """16 hex digits; the same for two trials exactly if they differ in nothing but their seed."""
-    return trial_id(replace(trial, seed=0))
-
-
 def _digest_trial(trial: Trial, network: str, shared: Sharing | None) -> str:
     recipe = _exact_json(replace(trial.recipe, name=""))
     key = [CODE_VERSION, network, recipe, trial.data.fingerprint, trial.data.classes, trial.seed]
