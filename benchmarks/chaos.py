@@ -14,6 +14,7 @@ import csv
 import io
 import os
 import random
+import re
 import signal
 import sqlite3
 import subprocess
@@ -56,6 +57,7 @@ WORKER, PARENT, ALL = "worker", "parent", "parent and workers"
 RECORDING, CHECKPOINTING = "parent while it records", "worker while it writes a checkpoint"
 KINDS = (WORKER,) * 10 + (CHECKPOINTING,) * 3 + (PARENT,) * 4 + (RECORDING,) * 1 + (ALL,) * 2
 LONGEST_WAIT = 60.0
+STARTS = re.compile("spawn_main|forkserver")  # how such a process is called
 
 
 class Chaos:
@@ -107,12 +109,13 @@ class Chaos:
         return False
 
     def _workers(self, run: subprocess.Popen) -> list[psutil.Process]:
-        """The run's worker processes, in the order of their numbers; not multiprocessing's own helper."""
+        """The run's worker processes and the one that they are forked from, in the order of their numbers; not
+        multiprocessing's tracker of resources."""
         workers = []
         with suppress(psutil.Error):
-            for process in psutil.Process(run.pid).children():
+            for process in psutil.Process(run.pid).children(recursive=True):
                 with suppress(psutil.Error):
-                    if any("spawn_main" in word for word in process.cmdline()):
+                    if STARTS.search(" ".join(process.cmdline())):
                         workers.append(process)
         self.pids |= {worker.pid for worker in workers}
         return sorted(workers, key=lambda worker: worker.pid)
@@ -198,7 +201,7 @@ def check(chaos: Chaos, calm: Path, stormy: Path, trials: int) -> list[str]:
     time.sleep(1)
     left = [p for part in (RUNNING, CHECKPOINTS) for p in (folder / part).glob("*")]
     left += [p for p in folder.rglob("*") if p.suffix == ".tmp" or p.name.endswith("-journal")]
-    alive = [pid for pid in chaos.pids if psutil.pid_exists(pid) and "spawn_main" in _command(pid)]
+    alive = [pid for pid in chaos.pids if psutil.pid_exists(pid) and STARTS.search(_command(pid))]
     print(f"left over: {len(left)} files in running/, checkpoints/ and of half a writing; {len(alive)} processes")
     wrong += [f"left over: {path}" for path in left] + [f"still alive: process {pid}" for pid in alive]
     return wrong

@@ -71,12 +71,14 @@ def run_sweep(path: Path, folder: Path) -> Run:
             children = process.children(recursive=True)
             peak = max(peak, sum(each.memory_full_info().pss for each in [process, *children]))
             for child in children:
+                if child.ppid() == process.pid and "spawn_main" not in " ".join(child.cmdline()):
+                    continue  # multiprocessing's own helpers
                 used = child.cpu_times()
                 workers[child.pid] = (used.user + used.system, time.time() - child.create_time())
         time.sleep(0.5)
     if process.returncode:
         sys.exit(f"the run ended with {process.returncode}")
-    busy = [worker for worker in workers.values() if worker[0] > 1]  # not multiprocessing's own helper
+    busy = [worker for worker in workers.values() if worker[0] > 1]  # not who never got a trial
     share = sum(used for used, _ in busy) / sum(lived for _, lived in busy)
     return Run(time.perf_counter() - start, _children_seconds() - before, share, peak)
 

@@ -29,6 +29,7 @@ from mnv2_sweep.cli_options import (
     Address,
     Budget,
     Csv,
+    CudaGraphs,
     Data,
     Device,
     DryRun,
@@ -135,6 +136,7 @@ def run(
     memory: Memory = None,
     per_gpu: PerGpu = None,
     stack_seeds: StackSeeds = None,
+    cuda_graphs: CudaGraphs = False,
     budget: Budget = None,
     log: Log = None,
     executor: Executor = "local",
@@ -159,7 +161,9 @@ def run(
 
     loaded, device = load_space(space), choose_device(device, executor)
     strategy = choose_strategy(loaded, shared, separate)
-    settings = choose_settings(device, workers, memory, timeout, per_gpu, executor, address, budget, stack_seeds)
+    settings = choose_settings(
+        device, workers, memory, timeout, per_gpu, executor, address, budget, stack_seeds, cuda_graphs
+    )
     settings = replace(settings, watch=choose_watch(log))
     check_sharing(strategy, settings)
     if name is not None:

@@ -13,6 +13,7 @@ from mnv2_sweep.cli_options import (
     PLOTS,
     RESULTS,
     Address,
+    CudaGraphs,
     Data,
     Device,
     DryRun,
@@ -81,6 +82,7 @@ def ablate(
     memory: Memory = None,
     per_gpu: PerGpu = None,
     stack_seeds: StackSeeds = None,
+    cuda_graphs: CudaGraphs = False,
     log: Log = None,
     executor: Executor = "local",
     address: Address = None,
@@ -109,7 +111,9 @@ def ablate(
     most = _check_seeds(until_decided, max_seeds, count, seeds is None, len(planned))
     chosen = _choose_recipe(space, recipe, images, input_scale)
     device = choose_device(device, executor)
-    settings = choose_settings(device, workers, memory, timeout, per_gpu, executor, address, stack_seeds=stack_seeds)
+    settings = choose_settings(
+        device, workers, memory, timeout, per_gpu, executor, address, None, stack_seeds, cuda_graphs
+    )
     settings = replace(settings, watch=choose_watch(log))
     if name is not None:
         check_name(name)

@@ -41,5 +41,7 @@ def export(
     path = out or Path("exports") / folder.name / f"{name.replace(' at ', '@').replace(', ', '-').replace(' ', '-')}.pt"
     write_export(exported, dataset, path)
     how = "slice of the shared weights" if trial.shared.finetune is None else "trained on by itself"
-    typer.echo(f"{name}, {how}: validation top-1 {100 * exported.val_top1:.2f} % on {trial.train_size} px, as recorded")
+    result = exported.outcome.result
+    record = "as recorded" if result.device == "cpu" else f"{100 * result.val_top1:.2f} % on record, from a GPU"
+    typer.echo(f"{name}, {how}: validation top-1 {100 * exported.val_top1:.2f} % on {trial.train_size} px, {record}")
     typer.echo(path)

@@ -36,6 +36,9 @@ Timeout = Annotated[
 Memory = Annotated[str | None, typer.Option(help="Memory one trial may use, as in 4GiB; default: a worker's share.")]
 Log = Annotated[str | None, typer.Option(help="tensorboard: also write event files (needs mnv2-sweep[tensorboard]).")]
 PerGpu = Annotated[str | None, typer.Option(help="Trials at once on each GPU; default 1; auto: what memory holds.")]
+CudaGraphs = Annotated[
+    bool, typer.Option("--cuda-graphs", help="On a GPU: one seed after the other, as CUDA graphs where that is faster.")
+]
 StackSeeds = Annotated[
     bool | None,
     typer.Option(

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 import time
@@ -65,11 +66,12 @@ def stand_for_training_slowly(trial: Trial, control: Control) -> Result:
 
 
 def workers_of(parent: subprocess.Popen) -> list[psutil.Process]:
+    """And the process that they are forked from, where there is one."""
     found = []
     with suppress(psutil.Error):
-        for process in psutil.Process(parent.pid).children():
+        for process in psutil.Process(parent.pid).children(recursive=True):
             with suppress(psutil.Error):
-                found += [process] if any("spawn_main" in word for word in process.cmdline()) else []
+                found += [process] if re.search("spawn_main|forkserver", " ".join(process.cmdline())) else []
     return found
 
 

@@ -64,7 +64,7 @@ def made_up(in_this_process, monkeypatch):
     """Trials are not trained; top-1 comes from WORTH, the seed, and a little of the network's own."""
     trained = []
 
-    def make_result(trial, dataset, device, control):
+    def make_result(trial, dataset, device, control, graphs):
         trained.append(trial)
         arch = trial.arch
         lost = WORTH["linear"] * (not arch.linear_bottleneck) + WORTH["none"] * (arch.residual == "none")

@@ -1,7 +1,10 @@
 """A slice as a file of its own: the same network, found by its name, refused where it is not what was measured."""
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -13,7 +16,9 @@ from mnv2_sweep.errors import StoreError, SweepError
 from mnv2_sweep.models.model import build_model
 from mnv2_sweep.sweeps.export import export_network, find_outcome, write_export
 from mnv2_sweep.sweeps.places import weights_path
-from mnv2_sweep.sweeps.store import Outcome, record, write_plan
+from mnv2_sweep.sweeps.session import adopt_weights
+from mnv2_sweep.sweeps.store import Outcome, read_outcomes, record, record_all, write_plan
+from mnv2_sweep.training import packed
 from mnv2_sweep.training.control import Control
 from mnv2_sweep.training.shared_train import Group, run_shared_trial
 from mnv2_sweep.training.train import evaluate_model
@@ -90,6 +95,25 @@ def test_weights_that_are_gone_or_damaged_are_one_line(folder, tiny_data):
             export_network(folder, tiny_data, LARGE, 0, True)
     finally:
         path.write_bytes(content)
+
+
+@pytest.mark.parametrize("linked", [True, False], ids=["link", "copy"])
+def test_slices_of_another_sweep_that_are_reused_can_be_exported_here(folder, tiny_data, monkeypatch, linked):
+    """Also after the other sweep is gone."""
+    if not linked:
+        monkeypatch.setattr(packed.os, "link", Mock(side_effect=OSError("another file system")))
+    there, here = folder.with_name(f"there-{linked}"), folder.with_name(f"here-{linked}")
+    shutil.copytree(folder, there)
+    reused = [replace(outcome, source=there.name) for outcome in read_outcomes(there)]
+    write_plan(here, [outcome.trial for outcome in reused], replace=True)
+    record_all(here, reused)
+    adopt_weights(here, reused)
+    shutil.rmtree(there)
+    assert len(list(here.glob("shared/*"))) == 2
+    for network, as_slice in ((SMALL, False), (SMALL, True), (LARGE, False)):
+        exported = export_network(here, tiny_data, network, 0, as_slice)
+        assert exported.val_top1 == exported.outcome.result.val_top1
+    adopt_weights(here, reused)  # nothing to take over any more
 
 
 def test_a_place_that_cannot_be_written_is_one_line(folder, tiny_data, tmp_path):

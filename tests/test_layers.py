@@ -13,8 +13,8 @@ PACKAGE = Path(__file__).parent.parent / "mnv2_sweep"
 TABLE = """
  1  __init__, errors
  2  appendix, arch, cache_files (numpy), claims (psutil), cliffs, convolution (torch), decode (PIL, numpy), environment,
-    experiment (numpy, scipy), heap, interrupts, packed (torch), pareto (numpy), plan, shapes (numpy), words,
-    yamlfile (yaml)
+    experiment (numpy, scipy), graphs (torch), heap, interrupts, packed (torch), pareto (numpy), plan,
+    processes (psutil), shapes (numpy), words, yamlfile (yaml)
  3  activity (torch), cost_columns (numpy, pandas), manifold (numpy), mobilenet_v1, mobilenet_v2, nasnet,
     photo_files, plan_network (torch), published, reference, shufflenet
  4  figure_6, paper_claims, photo_splits, resolve, stats (numpy, pandas, scipy)

@@ -16,7 +16,7 @@ from mnv2_sweep.results.orders import Order, make_passport, read_order, score_or
 from mnv2_sweep.results.passport import MADDS_ALONE, SHARED_WEIGHTS, SHORT_SCHEDULE, SMALL_INPUT, SYNFLOW
 from mnv2_sweep.spaces.spacefile import load_space
 from mnv2_sweep.sweeps.calibration import PROXIES, lengthen_recipe, plan_calibration
-from mnv2_sweep.sweeps.store import Outcome, record_all
+from mnv2_sweep.sweeps.store import Outcome, read_outcomes, record_all
 from mnv2_sweep.training.trial import DataRef, Sharing, Trial, dump_trial
 
 SPACE = load_space(Path(__file__).parent.parent / "spaces" / "paper_grid.yaml")
@@ -56,6 +56,17 @@ def test_the_mean_over_seeds_and_the_sum_of_seconds(tmp_path, make_result):
     assert order.values[arch_key(first)] == pytest.approx(published(first) / 100 + 0.005)
     assert (len(order.values), order.seconds, order.failed) == (8, 32.0, "")
     assert order.trial.recipe == SPACE.recipe and order.trial.seed == 0
+
+
+def test_results_of_an_older_version_are_not_mixed_in(tmp_path, make_result):
+    record_part(tmp_path, SHORT_SCHEDULE, make_result)
+    before = read_order(tmp_path, PARTS[SHORT_SCHEDULE], (0,))
+    older = [
+        replace(outcome, stored_id=f"older-{outcome.id}", result=make_result(val_top1=0.5))
+        for outcome in read_outcomes(tmp_path)
+    ]
+    record_all(tmp_path, older)
+    assert read_order(tmp_path, PARTS[SHORT_SCHEDULE], (0,)) == before
 
 
 def test_networks_of_a_larger_calibration_are_not_counted(tmp_path, make_result):

@@ -16,11 +16,11 @@ from mnv2_sweep.costs.cost import count_cost
 from mnv2_sweep.data.photos import open_photos
 from mnv2_sweep.errors import ArchError, SweepError
 from mnv2_sweep.spaces.space import ALONE, Strategy
-from mnv2_sweep.sweeps import session
+from mnv2_sweep.sweeps import executor, session
 from mnv2_sweep.sweeps.claims import claim_first, read_claims, this_owner
 from mnv2_sweep.sweeps.display import SweepDisplay
 from mnv2_sweep.sweeps.executor import Limits, run_serial
-from mnv2_sweep.sweeps.places import CHECKPOINTS, RUNNING, SHARED, STACKED, log_path, weights_path
+from mnv2_sweep.sweeps.places import CHECKPOINTS, RUNNING, SHARED, STACKED, log_path, stack_path, weights_path
 from mnv2_sweep.sweeps.session import (
     Families,
     describe_plan,
@@ -298,8 +298,9 @@ def run_all(opened, settings, stop=lambda: False):
     return outcomes, console.file.getvalue()
 
 
-def test_what_is_missing_is_run_recorded_and_shown(photo_session):
+def test_what_is_missing_is_run_recorded_and_shown(photo_session, monkeypatch):
     """First every trial takes too long, then all goes well."""
+    monkeypatch.setattr(executor, "WAIT_SECONDS", 0.001)  # so small a trial takes less than the usual
     opened = photo_session()
     outcomes, text = run_all(opened, RunSettings(1, Limits(seconds=0.01)))
     assert {outcome.kind for outcome in outcomes} == {TIMED_OUT} and len(outcomes) == 2
@@ -329,6 +330,17 @@ def test_seeds_of_a_network_are_trained_as_one(photo_session):
         alone = train_in_worker(opened.data_name, session.cache_folder(), "cpu", trial, Control())
         assert by_trial[trial].curve[0].train_loss == pytest.approx(alone.curve[0].train_loss, abs=1e-4)
     assert len({result.val_loss for result in by_trial.values()}) == 6
+
+
+def test_what_is_left_of_stacked_seeds_that_are_recorded_goes_with_the_next_run(photo_session, make_result):
+    opened = photo_session(seeds=(0, 1, 2))
+    done, failed, missing = (stack_path(opened.folder, trial) for trial in opened.trials[:3])
+    for path in (done, failed, missing):
+        write_packed(path, {}, {})
+    record(opened.folder, Outcome(opened.trials[0], make_result()))
+    record(opened.folder, Outcome(opened.trials[1], error="diverged"))
+    run_all(photo_session(seeds=(0, 1, 2)), RunSettings(1), stop=lambda: True)
+    assert [path.exists() for path in (done, failed, missing)] == [False, False, True]
 
 
 def test_a_stopped_session_begins_nothing(photo_session):
@@ -435,11 +447,14 @@ def test_a_slice_is_trained_in_the_sweep_s_folder_with_the_threads_given(tmp_pat
 @pytest.mark.parametrize("workers, seeds, threads", [(4, (0,), 4), (4, (0, 1), 2), (2, (0, 1, 2), 1), (1, (0,), 1)])
 def test_trainings_share_the_workers_as_threads(tmp_path, tiny_data, monkeypatch, workers, seeds, threads):
     given = []
-    monkeypatch.setattr(session, "run_pool", lambda attempts, *more: given.append(attempts) or iter(()))
+    monkeypatch.setattr(session, "run_pool", lambda *words: given.append(words) or iter(()))
     opened = open_family(tmp_path, tiny_data, Sharing("fedcba", 40), seeds)
-    assert list(session._start(opened, RunSettings(workers), None, {})) == []
-    (attempts,) = given
-    assert attempts.function.keywords["families"] == Families(FAMILY, tmp_path, threads)
+    for is_share in (True, False):  # of the machine's memory: the one that trains does what several would
+        limits = RunSettings(workers, Limits(1000), memory_is_share=is_share)
+        assert list(session._start(opened, limits, None, {})) == []
+        attempts, _, _, limits, _ = given.pop()
+        assert attempts.function.keywords["families"] == Families(FAMILY, tmp_path, threads)
+        assert limits.memory_bytes == 1000 * (threads if is_share else 1)
 
 
 def test_weights_that_are_damaged_count_as_none(tmp_path, tiny_data, monkeypatch):

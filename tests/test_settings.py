@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from mnv2_sweep.errors import SweepError
+from mnv2_sweep.spaces.space import Strategy
 from mnv2_sweep.sweeps import settings
 from mnv2_sweep.sweeps.executor import Limits
+from mnv2_sweep.sweeps.runner import check_sharing
 from mnv2_sweep.sweeps.settings import (
     MEMORY_SHARE,
     RunSettings,
@@ -67,6 +69,28 @@ def test_where_seeds_can_t_be_trained_as_one(machine, device, executor, why):
         choose_settings(device, executor=executor, stack_seeds=True)
 
 
+@pytest.mark.parametrize("device, executor, why", [
+    ("cpu", "local", "there is no GPU in use"), ("cuda", "ray", "not with --executor ray"),
+])  # fmt: skip
+def test_where_there_are_no_cuda_graphs(machine, device, executor, why):
+    with pytest.raises(SweepError, match=f"^--cuda-graphs: {why}; leave it out$"):
+        choose_settings(device, executor=executor, cuda_graphs=True)
+
+
+def test_cuda_graphs_are_for_seeds_one_by_one(machine):
+    chosen = choose_settings("cuda", cuda_graphs=True)
+    assert chosen.cuda_graphs and not chosen.stacks_seeds and not choose_settings("cuda").cuda_graphs
+    for words in ({"stack_seeds": True}, {"per_gpu": "auto"}):
+        with pytest.raises(SweepError, match=r"^--cuda-graphs --(stack-seeds|per-gpu auto): one of them$"):
+            choose_settings("cuda", cuda_graphs=True, **words)
+
+
+def test_networks_that_share_weights_have_no_cuda_graphs():
+    check_sharing(Strategy("shared"), RunSettings(1))
+    with pytest.raises(SweepError, match="^--cuda-graphs: networks that share weights are trained without them"):
+        check_sharing(Strategy("shared"), RunSettings(1, cuda_graphs=True))
+
+
 def test_cuda_that_is_not_there_says_what_to_do(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(SweepError, match="--device cuda: torch sees no CUDA device here; use --device cpu, or install"):
@@ -77,7 +101,8 @@ def test_cuda_that_is_not_there_says_what_to_do(monkeypatch):
 
 
 def test_without_options_a_worker_a_core_shares_the_memory(machine):
-    assert choose_settings("cpu") == RunSettings(4, Limits(int(MEMORY_SHARE * 16 * GIB / 4), None))
+    limits = Limits(int(MEMORY_SHARE * 16 * GIB / 4), None)
+    assert choose_settings("cpu") == RunSettings(4, limits, memory_is_share=True)
 
 
 def test_the_person_s_options(machine):

@@ -4,12 +4,15 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from conftest import ToyData
 from family_samples import DEEP, FAMILY, LARGEST, SMALLEST, WIDE, first_values, named_parameters, share
+from hypothesis import given
+from hypothesis import strategies as st
 from stops import Killed, Stop, measured
 from torch import Tensor, nn
 
@@ -184,12 +187,12 @@ def watch_steps(monkeypatch, path, trial, data, archs, steps: int) -> list[list[
         for _ in range(steps):
             seen.append([])
             sandwich.step()
+            sandwich.course.step += 1
     return seen
 
 
-def test_the_three_others_are_drawn_anew_in_each_step(make_slice, tiny_data, path, monkeypatch):
-    widths = [replace(SMALLEST, last_channels=8 * n) for n in range(3, 6)]
-    archs = (*FAMILY, *widths)
+def test_the_others_are_drawn_three_a_step_and_each_once_a_round(make_slice, tiny_data, path, monkeypatch):
+    archs = (LARGEST, *(replace(SMALLEST, last_channels=8 * n) for n in range(3, 9)))
     steps = watch_steps(monkeypatch, path, make_slice(archs=archs, batch=4), tiny_data, archs, 12)
     others = [{arch for arch, _ in step} - {LARGEST} for step in steps]
     assert all(step[:2] == [(LARGEST, 2)] * 2 and step[2] == step[3] for step in steps)
@@ -197,7 +200,21 @@ def test_the_three_others_are_drawn_anew_in_each_step(make_slice, tiny_data, pat
     assert all(len(drawn) == 3 for drawn in others)
     costs = [[count_cost(arch).madds for arch, _ in step] for step in steps]
     assert costs == [sorted(step, reverse=True) for step in costs]
-    assert set().union(*others) == set(archs) - {LARGEST} and len(set(map(frozenset, others))) > 4
+    rounds = [one | two for one, two in zip(others[::2], others[1::2], strict=True)]
+    assert rounds == [set(archs) - {LARGEST}] * 6 and len(set(map(frozenset, others))) > 4
+
+
+@given(st.integers(0, 9), st.integers(0, 99))
+def test_a_round_has_every_network_once_however_many_there_are(count, seed):
+    """And what a step draws depends on nothing but the seed and its number: so it goes on from a checkpoint."""
+    sandwich = object.__new__(Sandwich)
+    sandwich.others, sandwich.trial = list(range(count)), SimpleNamespace(seed=seed)
+    steps = -(-count // shared_train.RANDOM)
+    for turn in range(3):
+        drawn = [sandwich.pick_others(step) for step in range(turn * steps, (turn + 1) * steps)]
+        assert sorted(sum(drawn, [])) == sandwich.others
+        assert all(len(one) in (shared_train.RANDOM, count % shared_train.RANDOM) for one in drawn)
+        assert all(one == sorted(one) for one in drawn)
 
 
 def test_sizes_above_the_data_s_own_read_the_same_images(make_slice, tiny_data, path):
@@ -339,11 +356,14 @@ def test_a_checkpoint_of_another_training_is_not_used(make_slice, tiny_data, pat
     check_same(shared, read(undisturbed(trial), trial))
 
 
-def test_a_training_that_diverges_says_so_and_leaves_nothing(make_slice, tiny_data, path):
+def test_a_training_that_diverges_says_so_once_for_all_its_networks(make_slice, tiny_data, path, monkeypatch):
     control = Control(checkpoint=path.parent / "trial.pt", checkpoint_seconds=0.0)
-    with pytest.raises(FloatingPointError, match=r"the training loss became (nan|inf) by step \d of 3; try a lower lr"):
-        run_shared_trial(make_slice(lr=1e30), tiny_data, "cpu", control, Group(FAMILY, path))
-    assert list(path.parent.iterdir()) == []
+    for arch in (LARGEST, SMALLEST):
+        trial = make_slice(arch, lr=1e30)
+        with pytest.raises(FloatingPointError, match=r"the training loss became (nan|inf) by step \d of 3; try"):
+            run_shared_trial(trial, tiny_data, "cpu", control, Group(FAMILY, path))
+        assert only_file(path) and has_weights(path, trial)
+        monkeypatch.setattr(shared_train, "train_shared", None)  # nobody trains again
 
 
 # ---------------------------------------------------------------- the file

@@ -346,7 +346,7 @@ def test_bad_trials_in_one_sweep_with_good_ones(tmp_path):
     trials = plan(RAISES, DIVERGES, DIES, FINE, EXITS, GROWS, DIES_ONCE, 50, 51)
     with Work(tmp_path, trials) as work:
         attempts, source = Attempts(partial(misbehave, tmp_path), tmp_path), Source(work.take, work.others)
-        shown = list(do_work(work, run_pool(attempts, source, 2, Limits(memory_bytes=200 << 20))))
+        shown = list(do_work(work, run_pool(attempts, source, 2, Limits(memory_bytes=900 << 20))))
     assert len(shown) == len(trials) + 4  # one more for each of the four that were tried again
     assert {outcome.trial.seed: (outcome.kind, outcome.attempts) for outcome in read_outcomes(tmp_path)} == {
         RAISES: (EXCEPTION, 1),

@@ -15,7 +15,7 @@ from mnv2_sweep.results.agreement import Agreement, compare_orders
 from mnv2_sweep.results.passport import MADDS_ALONE, SYNFLOW, Passport, ProxyVerdict
 from mnv2_sweep.sweeps.calibration import LEAST_NETWORKS, Calibration, Part, length_text, sizes_text
 from mnv2_sweep.sweeps.store import read_outcomes
-from mnv2_sweep.training.trial import Recipe, Trial, dump_trial, train_size
+from mnv2_sweep.training.trial import Recipe, Trial, dump_trial, train_size, trial_id
 from mnv2_sweep.words import count_noun
 
 SYNFLOW_SEEDS = 3
@@ -48,6 +48,7 @@ def read_order(folder: Path, part: Part, seeds: Sequence[int]) -> Order:
     wanted = {arch_key(arch) for arch in part.archs}
     outcomes = [outcome for outcome in read_outcomes(folder) if outcome.trial.seed in seeds]
     outcomes = [outcome for outcome in outcomes if arch_key(outcome.trial.arch) in wanted]
+    outcomes = [outcome for outcome in outcomes if outcome.id == trial_id(outcome.trial)]  # not of an older version
     top1s: dict[str, list[float]] = {}
     for outcome in outcomes:
         if outcome.result:

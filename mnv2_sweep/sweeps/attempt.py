@@ -42,11 +42,11 @@ class Attempts:
         self,
         trial: Trial,
         should_stop: Callable[[], bool],
-        parent: int | None = None,
+        is_orphan: Callable[[], bool] = bool,
         count_time: Callable[[bool], None] = lambda on: None,
     ) -> Outcome:
-        """Try it once. A worker ends itself when its `parent` process is gone: nobody is left to take the result."""
-        progress = _Progress(progress_path(self.folder, trial), parent)
+        """Try it once. A worker that `is_orphan` after a step ends itself: nobody is left to take the result."""
+        progress = _Progress(progress_path(self.folder, trial), is_orphan)
         with ExitStack() as stack:
             stack.callback(progress.remove)
             log = stack.enter_context(_Log(log_path(self.folder, trial)))
@@ -94,11 +94,11 @@ def _describe_error(trial: Trial, error: BaseException) -> Outcome:
 class _Progress:
     """The trial's progress file, written about twice a second."""
 
-    def __init__(self, path: Path, parent: int | None):
-        self.path, self.parent, self.last = path, parent, 0.0
+    def __init__(self, path: Path, is_orphan: Callable[[], bool]):
+        self.path, self.is_orphan, self.last = path, is_orphan, 0.0
 
     def report(self, step: int, steps: int, loss: float, images_per_second: float) -> None:
-        if self.parent is not None and os.getppid() != self.parent:
+        if self.is_orphan():
             self.remove()
             os._exit(1)
         if step == steps or time.monotonic() - self.last >= PROGRESS_SECONDS:

@@ -5,7 +5,6 @@ raises, grows too large, takes too long, or whose process dies, becomes a failed
 Asked to stop, the running trials write their checkpoints and end as interrupted Outcomes.
 """
 
-import multiprocessing.context
 import os
 import resource
 import signal
@@ -13,8 +12,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from multiprocessing import connection
+from dataclasses import dataclass, replace
+from multiprocessing import Pipe, connection, parent_process
 from multiprocessing.connection import Connection
 
 import psutil
@@ -24,6 +23,7 @@ from mnv2_sweep.sweeps.interrupts import hold_interrupts
 from mnv2_sweep.sweeps.places import progress_path
 from mnv2_sweep.sweeps.store import INTERRUPTED, KILLED, OUT_OF_MEMORY, TIMED_OUT, Outcome
 from mnv2_sweep.training.heap import keep_heap, trim_heap
+from mnv2_sweep.training.processes import ChildProcess, begin_process
 from mnv2_sweep.training.trial import Trial
 
 WAIT_SECONDS = 0.2
@@ -118,12 +118,15 @@ class _Team:
             worker.watch(self.asked)
             outcome = worker.take() if worker.pipe.poll() else None
             if outcome is not None:
-                self._go_on(worker, outcome)
+                told = outcome.kind == INTERRUPTED and not (self.asked or self.source.stop())
+                if told:  # by somebody else; as if it had been killed, but for its checkpoint
+                    outcome = replace(outcome, kind=KILLED, error="the worker process was told to end (SIGTERM)")
+                self._go_on(worker, outcome, told)
                 yield outcome
 
-    def _go_on(self, worker: "_Worker", outcome: Outcome) -> None:
+    def _go_on(self, worker: "_Worker", outcome: Outcome, told: bool) -> None:
         # After some errors CUDA answers nothing but errors in that process: the next trial gets a fresh one.
-        is_spoilt = worker.is_dead or (worker.gpu is not None and outcome.status == "failed")
+        is_spoilt = told or worker.is_dead or (worker.gpu is not None and outcome.status == "failed")
         trial = None if self.asked or is_spoilt else self.source.take()
         if trial is None:
             self.workers.remove(worker)
@@ -146,14 +149,13 @@ class _Worker:
     moment takes nobody with it (with a pool library's shared lock we saw the others wait for ever)."""
 
     def __init__(self, attempts: Attempts, limits: Limits, place: int, gpu: str | None):
-        self.pipe, theirs = _CONTEXT.Pipe()
+        self.pipe, theirs = Pipe()
         self.attempts, self.limits, self.place, self.gpu = attempts, limits, place, gpu
-        self.process = _CONTEXT.Process(target=_work, args=(theirs, attempts, limits, gpu, os.getpid()), daemon=True)
+        self.process = ChildProcess(_work, (theirs, attempts, limits, gpu), on_gpu=gpu is not None)
         self.trial: Trial | None = None
         self.began: float | None = None  # None while the process starts, or does what is no part of the trial
         self.verdict: tuple[str, str] | None = None  # why we killed it
         self.is_dead = False
-        self.process.start()
         theirs.close()  # then the pipe ends when the process does
 
     def give(self, trial: Trial) -> None:
@@ -219,16 +221,16 @@ def _describe_death(code: int) -> str:
     return f"the worker process was killed by {names.get(-code, f'signal {-code}')}{likely}"
 
 
-def _work(pipe: Connection, attempts: Attempts, limits: Limits, gpu: str | None, parent: int) -> None:
+def _work(pipe: Connection, attempts: Attempts, limits: Limits, gpu: str | None) -> None:
     """The life of a worker process: trials come, outcomes go, until the pipe is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent tells the workers
+    parent = parent_process()  # the run
     asked = False
 
     def ask(number: int, frame: object) -> None:
         nonlocal asked
         asked = True
 
-    signal.signal(signal.SIGTERM, ask)  # to the whole group, as service managers send it
+    begin_process(on_sigterm=ask)
     keep_heap()
     _limit_memory(limits)
     if gpu is not None:
@@ -251,7 +253,7 @@ def _work(pipe: Connection, attempts: Attempts, limits: Limits, gpu: str | None,
             message = pipe.recv()
             if message != STOP:
                 pipe.send(BEGAN)
-                pipe.send(attempts.run(message, should_stop, parent, count_time))
+                pipe.send(attempts.run(message, should_stop, lambda: not parent.is_alive(), count_time))
                 trim_heap()
 
 
@@ -260,23 +262,3 @@ def _limit_memory(limits: Limits) -> None:
     if limits.memory_bytes is not None and sys.platform == "linux":
         with suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_DATA, (limits.memory_bytes, resource.RLIM_INFINITY))
-
-
-class _QuietProcess(multiprocessing.context.SpawnProcess):
-    """Starts with SIGINT blocked: a Ctrl-C while it still imports would print a traceback of each worker."""
-
-    def start(self) -> None:
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
-            super().start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-class _QuietContext(multiprocessing.context.SpawnContext):
-    """Fresh interpreters, so that a worker inherits neither threads nor CUDA state."""
-
-    Process = _QuietProcess
-
-
-_CONTEXT = _QuietContext()

@@ -23,7 +23,7 @@ from mnv2_sweep.models.model import build_model
 from mnv2_sweep.sweeps.places import weights_path
 from mnv2_sweep.sweeps.store import Outcome, read_outcomes, read_plan
 from mnv2_sweep.training.packed import read_packed
-from mnv2_sweep.training.shared_train import Group, cut_network, read_shared, tuned_header, tuned_path
+from mnv2_sweep.training.shared_train import Group, Shared, cut_network, read_shared, tuned_header, tuned_path
 from mnv2_sweep.training.train import evaluate_model
 from mnv2_sweep.training.trial import Trial, record_json
 
@@ -95,8 +95,8 @@ def _cut(folder: Path, trial: Trial, dataset: Dataset) -> nn.Module:
     problems: list[str] = []
     group = Group(tuple(archs.values()), weights_path(folder, trial))
     shared = read_shared(trial, group, problems.append)
-    if shared is None:
-        why = problems[0] if problems else "the file is not there"
+    if not isinstance(shared, Shared):
+        why = str(shared or (problems[0] if problems else "the file is not there"))
         raise StoreError(f"{group.path}: {why}; run the sweep under another --name to train them again")
     return cut_network(trial, shared.weights, dataset, "cpu")
 

@@ -39,10 +39,12 @@ from mnv2_sweep.sweeps.sweep import count_failed, missing_trials, plan_trials
 from mnv2_sweep.training.estimate import device_name, has_device, price_sweep
 from mnv2_sweep.training.heap import trim_heap
 from mnv2_sweep.training.price import Price, bytes_text, fit_budget, fitted_text, price_text, trials_wall
+from mnv2_sweep.training.processes import prepare_processes
 from mnv2_sweep.training.trial import DataRef, Recipe, Trial
 from mnv2_sweep.words import count_noun, duration
 
 NO_BUDGET = "--budget: the networks share one training, which is done whole; give it fewer images, or add --separate"
+NO_GRAPHS = "--cuda-graphs: networks that share weights are trained without them; leave it out, or add --separate"
 ONE_MACHINE = "the networks share one training, which runs on one machine; use --executor local, or --separate"
 
 
@@ -91,6 +93,8 @@ def check_sharing(strategy: Strategy, settings: RunSettings) -> None:
     """Raise SweepError where networks that share weights can't be run so."""
     if strategy.name == "shared" and settings.budget_seconds is not None:
         raise SweepError(NO_BUDGET)
+    if strategy.name == "shared" and settings.cuda_graphs:
+        raise SweepError(NO_GRAPHS)
     if strategy.name == "shared" and settings.executor != "local":
         raise SweepError(f"--executor {settings.executor}: {ONE_MACHINE}")
 
@@ -99,6 +103,8 @@ def _price_and_run(session: Session, plan: Sequence[str], settings: RunSettings,
     """Say what it is and takes, and run it unless only that is wanted; returns as run_networks."""
     print("\n".join(plan), flush=True)
     began = time.monotonic()
+    if session.missing and settings.elsewhere is None and not dry_run:
+        prepare_processes(on_gpu=bool(settings.gpus))
     price = _look(session, settings)
     if settings.budget_seconds is not None:
         session = _keep_fitting(session, price, settings.budget_seconds, time.monotonic() - began)

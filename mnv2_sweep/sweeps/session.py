@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -36,7 +36,8 @@ from mnv2_sweep.sweeps.sweep import (
 )
 from mnv2_sweep.sweeps.work import Need, Work, do_work
 from mnv2_sweep.training.control import Control
-from mnv2_sweep.training.shared_train import RANDOM, Group, has_weights, run_shared_trial
+from mnv2_sweep.training.packed import link_packed
+from mnv2_sweep.training.shared_train import RANDOM, Group, has_weights, run_shared_trial, tuned_path
 from mnv2_sweep.training.stacked_train import group_seeds, has_seed, run_stacked_trial
 from mnv2_sweep.training.train import count_steps, run_trial
 from mnv2_sweep.training.trial import (
@@ -204,10 +205,26 @@ def prepare_session(session: Session, space_text: str, environment: dict, report
     write_plan(session.folder, session.trials, replace=not read_claims(session.folder))
     if session.reused:
         record_all(session.folder, session.reused)
+        adopt_weights(session.folder, session.reused)
     sizes = sorted({trial.train_size for trial in session.missing})
     for done, size in enumerate(sizes, 1):
         prepare_pixels(session.dataset, size)
         report(done, len(sizes))
+
+
+def adopt_weights(folder: Path, reused: Sequence[Outcome]) -> None:
+    """Take over the weights of slices that other sweeps have measured, so that they can be exported and trained on here
+    as well. Raises OSError."""
+    for outcome in reused:
+        trial, source = outcome.trial, folder.parent / outcome.source
+        if trial.shared is None:
+            continue
+        paths = [(weights_path(source, trial), weights_path(folder, trial))]
+        if trial.shared.finetune is not None:
+            paths.append(tuple(tuned_path(path, trial) for path in paths[0]))
+        for theirs, ours in paths:
+            if theirs.exists() and not ours.exists():
+                link_packed(theirs, ours)
 
 
 def run_session(
@@ -226,7 +243,6 @@ def run_session(
             for outcome in outcomes:
                 display.ended(outcome, work.is_retried(outcome))
                 yield outcome
-        _forget_groups(session.folder, groups)
 
 
 def find_groups(session: Session, settings: RunSettings) -> dict[Trial, tuple[Trial, ...]]:
@@ -244,15 +260,6 @@ def _find_need(folder: Path, groups: Mapping[Trial, tuple[Trial, ...]], trial: T
     return None
 
 
-def _forget_groups(folder: Path, groups: Mapping[Trial, tuple[Trial, ...]]) -> None:
-    """Remove results that have been recorded."""
-    left = {trial_id(trial) for trial in missing_trials(tuple(groups), folder)} if groups else set()
-    for trial in groups:
-        if trial_id(trial) not in left:
-            with suppress(OSError):
-                stack_path(folder, trial).unlink(missing_ok=True)
-
-
 def _start(
     session: Session, settings: RunSettings, source: Source, groups: Mapping[Trial, tuple[Trial, ...]]
 ) -> Iterator[Outcome]:
@@ -265,10 +272,19 @@ def _start(
         families = Families(session.archs, session.folder, max(1, settings.workers // max(1, trainings)))
     stacks = Stacks(groups, session.folder) if groups else None
     function = partial(
-        train_in_worker, session.data_name, cache_folder(), session.device, families=families, stacks=stacks
+        train_in_worker,
+        session.data_name,
+        cache_folder(),
+        session.device,
+        families=families,
+        stacks=stacks,
+        graphs=settings.cuda_graphs,
     )
     attempts = Attempts(function, session.folder, watch=settings.watch)
-    return run_pool(attempts, source, settings.workers, settings.limits, settings.gpus)
+    limits = settings.limits
+    if families and settings.memory_is_share:  # one worker then does what as many would
+        limits = replace(limits, memory_bytes=families.threads * limits.memory_bytes)
+    return run_pool(attempts, source, settings.workers, limits, settings.gpus)
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,9 +312,10 @@ def train_in_worker(
     control: Control,
     families: Families | None = None,
     stacks: Stacks | None = None,
+    graphs: bool = False,
 ) -> Result:
     """What a worker process does with a trial; it opens the data once."""
-    return train_on(device, _worker_dataset(data_name, cache), trial, control, families, stacks)
+    return train_on(device, _worker_dataset(data_name, cache), trial, control, families, stacks, graphs)
 
 
 def train_on(
@@ -308,6 +325,7 @@ def train_on(
     control: Control,
     families: Families | None = None,
     stacks: Stacks | None = None,
+    graphs: bool = False,
 ) -> Result:
     """Train in one thread, on the data that the trial names; shared weights in as many as they are given."""
     torch.set_num_threads(1)
@@ -319,7 +337,7 @@ def train_on(
     if stacks and trial in stacks.groups:
         paths = {own: stack_path(stacks.folder, own) for own in stacks.groups[trial]}
         return run_stacked_trial(trial, paths, dataset, device, control)
-    return run_trial(trial, dataset, device, control)
+    return run_trial(trial, dataset, device, control, graphs)
 
 
 @cache

@@ -29,7 +29,8 @@ Elsewhere = Callable[[Attempts, Source, Dataset], Iterator[Outcome]]
 class RunSettings:
     """Worker processes, the limits of one trial, what watches their curves; with GPUs, the GPU of each
     worker (as CUDA_VISIBLE_DEVICES names it); whether more workers share them where measured memory allows; the
-    seconds that the run may take; whether the seeds of a network are trained as one.
+    seconds that the run may take; whether the seeds of a network are trained as one, or trials as CUDA graphs; whether
+    the limit of memory is a worker's share of the machine's, which then grows with the threads of a shared training.
 
     With the executor "ray": where the cluster is, how many trials share a GPU (0: they use none), what runs them, and
     as `workers` how many there are at once (0: as many as there is room for)."""
@@ -45,6 +46,8 @@ class RunSettings:
     per_gpu: int = 0
     elsewhere: Elsewhere | None = None
     stacks_seeds: bool = False
+    cuda_graphs: bool = False
+    memory_is_share: bool = False
 
 
 def choose_device(wanted: str, executor: str = "local") -> str:
@@ -71,6 +74,7 @@ def choose_settings(
     address: str | None = None,
     budget: str | None = None,
     stack_seeds: bool | None = None,
+    cuda_graphs: bool = False,
 ) -> RunSettings:
     """The person's options, or what suits this machine. Raises SweepError."""
     if executor not in EXECUTORS:
@@ -80,6 +84,12 @@ def choose_settings(
     if stack_seeds and (device != "cuda" or executor == "ray"):
         why = "with --executor ray each trial is trained alone" if executor == "ray" else "it pays on a GPU only"
         raise SweepError(f"--stack-seeds: {why}; leave it out")
+    if cuda_graphs and (device != "cuda" or executor == "ray"):
+        why = "not with --executor ray" if executor == "ray" else "there is no GPU in use"
+        raise SweepError(f"--cuda-graphs: {why}; leave it out")
+    if cuda_graphs and (stack_seeds or per_gpu == AUTO):
+        option = "--stack-seeds" if stack_seeds else "--per-gpu auto"
+        raise SweepError(f"--cuda-graphs {option}: one of them")
     if per_gpu is not None and device != "cuda":
         raise SweepError("--per-gpu: there is no GPU in use; leave it out, or give --device cuda")
     seconds = parse_seconds(timeout, "--timeout") if timeout is not None else None
@@ -96,11 +106,13 @@ def choose_settings(
     gpus = list_gpus(None if per_gpu == AUTO else per_gpu) if device == "cuda" else ()
     count = workers or (len(gpus) if gpus else usable_cores())
     gpus = tuple(gpus[i % len(gpus)] for i in range(count)) if gpus else ()
-    if limit is None and device == "cpu":
+    is_share = limit is None and device == "cpu"
+    if is_share:
         limit = int(MEMORY_SHARE * machine_memory_bytes() / count)
     return RunSettings(
         count, Limits(limit, seconds), gpus=gpus, fills_gpus=per_gpu == AUTO, budget_seconds=most,
-        stacks_seeds=device == "cuda" and stack_seeds is not False,
+        stacks_seeds=device == "cuda" and stack_seeds is not False and not cuda_graphs, cuda_graphs=cuda_graphs,
+        memory_is_share=is_share,
     )  # fmt: skip
 
 

@@ -2,14 +2,14 @@
 
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from mnv2_sweep.sweeps.claims import BEAT_SECONDS, Owner, beat, claim_first, read_claims, release, this_owner
 from mnv2_sweep.sweeps.interrupts import hold_interrupts
-from mnv2_sweep.sweeps.places import checkpoint_path, remove_empty, remove_unfinished
+from mnv2_sweep.sweeps.places import STACKED, checkpoint_path, remove_empty, remove_unfinished
 from mnv2_sweep.sweeps.store import INTERRUPTED, KILLED, OUT_OF_MEMORY, Outcome, read_statuses, record
 from mnv2_sweep.training.trial import Trial, trial_id
 
@@ -56,12 +56,22 @@ class Work:
     def __exit__(self, *error: object) -> None:
         with hold_interrupts():
             release(self.folder, self.owner)
-            remove_empty(self.folder)
             self._tidy()
+            remove_empty(self.folder)
 
     def _tidy(self) -> None:
         if not read_claims(self.folder):  # whoever writes weights has claimed a trial
             remove_unfinished(self.folder)
+            self._forget_stacked()
+
+    def _forget_stacked(self) -> None:
+        """Results of stacked seeds that have been recorded since."""
+        left = list((self.folder / STACKED).glob("*.pt"))
+        statuses = read_statuses(self.folder) if left else {}
+        for path in left:
+            if statuses.get(path.stem, (INTERRUPTED,))[0] != INTERRUPTED:
+                with suppress(OSError):
+                    path.unlink()
 
     def take(self) -> Trial | None:
         """The next trial for this run, claimed; None where nothing is left or others hold the rest."""

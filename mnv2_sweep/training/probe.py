@@ -11,14 +11,13 @@ augmented, trained on and evaluated by the functions of `train`.
 """
 
 import math
-import multiprocessing
 import signal
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from multiprocessing import Pipe
 from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +27,7 @@ import torch
 from mnv2_sweep.archs.resolve import resolve
 from mnv2_sweep.data.batches import CROP_MARGIN, label_tensor
 from mnv2_sweep.data.catalog import open_dataset
+from mnv2_sweep.training.processes import SERVER_GONE, ChildProcess, begin_process, start_seconds
 from mnv2_sweep.training.train import (
     EVAL_BATCH,
     begin_course,
@@ -188,30 +188,23 @@ def probe_batch(trial: Trial) -> int:
 # ---------------------------------------------------------------- processes
 
 
-def _start(data_name: str, cache: Path, device: str) -> tuple[BaseProcess, Connection]:
-    """A fresh interpreter, as a worker is one, which ignores Ctrl-C from the beginning: this process ends it."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(theirs, data_name, cache, device), daemon=True)
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        process.start()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+def _start(data_name: str, cache: Path, device: str) -> tuple[ChildProcess, Connection]:
+    """A process as a worker is one."""
+    ours, theirs = Pipe()
+    process = ChildProcess(_serve, (theirs, data_name, cache, device), on_gpu=device == "cuda")
     theirs.close()  # then the pipe ends when the process does
     return process, ours
 
 
 def _serve(pipe: Connection, data_name: str, cache: Path, device: str) -> None:
     """The life of a process: says when it is ready; then trials come, Probes or exceptions go."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    begin_process(on_sigterm=signal.SIG_DFL)
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(device == "cpu")
     with suppress(EOFError, OSError):
         try:
             open_dataset(data_name, cache)
-            pipe.send(time.process_time())
+            pipe.send(start_seconds())
             while True:
                 pipe.send(probe_network(*pipe.recv()))
         except (EOFError, OSError):
@@ -220,7 +213,7 @@ def _serve(pipe: Connection, data_name: str, cache: Path, device: str) -> None:
             pipe.send(error)
 
 
-def _receive(member: tuple[BaseProcess, Connection]):
+def _receive(member: tuple[ChildProcess, Connection]):
     """What the process says next. Raises what it met, DoesNotFit when it was killed, TimeoutError."""
     process, pipe = member
     if not pipe.poll(LIMIT_SECONDS):
@@ -229,7 +222,7 @@ def _receive(member: tuple[BaseProcess, Connection]):
         answer = pipe.recv()
     except (EOFError, OSError):
         process.join()
-        if process.exitcode == -signal.SIGKILL:  # by the system, out of memory
+        if process.exitcode in (-signal.SIGKILL, SERVER_GONE):  # by the system, out of memory
             raise DoesNotFit from None
         raise RuntimeError(f"a probe's process ended with exit code {process.exitcode}") from None
     if isinstance(answer, Exception):

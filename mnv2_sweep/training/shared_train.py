@@ -1,8 +1,9 @@
 """Family of networks -> one set of weights, trained so that each network is a slice of it; slice -> Result.
 
 Every step trains four networks on one batch: the largest on the labels, three random ones on a mixture of the labels
-and of the largest one's soft outputs for the same crops, each at its own size. Their gradients add up. Afterwards each
-network gets batch norm statistics of its own and is evaluated.
+and of the largest one's soft outputs for the same crops, each at its own size. Their gradients add up. The random ones
+are drawn so that all are in as many steps. Afterwards each network gets batch norm statistics of its own and is
+evaluated.
 
 That is the sandwich rule with in-place distillation of universally slimmable networks (Yu and Huang 2019), changed in
 three ways for short trainings (CIFAR-10, the paper's grid at a quarter to a half of the side, 12,000 to 20,000 images,
@@ -16,6 +17,7 @@ What they add up to does not depend on how many threads there are: the halves ar
 in a fixed order. Nothing is dropped out, as threads draw no random numbers.
 """
 
+import random
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -158,20 +160,31 @@ def tuned_header(trial: Trial) -> dict:
 
 
 def load_shared(trial: Trial, dataset: Dataset, device: str, control: Control, group: Group) -> Shared:
-    """The weights that the trial is a slice of: as the group's file has them, or else trained and put there."""
+    """The weights that the trial is a slice of: as the group's file has them, or else trained and put there. Where that
+    ended with FloatingPointError, the file says so, and it is raised again: another training would only end there too.
+    """
     found = read_shared(trial, group, control.log)
     if found is None:
         control.count_time(False)  # it is no part of the trial
-        found = train_shared(trial, dataset, device, control, group)
+        try:
+            found = train_shared(trial, dataset, device, control, group)
+        except FloatingPointError as error:
+            write_packed(group.path, weights_header(trial), {"ended": str(error)})
+            raise
+        trim_heap()  # of what it needed; the other workers begin now
         control.count_time(True)
+    if isinstance(found, FloatingPointError):
+        raise found
     found.weights.to(device)
     return found
 
 
-def read_shared(trial: Trial, group: Group, log: Callable[[str], None]) -> Shared | None:
-    """None where there are none that could be used."""
+def read_shared(trial: Trial, group: Group, log: Callable[[str], None]) -> Shared | FloatingPointError | None:
+    """None where there are none that could be used; how their training ended where it diverged."""
     try:
         _, state = read_packed(group.path, weights_header(trial))
+        if "ended" in state:
+            return FloatingPointError(state["ended"])
         weights = SharedWeights(trained_archs(trial, group.archs))
         weights.load_state_dict(state.pop("weights"))
         curve = tuple(CurvePoint(*values) for values in state.pop("curve"))
@@ -318,12 +331,11 @@ class Sandwich:
         course, batch = self.course, self.recipe.batch
         chosen = course.order.take(batch)
         crops = draw_crops(batch, self.recipe, course.order.generator)
-        picked = [self.others[i] for i in torch.randperm(len(self.others), generator=course.order.generator)[:RANDOM]]
         labels = self.labels[chosen]
         teachers = self.parts(self.largest, in_halves=True)
         ends = list(self.pool.map(lambda part: self.train_one(*part, chosen, crops, labels), teachers))
         mixture = self.mix_targets(labels, torch.cat([logits for logits, _ in ends]))
-        picked = sorted(picked, key=_cost_order, reverse=True)  # the dearest first: the threads then end together
+        picked = self.pick_others(course.step)[::-1]  # the dearest first: the threads then end together
         students = [part for at, arch in enumerate(picked) for part in self.parts(arch, in_halves=at == 0)]
         list(self.pool.map(lambda part: self.train_one(*part, chosen, crops, mixture), students))
         for shared in course.model.parameters():
@@ -334,6 +346,16 @@ class Sandwich:
         if course.step % TRIM_STEPS == 0:
             trim_heap()
         return sum(loss for _, loss in ends)
+
+    def pick_others(self, step: int) -> list[ArchSpec]:
+        """The random networks of a step, one of each third by cost, cheapest first. A round of steps has every network
+        once: were some in more steps than others, by chance, that alone would put them ahead."""
+        count = len(self.others)
+        turn, at = divmod(step, -(-count // RANDOM) or 1)
+        draw = random.Random(f"{self.trial.seed} {turn}")
+        thirds = [self.others[count * k // RANDOM : count * (k + 1) // RANDOM] for k in range(RANDOM)]
+        shuffled = [draw.sample(third, len(third)) for third in thirds]
+        return [third[at] for third in shuffled if at < len(third)]
 
     def mix_targets(self, labels: Tensor, logits: Tensor) -> Tensor:
         """Labels [B], smoothed, and the largest network's logits [B, classes] -> what the others are to say."""

@@ -1,0 +1,119 @@
+"""Child processes that share no thread, lock or CUDA state with this one.
+
+On Linux they are forked from a server: a process that does nothing but import what all of them need, which takes
+seconds of computing, once and while this one prepares the work. Elsewhere, and for a GPU, each is a fresh interpreter:
+there, libraries may have threads or a state that no fork survives.
+"""
+
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing import forkserver, resource_tracker
+from multiprocessing.context import BaseContext
+
+import psutil
+
+# torch's optimizers import the second when they are first used.
+IMPORTED = ["mnv2_sweep.training.shared_train", "torch._dynamo"]
+HELD = (signal.SIGINT, signal.SIGTERM)
+STARTS, PAUSE_SECONDS = 3, 0.1
+SERVER_GONE = 255  # the exit code that multiprocessing makes up for a process whose server has ended
+
+
+class ChildProcess:
+    """A process that runs the function, both picklable, and ends with this one at the latest. Its first call should be
+    `begin_process`: SIGINT and SIGTERM wait until then, as in the middle of imports each would print a traceback."""
+
+    def __init__(self, target: Callable, args: tuple, on_gpu: bool):
+        self._process = _find_context(on_gpu).Process(target=target, args=args, daemon=True)
+        for left in reversed(range(STARTS)):
+            try:
+                prepare_processes(on_gpu)
+                with _holding_signals():
+                    self._process.start()
+                break
+            except (EOFError, OSError):  # the server was killed at this moment; another one starts it
+                if not left:
+                    raise
+                time.sleep(PAUSE_SECONDS)
+        self.pid = self._process.pid
+        self._seen = None
+        with suppress(psutil.Error):  # it has ended already
+            self._seen = psutil.Process(self.pid)
+
+    def kill(self) -> None:
+        self._process.kill()
+        if self._seen is not None:  # multiprocessing knows no more of it once its server is gone
+            with suppress(psutil.Error):
+                self._seen.kill()
+
+    def join(self, seconds: float | None = None) -> None:
+        """Wait until it has ended."""
+        self._process.join(seconds)
+        if self._process.exitcode == SERVER_GONE and self._seen is not None:
+            with suppress(psutil.Error):
+                self._seen.wait(seconds)
+
+    @property
+    def exitcode(self) -> int | None:
+        """Minus the signal's number where one ended it; None while it runs."""
+        return self._process.exitcode
+
+
+def prepare_processes(on_gpu: bool) -> None:
+    """Start the server, where there is one and it does not run: it imports while the caller does other things.
+
+    It has the signals blocked for good, so that it ends last, with this process.
+    """
+    resource_tracker.ensure_running()  # multiprocessing's own helper; starting it would unblock the signals
+    if _find_context(on_gpu).get_start_method() != "forkserver":
+        return
+    before = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = "1"  # or it would import what lies in the current folder first
+    try:
+        with _holding_signals():
+            forkserver.ensure_running()
+    finally:
+        if before is None:
+            del os.environ["PYTHONSAFEPATH"]
+        else:
+            os.environ["PYTHONSAFEPATH"] = before
+
+
+def begin_process(on_sigterm: Callable | signal.Handlers) -> None:
+    """In the process: ignore Ctrl-C, which reaches the whole group and is the parent's business; handle SIGTERM, which
+    service managers send to the group as well."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, on_sigterm)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD)
+
+
+def start_seconds() -> float:
+    """In the process: what was computed until now to get it ready, by the server too."""
+    seconds = time.process_time()
+    if os.getppid() != multiprocessing.parent_process().pid:
+        used = psutil.Process(os.getppid()).cpu_times()
+        seconds += used.user + used.system
+    return seconds
+
+
+def _find_context(on_gpu: bool) -> BaseContext:
+    if on_gpu or sys.platform != "linux":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(IMPORTED)
+    return context
+
+
+@contextmanager
+def _holding_signals() -> Iterator[None]:
+    """Who is started within has them blocked."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,0 +1,114 @@
+"""Workers' processes: they start clean, ignore who should not end them, and end when they are told to."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from multiprocessing import Pipe
+from pathlib import Path
+
+import psutil
+import pytest
+from trial_samples import is_running, wait_until
+
+from mnv2_sweep.training.processes import SERVER_GONE, ChildProcess, begin_process, start_seconds
+
+ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is no server")
+
+
+def sleep_and_tell(pipe, is_begun: bool = True) -> None:
+    if is_begun:
+        begin_process(on_sigterm=signal.SIG_DFL)
+    pipe.send((start_seconds(), os.getppid()))
+    time.sleep(60)
+
+
+def start(is_begun: bool = True) -> tuple[ChildProcess, float, int]:
+    """A process that sleeps, with what it computed before, and its parent."""
+    ours, theirs = Pipe()
+    process = ChildProcess(sleep_and_tell, (theirs, is_begun), on_gpu=False)
+    assert ours.poll(60)
+    return process, *ours.recv()
+
+
+def is_blocked(pid: int, number: signal.Signals) -> bool:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    mask = next(int(line.split()[1], 16) for line in lines if line.startswith("SigBlk"))
+    return bool(mask >> (number - 1) & 1)
+
+
+def test_a_process_ends_as_it_is_told():
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        process, seconds, _ = start()
+        assert process.exitcode is None and 0.1 < seconds < 100  # the import of torch
+        os.kill(process.pid, signal.SIGINT)  # is ignored
+        process.join(0.1)
+        assert process.exitcode is None
+        os.kill(process.pid, number)
+        process.join()
+        assert process.exitcode == -number
+
+
+@ON_LINUX
+def test_until_it_has_begun_a_signal_waits_and_for_the_server_it_waits_for_good():
+    process, _, server = start(is_begun=False)
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            os.kill(process.pid, number)
+            assert is_blocked(process.pid, number) and is_blocked(server, number) and is_running(process.pid)
+    finally:
+        process.kill()
+        process.join()
+
+
+@ON_LINUX
+def test_a_process_can_be_ended_when_the_server_is_gone():
+    """As when the system is out of memory; the next process has another server."""
+    process, _, server = start()
+    os.kill(server, signal.SIGKILL)
+    assert wait_until(lambda: process.exitcode == SERVER_GONE)
+    assert is_running(process.pid)
+    process.kill()
+    process.join()
+    assert not is_running(process.pid)
+    other, _, another = start()
+    assert another != server
+    other.kill()
+    other.join()
+    assert other.exitcode == -signal.SIGKILL
+
+
+CODE = """
+import os, sys
+from mnv2_sweep.training import processes
+
+def say_path():
+    import json, profile
+    print(json.__file__, profile.__file__, os.environ.get("PYTHONSAFEPATH"), file=sys.stderr)
+
+if __name__ == "__main__":
+    process = processes.ChildProcess(say_path, (), on_gpu=False)
+    process.join()
+    print(process.exitcode, os.environ.get("PYTHONSAFEPATH"))
+"""
+
+
+def test_what_lies_in_the_current_folder_is_not_imported(tmp_path):
+    """`profile` is a module of Python's that torch imports."""
+    (tmp_path / "work").mkdir()
+    (tmp_path / "code.py").write_text(CODE)
+    (tmp_path / "work" / "profile.py").write_text("raise SystemExit('a file of the user')")
+    run = subprocess.run(
+        [sys.executable, tmp_path / "code.py"], cwd=tmp_path / "work", capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )  # fmt: skip
+    assert run.stdout == "0 None\n" and "a file of the user" not in run.stderr and str(tmp_path) not in run.stderr
+
+
+def test_a_process_that_has_ended_already_can_be_ended_again():
+    process, *_ = start()
+    for _ in range(2):
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL and not psutil.pid_exists(process.pid)
