@@ -43,12 +43,14 @@ def test_the_papers_grid():
     assert [part.suffix for part in found.parts] == [
         *("calibrate-reference", "calibrate-short", "calibrate-small", "calibrate-shared")
     ]
-    assert reference.recipe.images == 88_000 and reference.recipe.name == "short at quarter size, 4 times as long"
+    assert (
+        reference.recipe.images == 88_000 and reference.recipe.name == "short at a third of the side, 4 times as long"
+    )
     assert short.recipe == space.recipe  # so that the main sweep's results are its own
-    assert replace(small.recipe, name=short.recipe.name) == replace(short.recipe, input_scale=0.125)
+    assert replace(small.recipe, name=short.recipe.name) == replace(short.recipe, input_scale=0.17)
     assert reference.archs == short.archs == small.archs == found.picked
     assert {part.strategy.name for part in found.parts[:3]} == {"separate"}
-    assert (shared.archs, shared.recipe, shared.strategy) == (expand(space, 10), space.recipe, Strategy("shared"))
+    assert (shared.archs, shared.recipe, shared.strategy) == (expand(space, 10), space.recipe, space.strategy)
     assert describe_calibration(found) == [
         "picked    8 of 22 different networks, 6 pairs within 25 % of MAdds: 0.35 at 96; 0.5 at 160; 1.0 at 96; "
         "0.35 at 224; 0.5 at 224; 1.0 at 128; 0.75 at 160; 1.4 at 224",

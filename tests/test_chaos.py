@@ -93,7 +93,11 @@ def results_of(folder: Path) -> dict[str, Result | None]:
 def test_a_sweep_killed_again_and_again_ends_as_one_that_nobody_disturbed(tmp_path):
     calm, folder = tmp_path / "calm", tmp_path / "stormy"
     sweep(calm, workers=0)
-    code = "import sys; from pathlib import Path; from test_chaos import sweep; sweep(Path(sys.argv[1]))"
+    code = (
+        "import sys; from pathlib import Path; from test_chaos import sweep\n"
+        "from mnv2_sweep.training import processes; processes.IMPORTED.clear()  # no torch\n"
+        "sweep(Path(sys.argv[1]))"
+    )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     draw, kills, seen = random.Random(4), 0, {}
     while True:

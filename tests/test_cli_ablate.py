@@ -109,10 +109,10 @@ def test_ablate_trains_both_on_the_same_seeds_and_prints_the_difference(desk, in
 def test_an_ablation_whose_one_side_failed_is_exit_1_and_says_why(desk, made_up, monkeypatch):
     make_result = session.run_trial
 
-    def fail_without(trial, dataset, device, control):
+    def fail_without(trial, *words):
         if not trial.arch.linear_bottleneck:
             raise FloatingPointError("the training loss became nan")
-        return make_result(trial, dataset, device, control)
+        return make_result(trial, *words)
 
     monkeypatch.setattr(session, "run_trial", fail_without)
     code, out, err = call(desk, "ablate", "--no-linear-bottleneck", *SMALL, "--seeds", 2)
@@ -259,7 +259,7 @@ def test_until_decided_goes_on_where_it_was(desk, made_up):
 
 
 def test_until_decided_ends_when_everything_fails(desk, made_up, monkeypatch):
-    def fail(trial, dataset, device, control):
+    def fail(*words):
         raise FloatingPointError("no luck")
 
     monkeypatch.setattr(session, "run_trial", fail)

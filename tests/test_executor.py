@@ -346,8 +346,10 @@ from pathlib import Path
 from mnv2_sweep.sweeps.attempt import Attempts
 from mnv2_sweep.sweeps.executor import run_pool
 from mnv2_sweep.sweeps.interrupts import StopRequest
+from mnv2_sweep.training import processes
 import trial_samples
 
+processes.IMPORTED.clear()  # no trial here needs torch
 if __name__ == "__main__":
     folder, function = Path(sys.argv[1]), getattr(trial_samples, sys.argv[2])
     attempts = Attempts(partial(function, folder), folder)
@@ -475,8 +477,10 @@ from functools import partial
 from pathlib import Path
 from mnv2_sweep.sweeps.attempt import Attempts
 from mnv2_sweep.sweeps.executor import run_pool
+from mnv2_sweep.training import processes
 from trial_samples import name_gpu, plan, source_of
 
+processes.IMPORTED.clear()
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     (outcome,) = run_pool(Attempts(partial(name_gpu, folder, 1), folder), source_of(plan(10)), workers=1)

@@ -141,7 +141,7 @@ def test_what_a_passport_says_of_itself(passport):
 def test_agreement_cost_and_note_of_each_proxy(passport):
     short, shared, synflow, alone = passport.proxies
     assert (short.agreement_with_reference.tau, short.cost_seconds, short.trial) == (1.0, 250.0, dump_trial(TRIAL))
-    assert short.note == "22,000 images each at 24 to 56 px"
+    assert short.note == "22,000 images each at 33 to 76 px"
     assert shared.note == "one training of 132,000 images for all 22 networks of the space"
     assert synflow.note == "mean of 3 first weights, no training" and synflow.agreement_with_reference.tau < 0
     assert (alone.cost_seconds, alone.trial, alone.note) == (0.0, "", "")
@@ -165,7 +165,7 @@ def test_networks_that_failed_are_left_out_and_counted():
     assert found.reference == "88,000 images each, 7 networks, 2 seeds, 1 trial failed: ValueError: no luck"
     first, alone = found.proxies
     assert (first.agreement_with_reference.networks, alone.agreement_with_reference.networks) == (5, 7)
-    assert first.note == ("22,000 images each at 24 to 56 px; 2 trials failed: KeyError: x; 2 networks left out")
+    assert first.note == ("22,000 images each at 33 to 76 px; 2 trials failed: KeyError: x; 2 networks left out")
     assert first.agreement_with_published.networks == 6  # which need no reference
 
 
