@@ -32,7 +32,7 @@ demo: install  ## two minutes to a plot
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,bench]'
 	touch $@
 
-bench: .venv/.bench  ## about 55 minutes on two cores
+bench: .venv/.bench  ## about an hour on two cores
 	$(BIN)/python benchmarks/counters.py
 	$(BIN)/python benchmarks/judge.py
 	$(BIN)/python benchmarks/split.py

@@ -1,6 +1,6 @@
 """Images a second of training, and the wall time of a sweep of four trials: ours against a plain loop, in turns.
 
-    python benchmarks/train.py [--data PATH] [--turns 3] [--quick]     about ten minutes on two cores; --quick: one
+    python benchmarks/train.py [--data PATH] [--turns 3] [--quick]     about fifteen minutes on two cores; --quick: one
 
 The peer is what a competent person writes with torch's defaults: the same network in float32 and NCHW, all threads,
 torch.optim.SGD, and a DataLoader whose data set decodes, crops, resizes and flips each JPEG with Pillow every time it
@@ -12,8 +12,8 @@ Both sides train the same network on the same number of the same photos, in the 
 measurement has a fresh process and counts from the first step on; the loader starts once a trial, not once an epoch;
 our cache is made before, and is counted in the sweep. A sweep of ours is `mnv2-sweep run` from start to end (pricing,
 making the images, workers, table and plot included); the peer trains the four one after the other in one process. Both
-evaluate on val at the end of each trial, ours also along the way. Trials here are short: what a sweep does once counts
-for much more than in a real one.
+evaluate on val at the end of each trial, ours also along the way. Trials here have a quarter of the images of a trial of
+`short` (--sweep-images: others): what a sweep does once counts for more than in a real one.
 
 Photos are the embedded scenes at 256 px as JPEGs, about as large and as slow to decode as photos of that side, or some
 of those at --data (a folder or zip of class folders; copied out of it under names of our own).
@@ -78,7 +78,7 @@ class Scale:
     sweep_images: int
 
 
-FULL = Scale(((0.35, 96, 960), (1.0, 96, 384), (1.0, 224, 96)), {"train": 480, "val": 100}, 1280)
+FULL = Scale(((0.35, 96, 960), (1.0, 96, 384), (1.0, 224, 96)), {"train": 480, "val": 100}, 5120)
 QUICK = Scale(((0.35, 96, 64),), {"train": 40, "val": 20}, 64)
 CUDA_TIMES = 10  # as many images on a GPU
 
@@ -388,7 +388,10 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", type=Path, help="real photos: a folder or zip of class folders")
     parser.add_argument("--turns", type=int, default=3)
-    parser.add_argument("--sweep-turns", type=int, default=2)
+    parser.add_argument("--sweep-turns", type=int, default=1)
+    parser.add_argument(
+        "--sweep-images", type=int, help="training images of each trial of the sweep; `short` has 22,000"
+    )
     parser.add_argument("--batch", type=int, default=32, help="as in spaces/photos.yaml")
     parser.add_argument("--loaders", type=int, default=None, help="default 2; with a GPU one a core, at most 8")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
@@ -402,6 +405,8 @@ def main() -> None:
     if device == "cuda" and not options.quick:
         networks = tuple((width, size, CUDA_TIMES * images) for width, size, images in scale.networks)
         scale = replace(scale, networks=networks, sweep_images=CUDA_TIMES * scale.sweep_images)
+    if options.sweep_images is not None:
+        scale = replace(scale, sweep_images=options.sweep_images)
     recipe = replace(SHORT, batch=options.batch, name="benchmark")
     with tempfile.TemporaryDirectory(prefix="train-") as name:
         top = Path(name)
