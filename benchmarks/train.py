@@ -12,8 +12,8 @@ Both sides train the same network on the same number of the same photos, in the 
 measurement has a fresh process and counts from the first step on; the loader starts once a trial, not once an epoch;
 our cache is made before, and is counted in the sweep. A sweep of ours is `mnv2-sweep run` from start to end (pricing,
 making the images, workers, table and plot included); the peer trains the four one after the other in one process. Both
-evaluate on val at the end of each trial, ours also along the way. Trials here have a quarter of the images of a trial of
-`short` (--sweep-images: others): what a sweep does once counts for more than in a real one.
+evaluate on val at the end of each trial, ours also along the way. Trials here have a quarter of the images that
+`short` has (--sweep-images: another number): what a sweep does once counts for more than in a real one.
 
 Photos are the embedded scenes at 256 px as JPEGs, about as large and as slow to decode as photos of that side, or some
 of those at --data (a folder or zip of class folders; copied out of it under names of our own).
@@ -389,9 +389,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="real photos: a folder or zip of class folders")
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--sweep-turns", type=int, default=1)
-    parser.add_argument(
-        "--sweep-images", type=int, help="training images of each trial of the sweep; `short` has 22,000"
-    )
+    parser.add_argument("--sweep-images", type=int, help="of each trial of the sweep; `short` has 22,000")
     parser.add_argument("--batch", type=int, default=32, help="as in spaces/photos.yaml")
     parser.add_argument("--loaders", type=int, default=None, help="default 2; with a GPU one a core, at most 8")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
