@@ -61,20 +61,15 @@ def test_seeds_are_trained_as_one_on_a_gpu(machine, device, wanted, stacked):
     assert choose_settings(device, stack_seeds=wanted).stacks_seeds == stacked
 
 
-@pytest.mark.parametrize("device, executor, why", [
-    ("cpu", "local", "it pays on a GPU only"), ("cuda", "ray", "with --executor ray each trial is trained alone"),
+@pytest.mark.parametrize("option, device, executor, why", [
+    ("stack_seeds", "cpu", "local", "it pays on a GPU only"),
+    ("stack_seeds", "cuda", "ray", "with --executor ray each trial is trained alone"),
+    ("cuda_graphs", "cpu", "local", "there is no GPU in use"),
+    ("cuda_graphs", "cuda", "ray", "not with --executor ray"),
 ])  # fmt: skip
-def test_where_seeds_can_t_be_trained_as_one(machine, device, executor, why):
-    with pytest.raises(SweepError, match=f"^--stack-seeds: {why}; leave it out$"):
-        choose_settings(device, executor=executor, stack_seeds=True)
-
-
-@pytest.mark.parametrize("device, executor, why", [
-    ("cpu", "local", "there is no GPU in use"), ("cuda", "ray", "not with --executor ray"),
-])  # fmt: skip
-def test_where_there_are_no_cuda_graphs(machine, device, executor, why):
-    with pytest.raises(SweepError, match=f"^--cuda-graphs: {why}; leave it out$"):
-        choose_settings(device, executor=executor, cuda_graphs=True)
+def test_where_seeds_are_not_trained_as_one_or_as_cuda_graphs(machine, option, device, executor, why):
+    with pytest.raises(SweepError, match=f"^--{option.replace('_', '-')}: {why}; leave it out$"):
+        choose_settings(device, executor=executor, **{option: True})
 
 
 def test_cuda_graphs_are_for_seeds_one_by_one(machine):

@@ -37,11 +37,10 @@ from mnv2_sweep.training.shared_train import (
     read_shared,
     run_shared_trial,
     train_shared,
-    tuned_header,
     tuned_path,
 )
 from mnv2_sweep.training.train import evaluate_model, learning_rate
-from mnv2_sweep.training.trial import CODE_VERSION, Trial, shared_id
+from mnv2_sweep.training.trial import CODE_VERSION, Trial, shared_id, trial_header
 
 torch.set_num_threads(1)
 
@@ -601,7 +600,7 @@ def test_a_slice_is_trained_on_from_what_it_is_and_its_weights_are_kept(make_sli
     kept = tuned_path(trained.path, trial)
     assert set(trained.path.parent.iterdir()) == {trained.path, kept}
     model = build_model(DEEP).to(memory_format=torch.channels_last)
-    model.load_state_dict(read_packed(kept, tuned_header(trial))[1])
+    model.load_state_dict(read_packed(kept, trial_header(trial))[1])
     assert (predictions(model, tiny_data, 8).argmax(1) == tiny_data.labels["val"]).mean() == result.val_top1
     assert not torch.equal(model.classifier[1].weight, slice_state["classifier.1.weight"])
 
@@ -611,7 +610,7 @@ def test_trained_on_it_goes_on_bit_for_bit(make_slice, tiny_data, trained, begun
     trial, stop = make_slice(WIDE, finetune=0.4), Stop()
     kept, checkpoint = tuned_path(trained.path, trial), trained.path.with_name("trial.pt")
     usual = measured(run_shared_trial(trial, tiny_data, "cpu", Control(should_stop=stop), trained))
-    _, state = read_packed(kept, tuned_header(trial))
+    _, state = read_packed(kept, trial_header(trial))
     for at in range(2, stop.asked + 1, 3):
         kept.unlink()
         control = Control(should_stop=Stop(at), checkpoint=checkpoint, checkpoint_seconds=NEVER)
@@ -621,7 +620,7 @@ def test_trained_on_it_goes_on_bit_for_bit(make_slice, tiny_data, trained, begun
         control = Control(checkpoint=checkpoint, checkpoint_seconds=NEVER)
         assert measured(run_shared_trial(trial, tiny_data, "cpu", control, trained)) == usual
         assert set(trained.path.parent.iterdir()) == {trained.path, kept}
-        _, again = read_packed(kept, tuned_header(trial))
+        _, again = read_packed(kept, trial_header(trial))
         assert all(torch.equal(value, again[name]) for name, value in state.items())
     assert max(step for step, *_ in begun) > 0
 

@@ -23,9 +23,9 @@ from mnv2_sweep.models.model import build_model
 from mnv2_sweep.sweeps.places import weights_path
 from mnv2_sweep.sweeps.store import Outcome, read_outcomes, read_plan
 from mnv2_sweep.training.packed import read_packed
-from mnv2_sweep.training.shared_train import Group, Shared, cut_network, read_shared, tuned_header, tuned_path
+from mnv2_sweep.training.shared_train import Group, Shared, cut_network, read_shared, tuned_path
 from mnv2_sweep.training.train import evaluate_model
-from mnv2_sweep.training.trial import Trial, record_json
+from mnv2_sweep.training.trial import Trial, record_json, trial_header
 
 PIXELS = "value / 127.5 - 1, RGB, the whole image scaled to size"
 
@@ -105,7 +105,7 @@ def _read_tuned(folder: Path, trial: Trial) -> nn.Module:
     path = tuned_path(weights_path(folder, trial), trial)
     model = build_model(replace(trial.arch, classes=trial.data.classes))
     try:
-        model.load_state_dict(read_packed(path, tuned_header(trial))[1])
+        model.load_state_dict(read_packed(path, trial_header(trial))[1])
     except Exception as error:  # torch.load and json raise many kinds at what they have not written
         raise StoreError(f"{path}: can't be used ({type(error).__name__}); --slice exports the slice") from error
     return model.eval().to(memory_format=torch.channels_last)

@@ -60,7 +60,17 @@ from mnv2_sweep.training.train import (
     resume_course,
     train_course,
 )
-from mnv2_sweep.training.trial import CODE_VERSION, CurvePoint, Recipe, Result, Trial, shared_id, train_size, trial_id
+from mnv2_sweep.training.trial import (
+    CODE_VERSION,
+    CurvePoint,
+    Recipe,
+    Result,
+    Trial,
+    shared_id,
+    train_size,
+    trial_header,
+    trial_id,
+)
 
 RANDOM = 3  # networks of a step beside the largest
 CALIBRATION_IMAGES, CALIBRATION_BATCH = 2000, 100
@@ -144,7 +154,7 @@ def finetune_slice(trial: Trial, shared: Shared, dataset: Dataset, device: str, 
         return open_course(model, tuned, dataset, device)
 
     def keep(model: nn.Module) -> None:
-        write_packed(tuned_path(path, trial), tuned_header(trial), model.state_dict())
+        write_packed(tuned_path(path, trial), trial_header(trial), model.state_dict())
 
     course = resume_course(begin, trial_id(tuned), control)
     return finish_course(course, tuned, dataset, control, keep)
@@ -153,10 +163,6 @@ def finetune_slice(trial: Trial, shared: Shared, dataset: Dataset, device: str, 
 def tuned_path(path: Path, trial: Trial) -> Path:
     """Where the weights of a slice lie that was trained on, beside the shared ones' file."""
     return path.with_name(f"{trial_id(trial)}.pt")
-
-
-def tuned_header(trial: Trial) -> dict:
-    return {"trial": trial_id(trial), "code_version": CODE_VERSION}
 
 
 def load_shared(trial: Trial, dataset: Dataset, device: str, control: Control, group: Group) -> Shared:

@@ -43,12 +43,12 @@ from mnv2_sweep.training.train import (
     train_course,
 )
 from mnv2_sweep.training.trial import (
-    CODE_VERSION,
     CurvePoint,
     Result,
     Trial,
     dump_result,
     load_result,
+    trial_header,
     trial_id,
 )
 
@@ -105,13 +105,13 @@ def run_stacked_trial(
 
 def has_seed(path: Path, trial: Trial) -> bool:
     """Whether `read_seed` would find the trial's outcome there."""
-    return is_whole(path, seed_header(trial))
+    return is_whole(path, trial_header(trial))
 
 
 def read_seed(path: Path, trial: Trial, log: Callable[[str], None]) -> Result | FloatingPointError | None:
     """None where there is none that could be used."""
     try:
-        _, state = read_packed(path, seed_header(trial))
+        _, state = read_packed(path, trial_header(trial))
         return load_result(state["result"]) if "result" in state else FloatingPointError(state["ended"])
     except FileNotFoundError:
         return None
@@ -123,11 +123,7 @@ def read_seed(path: Path, trial: Trial, log: Callable[[str], None]) -> Result | 
 def write_seed(path: Path, trial: Trial, outcome: Result | FloatingPointError) -> None:
     """Write what `read_seed` reads. Raises OSError."""
     state = {"result": dump_result(outcome)} if isinstance(outcome, Result) else {"ended": str(outcome)}
-    write_packed(path, seed_header(trial), state)
-
-
-def seed_header(trial: Trial) -> dict:
-    return {"trial": trial_id(trial), "code_version": CODE_VERSION}
+    write_packed(path, trial_header(trial), state)
 
 
 def train_stacked(

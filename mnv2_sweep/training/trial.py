@@ -164,6 +164,11 @@ def shared_id(trial: Trial) -> str:
     return _digest_trial(trial, "every network", replace(trial.shared, finetune=None))
 
 
+def trial_header(trial: Trial) -> dict:
+    """Of a file (`packed`) with what one trial has come to."""
+    return {"trial": trial_id(trial), "code_version": CODE_VERSION}
+
+
 def _digest_trial(trial: Trial, network: str, shared: Sharing | None) -> str:
     recipe = _exact_json(replace(trial.recipe, name=""))
     key = [CODE_VERSION, network, recipe, trial.data.fingerprint, trial.data.classes, trial.seed]
