@@ -17,7 +17,7 @@ sweep: install  ## the main job on the embedded data: train the paper's grid, pr
 test: install  ## what CI runs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pytest -q -n 2 --dist loadfile  # a file's tests share what they made once
+	$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder  # a file's tests share what they made once
 
 check: test
 

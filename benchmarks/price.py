@@ -10,7 +10,6 @@ other programs hardly change. Memory is the largest sum over all processes of th
 """
 
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -64,33 +63,29 @@ class Run:
 def run_sweep(path: Path, folder: Path) -> Run:
     command = [sys.executable, "-m", "mnv2_sweep", "run", str(path), "--device", "cpu", "--workers", str(WORKERS)]
     command += ["--results", str(folder / "results"), "--plots", str(folder / "plots")]
-    before, start, peak, workers = _children_seconds(), time.perf_counter(), 0, {}
+    start, peak, all_seconds, workers = time.perf_counter(), 0, {}, {}
     process = psutil.Popen(command, stdout=subprocess.DEVNULL)
     while process.poll() is None:
         with suppress(psutil.Error):
             children = process.children(recursive=True)
             peak = max(peak, sum(each.memory_full_info().pss for each in [process, *children]))
-            for child in children:
-                if child.ppid() == process.pid and "spawn_main" not in " ".join(child.cmdline()):
-                    continue  # multiprocessing's own helpers
-                used = child.cpu_times()
-                workers[child.pid] = (used.user + used.system, time.time() - child.create_time())
+            for each in [process, *children]:
+                used = each.cpu_times()
+                all_seconds[each.pid] = used.user + used.system
+                if each == process or each.ppid() == process.pid and "spawn_main" not in " ".join(each.cmdline()):
+                    continue  # the command, and multiprocessing's own helpers
+                workers[each.pid] = (all_seconds[each.pid], time.time() - each.create_time())
         time.sleep(0.5)
     if process.returncode:
         sys.exit(f"the run ended with {process.returncode}")
     busy = [worker for worker in workers.values() if worker[0] > 1]  # not who never got a trial
     share = sum(used for used, _ in busy) / sum(lived for _, lived in busy)
-    return Run(time.perf_counter() - start, _children_seconds() - before, share, peak)
-
-
-def _children_seconds() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+    return Run(time.perf_counter() - start, sum(all_seconds.values()), share, peak)
 
 
 def computing_seconds(price: Price) -> float:
     """What the price says of computing, without the waiting for a core."""
-    starts = price.command_seconds + price.workers * price.start_seconds
+    starts = price.command_seconds + price.start_seconds  # workers are forked from a server that has started once
     return price.cpu_share * (sum(price.trial_seconds.values()) + sum(price.size_seconds.values()) + starts)
 
 

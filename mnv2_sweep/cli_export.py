@@ -19,16 +19,22 @@ def export(
     as_slice: Annotated[
         bool, typer.Option("--slice", help="The slice also where it was trained on by itself afterwards.")
     ] = False,
-    out: Annotated[Path | None, typer.Option(help="File to write; default: exports/<sweep>/<network>.pt.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="File to write; default: exports/<sweep>/<network>.pt, named by --seed and --slice too."),
+    ] = None,
     results: Results = RESULTS,
 ) -> None:
     """Write a network of a shared training as a file of its own, with torchvision's names for its weights."""
     from mnv2_sweep.archs.arch import arch_label
+    from mnv2_sweep.errors import SweepError
     from mnv2_sweep.results.folders import find_sweep
     from mnv2_sweep.sweeps.export import export_network, find_outcome, write_export
     from mnv2_sweep.sweeps.sweep import read_data_name
     from mnv2_sweep.terminal import open_data
 
+    if out is not None and (not out.name or out.is_dir()):
+        raise SweepError(f"--out {out}: a folder; give the name of a file to write, for instance network.pt")
     folder = find_sweep(results, sweep)
     find_outcome(folder, network, seed, as_slice)  # before photos are opened, which can take a while
     recorded = read_data_name(folder)
@@ -38,7 +44,9 @@ def export(
     exported = export_network(folder, dataset, network, seed, as_slice)
     trial = exported.outcome.trial
     name = arch_label(trial.arch)
-    path = out or Path("exports") / folder.name / f"{name.replace(' at ', '@').replace(', ', '-').replace(' ', '-')}.pt"
+    stem = name.replace(" at ", "@").replace(", ", "-").replace(" ", "-")
+    stem += (f"-seed{seed}" if seed else "") + ("-slice" if as_slice else "")
+    path = out or Path("exports") / folder.name / f"{stem}.pt"
     write_export(exported, dataset, path)
     how = "slice of the shared weights" if trial.shared.finetune is None else "trained on by itself"
     result = exported.outcome.result

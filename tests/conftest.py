@@ -22,6 +22,15 @@ settings.register_profile(
 )
 settings.load_profile("repeatable")
 
+# Begun first, so that no process is left with a long one while the other has nothing more to do.
+LONGEST = ("ray", "cli", "train", "stacked_train", "shared_train", "cli_calibrate", "model", "checkpoint", "executor")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    names = [f"test_{name}" for name in LONGEST]
+    items.sort(key=lambda item: names.index(item.path.stem) if item.path.stem in names else len(names))
+
+
 TINY_ARCH = ArchSpec(
     stages=(Stage(1, 8, 1, 1), Stage(3, 8, 2, 2)), width=0.25, resolution=16, last_channels=32, classes=3, dropout=0.1
 )

@@ -804,6 +804,11 @@ def test_a_network_of_a_shared_training_becomes_a_file(together, swept):
     path = together.desk / out.splitlines()[1]
     assert path.parent == together.desk / "exports" / "together-photos" and path.stat().st_size > 10_000
     assert call(together.desk, "export", name, "--sweep", "together-photos", "--slice") == (code, out, err)
+    assert path.name.endswith("-slice.pt")
+    for out in (".", "/", ""):
+        check_mistake(
+            call(together.desk, "export", name, "--out", out), f"--out {out or '.'}: a folder; give the name of"
+        )
     code, out, err = call(swept.desk, "export", "0.35@32", "--sweep", "tiny-photos", "--data", "photos")
     assert code == 2 and "no shared training; weights of networks that are trained alone are not kept" in err
 

@@ -59,6 +59,11 @@ def in_this_process(monkeypatch):
 WORTH = {"linear": 6.0, "none": 20.0, "expansion": 0.0}
 
 
+def name_files(fig, *stems: Path) -> list[Path]:
+    """What `save_figure` returns, and nothing is drawn."""
+    return [stem.with_name(f"{stem.name}.{ending}") for stem in stems for ending in ("png", "svg")]
+
+
 @pytest.fixture
 def made_up(in_this_process, monkeypatch):
     """Trials are not trained; top-1 comes from WORTH, the seed, and a little of the network's own."""
@@ -77,8 +82,7 @@ def made_up(in_this_process, monkeypatch):
         return Result(top1, 1.0, 1000, None, None, 0, 1.0, 60, curve, 30.0, 100.0, 1000, "cpu")
 
     monkeypatch.setattr(session, "run_trial", make_result)
-    endings = ("png", "svg")  # figures take most of the time, and are tested elsewhere
-    monkeypatch.setattr(report, "save_figure", lambda fig, stem: [stem.with_name(f"{stem.name}.{e}") for e in endings])
+    monkeypatch.setattr(report, "save_figure", name_files)  # figures take most of the time, and are tested elsewhere
     return trained
 
 

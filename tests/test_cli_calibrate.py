@@ -10,7 +10,10 @@ import pytest
 import torch
 from photo_samples import class_files, write_folder
 from test_cli import Answer, call, read_tree
+from test_cli_ablate import name_files
 
+from mnv2_sweep.plots.figure import save_figure
+from mnv2_sweep.results import report
 from mnv2_sweep.results.passport import NOT_CALIBRATED, ONLY_WORTH, read_passport
 from mnv2_sweep.sweeps import session
 from mnv2_sweep.sweeps.executor import run_serial
@@ -40,7 +43,7 @@ def _quick(tmp_path_factory) -> Iterator[None]:
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MNV2_SWEEP_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setattr("mnv2_sweep.plots.figure.PNG_DPI", 20)
+        patch.setattr(report, "save_figure", name_files)  # drawing takes most of the time, and is tested elsewhere
         patch.setattr(session, "run_pool", lambda attempts, source, *limits: run_serial(attempts, source))
         patch.setattr(
             "mnv2_sweep.sweeps.runner.price_sweep",
@@ -150,7 +153,8 @@ def test_results_without_a_run_are_said_to_be_none(copied):
     assert "calibrat" not in call(copied, "table").out.partition("\n")[2]
 
 
-def test_the_main_sweep_reuses_the_short_schedule_and_carries_the_verdict(copied):
+def test_the_main_sweep_reuses_the_short_schedule_and_carries_the_verdict(copied, monkeypatch):
+    monkeypatch.setattr(report, "save_figure", save_figure)
     code, out, _ = call(copied, "run", "tiny.yaml")
     assert code == 0 and "reused    4 results of sweep tiny-photos-calibrate-short" in out and "[1/" not in out
     verdict = [line for line in out.splitlines() if line.startswith("calibrated on photos against 256 images each")]
@@ -158,6 +162,7 @@ def test_the_main_sweep_reuses_the_short_schedule_and_carries_the_verdict(copied
     assert verdict[0] in call(copied, "table", "tiny-photos").out
     svg = (copied / "plots" / "tiny-photos" / "pareto.svg").read_text()
     assert "Calibrated on photos against" in svg
+    monkeypatch.undo()
     shared = call(copied, "run", "tiny.yaml", "--shared").out
     assert "reused    4 results of sweep tiny-photos-calibrate-shared" in shared
     assert "the order by shared weights has Kendall tau" in shared

@@ -51,6 +51,7 @@ from mnv2_sweep.sweeps.executor import Limits, Source, run_pool, run_serial
 from mnv2_sweep.sweeps.places import log_path
 from mnv2_sweep.sweeps.store import INTERRUPTED, KILLED, OUT_OF_MEMORY, TIMED_OUT, Outcome
 from mnv2_sweep.training.control import Control
+from mnv2_sweep.training.processes import SERVER_GONE
 from mnv2_sweep.training.trial import Result, Trial
 
 Run = Callable[[Attempts, Source], Iterator[Outcome]]
@@ -168,6 +169,11 @@ def test_a_stop_request_interrupts_what_runs_and_begins_nothing(run, at_once, tm
         (INTERRUPTED, "interrupted", "interrupted; goes on from its checkpoint")
     }
     assert begun(tmp_path) == at_once and no_progress(tmp_path)
+
+
+def test_the_death_of_all_at_once_has_its_words():
+    found = executor._describe_death(SERVER_GONE)
+    assert found == "the worker process ended after the one that it was forked from; out of memory?"
 
 
 def test_serial_runs_in_order_in_this_process(tmp_path):

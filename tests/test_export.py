@@ -88,10 +88,10 @@ def test_weights_that_are_gone_or_damaged_are_one_line(folder, tiny_data):
     content = path.read_bytes()
     try:
         path.write_bytes(content[:-9] + b"123456789")
-        with pytest.raises(StoreError, match="it is damaged; run the sweep under another --name"):
+        with pytest.raises(StoreError, match="it is damaged; run the space with another --results folder"):
             export_network(folder, tiny_data, LARGE, 0, True)
         path.unlink()
-        with pytest.raises(StoreError, match="the file is not there; run the sweep under another --name"):
+        with pytest.raises(StoreError, match="the file is not there; run the space with another --results folder"):
             export_network(folder, tiny_data, LARGE, 0, True)
     finally:
         path.write_bytes(content)
@@ -114,6 +114,22 @@ def test_slices_of_another_sweep_that_are_reused_can_be_exported_here(folder, ti
         exported = export_network(here, tiny_data, network, 0, as_slice)
         assert exported.val_top1 == exported.outcome.result.val_top1
     adopt_weights(here, reused)  # nothing to take over any more
+    third, damaged = here.with_name(f"third-{linked}"), folder.with_name("a-damaged") / "shared"
+    damaged.mkdir(parents=True, exist_ok=True)
+    for path in here.glob("shared/*"):
+        (damaged / path.name).write_bytes(b"damaged" + path.read_bytes())
+    adopt_weights(third, reused)  # who measured them is gone, others have them
+    assert {path.name: path.read_bytes() for path in third.glob("shared/*")} == {
+        path.name: path.read_bytes() for path in here.glob("shared/*")
+    }
+
+
+def test_weights_that_cannot_be_taken_over_are_one_line(folder):
+    reused = read_outcomes(folder)
+    (folder.with_name("full")).mkdir()
+    (folder.with_name("full") / "shared").write_text("")
+    with pytest.raises(StoreError, match=r"full/shared/.*: can't be written \(.*\); mend that and run again"):
+        adopt_weights(folder.with_name("full"), reused)
 
 
 def test_a_place_that_cannot_be_written_is_one_line(folder, tiny_data, tmp_path):

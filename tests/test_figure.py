@@ -1,6 +1,7 @@
 """What the figures share: facts, the contact sheet and the files."""
 
 import numpy as np
+from matplotlib.figure import Figure
 from plot_samples import FACTS, PAPER, make_trials
 
 from mnv2_sweep.plots.figure import plot_contact_sheet, save_figure
@@ -31,3 +32,12 @@ def test_files_are_whole_and_repeatable(tmp_path):
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
     assert first[0].read_bytes().startswith(b"\x89PNG") and first[1].read_text().rstrip().endswith("</svg>")
     assert sorted(first[0].parent.iterdir()) == first  # nothing unfinished is left
+
+
+def test_several_places_are_one_drawing(tmp_path, monkeypatch):
+    drawn, draw = [], Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda *words, **more: drawn.append(more["format"]) or draw(*words, **more))
+    paths = save_figure(Figure(), tmp_path / "a" / "one", tmp_path / "two")
+    assert [str(path.relative_to(tmp_path)) for path in paths] == ["a/one.png", "a/one.svg", "two.png", "two.svg"]
+    contents = [path.read_bytes() for path in paths]
+    assert drawn == ["png", "svg"] and contents[:2] == contents[2:] and all(contents)

@@ -3,10 +3,12 @@
 from dataclasses import replace
 
 import pytest
+from family_samples import share
 
 from mnv2_sweep.errors import StoreError
 from mnv2_sweep.sweeps.merging import plan_merge, write_merge
 from mnv2_sweep.sweeps.store import Outcome, read_outcomes, read_plan, record, write_plan
+from mnv2_sweep.training.trial import shared_id, trial_id
 
 
 @pytest.fixture
@@ -78,6 +80,25 @@ def test_new_sweeps_come_whole(machines, make_trial, make_result):
     assert replace(read_outcomes(here / "b")[0], stored_id=None) == replace(
         read_outcomes(there / "b")[0], stored_id=None
     )
+
+
+def test_the_weights_of_slices_come_with_them(machines, make_trial, make_result):
+    here, there = machines
+    shared, alone = share(make_trial(0), finetune=1.0), make_trial(1)
+    for trial in (shared, alone):
+        record(there / "s", Outcome(trial, make_result()))
+    names = {f"{shared_id(shared)}.pt", f"{trial_id(shared)}.pt"}
+    (there / "s" / "shared").mkdir()
+    for name in (*names, f"{trial_id(alone)}.pt", "other.pt"):
+        (there / "s" / "shared" / name).write_text(name)
+    (here / "s").mkdir(parents=True)
+    (here / "s" / "shared").write_text("")  # no folder
+    with pytest.raises(StoreError, match=r"s/shared/.*\.pt: can't be written \(.*\); nothing of .* was merged"):
+        merge(there, here)
+    assert read_outcomes(here / "s") == []
+    (here / "s" / "shared").unlink()
+    merge(there, here)
+    assert {path.name: path.read_text() for path in (here / "s" / "shared").iterdir()} == {n: n for n in names}
 
 
 def test_mistakes(machines, make_trial, make_result):

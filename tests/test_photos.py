@@ -26,7 +26,7 @@ from photo_samples import (
 from PIL import Image
 
 from mnv2_sweep.data import photos
-from mnv2_sweep.data.cache_files import RowFile
+from mnv2_sweep.data.cache_files import RowFile, building_folder
 from mnv2_sweep.data.photo_files import FolderSource
 from mnv2_sweep.data.photos import open_photos
 from mnv2_sweep.errors import DataError
@@ -179,6 +179,12 @@ def test_many_at_once_agree(folder, cache):
     assert all((pixels == smaller[0]).all() for pixels in smaller)
     assert {path.name for path in cache.iterdir()} == {found[0].folder.name, "opened"}
     assert not list(found[0].folder.glob(".*"))
+
+
+def test_what_another_run_finishes_meanwhile_is_none_that_was_left(folder, cache, monkeypatch):
+    monkeypatch.setattr(Path, "glob", lambda path, pattern: iter([path / ".building-renamed"]))
+    with building_folder(cache, 1) as built:
+        assert built.is_dir()
 
 
 @pytest.mark.parametrize("side", [1, 8, 33, 64])

@@ -455,6 +455,10 @@ def test_trainings_share_the_workers_as_threads(tmp_path, tiny_data, monkeypatch
         attempts, _, _, limits, _ = given.pop()
         assert attempts.function.keywords["families"] == Families(FAMILY, tmp_path, threads)
         assert limits.memory_bytes == 1000 * (threads if is_share else 1)
+    for trial in opened.missing:  # trained: then each worker evaluates for itself
+        write_packed(weights_path(tmp_path, trial), weights_header(trial), {})
+    assert list(session._start(opened, RunSettings(workers, Limits(1000), memory_is_share=True), None, {})) == []
+    assert given.pop()[3].memory_bytes == 1000
 
 
 def test_weights_that_are_damaged_count_as_none(tmp_path, tiny_data, monkeypatch):

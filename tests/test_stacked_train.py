@@ -322,7 +322,11 @@ def test_without_room_for_all_a_trial_is_trained_alone(make_seeds, tiny_data, pl
     ours = run_stacked_trial(trials[1], place(trials), tiny_data, "cpu", Control(log=lines.append))
     assert_close(ours, run_trial(trials[1], tiny_data), 0.0)
     assert lines[0] == "no memory for 2 seeds at once; this one is trained alone"
-    assert are_there(place(trials)) == [False] * 2
+    assert are_there(place(trials)) == [False, True]  # nobody waits for this one any more
+    for trial in make_seeds(1, 2, lr=1e30):
+        with pytest.raises(FloatingPointError):
+            run_stacked_trial(trial, place(make_seeds(1, 2, lr=1e30)), tiny_data, "cpu", Control())
+    assert are_there(place(make_seeds(1, 2, lr=1e30))) == [True, True]
 
 
 def test_a_seed_without_numbers_raises_in_its_own_trial(make_seeds, tiny_data, place):

@@ -66,8 +66,9 @@ def building_folder(cache: Path, need_bytes: int) -> Iterator[Path]:
     try:
         check_space(cache, need_bytes)
         for abandoned in cache.glob(f"{BUILDING}*"):  # by runs that were killed
-            if time.time() - abandoned.stat().st_mtime > 24 * 3600:
-                shutil.rmtree(abandoned, ignore_errors=True)
+            with suppress(FileNotFoundError):  # its run has just renamed it
+                if time.time() - abandoned.stat().st_mtime > 24 * 3600:
+                    shutil.rmtree(abandoned, ignore_errors=True)
         folder.mkdir()
         yield folder
     finally:

@@ -7,6 +7,7 @@ every figure it made).
 import os
 import textwrap
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -86,29 +87,38 @@ def plot_contact_sheet(images: np.ndarray, class_names: Sequence[str], title: st
     return fig
 
 
-def save_figure(fig: Figure, stem: Path) -> list[Path]:
-    """Write `stem`.png and `stem`.svg, each whole or not at all; equal figures give equal bytes."""
-    try:
-        stem.parent.mkdir(parents=True, exist_ok=True)
-        return _save_files(fig, stem)
-    except OSError as error:
-        raise StoreError(
-            f"{stem.parent}: plots can't be written here ({error}); choose another --plots folder"
-        ) from error
-
-
-def _save_files(fig: Figure, stem: Path) -> list[Path]:
-    written = []
-    for ending, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
-        path = stem.with_name(f"{stem.name}.{ending}")
-        unfinished = stem.with_name(f".{stem.name}.{os.getpid()}.{ending}")
+def save_figure(fig: Figure, *stems: Path) -> list[Path]:
+    """Write <stem>.png and <stem>.svg of each stem, each whole or not at all; equal figures give equal bytes."""
+    written, drawn = [], {}
+    for stem in stems:
         try:
-            with rc_context({"svg.hashsalt": "mnv2_sweep"}), open(unfinished, "wb") as file:
-                fig.savefig(file, format=ending, dpi=PNG_DPI, metadata=metadata)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(unfinished, path)
-        finally:
-            unfinished.unlink(missing_ok=True)
-        written.append(path)
+            stem.parent.mkdir(parents=True, exist_ok=True)
+            for ending, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
+                drawn[ending] = drawn.get(ending) or _draw(fig, ending, metadata)
+                path = stem.with_name(f"{stem.name}.{ending}")
+                _write_whole(path, drawn[ending])
+                written.append(path)
+        except OSError as error:
+            raise StoreError(
+                f"{stem.parent}: plots can't be written here ({error}); choose another --plots folder"
+            ) from error
     return written
+
+
+def _draw(fig: Figure, ending: str, metadata: dict) -> bytes:
+    file = BytesIO()
+    with rc_context({"svg.hashsalt": "mnv2_sweep"}):
+        fig.savefig(file, format=ending, dpi=PNG_DPI, metadata=metadata)
+    return file.getvalue()
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    unfinished = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        with open(unfinished, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)

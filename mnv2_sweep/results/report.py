@@ -133,7 +133,5 @@ def draw_sheet(dataset: Dataset, split: str, side: int, plots: Path) -> list[Pat
 
 def _save(figure, plots: Path, folder: Path, stem: str) -> list[Path]:
     """plots/<sweep>/<stem>.*, and for a person's own sweeps plots/<stem>.*, the last one drawn."""
-    written = save_figure(figure, plots / folder.name / stem)
-    if folder.name == EXAMPLE:
-        return written
-    return written + save_figure(figure, plots / stem)
+    last = [] if folder.name == EXAMPLE else [plots / stem]
+    return save_figure(figure, plots / folder.name / stem, *last)

@@ -23,7 +23,7 @@ from mnv2_sweep.sweeps.interrupts import hold_interrupts
 from mnv2_sweep.sweeps.places import progress_path
 from mnv2_sweep.sweeps.store import INTERRUPTED, KILLED, OUT_OF_MEMORY, TIMED_OUT, Outcome
 from mnv2_sweep.training.heap import keep_heap, trim_heap
-from mnv2_sweep.training.processes import ChildProcess, begin_process
+from mnv2_sweep.training.processes import SERVER_GONE, ChildProcess, begin_process
 from mnv2_sweep.training.trial import Trial
 
 WAIT_SECONDS = 0.2
@@ -214,6 +214,8 @@ class _Worker:
 
 
 def _describe_death(code: int) -> str:
+    if code == SERVER_GONE:
+        return "the worker process ended after the one that it was forked from; out of memory?"
     if code >= 0:
         return f"the worker process ended with exit code {code}"
     likely = "; out of memory?" if -code == signal.SIGKILL else ""

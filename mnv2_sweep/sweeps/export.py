@@ -2,7 +2,7 @@
 
 The file is what torch.save writes of a dictionary of plain types, for torch.load(weights_only=True): `state_dict`, with
 torchvision's names for mobilenet_v2; `arch` (JSON), `classes` (names), `size` (side of the images in pixels),
-`pixels` (what becomes of their values), `val_top1`, `trained` ("shared" or "fine-tuned").
+`pixels` (what becomes of their values), `seed`, `val_top1`, `trained` ("shared" or "fine-tuned").
 """
 
 import json
@@ -97,7 +97,7 @@ def _cut(folder: Path, trial: Trial, dataset: Dataset) -> nn.Module:
     shared = read_shared(trial, group, problems.append)
     if not isinstance(shared, Shared):
         why = str(shared or (problems[0] if problems else "the file is not there"))
-        raise StoreError(f"{group.path}: {why}; run the sweep under another --name to train them again")
+        raise StoreError(f"{group.path}: {why}; run the space with another --results folder to train them again")
     return cut_network(trial, shared.weights, dataset, "cpu")
 
 
@@ -120,6 +120,7 @@ def write_export(exported: Exported, dataset: Dataset, path: Path) -> None:
         "classes": list(dataset.classes),
         "size": trial.train_size,
         "pixels": PIXELS,
+        "seed": trial.seed,
         "val_top1": exported.val_top1,
         "trained": "shared" if trial.shared.finetune is None else "fine-tuned",
     }

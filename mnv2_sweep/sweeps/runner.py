@@ -34,7 +34,7 @@ from mnv2_sweep.sweeps.session import (
     prepare_session,
     run_session,
 )
-from mnv2_sweep.sweeps.settings import RunSettings, fill_gpus
+from mnv2_sweep.sweeps.settings import RunSettings, fill_gpus, usable_cores
 from mnv2_sweep.sweeps.sweep import count_failed, missing_trials, plan_trials
 from mnv2_sweep.training.estimate import device_name, has_device, price_sweep
 from mnv2_sweep.training.heap import trim_heap
@@ -103,7 +103,8 @@ def _price_and_run(session: Session, plan: Sequence[str], settings: RunSettings,
     """Say what it is and takes, and run it unless only that is wanted; returns as run_networks."""
     print("\n".join(plan), flush=True)
     began = time.monotonic()
-    if session.missing and settings.elsewhere is None and not dry_run:
+    # Beside the look, where it does not take the look's own core.
+    if session.missing and settings.elsewhere is None and not dry_run and usable_cores() > 1:
         prepare_processes(on_gpu=bool(settings.gpus))
     price = _look(session, settings)
     if settings.budget_seconds is not None:

@@ -15,7 +15,7 @@ from mnv2_sweep.archs.resolve import arch_key
 from mnv2_sweep.costs.cost import count_cost
 from mnv2_sweep.data.batches import prepare_pixels
 from mnv2_sweep.data.catalog import Dataset, cache_folder, open_dataset
-from mnv2_sweep.errors import ArchError, SweepError
+from mnv2_sweep.errors import ArchError, StoreError, SweepError
 from mnv2_sweep.spaces.space import Strategy
 from mnv2_sweep.sweeps.attempt import Attempts
 from mnv2_sweep.sweeps.claims import read_claims
@@ -36,7 +36,7 @@ from mnv2_sweep.sweeps.sweep import (
 )
 from mnv2_sweep.sweeps.work import Need, Work, do_work
 from mnv2_sweep.training.control import Control
-from mnv2_sweep.training.packed import link_packed
+from mnv2_sweep.training.packed import is_whole, link_packed
 from mnv2_sweep.training.shared_train import RANDOM, Group, has_weights, run_shared_trial, tuned_path
 from mnv2_sweep.training.stacked_train import group_seeds, has_seed, run_stacked_trial
 from mnv2_sweep.training.train import count_steps, run_trial
@@ -48,6 +48,7 @@ from mnv2_sweep.training.trial import (
     Trial,
     check_recipe,
     shared_id,
+    trial_header,
     trial_id,
 )
 from mnv2_sweep.words import count_noun
@@ -120,7 +121,7 @@ def make_sharing(strategy: Strategy, archs: Sequence[ArchSpec], recipe: Recipe, 
     where they can't share weights.
 
     Without a number of images, the networks of a step see as many in all as each network alone would have, together:
-    four networks a step; more than MOST_ALONE networks count as so many.
+    at most four networks a step; more than MOST_ALONE networks count as so many.
     """
     if strategy.name == "separate":
         return None
@@ -204,8 +205,8 @@ def prepare_session(session: Session, space_text: str, environment: dict, report
     write_sweep_files(session.folder, space_text, {**environment, DATA: session.data_name})
     write_plan(session.folder, session.trials, replace=not read_claims(session.folder))
     if session.reused:
+        adopt_weights(session.folder, session.reused)  # first: who finds the results there does not look for weights
         record_all(session.folder, session.reused)
-        adopt_weights(session.folder, session.reused)
     sizes = sorted({trial.train_size for trial in session.missing})
     for done, size in enumerate(sizes, 1):
         prepare_pixels(session.dataset, size)
@@ -214,17 +215,24 @@ def prepare_session(session: Session, space_text: str, environment: dict, report
 
 def adopt_weights(folder: Path, reused: Sequence[Outcome]) -> None:
     """Take over the weights of slices that other sweeps have measured, so that they can be exported and trained on here
-    as well. Raises OSError."""
-    for outcome in reused:
-        trial, source = outcome.trial, folder.parent / outcome.source
-        if trial.shared is None:
-            continue
-        paths = [(weights_path(source, trial), weights_path(folder, trial))]
+    as well: from whichever sweep still has them. Raises StoreError."""
+    for trial in (outcome.trial for outcome in reused if outcome.trial.shared):
+        ours = weights_path(folder, trial)
+        pairs = [(path, ours) for path in _files_like(ours) if has_weights(path, trial)]
         if trial.shared.finetune is not None:
-            paths.append(tuple(tuned_path(path, trial) for path in paths[0]))
-        for theirs, ours in paths:
-            if theirs.exists() and not ours.exists():
-                link_packed(theirs, ours)
+            tuned = tuned_path(ours, trial)
+            pairs += [(path, tuned) for path in _files_like(tuned) if is_whole(path, trial_header(trial))]
+        for theirs, path in pairs:
+            if not path.exists():
+                try:
+                    link_packed(theirs, path)
+                except OSError as error:
+                    raise StoreError(f"{path}: can't be written ({error.strerror}); mend that and run again") from error
+
+
+def _files_like(path: Path) -> list[Path]:
+    """Those of the same name of the sweeps beside this one."""
+    return sorted(path.parent.parent.parent.glob(f"*/{path.parent.name}/{path.name}"))
 
 
 def run_session(
@@ -282,7 +290,8 @@ def _start(
     )
     attempts = Attempts(function, session.folder, watch=settings.watch)
     limits = settings.limits
-    if families and settings.memory_is_share:  # one worker then does what as many would
+    # While the weights are trained, one worker does what as many would.
+    if families and settings.memory_is_share and len(find_trained(session)) < trainings:
         limits = replace(limits, memory_bytes=families.threads * limits.memory_bytes)
     return run_pool(attempts, source, settings.workers, limits, settings.gpus)
 

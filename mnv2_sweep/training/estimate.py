@@ -165,7 +165,8 @@ def _spread_shared(
     seconds, begun = {}, {*trained}
     *others, largest = sorted(works.values())
     step = of_image(largest)
-    step += min(RANDOM, len(others)) * float(np.mean([of_image(work) for work in others])) if others else 0.0
+    if others:  # a round of steps has each once
+        step += sum(map(of_image, others)) / math.ceil(len(others) / RANDOM)
     for trial in trials:
         work = works[trained_network(trial)]
         seconds[trial] = final * of_evaluated(work) / share

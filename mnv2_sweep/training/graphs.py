@@ -35,8 +35,9 @@ def graph_passes(model: nn.Module, images: Tensor, log: Callable[[str], None]) -
     torch.cuda.set_rng_state(random)
     if graphed >= plain:
         forget_graphs(model)
-    kept = "kept" if graphed < plain else "not kept"
-    log(f"CUDA graphs {kept}: both passes in {1000 * graphed:.2f} ms as graphs, {1000 * plain:.2f} ms without")
+    if graphed < math.inf:
+        kept = "kept" if graphed < plain else "not kept"
+        log(f"CUDA graphs {kept}: both passes in {1000 * graphed:.2f} ms as graphs, {1000 * plain:.2f} ms without")
     return graphed < plain
 
 

@@ -1,17 +1,19 @@
 """Child processes that share no thread, lock or CUDA state with this one.
 
 On Linux they are forked from a server: a process that does nothing but import what all of them need, which takes
-seconds of computing, once and while this one prepares the work. Elsewhere, and for a GPU, each is a fresh interpreter:
-there, libraries may have threads or a state that no fork survives.
+seconds of computing, once and while this one prepares the work. Elsewhere, for a GPU, and where the temporary folder
+can't hold the server's socket, each is a fresh interpreter: there, libraries may have threads or a state that no fork
+survives.
 """
 
+import math
 import multiprocessing
 import os
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import BaseContext
 
@@ -22,18 +24,23 @@ IMPORTED = ["mnv2_sweep.training.shared_train", "torch._dynamo"]
 HELD = (signal.SIGINT, signal.SIGTERM)
 STARTS, PAUSE_SECONDS = 3, 0.1
 SERVER_GONE = 255  # the exit code that multiprocessing makes up for a process whose server has ended
+LOOK_SECONDS = 0.02
+
+_without_server = False  # it could not be started
 
 
 class ChildProcess:
-    """A process that runs the function, both picklable, and ends with this one at the latest. Its first call should be
-    `begin_process`: SIGINT and SIGTERM wait until then, as in the middle of imports each would print a traceback."""
+    """A process that runs the function, both picklable, and ends with this one, unless that is killed: the function has
+    to notice. Its first call should be `begin_process`: SIGINT and SIGTERM wait until then, as in the middle of imports
+    each would print a traceback."""
 
     def __init__(self, target: Callable, args: tuple, on_gpu: bool):
-        self._process = _find_context(on_gpu).Process(target=target, args=args, daemon=True)
         for left in reversed(range(STARTS)):
             try:
                 prepare_processes(on_gpu)
-                with _holding_signals():
+                self._process = _find_context(on_gpu).Process(target=target, args=args, daemon=True)
+                # The server blocks them for whom it forks; until it has imported, Ctrl-C has to be heard.
+                with nullcontext() if _uses_server(on_gpu) else _holding_signals():
                     self._process.start()
                 break
             except (EOFError, OSError):  # the server was killed at this moment; another one starts it
@@ -55,8 +62,15 @@ class ChildProcess:
         """Wait until it has ended."""
         self._process.join(seconds)
         if self._process.exitcode == SERVER_GONE and self._seen is not None:
-            with suppress(psutil.Error):
-                self._seen.wait(seconds)
+            end = math.inf if seconds is None else time.monotonic() + seconds
+            while self._is_seen() and time.monotonic() < end:
+                time.sleep(LOOK_SECONDS)
+
+    def _is_seen(self) -> bool:
+        """Whether it still runs: of an orphan that has ended, some systems keep the entry for ever."""
+        with suppress(psutil.Error):
+            return self._seen.is_running() and self._seen.status() != psutil.STATUS_ZOMBIE
+        return False
 
     @property
     def exitcode(self) -> int | None:
@@ -70,13 +84,16 @@ def prepare_processes(on_gpu: bool) -> None:
     It has the signals blocked for good, so that it ends last, with this process.
     """
     resource_tracker.ensure_running()  # multiprocessing's own helper; starting it would unblock the signals
-    if _find_context(on_gpu).get_start_method() != "forkserver":
+    if not _uses_server(on_gpu):
         return
+    global _without_server
     before = os.environ.get("PYTHONSAFEPATH")
     os.environ["PYTHONSAFEPATH"] = "1"  # or it would import what lies in the current folder first
     try:
         with _holding_signals():
             forkserver.ensure_running()
+    except OSError:  # its socket: a path of more than some 100 bytes, a full disk
+        _without_server = True
     finally:
         if before is None:
             del os.environ["PYTHONSAFEPATH"]
@@ -101,8 +118,12 @@ def start_seconds() -> float:
     return seconds
 
 
+def _uses_server(on_gpu: bool) -> bool:
+    return sys.platform == "linux" and not on_gpu and not _without_server
+
+
 def _find_context(on_gpu: bool) -> BaseContext:
-    if on_gpu or sys.platform != "linux":
+    if not _uses_server(on_gpu):
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(IMPORTED)

@@ -1,9 +1,9 @@
 """Family of networks -> one set of weights, trained so that each network is a slice of it; slice -> Result.
 
-Every step trains four networks on one batch: the largest on the labels, three random ones on a mixture of the labels
-and of the largest one's soft outputs for the same crops, each at its own size. Their gradients add up. The random ones
-are drawn so that all are in as many steps. Afterwards each network gets batch norm statistics of its own and is
-evaluated.
+Every step trains up to four networks on one batch: the largest on the labels, the others, random ones, on a mixture of
+the labels and of the largest one's soft outputs for the same crops, each at its own size. Their gradients add up. The
+random ones are drawn so that all are in as many steps. Afterwards each network gets batch norm statistics of its own
+and is evaluated.
 
 That is the sandwich rule with in-place distillation of universally slimmable networks (Yu and Huang 2019), changed in
 three ways for short trainings (CIFAR-10, the paper's grid at a quarter to a half of the side, 12,000 to 20,000 images,
@@ -88,7 +88,7 @@ WEIGHTS_RATE, CLASSIFIER_RATE = 3.0, 0.1
 STUDENT_WEIGHT = 0.125
 # Networks of other sizes leave other holes in the heap, which never come to an end. After so many steps what is free is
 # given back: having it cleared anew takes half a step's time (paper's grid at a third of the side: 1.4 of 3.5 s).
-TRIM_STEPS = 16
+TRIM_STEPS = 8
 FINETUNE_RATE = 0.2  # of the recipe's rate
 
 

@@ -92,7 +92,7 @@ def run_stacked_trial(
             control.log(f"no memory for {len(wanted)} seeds at once; this one is trained alone")
             torch.cuda.empty_cache()
             control.count_time(True)
-            return run_trial(trial, dataset, device, control)
+            return _run_alone(trial, paths[trial], dataset, device, control)
         for own, result in outcomes.items():
             write_seed(paths[own], own, result)
         control.count_time(True)
@@ -100,6 +100,17 @@ def run_stacked_trial(
     if isinstance(outcome, FloatingPointError):
         raise outcome
     control.log(f"top-1 {100 * outcome.val_top1:.2f} %, trained as one with other seeds")
+    return outcome
+
+
+def _run_alone(trial: Trial, path: Path, dataset: Dataset, device: str, control: Control) -> Result:
+    """And leave the seed's file as well: then it is known that nobody has to wait for it."""
+    try:
+        outcome = run_trial(trial, dataset, device, control)
+    except FloatingPointError as error:
+        write_seed(path, trial, error)
+        raise
+    write_seed(path, trial, outcome)
     return outcome
 
 
