@@ -910,18 +910,25 @@ def test_another_strategy_under_the_same_name_is_refused(together, tmp_path, ima
     assert read_tree(together.folder) == before
 
 
+def press_ctrl_c(attempts, source, workers, limits, gpus):
+    """Trials run here, and after the first step of one somebody presses it."""
+
+    def stop() -> bool:
+        if not source.stop() and list(attempts.folder.glob("running/*.json")):
+            signal.raise_signal(signal.SIGINT)
+        return source.stop()
+
+    return run_serial(attempts, replace(source, stop=stop))
+
+
 def test_interrupted_in_the_shared_training_it_goes_on_to_the_same_numbers(together, tmp_path, in_this_process):
     (tmp_path / "photos").symlink_to(together.desk / "photos")
     shutil.copy(together.desk / "together.yaml", tmp_path)
-    process = start_run(tmp_path, "together.yaml")
-    folder, waited = tmp_path / "results" / "together-photos", time.monotonic()
-    while not list(folder.glob("running/*.json")):  # since its first step
-        assert process.poll() is None and time.monotonic() - waited < PATIENCE, process.communicate()
-        time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    assert (process.returncode, "Traceback" in out + err) == (130, False)
-    assert "interrupted: 0 trials recorded, 3 left; the same command continues\n" in err
+    folder = tmp_path / "results" / "together-photos"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(session, "run_pool", press_ctrl_c)
+        code, _, err = call(tmp_path, "run", "together.yaml", "--workers", 1)
+    assert code == 130 and "interrupted: 0 trials recorded, 3 left; the same command continues\n" in err
     (left,) = (folder / "shared").iterdir()
     assert left.suffix == ".checkpoint" and measurements(folder) == {}
     code, out, err = call(tmp_path, "run", "together.yaml", "--workers", 1)

@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -95,7 +96,12 @@ ROWS, PACKAGES = read_table()
 FOLDERS = sorted(path.parent for path in PACKAGE.glob("*/__init__.py"))
 PATHS = sorted(path for path in PACKAGE.rglob("*.py") if path.parent == PACKAGE or path.name != "__init__.py")
 MODULES = sorted(path.stem for path in PATHS)
-IMPORTS = [found for path in PATHS for found in read_imports(path)]
+
+
+@cache
+def all_imports() -> list[Import]:
+    """Not as this file is imported: every process of the tests does that."""
+    return [found for path in PATHS for found in read_imports(path)]
 
 
 def test_the_table_holds_every_module_and_no_other():
@@ -110,7 +116,7 @@ def test_module_names_are_unique_and_folders_hold_nothing_but_modules():
 
 
 def test_modules_import_only_from_rows_above():
-    ours = [found for found in IMPORTS if found.ours]
+    ours = [found for found in all_imports() if found.ours]
     assert len(ours) > 50
     wrong = [found for found in ours if ROWS.get(found.target, 99) >= ROWS.get(found.module, 0)]
     assert [f"{found.where} imports {found.target}" for found in wrong] == []
@@ -118,19 +124,19 @@ def test_modules_import_only_from_rows_above():
 
 def test_third_party_imports_are_those_listed():
     used = {module: set() for module in MODULES}
-    for found in IMPORTS:
+    for found in all_imports():
         if not found.ours and found.target not in sys.stdlib_module_names:
             used[found.module].add(found.target)
     assert used == PACKAGES
 
 
 def test_imports_have_one_form():
-    wrong = [found.where for found in IMPORTS if found.ours and not found.right_form]
+    wrong = [found.where for found in all_imports() if found.ours and not found.right_form]
     assert wrong == []
 
 
 def test_only_the_command_line_imports_inside_functions():
-    assert [found.where for found in IMPORTS if found.in_function and not found.module.startswith("cli")] == []
+    assert [found.where for found in all_imports() if found.in_function and not found.module.startswith("cli")] == []
 
 
 def test_light_modules_load_nothing_heavy():
