@@ -247,7 +247,7 @@ def test_what_is_trained_on_has_the_seconds_of_its_own_training(machine, make_tr
 
 
 def test_a_shared_sweep_is_priced_on_real_probes(make_trial, tiny_data, tiny_arch, monkeypatch):
-    monkeypatch.setattr(probe, "SHORT", (0.05, 0.02))
+    monkeypatch.setattr(probe, "SHORT", (0.05, 0.02, 3))
     archs = [replace(tiny_arch, width=width, resolution=12) for width in (0.25, 1.0)]
     trials = shared_trials(make_trial, archs, images=8000)  # far dearer than what is measured beside it
     price = price_sweep(trials, tiny_data, "toy", "cpu", 1, alone=True)

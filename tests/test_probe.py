@@ -13,7 +13,7 @@ from mnv2_sweep.data.catalog import cache_folder
 from mnv2_sweep.training import probe
 from mnv2_sweep.training.probe import DoesNotFit, Probe, probe_batch, probe_here, probe_network, probe_team
 
-SHORT = (0.05, 0.02)
+SHORT = (0.05, 0.02, 3)
 
 
 def test_a_real_network_is_measured(make_trial):

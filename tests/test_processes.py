@@ -34,6 +34,7 @@ def end_server() -> None:
     process.join()
     if sys.platform == "linux":
         os.kill(server, signal.SIGKILL)
+        assert wait_until(lambda: not is_running(server))
 
 
 ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is no server")
@@ -99,6 +100,24 @@ def test_a_process_can_be_ended_when_the_server_is_gone():
     other.kill()
     other.join()
     assert other.exitcode == -signal.SIGKILL
+
+
+def tell_of_module(pipe, name: str) -> None:
+    begin_process(on_sigterm=signal.SIG_DFL)
+    pipe.send(name in sys.modules)
+
+
+@ON_LINUX
+def test_the_server_has_imported_what_is_wanted_since_it_was_prepared(monkeypatch):
+    end_server()
+    with monkeypatch.context() as patch:
+        patch.setattr(processes, "IMPORTED", ["this"])
+        processes.prepare_processes(on_gpu=False)
+    ours, theirs = Pipe()
+    process = ChildProcess(tell_of_module, (theirs, "this"), on_gpu=False)
+    assert ours.poll(60) and ours.recv() and "this" not in sys.modules
+    process.join()
+    end_server()
 
 
 @ON_LINUX

@@ -38,8 +38,8 @@ from mnv2_sweep.training.train import (
 )
 from mnv2_sweep.training.trial import Trial
 
-WARM_STEPS, LEAST_STEPS = 2, 3
-LONG, SHORT = (1.5, 0.4), (0.3, 0.1)  # seconds of training and of evaluating each network, at least
+WARM_STEPS = 2
+LONG, SHORT = (1.5, 0.4, 3), (0.3, 0.1, 1)  # of training and evaluating each network: seconds and calls, at least
 MOST_ELEMENTS = 2**27  # outputs of all layers, for a batch: half a GiB, held two to three times while training
 LIMIT_SECONDS = 180.0  # for a process to answer
 
@@ -91,7 +91,12 @@ def probe_here(trials: Sequence[Trial], device: str) -> list[Probe]:
 
 
 def probe_team(
-    trials: Sequence[Trial], data_name: str, cache: Path, device: str, workers: int, boxes: tuple[float, float] = LONG
+    trials: Sequence[Trial],
+    data_name: str,
+    cache: Path,
+    device: str,
+    workers: int,
+    boxes: tuple[float, float, int] = LONG,
 ) -> tuple[list[Probe], float]:
     """Each trial's network in `workers` processes at once, and the seconds that a process computed to get ready.
 
@@ -117,7 +122,7 @@ def probe_team(
             process.join()
 
 
-def probe_network(trial: Trial, device: str, boxes: tuple[float, float] = LONG) -> Probe:
+def probe_network(trial: Trial, device: str, boxes: tuple[float, float, int] = LONG) -> Probe:
     """Build it, train it and evaluate it until the time boxes are over. Raises DoesNotFit."""
     try:
         return _probe_network(trial, device, *boxes)
@@ -127,7 +132,7 @@ def probe_network(trial: Trial, device: str, boxes: tuple[float, float] = LONG) 
         raise
 
 
-def _probe_network(trial: Trial, device: str, train_seconds: float, eval_seconds: float) -> Probe:
+def _probe_network(trial: Trial, device: str, train_seconds: float, eval_seconds: float, calls: int) -> Probe:
     wanted, batch = trial.recipe.batch, probe_batch(trial)
     small = replace(trial, recipe=replace(trial.recipe, batch=batch))
     data = ProbeData(trial.data.classes, max(batch, EVAL_BATCH))
@@ -147,12 +152,14 @@ def _probe_network(trial: Trial, device: str, train_seconds: float, eval_seconds
     for _ in range(WARM_STEPS):
         step()
     warm, wall = clock() - start, time.perf_counter()
-    step_seconds, training = _repeat(step, train_seconds, clock)
+    step_seconds, training = _repeat(step, train_seconds, calls, clock)
     wall = time.perf_counter() - wall
     peak = max(before, peak_memory_bytes("cpu") - shared_bytes())
     on_gpu = peak_memory_bytes("cuda") if device == "cuda" else 0
     size = trial.train_size
-    look_seconds, _ = _repeat(lambda: evaluate_model(course.model, data, "val", size, device), eval_seconds, clock)
+    look_seconds, _ = _repeat(
+        lambda: evaluate_model(course.model, data, "val", size, device), eval_seconds, calls, clock
+    )
     return Probe(
         start_seconds=max(0.0, warm - WARM_STEPS * step_seconds),
         image_seconds=step_seconds / batch,
@@ -163,10 +170,12 @@ def _probe_network(trial: Trial, device: str, train_seconds: float, eval_seconds
     )
 
 
-def _repeat(function: Callable[[], object], least_seconds: float, clock: Callable[[], float]) -> tuple[float, float]:
+def _repeat(
+    function: Callable[[], object], least_seconds: float, least_calls: int, clock: Callable[[], float]
+) -> tuple[float, float]:
     """Call it until a time box is over -> mean seconds of a call and seconds of all, by the clock."""
     began, start, calls = time.perf_counter(), clock(), 0
-    while calls < LEAST_STEPS or time.perf_counter() - began < least_seconds:
+    while calls < least_calls or time.perf_counter() - began < least_seconds:
         function()
         calls += 1
     seconds = clock() - start

@@ -87,6 +87,7 @@ def prepare_processes(on_gpu: bool) -> None:
     if not _uses_server(on_gpu):
         return
     global _without_server
+    forkserver.set_forkserver_preload(IMPORTED)
     before = os.environ.get("PYTHONSAFEPATH")
     os.environ["PYTHONSAFEPATH"] = "1"  # or it would import what lies in the current folder first
     try:
@@ -125,9 +126,7 @@ def _uses_server(on_gpu: bool) -> bool:
 def _find_context(on_gpu: bool) -> BaseContext:
     if not _uses_server(on_gpu):
         return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(IMPORTED)
-    return context
+    return multiprocessing.get_context("forkserver")
 
 
 @contextmanager
