@@ -409,7 +409,7 @@ class Sandwich:
 
     def top1(self, control: Control) -> float:
         """Of the largest network, on a few validation images."""
-        trim_heap()  # evaluation's batches are larger, and would not fit into what training has freed
+        trim_heap()  # calibration's batches are larger, and would not fit into the holes that training left
         size = self.size(self.largest)
         model = cut_slice(self.course.model, self.largest, self.device)
         calibrate_norms(model, calibration_batches(self.dataset, size, self.device, LOOK_IMAGES, control))
