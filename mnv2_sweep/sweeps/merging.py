@@ -1,15 +1,11 @@
 """Results folders of several machines -> one: the same trial once, and conflicts said instead of settled in silence."""
 
-import os
-import shutil
-import uuid
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mnv2_sweep.errors import StoreError
-from mnv2_sweep.sweeps.places import EXAMPLE, SHARED
+from mnv2_sweep.sweeps.places import EXAMPLE, SHARED, link_file
 from mnv2_sweep.sweeps.store import DATABASE, Outcome, read_outcomes, read_plan, record_all, write_plan
 from mnv2_sweep.sweeps.sweep import find_differences
 from mnv2_sweep.training.trial import shared_id, trial_id
@@ -79,7 +75,13 @@ def write_merge(merge: Merge, theirs: Path, results: Path) -> None:
         return
     for name in _weights_of(merge.added):
         if (theirs / SHARED / name).is_file() and not (ours / SHARED / name).exists():
-            _copy_whole(theirs / SHARED / name, ours / SHARED / name)
+            try:
+                link_file(theirs / SHARED / name, ours / SHARED / name)
+            except OSError as error:
+                path = ours / SHARED / name
+                raise StoreError(
+                    f"{path}: can't be written ({error.strerror}); nothing of {ours} was merged"
+                ) from error
     record_all(ours, merge.added)
     plan = read_plan(theirs)
     if plan:
@@ -93,18 +95,3 @@ def _weights_of(outcomes: Sequence[Outcome]) -> dict[str, None]:
     """Names of the files of what their trials are slices of, and of slices that were trained on; each once."""
     trials = [outcome.trial for outcome in outcomes if outcome.trial.shared]
     return dict.fromkeys(f"{name}.pt" for trial in trials for name in (shared_id(trial), trial_id(trial)))
-
-
-def _copy_whole(source: Path, path: Path) -> None:
-    unfinished = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, unfinished)
-        os.replace(unfinished, path)
-    except OSError as error:
-        raise StoreError(
-            f"{path}: can't be written ({error.strerror}); nothing of {path.parent.parent} was merged"
-        ) from error
-    finally:
-        with suppress(OSError):
-            unfinished.unlink(missing_ok=True)

@@ -1,5 +1,8 @@
 """Where a sweep keeps what: results/<sweep>/ and its folders."""
 
+import os
+import shutil
+import uuid
 from contextlib import suppress
 from pathlib import Path
 
@@ -40,6 +43,22 @@ def weights_path(folder: Path, trial: Trial) -> Path:
 def stack_path(folder: Path, trial: Trial) -> Path:
     """What came of a trial that was trained as one with other seeds, until it is recorded."""
     return folder / STACKED / f"{trial_id(trial)}.pt"
+
+
+def link_file(source: Path, path: Path) -> None:
+    """The same file under another path too, where none is yet; a copy where a link can't be. Files are replaced and
+    never changed, so neither feels the other. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        try:
+            os.link(source, unfinished)
+        except OSError:
+            shutil.copyfile(source, unfinished)
+        os.replace(unfinished, path)
+    finally:
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
 
 
 def remove_unfinished(folder: Path) -> None:

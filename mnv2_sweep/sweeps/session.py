@@ -21,7 +21,7 @@ from mnv2_sweep.sweeps.attempt import Attempts
 from mnv2_sweep.sweeps.claims import read_claims
 from mnv2_sweep.sweeps.display import Report, SweepDisplay
 from mnv2_sweep.sweeps.executor import Source, run_pool
-from mnv2_sweep.sweeps.places import stack_path, weights_path
+from mnv2_sweep.sweeps.places import link_file, stack_path, weights_path
 from mnv2_sweep.sweeps.settings import RunSettings
 from mnv2_sweep.sweeps.store import Outcome, read_outcomes, record_all, write_plan
 from mnv2_sweep.sweeps.sweep import (
@@ -36,7 +36,7 @@ from mnv2_sweep.sweeps.sweep import (
 )
 from mnv2_sweep.sweeps.work import Need, Work, do_work
 from mnv2_sweep.training.control import Control
-from mnv2_sweep.training.packed import is_whole, link_packed
+from mnv2_sweep.training.packed import is_whole
 from mnv2_sweep.training.shared_train import RANDOM, Group, has_weights, run_shared_trial, tuned_path
 from mnv2_sweep.training.stacked_train import group_seeds, has_seed, run_stacked_trial
 from mnv2_sweep.training.train import count_steps, run_trial
@@ -225,7 +225,7 @@ def adopt_weights(folder: Path, reused: Sequence[Outcome]) -> None:
         for theirs, path in pairs:
             if not path.exists():
                 try:
-                    link_packed(theirs, path)
+                    link_file(theirs, path)
                 except OSError as error:
                     raise StoreError(f"{path}: can't be written ({error.strerror}); mend that and run again") from error
 

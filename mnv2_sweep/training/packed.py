@@ -8,7 +8,6 @@ import hashlib
 import io
 import json
 import os
-import shutil
 import uuid
 from contextlib import suppress
 from pathlib import Path
@@ -64,22 +63,6 @@ def _read_header(file: BinaryIO, expected: dict) -> dict:
         if header[name] != value:
             raise ValueError(f"its {name} is {header[name]!r}, not {value!r}")
     return header
-
-
-def link_packed(source: Path, path: Path) -> None:
-    """The same file under another path too, where none is yet; a copy where a link can't be. Files are replaced and
-    never changed, so neither feels the other. Raises OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        try:
-            os.link(source, unfinished)
-        except OSError:
-            shutil.copyfile(source, unfinished)
-        os.replace(unfinished, path)
-    finally:
-        with suppress(OSError):
-            unfinished.unlink(missing_ok=True)
 
 
 def remove_unfinished(path: Path) -> None:

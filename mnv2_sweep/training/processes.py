@@ -124,9 +124,7 @@ def _uses_server(on_gpu: bool) -> bool:
 
 
 def _find_context(on_gpu: bool) -> BaseContext:
-    if not _uses_server(on_gpu):
-        return multiprocessing.get_context("spawn")
-    return multiprocessing.get_context("forkserver")
+    return multiprocessing.get_context("forkserver" if _uses_server(on_gpu) else "spawn")
 
 
 @contextmanager
