@@ -27,7 +27,6 @@ from chaos import NETWORKS, SPACE, read_results
 
 from mnv2_sweep.archs.arch import ArchSpec, Stage
 from mnv2_sweep.data.catalog import cache_folder, open_dataset
-from mnv2_sweep.results.tables import align
 from mnv2_sweep.sweeps.attempt import Attempts
 from mnv2_sweep.sweeps.executor import Limits, Source, run_pool
 from mnv2_sweep.sweeps.session import train_in_worker
@@ -44,6 +43,7 @@ from mnv2_sweep.sweeps.store import (
 from mnv2_sweep.sweeps.work import Work, do_work
 from mnv2_sweep.training.control import Control
 from mnv2_sweep.training.trial import DataRef, Recipe, Result, Trial, trial_id
+from mnv2_sweep.words import align
 
 DISK_BYTES = 4 * 2**20
 MEMORY_BYTES, SECONDS = 2**30, 60.0

@@ -270,8 +270,9 @@ def table(
     from mnv2_sweep.results.frame import load_frame
     from mnv2_sweep.results.readings import load_readings
     from mnv2_sweep.results.stats import summarise
-    from mnv2_sweep.results.tables import align, frame_csv, frame_json, results_text, trials_table
+    from mnv2_sweep.results.tables import frame_csv, frame_json, results_text, trials_table
     from mnv2_sweep.results.verdict import sweep_verdict
+    from mnv2_sweep.words import align
 
     folder = find_sweep(results, sweep)
     frame = load_frame(folder)

@@ -229,7 +229,8 @@ def _show(folder: Path, workers: int, plots: Path) -> None:
     from mnv2_sweep.results.frame import load_frame
     from mnv2_sweep.results.readings import load_readings
     from mnv2_sweep.results.report import draw_ablation
-    from mnv2_sweep.results.tables import align, trials_table
+    from mnv2_sweep.results.tables import trials_table
+    from mnv2_sweep.words import align
 
     protocol, readings = load_readings(folder)
     if not any(one.seeds for one in readings):

@@ -29,7 +29,7 @@ def show_manifold(matrices: int | None, seed: int, plots: Path) -> list[Path]:
     """Print what is lost for each n, then draw it; returns the files written."""
     from mnv2_sweep.paper.manifold import MATRICES, SHOWN, embed_spiral, losses_table, measure_losses
     from mnv2_sweep.results.report import draw_manifold
-    from mnv2_sweep.results.tables import align
+    from mnv2_sweep.words import align
 
     losses = measure_losses(matrices or MATRICES, seed)
     typer.echo(align(losses_table(losses)) + "\n")
@@ -43,12 +43,12 @@ def show_activity(
     from mnv2_sweep.paper.appendix import activities_table
     from mnv2_sweep.results.ablate import parse_bases
     from mnv2_sweep.results.report import draw_activity
-    from mnv2_sweep.results.tables import align
     from mnv2_sweep.sweeps.settings import choose_device
     from mnv2_sweep.terminal import open_data
     from mnv2_sweep.training.activity_course import measure_activities
     from mnv2_sweep.training.control import Control
     from mnv2_sweep.training.trial import EMBEDDED, DataRef, Trial, change_recipe, find_recipe
+    from mnv2_sweep.words import align
 
     arch, *more = parse_bases(BASE if base is None else base, or_else="")
     if more:

@@ -37,3 +37,28 @@ def parse_seconds(text: str, where: str) -> float:
     if "".join(number + unit for number, unit in parts) != text.strip() or not seconds:
         raise SweepError(f"{where} {text}: a time above 0 is wanted, as in 90s, 30m, 1.5h or 2h30m")
     return seconds
+
+
+def millions(count: int, digits: int = 1) -> str:
+    return f"{count / 1e6:,.{digits}f}M"
+
+
+def megabytes(count: int) -> str:
+    return f"{count / 1e6:,.2f} MB"
+
+
+def percent(share: float) -> str:
+    return "-" if share is None or share != share else f"{100 * share:.1f}"
+
+
+def align(rows: list[list[str]], left: tuple[str, ...] = ("network", "weights", "status", "error")) -> str:
+    """Rows as lines of equal columns, numbers to the right; `left` names the columns of words."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = [
+            cell.ljust(width) if title in left else cell.rjust(width)
+            for title, cell, width in zip(rows[0], row, widths, strict=True)
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)

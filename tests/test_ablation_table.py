@@ -14,8 +14,9 @@ from mnv2_sweep.results.ablate import (
     change_expansion,
     plan_comparisons,
 )
-from mnv2_sweep.results.ablation_table import comparisons_text, cost_change, p_text, readings_text
+from mnv2_sweep.results.ablation_table import comparisons_text, readings_text
 from mnv2_sweep.results.experiment import ALWAYS, ONCE
+from mnv2_sweep.results.readings import cost_change, p_text
 
 HIGH, LOW = [60.0, 61.0, 60.5, 60.2], [55.0, 55.9, 55.6, 55.0]
 NEAR, SHIFTED = [60.1, 60.9, 60.7, 60.1], [59.7, 60.5, 60.7, 59.9]

@@ -27,8 +27,8 @@ from mnv2_sweep.results.passport import (
     write_passport,
 )
 from mnv2_sweep.results.stats import kendall_tau
-from mnv2_sweep.results.tables import align
 from mnv2_sweep.sweeps.places import PASSPORT
+from mnv2_sweep.words import align
 
 NAN = math.nan
 

@@ -14,7 +14,6 @@ from mnv2_sweep.sweeps.sweep import (
     check_sweep,
     count_failed,
     count_others,
-    find_differences,
     find_reusable,
     missing_trials,
     plan_trials,
@@ -22,7 +21,7 @@ from mnv2_sweep.sweeps.sweep import (
     trained_madds,
     write_sweep_files,
 )
-from mnv2_sweep.training.trial import DataRef, Recipe, Sharing, Trial, trial_id
+from mnv2_sweep.training.trial import DataRef, Recipe, Sharing, Trial, find_differences, trial_id
 
 RECIPE, DATA = Recipe("planned", images=100), DataRef("toy", "0123456789abcdef", 3)
 ARCHS = tuple(ArchSpec(width=width, resolution=96) for width in (0.5, 1.0, 0.35))

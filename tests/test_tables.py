@@ -11,18 +11,9 @@ from mnv2_sweep.archs.arch import ArchSpec
 from mnv2_sweep.paper.reference import CHECKPOINTS
 from mnv2_sweep.results.frame import load_frame
 from mnv2_sweep.results.stats import summarise
-from mnv2_sweep.results.tables import (
-    align,
-    frame_csv,
-    frame_json,
-    megabytes,
-    millions,
-    network_table,
-    percent,
-    results_text,
-    trials_table,
-)
+from mnv2_sweep.results.tables import frame_csv, frame_json, network_table, results_text, trials_table
 from mnv2_sweep.sweeps.store import Outcome, record
+from mnv2_sweep.words import align, megabytes, millions, percent
 
 SMALL, LARGE = ArchSpec(width=0.35, resolution=96), ArchSpec(width=1.0, resolution=96)
 UNTESTED = {"test_top1": None, "test_loss": None, "test_images": 0}

@@ -16,9 +16,17 @@ from mnv2_sweep.archs.arch import arch_label
 from mnv2_sweep.archs.resolve import arch_key
 from mnv2_sweep.paper.figure_6 import Curve, find_curves
 from mnv2_sweep.plots.figure import GREY, HALO, INK, SIZE_INCHES, clean_axes, join_facts, set_frame
-from mnv2_sweep.results.ablation_table import claim_parts, cost_change, interval_text, p_text, verdict_text
 from mnv2_sweep.results.experiment import ALWAYS
-from mnv2_sweep.results.readings import CONTRADICTED, REPRODUCED, Reading
+from mnv2_sweep.results.readings import (
+    CONTRADICTED,
+    REPRODUCED,
+    Reading,
+    claim_parts,
+    cost_change,
+    interval_text,
+    p_text,
+    verdict_text,
+)
 from mnv2_sweep.results.stats import mean_interval
 from mnv2_sweep.words import count_noun
 

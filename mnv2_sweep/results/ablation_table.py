@@ -11,10 +11,17 @@ from mnv2_sweep.archs.arch import arch_label
 from mnv2_sweep.costs.cost import count_cost
 from mnv2_sweep.results.ablate import Comparison
 from mnv2_sweep.results.experiment import ALWAYS, LEVEL, MIXTURE, MOST_SEEDS, POWER
-from mnv2_sweep.results.readings import BETTER, UNDECIDED, WORSE, Reading
-from mnv2_sweep.results.tables import align, millions
+from mnv2_sweep.results.readings import (
+    UNDECIDED,
+    Reading,
+    claim_parts,
+    cost_change,
+    interval_text,
+    p_text,
+    verdict_text,
+)
 from mnv2_sweep.training.price import wall_seconds
-from mnv2_sweep.words import count_noun, duration
+from mnv2_sweep.words import align, count_noun, duration, millions
 
 HEADER = [
     "changed",
@@ -102,24 +109,6 @@ def _row(reading: Reading) -> list[str]:
     ]
 
 
-def cost_change(base: int, changed: int) -> str:
-    """ "same", "-42.2 %", "+0.02 %"."""
-    if base == changed:
-        return "same"
-    change = 100 * (changed / base - 1)
-    return f"{change:+,.0f} %" if abs(change) >= 100 else f"{change:+.1f} %" if abs(change) >= 1 else f"{change:+.2f} %"
-
-
-def interval_text(reading: Reading) -> str:
-    """ "+0.31 to +2.20"; of the differences at which it is still open, "any"."""
-    low, high = reading.estimate.low, reading.estimate.high
-    return "any" if math.isinf(low) else f"{low:+.2f} to {high:+.2f}"
-
-
-def p_text(p: float) -> str:
-    return "<0.001" if p < 0.001 else f"{p:.3f}"
-
-
 def _mean(top1: Sequence[float]) -> str:
     return f"{sum(top1) / len(top1):.2f}" if top1 else "-"
 
@@ -132,31 +121,6 @@ def _verdict_line(reading: Reading, workers: int | None) -> str:
     if reading.verdict == UNDECIDED:
         parts.append(further_text(reading, workers))
     return "; ".join(parts)
-
-
-def verdict_text(reading: Reading) -> str:
-    """ "reproduced", "undecided", "worse than linear bottleneck"."""
-    if reading.verdict in (BETTER, WORSE):
-        return f"{reading.verdict} than {reading.comparison.change.before}"
-    return reading.verdict
-
-
-def claim_parts(reading: Reading) -> list[str]:
-    """The claim with its place, and where the published gap lies."""
-    claim = reading.claim
-    if claim is None:
-        return ["the paper claims nothing here"]
-    parts = [f"the paper: {claim.text} ({claim.source})"]
-    if claim.gap is not None:
-        parts.append(f"published {claim.gap:+.2f} points ({claim.gap_source}){_place_of_gap(reading)}")
-    return parts
-
-
-def _place_of_gap(reading: Reading) -> str:
-    low, high, gap = reading.estimate.low, reading.estimate.high, reading.claim.gap
-    if math.isnan(low) or math.isinf(low):
-        return ""
-    return ", inside the interval" if low <= gap <= high else f", {'below' if gap < low else 'above'} the interval"
 
 
 def further_text(reading: Reading, workers: int | None) -> str:

@@ -5,6 +5,7 @@ a seed; a seed that only one side has done is left out. How differences become i
 The p-values are corrected by Holm over all readings of the protocol, as one command asks them all.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -149,3 +150,46 @@ def next_seeds(readings: Sequence[Reading], done: dict[ArchSpec, int], most: int
                     wanted[arch], min(most, min(done[one.comparison.base], done[one.comparison.variant]) + 1)
                 )
     return wanted
+
+
+def cost_change(base: int, changed: int) -> str:
+    """ "same", "-42.2 %", "+0.02 %"."""
+    if base == changed:
+        return "same"
+    change = 100 * (changed / base - 1)
+    return f"{change:+,.0f} %" if abs(change) >= 100 else f"{change:+.1f} %" if abs(change) >= 1 else f"{change:+.2f} %"
+
+
+def interval_text(reading: Reading) -> str:
+    """ "+0.31 to +2.20"; of the differences at which it is still open, "any"."""
+    low, high = reading.estimate.low, reading.estimate.high
+    return "any" if math.isinf(low) else f"{low:+.2f} to {high:+.2f}"
+
+
+def p_text(p: float) -> str:
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def verdict_text(reading: Reading) -> str:
+    """ "reproduced", "undecided", "worse than linear bottleneck"."""
+    if reading.verdict in (BETTER, WORSE):
+        return f"{reading.verdict} than {reading.comparison.change.before}"
+    return reading.verdict
+
+
+def claim_parts(reading: Reading) -> list[str]:
+    """The claim with its place, and where the published gap lies."""
+    claim = reading.claim
+    if claim is None:
+        return ["the paper claims nothing here"]
+    parts = [f"the paper: {claim.text} ({claim.source})"]
+    if claim.gap is not None:
+        parts.append(f"published {claim.gap:+.2f} points ({claim.gap_source}){_place_of_gap(reading)}")
+    return parts
+
+
+def _place_of_gap(reading: Reading) -> str:
+    low, high, gap = reading.estimate.low, reading.estimate.high, reading.claim.gap
+    if math.isnan(low) or math.isinf(low):
+        return ""
+    return ", inside the interval" if low <= gap <= high else f", {'below' if gap < low else 'above'} the interval"

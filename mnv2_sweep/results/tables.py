@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from mnv2_sweep.results.stats import compare_published, read_facts, summarise
+from mnv2_sweep.words import align, megabytes, millions, percent
 
 
 def results_text(trials: pd.DataFrame, verdict: Sequence[str] = ()) -> str:
@@ -111,19 +112,6 @@ def _network_row(row: dict, tested: bool, tuned: bool) -> list[str]:
     return [*cells, _number(row["images_per_second"]), _number(row["seconds"])]
 
 
-def align(rows: list[list[str]], left: tuple[str, ...] = ("network", "weights", "status", "error")) -> str:
-    """Rows as lines of equal columns, numbers to the right; `left` names the columns of words."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = []
-    for row in rows:
-        cells = [
-            cell.ljust(width) if title in left else cell.rjust(width)
-            for title, cell, width in zip(rows[0], row, widths, strict=True)
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
-
-
 def frame_json(frame: pd.DataFrame) -> str:
     """A list of objects, one a row; missing values are null."""
     return json.dumps(json.loads(frame.to_json(orient="records", double_precision=15)), indent=2)
@@ -131,18 +119,6 @@ def frame_json(frame: pd.DataFrame) -> str:
 
 def frame_csv(frame: pd.DataFrame) -> str:
     return frame.to_csv(index=False).rstrip("\n")
-
-
-def millions(count: int, digits: int = 1) -> str:
-    return f"{count / 1e6:,.{digits}f}M"
-
-
-def megabytes(count: int) -> str:
-    return f"{count / 1e6:,.2f} MB"
-
-
-def percent(share: float) -> str:
-    return "-" if pd.isna(share) else f"{100 * share:.1f}"
 
 
 def _number(value: float) -> str:

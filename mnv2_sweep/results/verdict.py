@@ -22,11 +22,9 @@ from mnv2_sweep.results.passport import (
     read_passport,
     verdict_lines,
 )
-from mnv2_sweep.results.tables import align
 from mnv2_sweep.sweeps.store import read_outcomes
-from mnv2_sweep.sweeps.sweep import find_differences
-from mnv2_sweep.training.trial import Trial, load_trial
-from mnv2_sweep.words import duration
+from mnv2_sweep.training.trial import Trial, find_differences, load_trial
+from mnv2_sweep.words import align, duration
 
 LEAST_NETWORKS = 3  # below, there is no order to speak of
 

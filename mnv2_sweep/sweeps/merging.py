@@ -7,8 +7,7 @@ from pathlib import Path
 from mnv2_sweep.errors import StoreError
 from mnv2_sweep.sweeps.places import EXAMPLE, SHARED, link_file
 from mnv2_sweep.sweeps.store import DATABASE, Outcome, read_outcomes, read_plan, record_all, write_plan
-from mnv2_sweep.sweeps.sweep import find_differences
-from mnv2_sweep.training.trial import shared_id, trial_id
+from mnv2_sweep.training.trial import find_differences, shared_id, trial_id
 
 FILES = ("space.yaml", "env.json")
 

@@ -12,7 +12,7 @@ from mnv2_sweep.errors import StoreError
 from mnv2_sweep.sweeps.claims import read_claims
 from mnv2_sweep.sweeps.places import EXAMPLE
 from mnv2_sweep.sweeps.store import DATABASE, Outcome, done_ids, read_outcomes, read_plan, read_statuses
-from mnv2_sweep.training.trial import DataRef, Recipe, Sharing, Trial, record_json, trial_id
+from mnv2_sweep.training.trial import DataRef, Recipe, Sharing, Trial, find_differences, trial_id
 
 DATA, COMMAND = "data", "command"  # in env.json: as the last run opened the data, and was called
 
@@ -158,30 +158,3 @@ def check_sweep(folder: Path, trials: Sequence[Trial], outcomes: Sequence[Outcom
             f"{folder}: its results were made differently ({'; '.join(changed)}); give this sweep another --name"
         )
     return before
-
-
-def find_differences(old: Trial, new: Trial) -> list[str]:
-    """Why two trials can't belong to one sweep; empty where they can."""
-    before, now = record_json(replace(old.recipe, name="")), record_json(replace(new.recipe, name=""))
-    changed = [
-        f"{key} {getattr(old.recipe, key)} -> {getattr(new.recipe, key)}"
-        for key in sorted({*before, *now})
-        if before.get(key) != now.get(key)
-    ]
-    if old.data.fingerprint != new.data.fingerprint:
-        changed.append(
-            f"data {old.data.name} ({old.data.fingerprint[:8]}) -> {new.data.name} ({new.data.fingerprint[:8]})"
-        )
-    changed += _sharing_differences(old.shared, new.shared)
-    if old.arch.classes != new.arch.classes:
-        changed.append(f"classes {old.arch.classes} -> {new.arch.classes}")
-    return changed
-
-
-def _sharing_differences(old: Sharing | None, new: Sharing | None) -> list[str]:
-    if (old is None) != (new is None):
-        return ["strategy shared -> separate" if new is None else "strategy separate -> shared"]
-    if old is None or new is None:
-        return []
-    changed = [f"images of the shared training {old.images:,} -> {new.images:,}"] if old.images != new.images else []
-    return changed + (["the networks that share weights"] if old.family != new.family else [])

@@ -270,3 +270,30 @@ def recipe_rules(recipe: Recipe):
     yield "shortcut_gain", recipe.shortcut_gain, recipe.shortcut_gain > 0, "a number above 0"
     yield "curve_images", recipe.curve_images, whole(recipe.curve_images, 1), "a whole number from 1"
     yield "crop_min_area", recipe.crop_min_area, 0 < recipe.crop_min_area <= 1, "a share above 0, at most 1"
+
+
+def find_differences(old: Trial, new: Trial) -> list[str]:
+    """Why two trials can't belong to one sweep; empty where they can."""
+    before, now = record_json(replace(old.recipe, name="")), record_json(replace(new.recipe, name=""))
+    changed = [
+        f"{key} {getattr(old.recipe, key)} -> {getattr(new.recipe, key)}"
+        for key in sorted({*before, *now})
+        if before.get(key) != now.get(key)
+    ]
+    if old.data.fingerprint != new.data.fingerprint:
+        changed.append(
+            f"data {old.data.name} ({old.data.fingerprint[:8]}) -> {new.data.name} ({new.data.fingerprint[:8]})"
+        )
+    changed += _sharing_differences(old.shared, new.shared)
+    if old.arch.classes != new.arch.classes:
+        changed.append(f"classes {old.arch.classes} -> {new.arch.classes}")
+    return changed
+
+
+def _sharing_differences(old: Sharing | None, new: Sharing | None) -> list[str]:
+    if (old is None) != (new is None):
+        return ["strategy shared -> separate" if new is None else "strategy separate -> shared"]
+    if old is None or new is None:
+        return []
+    changed = [f"images of the shared training {old.images:,} -> {new.images:,}"] if old.images != new.images else []
+    return changed + (["the networks that share weights"] if old.family != new.family else [])
