@@ -29,9 +29,9 @@ from pathlib import Path
 
 import psutil
 
-from mnv2_sweep.sweeps.places import CHECKPOINTS, LOGS, RUNNING
-from mnv2_sweep.sweeps.store import DATABASE, read_outcomes, read_statuses
-from mnv2_sweep.training.trial import dump_result
+from mnv2_sweep.record.folders import CHECKPOINTS, LOGS, RUNNING
+from mnv2_sweep.record.store import DATABASE, read_outcomes, read_statuses
+from mnv2_sweep.trials.trial import dump_result
 
 SPACE = """# Does the sweep survive?
 stages: [[1, 8, 1, 1], [3, 8, 2, 2], [3, 16, 2, 2]]
@@ -47,7 +47,7 @@ CLI = """
 from functools import partial
 from mnv2_sweep.sweeps import session
 session.Attempts = partial(session.Attempts, checkpoint_seconds=0.5)
-from mnv2_sweep.cli import main
+from mnv2_sweep.cli.main import main
 main()
 """
 MACHINES = ("seconds", "images_per_second", "peak_memory_bytes")  # measured of the machine, not of the network

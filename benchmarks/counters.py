@@ -16,14 +16,14 @@ from pathlib import Path
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from mnv2_sweep.archs.arch import ArchSpec
-from mnv2_sweep.archs.resolve import resolve
-from mnv2_sweep.costs.cost import count_cost
-from mnv2_sweep.costs.cost_arrays import count_columns
-from mnv2_sweep.models.model import build_model
+from mnv2_sweep.models.build import build_model
+from mnv2_sweep.nets.arch import ArchSpec
+from mnv2_sweep.nets.cost import count_cost
+from mnv2_sweep.nets.cost_arrays import count_columns
+from mnv2_sweep.nets.resolve import resolve
 from mnv2_sweep.spaces.networks import CHUNK, select_networks
+from mnv2_sweep.spaces.read import load_space
 from mnv2_sweep.spaces.space import Sample
-from mnv2_sweep.spaces.spacefile import load_space
 
 with warnings.catch_warnings():  # fvcore compiles a few functions at import, which new torch advises against
     warnings.filterwarnings("ignore", r"`torch\.jit\.script` is deprecated", DeprecationWarning)

@@ -25,12 +25,10 @@ from pathlib import Path
 
 from chaos import NETWORKS, SPACE, read_results
 
-from mnv2_sweep.archs.arch import ArchSpec, Stage
+from mnv2_sweep.base.text import align
 from mnv2_sweep.data.catalog import cache_folder, open_dataset
-from mnv2_sweep.sweeps.attempt import Attempts
-from mnv2_sweep.sweeps.executor import Limits, Source, run_pool
-from mnv2_sweep.sweeps.session import train_in_worker
-from mnv2_sweep.sweeps.store import (
+from mnv2_sweep.nets.arch import ArchSpec, Stage
+from mnv2_sweep.record.store import (
     DATABASE,
     DIVERGED,
     EXCEPTION,
@@ -40,10 +38,12 @@ from mnv2_sweep.sweeps.store import (
     read_outcomes,
     read_statuses,
 )
+from mnv2_sweep.sweeps.attempt import Attempts
+from mnv2_sweep.sweeps.pool import Limits, Source, run_pool
+from mnv2_sweep.sweeps.session import train_in_worker
 from mnv2_sweep.sweeps.work import Work, do_work
 from mnv2_sweep.training.control import Control
-from mnv2_sweep.training.trial import DataRef, Recipe, Result, Trial, trial_id
-from mnv2_sweep.words import align
+from mnv2_sweep.trials.trial import DataRef, Recipe, Result, Trial, trial_id
 
 DISK_BYTES = 4 * 2**20
 MEMORY_BYTES, SECONDS = 2**30, 60.0

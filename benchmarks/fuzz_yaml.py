@@ -22,14 +22,14 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from mnv2_sweep.costs.cost import count_cost
-from mnv2_sweep.costs.listing import costs_text
-from mnv2_sweep.errors import SpaceError, SweepError
+from mnv2_sweep.base.errors import SpaceError, SweepError
+from mnv2_sweep.explain.listing import costs_text
+from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.spaces.landscape import describe_landscape
 from mnv2_sweep.spaces.networks import select_networks
+from mnv2_sweep.spaces.read import load_space
 from mnv2_sweep.spaces.space import Space
-from mnv2_sweep.spaces.spacefile import load_space
-from mnv2_sweep.training.trial import DataRef, Trial, check_recipe, trial_id
+from mnv2_sweep.trials.trial import DataRef, Trial, check_recipe, trial_id
 
 ROOT = Path(__file__).parents[1]
 SPACES = [path.read_bytes() for path in sorted((ROOT / "spaces").glob("*.yaml"))]

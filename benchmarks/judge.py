@@ -14,7 +14,8 @@ import time
 
 import torch
 
-from mnv2_sweep.archs.arch import (
+from mnv2_sweep.models.check_fvcore import check_fvcore, differences_text
+from mnv2_sweep.nets.arch import (
     ACTIVATIONS,
     FAMILIES,
     FAMILY_NAMES,
@@ -24,8 +25,7 @@ from mnv2_sweep.archs.arch import (
     ArchSpec,
     Stage,
 )
-from mnv2_sweep.archs.resolve import resolve
-from mnv2_sweep.models.judge import check_fvcore, differences_text
+from mnv2_sweep.nets.resolve import resolve
 
 
 def draw_arch(draw: random.Random, family: str, resolution: int) -> ArchSpec:

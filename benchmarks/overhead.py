@@ -18,13 +18,13 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from mnv2_sweep.archs.arch import ArchSpec
+from mnv2_sweep.nets.arch import ArchSpec
+from mnv2_sweep.record.store import read_outcomes
 from mnv2_sweep.sweeps.attempt import Attempts
-from mnv2_sweep.sweeps.executor import Source, run_pool, run_serial
-from mnv2_sweep.sweeps.store import read_outcomes
+from mnv2_sweep.sweeps.pool import Source, run_pool, run_serial
 from mnv2_sweep.sweeps.work import Work, do_work
 from mnv2_sweep.training.control import Control
-from mnv2_sweep.training.trial import CurvePoint, DataRef, Recipe, Result, Trial
+from mnv2_sweep.trials.trial import CurvePoint, DataRef, Recipe, Result, Trial
 
 AIM_MILLISECONDS = 10.0
 WORKERS = 2

@@ -23,10 +23,10 @@ import psutil
 from mnv2_sweep.data.batches import prepare_pixels
 from mnv2_sweep.data.catalog import cache_folder, open_dataset
 from mnv2_sweep.spaces.networks import expand
-from mnv2_sweep.spaces.spacefile import load_space
+from mnv2_sweep.spaces.read import load_space
+from mnv2_sweep.sweeps.budget import Price, price_text
+from mnv2_sweep.sweeps.estimate import price_sweep
 from mnv2_sweep.sweeps.session import Session, open_session
-from mnv2_sweep.training.estimate import price_sweep
-from mnv2_sweep.training.price import Price, price_text
 
 WORKERS = 2
 QUICK = Path(__file__).parent.parent / "spaces" / "quick.yaml"

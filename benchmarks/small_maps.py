@@ -11,10 +11,10 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from mnv2_sweep.archs.arch import ArchSpec, arch_label
+from mnv2_sweep.base.processes import keep_heap
+from mnv2_sweep.models.build import build_model
 from mnv2_sweep.models.convolution import Convolution
-from mnv2_sweep.models.model import build_model
-from mnv2_sweep.training.heap import keep_heap
+from mnv2_sweep.nets.arch import ArchSpec, arch_label
 
 NETWORKS = [(0.35, 24), (0.5, 32), (1.0, 40), (1.0, 56), (1.4, 56), (1.0, 96)]
 ROUNDS = 7

@@ -26,12 +26,12 @@ import torch
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from mnv2_sweep.archs.arch import ArchSpec, arch_label
-from mnv2_sweep.archs.plan import Block, Plan
-from mnv2_sweep.archs.resolve import resolve
-from mnv2_sweep.costs.memory import SPLITS, bound_operations, find_peak, most_splits
-from mnv2_sweep.models.model import build_model
+from mnv2_sweep.models.build import build_model
 from mnv2_sweep.models.split import SplitNetwork, split_model
+from mnv2_sweep.nets.arch import ArchSpec, arch_label
+from mnv2_sweep.nets.memory import SPLITS, bound_operations, find_peak, most_splits
+from mnv2_sweep.nets.plan import Block, Plan
+from mnv2_sweep.nets.resolve import resolve
 
 IMAGES, PASSES = 8, 3  # for the resident memory
 PLAIN = {"plain": torch.contiguous_format, "plain, channels_last": torch.channels_last}

@@ -22,8 +22,8 @@ from pathlib import Path
 
 import psutil
 
-from mnv2_sweep.sweeps.places import CHECKPOINTS, LOGS, RUNNING
-from mnv2_sweep.sweeps.store import read_outcomes, read_statuses
+from mnv2_sweep.record.folders import CHECKPOINTS, LOGS, RUNNING
+from mnv2_sweep.record.store import read_outcomes, read_statuses
 
 SPACE = """# Do three do more than one?
 stages: [[1, 8, 1, 1], [3, 8, 2, 2], [3, 16, 2, 2]]
@@ -39,7 +39,7 @@ FOREVER = """
 import sys
 from pathlib import Path
 from mnv2_sweep.sweeps.status import read_status
-from mnv2_sweep.sweeps.store import read_outcomes, read_plan
+from mnv2_sweep.record.store import read_outcomes, read_plan
 folder, stop, reads = Path(sys.argv[1]), Path(sys.argv[2]), 0
 while not stop.exists():
     outcomes, status = read_outcomes(folder), read_status(folder)

@@ -42,19 +42,18 @@ from PIL import Image, ImageOps
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 
-from mnv2_sweep.archs.arch import ArchSpec
+from mnv2_sweep.base.errors import SweepError
 from mnv2_sweep.data.batches import prepare_pixels
 from mnv2_sweep.data.decode import UnreadableImage
-from mnv2_sweep.data.photo_files import check_file_sizes, open_source
-from mnv2_sweep.data.photo_splits import find_wrapper, sort_photos
+from mnv2_sweep.data.layout import check_file_sizes, find_wrapper, open_source, sort_photos
 from mnv2_sweep.data.photos import PhotoData, open_photos
 from mnv2_sweep.data.shapes import draw_scenes, render_chunks
-from mnv2_sweep.errors import SweepError
-from mnv2_sweep.models.model import build_model
+from mnv2_sweep.models.build import build_model
+from mnv2_sweep.nets.arch import ArchSpec
+from mnv2_sweep.record.store import read_outcomes
 from mnv2_sweep.sweeps.environment import describe_environment
-from mnv2_sweep.sweeps.store import read_outcomes
-from mnv2_sweep.training.train import run_trial
-from mnv2_sweep.training.trial import DataRef, Recipe, Result, Trial, find_recipe
+from mnv2_sweep.training.loop import run_trial
+from mnv2_sweep.trials.trial import DataRef, Recipe, Result, Trial, find_recipe
 
 WORKERS = 2  # of ours at once
 SIDE = 256  # of the JPEGs that we make

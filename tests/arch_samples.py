@@ -3,7 +3,7 @@
 import random
 from dataclasses import replace
 
-from mnv2_sweep.archs.arch import ACTIVATIONS, MOBILENET_V2, RESIDUALS, SHUFFLENET_GROUPS, ArchSpec, Stage
+from mnv2_sweep.nets.arch import ACTIVATIONS, MOBILENET_V2, RESIDUALS, SHUFFLENET_GROUPS, ArchSpec, Stage
 
 
 def draw_arch(seed: int) -> ArchSpec:

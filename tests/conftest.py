@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
-from mnv2_sweep.archs.arch import ArchSpec, Stage
-from mnv2_sweep.training.trial import CurvePoint, DataRef, Recipe, Result, Trial
+from mnv2_sweep.nets.arch import ArchSpec, Stage
+from mnv2_sweep.trials.trial import CurvePoint, DataRef, Recipe, Result, Trial
 
 # The same examples on each machine and in each run, however slow it is.
 settings.register_profile(
@@ -23,12 +23,22 @@ settings.register_profile(
 settings.load_profile("repeatable")
 
 # Begun first, so that no process is left with a long one while the other has nothing more to do.
-LONGEST = ("ray", "cli", "train", "stacked_train", "shared_train", "cli_calibrate", "model", "checkpoint", "executor")
+LONGEST = (
+    "sweeps.test_ray",
+    "cli.test_main",
+    "training.test_loop",
+    "training.test_stacked",
+    "training.test_shared",
+    "cli.test_calibrate",
+    "models.test_build",
+    "training.test_checkpoint",
+    "sweeps.test_pool",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    names = [f"test_{name}" for name in LONGEST]
-    items.sort(key=lambda item: names.index(item.path.stem) if item.path.stem in names else len(names))
+    names = [f"tests.{name}" for name in LONGEST]
+    items.sort(key=lambda item: names.index(item.module.__name__) if item.module.__name__ in names else len(names))
 
 
 TINY_ARCH = ArchSpec(

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 from torch import Tensor, nn
 
-from mnv2_sweep.archs.arch import ArchSpec, Stage
-from mnv2_sweep.archs.family import family_digest, shared_places
-from mnv2_sweep.archs.resolve import resolve
-from mnv2_sweep.models.plan_network import norm_name
-from mnv2_sweep.training.trial import Sharing, Trial
+from mnv2_sweep.models.build import norm_name
+from mnv2_sweep.nets.arch import ArchSpec, Stage
+from mnv2_sweep.nets.resolve import resolve
+from mnv2_sweep.nets.supernet import family_digest, shared_places
+from mnv2_sweep.trials.trial import Sharing, Trial
 
 
 def _network(width: float, resolution: int, *stages: tuple[int, int, int, int], last: int = 16) -> ArchSpec:

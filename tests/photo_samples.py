@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mnv2_sweep.base.errors import DataError
 from mnv2_sweep.data.photos import open_photos
-from mnv2_sweep.errors import DataError
 
 BOTH = {"cat": 20, "dog": 8}
 

@@ -5,11 +5,11 @@ import pandas as pd
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
-from mnv2_sweep.archs.arch import ArchSpec, arch_label
-from mnv2_sweep.archs.resolve import arch_key
-from mnv2_sweep.costs.cost import count_cost
-from mnv2_sweep.paper.reference import CHECKPOINTS
-from mnv2_sweep.results.stats import Facts
+from mnv2_sweep.analysis.stats import Facts
+from mnv2_sweep.nets.arch import ArchSpec, arch_label
+from mnv2_sweep.nets.cost import count_cost
+from mnv2_sweep.nets.resolve import arch_key
+from mnv2_sweep.paper.published import CHECKPOINTS
 
 FACTS = Facts("shapes", "short", train_images=8000, classes=10, device="cpu")
 PAPER = [checkpoint.arch for checkpoint in CHECKPOINTS]

@@ -5,12 +5,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from mnv2_sweep.archs.arch import ArchSpec, arch_label
-from mnv2_sweep.archs.resolve import arch_key
-from mnv2_sweep.results.ablate import Change, plan_comparisons
-from mnv2_sweep.results.experiment import ONCE
-from mnv2_sweep.results.protocol import Protocol
-from mnv2_sweep.results.readings import Reading, find_readings
+from mnv2_sweep.analysis.ablation import Change, Protocol, plan_comparisons
+from mnv2_sweep.analysis.differences import Reading, find_readings
+from mnv2_sweep.analysis.paired import ONCE
+from mnv2_sweep.nets.arch import ArchSpec, arch_label
+from mnv2_sweep.nets.resolve import arch_key
 
 BASE = ArchSpec(width=0.5, resolution=96)
 

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from mnv2_sweep.training.trial import Result
+from mnv2_sweep.trials.trial import Result
 
 
 class Killed(BaseException):

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import typer
 
-from mnv2_sweep.cli import app
-from mnv2_sweep.spaces.spacefile import load_space
+from mnv2_sweep.cli.main import app
+from mnv2_sweep.spaces.read import load_space
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

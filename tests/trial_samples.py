@@ -11,12 +11,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from mnv2_sweep.archs.arch import ArchSpec
+from mnv2_sweep.nets.arch import ArchSpec
+from mnv2_sweep.record.folders import progress_path
 from mnv2_sweep.sweeps.attempt import read_progress
-from mnv2_sweep.sweeps.executor import Source
-from mnv2_sweep.sweeps.places import progress_path
+from mnv2_sweep.sweeps.pool import Source
 from mnv2_sweep.training.control import Control, Interrupted
-from mnv2_sweep.training.trial import DataRef, Recipe, Result, Trial, trial_id
+from mnv2_sweep.trials.trial import DataRef, Recipe, Result, Trial, trial_id
 
 # What the functions below do with a trial of that seed.
 FINE, SLOW, RAISES, EXITS, DIES, SIGNALLED, DIVERGES, GROWS, DIES_ONCE = range(9)

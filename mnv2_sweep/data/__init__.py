@@ -1,1 +1,1 @@
-"""The embedded shapes, folders and zips of photos, batches of tensors."""
+"""Images and labels: the embedded shapes, and photos in folders and zips."""

@@ -11,10 +11,10 @@ from typing import Protocol
 
 import numpy as np
 
+from mnv2_sweep.base.errors import DataError
 from mnv2_sweep.data.photos import open_photos
 from mnv2_sweep.data.shapes import CLASSES, COUNTS, SHAPES_FINGERPRINT, draw_scenes, render_chunks
-from mnv2_sweep.errors import DataError
-from mnv2_sweep.training.trial import EMBEDDED
+from mnv2_sweep.trials.trial import EMBEDDED
 
 
 class Dataset(Protocol):

@@ -13,7 +13,7 @@ from contextlib import nullcontext
 import numpy as np
 from PIL import Image, ImageOps
 
-from mnv2_sweep.errors import DataError
+from mnv2_sweep.base.errors import DataError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")  # nothing else is opened, whatever the file's name says

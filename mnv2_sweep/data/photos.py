@@ -32,7 +32,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from mnv2_sweep.data.cache_files import (
+from mnv2_sweep.base.errors import DataError
+from mnv2_sweep.data.cache import (
     BUILDING,
     RowFile,
     building_folder,
@@ -43,9 +44,18 @@ from mnv2_sweep.data.cache_files import (
     write_json,
 )
 from mnv2_sweep.data.decode import RESAMPLING, UnreadableImage, decode_photo, photo_size
-from mnv2_sweep.data.photo_files import CACHE_VERSION, Source, check_file_sizes, open_source
-from mnv2_sweep.data.photo_splits import LAYOUT, Photo, check_classes, find_wrapper, some_names, sort_photos
-from mnv2_sweep.errors import DataError
+from mnv2_sweep.data.layout import (
+    CACHE_VERSION,
+    LAYOUT,
+    Photo,
+    Source,
+    check_classes,
+    check_file_sizes,
+    find_wrapper,
+    open_source,
+    some_names,
+    sort_photos,
+)
 
 MAX_SIDE = 256
 MIN_SIDE = 8

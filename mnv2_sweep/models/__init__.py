@@ -1,1 +1,1 @@
-"""A plan as a torch module, whole or with its blocks split; the outside judge."""
+"""Networks in torch, built from their plans, and what is measured of one network."""

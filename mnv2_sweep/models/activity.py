@@ -11,8 +11,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from mnv2_sweep.archs.plan import Layer, Plan
-from mnv2_sweep.paper.appendix import LayerActivity
+from mnv2_sweep.nets.plan import Layer, Plan
+from mnv2_sweep.paper.manifold import LayerActivity
 
 BATCH = 64
 CLIPPED = 6.0  # where ReLU6 ends

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mnv2_sweep.archs.arch import FAMILY_NAMES, ArchSpec
-from mnv2_sweep.archs.plan import Plan
-from mnv2_sweep.archs.resolve import resolve
-from mnv2_sweep.errors import SweepError
-from mnv2_sweep.models.model import MobileNetV2
+from mnv2_sweep.base.errors import SweepError
+from mnv2_sweep.models.build import MobileNetV2
+from mnv2_sweep.nets.arch import FAMILY_NAMES, ArchSpec
+from mnv2_sweep.nets.plan import Plan
+from mnv2_sweep.nets.resolve import resolve
 
 
 def stack_models(models: Sequence[nn.Module], arch: ArchSpec, random_states: Sequence[Tensor]) -> "StackedNetwork":

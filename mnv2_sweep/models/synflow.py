@@ -18,10 +18,9 @@ import math
 import torch
 from torch import nn
 
-from mnv2_sweep.archs.arch import ArchSpec, arch_label
-from mnv2_sweep.errors import SweepError
-from mnv2_sweep.models.model import build_model
-from mnv2_sweep.models.plan_network import PlanNetwork
+from mnv2_sweep.base.errors import SweepError
+from mnv2_sweep.models.build import PlanNetwork, build_model
+from mnv2_sweep.nets.arch import ArchSpec, arch_label
 
 
 def synflow_score(arch: ArchSpec, size: int, seed: int) -> float:

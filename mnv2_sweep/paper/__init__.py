@@ -1,1 +1,1 @@
-"""Published figures with their sources, and our count beside each."""
+"""What the MobileNetV2 paper and its sources print, beside our own figures."""

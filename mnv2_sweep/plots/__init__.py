@@ -1,1 +1,1 @@
-"""Frames in, matplotlib figures out."""
+"""Figures, one module each."""

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 
-from mnv2_sweep.plots.figure import HALO
+from mnv2_sweep.plots.style import HALO
 
 MOST_FRONT_LABELS = 12  # of a longer front only this many are labelled, evenly spread, with both ends
 LEADER_FROM = 13  # pixels between a label and its point from which a line joins them

@@ -1,1 +1,1 @@
-"""Design spaces: the YAML file, the networks in it, which of them are the same."""
+"""Design spaces: YAML files, the networks in them, where costs jump."""

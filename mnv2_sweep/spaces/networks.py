@@ -11,9 +11,9 @@ from dataclasses import fields
 
 import numpy as np
 
-from mnv2_sweep.archs.arch import ArchSpec
-from mnv2_sweep.costs.cost_arrays import CODES, Columns, CostArrays, columns_of, count_columns, join_costs
-from mnv2_sweep.errors import SpaceError
+from mnv2_sweep.base.errors import SpaceError
+from mnv2_sweep.nets.arch import ArchSpec
+from mnv2_sweep.nets.cost_arrays import CODES, Columns, CostArrays, columns_of, count_columns, join_costs
 from mnv2_sweep.spaces.space import OPERATORS, Constraint, Space, build_arch
 
 CHUNK = 16_384  # rows at once: their columns stay in the cache; the result does not depend on it

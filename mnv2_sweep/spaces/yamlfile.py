@@ -15,7 +15,7 @@ from pathlib import Path
 
 import yaml
 
-from mnv2_sweep.errors import SpaceError
+from mnv2_sweep.base.errors import SpaceError
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 20  # lists and mappings inside each other; a space needs four

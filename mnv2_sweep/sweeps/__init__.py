@@ -1,1 +1,1 @@
-"""Many trials: worker processes, the results file, what a person sees meanwhile."""
+"""Many trials: planned, estimated, run in processes or on a cluster, recorded."""

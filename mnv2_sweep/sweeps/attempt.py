@@ -11,11 +11,11 @@ from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from mnv2_sweep.archs.arch import arch_label
-from mnv2_sweep.sweeps.places import RUNNING, checkpoint_path, events_path, log_path, progress_path
-from mnv2_sweep.sweeps.store import DIVERGED, EXCEPTION, INTERRUPTED, OUT_OF_MEMORY, Outcome
+from mnv2_sweep.nets.arch import arch_label
+from mnv2_sweep.record.folders import RUNNING, checkpoint_path, events_path, log_path, progress_path
+from mnv2_sweep.record.store import DIVERGED, EXCEPTION, INTERRUPTED, OUT_OF_MEMORY, Outcome
 from mnv2_sweep.training.control import CHECKPOINT_SECONDS, Control, Interrupted
-from mnv2_sweep.training.trial import Result, Trial
+from mnv2_sweep.trials.trial import Result, Trial
 
 TrialFunction = Callable[[Trial, Control], Result]
 Watch = Callable[[Path, Trial, Control], AbstractContextManager[Control]]

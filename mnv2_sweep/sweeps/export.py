@@ -15,17 +15,17 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from mnv2_sweep.archs.arch import ArchSpec, arch_label
-from mnv2_sweep.archs.resolve import arch_key
+from mnv2_sweep.base.errors import StoreError, SweepError
 from mnv2_sweep.data.catalog import Dataset
-from mnv2_sweep.errors import StoreError, SweepError
-from mnv2_sweep.models.model import build_model
-from mnv2_sweep.sweeps.places import weights_path
-from mnv2_sweep.sweeps.store import Outcome, read_outcomes, read_plan
-from mnv2_sweep.training.packed import read_packed
-from mnv2_sweep.training.shared_train import Group, Shared, cut_network, read_shared, tuned_path
-from mnv2_sweep.training.train import evaluate_model
-from mnv2_sweep.training.trial import Trial, record_json, trial_header
+from mnv2_sweep.models.build import build_model
+from mnv2_sweep.nets.arch import ArchSpec, arch_label
+from mnv2_sweep.nets.resolve import arch_key
+from mnv2_sweep.record.folders import weights_path
+from mnv2_sweep.record.store import Outcome, read_outcomes, read_plan
+from mnv2_sweep.training.checkpoint import read_packed
+from mnv2_sweep.training.loop import evaluate_model
+from mnv2_sweep.training.shared import Group, Shared, cut_network, read_shared, tuned_path
+from mnv2_sweep.trials.trial import Trial, record_json, trial_header
 
 PIXELS = "value / 127.5 - 1, RGB, the whole image scaled to size"
 

@@ -16,10 +16,10 @@ import numpy as np
 import ray
 
 from mnv2_sweep.data.catalog import Dataset
+from mnv2_sweep.record.folders import RUNNING, checkpoint_path
+from mnv2_sweep.record.store import INTERRUPTED, Outcome
 from mnv2_sweep.sweeps.attempt import Attempts, read_progress
-from mnv2_sweep.sweeps.places import RUNNING, checkpoint_path
-from mnv2_sweep.sweeps.store import INTERRUPTED, Outcome
-from mnv2_sweep.training.trial import Trial, trial_id
+from mnv2_sweep.trials.trial import Trial, trial_id
 
 HUB_SECONDS = 1.0  # between two calls of a trial to the hub
 

@@ -9,22 +9,21 @@ from pathlib import Path
 
 import torch
 
-from mnv2_sweep.archs.arch import ArchSpec
-from mnv2_sweep.archs.family import check_family, family_digest
-from mnv2_sweep.archs.resolve import arch_key
-from mnv2_sweep.costs.cost import count_cost
+from mnv2_sweep.base.errors import ArchError, StoreError, SweepError
+from mnv2_sweep.base.text import count_noun
+from mnv2_sweep.cli.display import Report, SweepDisplay
 from mnv2_sweep.data.batches import prepare_pixels
 from mnv2_sweep.data.catalog import Dataset, cache_folder, open_dataset
-from mnv2_sweep.errors import ArchError, StoreError, SweepError
+from mnv2_sweep.nets.arch import ArchSpec
+from mnv2_sweep.nets.cost import count_cost
+from mnv2_sweep.nets.resolve import arch_key
+from mnv2_sweep.nets.supernet import check_family, family_digest
+from mnv2_sweep.record.claims import read_claims
+from mnv2_sweep.record.folders import link_file, stack_path, weights_path
+from mnv2_sweep.record.store import Outcome, read_outcomes, record_all, write_plan
 from mnv2_sweep.spaces.space import Strategy
 from mnv2_sweep.sweeps.attempt import Attempts
-from mnv2_sweep.sweeps.claims import read_claims
-from mnv2_sweep.sweeps.display import Report, SweepDisplay
-from mnv2_sweep.sweeps.executor import Source, run_pool
-from mnv2_sweep.sweeps.places import link_file, stack_path, weights_path
-from mnv2_sweep.sweeps.settings import RunSettings
-from mnv2_sweep.sweeps.store import Outcome, read_outcomes, record_all, write_plan
-from mnv2_sweep.sweeps.sweep import (
+from mnv2_sweep.sweeps.planned import (
     DATA,
     check_sweep,
     count_failed,
@@ -34,13 +33,15 @@ from mnv2_sweep.sweeps.sweep import (
     plan_trials,
     write_sweep_files,
 )
+from mnv2_sweep.sweeps.pool import Source, run_pool
+from mnv2_sweep.sweeps.settings import RunSettings
 from mnv2_sweep.sweeps.work import Need, Work, do_work
+from mnv2_sweep.training.checkpoint import is_whole
 from mnv2_sweep.training.control import Control
-from mnv2_sweep.training.packed import is_whole
-from mnv2_sweep.training.shared_train import RANDOM, Group, has_weights, run_shared_trial, tuned_path
-from mnv2_sweep.training.stacked_train import group_seeds, has_seed, run_stacked_trial
-from mnv2_sweep.training.train import count_steps, run_trial
-from mnv2_sweep.training.trial import (
+from mnv2_sweep.training.loop import count_steps, run_trial
+from mnv2_sweep.training.shared import RANDOM, Group, has_weights, run_shared_trial, tuned_path
+from mnv2_sweep.training.stacked import group_seeds, has_seed, run_stacked_trial
+from mnv2_sweep.trials.trial import (
     DataRef,
     Recipe,
     Result,
@@ -51,7 +52,6 @@ from mnv2_sweep.training.trial import (
     trial_header,
     trial_id,
 )
-from mnv2_sweep.words import count_noun
 
 MOST_ALONE = 24  # networks that the default length of a shared training makes up for
 

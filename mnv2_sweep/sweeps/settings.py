@@ -9,12 +9,12 @@ from pathlib import Path
 import psutil
 import torch
 
+from mnv2_sweep.base.errors import SweepError
+from mnv2_sweep.base.text import parse_bytes, parse_seconds
 from mnv2_sweep.data.catalog import Dataset
-from mnv2_sweep.errors import SweepError
+from mnv2_sweep.record.store import Outcome
 from mnv2_sweep.sweeps.attempt import Attempts, Watch
-from mnv2_sweep.sweeps.executor import Limits, Source
-from mnv2_sweep.sweeps.store import Outcome
-from mnv2_sweep.words import parse_bytes, parse_seconds
+from mnv2_sweep.sweeps.pool import Limits, Source
 
 MEMORY_SHARE = 0.9  # of the machine's memory, for all workers together; of a GPU's free memory likewise
 CONTEXT_BYTES = 2**30  # of a GPU for each process beside its tensors: CUDA itself, libraries; generous

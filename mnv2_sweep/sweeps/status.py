@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from mnv2_sweep.archs.arch import arch_label
+from mnv2_sweep.base.text import count_noun, duration
+from mnv2_sweep.nets.arch import arch_label
+from mnv2_sweep.record.claims import read_claims
+from mnv2_sweep.record.folders import log_path
+from mnv2_sweep.record.store import Outcome, read_outcomes, read_plan
 from mnv2_sweep.sweeps.attempt import read_progress
-from mnv2_sweep.sweeps.claims import read_claims
-from mnv2_sweep.sweeps.places import log_path
-from mnv2_sweep.sweeps.store import Outcome, read_outcomes, read_plan
-from mnv2_sweep.sweeps.sweep import read_command, trained_madds
-from mnv2_sweep.training.trial import Trial, trial_id
-from mnv2_sweep.words import count_noun, duration
+from mnv2_sweep.sweeps.planned import read_command, trained_madds
+from mnv2_sweep.trials.trial import Trial, trial_id
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from mnv2_sweep.sweeps.claims import BEAT_SECONDS, Owner, beat, claim_first, read_claims, release, this_owner
-from mnv2_sweep.sweeps.interrupts import hold_interrupts
-from mnv2_sweep.sweeps.places import STACKED, checkpoint_path, remove_empty, remove_unfinished
-from mnv2_sweep.sweeps.store import INTERRUPTED, KILLED, OUT_OF_MEMORY, Outcome, read_statuses, record
-from mnv2_sweep.training.trial import Trial, trial_id
+from mnv2_sweep.base.signals import hold_interrupts
+from mnv2_sweep.record.claims import BEAT_SECONDS, Owner, beat, claim_first, read_claims, release, this_owner
+from mnv2_sweep.record.folders import STACKED, checkpoint_path, remove_empty, remove_unfinished
+from mnv2_sweep.record.store import INTERRUPTED, KILLED, OUT_OF_MEMORY, Outcome, read_statuses, record
+from mnv2_sweep.trials.trial import Trial, trial_id
 
 RETRIED = (KILLED, OUT_OF_MEMORY)  # the machine may have been at fault; the rest would end the same way again
 MOST_ATTEMPTS = 2

@@ -1,1 +1,1 @@
-"""What one trial is, how it is trained, what it will take."""
+"""Trials trained: the loop, its checkpoints, and the ways in which weights come about."""

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mnv2_sweep.training.trial import CurvePoint
+from mnv2_sweep.trials.trial import CurvePoint
 
 CHECKPOINT_SECONDS = 60.0
 

@@ -1,0 +1,1 @@
+"""Statistics of recorded trials: intervals, fronts, ablations, calibrations."""

@@ -1,0 +1,226 @@
+"""A table of trials of several expansions and widths -> a curve of top-1 against MAdds for each, and two claims tested.
+
+Section 4 of the paper: expansions t from 5 to 10 have nearly the same curves, and within that range small networks are
+better with smaller t, large ones with larger t. Curves are compared at equal MAdds, where both have them: at the ends
+and the middle, in logarithms, of the range that all of them cover. Between two networks of a curve top-1 is taken to
+be linear in the logarithm of MAdds; nothing is extrapolated. All tests are on one number a seed, as in `experiment`.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from mnv2_sweep.analysis.differences import CONTRADICTED, REPRODUCED, UNDECIDED
+from mnv2_sweep.analysis.paired import (
+    LEVEL,
+    MOST_SEEDS,
+    POWER,
+    Estimate,
+    adjust_holm,
+    estimate_difference,
+    further_seeds,
+    p_beyond,
+    p_within,
+)
+from mnv2_sweep.base.errors import SweepError
+from mnv2_sweep.base.text import count_noun, duration
+from mnv2_sweep.paper.claims import EXPANSION, EXPANSION_BY_SIZE, SAME_CURVES, PaperClaim
+
+POINTS = 3  # costs at which curves are compared
+OURS = 6  # the expansion that others are compared with, where it is there
+SAME = ("resolution", "kernel", "linear_bottleneck", "residual", "last_channels", "classes", "dropout")
+SAME += ("activation", "scale_last_conv", "depthwise")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TradeOff:
+    """Networks of one expansion in order of MAdds: top-1 in percent [networks, seeds], seconds a trial [networks]."""
+
+    t: int
+    widths: np.ndarray
+    madds: np.ndarray
+    top1: np.ndarray
+    seconds: np.ndarray
+
+    def at(self, madds: float) -> np.ndarray:
+        """Top-1 of every seed at some MAdds, which must lie in the curve's range."""
+        return np.array([np.interp(math.log(madds), np.log(self.madds), values) for values in self.top1.T])
+
+    def covers(self, madds: float) -> bool:
+        return self.madds[0] <= madds * 1.000001 and madds <= self.madds[-1] * 1.000001
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimVerdict:
+    """A claim of section 4: verdict, why in words, and what would settle it, as seeds and as seconds of one worker."""
+
+    text: str
+    source: str
+    verdict: str
+    why: str
+    further: int | None = None
+    seconds: float = 0.0
+
+    @property
+    def sentence(self) -> str:
+        """Verdict, claim, place and why."""
+        return f"{self.verdict}: {self.text} ({self.source}); {self.why}"
+
+
+def find_trade_offs(trials: pd.DataFrame) -> tuple[list[TradeOff], tuple[int, ...]]:
+    """A curve for each expansion, in order, and their seeds: those that every network has done.
+
+    Raises SweepError when the networks differ in more than width and expansion, or there is only one expansion.
+    """
+    known = trials[trials["expansion"].notna() & (trials["family"] == "mobilenet_v2")] if len(trials) else trials
+    for name in SAME:
+        values = sorted(known[name].unique().tolist()) if len(known) else []
+        if len(values) > 1:
+            shown = ", ".join(map(str, values))
+            raise SweepError(
+                f"plot --expansion: networks of {name} {shown}; one is wanted, and only width and t differ"
+            )
+    done = known[known["status"] == "done"].drop_duplicates(["arch_key", "seed"], keep="last") if len(known) else known
+    if not len(done) or done["expansion"].nunique() < 2:
+        raise SweepError(
+            "plot --expansion: results of at least two expansions are needed; 'mnv2-sweep run spaces/expansion.yaml' "
+            "makes a family of curves"
+        )
+    counts = done.groupby("seed")["arch_key"].nunique()
+    seeds = tuple(int(seed) for seed in counts.index[counts == done["arch_key"].nunique()])
+    if not seeds:
+        raise SweepError("plot --expansion: no seed is done by every network; run the sweep to its end")
+    kept = done[done["seed"].isin(seeds)]
+    return [_trade_off(int(t), of_t) for t, of_t in kept.groupby("expansion")], seeds
+
+
+def _trade_off(t: int, trials: pd.DataFrame) -> TradeOff:
+    networks = trials.drop_duplicates("arch_key").sort_values("madds")
+    networks = networks.drop_duplicates("madds")
+    top1 = trials.pivot(index="arch_key", columns="seed", values="val_top1").astype(float)
+    seconds = trials.groupby("arch_key")["seconds"].mean().astype(float)
+    keys = networks["arch_key"]
+    return TradeOff(
+        t,
+        networks["width"].to_numpy(dtype=float),
+        networks["madds"].to_numpy(dtype=float),
+        100 * top1.loc[keys].to_numpy(),
+        seconds.loc[keys].to_numpy(),
+    )
+
+
+def common_madds(curves: Sequence[TradeOff]) -> list[float]:
+    """POINTS costs from end to end of the range that all the curves cover, evenly in logarithms; none without one."""
+    if not curves:
+        return []
+    low, high = max(curve.madds[0] for curve in curves), min(curve.madds[-1] for curve in curves)
+    return np.geomspace(low, high, POINTS).tolist() if low < high else []
+
+
+def judge_claims(curves: Sequence[TradeOff]) -> list[ClaimVerdict]:
+    """Both claims of section 4."""
+    tested = [curve for curve in curves if curve.t in SAME_CURVES]
+    madds = common_madds(tested)
+    if len(tested) < 2 or not madds:
+        why = (
+            f"at least two expansions from {SAME_CURVES[0]} to {SAME_CURVES[-1]} are needed"
+            if len(tested) < 2
+            else "their curves have no MAdds in common: add widths"
+        )
+        return [ClaimVerdict(one.text, one.source, UNDECIDED, why) for one in (EXPANSION, EXPANSION_BY_SIZE)]
+    return [_judge_same(tested, madds), _judge_by_size(tested, madds)]
+
+
+def claims_text(claims: Sequence[ClaimVerdict], seeds: int) -> str:
+    """A line a claim, with the seeds that would settle an undecided one."""
+    lines = []
+    for one in claims:
+        more = ""
+        if one.verdict == UNDECIDED and seeds > 1 and one.further is None:
+            more = f"; more than {MOST_SEEDS:,} seeds would be needed if all stays as it is"
+        elif one.verdict == UNDECIDED and one.further is not None:
+            more = (
+                f"; {count_noun(one.further, 'further seed')} would settle it if all stays as it is "
+                f"({100 * POWER:.0f} % power), about {duration(one.seconds)} of one worker"
+            )
+        lines.append(one.sentence + more)
+    return "\n".join(lines)
+
+
+def _judge_same(curves: Sequence[TradeOff], madds: Sequence[float]) -> ClaimVerdict:
+    """Reproduced: at every cost every curve is within the margin (each by two one-sided tests at LEVEL, so all together
+    at LEVEL). Contradicted: one of them is beyond it, corrected by Holm."""
+    own = min(curves, key=lambda curve: (curve.t != OURS, abs(curve.t - OURS)))
+    others = [(curve, at) for curve in curves if curve is not own for at in madds]
+    estimates = [estimate_difference(curve.at(at) - own.at(at)) for curve, at in others]
+    margin = EXPANSION.margin
+    within = [p_within(one.mean, one.sd, one.n, margin) for one in estimates]
+    beyond = adjust_holm([p_beyond(one.mean, one.sd, one.n, margin) for one in estimates])
+    worst = max(range(len(others)), key=lambda i: abs(estimates[i].mean))
+    curve, at = others[worst]
+    why = (
+        f"largest difference: t = {curve.t} minus t = {own.t} at {at / 1e6:,.1f}M MAdds, {_points(estimates[worst])}; "
+        f"within {margin:g} point everywhere: p {max(within):.3f}; beyond it somewhere: p {min(beyond):.3f} (Holm over "
+        f"{len(others)})"
+    )
+    if max(within) <= LEVEL or min(beyond) <= LEVEL:
+        verdict = REPRODUCED if max(within) <= LEVEL else CONTRADICTED
+        return ClaimVerdict(EXPANSION.text, EXPANSION.source, verdict, why)
+    outside = [further_seeds(one, LEVEL / len(others), margin) for one in estimates if abs(one.mean) > margin]
+    inside = [further_seeds(one, LEVEL, margin) for one, p in zip(estimates, within, strict=True) if p > LEVEL]
+    return _undecided(EXPANSION, why, outside, inside, curves)
+
+
+def _judge_by_size(curves: Sequence[TradeOff], madds: Sequence[float]) -> ClaimVerdict:
+    """The slope of top-1 over log2 t, of each seed, at the smallest and at the largest common cost.
+
+    Reproduced: it falls at the small end and rises at the large end (both one-sided at LEVEL, so together at LEVEL).
+    Contradicted: it surely does the opposite at one of them, corrected by Holm.
+    """
+    small, large = (_slopes(curves, at) for at in (madds[0], madds[-1]))
+    ends = [estimate_difference(small), estimate_difference(large)]
+    interaction = estimate_difference(large - small)
+    claimed = [_one_sided(ends[0], -1), _one_sided(ends[1], 1)]
+    opposite = adjust_holm([_one_sided(ends[0], 1), _one_sided(ends[1], -1)])
+    why = (
+        f"points for each doubling of t: {_points(ends[0])} at {madds[0] / 1e6:,.1f}M MAdds, {_points(ends[1])} at "
+        f"{madds[-1] / 1e6:,.1f}M; the second minus the first {_points(interaction)}, p {interaction.p:.3f}"
+    )
+    if max(claimed) <= LEVEL or min(opposite) <= LEVEL:
+        verdict = REPRODUCED if max(claimed) <= LEVEL else CONTRADICTED
+        return ClaimVerdict(EXPANSION_BY_SIZE.text, EXPANSION_BY_SIZE.source, verdict, why)
+    other_way = [further_seeds(one, LEVEL) for one, sign in zip(ends, (-1, 1), strict=True) if one.mean * sign < 0]
+    as_claimed = [further_seeds(one, 2 * LEVEL) for one, p in zip(ends, claimed, strict=True) if p > LEVEL]
+    return _undecided(EXPANSION_BY_SIZE, why, other_way, as_claimed, curves)
+
+
+def _slopes(curves: Sequence[TradeOff], madds: float) -> np.ndarray:
+    """Of a straight line through top-1 over log2 t, for every seed."""
+    t = np.log2([curve.t for curve in curves])
+    top1 = np.array([curve.at(madds) for curve in curves])  # [expansions, seeds]
+    return (t - t.mean()) @ top1 / ((t - t.mean()) ** 2).sum()
+
+
+def _one_sided(estimate: Estimate, sign: int) -> float:
+    """p-value against "the true value is 0 or on the other side of 0 than `sign`"."""
+    return estimate.p / 2 if estimate.mean * sign > 0 else 1 - estimate.p / 2
+
+
+def _undecided(
+    claim: PaperClaim, why: str, against: list[int | None], for_it: list[int | None], curves: Sequence[TradeOff]
+) -> ClaimVerdict:
+    """With the further seeds, and what they take: one test `against` the claim would contradict it, so the quickest of
+    those counts where there are any; else all the open ones `for_it` are needed, so the slowest."""
+    some = [seeds for seeds in against if seeds is not None]
+    further = min(some, default=None) if against else None if None in for_it else max(for_it)
+    seconds = (further or 0) * float(sum(curve.seconds.sum() for curve in curves))
+    return ClaimVerdict(claim.text, claim.source, UNDECIDED, why, further, seconds)
+
+
+def _points(estimate: Estimate) -> str:
+    """ "+0.31 (-0.20 to +0.82)"."""
+    interval = "" if math.isnan(estimate.low) else f" ({estimate.low:+.2f} to {estimate.high:+.2f})"
+    return f"{estimate.mean:+.2f}{interval}"

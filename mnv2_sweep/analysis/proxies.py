@@ -1,0 +1,147 @@
+"""What the sweeps of a calibration measured -> an Order for each proxy -> the Passport."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from mnv2_sweep.analysis.agreement import Agreement, compare_orders
+from mnv2_sweep.analysis.calibration import LEAST_NETWORKS, Calibration, Part, length_text, sizes_text
+from mnv2_sweep.analysis.passport import MADDS_ALONE, SYNFLOW, Passport, ProxyVerdict
+from mnv2_sweep.base.errors import SweepError
+from mnv2_sweep.base.text import count_noun
+from mnv2_sweep.models.synflow import synflow_score
+from mnv2_sweep.nets.arch import ArchSpec, arch_label
+from mnv2_sweep.nets.cost import count_cost
+from mnv2_sweep.nets.resolve import arch_key
+from mnv2_sweep.paper.published import published_checkpoints
+from mnv2_sweep.record.store import read_outcomes
+from mnv2_sweep.trials.trial import Recipe, Trial, dump_trial, train_size, trial_id
+
+SYNFLOW_SEEDS = 3
+NOTHING = compare_orders([], [], [])  # of a proxy that could not be made
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What one way to order networks says: a value for each `arch_key`, higher is better. `seconds` of all that it
+    took, one of its trials where it has some, and in `failed` what went wrong."""
+
+    values: Mapping[str, float]
+    seconds: float | None = None
+    trial: Trial | None = None
+    failed: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What proxies are compared with, by `arch_key`."""
+
+    reference: Mapping[str, float]
+    published: Mapping[str, float]
+    madds: Mapping[str, float]
+
+
+def read_order(folder: Path, part: Part, seeds: Sequence[int]) -> Order:
+    """Mean validation top-1 of the part's networks over their seeds. The seconds are of all its trials: a shared
+    training is needed as a whole. Raises StoreError."""
+    wanted = {arch_key(arch) for arch in part.archs}
+    outcomes = [outcome for outcome in read_outcomes(folder) if outcome.trial.seed in seeds]
+    outcomes = [outcome for outcome in outcomes if arch_key(outcome.trial.arch) in wanted]
+    outcomes = [outcome for outcome in outcomes if outcome.id == trial_id(outcome.trial)]  # not of an older version
+    top1s: dict[str, list[float]] = {}
+    for outcome in outcomes:
+        if outcome.result:
+            top1s.setdefault(arch_key(outcome.trial.arch), []).append(outcome.result.val_top1)
+    errors = [outcome.error or outcome.kind for outcome in outcomes if outcome.status == "failed"]
+    return Order(
+        {key: sum(values) / len(values) for key, values in top1s.items()},
+        sum(outcome.result.seconds for outcome in outcomes if outcome.result),
+        next((outcome.trial for outcome in outcomes if outcome.result), None),
+        f"{count_noun(len(errors), 'trial')} failed: {errors[0].splitlines()[0]}" if errors else "",
+    )
+
+
+def score_order(archs: Sequence[ArchSpec], costed: Sequence[ArchSpec], recipe: Recipe, classes: int) -> Order:
+    """SynFlow's, the mean over SYNFLOW_SEEDS first weights, at the size the networks are trained at. The seconds are
+    those of the `costed` ones among them, on however many cores."""
+    keys, values, seconds = {arch_key(arch) for arch in costed}, {}, 0.0
+    for arch in archs:
+        began, key = time.process_time(), arch_key(arch)
+        built, size = replace(arch, classes=classes), train_size(arch, recipe)
+        try:
+            scores = [synflow_score(built, size, seed) for seed in range(SYNFLOW_SEEDS)]
+        except SweepError as error:
+            return Order({}, failed=str(error))
+        values[key] = sum(scores) / len(scores)
+        seconds += time.process_time() - began if key in keys else 0.0
+    return Order(values, seconds)
+
+
+def make_passport(
+    calibration: Calibration, orders: Mapping[str, Order], data: str, seeds: int, made: str, machine: str
+) -> Passport:
+    """Compare `orders` (by proxy, the reference under "") on the picked networks. Raises SweepError where too few of
+    these have a reference."""
+    reference, count = orders[""], len(orders[""].values)
+    if count < LEAST_NETWORKS:
+        raise SweepError(
+            f"calibrate: {count} of {len(calibration.picked)} networks have a result on the longer schedule, at least "
+            f"{LEAST_NETWORKS} are needed ({reference.failed or 'nothing was trained'}); --retry-failed tries again"
+        )
+    checkpoints = published_checkpoints()
+    known = Known(
+        reference.values,
+        {arch_key(arch): checkpoints[arch_label(arch)].top1_percent for arch in calibration.published},
+        {arch_key(arch): float(count_cost(arch).madds) for arch in (*calibration.picked, *calibration.published)},
+    )
+    everyone = {name: order for name, order in orders.items() if name} | {MADDS_ALONE: Order(known.madds, 0.0)}
+    verdicts = [_judge(name, order, known, calibration) for name, order in everyone.items()]
+    verdicts += [ProxyVerdict(name, NOTHING, note=f"can't be made: {why}") for name, why in calibration.refused]
+    words = [length_text(calibration.parts[0].recipe), count_noun(count, "network"), count_noun(seeds, "seed")]
+    return Passport(
+        calibration.space.name, data, ", ".join(words + ([reference.failed] if reference.failed else [])),
+        tuple(verdicts), made, machine, reference.seconds,
+        _compare(reference.values, known.published, calibration.picked, known),
+    )  # fmt: skip
+
+
+def _judge(name: str, order: Order, known: Known, calibration: Calibration) -> ProxyVerdict:
+    """One proxy against the reference, against the published ones of the picked networks, and against all published
+    ones where it has values of more of them."""
+    notes = [part for part in (_proxy_note(name, order, calibration), order.failed) if part]
+    compared = _compare(order.values, known.reference, calibration.picked, known)
+    some = _compare(order.values, known.published, calibration.picked, known)
+    every = _compare(order.values, known.published, calibration.published, known)
+    if compared is None:
+        notes.append(f"{len(order.values)} networks have a result, at least {LEAST_NETWORKS} are compared")
+    elif compared.networks < len(known.reference):
+        notes.append(f"{count_noun(len(known.reference) - compared.networks, 'network')} left out")
+    return ProxyVerdict(
+        name, compared or NOTHING, some if compared else None, order.seconds, "; ".join(notes),
+        every if compared and every and not (some and some.networks == every.networks) else None,
+        dump_trial(order.trial) if order.trial else "",
+    )  # fmt: skip
+
+
+def _proxy_note(name: str, order: Order, calibration: Calibration) -> str:
+    """What was done for it."""
+    part = next((part for part in calibration.parts if part.proxy == name), None)
+    if name == SYNFLOW:
+        return f"mean of {SYNFLOW_SEEDS} first weights, no training"
+    if part is None or order.trial is None:
+        return ""
+    if order.trial.shared:
+        count = count_noun(calibration.different, "network")
+        return f"one training of {order.trial.shared.images:,} images for all {count} of the space"
+    return f"{length_text(part.recipe)} at {sizes_text(part.archs, part.recipe)}"
+
+
+def _compare(
+    order: Mapping[str, float], other: Mapping[str, float], archs: Sequence[ArchSpec], known: Known
+) -> Agreement | None:
+    """On those of the networks that both have a value of; None where these are too few."""
+    keys = [key for key in map(arch_key, archs) if key in order and key in other]
+    if len(keys) < LEAST_NETWORKS:
+        return None
+    return compare_orders([order[k] for k in keys], [other[k] for k in keys], [known.madds[k] for k in keys])

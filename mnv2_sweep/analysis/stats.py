@@ -1,0 +1,255 @@
+"""Trials -> one row per network with its spread; differences between networks; agreement with published order.
+
+Two intervals, both at 95 %, answer different questions and are never mixed:
+- over seeds (Student's t): how far the mean would move if we trained again with other seeds, on the same data;
+- over images (Wilson): how far the accuracy would move on other validation images of the same kind, for these
+  very weights. All seeds share their validation images, so more seeds do not narrow this one: n is the number of
+  images, not images x seeds.
+
+Failed trials are counted and never become an accuracy of 0. Accuracies are fractions.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.special import ndtri, stdtrit
+from scipy.stats import kendalltau
+
+from mnv2_sweep.analysis.pareto import pareto_front
+from mnv2_sweep.base.errors import SweepError
+from mnv2_sweep.paper.published import published_checkpoints
+
+CONFIDENCE = 0.95
+TUNED = "fine-tuned"  # as in frame's column "training"
+NEAR_SHARE = 0.25  # two networks are near when their MAdds differ by at most this share of the larger one's
+
+ONE_PER_NETWORK = (
+    "arch_key",
+    "network",
+    "family",
+    "width",
+    "resolution",
+    "train_size",
+    "madds",
+    "params",
+    "peak_activation_bytes",
+    "depth",
+    "training",
+)
+SUMMARY_COLUMNS = (
+    *ONE_PER_NETWORK,
+    *("seeds", "failed", "top1", "top1_sd", "seed_half_width", "low", "high", "val_images"),
+    *("test_top1", "test_low", "test_high", "test_images", "tuned_top1", "tuned_test_top1"),
+    *("seconds", "images_per_second", "peak_memory_bytes", "published_top1", "on_front"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Mean of a minus mean of b over n pairs, with the 95 % paired t interval (NaN below two pairs)."""
+
+    mean_a: float
+    mean_b: float
+    difference: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedComparison:
+    """How our order of the paper's networks agrees with the published one.
+
+    `tau` is Kendall's tau-b of our top-1 with the published top-1, `tau_madds` that of MAdds with the published
+    top-1: what the cost alone would tell. `near_*` count pairs whose MAdds differ by at most 25 % of the larger,
+    where cost tells least: ordered as published, the other way, or tied on either side (published 1.0 at 96 and
+    0.35 at 224 are).
+    """
+
+    networks: int
+    tau: float
+    tau_madds: float
+    near_as_published: int
+    near_other_way: int
+    near_tied: int
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a summary cannot tell: `train_images` seen, repeats counted; `classes` of the data, for chance."""
+
+    data: str
+    recipe: str
+    train_images: int | None = None
+    classes: int | None = None
+    device: str | None = None
+    training: str = "alone"
+
+
+def wilson_interval(share: float, n: float) -> tuple[float, float]:
+    """Wilson's score interval of a share of n images, by formula; `share` x n may be fractional (a mean over seeds).
+
+    Never empty and never outside 0 to 1, unlike the normal approximation. NaN where n is 0 or the share is NaN.
+    """
+    if not n > 0 or np.isnan(share):
+        return np.nan, np.nan
+    z2 = ndtri((1 + CONFIDENCE) / 2) ** 2
+    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = np.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n**2))) / (1 + z2 / n)
+    return float(max(0.0, centre - half)), float(min(1.0, centre + half))
+
+
+def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
+    """Mean and its Student t interval (n - 1 degrees of freedom); NaN bounds for one value, all NaN for none."""
+    values = np.asarray(values, dtype=float)
+    if len(values) == 0:
+        return np.nan, np.nan, np.nan
+    mean = float(values.mean())
+    if len(values) == 1:
+        return mean, np.nan, np.nan
+    half = float(stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2) * values.std(ddof=1) / np.sqrt(len(values)))
+    return mean, mean - half, mean + half
+
+
+def paired_difference(a: Sequence[float], b: Sequence[float]) -> Difference:
+    """a minus b, where a[i] and b[i] belong together (the same seed): what both share cancels."""
+    a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
+    if a.ndim != 1 or a.shape != b.shape:
+        raise ValueError(f"pairs: {a.shape} and {b.shape} values given, as many of a as of b allowed")
+    difference, low, high = mean_interval(a - b)
+    return Difference(mean_interval(a)[0], mean_interval(b)[0], difference, low, high, len(a))
+
+
+def kendall_tau(x: Sequence[float], y: Sequence[float]) -> float:
+    """Kendall's tau-b (ties allowed), scipy's; NaN below two values or when one side is constant."""
+    return float(kendalltau(x, y).statistic) if len(x) > 1 else np.nan
+
+
+def order_signs(values: Sequence[float]) -> np.ndarray:
+    """[n, n]: 1 where the value of the row is above that of the column, -1 where below, 0 where they tie."""
+    values = np.asarray(values, dtype=float)
+    return np.sign(np.subtract.outer(values, values))
+
+
+def near_pairs(madds: Sequence[float]) -> np.ndarray:
+    """[n, n]: whether two different networks are near in MAdds; both halves are filled."""
+    madds = np.asarray(madds, dtype=float)
+    near = np.minimum.outer(madds, madds) >= (1 - NEAR_SHARE) * np.maximum.outer(madds, madds)
+    return near & ~np.eye(len(madds), dtype=bool)
+
+
+def count_near(first: Sequence[float], second: Sequence[float], madds: Sequence[float]) -> tuple[int, int, int]:
+    """How two orders agree on the pairs near in MAdds: (the same way, the other way, tied on either side)."""
+    agreement = (order_signs(first) * order_signs(second))[np.triu(near_pairs(madds))]
+    same, other, tied = (int((agreement == sign).sum()) for sign in (1, -1, 0))
+    return same, other, tied
+
+
+def read_facts(trials: pd.DataFrame) -> Facts:
+    """The facts of a table of trials (at least one); names that differ between them are listed, in order."""
+    done = trials[trials["status"] == "done"]
+    names = {column: ", ".join(sorted(trials[column].unique())) for column in ("data", "recipe")}
+    trained = trials[trials["training"] != TUNED]["training"].unique()
+    return Facts(
+        **names,
+        train_images=int(done[done["training"].isin(trained)]["train_images"].max()) if len(done) else None,
+        classes=int(trials["data_classes"].max()),
+        device=", ".join(sorted(done["device"].unique())) or None,
+        training=", ".join(sorted(trained)) or TUNED,
+    )
+
+
+def summarise(trials: pd.DataFrame) -> pd.DataFrame:
+    """One row per network, in order of MAdds: costs, accuracy with both intervals, speed, and the front.
+
+    `seeds` and `failed` count trials, each once even if two sweeps hold it. A network without a done trial keeps
+    its row, with NaN for all that was measured. `low` to `high` is Wilson's interval of the mean top-1,
+    `seed_half_width` half the t interval over seeds (NaN with one seed). `published_top1` is NaN where the
+    network is not one of the paper's. `tuned_*` are of a slice of shared weights that was then trained on by itself;
+    they are in no front. The front is of mean validation top-1 against MAdds. Raises SweepError when
+    the trials are of several data sets, recipes or training sizes: their mean would mean nothing.
+    """
+    if trials.empty:
+        return pd.DataFrame(columns=list(SUMMARY_COLUMNS))
+    tuned = trials[trials["training"] == TUNED]
+    if len(tuned) < len(trials):
+        trials = trials[trials["training"] != TUNED]
+    _check_comparable(trials)
+    # "interrupted" and "failed" first, so that the last is done if one is.
+    trials = trials.sort_values("status", ascending=False, kind="stable")
+    trials = trials.drop_duplicates(["arch_key", "seed"], keep="last")  # of several, the latest
+    rows = [_summarise_network(of_network) for _, of_network in trials.groupby("arch_key", sort=False)]
+    summary = pd.DataFrame(rows, columns=[c for c in SUMMARY_COLUMNS if c != "on_front"])
+    means = tuned[tuned["status"] == "done"].groupby("arch_key")[["val_top1", "test_top1"]].mean()
+    for column in means:
+        summary[f"tuned_{column.removeprefix('val_')}"] = summary["arch_key"].map(means[column]).astype(float)
+    summary = summary.sort_values(["madds", "network"], ignore_index=True)
+    summary["on_front"] = pareto_front(summary["madds"], summary["top1"])
+    return summary
+
+
+def _check_comparable(trials: pd.DataFrame) -> None:
+    for column in ("data", "recipe", "training"):
+        names = sorted(trials[column].unique())
+        if len(names) > 1:
+            raise SweepError(f"trials: {column} {', '.join(names)} given, one allowed in a summary; choose one of them")
+    sizes = trials.groupby("network", sort=True)["train_size"].agg(["min", "max"])
+    mixed = sizes[sizes["min"] != sizes["max"]]
+    if len(mixed):
+        name, (small, large) = mixed.index[0], mixed.iloc[0]
+        raise SweepError(
+            f"trials: '{name}' was trained at {small} px and at {large} px, one training size allowed in a summary; "
+            "choose the trials of one input_scale"
+        )
+
+
+def _summarise_network(trials: pd.DataFrame) -> dict:
+    """The summary row of one network's trials."""
+    done = trials[trials["status"] == "done"]
+    row = {column: trials[column].iloc[0] for column in ONE_PER_NETWORK}
+    row |= {
+        "seeds": len(done),
+        "failed": int((trials["status"] == "failed").sum()),
+        "published_top1": _published(row["network"]),
+    }
+    if done.empty:
+        return row  # what is missing becomes NaN
+    values = done["val_top1"].to_numpy(dtype=float)
+    mean, _, upper = mean_interval(values)
+    row |= {
+        "top1": mean,
+        "top1_sd": np.nan if len(done) == 1 else float(values.std(ddof=1)),
+        "seed_half_width": upper - mean,
+    }
+    row["test_top1"] = float(done["test_top1"].to_numpy(dtype=float).mean())
+    row["val_images"], row["test_images"] = done["val_images"].min(), done["test_images"].min()
+    row["low"], row["high"] = wilson_interval(mean, row["val_images"])
+    row["test_low"], row["test_high"] = wilson_interval(row["test_top1"], row["test_images"])
+    row |= {column: float(done[column].mean()) for column in ("seconds", "images_per_second")}
+    return row | {"peak_memory_bytes": done["peak_memory_bytes"].max()}
+
+
+_PUBLISHED = published_checkpoints()
+
+
+def _published(network: str) -> float:
+    """Published top-1 as a fraction."""
+    return round(_PUBLISHED[network].top1_percent / 100, 4) if network in _PUBLISHED else np.nan
+
+
+def compare_published(summary: pd.DataFrame) -> PublishedComparison | None:
+    """Our order of the paper's networks beside the published one; None below three such networks with a result."""
+    ours = summary[summary["published_top1"].notna() & summary["top1"].notna()]
+    if len(ours) < 3:
+        return None
+    same, other, tied = count_near(ours["top1"], ours["published_top1"], ours["madds"])
+    return PublishedComparison(
+        networks=len(ours),
+        tau=kendall_tau(ours["top1"], ours["published_top1"]),
+        tau_madds=kendall_tau(ours["madds"], ours["published_top1"]),
+        near_as_published=same,
+        near_other_way=other,
+        near_tied=tied,
+    )

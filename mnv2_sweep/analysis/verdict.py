@@ -1,0 +1,94 @@
+"""A sweep's folder -> what its order is worth, in a line or two for tables and captions.
+
+A passport speaks of one data set, one recipe and one way to get weights; of another sweep in the same folder it says
+nothing. So the sweep's own trials decide which proxy of the passport it used, if any.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mnv2_sweep.analysis.agreement import near_text, tau_text
+from mnv2_sweep.analysis.passport import (
+    ONLY_WORTH,
+    SHARED_WEIGHTS,
+    SHORT_SCHEDULE,
+    WORD_COLUMNS,
+    Passport,
+    passport_table,
+    published_table,
+    read_passport,
+    verdict_lines,
+)
+from mnv2_sweep.base.errors import StoreError
+from mnv2_sweep.base.text import align, duration
+from mnv2_sweep.nets.resolve import arch_key
+from mnv2_sweep.record.folders import is_calibration
+from mnv2_sweep.record.store import read_outcomes
+from mnv2_sweep.trials.trial import Trial, find_differences, load_trial
+
+LEAST_NETWORKS = 3  # below, there is no order to speak of
+
+
+def sweep_verdict(folder: Path) -> list[str]:
+    """What the order of a sweep is worth; nothing for fewer than three networks, and for the sweeps of a calibration.
+
+    A passport that can't be read is a line too, and no error: the sweep's results are worth showing without it.
+    Raises StoreError where these can't be read.
+    """
+    trials = [outcome.trial for outcome in read_outcomes(folder) if outcome.status == "done"]
+    networks = {arch_key(arch) for arch in {trial.arch for trial in trials}}
+    if len(networks) < LEAST_NETWORKS or is_calibration(folder):
+        return []
+    try:
+        passport = read_passport(folder)
+    except StoreError as error:
+        return [f"not calibrated: {error}"]
+    return verdict_lines(None, "") if passport is None else judge_trials(passport, trials)
+
+
+def judge_trials(passport: Passport, trials: Sequence[Trial]) -> list[str]:
+    """What the passport says of a sweep's trials (at least one), or how they differ from those it speaks of."""
+    trial = trials[0]  # a sweep has one recipe, one data set and one strategy; fine-tuned ones are in no order
+    name = strategy_proxy(trial.shared is not None)
+    known = {proxy.name: load_trial(proxy.trial) for proxy in passport.proxies if proxy.trial}
+    differences = {
+        proxy: find_differences(calibrated, trial)
+        for proxy, calibrated in known.items()
+        if bool(calibrated.shared) == bool(trial.shared)
+    }
+    if not differences:
+        return verdict_lines(passport, name)
+    nearest = min(differences, key=lambda proxy: len(differences[proxy]))  # the first of equals
+    if differences[nearest]:
+        what = "; ".join(differences[nearest])
+        return [
+            f"calibrated for another recipe or other data ({what}): 'mnv2-sweep calibrate SPACE' says how far to trust "
+            "this order"
+        ]
+    return verdict_lines(passport, nearest)
+
+
+def strategy_proxy(shared: bool) -> str:
+    """The name of the proxy that a sweep of the space's own recipe is."""
+    return SHARED_WEIGHTS if shared else SHORT_SCHEDULE
+
+
+def passport_text(passport: Passport, strategy: str) -> str:
+    """The tables of a calibration for a person, then what the order by `strategy` is worth."""
+    tables = [align(passport_table(passport), WORD_COLUMNS)]
+    cost = "" if passport.reference_seconds is None else f" ({duration(passport.reference_seconds)})"
+    lines = [
+        f"{passport.space} on {passport.data}: proxies against networks trained alone on {passport.reference}{cost}",
+        *("", *tables, ""),
+        "cost: training and evaluation of all seeds, in seconds of one core; all threads of a shared training count",
+    ]
+    own = passport.reference_with_published
+    if own:
+        lines.append(
+            f"the reference itself: tau {tau_text(own)} with the published top-1 of its {own.networks} published "
+            f"networks; within 25 % of MAdds {near_text(own)} as published"
+        )
+    every = published_table(passport)
+    if len(every) > 1:
+        lines += ["", "on all published networks of the space:", align(every, WORD_COLUMNS)]
+    return "\n".join([*lines, "", *verdict_lines(passport, strategy), ONLY_WORTH])

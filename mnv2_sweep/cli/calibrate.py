@@ -1,0 +1,148 @@
+"""`calibrate`: how far to trust the cheap orders of a space's networks."""
+
+from datetime import date
+from typing import Annotated
+
+import typer
+
+from mnv2_sweep.base.errors import SweepError
+from mnv2_sweep.base.text import count_noun
+from mnv2_sweep.cli.options import (
+    RESULTS,
+    Data,
+    Device,
+    DryRun,
+    Results,
+    RetryFailed,
+    SpaceFile,
+    Workers,
+    check_name,
+    name_sweep,
+)
+from mnv2_sweep.record.folders import PASSPORT
+from mnv2_sweep.spaces.space import ALONE, Space, Strategy
+
+
+def calibrate(
+    space: SpaceFile,
+    data: Data = None,
+    networks: Annotated[int, typer.Option(help="Networks to train for longer, spread over the space's costs.")] = 8,
+    longer: Annotated[
+        float | None, typer.Option(help="How many times as long as by the file's recipe they train; default: 4.")
+    ] = None,
+    images: Annotated[
+        int | None, typer.Option(help="Training images of each of them, instead of --longer times the recipe's.")
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, max=1000, help="Seeds 0 to N-1, instead of the file's.")] = None,
+    proxies: Annotated[
+        str, typer.Option(help="What is compared with them, beside MAdds alone; commas between.")
+    ] = "short,small,shared,synflow",
+    workers: Workers = None,
+    device: Device = "auto",
+    name: Annotated[
+        str | None, typer.Option(help="Name of the sweep that is calibrated, as 'run' has it; default: as there.")
+    ] = None,
+    retry_failed: RetryFailed = False,
+    dry_run: DryRun = False,
+    results: Results = RESULTS,
+) -> None:
+    """Train a handful of a space's networks for longer, and say what each cheaper order of them is worth."""
+    from mnv2_sweep.analysis.calibration import (
+        check_count,
+        describe_calibration,
+        lengthen_recipe,
+        parse_proxies,
+        plan_calibration,
+    )
+    from mnv2_sweep.analysis.passport import write_passport
+    from mnv2_sweep.analysis.verdict import passport_text
+    from mnv2_sweep.cli.open import open_data
+    from mnv2_sweep.record.folders import CALIBRATION
+    from mnv2_sweep.record.store import DATABASE
+    from mnv2_sweep.spaces.read import load_space
+    from mnv2_sweep.sweeps.run import run_networks
+    from mnv2_sweep.sweeps.session import make_sharing, open_session
+    from mnv2_sweep.sweeps.settings import choose_device, choose_settings
+
+    loaded, device = load_space(space), choose_device(device)
+    settings = choose_settings(device, workers)
+    wanted = parse_proxies(proxies)
+    check_count(networks)
+    if name is not None:
+        check_name(name)
+    opened = open_data(loaded.data if data is None else data, "--data" if data is not None else f"{space}: data:")
+    dataset, data_name = opened
+    classes, train_images = len(dataset.classes), len(dataset.labels["train"])
+    reference = lengthen_recipe(loaded.recipe, longer, images, train_images)
+    calibration = plan_calibration(loaded, networks, wanted, reference, classes)
+    sweeps = _calibrated_sweeps(loaded, name, data_name, dataset.name)
+    main = next(iter(sweeps))
+    chosen = tuple(range(seeds)) if seeds else loaded.seeds
+    folders = {part: results / f"{main}-{part.suffix}" for part in calibration.parts}
+    for part, folder in folders.items():  # every mistake before the first hour of training
+        shared = make_sharing(part.strategy, part.archs, part.recipe, train_images)
+        open_session(folder, part.archs, part.recipe, chosen, opened, device, retry_failed, shared)
+
+    typer.echo("\n".join([f"calibrate {results / main}", *describe_calibration(calibration)]))
+    source = f"{CALIBRATION}, of {main}\n{space.read_text(encoding='utf-8')}"
+    failed = 0
+    for part, folder in folders.items():
+        typer.echo(f"\n{part.proxy or 'reference, for which networks train longer'}")
+        failed += run_networks(
+            folder, part.archs, part.recipe, chosen, opened, device, settings, dry_run, source, retry_failed,
+            part.strategy,
+        )  # fmt: skip
+    if dry_run:
+        typer.echo(f"\nthe verdicts will be in {results / main / PASSPORT}")
+        return
+    orders = _read_orders(calibration, folders, chosen, classes)
+    try:
+        passport = _make_passport(calibration, orders, dataset.name, len(chosen), device)
+    except SweepError as error:  # too many of the reference's trials failed
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from None
+    typer.echo("\n" + passport_text(passport, sweeps[main]))
+    for sweep, proxy in sweeps.items():
+        verdict = passport.find_proxy(proxy)
+        if sweep == main or (verdict and verdict.is_made):
+            typer.echo(write_passport(results / sweep, passport))
+    if not (results / main / DATABASE).exists():
+        typer.echo(f"sweep {main} has no results yet; 'mnv2-sweep run {space}' makes them, with this verdict")
+    raise typer.Exit(1 if failed else 0)
+
+
+def _calibrated_sweeps(space: Space, name: str | None, data_name: str, dataset_name: str) -> dict[str, str]:
+    """The sweeps that the calibration speaks of, and the proxy that each is: first the one that `run` makes, then the
+    one with --shared or --separate."""
+    from mnv2_sweep.analysis.verdict import strategy_proxy
+
+    if name is not None:
+        return {name: strategy_proxy(space.strategy.name == "shared")}
+    sweeps = {}
+    for strategy in (space.strategy, ALONE, Strategy("shared")):
+        sweep = check_name(name_sweep(space, strategy, data_name, dataset_name))
+        sweeps.setdefault(sweep, strategy_proxy(strategy.name == "shared"))
+    return sweeps
+
+
+def _read_orders(calibration, folders: dict, seeds: tuple[int, ...], classes: int) -> dict:
+    """By proxy, the reference under ""."""
+    from mnv2_sweep.analysis.passport import SYNFLOW
+    from mnv2_sweep.analysis.proxies import read_order, score_order
+
+    orders = {part.proxy: read_order(folder, part, seeds) for part, folder in folders.items()}
+    if calibration.synflow:
+        archs = tuple(dict.fromkeys((*calibration.picked, *calibration.published)))
+        typer.echo(f"\n{SYNFLOW}\nscores    {count_noun(len(archs), 'network')}, without training")
+        orders[SYNFLOW] = score_order(archs, calibration.picked, calibration.space.recipe, classes)
+    return orders
+
+
+def _make_passport(calibration, orders: dict, data: str, seeds: int, device: str):
+    from mnv2_sweep.analysis.proxies import make_passport
+    from mnv2_sweep.sweeps.environment import describe_environment
+    from mnv2_sweep.sweeps.estimate import device_name
+
+    machine = describe_environment("", device, device_name(device))
+    words = machine["device_name"] or f"{count_noun(machine['cores'], 'core')} of {machine['processor']}"
+    return make_passport(calibration, orders, data, seeds, date.today().isoformat(), words)

@@ -1,0 +1,134 @@
+"""Progress of a running sweep -> the terminal: bars that live in place, or plain lines where it is no terminal."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Column
+
+from mnv2_sweep.base.text import count_noun
+from mnv2_sweep.nets.arch import arch_label
+from mnv2_sweep.record.store import Outcome
+from mnv2_sweep.sweeps.attempt import read_progress
+from mnv2_sweep.trials.trial import Trial, trial_id
+
+PLAIN_SECONDS = 30  # between two lines about running trials
+
+
+class SweepDisplay:
+    """Overall bar with the time left, and a line per running trial: step, loss, images/s.
+
+    `seconds` holds the expected seconds of each trial: the bar counts work, not trials, so that the time left is
+    right even when the longest run first. Use as a context manager; `tick` is cheap and may be called often.
+    """
+
+    def __init__(self, seconds: Mapping[Trial, float], folder: Path, console: Console):
+        self.seconds, self.folder, self.console = dict(seconds), folder, console
+        self.waiting = {trial_id(trial): trial for trial in seconds}
+        self.finished, self.failed, self.done_seconds = 0, 0, 0.0
+        self.lines: dict[Trial, int] = {}
+        self.started = self.last_plain = time.monotonic()
+        title = TextColumn("{task.description}", markup=False, table_column=Column(ratio=1, no_wrap=True))
+        detail = TextColumn("{task.fields[detail]}", markup=False, table_column=Column(no_wrap=True))
+        self.progress = Progress(title, BarColumn(8), detail, console=console, transient=True, expand=True)
+        self.overall = self.progress.add_task(self._title(), total=sum(seconds.values()) or 1.0, detail="")
+
+    def __enter__(self) -> "SweepDisplay":
+        if self.console.is_terminal:
+            self.progress.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.console.is_terminal:
+            self.progress.stop()
+
+    def tick(self, elsewhere: Sequence[Trial] = ()) -> None:
+        """Read the running trials' progress and show it; `elsewhere`: trials that other runs have recorded."""
+        for trial in elsewhere:
+            if self.waiting.pop(trial_id(trial), None):
+                self.done_seconds += self.seconds[trial]
+                self.finished += 1
+                self._print(f"[{self.finished}/{len(self.seconds)}] {_name(trial)}: recorded by another run")
+        running = read_progress(self.folder, self.waiting)
+        part = sum(self.seconds[trial] * state["step"] / state["steps"] for trial, state in running.items())
+        done = self.done_seconds + part
+        self.progress.update(self.overall, completed=done, description=self._title(), detail=self._times(done))
+        for trial in self.lines.keys() - running.keys():
+            self.progress.remove_task(self.lines.pop(trial))
+        for trial, state in running.items():
+            if trial not in self.lines:
+                self.lines[trial] = self.progress.add_task("  " + _name(trial), total=state["steps"], detail="")
+            self.progress.update(self.lines[trial], completed=state["step"], detail=_detail(state))
+        if not self.console.is_terminal and time.monotonic() - self.last_plain >= PLAIN_SECONDS:
+            self.last_plain = time.monotonic()
+            states = "; ".join(f"{_name(trial)}: {_detail(state)}" for trial, state in running.items())
+            self._print(f"{self._title()}, {self._times(done)}; {states}")
+
+    def ended(self, outcome: Outcome, retried: bool = False) -> None:
+        """Print one line about a trial that ended, or that will be tried once more."""
+        if retried or outcome.status == "interrupted":
+            what = f"{outcome.error}; it is tried again" if retried else outcome.error
+            self._print(f"[-/{len(self.seconds)}] {_name(outcome.trial)}: {what}")
+            return
+        del self.waiting[trial_id(outcome.trial)]
+        self.done_seconds += self.seconds[outcome.trial]
+        self.finished += 1
+        if outcome.result is None:
+            self.failed += 1
+            text = f"FAILED ({outcome.kind}): {outcome.error}"
+        else:
+            result = outcome.result
+            test = "" if result.test_top1 is None else f", test {100 * result.test_top1:.1f} %"
+            text = f"val top-1 {100 * result.val_top1:.1f} %{test}, {result.seconds:.0f} s"
+            text += f", {result.images_per_second:.0f} images/s"
+        self._print(f"[{self.finished}/{len(self.seconds)}] {_name(outcome.trial)}: {text}")
+
+    def _title(self) -> str:
+        failed = f", {self.failed} failed" if self.failed else ""
+        return f"{self.finished} of {len(self.seconds)} trials{failed}"
+
+    def _times(self, done: float) -> str:
+        """Elapsed, and left as the whole run so far says: the last seconds alone would jump with each trial's end."""
+        total, elapsed = sum(self.seconds.values()), time.monotonic() - self.started
+        left = (
+            f"about {_clock(elapsed * (total - done) / done)} left" if done > 0.01 * total else "time left unknown yet"
+        )
+        return f"{_clock(elapsed)} gone, {left}"
+
+    def _print(self, line: str) -> None:
+        self.console.print(line, markup=False, highlight=False, emoji=False, soft_wrap=True)
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds) // 3600}:{int(seconds) // 60 % 60:02d}:{int(seconds) % 60:02d}"
+
+
+@contextmanager
+def counting(console: Console, title: str, noun: str):
+    """A bar for work that is counted in `noun`s; yields `report(done, total)`. Silent where nothing is reported."""
+    columns = [TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        tasks: list = []
+
+        def report(done: int, total: int) -> None:
+            if not tasks:
+                tasks.append(progress.add_task(title, total=total))
+                if not console.is_terminal:
+                    console.print(f"{title}: {count_noun(total, noun)}", markup=False, highlight=False)
+            progress.update(tasks[0], completed=done, total=total)
+
+        yield report
+
+
+Report = Callable[[int, int], None]
+
+
+def _name(trial: Trial) -> str:
+    return f"{arch_label(trial.arch)}, {trial.train_size} px, seed {trial.seed}"
+
+
+def _detail(state: dict) -> str:
+    return f"step {state['step']}/{state['steps']}, loss {state['loss']:.2f}, {state['images_per_second']:.0f} images/s"

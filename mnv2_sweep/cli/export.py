@@ -1,0 +1,55 @@
+"""The command that takes a network out of a shared training."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mnv2_sweep.cli.options import RESULTS, Results
+from mnv2_sweep.trials.trial import EMBEDDED
+
+
+def export(
+    network: Annotated[str, typer.Argument(help='As tables name it, "0.5 at 160", or 0.5@160.')],
+    sweep: Annotated[str | None, typer.Option(help="A sweep's name; without one, the sweep that ran last.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="As in run; default: what the sweep was run on, where it still is.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the shared training.")] = 0,
+    as_slice: Annotated[
+        bool, typer.Option("--slice", help="The slice also where it was trained on by itself afterwards.")
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="File to write; default: exports/<sweep>/<network>.pt, named by --seed and --slice too."),
+    ] = None,
+    results: Results = RESULTS,
+) -> None:
+    """Write a network of a shared training as a file of its own, with torchvision's names for its weights."""
+    from mnv2_sweep.base.errors import SweepError
+    from mnv2_sweep.cli.open import open_data
+    from mnv2_sweep.nets.arch import arch_label
+    from mnv2_sweep.record.folders import find_sweep
+    from mnv2_sweep.sweeps.export import export_network, find_outcome, write_export
+    from mnv2_sweep.sweeps.planned import read_data_name
+
+    if out is not None and (not out.name or out.is_dir()):
+        raise SweepError(f"--out {out}: a folder; give the name of a file to write, for instance network.pt")
+    folder = find_sweep(results, sweep)
+    find_outcome(folder, network, seed, as_slice)  # before photos are opened, which can take a while
+    recorded = read_data_name(folder)
+    if data is None:
+        data = recorded if recorded and Path(recorded).exists() else EMBEDDED
+    dataset, _ = open_data(data)
+    exported = export_network(folder, dataset, network, seed, as_slice)
+    trial = exported.outcome.trial
+    name = arch_label(trial.arch)
+    stem = name.replace(" at ", "@").replace(", ", "-").replace(" ", "-")
+    stem += (f"-seed{seed}" if seed else "") + ("-slice" if as_slice else "")
+    path = out or Path("exports") / folder.name / f"{stem}.pt"
+    write_export(exported, dataset, path)
+    how = "slice of the shared weights" if trial.shared.finetune is None else "trained on by itself"
+    result = exported.outcome.result
+    record = "as recorded" if result.device == "cpu" else f"{100 * result.val_top1:.2f} % on record, from a GPU"
+    typer.echo(f"{name}, {how}: validation top-1 {100 * exported.val_top1:.2f} % on {trial.train_size} px, {record}")
+    typer.echo(path)

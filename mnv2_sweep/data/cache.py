@@ -1,0 +1,115 @@
+"""Images and JSON values -> files and folders of the cache, each whole or not there at all.
+
+What the system refuses on the way, or lack of space, becomes a DataError about the cache folder.
+"""
+
+import errno
+import json
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mnv2_sweep.base.errors import DataError
+
+BUILDING = ".building-"  # how the name of an unfinished cache folder starts
+
+
+class RowFile:
+    """Images of one .npy file, written in order; the header, which holds their number, is written again at the end."""
+
+    def __init__(self, file: Path, side: int):
+        self.out, self.side, self.rows = file.open("xb"), side, 0
+        self._write_header()
+
+    def add(self, pixels: np.ndarray) -> None:
+        self.out.write(np.ascontiguousarray(pixels).data)
+        self.rows += 1
+
+    def __enter__(self) -> "RowFile":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        with self.out:
+            self.out.seek(0)
+            self._write_header()
+            self.out.flush()
+            os.fsync(self.out.fileno())
+
+    def _write_header(self) -> None:
+        # NumPy leaves room in a header for more digits in the first axis, so both headers have one length.
+        shape = (self.rows, self.side, self.side, 3)
+        np.lib.format.write_array_header_1_0(self.out, {"descr": "|u1", "fortran_order": False, "shape": shape})
+
+
+def read_rows(file: Path) -> Iterator[np.ndarray]:
+    """The images of a .npy file, read one by one: a map that is walked through stays in memory, this does not."""
+    images = np.load(file, mmap_mode="r")
+    with file.open("rb") as opened:
+        opened.seek(images.offset)
+        for _ in range(len(images)):
+            yield np.frombuffer(opened.read(images[0].nbytes), np.uint8).reshape(images.shape[1:])
+
+
+@contextmanager
+def building_folder(cache: Path, need_bytes: int) -> Iterator[Path]:
+    """A folder in the cache to build in; gone afterwards unless it was renamed."""
+    fresh = not cache.exists()
+    cache.mkdir(parents=True, exist_ok=True)
+    folder = cache / f"{BUILDING}{uuid.uuid4().hex}"
+    try:
+        check_space(cache, need_bytes)
+        for abandoned in cache.glob(f"{BUILDING}*"):  # by runs that were killed
+            with suppress(FileNotFoundError):  # its run has just renamed it
+                if time.time() - abandoned.stat().st_mtime > 24 * 3600:
+                    shutil.rmtree(abandoned, ignore_errors=True)
+        folder.mkdir()
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if fresh:
+            with suppress(OSError):  # not empty: then all went well
+                cache.rmdir()
+
+
+def check_space(folder: Path, need_bytes: int) -> None:
+    """Raise DataError when the disk of the folder has less room than that."""
+    free_bytes = shutil.disk_usage(folder).free
+    if need_bytes > free_bytes:
+        raise DataError(
+            f"{folder}: the image cache needs {need_bytes / 1e6:,.0f} MB, {free_bytes / 1e6:,.0f} MB are free; "
+            "free some or name a cache folder on another disk"
+        )
+
+
+@contextmanager
+def cache_errors(cache: Path) -> Iterator[None]:
+    """Inside, an OSError becomes a DataError about the cache."""
+    try:
+        yield
+    except OSError as error:
+        what = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or str(error)
+        raise DataError(f"{cache}: the image cache cannot be used: {what}; mend that or name another folder") from error
+
+
+def read_json(file: Path) -> Any:
+    """The value in the file, or None where there is none."""
+    try:
+        return json.loads(file.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def write_json(file: Path, value: Any) -> None:
+    temporary = file.with_name(f"{BUILDING}{uuid.uuid4().hex}")
+    with temporary.open("w") as opened:
+        json.dump(value, opened)
+        opened.flush()
+        os.fsync(opened.fileno())
+    os.replace(temporary, file)

@@ -1,0 +1,1 @@
+"""Costs explained: layer by layer, in other tools' conventions, as listings."""

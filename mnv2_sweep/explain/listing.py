@@ -1,0 +1,92 @@
+"""Networks with their costs -> text, CSV or JSON, the last two piece by piece: a million rows never lie in memory."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import astuple, dataclass
+
+import numpy as np
+
+from mnv2_sweep.nets.arch import ArchSpec, arch_label
+from mnv2_sweep.nets.cost import Cost, count_cost
+from mnv2_sweep.nets.cost_arrays import COSTS, CostArrays, columns_of, count_columns
+
+SHOWN = 40  # networks listed for a person; programs get all
+ARCH_FIELDS = tuple(ArchSpec.__dataclass_fields__)
+HEADINGS = ("MAdds", "params", "peak activations (bytes)", "depth")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Listing:
+    """Networks and their costs, the n-th of both belonging together; `remarks` by place, for some."""
+
+    archs: Sequence[ArchSpec]
+    costs: CostArrays
+    remarks: dict[int, str]
+
+
+def list_networks(archs: Sequence[ArchSpec]) -> Listing:
+    """Each network with its costs, in the given order."""
+    return Listing(archs, count_columns(columns_of(archs)), {})
+
+
+def costs_text(listing: Listing, note: str = "") -> str:
+    """A table; of many networks the first ones, and the range of each cost over all."""
+    costs, count = listing.costs, len(listing.costs)
+    rows = [("network", *HEADINGS)]
+    for i in range(min(count, SHOWN)):
+        rows.append((arch_label(listing.archs[i]), *(f"{value:,}" for value in astuple(costs.cost(i)))))
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    remarks = ["", *(listing.remarks.get(i, "") for i in range(SHOWN))]
+    lines = [
+        "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True)), remark])
+        for row, remark in zip(rows, remarks, strict=False)
+    ]
+    lines = [line.rstrip() for line in lines]
+    if count > SHOWN:
+        lines.append(f"... and {count - SHOWN:,} more (--csv or --json lists all)")
+    if count > 1:
+        for title, field in zip(("MAdds", "params", "peak activations", "depth"), COSTS, strict=True):
+            values = np.sort(getattr(costs, field))
+            lines.append(f"{title}: {values[0]:,} to {values[-1]:,}, median {values[count // 2]:,}")
+    return "\n".join([*lines, *([note] if note else [])])
+
+
+def costs_json(listing: Listing) -> Iterator[str]:
+    """A list of objects, one a network: label, every field of the spec, every cost."""
+    for i, record in enumerate(_records(listing)):
+        yield ("[" if i == 0 else ", ") + json.dumps(record)
+    yield "]\n"
+
+
+def cost_json(arch: ArchSpec) -> str:
+    """One object."""
+    return json.dumps(_record(arch, count_cost(arch)))
+
+
+def costs_csv(listing: Listing) -> Iterator[str]:
+    """A line a network, as `costs_json` has them; the block table as "1-16-1-1 6-24-2-2", t-c-n-s."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    for i, record in enumerate(_records(listing)):
+        if i == 0:
+            writer.writerow(record)
+        record["stages"] = " ".join(["-".join(map(str, row)) for row in record["stages"]])
+        writer.writerow(record.values())
+        yield text.getvalue()
+        text.seek(0)
+        text.truncate()
+
+
+def _records(listing: Listing) -> Iterator[dict]:
+    for i, arch in enumerate(listing.archs):
+        extra = {"remark": listing.remarks.get(i, "")} if listing.remarks else {}
+        yield _record(arch, listing.costs.cost(i)) | extra
+
+
+def _record(arch: ArchSpec, cost: Cost) -> dict:
+    record = {"network": arch_label(arch)} | {name: getattr(cost, name) for name in COSTS}
+    record |= {name: getattr(arch, name) for name in ARCH_FIELDS}
+    record["stages"] = [[stage.t, stage.c, stage.n, stage.s] for stage in arch.stages]
+    return record

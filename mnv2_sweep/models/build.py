@@ -1,0 +1,232 @@
+"""Plan -> nn.Module that runs it layer by layer: how the families that MobileNetV2 is compared with are built.
+
+It runs any plan; MobileNetV2 has its own module in `model`, in the paper's words, and the tests hold the two equal.
+
+ArchSpec -> nn.Module; MobileNetV2 written in the paper's order, every shape from the plan.
+
+For the paper's architecture the state_dict has the names and shapes of torchvision's mobilenet_v2, so published
+weights load directly. Shapes in comments: [batch, channels, size, size].
+"""
+
+import itertools
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mnv2_sweep.models.convolution import Convolution
+from mnv2_sweep.nets.arch import ArchSpec
+from mnv2_sweep.nets.plan import WEIGHTED, Block, Layer, Plan
+from mnv2_sweep.nets.resolve import resolve
+
+# ---------------------------------------------------------------- plan_network
+
+
+class PlanNetwork(nn.Module):
+    """[N, 3, resolution, resolution] -> logits [N, classes]; convolutions and batch norms have the plan's names."""
+
+    def __init__(self, plan: Plan):
+        super().__init__()
+        self.steps = [(layer, _last_reads(plan.layers, i)) for i, layer in enumerate(plan.layers)]
+        self.gains = [  # batch norms right before a shortcut's addition
+            norm_name(layer.name)
+            for block in plan.blocks
+            for layer in block.convs
+            if block.shortcut and len(layer.reads) > 1
+        ]
+        for layer in plan.convs:
+            _place(self, layer.name, _weighted(layer))
+            if layer.norm:
+                _place(self, norm_name(layer.name), nn.BatchNorm2d(layer.c_out))
+        self.dropout = nn.Dropout(plan.dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tensors: dict[int, Tensor] = {0: x}
+        for i, (layer, last) in enumerate(self.steps):
+            reads = [tensors[i + back + 1] for back in layer.reads]
+            for tensor in last:  # read for the last time
+                del tensors[tensor]
+            tensors[i + 1] = self.run_layer(layer, reads)
+        return tensors[len(self.steps)].flatten(1)
+
+    def run_layer(self, layer: Layer, reads: list[Tensor]) -> Tensor:
+        """The layer with its batch norm, additions and activation: maps [N, c_in, size_in, size_in] -> its output."""
+        if layer.op not in WEIGHTED:
+            return _activate(_join(layer, reads), layer.act)
+        x = self.dropout(reads[0].flatten(1)) if layer.op == "linear" else reads[0]
+        x = self.get_submodule(layer.name)(x)
+        if layer.norm:
+            x = self.get_submodule(norm_name(layer.name))(x)
+        if layer.sum_last:
+            x = _activate(x, layer.act)
+        for other in reads[1:]:
+            x = x + other
+        return x if layer.sum_last else _activate(x, layer.act)
+
+    def shortcut_norms(self) -> list[nn.BatchNorm2d]:
+        """The batch norms right before the shortcuts' additions."""
+        return [self.get_submodule(name) for name in self.gains]
+
+
+def norm_name(name: str) -> str:
+    """Place of the batch norm after a convolution: the next one, as in nn.Sequential."""
+    before, _, at = name.rpartition(".")
+    return f"{before}.{int(at) + 1}"
+
+
+def _weighted(layer: Layer) -> nn.Module:
+    if layer.op == "linear":
+        return nn.Linear(layer.c_in, layer.c_out)
+    padding = layer.kernel // 2 if layer.padding is None else layer.padding
+    bias = layer.bias and not layer.norm
+    return Convolution(layer.c_in, layer.c_out, layer.kernel, layer.stride, padding, groups=layer.groups, bias=bias)
+
+
+def _join(layer: Layer, reads: list[Tensor]) -> Tensor:
+    """What the layers without weights do."""
+    x, window = reads[0], (layer.kernel, layer.stride, layer.kernel // 2)
+    if layer.op == "max_pool":
+        return functional.max_pool2d(x, *window)
+    if layer.op == "avg_pool":  # the border counts only what is in the image, as TensorFlow does
+        return functional.avg_pool2d(x, *window, count_include_pad=False)
+    if layer.op == "global_pool":
+        return x.mean(dim=(2, 3), keepdim=True)
+    if layer.op == "shuffle":  # channel c of group g becomes channel g of group c (ShuffleNet paper, figure 1)
+        return x.unflatten(1, (layer.groups, -1)).transpose(1, 2).flatten(1, 2)
+    if layer.op == "shift":  # one pixel up and left, zeros from beyond the edge
+        return functional.pad(x, (0, 1, 0, 1))[:, :, 1:, 1:]
+    if layer.op == "add":
+        return sum(reads[1:], x)
+    if layer.op == "concat":
+        return torch.cat(reads, 1)
+    return x  # "relu": its activation says all
+
+
+ACTIVATE = {"": lambda x: x, "relu6": functional.relu6, "relu": functional.relu, "hswish": functional.hardswish}
+
+
+def _activate(x: Tensor, act: str) -> Tensor:
+    return ACTIVATE[act](x)
+
+
+def _last_reads(layers: tuple[Layer, ...], i: int) -> set[int]:
+    """Tensors that layer i is the last to read."""
+    later = {j + back + 1 for j in range(i + 1, len(layers)) for back in layers[j].reads}
+    return {i + back + 1 for back in layers[i].reads} - later
+
+
+def _place(root: nn.Module, name: str, module: nn.Module) -> None:
+    """Put a module at a dotted place, making the modules on the way."""
+    *path, last = name.split(".")
+    for part in path:
+        if not hasattr(root, part):
+            root.add_module(part, nn.Module())
+        root = getattr(root, part)
+    root.add_module(last, module)
+
+
+# ---------------------------------------------------------------- model
+
+
+def build_model(arch: ArchSpec) -> nn.Module:
+    """The network: [N, 3, resolution, resolution] float32 -> logits [N, classes]. Raises ArchError.
+
+    Initialised as torchvision does: He-normal (fan out) convolutions, unit batch norm, linear N(0, 0.01).
+    """
+    return build_layers(arch).apply(_initialise)
+
+
+def build_layers(arch: ArchSpec) -> nn.Module:
+    """The network before its own first values. Raises ArchError."""
+    plan = resolve(arch)
+    return MobileNetV2(plan) if arch.family == "mobilenet_v2" else PlanNetwork(plan)
+
+
+ACTIVATIONS = {"relu6": nn.ReLU6, "relu": nn.ReLU, "hswish": nn.Hardswish}
+
+
+class MobileNetV2(nn.Module):
+    """Stem, inverted residuals, last convolution, classifier (paper, table 2)."""
+
+    def __init__(self, plan: Plan):
+        super().__init__()
+        blocks = [
+            InvertedResidual(block) if block.kind == "bottleneck" else conv_bn(block.convs[0])
+            for block in plan.blocks[:-1]
+        ]
+        self.features = Features(*blocks)
+        linear = plan.blocks[-1].convs[0]
+        self.classifier = nn.Sequential(nn.Dropout(plan.dropout), nn.Linear(linear.c_in, linear.c_out))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.features(x)  # [N, last_channels, size / 32, size / 32]
+        return self.classifier(x.mean(dim=(2, 3)))
+
+    def shortcut_norms(self) -> list[nn.BatchNorm2d]:
+        """The batch norms right before the shortcuts' additions: the projection's, or the expansion's, which at t = 1
+        is the projection of the block before."""
+        norms = []
+        for before, block in itertools.pairwise(self.features):
+            shortcut = getattr(block, "shortcut", None)
+            if shortcut is not None:
+                wide = shortcut == "expansion"
+                layers = block.conv[0] if wide and block.expands else before.conv if wide else block.conv
+                norms.append([layer for layer in layers if isinstance(layer, nn.BatchNorm2d)][-1])
+        return norms
+
+
+class Features(nn.Sequential):
+    """The blocks in order; hands each block's expanded tensor to the next, for shortcuts between expansions."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        expanded = None
+        for block in self:
+            if isinstance(block, InvertedResidual):
+                x, expanded = block(x, expanded)
+            else:
+                x = block(x)
+        return x
+
+
+class InvertedResidual(nn.Module):
+    """Paper, table 1 and figure 4d: 1x1 expansion + ReLU6, depthwise + ReLU6, linear 1x1 projection, shortcut."""
+
+    def __init__(self, block: Block):
+        super().__init__()
+        *before, projection = block.convs
+        layers = [conv_bn(conv) for conv in before] + list(conv_bn(projection))
+        self.conv = nn.Sequential(*layers)
+        self.expands, self.shortcut = block.expands, block.shortcut
+
+    def forward(self, x: Tensor, wide: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Block input [N, c_in, s, s], the previous block's expanded tensor -> output, own expanded tensor."""
+        if self.shortcut != "expansion":
+            expanded = self.conv[0](x) if self.expands else x
+        elif self.expands:
+            convolution, norm, activation = self.conv[0]
+            expanded = activation(norm(convolution(x)) + wide)
+        else:
+            expanded = x + wide
+        out = expanded
+        for layer in self.conv[1:] if self.expands else self.conv:
+            out = layer(out)
+        return (x + out if self.shortcut == "bottleneck" else out), expanded
+
+
+def conv_bn(conv: Layer) -> nn.Sequential:
+    """Convolution, batch norm and, where the plan has it, ReLU6 or another activation."""
+    layers: list[nn.Module] = [
+        Convolution(
+            conv.c_in, conv.c_out, conv.kernel, conv.stride, conv.kernel // 2, groups=conv.groups, bias=not conv.norm
+        ),
+        nn.BatchNorm2d(conv.c_out),
+    ]
+    return nn.Sequential(*layers, ACTIVATIONS[conv.act](inplace=True)) if conv.act else nn.Sequential(*layers)
+
+
+def _initialise(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv2d):
+        nn.init.kaiming_normal_(module.weight, mode="fan_out")
+    elif isinstance(module, nn.Linear):
+        nn.init.normal_(module.weight, 0, 0.01)
+        nn.init.zeros_(module.bias)

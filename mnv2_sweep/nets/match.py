@@ -1,0 +1,51 @@
+"""A changed network -> the width at which it costs what another one costs, by exact counts over a fine grid of widths.
+
+Channels are multiples of 8, so costs move in steps, and the nearest width may be off by a little: at most TOLERANCE.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from mnv2_sweep.base.errors import SweepError
+from mnv2_sweep.nets.arch import ArchSpec, arch_label
+from mnv2_sweep.nets.cost import count_cost
+from mnv2_sweep.nets.cost_arrays import Columns, columns_of, count_columns
+
+MATCHED = {"madds": "MAdds", "params": "params"}  # costs that can be matched, and their names for people
+TOLERANCE = 0.02
+WIDTHS = np.concatenate([np.arange(1, 4000) / 1000, np.arange(400, 1601) / 100])
+
+
+def is_matched(arch: ArchSpec, base: ArchSpec, cost: str) -> bool:
+    """Whether both cost the same within TOLERANCE."""
+    ours, theirs = (getattr(count_cost(one), cost) for one in (arch, base))
+    return abs(ours / theirs - 1) <= TOLERANCE
+
+
+def match_width(arch: ArchSpec, base: ArchSpec, cost: str) -> ArchSpec:
+    """`arch` at the width at which its `cost` is nearest to the base's.
+
+    Of the widths that are one network it takes its own, or else the roundest. Raises SweepError where the nearest is
+    off by more than TOLERANCE.
+    """
+    target = getattr(count_cost(base), cost)
+    counted = getattr(count_columns(_at_widths(arch)), cost)
+    distances = np.abs(counted - target)
+    nearest = WIDTHS[distances == distances.min()]
+    width = min(nearest.tolist(), key=lambda width: (width != arch.width, len(f"{width:g}"), abs(width - arch.width)))
+    matched = replace(arch, width=width)
+    if not is_matched(matched, base, cost):
+        found = getattr(count_cost(matched), cost)
+        raise SweepError(
+            f"--match {cost}: {arch_label(arch)}: no width comes within {100 * TOLERANCE:g} % of {target:,} "
+            f"{MATCHED[cost]}; the nearest, {width:g}, has {found:,} ({100 * (found / target - 1):+.2f} %)"
+        )
+    return matched
+
+
+def _at_widths(arch: ArchSpec) -> Columns:
+    """The network at every width of the grid."""
+    one, count = columns_of([arch]), len(WIDTHS)
+    fields = {name: np.repeat(column, count) for name, column in one.fields.items()} | {"width": WIDTHS}
+    return Columns(*(np.repeat(getattr(one, name), count, axis=0) for name in "tcns"), fields)

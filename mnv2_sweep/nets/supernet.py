@@ -1,0 +1,68 @@
+"""Networks that may share one set of weights: each is a slice of it, the first channels and blocks of every stage.
+
+Width, expansion, depth and resolution differ between slices (slimmable networks, Yu et al. 2018; once-for-all, Cai
+et al. 2019). What changes a weight's meaning, and not only how much of it is used, can't be shared.
+"""
+
+import hashlib
+from collections.abc import Sequence
+
+from mnv2_sweep.base.errors import ArchError
+from mnv2_sweep.nets.arch import ArchSpec
+from mnv2_sweep.nets.plan import Block, Layer, Plan
+from mnv2_sweep.nets.resolve import arch_key
+
+# Fields that a family has one value of, and why.
+UNSHARED = {
+    "kernel": "kernels of two sizes have no common weights",
+    "linear_bottleneck": "the weights before and after a ReLU6 are not the same",
+    "activation": "the weights after a ReLU6 and after another activation are not the same",
+    "depthwise": "an ordinary kernel has weights between channels, a depthwise one has none",
+    "residual": "shortcuts elsewhere ask other weights of the same layers",
+    "classes": "the classifier has one output a class",
+    "dropout": "a shared training drops nothing out",
+}
+
+
+def check_family(archs: Sequence[ArchSpec]) -> None:
+    """Raise ArchError, which names the axis, where the networks can't share weights."""
+    families = sorted({arch.family for arch in archs})
+    if families != ["mobilenet_v2"]:
+        raise ArchError(f"family: {', '.join(families)} given, only mobilenet_v2 allowed: the others have no slices")
+    for field, why in UNSHARED.items():
+        _check_axis(field, {getattr(arch, field) for arch in archs}, why)
+    tables = {arch.stages for arch in archs}
+    _check_axis("stages", {len(table) for table in tables}, "rows of one table have no place in another", "rows")
+    for row in range(len(archs[0].stages)):
+        why = "a stage has one stride, as its blocks see one size"
+        _check_axis(f"stages.{row}.s", {table[row].s for table in tables}, why)
+
+
+def _check_axis(axis: str, values: set, why: str, unit: str = "") -> None:
+    if len(values) > 1:
+        shown = [str(value) for value in sorted(values)]
+        given = ", ".join(shown[:6]) + (", ..." if len(shown) > 6 else "") + (f" {unit}" if unit else "")
+        raise ArchError(f"{axis}: {given} given, one value allowed: {why}")
+
+
+def family_digest(archs: Sequence[ArchSpec]) -> str:
+    """16 hex digits of the networks, in any order."""
+    return hashlib.sha256("\n".join(sorted({arch_key(arch) for arch in archs})).encode()).hexdigest()[:16]
+
+
+def shared_places(plan: Plan) -> list[tuple[str, Layer]]:
+    """The layers with weights, each with its place in the shared weights: as "3_0_expand", of stage 3's first block."""
+    places, repeats = [], {}
+    for block in plan.blocks:
+        repeat = repeats.get(block.stage, 0)
+        repeats[block.stage] = repeat + 1
+        for role, layer in zip(_roles(block), block.convs, strict=True):
+            places.append((f"{block.stage}_{repeat}_{role}", layer))
+    return places
+
+
+def _roles(block: Block) -> tuple[str, ...]:
+    """Of a block's layers with weights; without an expansion a bottleneck begins with its depthwise convolution."""
+    if block.kind != "bottleneck":
+        return ("conv",)
+    return ("expand", "depthwise", "project")[-len(block.convs) :]

@@ -1,0 +1,282 @@
+"""A summary (one row per network) -> a matplotlib Figure of accuracy against MAdds, with its front and its caption.
+
+Accuracies come as fractions and are drawn in percent. Costs are at the nominal resolution; every figure says in
+its caption at which size the networks were trained, how many trials failed and what its bars mean. Nothing here
+reads a file.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+
+from mnv2_sweep.analysis.pareto import pareto_front
+from mnv2_sweep.analysis.stats import Facts, PublishedComparison
+from mnv2_sweep.base.text import count_noun
+from mnv2_sweep.nets.arch import FAMILY_NAMES
+from mnv2_sweep.nets.cost import count_cost
+from mnv2_sweep.paper.published import published_checkpoints
+from mnv2_sweep.plots.labels import MOST_FRONT_LABELS, Panel, count_inside, draw_labels, find_obstacles
+from mnv2_sweep.plots.style import GREY, INK, SIZE_INCHES, clean_axes, join_facts, set_frame
+
+MOST_LABELS = 40  # with more networks than this only the front is labelled, and of it at most MOST_FRONT_LABELS
+MOST_WIDTHS = 8  # in the legend
+MARKERS = ("o", "s", "^", "D")  # by family
+# Orange to navy, evenly darker, so the order of the widths survives colour blindness and grey printing.
+WIDTH_COLORS = LinearSegmentedColormap.from_list(
+    "widths", ["#E88A1A", "#D9483B", "#AD2478", "#6A2C9C", "#27459B", "#0C1F44"]
+)
+
+
+def plot_pareto(
+    summary: pd.DataFrame,
+    facts: Facts,
+    comparison: PublishedComparison | None = None,
+    title: str | None = None,
+    verdict: Sequence[str] = (),
+) -> Figure:
+    """Top-1 against MAdds with the front; beside it the published points of the paper's networks among them.
+
+    Bars are the t interval over seeds, Wilson's interval over the validation images where a network has one seed.
+    Lines join the resolutions of one width. Networks without a result are counted in the caption, not drawn; `verdict`
+    is what a calibration says of their order, for the caption too.
+    """
+    drawn = summary[summary["top1"].notna()].sort_values("madds", kind="stable", ignore_index=True)
+    published = drawn[drawn["published_top1"].notna()].reset_index(drop=True)
+    fig = Figure(figsize=SIZE_INCHES, facecolor="white")
+    panels = fig.subplots(1, 2 if len(published) else 1, sharex=True, squeeze=False)[0]
+    caption = [_facts_line(summary, facts), _bars_line(drawn), _order_line(comparison), _verdict_line(verdict)]
+    set_frame(fig, title or _pareto_title(drawn, facts), caption)
+    colors = _width_colors(drawn["width"])
+    _set_madds_axis(panels[0], drawn["madds"].to_numpy(dtype=float) / 1e6)
+    ours, theirs = _our_panel(drawn), _published_panel(published)
+    _set_top1_axis(panels[0], ours)
+    _draw_panel(panels[0], drawn, ours, colors, legend=True, classes=facts.classes)
+    panels[0].set_title(f"Ours: {facts.data}, recipe {facts.recipe}", loc="left", fontsize=11, parse_math=False)
+    panels[0].set_ylabel(
+        "validation top-1 (%), mean over seeds" if (drawn["seeds"] > 1).any() else "validation top-1 (%)"
+    )
+    if len(published):
+        _set_top1_axis(panels[1], theirs)
+        _draw_panel(panels[1], published, theirs, colors)
+        same = "the same network" if len(drawn) == 1 else "the same networks"
+        which = same if len(published) == len(drawn) else f"{len(published)} of these networks"
+        panels[1].set_title(f"Published: ImageNet, {which} (TF-slim checkpoints)", loc="left", fontsize=11)
+        panels[1].set_ylabel("ImageNet top-1 (%)")
+    return fig
+
+
+def _pareto_title(drawn: pd.DataFrame, facts: Facts) -> str:
+    names = [FAMILY_NAMES[family] for family in _families(drawn)] or ["MobileNetV2"]
+    subject = f"{' and '.join(names) if len(names) < 3 else f'{len(names)} families'} on {facts.data}"
+    if len(drawn) > 1:
+        return f"{subject}: {drawn['on_front'].sum()} of {len(drawn)} networks on the front"
+    if len(drawn):
+        label = drawn["network"][0].removeprefix(f"{names[0]} ")
+        return f"{names[0]} {label} on {facts.data}: top-1 {100 * drawn['top1'][0]:.1f} %"
+    return f"{subject}: no network has a result"
+
+
+def _families(networks: pd.DataFrame) -> list[str]:
+    """In the order of FAMILIES."""
+    return [family for family in FAMILY_NAMES if family in set(networks["family"])]
+
+
+def _our_panel(drawn: pd.DataFrame) -> Panel:
+    top1, half = drawn["top1"], drawn["seed_half_width"]
+    below, above = half.fillna(top1 - drawn["low"]), half.fillna(drawn["high"] - top1)
+    percent = [100 * values.to_numpy(dtype=float) for values in (top1, below, above)]
+    return Panel(drawn["madds"].to_numpy(dtype=float) / 1e6, percent[0], drawn["on_front"].to_numpy(bool), *percent[1:])
+
+
+def _published_panel(published: pd.DataFrame) -> Panel:
+    """At the published networks' own costs, those with 1000 classes."""
+    checkpoints = published_checkpoints()
+    madds = np.array([count_cost(checkpoints[network].arch).madds / 1e6 for network in published["network"]])
+    top1 = 100 * published["published_top1"].to_numpy(dtype=float)
+    return Panel(madds, top1, pareto_front(madds, top1))
+
+
+def _draw_panel(
+    axes: Axes, networks: pd.DataFrame, panel: Panel, colors: dict, legend: bool = False, classes: int | None = None
+) -> None:
+    """Front, lines, bars, points, chance, legend and labels of one panel whose limits are already set."""
+    few = len(networks) <= MOST_LABELS
+    color = [colors[width] for width in networks["width"]]
+    at = np.flatnonzero(panel.front)  # rows are in order of MAdds, so the front's top-1 rises
+    if len(at):
+        x, y = np.append(panel.madds[at], axes.get_xlim()[1]), np.append(panel.top1[at], panel.top1[at[-1]])
+        axes.plot(x, y, drawstyle="steps-post", color=GREY, lw=1.1, ls=(0, (4, 2)), zorder=1, gid="front")
+    lines = _series(networks) if few else {}
+    for rows in lines.values():
+        axes.plot(panel.madds[rows], panel.top1[rows], color=color[rows[0]], lw=1.3, alpha=0.55, zorder=2)
+    for i in np.flatnonzero(panel.front | few) if panel.below is not None else ():
+        bars = [[panel.below[i]], [panel.above[i]]]
+        axes.errorbar(
+            panel.madds[i], panel.top1[i], bars, fmt="none", ecolor=color[i], elinewidth=0.9, capsize=2, alpha=0.6
+        )
+    for family, marker in zip(_families(networks), MARKERS, strict=False):
+        for mask, faces in ((~panel.front, "white"), (panel.front, None)):
+            mask = mask & (networks["family"] == family).to_numpy()
+            edge = [color[i] for i in np.flatnonzero(mask)]
+            area, style = 34 if few or faces is None else 12, {"marker": marker, "linewidths": 1.3, "zorder": 4}
+            axes.scatter(panel.madds[mask], panel.top1[mask], s=area, c=faces or edge, edgecolors=edge, **style)
+    chance = bool(classes) and axes.get_ylim()[0] < 100 / (classes or 1) < axes.get_ylim()[1]
+    if chance:
+        axes.axhline(100 / classes, color=GREY, lw=1.3, ls=":", zorder=1)
+    points = axes.transData.transform(np.column_stack([panel.madds, panel.top1]))
+    obstacles = find_obstacles(axes, panel, lines, [100 / classes] if chance else [])
+    families = _families(networks)
+    box = _draw_legend(axes, colors, families, classes if chance else None, obstacles, points) if legend else None
+    draw_labels(axes, networks, panel, color, points, obstacles, box, few)
+
+
+def _series(networks: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Label without its resolution -> rows, in order of resolution: networks that differ in resolution only."""
+    names = [
+        label.replace(f" at {size}", "")
+        for label, size in zip(networks["network"], networks["resolution"], strict=True)
+    ]
+    by_size = networks.assign(series=names).sort_values("resolution", kind="stable")
+    return {name: rows.index.to_numpy() for name, rows in by_size.groupby("series", sort=False)}
+
+
+def _width_colors(widths: pd.Series) -> dict[float, tuple]:
+    order = sorted(set(widths))
+    return {width: WIDTH_COLORS(i / max(1, len(order) - 1)) for i, width in enumerate(order)}
+
+
+def _set_madds_axis(axes: Axes, madds: np.ndarray) -> None:
+    """A log axis in millions around the points, with 1-2-5 ticks, or finer ones where those are too few."""
+    low, high = (madds.min(), madds.max()) if len(madds) else (100.0, 100.0)
+    pad = max(1.15, (high / low) ** 0.07)
+    low, high = low / pad, high * pad**1.6  # labels reach to the right
+    for steps in ((1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 8)):
+        ticks = [step * 10.0**e for e in range(-6, 8) for step in steps if low <= step * 10.0**e <= high]
+        if len(ticks) >= 3:
+            break
+    else:
+        ticks = [tick for tick in MaxNLocator(5).tick_values(low, high) if low <= tick <= high]
+    axes.set_xscale("log")
+    axes.set_xlim(low, high)
+    for panel in axes.figure.axes:
+        panel.set_xlabel("MAdds at the nominal resolution (millions, log scale)")
+        panel.xaxis.set_major_locator(FixedLocator(ticks))
+        panel.xaxis.set_minor_locator(NullLocator())
+        panel.xaxis.set_major_formatter(FuncFormatter(lambda tick, _: f"{tick:,.6g}"))
+        clean_axes(panel)
+
+
+def _set_top1_axis(axes: Axes, panel: Panel) -> None:
+    """Around the points and their bars; a bar much longer than the points' own range is cut by the axis."""
+    if not len(panel.top1):
+        axes.set_ylim(0, 100)
+        return
+    low, high = panel.top1.min(), panel.top1.max()
+    room = max(4.0, 0.5 * (high - low))
+    if panel.below is not None:
+        low, high = (
+            max(low - room, (panel.top1 - panel.below).min()),
+            min(high + room, (panel.top1 + panel.above).max()),
+        )
+    pad = max(2.0, 0.08 * (high - low))
+    axes.set_ylim(max(0.0, low - pad), min(100.0, high + 1.2 * pad))
+
+
+def _draw_legend(
+    axes: Axes, colors: dict, families: list[str], classes: int | None, obstacles: np.ndarray, points: np.ndarray
+):
+    """Widths (a few of them if there are many) and the marks, in the corner that covers least; returns its box."""
+    widths = sorted(colors)
+    if len(widths) > MOST_WIDTHS:
+        widths = [widths[i] for i in np.linspace(0, len(widths) - 1, MOST_WIDTHS - 2).round().astype(int)]
+    handles = [
+        Line2D([], [], color=colors[w], marker="o", ms=5, lw=1.3, label=f"width {float(w)!r}") for w in widths[::-1]
+    ]
+    marks = {"marker": "o", "ms": 5, "color": GREY, "lw": 1.1}
+    if len(families) > 1:
+        for family, marker in zip(families, MARKERS, strict=False):
+            handles.append(Line2D([], [], ls="", **{**marks, "marker": marker}, label=FAMILY_NAMES[family]))
+    handles.append(Line2D([], [], ls=(0, (4, 2)), label="front", **marks))
+    handles.append(Line2D([], [], ls="", mfc="white", label="not on the front", **marks))
+    if classes:
+        handles.append(Line2D([], [], color=GREY, lw=1.3, ls=":", label=f"chance, {classes} classes"))
+    marked, covers = np.concatenate([obstacles, points]), {}
+    for corner in ("lower right", "upper left", "lower left", "upper right"):
+        legend = axes.legend(handles=handles, loc=corner, fontsize=8, frameon=False, labelcolor=INK, handlelength=2.2)
+        box = legend.get_window_extent()
+        covers[corner] = count_inside(np.array([box.min]), np.array([box.max]), marked)[0]
+    legend.set_loc(min(covers, key=covers.get))  # of equals the first
+    return legend.get_window_extent()
+
+
+# --- words ------------------------------------------------------------------------------------------------------
+
+
+def _facts_line(summary: pd.DataFrame, facts: Facts) -> str:
+    trials = f"{summary['seeds'].sum():,} trials done, {summary['failed'].sum():,} failed"
+    missing = int(summary["top1"].isna().sum())
+    if missing:
+        trials += f" ({missing} of {len(summary)} networks without a result)"
+    return join_facts(facts, [_trained_at(summary), trials])
+
+
+def _trained_at(summary: pd.DataFrame) -> str:
+    """The sizes, as in "trained at 24 to 56 px (0.25 of nominal)"; the fraction only where it explains every size."""
+    sizes, nominal = summary["train_size"].to_numpy(dtype=float), summary["resolution"].to_numpy(dtype=float)
+    if not len(sizes):
+        return ""
+    text = f"trained at {_range(sizes)} px"
+    if (sizes == nominal).all():
+        return text + " (nominal)"
+    largest = np.argmax(nominal)
+    for digits in (1, 2, 3):
+        scale = round(sizes[largest] / nominal[largest], digits)
+        if (np.maximum(1, np.round(nominal * scale)) == sizes).all():
+            return text + f" ({scale:g} of nominal)"
+    return text + f" (nominal {_range(nominal)} px)"
+
+
+def _range(values: np.ndarray) -> str:
+    low, high = int(np.min(values)), int(np.max(values))
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def _bars_line(drawn: pd.DataFrame) -> str:
+    if drawn.empty:
+        return ""
+    one, several = drawn[drawn["seeds"] == 1], drawn[drawn["seeds"] > 1]
+    images = f"{_range(drawn['val_images'])} validation images"
+    over_seeds = f"95 % t interval over {_range(several['seeds'])} seeds" if len(several) else ""
+    if several.empty:
+        bars = f"95 % Wilson interval over {images}; one seed, so the spread over seeds is unknown"
+    elif one.empty:
+        bars = f"{over_seeds}, all on the same {images}"
+    else:
+        bars = f"{over_seeds}; over {images} (95 % Wilson) for {count_noun(len(one), 'network')} with one seed"
+    named = min(MOST_FRONT_LABELS, drawn["on_front"].sum())
+    names = f" Named: {named} of the {drawn['on_front'].sum()} on the front." if len(drawn) > MOST_LABELS else ""
+    front = " The front is of the means; networks with overlapping bars may change places." if len(drawn) > 1 else ""
+    return f"Bars: {bars}.{front}{names}"
+
+
+def _order_line(comparison: PublishedComparison | None) -> str:
+    if comparison is None:
+        return ""
+    near = comparison.near_as_published + comparison.near_other_way + comparison.near_tied
+    ties = f", {comparison.near_tied} tied" if comparison.near_tied else ""
+    return (
+        f"Agreement with the published order of {comparison.networks} networks: Kendall tau {comparison.tau:.2f} "
+        f"(MAdds alone {comparison.tau_madds:.2f}); of {count_noun(near, 'pair')} within 25 % MAdds, "
+        f"{comparison.near_as_published} as published, {comparison.near_other_way} the other way{ties}."
+    )
+
+
+def _verdict_line(verdict: Sequence[str]) -> str:
+    """Its lines as sentences of the caption."""
+    return " ".join(f"{line[0].upper()}{line[1:]}." for line in verdict if line)

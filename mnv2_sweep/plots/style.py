@@ -1,0 +1,124 @@
+"""What the figures share: title, caption and axes in one style; a Figure -> .png and .svg files.
+
+Nothing here opens a window. Figures are made with the object interface (no pyplot: slow to import, and it holds
+every figure it made).
+"""
+
+import os
+import textwrap
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+
+from mnv2_sweep.analysis.stats import Facts
+from mnv2_sweep.base.errors import StoreError
+
+PNG_DPI = 200
+SIZE_INCHES = (12, 5.6)
+INK, GREY = "#222222", "#767676"
+HALO = [withStroke(linewidth=2.5, foreground="white")]  # keeps text readable where it must cross a line
+
+
+def set_frame(fig: Figure, title: str, caption: Sequence[str]) -> None:
+    """Title on top, caption below (long lines broken), and the panels in the room between."""
+    lines = [part for line in caption for part in textwrap.wrap(line, 182)]
+    fig.text(
+        0.012,
+        0.968,
+        title,
+        fontsize=min(15, 1400 / len(title)),
+        fontweight="bold",
+        color=INK,
+        va="top",
+        parse_math=False,
+    )
+    style = {"fontsize": 8.5, "color": "#444444", "linespacing": 1.45, "parse_math": False}
+    fig.text(0.012, 0.025, "\n".join(lines), va="bottom", gid="caption", **style)
+    fig.subplots_adjust(left=0.055, right=0.985, top=0.85, bottom=0.135 + 0.031 * len(lines), wspace=0.16)
+
+
+def clean_axes(axes: Axes) -> None:
+    """A light grid behind the data, and no frame on the top and the right."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(GREY)
+    axes.tick_params(color=GREY, labelcolor=INK, labelsize=9)
+    axes.grid(True, color="#EDEDED", lw=0.8, zorder=0)
+    axes.set_axisbelow(True)
+
+
+def join_facts(facts: Facts, more: list[str]) -> str:
+    """The caption's first line; facts that are not known are left out."""
+    images = None if facts.train_images is None else f"{facts.train_images:,} training images, repeats counted"
+    if images and facts.training == "shared":
+        images += ", in one training of which every network is a slice"
+    parts = [f"Data {facts.data}", f"recipe {facts.recipe}", images, *more, facts.device and f"on {facts.device}"]
+    return "; ".join(part for part in parts if part) + "."
+
+
+def plot_contact_sheet(images: np.ndarray, class_names: Sequence[str], title: str | None = None) -> Figure:
+    """Images [rows, columns, side, side, 3] (bytes) as a sheet, one class a row, its name on the left."""
+    rows, columns, side = images.shape[:3]
+    gap = max(1, side // 24)
+    sheet = np.full((rows * (side + gap) - gap, columns * (side + gap) - gap, 3), 255, dtype=np.uint8)
+    for row, column in np.ndindex(rows, columns):
+        y, x = row * (side + gap), column * (side + gap)
+        sheet[y : y + side, x : x + side] = images[row, column]
+    inches = min(0.9, 10 / columns)
+    margin, top = 0.35 + 0.088 * max(map(len, class_names)), 0.55 if title else 0.1
+    fig = Figure(figsize=(margin + inches * columns + 0.1, top + inches * rows + 0.1), facecolor="white")
+    width, height = fig.get_size_inches()
+    axes = fig.add_axes((margin / width, 0.1 / height, inches * columns / width, inches * rows / height))
+    axes.imshow(sheet, interpolation="nearest", aspect="auto")
+    centres = [row * (side + gap) + side / 2 - 0.5 for row in range(rows)]
+    axes.set_yticks(centres, class_names, fontsize=10, parse_math=False)
+    axes.set_xticks([])
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    if title:
+        fig.text(
+            0.1 / width, 1 - 0.15 / height, title, fontsize=13, fontweight="bold", color=INK, va="top", parse_math=False
+        )
+    return fig
+
+
+def save_figure(fig: Figure, *stems: Path) -> list[Path]:
+    """Write <stem>.png and <stem>.svg of each stem, each whole or not at all; equal figures give equal bytes."""
+    written, drawn = [], {}
+    for stem in stems:
+        try:
+            stem.parent.mkdir(parents=True, exist_ok=True)
+            for ending, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
+                drawn[ending] = drawn.get(ending) or _draw(fig, ending, metadata)
+                path = stem.with_name(f"{stem.name}.{ending}")
+                _write_whole(path, drawn[ending])
+                written.append(path)
+        except OSError as error:
+            raise StoreError(
+                f"{stem.parent}: plots can't be written here ({error}); choose another --plots folder"
+            ) from error
+    return written
+
+
+def _draw(fig: Figure, ending: str, metadata: dict) -> bytes:
+    file = BytesIO()
+    with rc_context({"svg.hashsalt": "mnv2_sweep"}):
+        fig.savefig(file, format=ending, dpi=PNG_DPI, metadata=metadata)
+    return file.getvalue()
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    unfinished = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        with open(unfinished, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)

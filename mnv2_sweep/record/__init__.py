@@ -1,0 +1,1 @@
+"""What is kept of a sweep: trials.db, claims, and tables of them."""

@@ -1,0 +1,139 @@
+"""Where a sweep keeps what: results/<sweep>/ and its folders.
+
+The results folder -> which sweep a command without a name means.
+"""
+
+import os
+import shutil
+import uuid
+from contextlib import suppress
+from pathlib import Path
+
+from mnv2_sweep.base.errors import StoreError
+from mnv2_sweep.record.store import DATABASE
+from mnv2_sweep.trials.trial import Trial, shared_id, trial_id
+
+# ---------------------------------------------------------------- places
+
+EXAMPLE = "example"  # the one committed sweep, another machine's: a person's own come first and do not build on it
+RUNNING, CHECKPOINTS, LOGS, EVENTS = "running", "checkpoints", "logs", "events"
+PASSPORT = "passport.json"  # how far to trust the sweep's order
+SHARED = "shared"  # weights that whole families of networks are slices of
+STACKED = "stacked"  # results of seeds that were trained as one, until each one's trial has taken its own
+
+
+def progress_path(folder: Path, trial: Trial) -> Path:
+    """How far a running trial is, as JSON; gone when it ends."""
+    return folder / RUNNING / f"{trial_id(trial)}.json"
+
+
+def checkpoint_path(folder: Path, trial: Trial) -> Path:
+    """The state of an unfinished trial; gone when it is finished."""
+    return folder / CHECKPOINTS / f"{trial_id(trial)}.pt"
+
+
+def log_path(folder: Path, trial: Trial) -> Path:
+    """What happened in a trial, attempt after attempt."""
+    return folder / LOGS / f"{trial_id(trial)}.log"
+
+
+def events_path(folder: Path, trial: Trial) -> Path:
+    """A trial's TensorBoard events."""
+    return folder / EVENTS / trial_id(trial)
+
+
+def weights_path(folder: Path, trial: Trial) -> Path:
+    """The weights that the trial is a slice of; they stay."""
+    return folder / SHARED / f"{shared_id(trial)}.pt"
+
+
+def stack_path(folder: Path, trial: Trial) -> Path:
+    """What came of a trial that was trained as one with other seeds, until it is recorded."""
+    return folder / STACKED / f"{trial_id(trial)}.pt"
+
+
+def link_file(source: Path, path: Path) -> None:
+    """The same file under another path too, where none is yet; a copy where a link can't be. Files are replaced and
+    never changed, so neither feels the other. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        try:
+            os.link(source, unfinished)
+        except OSError:
+            shutil.copyfile(source, unfinished)
+        os.replace(unfinished, path)
+    finally:
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """What those who were killed while they wrote for others have left; only while nobody writes some."""
+    for name in (SHARED, STACKED):
+        for left in (folder / name).glob("*.tmp"):
+            with suppress(OSError):
+                left.unlink()
+
+
+def remove_empty(folder: Path) -> None:
+    """The folders of what is gone when trials end, unless another run still has something there."""
+    for name in (RUNNING, CHECKPOINTS, STACKED):
+        with suppress(OSError):
+            (folder / name).rmdir()
+
+
+# ---------------------------------------------------------------- folders
+
+# How the space.yaml of an ablation begins, and of a sweep within a calibration.
+ABLATION, CALIBRATION = "# mnv2-sweep ablate", "# mnv2-sweep calibrate"
+
+
+def find_sweep(results: Path, name: str | None, ablation: bool | None = None) -> Path:
+    """The named sweep's folder, or else the one written last: of those that a person ran, then of those within a
+    calibration, then the example. Raises StoreError.
+
+    `ablation` True or False keeps to sweeps that are ablations or that are none.
+    """
+    found = {path.parent.name: path.parent for path in results.glob(f"*/{DATABASE}") if path.is_file()}
+    known = f"there {'is' if len(found) == 1 else 'are'}: {', '.join(sorted(found))}" if found else "there is none yet"
+    if name is not None:
+        if name not in found and (results / name / PASSPORT).is_file():
+            raise StoreError(
+                f"{results / name}: calibrated, but it has no results yet; 'mnv2-sweep run SPACE.yaml' makes them"
+            )
+        if name not in found:
+            raise StoreError(f"{results / name}: no such sweep; {known}; 'mnv2-sweep run SPACE.yaml' makes one")
+        return found[name]
+    wanted = [f for f in found.values() if ablation is None or is_ablation(f) == ablation]
+    if not wanted:
+        first = "mnv2-sweep ablate --no-linear-bottleneck" if ablation else "mnv2-sweep run spaces/quick.yaml"
+        raise StoreError(f"{results}: no results to show; {known}; start with '{first}'")
+    return max(wanted, key=lambda f: (f.name != EXAMPLE, not is_calibration(f), (f / DATABASE).stat().st_mtime))
+
+
+def find_space(results: Path, given: str | None) -> tuple[Path, str]:
+    """A design space file as given, or the copy in a sweep's folder, and its name. Raises StoreError."""
+    if given is not None and (Path(given).is_file() or Path(given).suffix in (".yaml", ".yml")):
+        return Path(given), Path(given).stem
+    folder = find_sweep(results, given, ablation=False if given is None else None)
+    if is_ablation(folder):
+        raise StoreError(f"{folder}: an ablation has no design space; give a space file or another sweep")
+    return folder / "space.yaml", folder.name
+
+
+def is_ablation(folder: Path) -> bool:
+    """Whether `ablate` made the sweep."""
+    return _begins(folder, ABLATION)
+
+
+def is_calibration(folder: Path) -> bool:
+    """Whether `calibrate` made the sweep."""
+    return _begins(folder, CALIBRATION)
+
+
+def _begins(folder: Path, text: str) -> bool:
+    try:
+        return (folder / "space.yaml").read_text(encoding="utf-8").startswith(text)
+    except (OSError, UnicodeDecodeError):
+        return False

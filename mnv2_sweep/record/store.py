@@ -1,0 +1,231 @@
+"""Trials and results on disk: results/<sweep>/trials.db, one small SQLite file a sweep.
+
+Written by parent processes only, a transaction a trial, flushed to disk before `record` returns: a kill at any
+moment loses nothing that was recorded. The trial's id is the primary key, so no trial is there twice, even when
+two runs of a sweep share it. Readers open the file read-only and can't disturb a running sweep.
+"""
+
+import sqlite3
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mnv2_sweep.base.errors import StoreError
+from mnv2_sweep.trials.trial import Result, Trial, dump_result, dump_trial, load_result, load_trial, trial_id
+
+DATABASE = "trials.db"
+BUSY_SECONDS = 30
+# Codes that say something of the moment and nothing of the file.
+PASSING = (
+    *(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR),
+    *(sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY),
+)
+
+# How a trial can end, beside "done".
+EXCEPTION, DIVERGED, OUT_OF_MEMORY = "exception", "diverged", "out of memory"
+KILLED, TIMED_OUT, INTERRUPTED = "killed", "timed out", "interrupted"
+
+SCHEMA = (
+    """CREATE TABLE IF NOT EXISTS trials (
+    id TEXT PRIMARY KEY,        -- trial.trial_id
+    trial TEXT NOT NULL,        -- JSON, trial.dump_trial
+    status TEXT NOT NULL,       -- 'done' | 'failed' | 'interrupted'
+    result TEXT,                -- JSON, trial.dump_result; NULL unless done
+    error TEXT,                 -- what went wrong; NULL when done
+    recorded REAL NOT NULL,     -- seconds since 1970
+    kind TEXT,                  -- how it ended, see Outcome
+    attempts INTEGER,           -- how often it was tried
+    source TEXT                 -- the sweep whose result this is, where another one measured it
+)""",
+    """CREATE TABLE IF NOT EXISTS planned (
+    id TEXT PRIMARY KEY,        -- of every trial that belongs to the sweep
+    trial TEXT NOT NULL
+)""",
+)
+LATER_COLUMNS = {"kind": "TEXT", "attempts": "INTEGER", "source": "TEXT"}  # files of earlier versions lack them
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a trial ended: with a result ("done"), or with an error's text.
+
+    `kind` is "done", or what stopped it: EXCEPTION, DIVERGED (to NaN), OUT_OF_MEMORY, KILLED, TIMED_OUT (all
+    "failed"), or INTERRUPTED, from which it goes on. `source` names the sweep that measured it, if another one.
+    """
+
+    trial: Trial
+    result: Result | None = None
+    error: str | None = None
+    kind: str = EXCEPTION
+    attempts: int = 1
+    source: str | None = None
+    stored_id: str | None = field(default=None, compare=False)  # under which it was recorded
+
+    def __post_init__(self) -> None:
+        if self.result is not None:
+            object.__setattr__(self, "kind", "done")
+
+    @property
+    def id(self) -> str:
+        """The trial's id when it was recorded: older code gave the same trial another one."""
+        return self.stored_id or trial_id(self.trial)
+
+    @property
+    def status(self) -> str:
+        if self.result is not None:
+            return "done"
+        return "interrupted" if self.kind == INTERRUPTED else "failed"
+
+
+def record(folder: Path, outcome: Outcome) -> None:
+    """Write one outcome. A failure may be followed by another outcome; a result once measured stays as it is.
+
+    Raises StoreError when the disk is full or the folder can't be written; what was recorded before is safe.
+    """
+    record_all(folder, [outcome])
+
+
+def record_all(folder: Path, outcomes: Iterable[Outcome]) -> None:
+    """Write several outcomes, all or none of them."""
+    with _writing(folder, "record a trial") as database:
+        database.executemany(
+            "INSERT INTO trials (id, trial, status, result, error, recorded, kind, attempts, source) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
+            "status = excluded.status, result = excluded.result, error = excluded.error, kind = excluded.kind, "
+            "recorded = excluded.recorded, attempts = excluded.attempts, source = excluded.source "
+            "WHERE trials.status <> 'done'",
+            [_row(outcome) for outcome in outcomes],
+        )
+
+
+def _row(outcome: Outcome) -> tuple:
+    result = dump_result(outcome.result) if outcome.result else None
+    error = outcome.error and outcome.error.encode("utf-8", "backslashreplace").decode()
+    columns = (outcome.id, dump_trial(outcome.trial), outcome.status, result, error, time.time())
+    return (*columns, outcome.kind, outcome.attempts, outcome.source)
+
+
+def write_plan(folder: Path, trials: Sequence[Trial], replace: bool) -> None:
+    """Say which trials belong to the sweep; `replace` drops those of an earlier version of its space."""
+    with _writing(folder, "write the plan") as database:
+        if replace:
+            database.execute("DELETE FROM planned")
+        rows = [(trial_id(trial), dump_trial(trial)) for trial in trials]
+        database.executemany("INSERT OR REPLACE INTO planned VALUES (?, ?)", rows)
+
+
+class _writing:
+    """A transaction on trials.db, made if it isn't there; what goes wrong becomes a StoreError."""
+
+    def __init__(self, folder: Path, what: str):
+        self.folder, self.what = folder, what
+        self.database: sqlite3.Connection | None = None
+
+    def __enter__(self) -> sqlite3.Connection:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.database = sqlite3.connect(self.folder / DATABASE, timeout=BUSY_SECONDS, isolation_level=None)
+            self.database.execute("PRAGMA synchronous = FULL")
+            self.database.execute("BEGIN IMMEDIATE")
+            known = {row[1] for row in self.database.execute("PRAGMA table_info(trials)")}
+            for statement in SCHEMA:
+                self.database.execute(statement)
+            for column in LATER_COLUMNS.keys() - known if known else ():
+                self.database.execute(f"ALTER TABLE trials ADD COLUMN {column} {LATER_COLUMNS[column]}")
+            return self.database
+        except (sqlite3.Error, OSError) as error:
+            self._close()
+            raise self._error(error) from error
+
+    def __exit__(self, kind, error, traceback) -> None:
+        try:
+            if error is None:
+                self.database.execute("COMMIT")
+        except sqlite3.Error as failed:
+            raise self._error(failed) from failed
+        finally:
+            self._close()  # rolls back what was not committed
+        if isinstance(error, (sqlite3.Error, OSError)):
+            raise self._error(error) from error
+
+    def _close(self) -> None:
+        if self.database is not None:
+            self.database.close()
+
+    def _error(self, error: Exception) -> StoreError:
+        return StoreError(
+            f"{self.folder / DATABASE}: can't {self.what} ({error}); results so far are safe: make room or mend the "
+            "folder's rights, then run the same command again"
+        )
+
+
+def read_outcomes(folder: Path) -> list[Outcome]:
+    """Every recorded outcome, in the order of recording; empty where nothing is. Raises StoreError."""
+    outcomes = []
+    for row in _read_rows(folder / DATABASE, "trials", "recorded, id"):
+        try:
+            result = load_result(row["result"]) if row["result"] else None
+            outcomes.append(
+                Outcome(
+                    load_trial(row["trial"]), result, row["error"], row.get("kind") or EXCEPTION,
+                    row.get("attempts") or 1, row.get("source"), row["id"],
+                )
+            )  # fmt: skip
+        except (ValueError, KeyError, TypeError) as error:
+            raise _unreadable(folder / DATABASE, error) from error
+    return outcomes
+
+
+def read_plan(folder: Path) -> dict[str, Trial]:
+    """The trials of the sweep by id, as the last run planned them; empty for a sweep of an earlier version."""
+    rows = _read_rows(folder / DATABASE, "planned", "rowid")
+    try:
+        return {row["id"]: load_trial(row["trial"]) for row in rows}
+    except (ValueError, KeyError, TypeError) as error:
+        raise _unreadable(folder / DATABASE, error) from error
+
+
+def read_statuses(folder: Path, only: str | None = None) -> dict[str, tuple[str, float]]:
+    """Id -> (status, when it was recorded), of all trials or of one: quicker than whole outcomes."""
+    rows = _read_rows(folder / DATABASE, "trials", "recorded", "id, status, recorded", only)
+    return {row["id"]: (row["status"], row["recorded"]) for row in rows}
+
+
+def _read_rows(path: Path, table: str, order: str, columns: str = "*", only: str | None = None) -> list[dict]:
+    if not path.exists():
+        return []
+    wanted, values = ("", []) if only is None else (" WHERE id = ?", [only])
+    query = f"SELECT {columns} FROM {table}{wanted} ORDER BY {order}"
+    for mode in ("ro", "rw"):
+        # A writer killed in mid-commit leaves a journal that only an opening for writing can roll back.
+        try:
+            with closing(
+                sqlite3.connect(f"{path.resolve().as_uri()}?mode={mode}", uri=True, timeout=BUSY_SECONDS)
+            ) as database:
+                database.row_factory = sqlite3.Row
+                known = database.execute("SELECT 1 FROM sqlite_master WHERE name = ?", [table]).fetchone()
+                rows = database.execute(query, values).fetchall() if known else []
+                return [dict(row) for row in rows]
+        except sqlite3.Error as error:
+            busy = _sqlite_code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+            if mode == "rw" or busy or not isinstance(error, sqlite3.OperationalError):
+                raise _unreadable(path, error) from error
+    return []
+
+
+def _unreadable(path: Path, error: Exception) -> StoreError:
+    if _sqlite_code(error) in PASSING:
+        return StoreError(f"{path}: can't be read now ({error}); try again")
+    return StoreError(f"{path}: not a results file of this program ({error}); move it away or choose another --name")
+
+
+def _sqlite_code(error: Exception) -> int:
+    """SQLite's primary result code, 0 where Python itself raised the error."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def done_ids(outcomes: Iterable[Outcome]) -> set[str]:
+    """Ids of the trials that have a result."""
+    return {outcome.id for outcome in outcomes if outcome.status == "done"}

@@ -1,0 +1,1 @@
+"""Texts and files for people, from what was recorded."""

@@ -1,0 +1,136 @@
+"""results/<sweep>/ -> plots/<sweep>/*.png and *.svg, and a copy of the last one drawn as plots/*.png and *.svg.
+
+What is of no sweep (the paper's figures 1 and 7, a contact sheet) goes into plots/ itself.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from mnv2_sweep.analysis.differences import load_readings
+from mnv2_sweep.analysis.expansion import claims_text, find_trade_offs, judge_claims
+from mnv2_sweep.analysis.stats import Facts, compare_published, read_facts, summarise
+from mnv2_sweep.analysis.verdict import sweep_verdict
+from mnv2_sweep.base.errors import DataError, SpaceError, StoreError
+from mnv2_sweep.base.text import count_noun
+from mnv2_sweep.data.catalog import Dataset
+from mnv2_sweep.nets.arch import arch_label
+from mnv2_sweep.nets.cost_arrays import COSTS
+from mnv2_sweep.paper.manifold import Activities, Embedding, Loss
+from mnv2_sweep.plots.ablation import plot_ablation, plot_readings
+from mnv2_sweep.plots.activity import plot_activity
+from mnv2_sweep.plots.costs import plot_costs
+from mnv2_sweep.plots.expansion import plot_expansion
+from mnv2_sweep.plots.manifold import plot_manifold
+from mnv2_sweep.plots.pareto import plot_pareto
+from mnv2_sweep.plots.style import plot_contact_sheet, save_figure
+from mnv2_sweep.record.folders import EXAMPLE
+from mnv2_sweep.record.frame import load_curves, load_frame
+from mnv2_sweep.spaces.networks import Networks
+from mnv2_sweep.trials.trial import Trial
+
+SHEET_COLUMNS = 10
+MOST_DRAWN = 200_000  # networks in one figure of costs
+
+
+def draw_pareto(folder: Path, plots: Path) -> list[Path]:
+    """Accuracy against MAdds of one sweep; returns the files written. Raises StoreError."""
+    trials = load_frame(folder)
+    summary = summarise(trials)
+    if trials.empty or summary["top1"].isna().all():
+        raise StoreError(f"{folder}: no trial has a result yet, so there is nothing to draw")
+    comparison, verdict = compare_published(summary), sweep_verdict(folder)
+    return _save(plot_pareto(summary, read_facts(trials), comparison, verdict=verdict), plots, folder, "pareto")
+
+
+def draw_ablation(folder: Path, plots: Path) -> list[Path]:
+    """A figure of every comparison that has results, and of several all at a glance; returns the files written.
+
+    Raises StoreError.
+    """
+    protocol, readings = load_readings(folder)
+    seen = [one for one in readings if one.seeds]
+    if not seen:
+        raise StoreError(
+            f"{folder}: no two networks here differ in one part and have results with the same seeds; run "
+            "'mnv2-sweep ablate'"
+        )
+    curves = load_curves(folder).merge(load_frame(folder)[["trial_id", "arch_key"]], on="trial_id")
+    if len(seen) == 1:
+        return _save(plot_ablation(seen[0], curves, protocol.looks, protocol.peeked), plots, folder, "ablation")
+    written = _save(plot_readings(readings, protocol.looks, protocol.peeked), plots, folder, "ablation")
+    bases = {one.comparison.base for one in seen}
+    for one in seen:
+        base = arch_label(one.comparison.base).replace(" at ", "@").replace(", ", "-").replace(" ", "-")
+        stem = f"ablation-{one.comparison.name}" + (f"-{base}" if len(bases) > 1 else "")
+        fig = plot_ablation(one, curves, protocol.looks, protocol.peeked)
+        written += save_figure(fig, plots / folder.name / stem)
+    return written
+
+
+def draw_expansion(folder: Path, plots: Path) -> list[Path]:
+    """A curve for each expansion of a sweep; returns the files written. Raises SweepError."""
+    trials = load_frame(folder)
+    curves, seeds = find_trade_offs(trials)
+    sizes = sorted(trials["train_size"].unique().tolist())
+    size = f"{sizes[0]} px" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]} px"
+    fig = plot_expansion(curves, seeds, judge_claims(curves), read_facts(trials), size)
+    return _save(fig, plots, folder, "expansion")
+
+
+def describe_expansion(folder: Path) -> str:
+    """The verdict on both claims about expansions, a line each. Raises SweepError."""
+    curves, seeds = find_trade_offs(load_frame(folder))
+    return claims_text(judge_claims(curves), len(seeds))
+
+
+def draw_costs(networks: Networks, plots: Path) -> list[Path]:
+    """What the networks of a space cost; returns the files written. Raises SpaceError."""
+    name = networks.space.name
+    if len(networks) > MOST_DRAWN:
+        raise SpaceError(
+            [f"space '{name}': {len(networks):,} networks, at most {MOST_DRAWN:,} can be drawn; draw a sample of them"]
+        )
+    costs = pd.DataFrame({cost: getattr(networks.costs, cost) for cost in COSTS})
+    rows = [(arch.family, arch.width, arch.resolution, arch_label(arch)) for arch in networks]
+    costs[["family", "width", "resolution", "network"]] = pd.DataFrame(rows)
+    title = f"What {count_noun(len(networks), 'spec')} of {name} cost"
+    return _save(plot_costs(costs, title), plots, Path(name), "costs")
+
+
+def draw_manifold(embeddings: Sequence[Embedding], losses: Sequence[Loss], seed: int, plots: Path) -> list[Path]:
+    """Figure 1 and the measured loss; returns the files written. Raises StoreError."""
+    return save_figure(plot_manifold(embeddings, losses, seed), plots / "manifold")
+
+
+def draw_activity(trial: Trial, activities: Activities, device: str, plots: Path) -> list[Path]:
+    """Figure 7 of one trained network; returns the files written. Raises StoreError."""
+    data = trial.data
+    facts = Facts(data.name, trial.recipe.name, activities.train_images, data.classes, device)
+    fig = plot_activity(activities, arch_label(trial.arch), trial.train_size, trial.seed, facts)
+    return save_figure(fig, plots / "activity")
+
+
+def draw_sheet(dataset: Dataset, split: str, side: int, plots: Path) -> list[Path]:
+    """A contact sheet, some images of every class, evenly spread over the split. Raises DataError."""
+    if split not in dataset.labels:
+        raise DataError(f"--split {split}: {dataset.name} has {', '.join(dataset.labels)}")
+    pixels, labels = dataset.pixels(split, side), dataset.labels[split]
+    rows = []
+    for label in range(len(dataset.classes)):
+        found = np.flatnonzero(labels == label)
+        chosen = found[np.linspace(0, max(0, len(found) - 1), SHEET_COLUMNS).astype(int)] if len(found) else []
+        images = [pixels[i] for i in dict.fromkeys(chosen)]
+        images += [np.full(pixels.shape[1:], 255, np.uint8)] * (SHEET_COLUMNS - len(images))
+        rows.append(np.stack(images))
+    counts = ", ".join(f"{len(of_split):,} {name}" for name, of_split in dataset.labels.items())
+    title = f"{dataset.name}: {counts} images; here {split} at {pixels.shape[1]} px"
+    return save_figure(plot_contact_sheet(np.stack(rows), dataset.classes, title), plots / f"data-{dataset.name}")
+
+
+def _save(figure, plots: Path, folder: Path, stem: str) -> list[Path]:
+    """plots/<sweep>/<stem>.*, and for a person's own sweeps plots/<stem>.*, the last one drawn."""
+    last = [] if folder.name == EXAMPLE else [plots / stem]
+    return save_figure(figure, plots / folder.name / stem, *last)

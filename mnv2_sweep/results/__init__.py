@@ -1,1 +1,0 @@
-"""Results folder -> tables, statistics, fronts, ablations, reports."""

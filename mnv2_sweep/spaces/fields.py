@@ -1,0 +1,206 @@
+"""Entries of a design space file -> settings of a network: which keys there are, and what each may be.
+
+A setting is a field of ArchSpec, `expansion`, or a cell or column of the block table, as in `space.build_arch`.
+
+The `axes` section of a design space file: lists of values or ranges, and whether a family has such a choice.
+"""
+
+import re
+from dataclasses import fields, replace
+from decimal import Decimal
+
+from mnv2_sweep.nets.arch import FAMILIES, LIMITS, MOBILENET_V2, ArchSpec, Stage, arch_rules
+from mnv2_sweep.spaces.space import FIELD_TYPES, Space
+from mnv2_sweep.spaces.yamlfile import BROKEN, Entry, Mistakes, read_mapping, refusal, short, unknown_key
+
+# ---------------------------------------------------------------- spacekeys
+
+COLUMNS = tuple(field.name for field in fields(Stage))
+
+# Words of other papers and libraries.
+SYNONYMS = {"t": "expansion", "alpha": "width", "width_mult": "width", "depth_multiplier": "width", "scale": "width"}
+SYNONYMS |= {"flops": "madds", "macs": "madds", "memory": "peak_activation_bytes", "parameters": "params"}
+SYNONYMS |= {
+    "image_size": "resolution",
+    "layers": "depth",
+    "g": "groups",
+    "input_size": "resolution",
+    "batch_size": "batch",
+    "learning_rate": "lr",
+}
+
+
+def read_settings(entry: Entry, where: str, stages: tuple[Stage, ...] | None, mistakes: Mistakes) -> tuple:
+    """Single values by key, as in `fixed` and in one point."""
+    known = known_settings(entry, where, stages, mistakes)
+    return tuple((key, read_value(key, value, f"{where}.", mistakes)) for key, value in known.items())
+
+
+def known_settings(entry: Entry, where: str, stages: tuple[Stage, ...] | None, mistakes: Mistakes) -> dict[str, Entry]:
+    """The entries whose keys are fields of a network, `expansion`, or cells of the block table."""
+    if not isinstance(entry.value, dict):
+        return read_mapping(entry, where, (), mistakes, {})
+    known = {}
+    for key, value in entry.value.items():
+        message = _key_mistake(key, where, stages)
+        if message:
+            mistakes.add(value.line, message)
+        elif value.value is not BROKEN:
+            known[key] = value
+    return known
+
+
+def _key_mistake(key: str, where: str, stages: tuple[Stage, ...] | None) -> str:
+    rows = [*range(len(stages)), "*"] if stages else ["*"]
+    if key in FIELD_TYPES:
+        return ""
+    if key == "expansion":
+        fruitless = stages and all(stage.t == 1 for stage in stages)
+        return f"{where}.expansion: it would change nothing, as every row of 'stages' has t = 1" if fruitless else ""
+    if key == "stages":
+        return f"{where}.stages: give single cells here, as in stages.3.c, or the whole table as 'stages' at the top"
+    match = re.fullmatch(r"stages\.(\*|0|[1-9][0-9]{0,3})\.([a-z])", key)
+    if match and match[2] in COLUMNS and (stages is None or match[1] == "*" or int(match[1]) < len(stages)):
+        return ""
+    if match and match[2] in COLUMNS:
+        first, last = (f"[{s.t}, {s.c}, {s.n}, {s.s}]" for s in (stages[0], stages[-1]))
+        table = f"0, which is {first}, to {len(stages) - 1}, which is {last}"
+        return f"{where}.{key}: there is no stage {match[1]}; stages count from {table}"
+    cells = [f"stages.{row}.{column}" for row in rows for column in COLUMNS]
+    shown = ", ".join([*FIELD_TYPES, "expansion", f"stages.<0 to {len(rows) - 2} or *>.<{'|'.join(COLUMNS)}>"])
+    return unknown_key(where, key, [*FIELD_TYPES, "expansion", *cells], SYNONYMS, shown)
+
+
+def read_value(key: str, entry: Entry, where: str, mistakes: Mistakes) -> object:
+    """One value of one field of a network, or None after a mistake."""
+    if entry.value is BROKEN:
+        return None
+    if isinstance(entry.value, (tuple, dict)):
+        mistakes.add(entry.line, refusal(where + key, entry, "one value"))
+        return None
+    column = "t" if key == "expansion" else key.rpartition(".")[2]
+    if column in COLUMNS:
+        arch, rule = ArchSpec(stages=(replace(Stage(1, 1, 1, 1), **{column: entry.value}),)), f"stages.0.{column}"
+    else:
+        arch, rule = replace(ArchSpec(), **{key: entry.value}), key
+    allowed = [allowed for name, _, ok, allowed in arch_rules(arch) if name == rule and not ok]
+    if column in LIMITS and not allowed and entry.value > LIMITS[column]:
+        allowed = [f"a whole number up to {LIMITS[column]:,}"]
+    if isinstance(entry.value, bool) and entry.trap:  # `no` for false
+        allowed = allowed or ["true or false"]
+    if allowed:
+        mistakes.add(entry.line, refusal(where + key, entry, allowed[0]))
+        return None
+    return float(entry.value) + 0.0 if FIELD_TYPES.get(key) is float else entry.value  # + 0.0: no minus zero
+
+
+# ---------------------------------------------------------------- spaceaxes
+
+MAX_RANGE = 100_000
+OWN_FIELDS = {field for choices in FAMILIES.values() for field in choices}
+
+
+def read_axes(entry: Entry, stages: tuple[Stage, ...] | None, fixed: tuple, mistakes: Mistakes) -> tuple:
+    """(key, values) of every axis."""
+    axes = []
+    for key, values in known_settings(entry, "axes", stages, mistakes).items():
+        name = f"axes.{key}"
+        if key in dict(fixed):
+            mistakes.add(values.line, f"{name}: 'fixed' gives it too; keep one of them")
+        if isinstance(values.value, dict):
+            found = _read_range(key, values, mistakes)
+            if found:
+                axes.append((key, found))
+            continue
+        given = values.value
+        if not isinstance(given, tuple) or not given:
+            allowed = "a list of values (a single one goes under 'fixed'), or {from: 1, to: 9, step: 2}"
+            mistakes.add(values.line, refusal(name, values, allowed))
+            continue
+        lines: dict[object, int] = {}
+        for item in given:
+            value = read_value(key, item, "axes.", mistakes)
+            if value is not None and value in lines:
+                where = "" if lines[value] == item.line else f" (first on line {lines[value]})"
+                mistakes.add(item.line, f"{name}: {short(item.text)} is in the list twice{where}")
+            lines.setdefault(value, item.line)
+        axes.append((key, tuple(lines)))
+    return tuple(axes)
+
+
+def _read_range(key: str, entry: Entry, mistakes: Mistakes) -> tuple:
+    """The values of {from, to, step}, both ends among them; none after a mistake, of which one is told."""
+    name = f"axes.{key}"
+    parts = read_mapping(entry, name, ("from", "to", "step"), mistakes, {})
+    if len(parts) < len(entry.value):
+        return ()
+    if FIELD_TYPES.get(key) in (str, bool):
+        mistakes.add(entry.line, f"{name}: a range is for numbers; a list of values is wanted here")
+        return ()
+    kinds, wanted = ((int, float), "a number") if FIELD_TYPES.get(key) is float else ((int,), "a whole number")
+    numbers = {}
+    for part in ("from", "to", "step"):
+        if part not in parts:
+            mistakes.add(entry.line, f"{name}.{part}: it is missing; a range is {{from: 0.35, to: 1.4, step: 0.01}}")
+        elif type(parts[part].value) not in kinds:
+            mistakes.add(parts[part].line, refusal(f"{name}.{part}", parts[part], wanted))
+        else:
+            numbers[part] = Decimal(repr(parts[part].value))  # exact in the decimals that were written
+    if len(numbers) < 3:
+        return ()
+    problem = _range_problem(*numbers.values())
+    if problem:
+        mistakes.add(entry.line, f"{name}: {problem}")
+        return ()
+    low, high, step = numbers.values()
+    values = [low + step * i for i in range(int((high - low) / step) + 1)]
+    return _check_values(key, entry, [int(v) if kinds == (int,) else float(v) for v in values], mistakes)
+
+
+def _range_problem(low: Decimal, high: Decimal, step: Decimal) -> str:
+    if step <= 0 or high < low:
+        return f"from {low} to {high} by {step} given; it must go up, by a step above 0"
+    if (high - low) / step >= MAX_RANGE:
+        return f"from {low} to {high} by {step} given, at most {MAX_RANGE:,} values allowed; take a larger step"
+    last = low + step * int((high - low) / step)
+    return "" if last == high else f"from {low} to {high} by {step} ends at {last}; give a step that reaches {high}"
+
+
+def _check_values(key: str, entry: Entry, values: list, mistakes: Mistakes) -> tuple:
+    """The values as the network takes them; of those that are refused the first is told, for all."""
+    told = Mistakes(mistakes.path)
+    for i, value in enumerate(values, 1):
+        read_value(key, replace(entry, value=value, text=str(value)), "axes.", told)
+        if told.found:
+            mistakes.add(entry.line, f"{told.found[0][1]}; it is number {i:,} of the range's {len(values):,} values")
+            return ()
+    return tuple(values)
+
+
+def check_families(space: Space, top: dict[str, Entry], mistakes: Mistakes) -> None:
+    """Keys that a family of the space does not have, each once, with its line."""
+    fixed = dict(space.fixed)
+    default = fixed.get("family", ArchSpec().family)
+    of_axes = dict(space.axes).get("family", (default,)) if space.axes else ()
+    of_points = [dict(point).get("family", default) for point in space.points]
+    everywhere = tuple(dict.fromkeys([*of_axes, *of_points]))
+    if "stages" in top and space.stages != MOBILENET_V2:
+        _check_keys("", {"stages": top["stages"]}, everywhere, mistakes)
+    for section, families in (("fixed", everywhere), ("axes", of_axes)):
+        entries = top[section].value if section in top else None
+        if isinstance(entries, dict):
+            _check_keys(f"{section}.", entries, families, mistakes)
+    for i, family in enumerate(of_points):
+        entries = top["points"].value[i].value
+        if isinstance(entries, dict):
+            _check_keys(f"points.{i}.", entries, (family,), mistakes)
+
+
+def _check_keys(where: str, entries: dict[str, Entry], families: tuple, mistakes: Mistakes) -> None:
+    for key, entry in entries.items():
+        field = "stages" if key == "expansion" or key.startswith("stages") else key
+        for family in families:
+            if family in FAMILIES and field in OWN_FIELDS and field not in FAMILIES[family]:
+                choices = ", ".join(FAMILIES[family])
+                mistakes.add(entry.line, f"{where}{key}: family {family} has no such choice; it has: {choices}")
+                break

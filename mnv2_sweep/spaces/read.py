@@ -1,0 +1,289 @@
+"""A design space as a file: YAML --load_space--> Space, or SpaceError with every mistake of the file at once.
+
+    # Does a thinner network lose more at a low resolution?        (first comment: the question)
+    stages: mobilenet_v2               # or rows of [t, c, n, s]
+    fixed: {kernel: 3}                 # one value for every network, points too
+    axes:                              # every combination; the last axis runs fastest
+      width: [0.5, 1.0]
+      expansion: [1, 6]                # t of every stage that expands
+      resolution: {from: 96, to: 224, step: 32}
+      stages.3.c: [48, 64]             # one cell of the block table, counted from 0; stages.*.n is a whole column
+    points: [{width: 0.35}]            # single networks beside the grid; fields not named have ArchSpec's default
+    constraints: {madds: "<= 300M"}    # on grid, sample and points alike
+    sample: {size: 5, seed: 0}         # that many networks of the grid, drawn at random
+    recipe: {base: short, epochs: 20}  # or only the name
+    strategy: shared                   # one training for all; or separate (the default), {name: shared, images: 90000}
+    finetune: 2                        # epochs, of the networks on the front of a shared training
+    seeds: 3                           # 0, 1, 2; or a list
+    data: shapes
+
+Where several keys set the same cell, the narrower one wins: expansion, then stages.*.t, then stages.1.t.
+"""
+
+import re
+from dataclasses import fields, replace
+from decimal import Decimal
+from pathlib import Path
+from typing import get_args
+
+from mnv2_sweep.base.text import BYTE_UNITS
+from mnv2_sweep.nets.arch import MOBILENET_V2, Stage
+from mnv2_sweep.nets.cost import Cost
+from mnv2_sweep.spaces.fields import COLUMNS, SYNONYMS, check_families, read_axes, read_settings, read_value
+from mnv2_sweep.spaces.networks import Cells
+from mnv2_sweep.spaces.space import FIELD_TYPES, OPERATORS, Constraint, Sample, Space, Strategy
+from mnv2_sweep.spaces.yamlfile import BROKEN, Entry, Mistakes, nearest, read_mapping, read_yaml, refusal, short
+from mnv2_sweep.trials.trial import MAX_EPOCHS, RECIPES, Recipe, change_recipe, recipe_rules
+
+TABLES = {"mobilenet_v2": MOBILENET_V2}
+COSTS = tuple(field.name for field in fields(Cost))
+RECIPE_TYPES = {field.name: field.type for field in fields(Recipe)}
+SECTIONS = ("stages", "fixed", "axes", "points", "constraints", "sample", "recipe", "strategy", "finetune")
+SECTIONS += ("seeds", "data")
+STRATEGIES = ("separate", "shared")
+
+MAX_GRID = 1_000_000
+MAX_SAMPLE = 1_000_000
+MAX_SEED = 2**32 - 1
+MAX_SEEDS = 1000
+MAX_SHARED_IMAGES = 10**12
+
+COUNT_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "B": 10**9}
+
+# Fields given one level too high.
+HOMES = dict.fromkeys([*RECIPE_TYPES, "base"], "recipe") | dict.fromkeys(COSTS, "constraints")
+HOMES |= dict.fromkeys([*FIELD_TYPES, "expansion"], "axes") | dict.fromkeys(["size", "seed"], "sample")
+
+
+def load_space(path: Path) -> Space:
+    """Read and check a design space. Raises SpaceError with every mistake of the file, in the order of its lines."""
+    path = Path(path)
+    mistakes = Mistakes(path)
+    root = read_yaml(path, mistakes)
+    top = read_mapping(root, "", SECTIONS, mistakes, HOMES)
+    stages = _read_stages(top["stages"], mistakes) if "stages" in top else MOBILENET_V2
+    fixed = read_settings(top["fixed"], "fixed", stages, mistakes) if "fixed" in top else ()
+    before = len(mistakes.found)
+    axes = read_axes(top["axes"], stages, fixed, mistakes) if "axes" in top else ()
+    axes_fine = len(mistakes.found) == before
+    points = _read_points(top["points"], stages, mistakes) if "points" in top else ()
+    values = {"stages": stages or (), "fixed": fixed, "axes": axes, "points": points}
+    readers = {"constraints": _read_constraints, "sample": _read_sample, "recipe": _read_recipe}
+    readers |= {"seeds": _read_seeds, "data": _read_data}
+    values |= {key: reader(top[key], mistakes) for key, reader in readers.items() if key in top}
+    values["strategy"] = _read_strategy(top.get("strategy"), top.get("finetune"), mistakes)
+    space = Space(path.stem, **values)
+    if axes_fine and isinstance(root.value, dict) and root.value.keys() <= {*SECTIONS}:
+        _check_size(space, top, mistakes)
+        check_families(space, top, mistakes)
+        _check_use(space, top, mistakes)
+    mistakes.stop()
+    return space
+
+
+def _check_use(space: Space, top: dict[str, Entry], mistakes: Mistakes) -> None:
+    """Axes that change nothing, as narrower keys set all of their cells."""
+    used = Cells(space, None).used if space.axes else ()
+    for k, (key, _) in enumerate(space.axes):
+        if k not in used:
+            text = f"axes.{key}: it would change nothing, as narrower keys set the same cells"
+            mistakes.add(top["axes"].value[key].line, text)
+
+
+def _check_size(space: Space, top: dict[str, Entry], mistakes: Mistakes) -> None:
+    """Mistakes of the file as a whole, which could be mere consequences where axes or sections are mistaken."""
+    if "axes" not in top and "points" not in top:
+        mistakes.add(0, "there is no network in it; give 'axes' (lists of values) or 'points' (single networks)")
+    elif "axes" in top and not space.axes:
+        mistakes.add(top["axes"].line, "axes: there is none; give at least one, as in width: [0.5, 1.0]")
+    elif "sample" in top and "axes" not in top:
+        mistakes.add(top["sample"].line, "sample: there are no axes to draw from; points are always taken whole")
+    elif space.sample and space.sample.size > space.grid_size:
+        text = f"sample.size: {space.sample.size:,} given, but the axes have only {space.grid_size:,} combinations"
+        mistakes.add(top["sample"].value["size"].line, text)
+    elif "sample" not in top and space.grid_size > MAX_GRID:
+        text = f"axes: {space.grid_size:,} combinations, at most {MAX_GRID:,} allowed; take a 'sample: {{size: 1000}}'"
+        mistakes.add(top["axes"].line, text)
+
+
+def _read_stages(entry: Entry, mistakes: Mistakes) -> tuple[Stage, ...] | None:
+    """The block table, or None after a mistake (then keys such as stages.3.c are not held against it)."""
+    if isinstance(entry.value, str) and entry.value in TABLES:
+        return TABLES[entry.value]
+    if not isinstance(entry.value, tuple) or not 1 <= len(entry.value) <= 100:
+        near = nearest(entry.text, TABLES)
+        hint = f"; did you mean {near}?" if near else ""
+        allowed = f"{', '.join(TABLES)}, or 1 to 100 rows of [t, c, n, s]"
+        mistakes.add(entry.line, refusal("stages", entry, allowed) + hint)
+        return None
+    rows = []
+    for i, row in enumerate(entry.value):
+        if not isinstance(row.value, tuple) or len(row.value) != 4:
+            if row.value is not BROKEN:
+                mistakes.add(row.line, f"stages.{i}: four numbers [t, c, n, s] are needed, as in [6, 24, 2, 2]")
+            continue
+        cells = zip(COLUMNS, row.value, strict=True)
+        cells = [read_value(f"stages.{i}.{column}", cell, "", mistakes) for column, cell in cells]
+        rows.append(None if None in cells else Stage(*cells))
+    return tuple(rows) if len(rows) == len(entry.value) and None not in rows else None
+
+
+def _read_points(entry: Entry, stages: tuple[Stage, ...] | None, mistakes: Mistakes) -> tuple:
+    if not isinstance(entry.value, tuple) or not entry.value:
+        if entry.value is not BROKEN:
+            mistakes.add(entry.line, refusal("points", entry, "a list of networks, as in [{width: 1.3}]"))
+        return ()
+    return tuple(read_settings(point, f"points.{i}", stages, mistakes) for i, point in enumerate(entry.value))
+
+
+def _read_constraints(entry: Entry, mistakes: Mistakes) -> tuple[Constraint, ...]:
+    constraints = []
+    for cost, bounds in read_mapping(entry, "constraints", COSTS, mistakes, SYNONYMS).items():
+        if bounds.value == ():
+            mistakes.add(bounds.line, refusal(f"constraints.{cost}", bounds, "one bound, or a list of them"))
+        for bound in bounds.value if isinstance(bounds.value, tuple) else (bounds,):
+            if bound.value is not BROKEN:
+                constraints.append(_read_constraint(cost, bound, mistakes))
+    return tuple(constraints)
+
+
+def _read_constraint(cost: str, entry: Entry, mistakes: Mistakes) -> Constraint | None:
+    units = BYTE_UNITS if cost.endswith("_bytes") else COUNT_UNITS
+    example = '"<= 2 MiB"' if units is BYTE_UNITS else '"<= 300M"'
+    match = re.fullmatch(r"(<=|>=|<|>|)\s*([0-9]{1,15}(?:\.[0-9]{1,9})?)\s*([A-Za-z]*)", entry.text.strip())
+    operators = f"{', '.join(list(OPERATORS)[:-1])} or {list(OPERATORS)[-1]}"
+    names = ", ".join(filter(None, units))
+    text = refusal(f"constraints.{cost}", entry, f"{operators}, a number and a unit ({names}), as in {example}")
+    if match and match[3] in units:
+        limit = Decimal(match[2]) * units[match[3]]
+        if match[1] and limit == int(limit):
+            return Constraint(cost, match[1], int(limit), entry.text.strip())
+        if not match[1]:
+            shown = short(entry.text)
+            text = (
+                f'constraints.{cost}: {shown} given, but not whether more or less; write "<= {shown}" or ">= {shown}"'
+            )
+    mistakes.add(entry.line, text)
+    return None
+
+
+def _read_sample(entry: Entry, mistakes: Mistakes) -> Sample | None:
+    values = read_mapping(entry, "sample", ("size", "seed"), mistakes, SYNONYMS)
+    size = _read_whole("sample.size", values["size"], 1, MAX_SAMPLE, mistakes) if "size" in values else None
+    if isinstance(entry.value, dict) and "size" not in entry.value:
+        mistakes.add(entry.line, "sample.size: it is missing; say how many networks to draw")
+    seed = _read_whole("sample.seed", values["seed"], 0, MAX_SEED, mistakes) if "seed" in values else 0
+    return Sample(size, seed) if size is not None and seed is not None else None
+
+
+def _read_whole(name: str, entry: Entry, low: int, high: int, mistakes: Mistakes) -> int | None:
+    if type(entry.value) is int and low <= entry.value <= high:
+        return entry.value
+    if entry.value is not BROKEN:
+        mistakes.add(entry.line, refusal(name, entry, f"a whole number from {low} to {high:,}"))
+    return None
+
+
+def _read_seeds(entry: Entry, mistakes: Mistakes) -> tuple[int, ...]:
+    if not isinstance(entry.value, tuple):
+        return tuple(range(_read_whole("seeds", entry, 1, MAX_SEEDS, mistakes) or 0))
+    if not 1 <= len(entry.value) <= MAX_SEEDS:
+        mistakes.add(
+            entry.line, f"seeds: {len(entry.value):,} given; allowed: a count, or a list of 1 to {MAX_SEEDS:,}"
+        )
+        return ()
+    seeds: list[int | None] = []
+    for item in entry.value:
+        seed = _read_whole("seeds", item, 0, MAX_SEED, mistakes)
+        if seed is not None and seed in seeds:
+            mistakes.add(item.line, f"seeds: {seed} is in the list twice")
+        seeds.append(seed)
+    return tuple(seeds)
+
+
+def _read_data(entry: Entry, mistakes: Mistakes) -> str:
+    if isinstance(entry.value, str) and entry.value.isprintable() and entry.value.strip():
+        return entry.value
+    if entry.value is not BROKEN:
+        mistakes.add(entry.line, refusal("data", entry, "the name of a data set or a path, in quotes if need be"))
+    return ""
+
+
+def _read_recipe(entry: Entry, mistakes: Mistakes) -> Recipe:
+    """A named recipe, or a named one with changes; `images` and `epochs` replace each other."""
+    if not isinstance(entry.value, dict):
+        return _read_base("recipe", entry, mistakes)
+    values = read_mapping(entry, "recipe", ["base", *RECIPE_TYPES], mistakes, SYNONYMS)
+    base = _read_base("recipe.base", values.pop("base"), mistakes) if "base" in values else RECIPES["short"]
+    if "images" in values and "epochs" in values:
+        line = max(values["images"].line, values["epochs"].line)
+        mistakes.add(line, "recipe: images and epochs given, one of them allowed; both say how long to train")
+    length = {"images": None, "epochs": None} if values.keys() & {"images", "epochs"} else {}
+    base = replace(base, **length)
+    changes = {name: _read_recipe_field(name, value, base, mistakes) for name, value in values.items()}
+    return replace(base, **changes) if "name" in changes else change_recipe(RECIPES[base.name], length | changes)
+
+
+def _read_strategy(entry: Entry | None, finetune: Entry | None, mistakes: Mistakes) -> Strategy:
+    """A name, or {name: shared, images: N}; `finetune` is only for a shared training."""
+    name, images = "separate", None
+    if entry is not None:
+        key, values = "strategy", {"name": entry}
+        if isinstance(entry.value, dict):
+            key, values = "strategy.name", read_mapping(entry, "strategy", ("name", "images"), mistakes, {})
+            if "name" not in entry.value:
+                mistakes.add(entry.line, f"strategy.name: it is missing; give {' or '.join(STRATEGIES)}")
+        name = _read_strategy_name(key, values.get("name"), mistakes)
+        if "images" in values:
+            images = _read_whole("strategy.images", values["images"], 1, MAX_SHARED_IMAGES, mistakes)
+            if name == "separate":
+                text = "strategy.images: it is of a shared training; networks trained alone have recipe.images"
+                mistakes.add(values["images"].line, text)
+    epochs = _read_epochs(finetune, name, mistakes) if finetune is not None else None
+    return Strategy(name, images, epochs)
+
+
+def _read_strategy_name(key: str, entry: Entry | None, mistakes: Mistakes) -> str:
+    """After a mistake it is "shared": what follows is not held against it."""
+    if entry is not None and entry.value in STRATEGIES:
+        return entry.value
+    if entry is not None and entry.value is not BROKEN:
+        mistakes.add(entry.line, refusal(key, entry, " or ".join(STRATEGIES)))
+    return "shared"
+
+
+def _read_epochs(entry: Entry, strategy: str, mistakes: Mistakes) -> float | None:
+    """A number of epochs, also as in "2 epochs"."""
+    match = re.fullmatch(r"([0-9]{1,7}(?:\.[0-9]{1,6})?)(?: epochs?)?", entry.text.strip())
+    if strategy == "separate":
+        mistakes.add(entry.line, "finetune: it goes on from a shared training; add strategy: shared, or leave it out")
+    elif match and 0 < float(match[1]) <= MAX_EPOCHS:
+        return float(match[1])
+    elif entry.value is not BROKEN:
+        mistakes.add(entry.line, refusal("finetune", entry, f"a number of epochs above 0, at most {MAX_EPOCHS:,}"))
+    return None
+
+
+def _read_base(key: str, entry: Entry, mistakes: Mistakes) -> Recipe:
+    if isinstance(entry.value, str) and entry.value in RECIPES:
+        return RECIPES[entry.value]
+    if entry.value is not BROKEN:
+        mistakes.add(entry.line, refusal(key, entry, " | ".join(RECIPES)))
+    return RECIPES["short"]
+
+
+def _read_recipe_field(name: str, entry: Entry, base: Recipe, mistakes: Mistakes) -> object:
+    """The value of one field, or the base's after a mistake."""
+    kind = next((kind for kind in get_args(RECIPE_TYPES[name]) if kind is not type(None)), RECIPE_TYPES[name])
+    kinds = (int, float) if kind is float else (kind,)
+    value = float(entry.value) if kind is float and type(entry.value) is int else entry.value
+    fits = type(entry.value) in kinds and not (kind is bool and entry.trap)
+    if fits and kind is str:
+        fits = entry.text.isprintable() and 0 < len(entry.text.strip()) <= 60
+    rules = list(recipe_rules(replace(base, **{name: value}) if fits else base))
+    plain = {bool: "true or false", str: "a name of at most 60 characters"}.get(kind, "a number")
+    allowed = [allowed for rule, _, _, allowed in rules if rule == name][-1:] or [plain]
+    if fits and all(ok for rule, _, ok, _ in rules if rule == name):
+        return value
+    mistakes.add(entry.line, refusal(f"recipe.{name}", entry, allowed[0]))
+    return getattr(base, name)

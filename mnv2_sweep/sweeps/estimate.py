@@ -1,0 +1,328 @@
+"""Training sizes -> image files that are not in the cache yet, and the seconds that making them takes.
+
+`sweeps.session` has them made before the first trial: `shapes` are rendered, photos are shrunk from the squares into
+which they were decoded when the data were opened.
+
+Trials -> Price: what they will take on this machine, from a few steps of three of their networks.
+
+Three probes, of the cheapest, the dearest and a middle network, give the machine's speed. What lies between follows
+`count_work`, a rough model of training time whose figures were measured once: 74 networks of four families, in
+batches of 16 and 64 on one core, lie within 22 % of it up to 56 px (MAdds alone are off by up to a factor of 10:
+small networks wait for memory, and for the start of each operation). Times are interpolated between the probes
+against it, both as logarithms, so only its shape has to be right.
+"""
+
+import math
+import os
+import time
+from bisect import bisect_right
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import psutil
+import torch
+from PIL import Image
+
+from mnv2_sweep.base.text import duration
+from mnv2_sweep.data.batches import CROP_MARGIN
+from mnv2_sweep.data.catalog import Dataset, ShapesData, cache_folder
+from mnv2_sweep.data.decode import RESAMPLING
+from mnv2_sweep.data.shapes import CHUNK_PIXELS, render_scenes
+from mnv2_sweep.nets.arch import ArchSpec, arch_label
+from mnv2_sweep.nets.cost import count_cost
+from mnv2_sweep.nets.resolve import resolve
+from mnv2_sweep.sweeps.budget import Price, bytes_text
+from mnv2_sweep.sweeps.timing import DoesNotFit, Probe, probe_here, probe_team, shared_bytes
+from mnv2_sweep.training.loop import count_steps, curve_marks
+from mnv2_sweep.training.shared import CALIBRATION_IMAGES, RANDOM
+from mnv2_sweep.trials.trial import Recipe, Trial, shared_id
+
+# ---------------------------------------------------------------- image_price
+
+TIMED_PHOTOS = 32
+
+
+class ImageFile(NamedTuple):
+    """The images of a split at a side, and whether the cache has them."""
+
+    split: str
+    side: int
+    images: int
+    cached: bool
+
+    @property
+    def bytes(self) -> int:
+        return self.images * 3 * self.side**2
+
+
+def image_files(dataset: Dataset, sizes: Iterable[int]) -> dict[int, list[ImageFile]]:
+    """Training size -> the files it reads (see data.batches). Data that keep no files have none."""
+    folder, largest = getattr(dataset, "folder", None), getattr(dataset, "side", math.inf)
+    files = {}
+    for size in sorted(sizes):
+        sides = {split: math.ceil(size * CROP_MARGIN) if split == "train" else size for split in dataset.labels}
+        files[size] = [
+            ImageFile(split, min(side, largest), len(dataset.labels[split]), _exists(folder, split, min(side, largest)))
+            for split, side in sides.items()
+            if folder is not None
+        ]
+    return files
+
+
+def _exists(folder: Path, split: str, side: int) -> bool:
+    return (folder / f"{split}-{side}.npy").exists()
+
+
+def make_seconds(dataset: Dataset, files: dict[int, list[ImageFile]]) -> dict[int, float]:
+    """Training size -> seconds of computing until its files are there.
+
+    Seconds an image are a line over its pixels (measured between 30 and 224 px: within 5 %), through the smallest and
+    the largest side.
+    """
+    sides = sorted({file.side for made in files.values() for file in made if not file.cached})
+    if not sides:
+        return dict.fromkeys(files, 0.0)
+    ends = {side: image_seconds(dataset, side) for side in (sides[0], sides[-1])}
+    pixels = [side**2 for side in ends]
+
+    def seconds(file: ImageFile) -> float:
+        return 0.0 if file.cached else file.images * float(np.interp(file.side**2, pixels, list(ends.values())))
+
+    return {size: sum(map(seconds, made)) for size, made in files.items()}
+
+
+def image_seconds(dataset: Dataset, side: int) -> float:
+    """Seconds of computing for one image, from a chunk of them. (Shrinking in threads gains little, measured.)"""
+    if isinstance(dataset, ShapesData):
+        count = max(1, CHUNK_PIXELS // side**2 // 4)
+
+        def make() -> None:
+            render_scenes(dataset.scenes["val"], slice(0, count), side)
+    else:
+        count, native = TIMED_PHOTOS, getattr(dataset, "side", side)
+        photo = Image.fromarray(np.random.RandomState(0).randint(0, 256, (native, native, 3), np.uint8))
+
+        def make() -> None:
+            for _ in range(count):
+                np.asarray(photo.resize((side, side), RESAMPLING))
+
+    make()
+    start = time.process_time()
+    make()
+    return (time.process_time() - start) / count
+
+
+# ---------------------------------------------------------------- estimate
+
+# Work in multiply-adds: of an activation element; of a layer and of a parameter, each step.
+ELEMENT_WORK, LAYER_WORK, PARAM_WORK = 130, 7.2e6, 140
+# Around the workers: the command's own start, and pandas, matplotlib and the plot at its end, together about two starts
+# of a worker; and its own rough look at the time.
+COMMAND_STARTS, LOOK_SECONDS = 2.0, 3.0
+MOST_START_SECONDS = 10.0
+QUIET_SHARE = 0.85  # of a core: less is other programs' doing, and is said
+TRIAL_BYTES, POINT_BYTES, SWEEP_BYTES = 8_000, 300, 500_000  # of a row, its log and events; of plots and the rest
+OPTIMIZER_FLOATS = {"sgd": 1, "rmsprop": 2, "adamw": 2}  # kept for each parameter
+
+
+def price_sweep(
+    trials: Sequence[Trial],
+    dataset: Dataset,
+    data_name: str,
+    device: str,
+    workers: int,
+    alone: bool = False,
+    trained: Collection[str] = (),
+) -> Price:
+    """Price of training the trials. Takes about 10 s: processes that import torch, then 2 s for each of three networks.
+    `trained` names the shared trainings (`shared_id`) that have been done.
+
+    `alone` measures two of them in this process, without the contention of the others: about 3 s, and rougher.
+    """
+    workers = max(1, min(workers, len(trials)))
+    if not trials:
+        return Price({}, workers, device, {})
+    works = {trained_network(trial): count_work(trial) for trial in {trial.arch: trial for trial in trials}.values()}
+    chosen = choose_probes(trials, works)[: 2 if alone else 3]
+    try:
+        if alone:
+            start_seconds = min(time.process_time(), MOST_START_SECONDS)  # this process has started just now itself
+            probes = probe_here(chosen, device)
+        else:
+            probes, start_seconds = probe_team(chosen, data_name, cache_folder(), device, workers)
+    except (DoesNotFit, TimeoutError) as error:
+        why = "does not fit into memory" if isinstance(error, DoesNotFit) else "did not end a few steps within minutes"
+        return Price({}, workers, device, {}, unknown=f"the dearest network, {arch_label(chosen[0].arch)}, {why}")
+    points = {works[trained_network(trial)]: probe for trial, probe in zip(chosen, probes, strict=True)}
+    price = add_up(trials, works, points, start_seconds, dataset, workers, device, trained)
+    return replace(price, probed=tuple(chosen), notes=tuple(price_notes(price)))
+
+
+def add_up(
+    trials: Sequence[Trial], works: Mapping[ArchSpec, float], points: Mapping[float, Probe], start_seconds: float,
+    dataset: Dataset, workers: int, device: str, trained: Collection[str] = (),
+) -> Price:  # fmt: skip
+    """The price, from the probes at some works and the seconds of computing with which a worker starts."""
+    probes = tuple(points.values())
+    share = max(0.01, float(np.mean([probe.cpu_share for probe in probes])))
+    files = image_files(dataset, {trial.train_size for trial in trials})
+    cache_bytes = sum(file.bytes for file in {file for made in files.values() for file in made} if not file.cached)
+    return Price(
+        trial_seconds=spread_probes(trials, works, points, share, dataset, trained),
+        workers=workers,
+        device=device,
+        size_seconds={size: seconds / share for size, seconds in make_seconds(dataset, files).items()},
+        start_seconds=start_seconds / share,
+        command_seconds=(COMMAND_STARTS * start_seconds + LOOK_SECONDS) / share,
+        memory_bytes=count_memory(probes, files, workers),
+        gpu_bytes=workers * max(probe.gpu_bytes for probe in probes),
+        disk_bytes=cache_bytes + count_disk(trials, dataset, workers),
+        cache_bytes=cache_bytes,
+        cpu_share=share,
+    )
+
+
+def trained_network(trial: Trial) -> ArchSpec:
+    """The network at the size and with the classes it is trained with."""
+    return replace(trial.arch, resolution=trial.train_size, classes=trial.data.classes)
+
+
+def count_work(trial: Trial) -> float:
+    """What training an image takes, in a unit of the model's own: see the module."""
+    layers = resolve(trained_network(trial)).layers
+    params = sum(layer.params for layer in layers)
+    each_image = sum(layer.madds + ELEMENT_WORK * layer.output_elements for layer in layers)
+    return each_image + (LAYER_WORK * len(layers) + PARAM_WORK * params) / trial.recipe.batch
+
+
+def choose_probes(trials: Sequence[Trial], works: Mapping[ArchSpec, float]) -> list[Trial]:
+    """The dearest, the cheapest and the one nearest to their geometric mean; fewer where they are the same.
+
+    The dearest comes first: what does not fit is known at once.
+    """
+    by_work = {works[trained_network(trial)]: trial for trial in reversed(trials)}
+    low, high = min(by_work), max(by_work)
+    middle = min(by_work, key=lambda work: abs(np.log(work * work / (low * high))))
+    return [by_work[work] for work in dict.fromkeys((high, low, middle))]
+
+
+def spread_probes(
+    trials: Sequence[Trial],
+    works: Mapping[ArchSpec, float],
+    points: Mapping[float, Probe],
+    share: float,
+    data: Dataset,
+    trained: Collection[str] = (),
+) -> dict[Trial, float]:
+    """Wall seconds of every trial on a worker that gets this share of a core, from the probes at some works.
+
+    The trials have one recipe, as those of a sweep.
+    """
+    of_image, of_evaluated, of_start = (
+        interpolate({work: getattr(probe, name) for work, probe in points.items()})
+        for name in ("image_seconds", "eval_seconds", "start_seconds")
+    )
+    shown, evaluated = count_images(trials[0].recipe, data)
+
+    def seconds(work: float) -> float:
+        return (of_start(work) + shown * of_image(work) + evaluated * of_evaluated(work)) / share
+
+    if trials[0].shared:
+        return _spread_shared(trials, works, of_image, of_evaluated, share, data, trained)
+    by_arch = {trial.arch: seconds(works[trained_network(trial)]) for trial in {t.arch: t for t in trials}.values()}
+    return {trial: by_arch[trial.arch] for trial in trials}
+
+
+def _spread_shared(
+    trials: Sequence[Trial],
+    works: Mapping[ArchSpec, float],
+    of_image: Callable[[float], float],
+    of_evaluated: Callable[[float], float],
+    share: float,
+    data: Dataset,
+    trained: Collection[str],
+) -> dict[Trial, float]:
+    """The same for networks that share weights: the first trial of each shared training that is still to be done has
+    the training's seconds, in one thread, and each has those of its own evaluation, or of its own training where it is
+    trained on."""
+    final = sum(len(labels) for split, labels in data.labels.items() if split != "train") + CALIBRATION_IMAGES
+    seconds, begun = {}, {*trained}
+    *others, largest = sorted(works.values())
+    step = of_image(largest)
+    if others:  # a round of steps has each once
+        step += sum(map(of_image, others)) / math.ceil(len(others) / RANDOM)
+    for trial in trials:
+        work = works[trained_network(trial)]
+        seconds[trial] = final * of_evaluated(work) / share
+        if trial.shared.finetune is not None:
+            seconds[trial] += trial.shared.finetune * len(data.labels["train"]) * of_image(work) / share
+        if shared_id(trial) not in begun:
+            begun.add(shared_id(trial))
+            seconds[trial] += trial.shared.images * step / share
+    return seconds
+
+
+def interpolate(points: Mapping[float, float]) -> Callable[[float], float]:
+    """Straight lines between the points, both coordinates as logarithms; beyond the ends the value there."""
+    works, values = zip(*sorted((work, max(value, 1e-9)) for work, value in points.items()), strict=True)
+
+    def interpolated(work: float) -> float:
+        right = bisect_right(works, work)
+        left = right - 1
+        if right in (0, len(works)):
+            return values[max(0, left)]
+        # Of ratios, as the logarithms of two nearly equal works may be the same number.
+        share = math.log(work / works[left]) / math.log(works[right] / works[left])
+        return values[left] * (values[right] / values[left]) ** share
+
+    return interpolated
+
+
+def count_images(recipe: Recipe, dataset: Dataset) -> tuple[int, int]:
+    """Images that a trial trains on, and images that it evaluates: for its curve, and all of them at its end."""
+    steps, per_epoch = count_steps(recipe, len(dataset.labels["train"]))
+    looks = len(curve_marks(steps, per_epoch)) * min(recipe.curve_images, len(dataset.labels["val"]))
+    final = sum(len(labels) for split, labels in dataset.labels.items() if split != "train")
+    return steps * recipe.batch, looks + final
+
+
+def count_memory(probes: Sequence[Probe], files: Mapping[int, Sequence[ImageFile]], workers: int) -> int:
+    """Resident bytes at the peak: of the workers and of the command, whose own look leaves it as large as they are; of
+    the libraries and the images of the largest size, which all share."""
+    images = max((sum(file.bytes for file in made) for made in files.values()), default=0)
+    return shared_bytes() + (workers + 1) * max(probe.peak_bytes for probe in probes) + images
+
+
+def count_disk(trials: Sequence[Trial], dataset: Dataset, workers: int) -> int:
+    """Bytes of results, logs and plots, and of a checkpoint of the largest network in each worker."""
+    recipe = trials[0].recipe
+    params = max(count_cost(arch).params for arch in {trained_network(trial) for trial in trials})
+    kept = workers * 4 * params * (1 + OPTIMIZER_FLOATS[recipe.optimizer])
+    points = len(curve_marks(*count_steps(recipe, len(dataset.labels["train"]))))
+    return SWEEP_BYTES + kept + len(trials) * (TRIAL_BYTES + POINT_BYTES * points)
+
+
+def price_notes(price: Price) -> list[str]:
+    """What a person should know about the price."""
+    notes, cores = [], len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    fair = min(1.0, cores / price.workers)
+    if price.cpu_share < QUIET_SHARE * fair:
+        share, quiet = f"{100 * price.cpu_share:.0f} %", duration(price.wall_seconds * price.cpu_share / fair)
+        notes.append(f"other programs are running: a worker gets {share} of a core; without them about {quiet}")
+    free = psutil.virtual_memory().available
+    if price.memory_bytes > free:
+        notes.append(f"{bytes_text(free)} of memory are free: take fewer --workers, or a smaller batch")
+    return notes
+
+
+def has_device(device: str) -> bool:
+    """Whether this machine has it."""
+    return device == "cpu" or torch.cuda.is_available()
+
+
+def device_name(device: str) -> str | None:
+    """The GPU's name, where this machine has it."""
+    return torch.cuda.get_device_name() if device == "cuda" and has_device(device) else None

@@ -1,0 +1,96 @@
+"""Results folders of several machines -> one: the same trial once, and conflicts said instead of settled in silence."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from mnv2_sweep.base.errors import StoreError
+from mnv2_sweep.record.folders import EXAMPLE, SHARED, link_file
+from mnv2_sweep.record.store import DATABASE, Outcome, read_outcomes, read_plan, record_all, write_plan
+from mnv2_sweep.trials.trial import find_differences, shared_id, trial_id
+
+FILES = ("space.yaml", "env.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """What joining one sweep does: `added` outcomes, `same` ones that are here already, `conflicts` as lines."""
+
+    sweep: str
+    added: tuple[Outcome, ...]
+    same: int
+    conflicts: tuple[str, ...]
+
+
+def plan_merge(other: Path, results: Path) -> list[Merge]:
+    """What `merge` would do, sweep by sweep; writes nothing. Raises StoreError."""
+    if not other.is_dir():
+        raise StoreError(f"{other}: no such folder; give the results folder of another machine")
+    if other.resolve() == results.resolve():
+        raise StoreError(f"{other}: this is the results folder itself; give another machine's")
+    folders = sorted(path.parent for path in other.glob(f"*/{DATABASE}") if path.parent.name != EXAMPLE)
+    if not folders and (other / DATABASE).is_file():
+        folders = [other]
+    if not folders:
+        raise StoreError(f"{other}: there is no sweep in it (no */{DATABASE})")
+    return [_plan_sweep(folder, results / folder.name) for folder in folders]
+
+
+def _plan_sweep(theirs: Path, ours: Path) -> Merge:
+    here = {outcome.id: outcome for outcome in read_outcomes(ours)}
+    added, conflicts, same = [], [], 0
+    before = next((outcome.trial for outcome in here.values()), None)
+    for outcome in read_outcomes(theirs):
+        mine = here.get(outcome.id)
+        if before is not None and find_differences(before, outcome.trial):
+            conflicts.append(
+                f"{theirs.name}: its trials were made with another recipe or other data than those here; "
+                f"rename the folder {theirs} to keep both"
+            )
+            return Merge(theirs.name, (), 0, tuple(conflicts))
+        if mine is None or (mine.status != "done" and outcome.status == "done"):
+            added.append(replace(outcome, stored_id=outcome.id))
+        elif mine.status == outcome.status == "done" and not _is_same_result(mine, outcome):
+            conflicts.append(
+                f"{theirs.name}: trial {outcome.id}, seed {outcome.trial.seed}: top-1 {mine.result.val_top1:.4f} here "
+                f"({mine.result.device}), {outcome.result.val_top1:.4f} there ({outcome.result.device}); kept this one"
+            )
+        else:
+            same += 1
+    return Merge(theirs.name, tuple(added), same, tuple(conflicts))
+
+
+def _is_same_result(one: Outcome, other: Outcome) -> bool:
+    """Equal in what was measured of the network; time and memory are the machine's."""
+    names = ("val_top1", "val_loss", "test_top1", "test_loss", "train_loss")
+    return all(getattr(one.result, name) == getattr(other.result, name) for name in names)
+
+
+def write_merge(merge: Merge, theirs: Path, results: Path) -> None:
+    """Add the outcomes, all or none, before them the weights of slices, and the plan and files where there are none
+    here. Raises StoreError."""
+    ours = results / merge.sweep
+    if not merge.added:
+        return
+    for name in _weights_of(merge.added):
+        if (theirs / SHARED / name).is_file() and not (ours / SHARED / name).exists():
+            try:
+                link_file(theirs / SHARED / name, ours / SHARED / name)
+            except OSError as error:
+                path = ours / SHARED / name
+                raise StoreError(
+                    f"{path}: can't be written ({error.strerror}); nothing of {ours} was merged"
+                ) from error
+    record_all(ours, merge.added)
+    plan = read_plan(theirs)
+    if plan:
+        write_plan(ours, list(plan.values()), replace=False)
+    for name in FILES:
+        if (theirs / name).is_file() and not (ours / name).exists():
+            (ours / name).write_bytes((theirs / name).read_bytes())
+
+
+def _weights_of(outcomes: Sequence[Outcome]) -> dict[str, None]:
+    """Names of the files of what their trials are slices of, and of slices that were trained on; each once."""
+    trials = [outcome.trial for outcome in outcomes if outcome.trial.shared]
+    return dict.fromkeys(f"{name}.pt" for trial in trials for name in (shared_id(trial), trial_id(trial)))

@@ -1,0 +1,160 @@
+"""Networks, recipe, data and seeds -> the trials of a sweep, and which of them are still to do."""
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from mnv2_sweep.base.errors import StoreError
+from mnv2_sweep.nets.arch import ArchSpec
+from mnv2_sweep.nets.cost import count_cost
+from mnv2_sweep.record.claims import read_claims
+from mnv2_sweep.record.folders import EXAMPLE
+from mnv2_sweep.record.store import DATABASE, Outcome, done_ids, read_outcomes, read_plan, read_statuses
+from mnv2_sweep.trials.trial import DataRef, Recipe, Sharing, Trial, find_differences, trial_id
+
+DATA, COMMAND = "data", "command"  # in env.json: as the last run opened the data, and was called
+
+
+def plan_trials(
+    archs: Iterable[ArchSpec], recipe: Recipe, data: DataRef, seeds: Iterable[int], shared: Sharing | None = None
+) -> tuple[Trial, ...]:
+    """Every network with every seed, each trial once: two specs of the same network are one trial."""
+    trials = {}
+    archs = tuple(archs)
+    for seed in seeds:
+        for arch in archs:
+            trial = Trial(arch, recipe, data, seed, shared)
+            trials.setdefault(trial_id(trial), trial)
+    return tuple(trials.values())
+
+
+def missing_trials(trials: Sequence[Trial], folder: Path, retry_failed: bool = False) -> tuple[Trial, ...]:
+    """The trials still to do, longest first (a long one that starts last is waited for alone).
+
+    Those without an outcome and interrupted ones; failed ones only with `retry_failed`. Recipe and data keep the
+    names they have in the folder: a sweep has one of each, whatever they are called now. Raises StoreError as
+    `check_sweep`.
+    """
+    outcomes = read_outcomes(folder)
+    ended = {o.id for o in outcomes if o.status == "done" or (o.status == "failed" and not retry_failed)}
+    missing = [trial for trial in trials if trial_id(trial) not in ended]
+    before = check_sweep(folder, trials, outcomes)
+    if before is not None:
+        missing = [replace(trial, recipe=before.recipe, data=before.data) for trial in missing]
+    return tuple(sorted(missing, key=trained_madds, reverse=True))
+
+
+def find_reusable(trials: Sequence[Trial], folder: Path) -> list[Outcome]:
+    """Results of these trials in a person's other sweeps beside the folder, each with the sweep that measured it."""
+    wanted, found = {trial_id(trial): trial for trial in trials}, {}
+    for path in sorted(folder.parent.glob(f"*/{DATABASE}")):
+        if path.parent == folder or path.parent.name == EXAMPLE or not wanted:
+            continue
+        try:
+            statuses = read_statuses(path.parent)
+            if not any(statuses.get(name, ("",))[0] == "done" for name in wanted):
+                continue
+            outcomes = read_outcomes(path.parent)
+        except StoreError:  # not ours, or busy: then it is measured again
+            continue
+        for outcome in outcomes:
+            if outcome.status == "done" and outcome.id in wanted:
+                trial = wanted.pop(outcome.id)
+                found[trial] = replace(outcome, trial=trial, source=outcome.source or path.parent.name)
+    return list(found.values())
+
+
+def count_failed(trials: Sequence[Trial], folder: Path) -> int:
+    """How many of the trials failed in an earlier run."""
+    statuses = read_statuses(folder)
+    return sum(statuses.get(trial_id(trial), ("",))[0] == "failed" for trial in trials)
+
+
+def count_others(trials: Sequence[Trial], folder: Path) -> int:
+    """Results in the folder that are none of these trials: networks or seeds of an earlier version of the space. A
+    slice of theirs that was trained on by itself is none of another network."""
+    planned, outcomes = {trial_id(trial) for trial in trials}, read_outcomes(folder)
+    tuned = {
+        outcome.id for outcome in outcomes if outcome.trial.shared and trial_id(_untuned(outcome.trial)) in planned
+    }
+    return len(done_ids(outcomes) - planned - tuned)
+
+
+def _untuned(trial: Trial) -> Trial:
+    """The slice itself, before it was trained on."""
+    return replace(trial, shared=replace(trial.shared, finetune=None))
+
+
+def trained_madds(trial: Trial) -> int:
+    """MAdds of one image at the size it is trained at, with the data's classes: what training time follows."""
+    return count_cost(replace(trial.arch, resolution=trial.train_size, classes=trial.data.classes)).madds
+
+
+def read_data_name(folder: Path) -> str | None:
+    """By what name or path the sweep's last run opened its data; None where that is not on record."""
+    return _read_fact(folder, DATA)
+
+
+def read_command(folder: Path) -> str | None:
+    """The command that ran the sweep last; None where that is not on record, or not fit to print."""
+    command = _read_fact(folder, COMMAND)
+    return command if command and command.isprintable() else None
+
+
+def _read_fact(folder: Path, key: str) -> str | None:
+    try:
+        found = json.loads((folder / "env.json").read_text(encoding="utf-8")).get(key)
+    except (OSError, ValueError, AttributeError):
+        return None
+    return found if isinstance(found, str) else None
+
+
+def write_sweep_files(folder: Path, space_text: str, environment: dict) -> None:
+    """A copy of the space and the environment beside the results, each replaced as a whole.
+
+    Environments of earlier runs of the sweep stay, in "earlier", where they differ in more than the command and the
+    place of the data.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        earlier = _earlier_environments(folder / "env.json", environment)
+        environment = {**environment, "earlier": earlier} if earlier else environment
+        for name, text in (("space.yaml", space_text), ("env.json", json.dumps(environment, indent=2) + "\n")):
+            temporary = folder / f"{name}.tmp"
+            with temporary.open("w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(folder / name)
+    except OSError as error:
+        raise StoreError(f"{folder}: can't be written ({error}); choose another --results folder") from error
+
+
+def _earlier_environments(path: Path, environment: dict) -> list[dict]:
+    try:
+        last = json.loads(path.read_text(encoding="utf-8"))
+        earlier = last.pop("earlier", [])
+    except (FileNotFoundError, ValueError, AttributeError):
+        return []
+    ignored = {COMMAND: "", DATA: ""}
+    same = {**last, **ignored} == {**environment, **ignored}
+    return earlier if same else [*earlier, last]
+
+
+def check_sweep(folder: Path, trials: Sequence[Trial], outcomes: Sequence[Outcome]) -> Trial | None:
+    """A trial as the sweep makes them: of its outcomes, failures included, or else of a run that works on it now.
+
+    Raises StoreError with the difference when the trials can't belong to the same sweep.
+    """
+    known = [outcome.trial for outcome in outcomes]
+    if not known and read_claims(folder):
+        known = list(read_plan(folder).values())
+    before = known[0] if known else None
+    changed = find_differences(before, trials[0]) if before and trials else []
+    if changed:
+        raise StoreError(
+            f"{folder}: its results were made differently ({'; '.join(changed)}); give this sweep another --name"
+        )
+    return before

@@ -1,0 +1,347 @@
+"""Trial -> Result: one network, trained and evaluated, the loop in plain view.
+
+Deterministic on a CPU: on one machine the same trial gives the same numbers, however many workers run. (On a GPU it
+trains in bfloat16 with kernels of which some are not repeatable.) Two streams of random
+numbers keep comparisons paired: `seed` alone decides the order of the images and their crops and flips, so every
+network of a sweep sees the same batches; weights and dropout draw from torch's own generator.
+"""
+
+import math
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mnv2_sweep.data.batches import augment, image_batch, keep_on_device, label_tensor, train_level
+from mnv2_sweep.data.catalog import Dataset
+from mnv2_sweep.models.build import build_model
+from mnv2_sweep.nets.arch import arch_label
+from mnv2_sweep.training.checkpoint import (
+    BatchOrder,
+    Course,
+    describe_error,
+    read_checkpoint,
+    remove_checkpoint,
+    write_checkpoint,
+)
+from mnv2_sweep.training.control import Control, Interrupted
+from mnv2_sweep.training.cuda_graphs import forget_graphs, graph_passes
+from mnv2_sweep.trials.trial import CurvePoint, Recipe, Result, Trial, trial_id
+
+EVAL_BATCH = 64  # faster than 256 by 1.8 for 1.3 at 56 px on one core: the activations stay in the cache
+LOSS_STEPS = 10  # on a GPU the loss is fetched once in so many steps, as that waits for it
+
+UNCONTROLLED = Control()
+
+
+def run_trial(
+    trial: Trial, dataset: Dataset, device: str = "cpu", control: Control = UNCONTROLLED, graphs: bool = False
+) -> Result:
+    """Train and evaluate one network, going on from its checkpoint where it has one; its checkpoint ends with it. With
+    `graphs`, on a GPU, as CUDA graphs where they are faster.
+
+    Raises FloatingPointError when the training loss stops being a number, Interrupted when asked to stop.
+    """
+    begin_on(device)
+    course = resume_course(lambda: begin_course(trial, dataset, device), trial_id(trial), control)
+    if not graphs or device != "cuda":
+        return finish_course(course, trial, dataset, control)
+    with course.set_aside():
+        images = torch.zeros(trial.recipe.batch, 3, trial.train_size, trial.train_size, device=device)
+        graph_passes(course.model.train(), images, control.log)
+    try:
+        return finish_course(course, trial, dataset, control)
+    finally:
+        forget_graphs(course.model)
+
+
+def finish_course(
+    course: Course, trial: Trial, dataset: Dataset, control: Control, keep: Callable[[nn.Module], None] | None = None
+) -> Result:
+    """Train to the end and evaluate; the checkpoint ends with it, after `keep` has had the trained network. Raises as
+    run_trial."""
+    steps = count_steps(trial.recipe, course.order.count)[0]
+    control.log(
+        f"{arch_label(trial.arch)}, seed {trial.seed}: {steps} steps of {trial.recipe.batch} on {course.device}"
+    )
+    with keeping(course, trial_id(trial), control):
+        train_model(course, trial, dataset, control)
+        result = measure_model(course, trial, dataset, control)
+        if keep is not None:
+            keep(course.model)
+    control.log(f"top-1 {100 * result.val_top1:.2f} % in {result.seconds:.1f} s")
+    return result
+
+
+@contextmanager
+def keeping(course: Course, owner: str, control: Control) -> Iterator[None]:
+    """The checkpoint stays where the course is interrupted, and is gone when it has ended or diverged."""
+    try:
+        yield
+    except Interrupted:
+        keep_course(course, owner, control)
+        control.log(f"stopped after step {course.step}, as asked")
+        raise
+    except FloatingPointError:  # going on would only get there again
+        forget_course(control)
+        raise
+    forget_course(control)
+
+
+def begin_on(device: str) -> None:
+    """Make this process repeatable, and count its peak memory from here."""
+    make_repeatable(device)
+    reset_peak_memory(device)
+
+
+def make_repeatable(device: str) -> None:
+    """The same numbers again: all of them on a CPU, what cuDNN has to offer on a GPU."""
+    torch.use_deterministic_algorithms(device == "cpu")
+    torch.utils.deterministic.fill_uninitialized_memory = False  # with numbers nobody reads: it costs time
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+
+
+def begin_course(trial: Trial, dataset: Dataset, device: str) -> Course:
+    """A network with its first weights, and the random numbers of the trial's seed."""
+    torch.manual_seed(trial.seed)
+    model = build_model(replace(trial.arch, classes=trial.data.classes))
+    scale_shortcuts(model, trial.recipe.shortcut_gain)
+    return open_course(model.to(device, memory_format=torch.channels_last), trial, dataset, device)
+
+
+def open_course(model: nn.Module, trial: Trial, dataset: Dataset, device: str) -> Course:
+    """The model before the first step of the trial's recipe."""
+    order = BatchOrder(len(dataset.labels["train"]), torch.Generator().manual_seed(trial.seed))
+    now = time.perf_counter()
+    return Course(model, make_optimizer(model, trial.recipe), order, device, began=now, kept=now)
+
+
+def resume_course(begin: Callable[[], Course], owner: str, control: Control) -> Course:
+    """The course as its checkpoint has it, or from the beginning."""
+    course = begin()
+    state = control.checkpoint and read_checkpoint(control.checkpoint, owner, course.device, control.log)
+    if not state:
+        return course
+    try:
+        course.restore(state)
+    except Exception as error:  # written by other code under the same version; nothing is lost but time
+        control.log(f"the checkpoint is not used: {describe_error(error)}")
+        return begin()
+    control.log(f"resumed after step {course.step}")
+    return course
+
+
+def keep_course(course: Course, owner: str, control: Control) -> None:
+    """Write the checkpoint, if one is wanted."""
+    if control.checkpoint is None:
+        return
+    course.peak_bytes = max(course.peak_bytes, peak_memory_bytes(course.device))
+    with course.set_aside():
+        write_checkpoint(control.checkpoint, owner, course, control.log)
+    course.kept = time.perf_counter()
+
+
+def forget_course(control: Control) -> None:
+    if control.checkpoint is not None:
+        remove_checkpoint(control.checkpoint)
+
+
+def train_model(course: Course, trial: Trial, dataset: Dataset, control: Control) -> None:
+    """Train to the end, from wherever the course stands."""
+    with course.set_aside():
+        pixels = keep_on_device(train_level(dataset, trial.train_size), course.device)
+        labels = label_tensor(dataset, "train", course.device)
+    train_course(
+        course,
+        trial.recipe,
+        trial_id(trial),
+        step=lambda: take_step(course, trial, pixels, labels),
+        top1=lambda: evaluate_model(
+            course.model, dataset, "val", trial.train_size, course.device, trial.recipe.curve_images, control
+        )[0],
+        control=control,
+    )
+
+
+def train_course(
+    course: Course, recipe: Recipe, owner: str, step: Callable[[], Tensor], top1: Callable[[], float], control: Control
+) -> None:
+    """Train to the end, from wherever the course stands: `step` trains on one batch and returns its loss, still on the
+    device; `top1` evaluates for a point of the curve; `owner` names the checkpoints."""
+    images, device = course.order.count, course.device
+    steps, steps_per_epoch = count_steps(recipe, images)
+    shown = math.nan
+    for mark in curve_marks(steps, steps_per_epoch)[len(course.curve) :]:
+        course.model.train()
+        while course.step < mark:
+            for group in course.optimizer.param_groups:
+                group["lr"] = group.get("scale", 1.0) * learning_rate(recipe, course.step, steps, images)
+            loss = step()
+            course.losses.append(loss)
+            course.step += 1
+            if device == "cpu" or math.isnan(shown) or course.step % LOSS_STEPS == 0 or course.step == steps:
+                shown = loss.item()  # waits for a GPU
+            control.report(course.step, steps, shown, course.images_per_second(recipe.batch))
+            check_stop(control)
+            if time.perf_counter() - course.kept >= control.checkpoint_seconds:
+                keep_course(course, owner, control)
+        look(course, recipe, top1, control)
+        if course.step == steps:  # what follows can take minutes
+            keep_course(course, owner, control)
+
+
+def curve_marks(steps: int, steps_per_epoch: float) -> list[int]:
+    """The steps after which the curve has a point: as many as there are epochs and at least ten, evenly spaced."""
+    points = min(steps, max(10, math.floor(steps / steps_per_epoch)))
+    return [round(steps * point / points) for point in range(1, points + 1)]
+
+
+def take_step(course: Course, trial: Trial, pixels: np.ndarray | Tensor, labels: Tensor) -> Tensor:
+    """Train on one batch -> its loss, still on the device."""
+    recipe, device, optimizer = trial.recipe, course.device, course.optimizer
+    chosen = course.order.take(recipe.batch)
+    images = augment(image_batch(pixels, chosen, device), trial.train_size, recipe, course.order.generator)
+    with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+        logits = course.model(images)
+        loss = nn.functional.cross_entropy(logits, labels[chosen], label_smoothing=recipe.label_smoothing)
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    optimizer.step()
+    return loss.detach()
+
+
+def look(course: Course, recipe: Recipe, top1: Callable[[], float], control: Control) -> None:
+    """Add a point to the curve, with the top-1 of a few validation images.
+
+    It changes nothing, as evaluation draws no random numbers, and until it is over the course stands where it stood
+    before: stopped here, a trial goes on with the whole look.
+    """
+    steps, steps_per_epoch = count_steps(recipe, course.order.count)
+    mean = torch.stack(course.losses).mean().item()
+    if not math.isfinite(mean):
+        raise FloatingPointError(f"the training loss became {mean} by step {course.step} of {steps}; try a lower lr")
+    with course.set_aside():
+        correct = top1()
+    lr = course.optimizer.param_groups[0]["lr"]
+    point = CurvePoint(course.step / steps_per_epoch, course.step * recipe.batch, mean, lr, correct)
+    course.curve.append(point)
+    course.losses.clear()
+    control.point(point)
+    speed = course.images_per_second(recipe.batch)
+    control.log(f"step {course.step}: loss {mean:.4f}, top-1 {100 * correct:.1f} %, {speed:,.0f} images/s")
+
+
+def measure_model(course: Course, trial: Trial, dataset: Dataset, control: Control) -> Result:
+    """Evaluate the trained network."""
+    with course.set_aside():
+        val, test = evaluate_splits(course.model, dataset, trial.train_size, course.device, control)
+    batch, device = trial.recipe.batch, course.device
+    peak_bytes = max(course.peak_bytes, peak_memory_bytes(device))
+    return Result(
+        *val, *test, course.curve[-1].train_loss, course.step * batch, tuple(course.curve),
+        course.seconds, course.images_per_second(batch), peak_bytes, device,
+    )  # fmt: skip
+
+
+def evaluate_splits(
+    model: nn.Module, dataset: Dataset, size: int, device: str, control: Control
+) -> tuple[tuple, tuple]:
+    """(top-1, loss, images) of the validation and of the test images, (None, None, 0) where there are none."""
+    val = evaluate_model(model, dataset, "val", size, device, control=control)
+    has_test = "test" in dataset.labels
+    return val, evaluate_model(model, dataset, "test", size, device, control=control) if has_test else (None, None, 0)
+
+
+def check_stop(control: Control) -> None:
+    if control.should_stop():
+        raise Interrupted("asked to stop")
+
+
+@torch.inference_mode()
+def evaluate_model(
+    model: nn.Module, dataset: Dataset, split: str, size: int, device: str, most: int | None = None,
+    control: Control = UNCONTROLLED,
+) -> tuple[float, float, int]:  # fmt: skip
+    """Top-1 (a fraction), mean cross-entropy and number of images of a split, whole images at `size`.
+
+    With `most`, of that many of its images, the same ones every time, drawn from all of it. Raises Interrupted
+    before a batch when asked to stop.
+    """
+    model.eval()
+    pixels, labels = dataset.pixels(split, size), label_tensor(dataset, split, device)
+    count = min(most or len(pixels), len(pixels))
+    correct, loss = 0, 0.0
+    drawn = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0))[:count].sort().values
+    for chosen in drawn.split(EVAL_BATCH):
+        check_stop(control)
+        logits = model(augment(image_batch(pixels, chosen, device), size)).float()
+        correct += (logits.argmax(1) == labels[chosen]).sum().item()
+        loss += nn.functional.cross_entropy(logits, labels[chosen], reduction="sum").item()
+    return correct / count, loss / count, count
+
+
+def count_steps(recipe: Recipe, train_images: int) -> tuple[int, float]:
+    """(optimizer steps of the whole schedule, steps per pass over the training images)."""
+    per_epoch = train_images / recipe.batch
+    wanted = recipe.images / recipe.batch if recipe.images is not None else recipe.epochs * per_epoch
+    return max(1, round(wanted)), per_epoch
+
+
+def learning_rate(recipe: Recipe, step: int, steps: int, train_images: int) -> float:
+    """The rate of a step (from 0): see Recipe.schedule."""
+    if recipe.schedule == "exponential":
+        return recipe.lr * recipe.lr_decay ** (step * recipe.batch // train_images)
+    warmup = recipe.warmup * steps
+    if step < warmup:
+        return recipe.lr * (step + 1) / (warmup + 1)
+    return recipe.lr * 0.5 * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup)))
+
+
+def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """Weight decay on all weights, not on batch norm or biases (TF-slim spares depthwise kernels too).
+
+    RMSProp has decay 0.9 (paper, section 6.1) and epsilon 1.0, TF-slim's, which the paper does not print; torch
+    adds it outside the root.
+    """
+    decayed = [p for p in model.parameters() if p.ndim > 1]
+    others = [p for p in model.parameters() if p.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    if recipe.optimizer == "rmsprop":
+        return torch.optim.RMSprop(groups, recipe.lr, alpha=0.9, eps=1.0, momentum=recipe.momentum)
+    if recipe.optimizer == "adamw":
+        return torch.optim.AdamW(groups, recipe.lr, betas=(recipe.momentum, 0.999))
+    return torch.optim.SGD(groups, recipe.lr, momentum=recipe.momentum, nesterov=recipe.momentum > 0)
+
+
+def scale_shortcuts(model: nn.Module, gain: float) -> None:
+    """Start the batch norm before each shortcut's addition at `gain`."""
+    for norm in model.shortcut_norms():
+        nn.init.constant_(norm.weight, gain)
+
+
+def reset_peak_memory(device: str) -> None:
+    """Forget the peak so far: a worker runs many trials, and each should report its own."""
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    else:
+        with suppress(OSError):  # Linux only; elsewhere the peak is the process's
+            Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_memory_bytes(device: str) -> int:
+    """Peak resident memory of this process since `reset_peak_memory`, or of the GPU's allocator."""
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated()
+    with suppress(OSError):  # Linux
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux KiB

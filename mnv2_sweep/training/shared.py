@@ -1,0 +1,420 @@
+"""Family of networks -> one set of weights, trained so that each network is a slice of it; slice -> Result.
+
+Every step trains up to four networks on one batch: the largest on the labels, the others, random ones, on a mixture of
+the labels and of the largest one's soft outputs for the same crops, each at its own size. Their gradients add up. The
+random ones are drawn so that all are in as many steps. Afterwards each network gets batch norm statistics of its own
+and is evaluated.
+
+That is the sandwich rule with in-place distillation of universally slimmable networks (Yu and Huang 2019), changed in
+three ways for short trainings (CIFAR-10, the paper's grid at a quarter to a half of the side, 12,000 to 20,000 images,
+seed 0). The soft outputs' share grows from none to all, as those of an untrained network hold the others and itself
+back (at 7,000 images the largest had 31 % with soft outputs alone, 42 % with labels, and as much when trained by
+itself). The smallest network is no part of every step, which put it ahead of networks that cost more (0.35 at 96 before
+0.35 at 128). And the others' losses count less than the largest's, see STUDENT_WEIGHT.
+
+On a CPU the networks of a step run in threads, the largest and the dearest of the others as two halves of the batch.
+What they add up to does not depend on how many threads there are: the halves are always two, and gradients are added
+in a fixed order. Nothing is dropped out, as threads draw no random numbers.
+"""
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass, fields, replace
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from mnv2_sweep.base.processes import trim_heap
+from mnv2_sweep.data.batches import (
+    apply_crops,
+    augment,
+    draw_crops,
+    image_batch,
+    keep_on_device,
+    label_tensor,
+    train_level,
+)
+from mnv2_sweep.data.catalog import Dataset
+from mnv2_sweep.models.shared import SharedWeights, Slice, calibrate_norms, cut_slice
+from mnv2_sweep.nets.arch import ArchSpec
+from mnv2_sweep.nets.cost import count_cost
+from mnv2_sweep.nets.resolve import arch_key
+from mnv2_sweep.training.checkpoint import Course, core_clock, describe_error, is_whole, read_packed, write_packed
+from mnv2_sweep.training.control import Control
+from mnv2_sweep.training.loop import (
+    UNCONTROLLED,
+    begin_on,
+    check_stop,
+    count_steps,
+    evaluate_model,
+    evaluate_splits,
+    finish_course,
+    keeping,
+    open_course,
+    peak_memory_bytes,
+    resume_course,
+    train_course,
+)
+from mnv2_sweep.trials.trial import (
+    CODE_VERSION,
+    CurvePoint,
+    Recipe,
+    Result,
+    Trial,
+    shared_id,
+    train_size,
+    trial_header,
+    trial_id,
+)
+
+RANDOM = 3  # networks of a step beside the largest
+CALIBRATION_IMAGES, CALIBRATION_BATCH = 2000, 100
+LOOK_IMAGES = 200  # to calibrate the largest network with, for a point of the curve
+MOST_SLICES = 32  # kept as modules, the least recently used one makes room; making one takes 70 ms
+# Times the recipe's rate. What is shared is pulled at by four networks, whose pulls agree in part; the classifier sees
+# over a thousand features, none below zero, and its logits, which teach the others, run away at that rate.
+WEIGHTS_RATE, CLASSIFIER_RATE = 3.0, 0.1
+# Times a student's loss. What is shared then serves the largest network first, and a narrow slice is as much worse as
+# its width says; at 1.0 the students' pull closed most of that gap. Published, 0.35 to 1.0 gains as much as 96 to 224
+# does (13 points of top-1). On CIFAR-10 at 0.34 of the side, mean over the other axis: 4.4 and 4.0 points at 0.12
+# (24,000 images, seed 0), 4.3 and 5.7 at 0.25 (30,000, seed 1); at 0.25 of the side 5.0 and 8.7 at 1.0 (75,000).
+# Longer is not better for the order: at 0.125 after 40,000 images 5.1 and 6.9 (seed 1), as the largest pulls away and
+# with it whoever is like it.
+STUDENT_WEIGHT = 0.125
+# Networks of other sizes leave other holes in the heap, which never come to an end. After so many steps what is free is
+# given back: having it cleared anew takes half a step's time (paper's grid at a third of the side: 1.4 of 3.5 s).
+TRIM_STEPS = 16
+FINETUNE_RATE = 0.2  # of the recipe's rate
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The networks that share weights, where these lie or will lie, and how many threads their training may take."""
+
+    archs: tuple[ArchSpec, ...]
+    path: Path
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class Shared:
+    """Trained weights, the curve of the training (top-1 is the largest network's), and what it took: `seconds` of
+    one core (`Course.core_seconds`), however many threads shared them."""
+
+    weights: SharedWeights
+    curve: tuple[CurvePoint, ...]
+    seconds: float
+    images_per_second: float
+    images: int
+    peak_bytes: int
+
+
+def run_shared_trial(trial: Trial, dataset: Dataset, device: str, control: Control, group: Group) -> Result:
+    """Evaluate a slice of the shared weights, which are trained first if nobody has done so; or train it on.
+
+    The seconds are the slice's own and an equal share of the shared training's, both of one core: the process's
+    processor time, as a shared training uses several threads, where a network trained alone has one and its wall time
+    is the same. On a GPU they are wall time. Images and speed (by wall time) are the shared training's. Raises as
+    run_trial.
+    """
+    begin_on(device)
+    shared = load_shared(trial, dataset, device, control, group)
+    if trial.shared.finetune is not None:
+        return finetune_slice(trial, shared, dataset, device, control, group.path)
+    clock = core_clock(device)
+    began = clock()
+    model = cut_network(trial, shared.weights, dataset, device, control)
+    val, test = evaluate_splits(model, dataset, trial.train_size, device, control)
+    archs, (own,) = trained_archs(trial, group.archs), trained_archs(trial, [trial.arch])
+    own_seconds = clock() - began
+    of_largest = arch_key(own) == arch_key(largest_arch(archs))
+    curve = shared.curve if of_largest else tuple(replace(point, val_top1=None) for point in shared.curve)
+    control.log(f"top-1 {100 * val[0]:.2f} % as a slice of shared weights, {own_seconds:.1f} s")
+    return Result(
+        *val, *test, curve[-1].train_loss, shared.images, curve, own_seconds + shared.seconds / len(archs),
+        shared.images_per_second, max(shared.peak_bytes, peak_memory_bytes(device)), device,
+    )  # fmt: skip
+
+
+def finetune_slice(trial: Trial, shared: Shared, dataset: Dataset, device: str, control: Control, path: Path) -> Result:
+    """Train the slice on by itself, as any network, at FINETUNE_RATE times the recipe's rate; its weights are kept."""
+    recipe = trial.recipe
+    tuned = replace(
+        trial, recipe=replace(recipe, images=None, epochs=trial.shared.finetune, lr=FINETUNE_RATE * recipe.lr)
+    )
+
+    def begin() -> Course:
+        torch.manual_seed(trial.seed)  # for what is dropped out
+        model = cut_network(trial, shared.weights, dataset, device, control)
+        return open_course(model, tuned, dataset, device)
+
+    def keep(model: nn.Module) -> None:
+        write_packed(tuned_path(path, trial), trial_header(trial), model.state_dict())
+
+    course = resume_course(begin, trial_id(tuned), control)
+    return finish_course(course, tuned, dataset, control, keep)
+
+
+def tuned_path(path: Path, trial: Trial) -> Path:
+    """Where the weights of a slice lie that was trained on, beside the shared ones' file."""
+    return path.with_name(f"{trial_id(trial)}.pt")
+
+
+def load_shared(trial: Trial, dataset: Dataset, device: str, control: Control, group: Group) -> Shared:
+    """The weights that the trial is a slice of: as the group's file has them, or else trained and put there. Where that
+    ended with FloatingPointError, the file says so, and it is raised again: another training would only end there too.
+    """
+    found = read_shared(trial, group, control.log)
+    if found is None:
+        control.count_time(False)  # it is no part of the trial
+        try:
+            found = train_shared(trial, dataset, device, control, group)
+        except FloatingPointError as error:
+            write_packed(group.path, weights_header(trial), {"ended": str(error)})
+            raise
+        trim_heap()  # of what it needed; the other workers begin now
+        control.count_time(True)
+    if isinstance(found, FloatingPointError):
+        raise found
+    found.weights.to(device)
+    return found
+
+
+def read_shared(trial: Trial, group: Group, log: Callable[[str], None]) -> Shared | FloatingPointError | None:
+    """None where there are none that could be used; how their training ended where it diverged."""
+    try:
+        _, state = read_packed(group.path, weights_header(trial))
+        if "ended" in state:
+            return FloatingPointError(state["ended"])
+        weights = SharedWeights(trained_archs(trial, group.archs))
+        weights.load_state_dict(state.pop("weights"))
+        curve = tuple(CurvePoint(*values) for values in state.pop("curve"))
+        return Shared(weights, curve, **state)
+    except FileNotFoundError:
+        return None
+    except Exception as error:  # damaged, or written by other code
+        log(f"the shared weights are not used: {describe_error(error)}")
+        return None
+
+
+def has_weights(path: Path, trial: Trial) -> bool:
+    """Whether `read_shared` would find the trial's weights there. Cheap: a file is looked through once."""
+    try:
+        state = path.stat()
+    except OSError:
+        return False
+    return _is_whole(path, tuple(weights_header(trial).items()), (state.st_ino, state.st_mtime_ns, state.st_size))
+
+
+@lru_cache(maxsize=64)
+def _is_whole(path: Path, header: tuple, version: tuple[int, ...]) -> bool:
+    return is_whole(path, dict(header))
+
+
+def weights_header(trial: Trial) -> dict:
+    return {"shared": shared_id(trial), "code_version": CODE_VERSION}
+
+
+def trained_archs(trial: Trial, archs: Sequence[ArchSpec]) -> tuple[ArchSpec, ...]:
+    """The networks with the data's classes, each once: two specs may be one network."""
+    return tuple({arch_key(arch): replace(arch, classes=trial.data.classes) for arch in archs}.values())
+
+
+def largest_arch(archs: Sequence[ArchSpec]) -> ArchSpec:
+    return max(archs, key=_cost_order)
+
+
+def cut_network(
+    trial: Trial, weights: SharedWeights, dataset: Dataset, device: str, control: Control = UNCONTROLLED
+) -> nn.Module:
+    """The trial's network, stand-alone and in eval mode, its batch norms calibrated on whole training images; the same
+    ones every time, so the same network comes out."""
+    model = cut_slice(weights, replace(trial.arch, classes=trial.data.classes), device)
+    calibrate_norms(model, calibration_batches(dataset, trial.train_size, device, CALIBRATION_IMAGES, control))
+    return model
+
+
+def calibration_batches(
+    dataset: Dataset, size: int, device: str, most: int, control: Control = UNCONTROLLED
+) -> Iterator[Tensor]:
+    """Some training images, whole, at `size`: [N, 3, size, size] a batch. Raises Interrupted when asked to stop."""
+    pixels = train_level(dataset, size)
+    drawn = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0))[:most]
+    # As evaluation does it, the whole image. A last batch of one would have no variance where maps are 1x1.
+    for chosen in drawn.sort().values.split(CALIBRATION_BATCH):
+        check_stop(control)
+        if len(chosen) > 1 or len(drawn) == 1:
+            yield augment(image_batch(pixels, chosen, device), size)
+
+
+def train_shared(trial: Trial, dataset: Dataset, device: str, control: Control, group: Group) -> Shared:
+    """Train the weights of the trial's family, on from their checkpoint, and write them to the group's file."""
+    sandwich = Sandwich(trial, dataset, device, group)
+    owner = shared_id(trial)
+    control = replace(control, checkpoint=control.checkpoint and group.path.with_suffix(".checkpoint"))
+    course = resume_course(sandwich.begin, owner, control)
+    with keeping(course, owner, control), sandwich.running(course):
+        train_course(course, sandwich.recipe, owner, sandwich.step, lambda: sandwich.top1(control), control)
+        shared = sandwich.measure()
+        keep_shared(group.path, trial, shared)
+    took = f"{course.seconds:.0f} s, {shared.seconds:.0f} s of one core"
+    control.log(f"shared training of {len(sandwich.archs)} networks: {shared.images:,} images, {took}")
+    return shared
+
+
+def keep_shared(path: Path, trial: Trial, shared: Shared) -> None:
+    """Write what `read_shared` reads. Raises OSError."""
+    facts = {field.name: getattr(shared, field.name) for field in fields(Shared)}
+    state = facts | {"weights": shared.weights.state_dict(), "curve": [astuple(point) for point in shared.curve]}
+    write_packed(path, weights_header(trial), state)
+
+
+def slow_classifier(optimizer: torch.optim.Optimizer, weights: SharedWeights) -> None:
+    """Give the classifier groups of its own, with a "scale" of their rate."""
+    own = {id(parameter) for name, parameter in weights.named_parameters() if name.startswith("classifier")}
+    for group in list(optimizer.param_groups):
+        parameters = [parameter for parameter in group["params"] if id(parameter) in own]
+        group["params"] = [parameter for parameter in group["params"] if id(parameter) not in own]
+        optimizer.add_param_group({**group, "params": parameters, "scale": CLASSIFIER_RATE / WEIGHTS_RATE})
+
+
+class Sandwich:
+    """The networks of a family and what trains them together."""
+
+    def __init__(self, trial: Trial, dataset: Dataset, device: str, group: Group):
+        self.trial, self.dataset, self.device, self.threads = trial, dataset, device, group.threads
+        self.recipe: Recipe = replace(
+            trial.recipe, images=trial.shared.images, epochs=None, lr=WEIGHTS_RATE * trial.recipe.lr
+        )
+        by_cost = sorted(trained_archs(trial, group.archs), key=_cost_order)
+        *self.others, self.largest = self.archs = tuple(by_cost)
+        self.labels = label_tensor(dataset, "train", device)
+        self.steps = count_steps(self.recipe, len(self.labels))[0]
+        sizes = sorted({self.size(arch) for arch in by_cost})
+        self.levels, made = {}, {}  # sizes above the data's own have the same images: these are kept once
+        for size in sizes:
+            pixels = train_level(dataset, size)
+            if pixels.shape not in made:
+                made[pixels.shape] = keep_on_device(pixels, device)
+            self.levels[size] = made[pixels.shape]
+
+    def size(self, arch: ArchSpec) -> int:
+        return train_size(arch, self.recipe)
+
+    def begin(self) -> Course:
+        """The first weights, and the random numbers of the trial's seed."""
+        torch.manual_seed(self.trial.seed)
+        weights = SharedWeights(self.archs)
+        weights.scale_shortcuts(self.recipe.shortcut_gain)
+        weights = weights.to(self.device)
+        course = open_course(weights, replace(self.trial, recipe=self.recipe), self.dataset, self.device)
+        slow_classifier(course.optimizer, weights)
+        return course
+
+    @contextmanager
+    def running(self, course: Course) -> Iterator[None]:
+        """Threads, and the slices of this course."""
+        self.course = course
+        self.slices: dict[ArchSpec, Slice] = {}
+        # torch gives a new thread as many threads of its own as there are cores.
+        with ThreadPoolExecutor(self.threads, initializer=torch.set_num_threads, initargs=(1,)) as self.pool:
+            yield
+
+    def measure(self) -> Shared:
+        """What the course has come to."""
+        course, batch = self.course, self.recipe.batch
+        peak_bytes = max(course.peak_bytes, peak_memory_bytes(self.device))
+        facts = course.core_seconds, course.images_per_second(batch), course.step * batch, peak_bytes
+        return Shared(course.model, tuple(course.curve), *facts)
+
+    def step(self) -> Tensor:
+        """Train on one batch -> the largest network's loss."""
+        course, batch = self.course, self.recipe.batch
+        chosen = course.order.take(batch)
+        crops = draw_crops(batch, self.recipe, course.order.generator)
+        labels = self.labels[chosen]
+        teachers = self.parts(self.largest, in_halves=True)
+        ends = list(self.pool.map(lambda part: self.train_one(*part, chosen, crops, labels), teachers))
+        mixture = self.mix_targets(labels, torch.cat([logits for logits, _ in ends]))
+        picked = self.pick_others(course.step)[::-1]  # the dearest first: the threads then end together
+        students = [part for at, arch in enumerate(picked) for part in self.parts(arch, in_halves=at == 0)]
+        list(self.pool.map(lambda part: self.train_one(*part, chosen, crops, mixture), students))
+        for shared in course.model.parameters():
+            shared.grad = torch.zeros_like(shared)
+        for network in dict.fromkeys(network for network, _ in (*teachers, *students)):
+            network.add_gradients()
+        course.optimizer.step()
+        if course.step % TRIM_STEPS == 0:
+            trim_heap()
+        return sum(loss for _, loss in ends)
+
+    def pick_others(self, step: int) -> list[ArchSpec]:
+        """The random networks of a step, one of each third by cost, cheapest first. A round of steps has every network
+        once: were some in more steps than others, by chance, that alone would put them ahead."""
+        count = len(self.others)
+        turn, at = divmod(step, -(-count // RANDOM) or 1)
+        draw = random.Random(f"{self.trial.seed} {turn}")
+        thirds = [self.others[count * k // RANDOM : count * (k + 1) // RANDOM] for k in range(RANDOM)]
+        shuffled = [draw.sample(third, len(third)) for third in thirds]
+        return [third[at] for third in shuffled if at < len(third)]
+
+    def mix_targets(self, labels: Tensor, logits: Tensor) -> Tensor:
+        """Labels [B], smoothed, and the largest network's logits [B, classes] -> what the others are to say."""
+        classes, smoothing = logits.shape[1], self.recipe.label_smoothing
+        hard = nn.functional.one_hot(labels, classes) * (1 - smoothing) + smoothing / classes
+        return torch.lerp(hard, logits.softmax(1), self.course.step / self.steps)
+
+    def parts(self, arch: ArchSpec, in_halves: bool) -> list[tuple[Slice, slice]]:
+        """Of a step: a network as a module with the weights as they are now, and the images that it sees, or twice half
+        of them. Both halves may run at once: their gradients are added, in either order to the same sum, and the
+        running statistics that they disturb nobody reads."""
+        network, batch = self.find_slice(arch), self.recipe.batch
+        network.load().train()
+        if in_halves and self.device == "cpu" and batch > 3:  # batch norm needs two images
+            return [(network, slice(0, batch // 2)), (network, slice(batch // 2, batch))]
+        return [(network, slice(0, batch))]
+
+    def find_slice(self, arch: ArchSpec) -> Slice:
+        found = self.slices.pop(arch, None) or self._new_slice(arch)
+        self.slices[arch] = found  # now the last one used
+        return found
+
+    def train_one(
+        self, network: Slice, rows: slice, chosen: Tensor, crops: Tensor, target: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Forward and backward through one network, on a part of the batch -> (its logits, its share of the loss)."""
+        size, cuda = self.size(network.arch), self.device == "cuda"
+        images = apply_crops(image_batch(self.levels[size], chosen[rows], self.device), size, crops[rows])
+        smoothing = self.recipe.label_smoothing if target.ndim == 1 else 0.0  # mixtures are smooth already
+        with torch.autocast(self.device, torch.bfloat16, enabled=cuda):
+            logits = network.model(images)
+            loss = nn.functional.cross_entropy(logits.float(), target[rows], label_smoothing=smoothing)
+        loss = loss * (len(images) / len(chosen))
+        (loss if network.arch == self.largest else STUDENT_WEIGHT * loss).backward()
+        return logits.detach().float(), loss.detach()
+
+    def _new_slice(self, arch: ArchSpec) -> Slice:
+        while len(self.slices) >= MOST_SLICES:
+            del self.slices[next(iter(self.slices))]
+        made = Slice(self.course.model, arch, self.device)
+        for module in made.model.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = 0.0
+        return made
+
+    def top1(self, control: Control) -> float:
+        """Of the largest network, on a few validation images."""
+        trim_heap()  # calibration's batches are larger, and would not fit into the holes that training left
+        size = self.size(self.largest)
+        model = cut_slice(self.course.model, self.largest, self.device)
+        calibrate_norms(model, calibration_batches(self.dataset, size, self.device, LOOK_IMAGES, control))
+        return evaluate_model(model, self.dataset, "val", size, self.device, self.recipe.curve_images, control)[0]
+
+
+def _cost_order(arch: ArchSpec) -> tuple[int, str]:
+    """Cheapest first; networks of one cost in an order of their own, the same on every machine."""
+    return count_cost(arch).madds, arch_key(arch)

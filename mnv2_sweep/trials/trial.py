@@ -1,0 +1,299 @@
+"""Trial (what to train) and Result (what was measured), with their JSON and the id that names a trial.
+
+ArchSpec + Recipe + DataRef + seed (+ Sharing) = Trial. A Result is always of one Trial; costs are never stored, they
+are counted again when results are read. JSON leaves out fields that have their default value, so a later field with
+a default orphans no record; in return, a default may not change once results exist.
+"""
+
+import hashlib
+import json
+import math
+from dataclasses import MISSING, asdict, dataclass, fields, replace
+
+from mnv2_sweep.base.errors import SweepError
+from mnv2_sweep.nets.arch import ArchSpec, Stage
+from mnv2_sweep.nets.resolve import arch_key
+
+CODE_VERSION = 2  # raise it when a change makes the same trial give other numbers; old results then stay, unmatched
+SHARED_VERSION = 4  # the same of trials that are slices of shared weights
+
+EMBEDDED = "shapes"  # the name of the data set that ships
+OPTIMIZERS = ("sgd", "rmsprop", "adamw")
+MAX_EPOCHS = 1_000_000
+SCHEDULES = ("one_cycle", "exponential")
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How to train. Exactly one of `images` (training images seen, repeats counted) and `epochs` is given.
+
+    `input_scale` trains and evaluates at that fraction of each network's nominal resolution; costs stay nominal.
+    `schedule`: "one_cycle" rises linearly over the first `warmup` share of the steps, then falls on a half
+    cosine to zero; "exponential" multiplies the rate by `lr_decay` after each epoch. `crop_min_area` is the
+    smallest share of the image that a random resized crop keeps (aspect 3/4 to 4/3); what would reach over the
+    image's edge is cut, so 1.0 still keeps 87 to 100 % of it.
+    `shortcut_gain` is the scale at which the batch norm before each shortcut's addition starts (1.0 is
+    torchvision's): a small one starts the network near the identity, which short schedules gain from, as in
+    Goyal et al., "Accurate, large minibatch SGD"; not 0, from which a ReLU6 after it would never wake.
+    `curve_images`: how many validation images each point of the training curve looks at.
+    """
+
+    name: str
+    images: int | None = None
+    epochs: float | None = None
+    input_scale: float = 1.0
+    batch: int = 64
+    optimizer: str = "sgd"
+    lr: float = 0.1
+    momentum: float = 0.9
+    schedule: str = "one_cycle"
+    warmup: float = 0.2
+    lr_decay: float = 0.98
+    weight_decay: float = 4e-5
+    label_smoothing: float = 0.1
+    crop_min_area: float = 0.35
+    flip: bool = True
+    shortcut_gain: float = 1.0
+    curve_images: int = 500
+
+
+RECIPES = {
+    "short": Recipe("short", images=22_000, lr=0.03, weight_decay=5e-4, shortcut_gain=0.2),
+    # Section 6.1; label smoothing, crops and length (5.5 million steps of 96 on 1.28 million images) as released.
+    "paper": Recipe(
+        "paper", epochs=412, batch=96, optimizer="rmsprop", lr=0.045, schedule="exponential", crop_min_area=0.05
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class DataRef:
+    """Which data: a name for people, a fingerprint of every image and label, the number of classes."""
+
+    name: str
+    fingerprint: str
+    classes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """A network that is a slice of weights which a whole family of networks shares, trained together.
+
+    `family` names that family (`archs.family.family_digest`), `images` is how many training images it sees, repeats
+    counted; the recipe's own length then only counts for networks trained alone. `finetune`: epochs for which the
+    slice is then trained on by itself.
+    """
+
+    family: str
+    images: int
+    finetune: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One network trained once, alone or, with `shared`, as a slice of shared weights.
+
+    `arch.classes` is nominal (for costs); the trained head has `data.classes`.
+    """
+
+    arch: ArchSpec
+    recipe: Recipe
+    data: DataRef
+    seed: int
+    shared: Sharing | None = None
+
+    @property
+    def train_size(self) -> int:
+        """Side in pixels of the images it is trained and evaluated on."""
+        return train_size(self.arch, self.recipe)
+
+
+@dataclass(frozen=True, slots=True)
+class CurvePoint:
+    """Training so far: epochs and images seen, mean training loss since the point before, rate of the last step,
+    and top-1 on `Recipe.curve_images` validation images."""
+
+    epoch: float
+    images: int
+    train_loss: float
+    lr: float
+    val_top1: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What one trial measured. top-1 is a fraction; `test_*` is None where the data have no test split.
+
+    `seconds` is training and evaluation, without loading the data, in one thread; of a slice of shared weights, its
+    share of their training too, in seconds of one core. `peak_memory_bytes` is the process's peak resident memory on a
+    CPU, the allocator's peak on a GPU.
+    """
+
+    val_top1: float
+    val_loss: float
+    val_images: int
+    test_top1: float | None
+    test_loss: float | None
+    test_images: int
+    train_loss: float
+    train_images: int
+    curve: tuple[CurvePoint, ...]
+    seconds: float
+    images_per_second: float
+    peak_memory_bytes: int
+    device: str
+
+
+def train_size(arch: ArchSpec, recipe: Recipe) -> int:
+    """Side in pixels of the training images: nominal resolution x input_scale, rounded, at least 1."""
+    return max(1, round(arch.resolution * recipe.input_scale))
+
+
+def trial_id(trial: Trial) -> str:
+    """16 hex digits; the same for two trials exactly if they train the same network in the same way.
+
+    Built from the resolved network (with its nominal resolution and classes, on which its costs depend), the
+    recipe without its name, the data's fingerprint, the seed and CODE_VERSION; of a slice, also
+    `shared` and SHARED_VERSION.
+    """
+    return _digest_trial(trial, arch_key(trial.arch), trial.shared)
+
+
+def shared_id(trial: Trial) -> str:
+    """16 hex digits of the training whose weights the trial is a slice of; its family has them in common."""
+    return _digest_trial(trial, "every network", replace(trial.shared, finetune=None))
+
+
+def trial_header(trial: Trial) -> dict:
+    """Of a file (`packed`) with what one trial has come to."""
+    return {"trial": trial_id(trial), "code_version": CODE_VERSION}
+
+
+def _digest_trial(trial: Trial, network: str, shared: Sharing | None) -> str:
+    recipe = _exact_json(replace(trial.recipe, name=""))
+    key = [CODE_VERSION, network, recipe, trial.data.fingerprint, trial.data.classes, trial.seed]
+    key += [SHARED_VERSION, _exact_json(shared)] if shared else []  # networks trained alone keep their ids
+    return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _exact_json(record) -> dict:
+    """The same for 1 and 1.0, where a field takes fractions."""
+    kinds = {field.name: field.type for field in fields(record)}
+    values = record_json(record).items()
+    return {name: float(value) if kinds[name] in (float, float | None) else value for name, value in values}
+
+
+def record_json(record) -> dict:
+    """A flat or nested frozen record as a JSON object, without the fields that have their default value."""
+    values = asdict(record)
+    return {
+        f.name: values[f.name] for f in fields(record) if f.default is MISSING or getattr(record, f.name) != f.default
+    }
+
+
+def dump_trial(trial: Trial) -> str:
+    parts = {"arch": record_json(trial.arch), "recipe": record_json(trial.recipe), "data": record_json(trial.data)}
+    parts |= {"shared": record_json(trial.shared)} if trial.shared else {}
+    return json.dumps({**parts, "seed": trial.seed}, sort_keys=True)
+
+
+def load_trial(text: str) -> Trial:
+    values = json.loads(text)
+    arch = dict(values["arch"])
+    if "stages" in arch:
+        arch["stages"] = tuple(Stage(**stage) for stage in arch["stages"])
+    shared = Sharing(**values["shared"]) if "shared" in values else None
+    return Trial(ArchSpec(**arch), Recipe(**values["recipe"]), DataRef(**values["data"]), values["seed"], shared)
+
+
+def dump_result(result: Result) -> str:
+    return json.dumps(record_json(result), sort_keys=True)
+
+
+def load_result(text: str) -> Result:
+    values = json.loads(text)
+    return Result(**{**values, "curve": tuple(CurvePoint(**point) for point in values["curve"])})
+
+
+def find_recipe(name: str) -> Recipe:
+    """The named recipe. Raises SweepError."""
+    if name not in RECIPES:
+        raise SweepError(f"recipe '{name}': no such recipe; there are: {', '.join(RECIPES)}")
+    return RECIPES[name]
+
+
+def change_recipe(recipe: Recipe, changes: dict) -> Recipe:
+    """The recipe with other values; a changed one must not pass for the one it comes from, so it is named so."""
+    changed = replace(recipe, **changes)
+    return recipe if changed == recipe else replace(changed, name=f"{recipe.name}, changed")
+
+
+def check_recipe(recipe: Recipe) -> None:
+    """Raise SweepError with every mistake of the recipe: field, value, what is allowed."""
+    mistakes = [
+        f"{name}: {value!r} given, {allowed} allowed" for name, value, ok, allowed in recipe_rules(recipe) if not ok
+    ]
+    if mistakes:
+        raise SweepError(f"recipe '{recipe.name}': " + "; ".join(mistakes))
+
+
+def recipe_rules(recipe: Recipe):
+    """(field, value, whether it is allowed, what is allowed) for every field whose values can be wrong."""
+
+    def whole(value: object, least: int) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+    def number(value: object) -> bool:
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+    length = (recipe.images is None) != (recipe.epochs is None)
+    yield "images", recipe.images, length, "exactly one of images and epochs"
+    yield "images", recipe.images, recipe.images is None or whole(recipe.images, 1), "a whole number from 1"
+    epochs = recipe.epochs is None or 0 < recipe.epochs <= MAX_EPOCHS
+    yield "epochs", recipe.epochs, epochs, f"a number above 0, at most {MAX_EPOCHS:,}"
+    yield "input_scale", recipe.input_scale, 0 < recipe.input_scale <= 1, "a number above 0, at most 1"
+    yield "batch", recipe.batch, whole(recipe.batch, 2), "a whole number from 2 (batch norm needs two)"
+    yield "optimizer", recipe.optimizer, recipe.optimizer in OPTIMIZERS, " | ".join(OPTIMIZERS)
+    yield "lr", recipe.lr, number(recipe.lr) and recipe.lr > 0, "a number above 0"
+    yield "momentum", recipe.momentum, 0 <= recipe.momentum < 1, "a number from 0, below 1"
+    yield "schedule", recipe.schedule, recipe.schedule in SCHEDULES, " | ".join(SCHEDULES)
+    yield "warmup", recipe.warmup, 0 <= recipe.warmup < 1, "a share from 0, below 1"
+    yield "lr_decay", recipe.lr_decay, 0 < recipe.lr_decay <= 1, "a number above 0, at most 1"
+    yield (
+        "weight_decay",
+        recipe.weight_decay,
+        number(recipe.weight_decay) and recipe.weight_decay >= 0,
+        "a number from 0",
+    )
+    yield "flip", recipe.flip, isinstance(recipe.flip, bool), "true or false"
+    yield "label_smoothing", recipe.label_smoothing, 0 <= recipe.label_smoothing < 1, "a number from 0, below 1"
+    yield "shortcut_gain", recipe.shortcut_gain, recipe.shortcut_gain > 0, "a number above 0"
+    yield "curve_images", recipe.curve_images, whole(recipe.curve_images, 1), "a whole number from 1"
+    yield "crop_min_area", recipe.crop_min_area, 0 < recipe.crop_min_area <= 1, "a share above 0, at most 1"
+
+
+def find_differences(old: Trial, new: Trial) -> list[str]:
+    """Why two trials can't belong to one sweep; empty where they can."""
+    before, now = record_json(replace(old.recipe, name="")), record_json(replace(new.recipe, name=""))
+    changed = [
+        f"{key} {getattr(old.recipe, key)} -> {getattr(new.recipe, key)}"
+        for key in sorted({*before, *now})
+        if before.get(key) != now.get(key)
+    ]
+    if old.data.fingerprint != new.data.fingerprint:
+        changed.append(
+            f"data {old.data.name} ({old.data.fingerprint[:8]}) -> {new.data.name} ({new.data.fingerprint[:8]})"
+        )
+    changed += _sharing_differences(old.shared, new.shared)
+    if old.arch.classes != new.arch.classes:
+        changed.append(f"classes {old.arch.classes} -> {new.arch.classes}")
+    return changed
+
+
+def _sharing_differences(old: Sharing | None, new: Sharing | None) -> list[str]:
+    if (old is None) != (new is None):
+        return ["strategy shared -> separate" if new is None else "strategy separate -> shared"]
+    if old is None or new is None:
+        return []
+    changed = [f"images of the shared training {old.images:,} -> {new.images:,}"] if old.images != new.images else []
+    return changed + (["the networks that share weights"] if old.family != new.family else [])

@@ -1,0 +1,197 @@
+"""Intervals against scipy and hand-computed values; the summary on small tables of trials."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats as scipy_stats
+
+from mnv2_sweep.analysis.stats import (
+    SUMMARY_COLUMNS,
+    compare_published,
+    kendall_tau,
+    mean_interval,
+    paired_difference,
+    summarise,
+    wilson_interval,
+)
+from mnv2_sweep.base.errors import SweepError
+from mnv2_sweep.nets.arch import ArchSpec, arch_label
+from mnv2_sweep.nets.cost import count_cost
+from mnv2_sweep.nets.resolve import arch_key
+from mnv2_sweep.paper.published import CHECKPOINTS
+
+SMALL, BIG = ArchSpec(width=0.35, resolution=96), ArchSpec(width=0.5, resolution=96)
+
+
+def make_trial(arch: ArchSpec, seed: int, top1: float | None, **changes) -> dict:
+    """A row as `frame` makes it; top1 None is a failed trial."""
+    cost, done = count_cost(arch), top1 is not None
+    row = {
+        "trial_id": f"{arch_key(arch)}-{seed}",
+        "sweep": "test",
+        "status": "done" if done else "failed",
+        "network": arch_label(arch),
+        "arch_key": arch_key(arch),
+        "family": arch.family,
+        "width": arch.width,
+        "resolution": arch.resolution,
+        "train_size": arch.resolution // 4,
+        "recipe": "short",
+        "data": "shapes",
+        "data_classes": 10,
+        "training": "alone",
+        "seed": seed,
+        "val_top1": top1 if done else np.nan,
+        "val_images": 1000 if done else np.nan,
+        "test_top1": top1 - 0.01 if done else np.nan,
+        "test_images": 2000 if done else np.nan,
+        "train_images": 8000 if done else np.nan,
+        "seconds": 10.0 + seed if done else np.nan,
+        "images_per_second": 100.0 if done else np.nan,
+        "peak_memory_bytes": 1000 + seed if done else np.nan,
+        "device": "cpu" if done else None,
+        "madds": cost.madds,
+        "params": cost.params,
+        "peak_activation_bytes": cost.peak_activation_bytes,
+        "depth": cost.depth,
+    }
+    return {**row, **changes}
+
+
+@pytest.mark.parametrize("correct, n", [(0, 10), (3, 10), (10, 10), (612, 1000)])
+def test_wilson_equals_scipy(correct, n):
+    theirs = scipy_stats.binomtest(correct, n).proportion_ci(0.95, method="wilson")
+    assert wilson_interval(correct / n, n) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
+
+
+@given(st.floats(0, 1), st.integers(1, 10**6))
+def test_wilson_holds_the_share_within_0_and_1(share, n):
+    low, high = wilson_interval(share, n)
+    assert 0 <= low <= share + 1e-9 and share - 1e-9 <= high <= 1 and low < high
+
+
+@pytest.mark.parametrize("share, n", [(0.5, 0), (np.nan, 10), (np.nan, np.nan)])
+def test_wilson_of_nothing_is_nan(share, n):
+    assert np.isnan(wilson_interval(share, n)).all()
+
+
+def test_mean_interval_by_hand():
+    # mean 0.61, sd 0.01, t(2 degrees, 97.5 %) = 4.302653: half width 4.302653 x 0.01 / sqrt(3)
+    mean, low, high = mean_interval([0.60, 0.61, 0.62])
+    assert (mean, high - mean, mean - low) == pytest.approx((0.61, 0.0248414, 0.0248414), abs=1e-7)
+
+
+def test_mean_interval_of_few_values():
+    assert mean_interval([0.5])[0] == 0.5 and np.isnan(mean_interval([0.5])[1:]).all()
+    assert np.isnan(mean_interval([])).all()
+
+
+def test_paired_difference_equals_scipy():
+    a, b = [0.613, 0.622, 0.605, 0.618], [0.598, 0.611, 0.602, 0.600]
+    ours, theirs = paired_difference(a, b), scipy_stats.ttest_rel(a, b).confidence_interval(0.95)
+    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high))
+    assert (ours.mean_a, ours.mean_b, ours.n) == pytest.approx((0.6145, 0.60275, 4))
+    assert ours.difference == pytest.approx(0.01175)
+
+
+def test_paired_difference_of_one_pair_has_no_interval():
+    one = paired_difference([0.6], [0.5])
+    assert one.difference == pytest.approx(0.1) and np.isnan([one.low, one.high]).all()
+    with pytest.raises(ValueError, match="as many of a as of b"):
+        paired_difference([0.6, 0.7], [0.5])
+
+
+def test_kendall_tau_by_hand():
+    assert kendall_tau([1, 2, 3, 4], [1, 2, 4, 3]) == pytest.approx(4 / 6)  # 5 pairs agree, 1 does not, of 6
+    assert kendall_tau([1, 2, 2], [1, 2, 3]) == pytest.approx(2 / np.sqrt(2 * 3))  # tau-b: one tie in x
+    assert np.isnan(kendall_tau([1], [1])) and np.isnan(kendall_tau([1, 1], [1, 2]))
+
+
+def test_summary_of_seeds_and_failures():
+    trials = [
+        make_trial(BIG, 0, 0.7),
+        make_trial(SMALL, 0, 0.60),
+        make_trial(SMALL, 1, 0.62),
+        make_trial(SMALL, 2, None),
+    ]
+    summary = summarise(pd.DataFrame(trials))
+    assert tuple(summary.columns) == SUMMARY_COLUMNS
+    assert summary["network"].tolist() == ["0.35 at 96", "0.5 at 96"]  # in order of MAdds
+    small, big = summary.iloc[0], summary.iloc[1]
+    assert (small["seeds"], small["failed"], big["seeds"], big["failed"]) == (2, 1, 1, 0)
+    assert (small["top1"], small["top1_sd"]) == pytest.approx((0.61, 0.0141421356))
+    assert small["seed_half_width"] == pytest.approx(12.7062047 * 0.01)  # t(1 degree) x sd / sqrt(2)
+    assert np.isnan(big["top1_sd"]) and np.isnan(big["seed_half_width"])
+    assert (small["low"], small["high"]) == wilson_interval(small["top1"], 1000)  # images, not images x seeds
+    assert (small["test_low"], small["test_high"]) == wilson_interval(small["test_top1"], 2000)
+    assert (small["seconds"], small["peak_memory_bytes"], small["val_images"]) == (10.5, 1001, 1000)
+    assert (small["published_top1"], big["published_top1"]) == (0.455, 0.512)
+    assert summary["on_front"].tolist() == [True, True]
+
+
+def test_network_without_a_result_keeps_its_row():
+    summary = summarise(pd.DataFrame([make_trial(SMALL, 0, None), make_trial(BIG, 0, 0.1)]))
+    lost = summary.iloc[0]
+    assert (lost["seeds"], lost["failed"], lost["on_front"]) == (0, 1, False)
+    assert lost[["top1", "low", "high", "val_images", "test_top1", "seconds"]].isna().all()
+    assert lost["madds"] == count_cost(SMALL).madds and summary["on_front"].tolist() == [False, True]
+
+
+def test_only_failures_and_no_trials():
+    summary = summarise(pd.DataFrame([make_trial(SMALL, 0, None)]))
+    assert summary["top1"].isna().all() and compare_published(summary) is None
+    assert list(summarise(pd.DataFrame([])).columns) == list(SUMMARY_COLUMNS)
+
+
+def test_data_without_a_test_split():
+    row = summarise(pd.DataFrame([make_trial(SMALL, 0, 0.5, test_top1=np.nan, test_images=0)])).iloc[0]
+    assert row[["test_top1", "test_low", "test_high"]].isna().all() and row["test_images"] == 0
+
+
+def test_a_trial_held_by_two_sweeps_counts_once():
+    trials = [make_trial(SMALL, 0, None), make_trial(SMALL, 0, 0.6), make_trial(SMALL, 0, 0.6, sweep="other")]
+    row = summarise(pd.DataFrame(trials)).iloc[0]
+    assert (row["seeds"], row["failed"]) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"data": "photos"}, "data photos, shapes"),
+        ({"recipe": "long"}, "recipe long"),
+        ({"train_size": 96}, "24 px.*96 px"),
+    ],
+    ids=["data", "recipe", "size"],
+)
+def test_trials_that_cannot_be_averaged_are_refused(changes, message):
+    trials = [make_trial(SMALL, 0, 0.6), make_trial(SMALL, 1, 0.7, trial_id="other", **changes)]
+    with pytest.raises(SweepError, match=message):
+        summarise(pd.DataFrame(trials))
+
+
+def test_published_networks_are_known_by_all_but_their_classes():
+    ours = [
+        ArchSpec(width=0.5, resolution=96, classes=10),
+        ArchSpec(width=0.5, resolution=96, kernel=5),
+        ArchSpec(width=0.6),
+    ]
+    summary = summarise(pd.DataFrame([make_trial(arch, 0, 0.5) for arch in ours])).set_index("network")
+    assert summary["published_top1"].dropna().to_dict() == {"0.5 at 96": 0.512}
+
+
+def test_compare_published_in_published_order():
+    trials = [make_trial(c.arch, 0, c.top1_percent / 100) for c in CHECKPOINTS]
+    same = compare_published(summarise(pd.DataFrame(trials)))
+    assert (same.networks, same.tau, same.near_other_way) == (22, pytest.approx(1), 0)
+    assert same.near_tied == 1  # 1.0 at 96 and 0.35 at 224, both 60.3
+    turned = [{**trial, "val_top1": 1 - trial["val_top1"]} for trial in trials]
+    turned = compare_published(summarise(pd.DataFrame(turned)))
+    assert turned.tau == pytest.approx(-1) and turned.near_as_published == 0
+    assert turned.near_other_way == same.near_as_published > 10
+    assert turned.tau_madds == same.tau_madds == pytest.approx(0.948, abs=0.01)
+
+
+def test_compare_published_needs_three_networks():
+    assert compare_published(summarise(pd.DataFrame([make_trial(SMALL, 0, 0.5), make_trial(BIG, 0, 0.6)]))) is None

@@ -1,0 +1,164 @@
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mnv2_sweep.base.errors import DataError
+from mnv2_sweep.data.decode import MAX_PIXELS, UnreadableImage, decode_photo, photo_size, to_square
+
+RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
+
+
+def encode(image: Image.Image, form: str = "PNG", **options) -> bytes:
+    out = io.BytesIO()
+    image.save(out, form, **options)
+    return out.getvalue()
+
+
+def decode(image: Image.Image, form: str = "PNG", **options) -> np.ndarray:
+    return decode_photo(encode(image, form, **options), 16, "x")
+
+
+def palette() -> Image.Image:
+    image = Image.new("P", (16, 16), 1)
+    image.putpalette([0, 0, 0, *RED])
+    return image
+
+
+def half_clear(mode: str, colour) -> Image.Image:
+    image = Image.new(mode, (16, 16), colour)
+    image.paste((*colour[:-1], 0), (0, 0, 8, 16))
+    return image
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"])
+def test_every_form_decodes_to_rgb(form):
+    pixels = decode(Image.new("RGB", (32, 24), RED), form)
+    assert pixels.shape == (16, 16, 3) and pixels.dtype == np.uint8
+    assert np.abs(pixels.astype(int) - RED).max() <= 3
+
+
+@pytest.mark.parametrize(
+    "image, form, left, right",
+    [
+        pytest.param(Image.new("L", (16, 16), 90), "PNG", (90,) * 3, (90,) * 3, id="grey"),
+        pytest.param(Image.new("1", (16, 16), 1), "PNG", WHITE, WHITE, id="bits"),
+        pytest.param(palette(), "PNG", RED, RED, id="palette"),
+        pytest.param(half_clear("LA", (60, 255)), "PNG", WHITE, (60,) * 3, id="grey-alpha"),
+        pytest.param(half_clear("RGBA", (*RED, 255)), "PNG", WHITE, RED, id="alpha"),
+        pytest.param(half_clear("RGBA", (*RED, 255)), "WEBP", WHITE, RED, id="alpha-webp"),
+        pytest.param(Image.new("RGBA", (16, 16), (0, 0, 0, 128)), "PNG", (127,) * 3, (127,) * 3, id="half-seen"),
+        pytest.param(Image.new("CMYK", (16, 16), (0, 255, 255, 0)), "TIFF", RED, RED, id="cmyk-tiff"),
+        pytest.param(Image.new("CMYK", (16, 16), (0, 255, 255, 0)), "JPEG", RED, RED, id="cmyk-jpeg-adobe"),
+    ],
+)
+def test_every_mode_has_its_colours(image, form, left, right):
+    pixels = decode(image, form, **({"lossless": True} if form == "WEBP" else {}))
+    assert np.abs(pixels[8, 2].astype(int) - left).max() <= 2
+    assert np.abs(pixels[8, 13].astype(int) - right).max() <= 2
+
+
+def test_transparent_palette_entry_is_white():
+    assert tuple(decode(palette(), transparency=1)[3, 3]) == WHITE
+
+
+def test_transparent_colour_key_is_white():
+    assert tuple(decode(Image.new("RGB", (16, 16), BLUE), transparency=BLUE)[3, 3]) == WHITE
+
+
+@pytest.mark.parametrize("form", ["PNG", "TIFF"])
+def test_grey_of_16_bits_is_scaled_and_not_clipped(form):
+    values = np.linspace(0, 65535, 256).round().astype(np.uint16).reshape(16, 16)
+    assert (decode(Image.fromarray(values), form)[:, :, 0] == np.arange(256).reshape(16, 16)).all()
+
+
+def test_32_bit_pixels_are_refused_with_the_reason():
+    with pytest.raises(UnreadableImage, match="mode F"):
+        decode(Image.new("F", (16, 16)), "TIFF")
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied(form, orientation):
+    upright = np.zeros((16, 16, 3), np.uint8)
+    upright[:8, :8] = 255  # white top left,
+    upright[:8, 8:] = 128  # grey top right
+    turn = [
+        lambda a: a,
+        lambda a: a[:, ::-1],
+        lambda a: a[::-1, ::-1],
+        lambda a: a[::-1],
+        lambda a: a.transpose(1, 0, 2),
+        lambda a: np.rot90(a, 1),
+        lambda a: np.rot90(a, 2).transpose(1, 0, 2),
+        lambda a: np.rot90(a, -1),
+    ][orientation - 1]  # how a camera that held it so stores the upright picture
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {"JPEG": {"quality": 100, "subsampling": 0}, "WEBP": {"lossless": True}}.get(form, {})
+    pixels = decode(Image.fromarray(np.ascontiguousarray(turn(upright))), form, exif=exif, **options)
+    assert np.abs(pixels.astype(int) - upright).max() <= 3
+
+
+def test_first_picture_of_an_animation():
+    frames = [Image.new("RGB", (16, 16), colour) for colour in (RED, BLUE)]
+    assert tuple(decode(frames[0], "GIF", save_all=True, append_images=frames[1:])[0, 0]) == RED
+
+
+def test_square_is_the_centre_of_the_longer_side():
+    image = Image.new("RGB", (48, 16), BLUE)
+    image.paste(RED, (16, 0, 32, 16))
+    assert (np.asarray(to_square(image, 16)) == RED).all()
+    assert (np.asarray(to_square(image.transpose(Image.Transpose.ROTATE_90), 16)) == RED).all()
+
+
+def test_reduced_jpeg_decode_agrees_with_a_full_one():
+    rng = np.random.default_rng(0)
+    small = Image.fromarray(rng.integers(0, 256, (12, 12, 3), np.uint8))
+    data = encode(small.resize((800, 600), Image.Resampling.BICUBIC), "JPEG", quality=95)
+    full = Image.open(io.BytesIO(data)).convert("RGB").crop((100, 0, 700, 600))
+    reference = np.asarray(full.resize((64, 64), Image.Resampling.LANCZOS)).astype(int)
+    difference = np.abs(decode_photo(data, 64, "x") - reference)
+    assert difference.mean() < 1.5 and difference.max() < 20
+
+
+def png_header(width: int, height: int) -> bytes:
+    chunk = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    header = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    body = b"IDAT" + zlib.compress(b"")
+    return header + struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize(
+    "width, height, shown", [(10_001, 10_000, "100"), (15_000, 10_000, "150"), (60_000, 50_000, "3,000")]
+)
+def test_bomb_is_refused_from_its_header(width, height, shown):
+    for look in (lambda data: photo_size(data, "a.png"), lambda data: decode_photo(data, 16, "a.png")):
+        with pytest.raises(DataError, match=f"a.png: image bomb.* {shown} megapixels, at most 100 are allowed"):
+            look(png_header(width, height))
+
+
+def test_largest_allowed_header_is_no_bomb():
+    assert photo_size(png_header(8000, 10_000), "a.png") == (8000, 10_000)
+    assert MAX_PIXELS == 100_000_000
+
+
+@pytest.mark.parametrize(
+    "data, reason",
+    [
+        pytest.param(b"", "empty file", id="empty"),
+        pytest.param(b"hello, I am no image", "not an image", id="text"),
+        pytest.param(encode(Image.new("RGB", (64, 64)), "JPEG")[:300], "OSError|not an image", id="cut-jpeg"),
+        pytest.param(encode(Image.effect_noise((64, 64), 80), "PNG")[:-800], "OSError|truncated", id="cut-png"),
+        pytest.param(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image", id="postscript"),
+        pytest.param(encode(Image.new("RGB", (9, 9)), "PPM"), "not an image", id="form-not-allowed"),
+    ],
+)
+def test_damaged_file_has_a_reason_without_addresses(data, reason):
+    with pytest.raises(UnreadableImage, match=reason) as caught:
+        decode_photo(data, 16, "x")
+    assert "0x" not in str(caught.value)

@@ -1,0 +1,104 @@
+"""Which files become photos of which split and class, through `open_photos`; broken layouts and their one line."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from mnv2_sweep.data.layout import Photo, hold_out
+from mnv2_sweep.data.photos import open_photos
+from tests.photo_samples import BOTH, OK, check_refused, class_files, counts, split_files, write_folder, write_zip
+
+
+@pytest.fixture
+def cache(tmp_path) -> Path:
+    return tmp_path / "cache"
+
+
+@pytest.mark.parametrize(
+    "train, val, test",
+    [("Train", "valid", "TEST"), ("train", "Validation", "test"), ("TRAIN", "dev", "Test")],
+)
+def test_split_names(tmp_path, cache, train, val, test):
+    files = split_files(**{train: BOTH, val: {"cat": 1, "dog": 1}, test: {"cat": 1, "dog": 1}})
+    assert set(counts(open_photos(write_folder(tmp_path / "d", files), cache))) == {"train", "val", "test"}
+
+
+def test_hold_out_without_splits_is_stratified(tmp_path, cache):
+    data = open_photos(write_folder(tmp_path / "d", class_files({"cat": 20, "dog": 8, "emu": 2})), cache)
+    assert counts(data) == {"train": {"cat": 17, "dog": 7, "emu": 1}, "val": {"cat": 3, "dog": 1, "emu": 1}}
+    # Pinned: experiments name their data by the fingerprint, so the choice may never drift.
+    assert data.names["val"][:3] == ["cat/0.png", "cat/16.png", "cat/19.png"]
+
+
+def test_hold_out_from_train_when_there_is_only_a_test(tmp_path, cache):
+    data = open_photos(write_folder(tmp_path / "d", split_files(train=BOTH, test={"cat": 2})), cache)
+    assert counts(data) == {"train": {"cat": 17, "dog": 7}, "val": {"cat": 3, "dog": 1}, "test": {"cat": 2}}
+    assert data.notes == ("test has no image of class 'dog'",)
+
+
+def test_hold_out_ignores_the_order_and_is_at_most_about_5000():
+    many = [Photo("train", label, f"{label}/{n}.jpg") for label in "abcd" for n in range(20_000)]
+    chosen = [photo for photo in hold_out("x", many) if photo.split == "val"]
+    assert Counter(photo.label for photo in chosen) == dict.fromkeys("abcd", 1250)
+    assert set(hold_out("x", many[::-1])) == set(hold_out("x", many))
+
+
+def test_a_class_may_be_called_like_a_split(tmp_path, cache):
+    data = open_photos(write_folder(tmp_path / "d", class_files({"boat": 4, "train": 4})), cache)
+    assert data.classes == ("boat", "train")
+
+
+# Broken data: what is given, and what the one line says.
+
+VAL = {"cat": 2, "dog": 2}
+BROKEN_FOLDERS = {
+    "no-images": ({"readme.txt": b"x"}, "no image in it; wanted: <class>/*.jpg"),
+    "no-class-folders": (
+        {"0.png": OK["cat/0.png"], "1.png": OK["cat/1.png"]},
+        "'0.png' lies in no class folder; wanted",
+    ),
+    "splits-without-classes": ({"train/0.png": b"", "val/1.png": b""}, "'train/0.png' lies in no class folder; wanted"),
+    "one-class": (class_files({"cat": 5}), "one class only: 'cat'; at least 2"),
+    "one-class-in-splits": (split_files(train={"cat": 3}, val={"cat": 3}), "one class only: 'cat'"),
+    "empty-class": (OK | {"emu": None}, "no readable image of class 'emu'; add images"),
+    "empty-class-in-train": (split_files(train=BOTH, val=VAL) | {"train/emu": None}, "of class 'emu' in train"),
+    "class-not-in-val": (split_files(train=BOTH, val={"cat": 3}), "no readable image of class 'dog' in val"),
+    "class-only-in-val": (
+        split_files(train=BOTH, val=VAL | {"emu": 1, "yak": 1}),
+        "class folders in val but not in train: 'emu', 'yak'; train has: 'cat', 'dog'",
+    ),
+    "class-only-in-test": (split_files(train=BOTH, test={"emu": 1}), "in test but not in train: 'emu'"),
+    "empty-test": (split_files(train=BOTH) | {"test/cat": None}, "in test; add images, or remove the test folder"),
+    "val-without-train": (split_files(val=VAL, test=VAL), "has 'test', 'val' but no 'train' folder"),
+    "two-folders-for-val": (
+        split_files(train=BOTH, val=VAL, dev=VAL),
+        "'dev', 'train', 'val': more than one folder for val",
+    ),
+    "stranger-beside-train": (
+        split_files(train=BOTH, val=VAL, extra=VAL),
+        "images in 'extra', which lies beside 'train', 'val'; move that folder away",
+    ),
+    "too-deep": (OK | {"dog/small/0.png": b""}, "'dog/small/0.png' lies below a class folder's own level; wanted"),
+    "nothing-to-hold-out": (class_files({"cat": 5, "dog": 1}), "class 'dog' has 1 image to train on"),
+    "all-unreadable": (dict.fromkeys(OK, b"x"), "not one of 28 images can be read, the first is 'cat/"),
+    "all-cut-short": (
+        {name: data[:300] for name, data in OK.items()},
+        "no readable image of class 'cat', 'dog' in train (28 unreadable, the first",
+    ),
+    "class-unreadable": (
+        split_files(train=BOTH, val=VAL) | {f"train/dog/{n}.png": b"x" for n in range(8)},
+        "no readable image of class 'dog' in train (8 unreadable, the first is 'train/dog/0.png': not an image",
+    ),
+}
+
+
+@pytest.mark.parametrize("files, message", BROKEN_FOLDERS.values(), ids=BROKEN_FOLDERS)
+def test_broken_folder(tmp_path, cache, files, message):
+    check_refused(write_folder(tmp_path / "data", files), cache, message)
+
+
+@pytest.mark.parametrize("files, message", BROKEN_FOLDERS.values(), ids=BROKEN_FOLDERS)
+def test_broken_zip_of_it(tmp_path, cache, files, message):
+    members = {name + "/" * (data is None): data or b"" for name, data in files.items()}
+    check_refused(write_zip(tmp_path / "data.zip", members), cache, message)

@@ -1,0 +1,140 @@
+"""What the figures say and hold (labels, bars, captions), not how they look."""
+
+import pandas as pd
+import pytest
+from matplotlib.collections import LineCollection, PathCollection
+from matplotlib.figure import Figure
+
+from mnv2_sweep.analysis.stats import Facts, compare_published, read_facts, summarise
+from mnv2_sweep.nets.arch import MOBILENET_V2, ArchSpec, arch_label, set_expansion
+from mnv2_sweep.nets.cost import count_cost
+from mnv2_sweep.plots.labels import MOST_FRONT_LABELS
+from mnv2_sweep.plots.pareto import MOST_LABELS, plot_pareto
+from tests.plot_samples import FACTS, PAPER, caption, count_bars, labels, make_trials, words
+
+
+@pytest.fixture(scope="module")
+def paper_summary() -> pd.DataFrame:
+    return summarise(make_trials(PAPER))
+
+
+@pytest.fixture(scope="module")
+def paper_figure(paper_summary) -> Figure:
+    return plot_pareto(paper_summary, FACTS, compare_published(paper_summary))
+
+
+def test_every_paper_network_is_named_in_both_panels(paper_figure):
+    for axes in paper_figure.axes:
+        assert sorted(labels(axes)) == sorted(arch_label(arch) for arch in PAPER)
+    assert [count_bars(axes) for axes in paper_figure.axes] == [22, 0]
+
+
+def test_panels_share_the_cost_axis_and_are_wide_enough(paper_figure, paper_summary):
+    ours, published = paper_figure.axes
+    assert ours.get_xlim() == published.get_xlim() and ours.get_xscale() == "log"
+    assert ours.get_xlim()[0] < paper_summary["madds"].min() / 1e6
+    assert ours.get_xlim()[1] > paper_summary["madds"].max() / 1e6
+
+
+def test_front_is_drawn_as_steps_through_the_front_rows(paper_figure, paper_summary):
+    front = next(line for line in paper_figure.axes[0].lines if line.get_gid() == "front")
+    assert front.get_drawstyle() == "steps-post"
+    assert front.get_ydata()[:-1] == pytest.approx(
+        100 * paper_summary.loc[paper_summary["on_front"], "top1"].to_numpy()
+    )
+
+
+def test_caption_of_one_seed(paper_figure, paper_summary):
+    text = caption(paper_figure)
+    assert "Data shapes; recipe short; 8,000 training images" in text and "on cpu" in text
+    assert "at 24 to 56 px (0.25 of nominal)" in text and "22 trials done, 0 failed" in text
+    assert "95 % Wilson interval over 1,000 validation images; one seed" in text
+    tau = compare_published(paper_summary).tau
+    assert f"Kendall tau {tau:.2f}" in text and "order of 22 networks" in text and "1 tied" in text
+    assert "shapes" in words(paper_figure) and "Published: ImageNet" in words(paper_figure)
+
+
+def test_caption_says_what_the_order_is_worth(paper_summary, paper_figure):
+    verdict = ["calibrated on shapes: tau 0.8", "within 25 % it is open"]
+    text = caption(plot_pareto(paper_summary, FACTS, compare_published(paper_summary), verdict=verdict))
+    assert text == f"{caption(paper_figure)} Calibrated on shapes: tau 0.8. Within 25 % it is open."
+
+
+def test_caption_counts_seeds_failures_and_networks_without_a_result():
+    trials = make_trials(PAPER[-4:], seeds=3, failed=((0, 0), (0, 1), (0, 2), (1, 2)), scale=1)
+    fig = plot_pareto(summarise(trials), read_facts(trials))
+    text = caption(fig)
+    assert "95 % t interval over 2 to 3 seeds, all on the same 1,000 validation images" in text
+    assert "8 trials done, 4 failed (1 of 4 networks without a result)" in text
+    assert "at 96 to 192 px (nominal)" in text and "Kendall" not in text
+    assert len(labels(fig.axes[0])) == 3 and count_bars(fig.axes[0]) == 3
+
+
+def test_caption_tells_the_two_kinds_of_bars_apart():
+    trials = make_trials(PAPER[-3:], seeds=2, failed=((0, 1),))
+    text = caption(plot_pareto(summarise(trials), FACTS))
+    assert (
+        "95 % t interval over 2 seeds; over 1,000 validation images (95 % Wilson) for 1 network with one seed" in text
+    )
+
+
+def test_bars_are_the_interval_over_seeds_where_there_is_one():
+    summary = summarise(make_trials(PAPER[-1:], seeds=3))
+    bars = next(
+        artist for artist in plot_pareto(summary, FACTS).axes[0].collections if isinstance(artist, LineCollection)
+    )
+    low, high = bars.get_segments()[0][:, 1]
+    assert (high - low) / 2 == pytest.approx(100 * summary["seed_half_width"][0])
+
+
+def test_networks_outside_the_paper_have_one_panel():
+    archs = [ArchSpec(width=0.35, resolution=96, stages=set_expansion(MOBILENET_V2, t)) for t in (3, 4)]
+    fig = plot_pareto(summarise(make_trials(archs)), FACTS)
+    assert len(fig.axes) == 1 and labels(fig.axes[0]) == ["0.35 at 96, t=3", "0.35 at 96, t=4"]
+
+
+def test_one_network_and_none():
+    one = summarise(make_trials(PAPER[:1]))
+    assert [labels(axes) for axes in plot_pareto(one, FACTS).axes] == [["1.4 at 224"]] * 2
+    none = summarise(make_trials(PAPER[:1], failed=((0, 0),)))
+    assert "no network has a result" in words(plot_pareto(none, FACTS)) and "0 trials done, 1 failed" in words(
+        plot_pareto(none, FACTS)
+    )
+    assert "no network" in words(plot_pareto(summarise(pd.DataFrame([])), FACTS))
+
+
+def test_a_large_space_names_some_of_its_front():
+    archs = [ArchSpec(width=0.3 + 0.01 * i, resolution=size) for i in range(60) for size in (32, 64)]
+    summary = summarise(make_trials(archs)).drop_duplicates("madds", ignore_index=True)
+    assert len(summary) > MOST_LABELS and summary["on_front"].sum() > MOST_FRONT_LABELS
+    fig = plot_pareto(summary, FACTS)
+    assert len(labels(fig.axes[0])) == MOST_FRONT_LABELS
+    assert f"Named: {MOST_FRONT_LABELS} of the {summary['on_front'].sum()} on the front" in caption(fig)
+
+
+@pytest.mark.parametrize("classes, drawn", [(3, True), (10, False), (None, False)])
+def test_chance_is_drawn_only_where_it_is_in_range(classes, drawn):
+    axes = plot_pareto(summarise(make_trials(PAPER[-2:])), Facts("shapes", "short", classes=classes)).axes[0]
+    assert (f"chance, {classes} classes" in [text.get_text() for text in axes.get_legend().get_texts()]) == drawn
+
+
+def test_names_are_never_read_as_mathematics():
+    fig = plot_pareto(summarise(make_trials(PAPER[-1:])), Facts("my_$data$_\\x", "short"))
+    fig.canvas.draw()
+    assert "my_$data$_\\x" in words(fig)
+
+
+def test_families_have_their_own_marks_and_published_points():
+    archs = [ArchSpec(family=f, width=w) for f in ("mobilenet_v2", "mobilenet_v1") for w in (0.5, 0.75, 1.0)]
+    trials = make_trials(archs)
+    summary = summarise(trials)
+    fig = plot_pareto(summary, FACTS, compare_published(summary))
+    assert "MobileNetV2 and MobileNetV1 on shapes" in words(fig)
+    assert len(fig.axes) == 2  # all six are published
+    names = [text.get_text() for text in fig.axes[0].get_legend().get_texts()]
+    assert {"MobileNetV2", "MobileNetV1"} <= set(names)
+    marks = [[c for c in axes.collections if isinstance(c, PathCollection)] for axes in fig.axes]
+    drawn = sorted(x for points in marks[1] for x, _ in points.get_offsets())
+    assert drawn == pytest.approx(sorted(count_cost(arch).madds / 1e6 for arch in archs))
+    shapes = {tuple(map(tuple, points.get_paths()[0].vertices)) for points in marks[0] if len(points.get_offsets())}
+    assert len(shapes) == 2

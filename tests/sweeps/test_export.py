@@ -1,0 +1,139 @@
+"""A slice as a file of its own: the same network, found by its name, refused where it is not what was measured."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from unittest.mock import Mock
+
+import pytest
+import torch
+
+from mnv2_sweep.base.errors import StoreError, SweepError
+from mnv2_sweep.models.build import build_model
+from mnv2_sweep.nets.arch import ArchSpec, Stage, arch_label
+from mnv2_sweep.record.folders import weights_path
+from mnv2_sweep.record.store import Outcome, read_outcomes, record, record_all, write_plan
+from mnv2_sweep.sweeps.export import export_network, find_outcome, write_export
+from mnv2_sweep.sweeps.session import adopt_weights
+from mnv2_sweep.training import checkpoint
+from mnv2_sweep.training.control import Control
+from mnv2_sweep.training.loop import evaluate_model
+from mnv2_sweep.training.shared import Group, run_shared_trial
+from mnv2_sweep.trials.trial import DataRef, Recipe, Trial
+from tests.conftest import ToyData
+from tests.family_samples import FAMILY, LARGEST, SMALLEST, share
+
+SMALL, LARGE = arch_label(SMALLEST), arch_label(LARGEST)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, tiny_data) -> Path:
+    """A sweep of four slices, the smallest of which was trained on."""
+    recipe = Recipe("tiny", images=24, batch=8, lr=0.03, curve_images=10)
+    folder = tmp_path_factory.mktemp("results") / "sweep"
+    trials = [share(Trial(arch, recipe, DataRef("toy", ToyData.fingerprint, 3), 0), images=24) for arch in FAMILY]
+    trials.append(share(trials[FAMILY.index(SMALLEST)], images=24, finetune=0.5))
+    write_plan(folder, trials, replace=True)
+    for trial in trials:
+        group = Group(FAMILY, weights_path(folder, trial))
+        record(folder, Outcome(trial, run_shared_trial(trial, tiny_data, "cpu", Control(), group)))
+    return folder
+
+
+@pytest.mark.parametrize(("network", "as_slice", "how"), [(LARGE, False, "shared"), (SMALL, False, "fine-tuned"),
+                                                          (SMALL, True, "shared")])  # fmt: skip
+def test_the_file_holds_the_network_that_was_measured(folder, tiny_data, tmp_path, network, as_slice, how):
+    exported = export_network(folder, tiny_data, network, 0, as_slice)
+    path = tmp_path / "deep" / "network.pt"
+    write_export(exported, tiny_data, path)
+    assert [file.name for file in path.parent.iterdir()] == ["network.pt"]
+    content = torch.load(path, weights_only=True)
+    values = json.loads(content["arch"])
+    arch = ArchSpec(**{**values, "stages": tuple(Stage(**row) for row in values["stages"])})
+    model = build_model(arch)
+    model.load_state_dict(content["state_dict"])
+    model = model.to(memory_format=torch.channels_last)
+    top1 = evaluate_model(model, tiny_data, "val", content["size"], "cpu")[0]
+    assert top1 == content["val_top1"] == exported.outcome.result.val_top1
+    assert (content["trained"], content["classes"]) == (how, list(tiny_data.classes))
+
+
+def test_what_is_not_there_is_named(folder, tiny_data):
+    names = ", ".join(arch_label(arch) for arch in FAMILY)
+    with pytest.raises(SweepError, match="9.0@96: .* has no such network with a result; there are: ") as caught:
+        find_outcome(folder, "9.0@96", 0, False)
+    assert str(caught.value).endswith(names)
+    with pytest.raises(SweepError, match=r"--seed 7: .* with seed 0$"):
+        find_outcome(folder, SMALL, 7, False)
+
+
+def test_other_data_are_refused(folder, tiny_data):
+    class Other(ToyData):
+        fingerprint = "other"
+
+    with pytest.raises(SweepError, match=r"--data: toy is not what .* was trained on, toy; give that"):
+        export_network(folder, Other(train=9, val=9), SMALL, 0, True)
+
+
+def test_networks_trained_alone_have_no_weights_to_export(make_trial, make_result, tmp_path):
+    record(tmp_path, Outcome(make_trial(), make_result()))
+    with pytest.raises(SweepError, match=r"no shared training; .*'mnv2-sweep run SPACE --shared' keeps them"):
+        find_outcome(tmp_path, "0.5@96", 0, False)
+
+
+def test_weights_that_are_gone_or_damaged_are_one_line(folder, tiny_data):
+    outcome = find_outcome(folder, LARGE, 0, True)
+    path = weights_path(folder, outcome.trial)
+    content = path.read_bytes()
+    try:
+        path.write_bytes(content[:-9] + b"123456789")
+        with pytest.raises(StoreError, match="it is damaged; run the space with another --results folder"):
+            export_network(folder, tiny_data, LARGE, 0, True)
+        path.unlink()
+        with pytest.raises(StoreError, match="the file is not there; run the space with another --results folder"):
+            export_network(folder, tiny_data, LARGE, 0, True)
+    finally:
+        path.write_bytes(content)
+
+
+@pytest.mark.parametrize("linked", [True, False], ids=["link", "copy"])
+def test_slices_of_another_sweep_that_are_reused_can_be_exported_here(folder, tiny_data, monkeypatch, linked):
+    """Also after the other sweep is gone."""
+    if not linked:
+        monkeypatch.setattr(checkpoint.os, "link", Mock(side_effect=OSError("another file system")))
+    there, here = folder.with_name(f"there-{linked}"), folder.with_name(f"here-{linked}")
+    shutil.copytree(folder, there)
+    reused = [replace(outcome, source=there.name) for outcome in read_outcomes(there)]
+    write_plan(here, [outcome.trial for outcome in reused], replace=True)
+    record_all(here, reused)
+    adopt_weights(here, reused)
+    shutil.rmtree(there)
+    assert len(list(here.glob("shared/*"))) == 2
+    for network, as_slice in ((SMALL, False), (SMALL, True), (LARGE, False)):
+        exported = export_network(here, tiny_data, network, 0, as_slice)
+        assert exported.val_top1 == exported.outcome.result.val_top1
+    adopt_weights(here, reused)  # nothing to take over any more
+    third, damaged = here.with_name(f"third-{linked}"), folder.with_name("a-damaged") / "shared"
+    damaged.mkdir(parents=True, exist_ok=True)
+    for path in here.glob("shared/*"):
+        (damaged / path.name).write_bytes(b"damaged" + path.read_bytes())
+    adopt_weights(third, reused)  # who measured them is gone, others have them
+    assert {path.name: path.read_bytes() for path in third.glob("shared/*")} == {
+        path.name: path.read_bytes() for path in here.glob("shared/*")
+    }
+
+
+def test_weights_that_cannot_be_taken_over_are_one_line(folder):
+    reused = read_outcomes(folder)
+    (folder.with_name("full")).mkdir()
+    (folder.with_name("full") / "shared").write_text("")
+    with pytest.raises(StoreError, match=r"full/shared/.*: can't be written \(.*\); mend that and run again"):
+        adopt_weights(folder.with_name("full"), reused)
+
+
+def test_a_place_that_cannot_be_written_is_one_line(folder, tiny_data, tmp_path):
+    (tmp_path / "file").write_text("")
+    exported = export_network(folder, tiny_data, LARGE, 0, True)
+    with pytest.raises(StoreError, match="can't be written .*; choose another --out"):
+        write_export(exported, tiny_data, tmp_path / "file" / "network.pt")

@@ -1,0 +1,113 @@
+"""Results of two machines in one folder."""
+
+from dataclasses import replace
+
+import pytest
+
+from mnv2_sweep.base.errors import StoreError
+from mnv2_sweep.record.store import Outcome, read_outcomes, read_plan, record, write_plan
+from mnv2_sweep.sweeps.merge import plan_merge, write_merge
+from mnv2_sweep.trials.trial import shared_id, trial_id
+from tests.family_samples import share
+
+
+@pytest.fixture
+def machines(tmp_path):
+    return tmp_path / "here", tmp_path / "there"
+
+
+def merge(there, here):
+    merges = plan_merge(there, here)
+    for one in merges:
+        write_merge(one, there / one.sweep, here)
+    return merges
+
+
+def test_the_same_trial_once_and_results_win_over_failures(machines, make_trial, make_result):
+    here, there = machines
+    trials = [make_trial(seed) for seed in range(4)]
+    record(here / "s", Outcome(trials[0], make_result()))
+    record(here / "s", Outcome(trials[1], error="died"))
+    record(there / "s", Outcome(trials[0], make_result(seconds=9.0)))  # the same numbers, another machine's time
+    record(there / "s", Outcome(trials[1], make_result(val_top1=0.75)))
+    record(there / "s", Outcome(trials[2], make_result(val_top1=0.25)))
+    record(there / "s", Outcome(trials[3], error="died there"))
+    write_plan(there / "s", trials, replace=True)
+    (there / "s" / "space.yaml").write_text("# ?\n")
+    (one,) = merge(there, here)
+    assert (len(one.added), one.same, one.conflicts) == (3, 1, ())
+    outcomes = {outcome.trial.seed: outcome for outcome in read_outcomes(here / "s")}
+    assert [outcomes[seed].status for seed in range(4)] == ["done", "done", "done", "failed"]
+    assert (outcomes[0].result.seconds, outcomes[1].result.val_top1) == (2.5, 0.75)
+    assert len(read_plan(here / "s")) == 4 and (here / "s" / "space.yaml").exists()
+    (again,) = merge(there, here)
+    assert (again.added, again.same) == ((), 4)
+
+
+def test_conflicts_are_said_and_ours_stays(machines, make_trial, make_result):
+    here, there = machines
+    record(here / "s", Outcome(make_trial(0), make_result()))
+    record(there / "s", Outcome(make_trial(0), make_result(val_top1=0.75, device="cuda")))
+    (one,) = merge(there, here)
+    assert one.added == () and len(one.conflicts) == 1
+    assert "top-1 0.5000 here (cpu), 0.7500 there (cuda); kept this one" in one.conflicts[0]
+    assert read_outcomes(here / "s")[0].result.val_top1 == 0.5
+
+
+def test_another_recipe_under_one_name_is_a_conflict(machines, make_trial, make_result):
+    here, there = machines
+    record(here / "s", Outcome(make_trial(0), make_result()))
+    record(there / "s", Outcome(make_trial(1, lr=0.5), make_result()))
+    (one,) = merge(there, here)
+    assert one.added == () and "another recipe or other data" in one.conflicts[0]
+    assert len(read_outcomes(here / "s")) == 1
+
+
+def test_failures_of_another_recipe_are_a_conflict_too(machines, make_trial, make_result):
+    here, there = machines
+    record(here / "s", Outcome(make_trial(0), error="diverged"))
+    record(there / "s", Outcome(make_trial(1, lr=0.5), make_result()))
+    (one,) = merge(there, here)
+    assert one.added == () and "another recipe or other data" in one.conflicts[0]
+
+
+def test_new_sweeps_come_whole(machines, make_trial, make_result):
+    here, there = machines
+    for name in ("a", "b"):
+        record(there / name, Outcome(make_trial(0), make_result()))
+    assert [one.sweep for one in merge(there, here)] == ["a", "b"]
+    assert read_outcomes(here / "a") == read_outcomes(there / "a")
+    assert replace(read_outcomes(here / "b")[0], stored_id=None) == replace(
+        read_outcomes(there / "b")[0], stored_id=None
+    )
+
+
+def test_the_weights_of_slices_come_with_them(machines, make_trial, make_result):
+    here, there = machines
+    shared, alone = share(make_trial(0), finetune=1.0), make_trial(1)
+    for trial in (shared, alone):
+        record(there / "s", Outcome(trial, make_result()))
+    names = {f"{shared_id(shared)}.pt", f"{trial_id(shared)}.pt"}
+    (there / "s" / "shared").mkdir()
+    for name in (*names, f"{trial_id(alone)}.pt", "other.pt"):
+        (there / "s" / "shared" / name).write_text(name)
+    (here / "s").mkdir(parents=True)
+    (here / "s" / "shared").write_text("")  # no folder
+    with pytest.raises(StoreError, match=r"s/shared/.*\.pt: can't be written \(.*\); nothing of .* was merged"):
+        merge(there, here)
+    assert read_outcomes(here / "s") == []
+    (here / "s" / "shared").unlink()
+    merge(there, here)
+    assert {path.name: path.read_text() for path in (here / "s" / "shared").iterdir()} == {n: n for n in names}
+
+
+def test_mistakes(machines, make_trial, make_result):
+    here, there = machines
+    with pytest.raises(StoreError, match="no such folder"):
+        plan_merge(there, here)
+    there.mkdir()
+    with pytest.raises(StoreError, match="there is no sweep in it"):
+        plan_merge(there, here)
+    record(here / "s", Outcome(make_trial(0), make_result()))
+    with pytest.raises(StoreError, match="this is the results folder itself"):
+        plan_merge(here, here)
