@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from mnv2_sweep.cli.display import SweepDisplay, counting
 from mnv2_sweep.cli import display
+from mnv2_sweep.cli.display import SweepDisplay, counting
 from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.record.folders import progress_path
 from mnv2_sweep.record.store import DIVERGED, INTERRUPTED, KILLED, Outcome
