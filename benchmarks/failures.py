@@ -40,8 +40,8 @@ from mnv2_sweep.record.store import (
 )
 from mnv2_sweep.sweeps.attempt import Attempts
 from mnv2_sweep.sweeps.pool import Limits, Source, run_pool
-from mnv2_sweep.sweeps.session import train_in_worker
 from mnv2_sweep.sweeps.work import Work, do_work
+from mnv2_sweep.sweeps.workers import train_in_worker
 from mnv2_sweep.training.control import Control
 from mnv2_sweep.trials.trial import DataRef, Recipe, Result, Trial, trial_id
 

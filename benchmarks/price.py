@@ -26,7 +26,7 @@ from mnv2_sweep.spaces.networks import expand
 from mnv2_sweep.spaces.read import load_space
 from mnv2_sweep.sweeps.budget import Price, price_text
 from mnv2_sweep.sweeps.estimate import price_sweep
-from mnv2_sweep.sweeps.session import Session, open_session
+from mnv2_sweep.sweeps.request import Session, SweepRequest, open_session
 
 WORKERS = 2
 QUICK = Path(__file__).parent.parent / "spaces" / "quick.yaml"
@@ -44,7 +44,7 @@ def open_space(path: Path, folder: Path) -> Session:
     """The sweep of a space file, its images made."""
     space, dataset = load_space(path), open_dataset("shapes", cache_folder())
     archs = expand(space, len(dataset.classes))
-    session = open_session(folder, archs, space.recipe, space.seeds, (dataset, "shapes"), "cpu")
+    session = open_session(SweepRequest(folder, archs, space.recipe, space.seeds, dataset, "shapes"))
     for size in {trial.train_size for trial in session.missing}:
         prepare_pixels(dataset, size)
     return session

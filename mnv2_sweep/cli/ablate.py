@@ -2,95 +2,72 @@
 
 import shlex
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mnv2_sweep.base.errors import SweepError
 from mnv2_sweep.base.text import count_noun
-from mnv2_sweep.cli.options import (
-    PLOTS,
-    RESULTS,
-    Address,
-    CudaGraphs,
-    Data,
-    Device,
-    DryRun,
-    Executor,
-    Log,
-    Memory,
-    PerGpu,
-    Plots,
-    Results,
-    RetryFailed,
-    StackSeeds,
-    Timeout,
-    Workers,
-    check_name,
-    choose_watch,
-)
-from mnv2_sweep.cli.ray import join_cluster
+from mnv2_sweep.cli.options import RunOptions, check_name
 from mnv2_sweep.trials.trial import EMBEDDED
+
+if TYPE_CHECKING:
+    from mnv2_sweep.sweeps.request import SweepRequest
 
 SEEDS, INPUT_SCALE, BASE = 3, 0.25, "1.0@160"
 NAMED_BASES = 3  # at most, in a sweep's name
 
 
-def ablate(
+@dataclass(frozen=True, slots=True)
+class ChangeOptions:
+    """What is changed in which networks."""
+
     no_linear_bottleneck: Annotated[
         bool, typer.Option("--no-linear-bottleneck", help="Put a ReLU6 after each projection (section 6.4, figure 6a).")
-    ] = False,
+    ] = False
     residual: Annotated[
         str | None, typer.Option(help="none: no shortcuts; expansion: between expansions (section 6.4, figure 6b).")
-    ] = None,
-    expansion: Annotated[str | None, typer.Option(help="Expansions t in the place of 6, as in 1,2,3,4,6,8,10.")] = None,
-    activation: Annotated[str | None, typer.Option(help="relu, hswish or relu6 in the place of ReLU6.")] = None,
+    ] = None
+    expansion: Annotated[str | None, typer.Option(help="Expansions t in the place of 6, as in 1,2,3,4,6,8,10.")] = None
+    activation: Annotated[str | None, typer.Option(help="relu, hswish or relu6 in the place of ReLU6.")] = None
     scale_last_conv: Annotated[
         bool, typer.Option("--scale-last-conv", help="Narrow the last convolution too below width 1 (section 4).")
-    ] = False,
+    ] = False
     no_depthwise: Annotated[
         bool, typer.Option("--no-depthwise", help="Ordinary convolutions in the place of depthwise ones (figure 2a).")
-    ] = False,
-    everything: Annotated[bool, typer.Option("--all", help="All of these.")] = False,
+    ] = False
+    everything: Annotated[bool, typer.Option("--all", help="All of these.")] = False
     base: Annotated[
         str, typer.Option(help="Networks to change: width@resolution, several with commas, or a design space (.yaml).")
-    ] = BASE,
+    ] = BASE
     match: Annotated[
         str | None, typer.Option(help="madds or params: compare also at the width at which both cost the same.")
-    ] = None,
-    data: Data = None,
+    ] = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentOptions:
+    """How often and how long each network is trained."""
+
     seeds: Annotated[
         int | None, typer.Option(min=1, max=1000, help="Seeds 0 to N-1, the same for both sides; default 3.")
-    ] = None,
+    ] = None
     until_decided: Annotated[
         bool, typer.Option("--until-decided", help="Then add seeds one by one until each comparison is decided.")
-    ] = False,
-    max_seeds: Annotated[int | None, typer.Option(min=2, max=1000, help="Of --until-decided: where to stop.")] = None,
-    recipe: Annotated[str | None, typer.Option(help="Name of the recipe; default: short, or the space's.")] = None,
-    images: Annotated[
-        int | None, typer.Option(min=1, help="Training images per trial, instead of the recipe's.")
-    ] = None,
+    ] = False
+    max_seeds: Annotated[int | None, typer.Option(min=2, max=1000, help="Of --until-decided: where to stop.")] = None
+    recipe: Annotated[str | None, typer.Option(help="Name of the recipe; default: short, or the space's.")] = None
+    images: Annotated[int | None, typer.Option(min=1, help="Training images per trial, instead of the recipe's.")] = (
+        None
+    )
     input_scale: Annotated[
         float | None, typer.Option(min=0.01, max=1, help="Train at this fraction of the resolution; default 0.25.")
-    ] = None,
-    workers: Workers = None,
-    device: Device = "auto",
-    name: Annotated[str | None, typer.Option(help="Name of the sweep.")] = None,
-    timeout: Timeout = None,
-    memory: Memory = None,
-    per_gpu: PerGpu = None,
-    stack_seeds: StackSeeds = None,
-    cuda_graphs: CudaGraphs = False,
-    log: Log = None,
-    executor: Executor = "local",
-    address: Address = None,
-    retry_failed: RetryFailed = False,
-    dry_run: DryRun = False,
-    results: Results = RESULTS,
-    plots: Plots = PLOTS,
-) -> None:
+    ] = None
+
+
+def ablate(change: ChangeOptions, experiment: ExperimentOptions, options: RunOptions) -> None:
     """Train networks with and without their parts, on the same seeds: difference, interval, verdict on the paper."""
     from mnv2_sweep.analysis.ablation import (
         Protocol,
@@ -103,56 +80,46 @@ def ablate(
         read_protocol,
     )
     from mnv2_sweep.analysis.paired import ALWAYS, ONCE
-    from mnv2_sweep.cli.open import open_data
+    from mnv2_sweep.cli.display import show_sweep
+    from mnv2_sweep.cli.open import open_run
     from mnv2_sweep.report.ablation import comparisons_text
     from mnv2_sweep.spaces.read import load_space
-    from mnv2_sweep.sweeps.run import run_networks
-    from mnv2_sweep.sweeps.settings import choose_device, choose_settings
 
     changes = choose_changes(
-        no_linear_bottleneck, residual, expansion, activation, scale_last_conv, no_depthwise, everything
-    )
+        change.no_linear_bottleneck, change.residual, change.expansion, change.activation, change.scale_last_conv,
+        change.no_depthwise, change.everything,
+    )  # fmt: skip
+    base, until_decided = change.base, experiment.until_decided
     space = load_space(Path(base)) if Path(base).suffix in (".yaml", ".yml") else None
-    planned, _ = plan_comparisons(_find_bases(base, space), changes, match)  # its mistakes before anything is opened
-    whose = space.seeds if space is not None and seeds is None and not until_decided else range(seeds or SEEDS)
-    count = len(whose)
-    most = _check_seeds(until_decided, max_seeds, count, seeds is None, len(planned))
-    chosen = _choose_recipe(space, recipe, images, input_scale)
-    device = choose_device(device, executor)
-    settings = choose_settings(
-        device, workers, memory, timeout, per_gpu, executor, address, None, stack_seeds, cuda_graphs
-    )
-    settings = replace(settings, watch=choose_watch(log))
-    if name is not None:
-        check_name(name)
-    opened = open_data(data or (EMBEDDED if space is None else space.data))
-    dataset, data_name = opened
-    bases = _find_bases(base, space, len(dataset.classes))
-    comparisons, notes = plan_comparisons(bases, changes, match)
+    planned, _ = plan_comparisons(_find_bases(base, space), changes, change.match)  # mistakes before anything is opened
+    own = space.seeds if space is not None and experiment.seeds is None and not until_decided else None
+    seeds = range(experiment.seeds or SEEDS) if own is None else own
+    count = len(seeds)
+    most = _check_seeds(experiment, count, len(planned))
+    recipe = _choose_recipe(space, experiment)
+    opened = open_run(options, None if space is None else space.data)
+    comparisons, notes = plan_comparisons(_find_bases(base, space, opened.classes), changes, change.match)
     words = [_name_base(base, space)] if base != BASE else []
-    words += [dataset.name] if data_name != EMBEDDED else []
-    sweep = "-".join(["ablate", name_changes(changes), *words])
-    folder = results / check_name(name or sweep)
-    settings = join_cluster(settings, workers)
+    words += [opened.dataset.name] if opened.data_name != EMBEDDED else []
+    sweep = check_name(options.name or "-".join(["ablate", name_changes(changes), *words]))
+    opened, folder = opened.join(), options.results / sweep
     protocol = Protocol(comparisons, ALWAYS if until_decided else ONCE, count)
     protocol = continue_protocol(read_protocol(folder, ()), protocol)
-    source = dump_protocol(protocol, [shlex.join(sys.argv[2:])])
     counts = dict.fromkeys(list_networks(comparisons), count)
     lines = [f"note      {note}" for note in notes]
     if until_decided:
         counts = _count_recorded(folder, counts, most)
-        whose = range(max(counts.values()))
-        lines.append(f"until     all is decided, or {most} seeds; {len(whose)} to begin with")
+        seeds = range(max(counts.values()))
+        lines.append(f"until     all is decided, or {most} seeds; {len(seeds)} to begin with")
     lines += ["", comparisons_text(comparisons), ""]
-    failed = run_networks(
-        folder, tuple(counts), chosen, whose, opened, device, settings, dry_run, source,
-        retry_failed, counts=counts, notes=lines,
-    )  # fmt: skip
-    if dry_run:
+    source = dump_protocol(protocol, [shlex.join(sys.argv[2:])])
+    request = opened.ask(sweep, tuple(counts), recipe, seeds, counts=counts, source=source)
+    failed = show_sweep(request, lines)
+    if options.dry_run:
         raise typer.Exit(0)
     if until_decided:
-        failed = _add_seeds(folder, counts, most, chosen, opened, device, settings, source) or failed
-    _show(folder, settings.workers, plots)
+        failed = _add_seeds(request, most) or failed
+    _show(folder, request.settings.workers, options.plots)
     raise typer.Exit(1 if failed else 0)
 
 
@@ -174,34 +141,38 @@ def _name_base(base: str, space) -> str:
     return "-".join(words) if len(words) <= NAMED_BASES else f"{len(words)}-networks"
 
 
-def _check_seeds(until_decided: bool, max_seeds: int | None, seeds: int, by_default: bool, comparisons: int) -> int:
-    """How many seeds a comparison may have. Raises SweepError."""
+def _check_seeds(experiment: ExperimentOptions, seeds: int, comparisons: int) -> int:
+    """Return how many seeds a comparison may have. Raises SweepError."""
     from mnv2_sweep.analysis.paired import fewest_seeds
 
-    if until_decided and max_seeds is None:
-        raise SweepError("--until-decided: say where it stops at the latest; add --max-seeds N")
-    if max_seeds is not None and not until_decided:
-        raise SweepError(f"--max-seeds {max_seeds}: it is of --until-decided; add that, or say --seeds {max_seeds}")
-    if max_seeds is not None and max_seeds < seeds:
-        given = f"the {seeds} seeds to begin with" if by_default else f"--seeds {seeds}"
-        raise SweepError(f"--max-seeds {max_seeds}: below {given}; give at least {seeds}")
-    if max_seeds is not None and max_seeds < fewest_seeds(comparisons):
+    most = experiment.max_seeds
+    if most is None:
+        if experiment.until_decided:
+            raise SweepError("--until-decided: say where it stops at the latest; add --max-seeds N")
+        return seeds
+    if not experiment.until_decided:
+        raise SweepError(f"--max-seeds {most}: it is of --until-decided; add that, or say --seeds {most}")
+    if most < seeds:
+        given = f"the {seeds} seeds to begin with" if experiment.seeds is None else f"--seeds {seeds}"
+        raise SweepError(f"--max-seeds {most}: below {given}; give at least {seeds}")
+    if most < fewest_seeds(comparisons):
         raise SweepError(
-            f"--max-seeds {max_seeds}: with {count_noun(comparisons, 'comparison')} nothing can be decided before seed "
+            f"--max-seeds {most}: with {count_noun(comparisons, 'comparison')} nothing can be decided before seed "
             f"{fewest_seeds(comparisons)}, whatever it says; give at least {fewest_seeds(comparisons)}"
         )
-    return max_seeds or seeds
+    return most
 
 
-def _choose_recipe(space, name: str | None, images: int | None, input_scale: float | None):
-    """The space's recipe or a named one, with the changes that were asked for."""
+def _choose_recipe(space, experiment: ExperimentOptions):
+    """Return the space's recipe or a named one, with the changes that were asked for."""
     from mnv2_sweep.trials.trial import change_recipe, find_recipe
 
+    images, input_scale = experiment.images, experiment.input_scale
     changes = {"images": images, "epochs": None} if images else {}
-    if space is not None and name is None:
+    if space is not None and experiment.recipe is None:
         return change_recipe(space.recipe, changes | ({} if input_scale is None else {"input_scale": input_scale}))
     changes["input_scale"] = INPUT_SCALE if input_scale is None else input_scale
-    return change_recipe(find_recipe(name or "short"), changes)
+    return change_recipe(find_recipe(experiment.recipe or "short"), changes)
 
 
 def _count_recorded(folder: Path, counts: dict, most: int) -> dict:
@@ -213,14 +184,14 @@ def _count_recorded(folder: Path, counts: dict, most: int) -> dict:
     return {arch: min(most, max(count, recorded.get(arch_key(arch), 0))) for arch, count in counts.items()}
 
 
-def _add_seeds(folder: Path, counts: dict, most: int, recipe, data, device: str, settings, source: str) -> int:
-    """Seeds one by one for what is undecided; returns how many trials failed."""
+def _add_seeds(request: "SweepRequest", most: int) -> int:
+    """Train seeds one by one for what is undecided; returns how many trials failed."""
     from mnv2_sweep.analysis.differences import load_readings, next_seeds
-    from mnv2_sweep.sweeps.run import run_seeds
+    from mnv2_sweep.cli.display import show_sweep
 
-    failed = 0
+    failed, counts = 0, request.counts
     while True:
-        _, readings = load_readings(folder)
+        _, readings = load_readings(request.folder)
         wanted = next_seeds(readings, counts, most)
         if wanted == counts:
             return failed
@@ -228,7 +199,8 @@ def _add_seeds(folder: Path, counts: dict, most: int, recipe, data, device: str,
         grown = sum(wanted[arch] > counts[arch] for arch in wanted)
         typer.echo(f"\nundecided {', '.join(open_labels)}; a seed more for {grown} networks")
         counts = wanted
-        failed = run_seeds(folder, counts, recipe, data, device, settings, source)
+        seeds = tuple(range(max(counts.values())))
+        failed = show_sweep(replace(request, counts=counts, seeds=seeds, announced=False, retry_failed=False))
 
 
 def _show(folder: Path, workers: int, plots: Path) -> None:

@@ -14,6 +14,8 @@ from mnv2_sweep.cli.options import (
     DryRun,
     Results,
     RetryFailed,
+    RunOptions,
+    Seeds,
     SpaceFile,
     Workers,
     check_name,
@@ -33,7 +35,7 @@ def calibrate(
     images: Annotated[
         int | None, typer.Option(help="Training images of each of them, instead of --longer times the recipe's.")
     ] = None,
-    seeds: Annotated[int | None, typer.Option(min=1, max=1000, help="Seeds 0 to N-1, instead of the file's.")] = None,
+    seeds: Seeds = None,
     proxies: Annotated[
         str, typer.Option(help="What is compared with them, beside MAdds alone; commas between.")
     ] = "short,small,shared,synflow",
@@ -56,48 +58,53 @@ def calibrate(
     )
     from mnv2_sweep.analysis.passport import write_passport
     from mnv2_sweep.analysis.verdict import passport_text
-    from mnv2_sweep.cli.open import open_data
+    from mnv2_sweep.cli.display import show_sweep
+    from mnv2_sweep.cli.open import open_run, open_space
     from mnv2_sweep.record.folders import CALIBRATION
     from mnv2_sweep.record.store import DATABASE
-    from mnv2_sweep.spaces.read import load_space
-    from mnv2_sweep.sweeps.run import run_networks
-    from mnv2_sweep.sweeps.session import make_sharing, open_session
-    from mnv2_sweep.sweeps.settings import choose_device, choose_settings
+    from mnv2_sweep.sweeps.request import open_session
 
-    loaded, device = load_space(space), choose_device(device)
-    settings = choose_settings(device, workers)
+    loaded, path = open_space(space)
     wanted = parse_proxies(proxies)
     check_count(networks)
-    if name is not None:
-        check_name(name)
-    opened = open_data(loaded.data if data is None else data, "--data" if data is not None else f"{space}: data:")
-    dataset, data_name = opened
-    classes, train_images = len(dataset.classes), len(dataset.labels["train"])
+    options = RunOptions(
+        data=data,
+        workers=workers,
+        device=device,
+        name=name,
+        retry_failed=retry_failed,
+        dry_run=dry_run,
+        results=results,
+    )
+    opened = open_run(options, loaded.data, f"{path}: data:")
+    train_images = len(opened.dataset.labels["train"])
     reference = lengthen_recipe(loaded.recipe, longer, images, train_images)
-    calibration = plan_calibration(loaded, networks, wanted, reference, classes)
-    sweeps = _calibrated_sweeps(loaded, name, data_name, dataset.name)
+    calibration = plan_calibration(loaded, networks, wanted, reference, opened.classes)
+    sweeps = _calibrated_sweeps(loaded, name, opened.data_name, opened.dataset.name)
     main = next(iter(sweeps))
     chosen = tuple(range(seeds)) if seeds else loaded.seeds
-    folders = {part: results / f"{main}-{part.suffix}" for part in calibration.parts}
-    for part, folder in folders.items():  # every mistake before the first hour of training
-        shared = make_sharing(part.strategy, part.archs, part.recipe, train_images)
-        open_session(folder, part.archs, part.recipe, chosen, opened, device, retry_failed, shared)
+    source = f"{CALIBRATION}, of {main}\n{path.read_text(encoding='utf-8')}"
+    requests = {
+        part: opened.ask(
+            f"{main}-{part.suffix}", part.archs, part.recipe, chosen, strategy=part.strategy, source=source
+        )
+        for part in calibration.parts
+    }
+    for request in requests.values():  # every mistake before the first hour of training
+        open_session(request)
 
     typer.echo("\n".join([f"calibrate {results / main}", *describe_calibration(calibration)]))
-    source = f"{CALIBRATION}, of {main}\n{space.read_text(encoding='utf-8')}"
     failed = 0
-    for part, folder in folders.items():
+    for part, request in requests.items():
         typer.echo(f"\n{part.proxy or 'reference, for which networks train longer'}")
-        failed += run_networks(
-            folder, part.archs, part.recipe, chosen, opened, device, settings, dry_run, source, retry_failed,
-            part.strategy,
-        )  # fmt: skip
+        failed += show_sweep(request)
     if dry_run:
         typer.echo(f"\nthe verdicts will be in {results / main / PASSPORT}")
         return
-    orders = _read_orders(calibration, folders, chosen, classes)
+    folders = {part: request.folder for part, request in requests.items()}
+    orders = _read_orders(calibration, folders, chosen, opened.classes)
     try:
-        passport = _make_passport(calibration, orders, dataset.name, len(chosen), device)
+        passport = _make_passport(calibration, orders, opened.dataset.name, len(chosen), opened.device)
     except SweepError as error:  # too many of the reference's trials failed
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from None

@@ -1,18 +1,27 @@
 """Progress of a running sweep -> the terminal: bars that live in place, or plain lines where it is no terminal."""
 
+import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 
+import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column
 
+from mnv2_sweep.base.signals import StopRequest
 from mnv2_sweep.base.text import count_noun
+from mnv2_sweep.cli.progress import counting
 from mnv2_sweep.nets.arch import arch_label
+from mnv2_sweep.record.folders import LOGS
 from mnv2_sweep.record.store import Outcome
 from mnv2_sweep.sweeps.attempt import read_progress
+from mnv2_sweep.sweeps.request import SweepRequest
+from mnv2_sweep.sweeps.run import Begun, Event, Finished, Noted, Planned, Prepared, run_sweep
+from mnv2_sweep.sweeps.workers import Ended, Ticked
 from mnv2_sweep.trials.trial import Trial, trial_id
 
 PLAIN_SECONDS = 30  # between two lines about running trials
@@ -106,24 +115,69 @@ def _clock(seconds: float) -> str:
     return f"{int(seconds) // 3600}:{int(seconds) // 60 % 60:02d}:{int(seconds) % 60:02d}"
 
 
-@contextmanager
-def counting(console: Console, title: str, noun: str):
-    """A bar for work that is counted in `noun`s; yields `report(done, total)`. Silent where nothing is reported."""
-    columns = [TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        tasks: list = []
+def show_sweep(request: SweepRequest, notes: Sequence[str] = ()) -> int:
+    """Run the sweep that is asked for and show its events as they come, with `notes` below its plan.
 
-        def report(done: int, total: int) -> None:
-            if not tasks:
-                tasks.append(progress.add_task(title, total=total))
-                if not console.is_terminal:
-                    console.print(f"{title}: {count_noun(total, noun)}", markup=False, highlight=False)
-            progress.update(tasks[0], completed=done, total=total)
+    Returns how many of its trials failed. Raises typer.Exit(130) where it was interrupted.
+    """
+    said = partial(print, "stopping: running trials write their checkpoints", file=sys.stderr)
+    shown = _Shown(notes)
+    events = run_sweep(request, StopRequest(said))
+    with closing(events), shown:
+        while True:
+            try:
+                event = next(events, None)
+                if event is None:
+                    return shown.failed
+                shown.show(event)
+            except KeyboardInterrupt:  # the second one, between two events: the sweep ends as if it had come inside
+                event = events.throw(KeyboardInterrupt)
+                shown.show(event)
 
-        yield report
 
+class _Shown:
+    """Events -> what stands on the terminal."""
 
-Report = Callable[[int, int], None]
+    def __init__(self, notes: Sequence[str]):
+        self.notes, self.failed, self.console = notes, 0, Console(soft_wrap=True)
+        self.stack, self.bar, self.display = ExitStack(), None, None
+
+    def __enter__(self) -> "_Shown":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stack.close()
+
+    def show(self, event: Event) -> None:
+        if not isinstance(event, Prepared | Ticked | Ended):
+            self.stack.close()  # bars end before lines come
+        if isinstance(event, Planned):
+            lines = [*event.lines] if event.tuning else [f"sweep     {event.folder}", *event.lines, *self.notes]
+            print("\n".join(lines), flush=True)
+        elif isinstance(event, Noted):
+            print("\n".join(event.lines), flush=True)
+        elif isinstance(event, Prepared):
+            if event.done == 1:
+                self.bar = self.stack.enter_context(counting(self.console, "preparing images", "size"))
+            self.bar(event.done, event.total)
+        elif isinstance(event, Begun):
+            self.display = self.stack.enter_context(SweepDisplay(event.seconds, event.folder, self.console))
+        elif isinstance(event, Ticked):
+            self.display.tick(event.elsewhere)
+        elif isinstance(event, Ended):
+            self.display.ended(event.outcome, event.retried)
+        else:
+            self._finish(event)
+
+    def _finish(self, event: Finished) -> None:
+        if event.left:
+            done = count_noun(event.recorded, "trial")
+            print(f"interrupted: {done} recorded, {event.left} left; the same command continues", file=sys.stderr)
+            raise typer.Exit(130)
+        self.failed = event.failed
+        if event.failed:
+            failed = count_noun(event.failed, "trial")
+            print(f"{failed} failed (logs in {event.folder / LOGS}); --retry-failed tries again", file=sys.stderr)
 
 
 def _name(trial: Trial) -> str:

@@ -27,7 +27,7 @@ def export(
 ) -> None:
     """Write a network of a shared training as a file of its own, with torchvision's names for its weights."""
     from mnv2_sweep.base.errors import SweepError
-    from mnv2_sweep.cli.open import open_data
+    from mnv2_sweep.cli.progress import open_data
     from mnv2_sweep.nets.arch import arch_label
     from mnv2_sweep.record.folders import find_sweep
     from mnv2_sweep.sweeps.export import export_network, find_outcome, write_export

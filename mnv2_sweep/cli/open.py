@@ -1,33 +1,71 @@
-"""Opening data as a person sees it: a bar while it is decoded, and on stderr what was skipped and why."""
+"""What every command that trains begins with: device, settings, name, data. Then networks make it a SweepRequest."""
 
-import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from rich.console import Console
-
-from mnv2_sweep.base.text import count_noun
-from mnv2_sweep.cli.display import counting
-from mnv2_sweep.data.catalog import Dataset, cache_folder, open_dataset
-from mnv2_sweep.trials.trial import EMBEDDED
-
-SHOWN = 20  # skipped files listed by name
-
-
-def open_data(name: str, where: str = "--data") -> tuple[Dataset, str]:
-    """The data set, and the name by which a worker opens it; a bar while photos are decoded, then what was skipped."""
-    with counting(Console(stderr=True), f"reading {name}", "file") as report:
-        dataset = open_dataset(name, cache_folder(), report, where)
-    skipped = getattr(dataset, "skipped", ())
-    if skipped:
-        _say(f"skipped {count_noun(len(skipped), 'file')} of {name}:")
-        for path, reason in skipped[:SHOWN]:
-            _say(f"  {path}: {reason}")
-        if len(skipped) > SHOWN:
-            _say(f"  ... and {len(skipped) - SHOWN} more")
-    for note in getattr(dataset, "notes", ()):
-        _say(f"note: {note}")
-    return dataset, name if name == EMBEDDED else str(Path(name).resolve())
+from mnv2_sweep.cli.options import RunOptions, check_name, choose_watch, command_line
+from mnv2_sweep.cli.progress import open_data
+from mnv2_sweep.cli.ray import join_cluster
+from mnv2_sweep.data.catalog import Dataset
+from mnv2_sweep.nets.arch import ArchSpec
+from mnv2_sweep.spaces.read import load_space
+from mnv2_sweep.spaces.shipped import find_space_file
+from mnv2_sweep.spaces.space import ALONE, Space, Strategy
+from mnv2_sweep.sweeps.request import SweepRequest, check_sharing
+from mnv2_sweep.sweeps.settings import RunSettings, Wishes, choose_device, choose_settings
+from mnv2_sweep.trials.trial import EMBEDDED, Recipe
 
 
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)
+@dataclass(frozen=True)
+class Opened:
+    """Data, device and settings: what all sweeps of one command have in common."""
+
+    options: RunOptions
+    dataset: Dataset
+    data_name: str
+    device: str
+    settings: RunSettings
+
+    @property
+    def classes(self) -> int:
+        return len(self.dataset.classes)
+
+    def join(self) -> "Opened":
+        """Return the same with the workers of the cluster, where one is to be joined. Raises SweepError."""
+        return replace(self, settings=join_cluster(self.settings, self.options.workers))
+
+    def ask(self, sweep: str, archs: Sequence[ArchSpec], recipe: Recipe, seeds: Sequence[int], **more) -> SweepRequest:
+        """Return the request for a sweep of that name; `more` are further fields of it."""
+        options = self.options
+        return SweepRequest(
+            options.results / sweep, tuple(archs), recipe, tuple(seeds), self.dataset, self.data_name, self.device,
+            self.settings, retry_failed=options.retry_failed, dry_run=options.dry_run, command=command_line(), **more,
+        )  # fmt: skip
+
+
+def open_run(
+    options: RunOptions,
+    data: str | None = None,
+    where: str = "--data",
+    strategy: Strategy = ALONE,
+    budget: str | None = None,
+) -> Opened:
+    """Choose the device and the settings, check the name, open the data: mistakes in the order in which they are quick
+    to find. `data` and `where`: what is opened without --data, and where that stands. Raises SweepError."""
+    device = choose_device(options.device, options.executor)
+    wishes = {field.name: getattr(options, field.name) for field in fields(Wishes) if field.name != "budget"}
+    settings = choose_settings(device, Wishes(**wishes, budget=budget))
+    settings = replace(settings, watch=choose_watch(options.log))
+    check_sharing(strategy, settings)
+    if options.name is not None:
+        check_name(options.name)
+    given = options.data is not None
+    dataset, data_name = open_data(options.data if given else data or EMBEDDED, "--data" if given else where)
+    return Opened(options, dataset, data_name, device, settings)
+
+
+def open_space(given: Path) -> tuple[Space, Path]:
+    """Return the design space of a file, or of one that ships, and its file. Raises SpaceError."""
+    path = find_space_file(given)
+    return load_space(path), path

@@ -1,12 +1,14 @@
-"""Options that several commands share.
+"""Options that several commands share, as records: `expand_options` gives a command their fields as options."""
 
-Options that several commands check in the same way.
-"""
-
+import inspect
 import os
+import shlex
 import sys
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from functools import wraps
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_type_hints
 
 import typer
 
@@ -15,8 +17,6 @@ from mnv2_sweep.record.folders import EXAMPLE
 from mnv2_sweep.spaces.space import ALONE, Space, Strategy
 from mnv2_sweep.trials.trial import EMBEDDED
 
-# ---------------------------------------------------------------- cli_options
-
 
 def _one_format(context: typer.Context, wanted: bool) -> bool:
     if wanted and context.params.get("as_json"):
@@ -24,8 +24,11 @@ def _one_format(context: typer.Context, wanted: bool) -> bool:
     return wanted
 
 
-SpaceFile = Annotated[Path, typer.Argument(help="A design space, for instance spaces/paper_grid.yaml.")]
+SpaceFile = Annotated[
+    Path, typer.Argument(help="A design space, for instance spaces/paper_grid.yaml, or the name of one that ships.")
+]
 SweepName = Annotated[str | None, typer.Argument(help="A sweep's name; without one, the sweep that ran last.")]
+Seeds = Annotated[int | None, typer.Option(min=1, max=1000, help="Seeds 0 to N-1, instead of the file's.")]
 Results = Annotated[Path, typer.Option(help="Folder of all results.")]
 Plots = Annotated[Path, typer.Option(help="Folder for the plots.")]
 Data = Annotated[str | None, typer.Option(help="'shapes' (built in), or a folder or zip of class folders.")]
@@ -35,30 +38,6 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Csv = Annotated[bool, typer.Option("--csv", help="Print CSV.", callback=_one_format)]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop; no results are written.")]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try trials again that failed in earlier runs.")]
-Timeout = Annotated[
-    str | None, typer.Option(help="Time one attempt at a trial may take, as in 2h, a shared training not counted.")
-]
-Memory = Annotated[str | None, typer.Option(help="Memory one trial may use, as in 4GiB; default: a worker's share.")]
-Log = Annotated[str | None, typer.Option(help="tensorboard: also write event files (needs mnv2-sweep[tensorboard]).")]
-PerGpu = Annotated[str | None, typer.Option(help="Trials at once on each GPU; default 1; auto: what memory holds.")]
-CudaGraphs = Annotated[
-    bool, typer.Option("--cuda-graphs", help="On a GPU: one seed after the other, as CUDA graphs where that is faster.")
-]
-StackSeeds = Annotated[
-    bool | None,
-    typer.Option(
-        "--stack-seeds/--no-stack-seeds",
-        help="Train the seeds of a network as one, on a GPU; default: where there is one.",
-        show_default=False,
-    ),
-]
-Budget = Annotated[
-    str | None, typer.Option(help="Run only what fits into this time, as in 30m; seeds are dropped before networks.")
-]
-Executor = Annotated[str, typer.Option(help="local: worker processes; ray: a Ray cluster (needs mnv2-sweep[ray]).")]
-Address = Annotated[
-    str | None, typer.Option(help="Ray's head as host:port, or auto; default: $RAY_ADDRESS, else a Ray of its own.")
-]
 Shared = Annotated[
     bool,
     typer.Option("--shared", help="Train all networks at once, as slices of one set of weights (strategy: shared)."),
@@ -67,13 +46,103 @@ Separate = Annotated[bool, typer.Option("--separate", help="Train each network a
 RESULTS, PLOTS = Path("results"), Path("plots")
 
 
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """How a sweep runs, and where its results go."""
+
+    data: Data = None
+    workers: Workers = None
+    device: Device = "auto"
+    name: Annotated[
+        str | None, typer.Option(help="Name of the sweep; default: the space's or the ablation's, with the data's.")
+    ] = None
+    timeout: Annotated[
+        str | None, typer.Option(help="Time one attempt at a trial may take, as in 2h, a shared training not counted.")
+    ] = None
+    memory: Annotated[
+        str | None, typer.Option(help="Memory one trial may use, as in 4GiB; default: a worker's share.")
+    ] = None
+    per_gpu: Annotated[
+        str | None, typer.Option(help="Trials at once on each GPU; default 1; auto: what memory holds.")
+    ] = None
+    stack_seeds: Annotated[
+        bool | None,
+        typer.Option(
+            "--stack-seeds/--no-stack-seeds",
+            help="Train the seeds of a network as one, on a GPU; default: where there is one.",
+            show_default=False,
+        ),
+    ] = None
+    cuda_graphs: Annotated[
+        bool,
+        typer.Option("--cuda-graphs", help="On a GPU: one seed after the other, as CUDA graphs where that is faster."),
+    ] = False
+    log: Annotated[
+        str | None, typer.Option(help="tensorboard: also write event files (needs mnv2-sweep[tensorboard]).")
+    ] = None
+    executor: Annotated[
+        str, typer.Option(help="local: worker processes; ray: a Ray cluster (needs mnv2-sweep[ray]).")
+    ] = "local"
+    address: Annotated[
+        str | None, typer.Option(help="Ray's head as host:port, or auto; default: $RAY_ADDRESS, else a Ray of its own.")
+    ] = None
+    retry_failed: RetryFailed = False
+    dry_run: DryRun = False
+    results: Results = RESULTS
+    plots: Plots = PLOTS
+
+
+def expand_options(command: Callable) -> Callable:
+    """Return the command with one keyword parameter for each field of the records that it takes, for typer to read."""
+    hints = get_type_hints(command, include_extras=True)
+    parameters, records = [], {}
+    for parameter in inspect.signature(command).parameters.values():
+        kind = hints[parameter.name]
+        if is_dataclass(kind):
+            types = get_type_hints(kind, include_extras=True)
+            records[parameter.name] = kind
+            for field in fields(kind):
+                default = inspect.Parameter.empty if field.default is MISSING else field.default
+                parameters.append(_keyword(field.name, default, types[field.name]))
+        else:
+            parameters.append(_keyword(parameter.name, parameter.default, kind))
+
+    @wraps(command)
+    def expanded(**values: object) -> object:
+        made = {
+            name: record(**{field.name: values.pop(field.name) for field in fields(record)})
+            for name, record in records.items()
+        }
+        return command(**values, **made)
+
+    del expanded.__wrapped__  # typer would read that one's parameters
+    expanded.__signature__ = inspect.Signature(parameters)
+    expanded.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return expanded
+
+
+def _keyword(name: str, default: object, kind: object) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+
+
+def given_options(context: typer.Context) -> list[str]:
+    """Return the options that stand on the command line, as in "--width", in the order of their declaration."""
+    given = [one for one in context.command.params if context.get_parameter_source(one.name).name == "COMMANDLINE"]
+    return [one.opts[0] for one in given if one.param_type_name == "option"]
+
+
+def command_line() -> str:
+    """Return the command as it was typed, for a shell."""
+    return shlex.join(["mnv2-sweep", *sys.argv[1:]])
+
+
 def drop_output() -> None:
     """Send what is still to be printed nowhere: who reads it has left."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def choose_strategy(space: Space, shared: bool, separate: bool) -> Strategy:
-    """The file's, or the one asked for, with what the file says about it. Raises SweepError."""
+    """Return the file's strategy, or the one asked for, with what the file says about it. Raises SweepError."""
     if shared and separate:
         raise SweepError("--shared --separate: one of them")
     if shared and space.strategy.name != "shared":
@@ -81,30 +150,8 @@ def choose_strategy(space: Space, shared: bool, separate: bool) -> Strategy:
     return ALONE if separate else space.strategy
 
 
-def name_sweep(space: Space, strategy: Strategy, data_name: str, dataset_name: str) -> str:
-    """The sweep's own name: the space's, with the data's and the strategy where they are not the usual ones."""
-    parts = [space.name, *([] if data_name == EMBEDDED else [dataset_name])]
-    return "-".join(parts + ([] if strategy.name == space.strategy.name else [strategy.name]))
-
-
-def check_name(name: str) -> str:
-    """The name, if it can be a folder's. Raises SweepError."""
-    if (
-        not 0 < len(name.encode("utf-8", "replace")) <= 200
-        or name in (".", "..", EXAMPLE)
-        or any(c in name for c in "/\\\0")
-    ):
-        raise SweepError(
-            f"--name {name}: a plain folder name is wanted: no slashes, at most 200 bytes, not '{EXAMPLE}'"
-        )
-    return name
-
-
-# ---------------------------------------------------------------- cli_checks
-
-
 def choose_watch(log: str | None):
-    """What writes the curves of running trials, beside the records. Raises SweepError."""
+    """Return what writes the curves of running trials, beside the records. Raises SweepError."""
     if log is None:
         return None
     if log != "tensorboard":
@@ -118,3 +165,22 @@ def choose_watch(log: str | None):
             "--log tensorboard: it is not installed here; install it with: pip install 'mnv2-sweep[tensorboard]'"
         ) from None
     return watch_points
+
+
+def name_sweep(space: Space, strategy: Strategy, data_name: str, dataset_name: str) -> str:
+    """Return the sweep's own name: the space's, with the data's and the strategy where they are not the usual ones."""
+    parts = [space.name, *([] if data_name == EMBEDDED else [dataset_name])]
+    return "-".join(parts + ([] if strategy.name == space.strategy.name else [strategy.name]))
+
+
+def check_name(name: str) -> str:
+    """Return the name, if it can be a folder's. Raises SweepError."""
+    if (
+        not 0 < len(name.encode("utf-8", "replace")) <= 200
+        or name in (".", "..", EXAMPLE)
+        or any(c in name for c in "/\\\0")
+    ):
+        raise SweepError(
+            f"--name {name}: a plain folder name is wanted: no slashes, at most 200 bytes, not '{EXAMPLE}'"
+        )
+    return name

@@ -35,7 +35,7 @@ class Sample:
 @dataclass(frozen=True, slots=True)
 class Strategy:
     """How the networks get their weights: "separate", each trained alone, or "shared", slices of weights that are
-    trained once, on that many `images` (None: as many as `sweeps.session` finds right), the best of them then trained
+    trained once, on that many `images` (None: as many as `sweeps.request` finds right), the best of them then trained
     on alone for `finetune` epochs (None: none are)."""
 
     name: str = "separate"

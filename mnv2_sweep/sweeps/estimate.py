@@ -1,6 +1,6 @@
 """Training sizes -> image files that are not in the cache yet, and the seconds that making them takes.
 
-`sweeps.session` has them made before the first trial: `shapes` are rendered, photos are shrunk from the squares into
+`sweeps.request` has them made before the first trial: `shapes` are rendered, photos are shrunk from the squares into
 which they were decoded when the data were opened.
 
 Trials -> Price: what they will take on this machine, from a few steps of three of their networks.

@@ -44,15 +44,17 @@ class Limits:
 @dataclass(frozen=True, slots=True)
 class Source:
     """Where trials come from: `take` gives the next one or None, `others` how many may still come, `stop` says
-    whether to end early, `tick` is called a few times a second."""
+    whether to end early, `tick` is called a few times a second. With `pulse`, None is yielded among the outcomes as
+    often, so that whoever iterates can look around."""
 
     take: Callable[[], Trial | None]
     others: Callable[[], int] = int
     stop: Callable[[], bool] = bool
     tick: Callable[[], None] = lambda: None
+    pulse: bool = False
 
 
-def run_serial(attempts: Attempts, source: Source) -> Iterator[Outcome]:
+def run_serial(attempts: Attempts, source: Source) -> Iterator[Outcome | None]:
     """One after the other in this process."""
     while not source.stop():
         trial = source.take()
@@ -63,11 +65,13 @@ def run_serial(attempts: Attempts, source: Source) -> Iterator[Outcome]:
         else:
             return
         source.tick()
+        if source.pulse:
+            yield None
 
 
 def run_pool(
     attempts: Attempts, source: Source, workers: int, limits: Limits = Limits(), gpus: Sequence[str] = ()
-) -> Iterator[Outcome]:
+) -> Iterator[Outcome | None]:
     """In `workers` processes; the attempts' function must be picklable. With `gpus`, worker i sees only the i-th.
 
     Closing the iterator, or an exception in the caller (Ctrl-C pressed twice), ends the workers at once.
@@ -77,6 +81,8 @@ def run_pool(
         while team.fill():
             yield from team.look()
             source.tick()
+            if source.pulse:
+                yield None
     finally:
         team.end()
 

@@ -148,6 +148,8 @@ def run_ray(
                 yield outcome
             crew.watch(asked)
             source.tick()
+            if source.pulse:
+                yield None
     finally:
         with hold_interrupts():
             crew.dismiss()

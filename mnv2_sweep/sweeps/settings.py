@@ -64,19 +64,25 @@ def choose_device(wanted: str, executor: str = "local") -> str:
     return "cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu"
 
 
-def choose_settings(
-    device: str,
-    workers: int | None = None,
-    memory: str | None = None,
-    timeout: str | None = None,
-    per_gpu: str | None = None,
-    executor: str = "local",
-    address: str | None = None,
-    budget: str | None = None,
-    stack_seeds: bool | None = None,
-    cuda_graphs: bool = False,
-) -> RunSettings:
-    """The person's options, or what suits this machine. Raises SweepError."""
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """How a person wants a sweep to run, in the words of the command line; None leaves it to what suits the machine."""
+
+    workers: int | None = None
+    memory: str | None = None
+    timeout: str | None = None
+    per_gpu: str | None = None
+    executor: str = "local"
+    address: str | None = None
+    budget: str | None = None
+    stack_seeds: bool | None = None
+    cuda_graphs: bool = False
+
+
+def choose_settings(device: str, wishes: Wishes = Wishes()) -> RunSettings:
+    """Return what the person wishes, or what suits this machine. Raises SweepError."""
+    workers, per_gpu, executor, address = wishes.workers, wishes.per_gpu, wishes.executor, wishes.address
+    stack_seeds, cuda_graphs, budget = wishes.stack_seeds, wishes.cuda_graphs, wishes.budget
     if executor not in EXECUTORS:
         raise SweepError(f"--executor {executor}: {' or '.join(EXECUTORS)}")
     if address is not None and executor != "ray":
@@ -92,8 +98,8 @@ def choose_settings(
         raise SweepError(f"--cuda-graphs {option}: one of them")
     if per_gpu is not None and device != "cuda":
         raise SweepError("--per-gpu: there is no GPU in use; leave it out, or give --device cuda")
-    seconds = parse_seconds(timeout, "--timeout") if timeout is not None else None
-    limit = parse_bytes(memory, "--memory") if memory is not None else None
+    seconds = parse_seconds(wishes.timeout, "--timeout") if wishes.timeout is not None else None
+    limit = parse_bytes(wishes.memory, "--memory") if wishes.memory is not None else None
     most = parse_seconds(budget, "--budget") if budget is not None else None
     if executor == "ray":
         if per_gpu == AUTO or budget is not None:

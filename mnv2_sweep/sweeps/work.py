@@ -143,8 +143,8 @@ class Work:
             beat(self.folder, self.owner)
 
 
-def do_work(work: Work, outcomes: Generator[Outcome, None, None]) -> Iterator[Outcome]:
+def do_work(work: Work, outcomes: Generator[Outcome | None, None, None]) -> Iterator[Outcome | None]:
     """Yield each outcome of an executor after it is recorded; the executor ends with it, whatever ends it."""
     with closing(outcomes):
         for outcome in outcomes:
-            yield work.ended(outcome)
+            yield None if outcome is None else work.ended(outcome)

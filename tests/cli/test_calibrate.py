@@ -14,7 +14,7 @@ from mnv2_sweep.plots.style import save_figure
 from mnv2_sweep.record.folders import PASSPORT
 from mnv2_sweep.record.store import DATABASE, read_outcomes
 from mnv2_sweep.report import figures
-from mnv2_sweep.sweeps import session
+from mnv2_sweep.sweeps import workers
 from mnv2_sweep.sweeps.budget import Price
 from mnv2_sweep.sweeps.pool import run_serial
 from tests.cli.test_ablate import name_files
@@ -44,7 +44,7 @@ def _quick(tmp_path_factory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MNV2_SWEEP_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setattr(figures, "save_figure", name_files)  # drawing takes most of the time, and is tested elsewhere
-        patch.setattr(session, "run_pool", lambda attempts, source, *limits: run_serial(attempts, source))
+        patch.setattr(workers, "run_pool", lambda attempts, source, *limits: run_serial(attempts, source))
         patch.setattr(
             "mnv2_sweep.sweeps.run.price_sweep",
             lambda trials, dataset, name, device, *more, **others: Price(dict.fromkeys(trials, 10.0), 1, device, {}),

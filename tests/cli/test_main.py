@@ -24,7 +24,7 @@ from mnv2_sweep.analysis.stats import summarise
 from mnv2_sweep.cli.main import main
 from mnv2_sweep.record.frame import load_frame
 from mnv2_sweep.record.store import DATABASE, Outcome, done_ids, read_outcomes, record
-from mnv2_sweep.sweeps import session
+from mnv2_sweep.sweeps import workers
 from mnv2_sweep.sweeps.budget import Price
 from mnv2_sweep.sweeps.pool import run_serial
 from mnv2_sweep.trials.trial import shared_id
@@ -123,7 +123,7 @@ def run_here(attempts, source, workers, limits, gpus):
 @pytest.fixture
 def in_this_process(monkeypatch):
     """Trials run here instead of in worker processes, which take seconds to start, and nobody looks at the time."""
-    monkeypatch.setattr(session, "run_pool", run_here)
+    monkeypatch.setattr(workers, "run_pool", run_here)
     monkeypatch.setattr("mnv2_sweep.sweeps.run.price_sweep", ten_seconds_each)
 
 
@@ -751,7 +751,7 @@ def together(tmp_path_factory) -> Sweep:
     """Three networks that share weights, and the best of them trained on; in this process, and never interrupted."""
     desk = write_desk(tmp_path_factory.mktemp("together"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(session, "run_pool", run_here)
+        patch.setattr(workers, "run_pool", run_here)
         patch.setattr("mnv2_sweep.sweeps.run.price_sweep", ten_seconds_each)
         return Sweep(desk, desk / "results" / "together-photos", call(desk, "run", "together.yaml", "--workers", 1))
 
@@ -926,7 +926,7 @@ def test_interrupted_in_the_shared_training_it_goes_on_to_the_same_numbers(toget
     shutil.copy(together.desk / "together.yaml", tmp_path)
     folder = tmp_path / "results" / "together-photos"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(session, "run_pool", press_ctrl_c)
+        patch.setattr(workers, "run_pool", press_ctrl_c)
         code, _, err = call(tmp_path, "run", "together.yaml", "--workers", 1)
     assert code == 130 and "interrupted: 0 trials recorded, 3 left; the same command continues\n" in err
     (left,) = (folder / "shared").iterdir()

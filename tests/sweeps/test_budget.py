@@ -20,6 +20,7 @@ from mnv2_sweep.sweeps.budget import (
     trials_wall,
     wall_seconds,
 )
+from mnv2_sweep.sweeps.request import SweepRequest
 from mnv2_sweep.trials.trial import DataRef, Recipe, Sharing, Trial
 
 RECIPE = Recipe("tiny", images=600)
@@ -250,7 +251,7 @@ def test_the_command_s_wall_time_knows_of_the_training():
 # ---------------------------------------------------------------- networks that share weights
 
 
-def test_training_the_front_on_is_not_priced_and_said(monkeypatch, tiny_data):
+def test_training_the_front_on_is_not_priced_and_said(monkeypatch, tiny_data, tmp_path):
     priced = []
 
     def price_sweep(trials, *rest):
@@ -260,6 +261,7 @@ def test_training_the_front_on_is_not_priced_and_said(monkeypatch, tiny_data):
     monkeypatch.setattr(run, "price_sweep", price_sweep)
     archs = [ArchSpec(width=width, resolution=32) for width in (0.5, 1.0)]
     strategy = Strategy("shared", images=600, finetune=1.5)
-    lines = run.price_networks(archs, RECIPE, [0], (tiny_data, "toy"), "cpu", 1, None, strategy)
+    request = SweepRequest(tmp_path, archs, RECIPE, (0,), tiny_data, "toy", strategy=strategy)
+    lines = run.estimate_request(request)
     assert [trial.shared.finetune for trial in priced] == [None, None]
     assert lines[-1] == "note      1.5 more epochs of the networks on the front come on top"

@@ -15,7 +15,7 @@ from mnv2_sweep.nets.arch import ArchSpec, Stage, arch_label
 from mnv2_sweep.record.folders import weights_path
 from mnv2_sweep.record.store import Outcome, read_outcomes, record, record_all, write_plan
 from mnv2_sweep.sweeps.export import export_network, find_outcome, write_export
-from mnv2_sweep.sweeps.session import adopt_weights
+from mnv2_sweep.sweeps.request import adopt_weights
 from mnv2_sweep.training import checkpoint
 from mnv2_sweep.training.control import Control
 from mnv2_sweep.training.loop import evaluate_model

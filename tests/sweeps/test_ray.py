@@ -26,8 +26,8 @@ from mnv2_sweep.record.folders import checkpoint_path, log_path
 from mnv2_sweep.record.store import INTERRUPTED, KILLED, OUT_OF_MEMORY, TIMED_OUT, Outcome, read_outcomes
 from mnv2_sweep.sweeps.attempt import Attempts, read_progress
 from mnv2_sweep.sweeps.pool import Limits, Source, run_pool
-from mnv2_sweep.sweeps.session import train_on
 from mnv2_sweep.sweeps.work import Work, do_work
+from mnv2_sweep.sweeps.workers import train_on
 from mnv2_sweep.training.control import Control
 from mnv2_sweep.training.loop import run_trial
 from mnv2_sweep.trials.trial import Result, Trial

@@ -14,6 +14,7 @@ from mnv2_sweep.sweeps.run import check_sharing
 from mnv2_sweep.sweeps.settings import (
     MEMORY_SHARE,
     RunSettings,
+    Wishes,
     choose_device,
     choose_settings,
     count_per_gpu,
@@ -58,7 +59,7 @@ def test_another_device_is_refused(wanted):
     ("cuda", None, True), ("cuda", True, True), ("cuda", False, False), ("cpu", None, False), ("cpu", False, False),
 ])  # fmt: skip
 def test_seeds_are_trained_as_one_on_a_gpu(machine, device, wanted, stacked):
-    assert choose_settings(device, stack_seeds=wanted).stacks_seeds == stacked
+    assert choose_settings(device, Wishes(stack_seeds=wanted)).stacks_seeds == stacked
 
 
 @pytest.mark.parametrize("option, device, executor, why", [
@@ -69,15 +70,15 @@ def test_seeds_are_trained_as_one_on_a_gpu(machine, device, wanted, stacked):
 ])  # fmt: skip
 def test_where_seeds_are_not_trained_as_one_or_as_cuda_graphs(machine, option, device, executor, why):
     with pytest.raises(SweepError, match=f"^--{option.replace('_', '-')}: {why}; leave it out$"):
-        choose_settings(device, executor=executor, **{option: True})
+        choose_settings(device, Wishes(executor=executor, **{option: True}))
 
 
 def test_cuda_graphs_are_for_seeds_one_by_one(machine):
-    chosen = choose_settings("cuda", cuda_graphs=True)
+    chosen = choose_settings("cuda", Wishes(cuda_graphs=True))
     assert chosen.cuda_graphs and not chosen.stacks_seeds and not choose_settings("cuda").cuda_graphs
     for words in ({"stack_seeds": True}, {"per_gpu": "auto"}):
         with pytest.raises(SweepError, match=r"^--cuda-graphs --(stack-seeds|per-gpu auto): one of them$"):
-            choose_settings("cuda", cuda_graphs=True, **words)
+            choose_settings("cuda", Wishes(cuda_graphs=True, **words))
 
 
 def test_networks_that_share_weights_have_no_cuda_graphs():
@@ -101,12 +102,12 @@ def test_without_options_a_worker_a_core_shares_the_memory(machine):
 
 
 def test_the_person_s_options(machine):
-    chosen = choose_settings("cpu", workers=2, memory="1.5GiB", timeout="2h30m")
+    chosen = choose_settings("cpu", Wishes(workers=2, memory="1.5GiB", timeout="2h30m"))
     assert chosen == RunSettings(2, Limits(3 * GIB // 2, 9000.0))
 
 
 def test_fewer_workers_may_take_more_memory_each(machine):
-    assert choose_settings("cpu", workers=1).limits.memory_bytes == int(MEMORY_SHARE * 16 * GIB)
+    assert choose_settings("cpu", Wishes(workers=1)).limits.memory_bytes == int(MEMORY_SHARE * 16 * GIB)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +123,7 @@ def test_fewer_workers_may_take_more_memory_each(machine):
 )
 def test_bad_options_say_what_is_allowed(machine, options, message):
     with pytest.raises(SweepError) as caught:
-        choose_settings("cpu", **options)
+        choose_settings("cpu", Wishes(**options))
     assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -142,14 +143,14 @@ def test_bad_options_say_what_is_allowed(machine, options, message):
     ids=["one each", "fewer workers", "more workers", "one said", "two each", "two each, four workers"],
 )
 def test_each_worker_has_its_gpu(machine, workers, per_gpu, gpus):
-    chosen = choose_settings("cuda", workers=workers, per_gpu=per_gpu)
+    chosen = choose_settings("cuda", Wishes(workers=workers, per_gpu=per_gpu))
     assert chosen == RunSettings(len(gpus), Limits(), gpus=tuple(gpus), stacks_seeds=True)
 
 
 def test_memory_on_a_gpu_is_limited_only_if_wanted(machine):
     """CUDA maps far more addresses than it uses."""
     assert choose_settings("cuda").limits == Limits(None, None)
-    assert choose_settings("cuda", memory="8GiB", timeout="1h").limits == Limits(8 * GIB, 3600.0)
+    assert choose_settings("cuda", Wishes(memory="8GiB", timeout="1h")).limits == Limits(8 * GIB, 3600.0)
 
 
 @pytest.mark.parametrize(
@@ -166,7 +167,7 @@ def test_only_visible_gpus_are_used(machine, monkeypatch, visible, names):
 @pytest.mark.parametrize("per_gpu", ["0", "-1", "1.5", "two", "", "2 ", "Auto", "²"])
 def test_trials_per_gpu_that_make_no_sense(machine, per_gpu):
     with pytest.raises(SweepError, match=f"--per-gpu {per_gpu}: a whole number from 1"):
-        choose_settings("cuda", per_gpu=per_gpu)
+        choose_settings("cuda", Wishes(per_gpu=per_gpu))
 
 
 @pytest.mark.parametrize(
@@ -181,12 +182,12 @@ def test_as_many_trials_share_a_gpu_as_memory_and_cores_allow(trial_gib, free_gi
 def test_auto_fills_the_gpus_when_the_trials_have_been_measured(machine, monkeypatch):
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda i: ((9, 40, 20)[i] * GIB, 80 * GIB))
     monkeypatch.setattr(settings, "usable_cores", lambda: 64)
-    chosen = choose_settings("cuda", per_gpu="auto")
+    chosen = choose_settings("cuda", Wishes(per_gpu="auto"))
     assert chosen == RunSettings(3, Limits(), gpus=("0", "1", "2"), fills_gpus=True, stacks_seeds=True)
     filled = fill_gpus(chosen, GIB)
     assert filled.workers == 12 and filled.gpus == ("0", "1", "2") * 4  # the fullest GPU has room for four
     with pytest.raises(SweepError, match="--per-gpu auto: it decides the number of workers; leave out --workers 2"):
-        choose_settings("cuda", workers=2, per_gpu="auto")
+        choose_settings("cuda", Wishes(workers=2, per_gpu="auto"))
 
 
 # ---------------------------------------------------------------- this machine
@@ -218,9 +219,9 @@ def test_a_container_s_limit_counts(monkeypatch, text, total):
 
 
 def test_ray_decides_how_many_trials_there_is_room_for(machine):
-    assert choose_settings("cpu", executor="ray") == RunSettings(0, executor="ray")
+    assert choose_settings("cpu", Wishes(executor="ray")) == RunSettings(0, executor="ray")
     limits = Limits(2 * GIB, 60.0)
-    settings = choose_settings("cpu", 7, "2GiB", "1m", executor="ray", address="head:6379")
+    settings = choose_settings("cpu", Wishes(7, "2GiB", "1m", executor="ray", address="head:6379"))
     assert settings == RunSettings(7, limits, executor="ray", address="head:6379")
 
 
@@ -228,7 +229,7 @@ def test_ray_decides_how_many_trials_there_is_room_for(machine):
 def test_trials_share_the_gpus_of_a_cluster_which_this_machine_need_not_have(machine, monkeypatch, per_gpu, shared):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert choose_device("cuda", "ray") == "cuda" and choose_device("auto", "ray") == "cpu"
-    settings = choose_settings("cuda", per_gpu=per_gpu, executor="ray")
+    settings = choose_settings("cuda", Wishes(per_gpu=per_gpu, executor="ray"))
     assert settings == RunSettings(0, executor="ray", per_gpu=shared)
 
 
@@ -248,5 +249,5 @@ def test_trials_share_the_gpus_of_a_cluster_which_this_machine_need_not_have(mac
 )
 def test_mistakes_about_the_executor(machine, options, message):
     with pytest.raises(SweepError) as caught:
-        choose_settings("cuda", **options)
+        choose_settings("cuda", Wishes(**options))
     assert str(caught.value) == message

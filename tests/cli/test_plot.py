@@ -3,7 +3,7 @@
 import pytest
 
 from mnv2_sweep.base.errors import SweepError
-from mnv2_sweep.cli.figures import refuse_options, show_activity, show_manifold
+from mnv2_sweep.cli.plot import refuse_options, show_activity, show_manifold
 from tests.photo_samples import split_files, write_folder
 
 NOTHING = dict.fromkeys(("--seed", "--matrices", "--base", "--data", "--images", "--input-scale"))

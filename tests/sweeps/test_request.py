@@ -18,21 +18,19 @@ from mnv2_sweep.record.claims import claim_first, read_claims, this_owner
 from mnv2_sweep.record.folders import CHECKPOINTS, RUNNING, SHARED, STACKED, log_path, stack_path, weights_path
 from mnv2_sweep.record.store import INTERRUPTED, TIMED_OUT, Outcome, read_outcomes, read_plan, record
 from mnv2_sweep.spaces.space import ALONE, Strategy
-from mnv2_sweep.sweeps import pool, session
+from mnv2_sweep.sweeps import pool, request, workers
 from mnv2_sweep.sweeps.pool import Limits, run_serial
-from mnv2_sweep.sweeps.session import (
-    Families,
+from mnv2_sweep.sweeps.request import (
+    SweepRequest,
     describe_plan,
     describe_tuning,
     find_trained,
     make_sharing,
     open_session,
     prepare_session,
-    run_session,
-    train_in_worker,
-    train_on,
 )
 from mnv2_sweep.sweeps.settings import RunSettings
+from mnv2_sweep.sweeps.workers import Ended, Families, Ticked, run_session, train_in_worker, train_on
 from mnv2_sweep.training.checkpoint import write_packed
 from mnv2_sweep.training.control import Control, Interrupted
 from mnv2_sweep.training.shared import weights_header
@@ -45,11 +43,11 @@ ARCHS = [ArchSpec(width=width, resolution=size, classes=3) for width, size in ((
 
 
 def open_tiny(folder, data, archs=ARCHS, recipe=RECIPE, seeds=(0, 1), retry_failed=False):
-    return open_session(folder, archs, recipe, seeds, (data, "toy"), "cpu", retry_failed)
+    return open_session(SweepRequest(folder, archs, recipe, seeds, data, "toy", retry_failed=retry_failed))
 
 
 def prepare(opened):
-    prepare_session(opened, "", {}, lambda done, total: None)
+    return list(prepare_session(opened, {}))
 
 
 # ---------------------------------------------------------------- opening
@@ -72,7 +70,7 @@ def test_networks_may_have_the_first_seeds_only(tmp_path, tiny_data):
     """A network that is there twice gets the more of both."""
     archs = [*ARCHS[:2], replace(ARCHS[0], width=0.3501)]
     counts = dict(zip(archs, (1, 3, 2), strict=True))
-    opened = open_session(tmp_path, archs, RECIPE, (4, 5, 6), (tiny_data, "toy"), "cpu", counts=counts)
+    opened = open_session(SweepRequest(tmp_path, archs, RECIPE, (4, 5, 6), tiny_data, "toy", counts=counts))
     assert [(trial.arch.width, trial.seed) for trial in opened.trials] == [
         *[(0.35, 4), (1.0, 4), (1.0, 5), (0.3501, 5), (1.0, 6)]
     ]
@@ -159,11 +157,11 @@ def test_networks_that_resolve_to_the_same_are_one(tmp_path, tiny_data):
 
 
 def test_preparing_writes_the_files_and_makes_every_size_once(tmp_path, tiny_data, monkeypatch, make_result):
-    made, reported = [], []
-    monkeypatch.setattr(session, "prepare_pixels", lambda data, size: made.append(size))
-    opened = open_tiny(tmp_path, tiny_data)
-    prepare_session(opened, "# space\n", {"torch": "1"}, lambda done, total: reported.append((done, total)))
-    assert made == [12, 16] and reported == [(1, 2), (2, 2)]
+    made = []
+    monkeypatch.setattr(request, "prepare_pixels", lambda data, size: made.append(size))
+    asked = SweepRequest(tmp_path, ARCHS, RECIPE, (0, 1), tiny_data, "toy", source="# space\n")
+    opened = open_session(asked)
+    assert list(prepare_session(opened, {"torch": "1"})) == [(1, 2), (2, 2)] and made == [12, 16]
     assert (tmp_path / "space.yaml").read_text() == "# space\n"
     assert json.loads((tmp_path / "env.json").read_text()) == {"torch": "1", "data": "toy"}
     for trial in opened.trials:
@@ -176,7 +174,7 @@ def test_preparing_writes_the_files_and_makes_every_size_once(tmp_path, tiny_dat
 
 @pytest.fixture
 def no_images(monkeypatch):
-    monkeypatch.setattr(session, "prepare_pixels", lambda data, size: None)
+    monkeypatch.setattr(request, "prepare_pixels", lambda data, size: None)
 
 
 def test_preparing_records_what_is_reused(tmp_path, tiny_data, make_result, no_images):
@@ -246,8 +244,8 @@ def photo_trial(photos, make_trial):
 
 def test_a_worker_opens_the_data_once_and_trains(photos, photo_trial, monkeypatch):
     opened = []
-    real = session.open_dataset
-    monkeypatch.setattr(session, "open_dataset", lambda name, cache: opened.append(name) or real(name, cache))
+    real = workers.open_dataset
+    monkeypatch.setattr(workers, "open_dataset", lambda name, cache: opened.append(name) or real(name, cache))
     folder, cache = photos
     reports = []
     control = Control(report=lambda *state: reports.append(state))
@@ -278,13 +276,15 @@ def test_data_that_changed_since_the_plan_are_not_trained_on(photos, photo_trial
 def photo_session(photos, photo_trial, tmp_path, monkeypatch):
     """open(retry_failed) -> a session of two trials, ready to run in worker processes."""
     folder, cache = photos
-    monkeypatch.setattr(session, "cache_folder", lambda: cache)
+    monkeypatch.setattr(workers, "cache_folder", lambda: cache)
 
     def open_photo_session(retry_failed=False, seeds=(0,)):
         dataset = open_photos(folder, cache)
         archs = [replace(photo_trial.arch, width=width) for width in (0.25, 0.5)]
-        data = (dataset, str(folder))
-        opened = open_session(tmp_path / "mine", archs, photo_trial.recipe, seeds, data, "cpu", retry_failed)
+        asked = SweepRequest(
+            tmp_path / "mine", archs, photo_trial.recipe, seeds, dataset, str(folder), retry_failed=retry_failed
+        )
+        opened = open_session(asked)
         prepare(opened)
         return opened
 
@@ -294,7 +294,15 @@ def photo_session(photos, photo_trial, tmp_path, monkeypatch):
 def run_all(opened, settings, stop=lambda: False):
     console = Console(file=io.StringIO(), width=120)
     shown = SweepDisplay(dict.fromkeys(opened.missing, 1.0), opened.folder, console)
-    outcomes = list(run_session(opened, settings, shown, stop))
+    outcomes = []
+    with shown:
+        for event in run_session(opened, settings, stop):
+            if isinstance(event, Ended):
+                outcomes.append(event.outcome)
+                shown.ended(event.outcome, event.retried)
+            else:
+                assert isinstance(event, Ticked)
+                shown.tick(event.elsewhere)
     return outcomes, console.file.getvalue()
 
 
@@ -327,7 +335,7 @@ def test_seeds_of_a_network_are_trained_as_one(photo_session):
     assert not (opened.folder / STACKED).exists() and not (opened.folder / CHECKPOINTS).exists()
     by_trial = {outcome.trial: outcome.result for outcome in outcomes}
     for trial in opened.trials:
-        alone = train_in_worker(opened.data_name, session.cache_folder(), "cpu", trial, Control())
+        alone = train_in_worker(opened.request.data_name, workers.cache_folder(), "cpu", trial, Control())
         assert by_trial[trial].curve[0].train_loss == pytest.approx(alone.curve[0].train_loss, abs=1e-4)
     assert len({result.val_loss for result in by_trial.values()}) == 6
 
@@ -355,8 +363,11 @@ SHARED_STRATEGY = Strategy("shared")
 SHARED_RECIPE = Recipe("tiny", images=40, batch=8)
 
 
-def open_family(folder, data, shared, seeds=(0,), tuned=(), recipe=SHARED_RECIPE):
-    return open_session(folder, FAMILY, recipe, seeds, (data, "toy"), "cpu", shared=shared, tuned=tuned)
+SHARED_40 = Strategy("shared", 40)
+
+
+def open_family(folder, data, strategy, seeds=(0,), tuned=(), archs=FAMILY):
+    return open_session(SweepRequest(folder, archs, SHARED_RECIPE, seeds, data, "toy", strategy=strategy), tuned)
 
 
 def test_a_shared_training_sees_as_many_images_as_the_networks_would_alone():
@@ -392,22 +403,23 @@ def test_networks_that_cannot_share_are_refused_in_one_line():
 
 
 def test_slices_are_planned_first_and_some_are_trained_on(tmp_path, tiny_data, make_result):
-    sharing = make_sharing(replace(SHARED_STRATEGY, finetune=2.0), FAMILY, SHARED_RECIPE, 60)
-    opened = open_family(tmp_path / "mine", tiny_data, sharing, seeds=(0, 1))
-    assert len(opened.trials) == len(opened.missing) == 8 and opened.archs == FAMILY
+    strategy = replace(SHARED_STRATEGY, finetune=2.0)
+    sharing = make_sharing(strategy, FAMILY, SHARED_RECIPE, 60)
+    opened = open_family(tmp_path / "mine", tiny_data, strategy, seeds=(0, 1))
+    assert len(opened.trials) == len(opened.missing) == 8 and opened.supernet == FAMILY
     assert {trial.shared for trial in opened.trials} == {replace(sharing, finetune=None)}
-    tuned = open_family(tmp_path / "mine", tiny_data, sharing, seeds=(0, 1), tuned=FAMILY[:1])
+    tuned = open_family(tmp_path / "mine", tiny_data, strategy, seeds=(0, 1), tuned=FAMILY[:1])
     assert tuned.trials[:8] == opened.trials and len(tuned.trials) == 10
     assert {(trial.arch, trial.shared) for trial in tuned.trials[8:]} == {(FAMILY[0], sharing)}
-    assert open_session(tmp_path, FAMILY, SHARED_RECIPE, (0,), (tiny_data, "toy"), "cpu").archs == ()
+    assert open_family(tmp_path, tiny_data, ALONE).supernet == ()
     for trial in opened.trials:
         record(tmp_path / "other", Outcome(trial, make_result()))
-    again = open_family(tmp_path / "mine", tiny_data, sharing, seeds=(0, 1), tuned=FAMILY[:1])
+    again = open_family(tmp_path / "mine", tiny_data, strategy, seeds=(0, 1), tuned=FAMILY[:1])
     assert len(again.reused) == 8 and set(again.missing) == set(tuned.trials[8:])
 
 
 def test_the_plan_says_that_there_is_one_training(tmp_path, tiny_data):
-    lines = describe_plan(open_family(tmp_path, tiny_data, Sharing("fedcba", 12_000)))
+    lines = describe_plan(open_family(tmp_path, tiny_data, Strategy("shared", 12_000)))
     assert lines[1].startswith("networks  4, ")
     assert lines[2:] == [
         "recipe    tiny: one training of 12,000 images for all networks, which share its weights, "
@@ -418,16 +430,15 @@ def test_the_plan_says_that_there_is_one_training(tmp_path, tiny_data):
 
 def test_a_sweep_has_one_strategy(tmp_path, tiny_data, make_result):
     folder = tmp_path / "results" / "mine"
-    shared = Sharing(family_digest(FAMILY), 40)
-    record(folder, Outcome(open_family(folder, tiny_data, shared).trials[0], make_result()))
-    open_family(folder, tiny_data, replace(shared, finetune=2.0), tuned=FAMILY[:2])
-    for sharing, difference in (
-        (None, "strategy shared -> separate"),
-        (replace(shared, images=48), "images of the shared training 40 -> 48"),
-        (replace(shared, family="fedcba"), "the networks that share weights"),
+    record(folder, Outcome(open_family(folder, tiny_data, SHARED_40).trials[0], make_result()))
+    open_family(folder, tiny_data, replace(SHARED_40, finetune=2.0), tuned=FAMILY[:2])
+    for strategy, archs, difference in (
+        (ALONE, FAMILY, "strategy shared -> separate"),
+        (replace(SHARED_40, images=48), FAMILY, "images of the shared training 40 -> 48"),
+        (SHARED_40, FAMILY[:-1], "the networks that share weights"),
     ):
         with pytest.raises(SweepError) as caught:
-            open_family(folder, tiny_data, sharing)
+            open_family(folder, tiny_data, strategy, archs=archs)
         assert str(caught.value) == (
             f"{folder}: its results were made differently ({difference}); give this sweep another --name"
         )
@@ -435,29 +446,29 @@ def test_a_sweep_has_one_strategy(tmp_path, tiny_data, make_result):
 
 def test_a_slice_is_trained_in_the_sweep_s_folder_with_the_threads_given(tmp_path, tiny_data, monkeypatch, make_trial):
     called, trial = [], share(make_trial(arch=LARGEST))
-    monkeypatch.setattr(session, "run_shared_trial", lambda *words: called.append(words))
+    monkeypatch.setattr(workers, "run_shared_trial", lambda *words: called.append(words))
     train_on("cpu", tiny_data, trial, Control(), Families(FAMILY, tmp_path, 3))
     ((_, _, _, _, group),) = called
     assert (group.archs, group.path, group.threads) == (FAMILY, weights_path(tmp_path, trial), 3)
-    monkeypatch.setattr(session, "run_trial", None)
+    monkeypatch.setattr(workers, "run_trial", None)
     with pytest.raises(AttributeError):  # never as a network alone, under the slice's name
         train_on("cpu", tiny_data, trial, Control())
 
 
-@pytest.mark.parametrize("workers, seeds, threads", [(4, (0,), 4), (4, (0, 1), 2), (2, (0, 1, 2), 1), (1, (0,), 1)])
-def test_trainings_share_the_workers_as_threads(tmp_path, tiny_data, monkeypatch, workers, seeds, threads):
+@pytest.mark.parametrize("count, seeds, threads", [(4, (0,), 4), (4, (0, 1), 2), (2, (0, 1, 2), 1), (1, (0,), 1)])
+def test_trainings_share_the_workers_as_threads(tmp_path, tiny_data, monkeypatch, count, seeds, threads):
     given = []
-    monkeypatch.setattr(session, "run_pool", lambda *words: given.append(words) or iter(()))
-    opened = open_family(tmp_path, tiny_data, Sharing("fedcba", 40), seeds)
+    monkeypatch.setattr(workers, "run_pool", lambda *words: given.append(words) or iter(()))
+    opened = open_family(tmp_path, tiny_data, SHARED_40, seeds)
     for is_share in (True, False):  # of the machine's memory: the one that trains does what several would
-        limits = RunSettings(workers, Limits(1000), memory_is_share=is_share)
-        assert list(session._start(opened, limits, None, {})) == []
+        limits = RunSettings(count, Limits(1000), memory_is_share=is_share)
+        assert list(workers._start(opened, limits, None, {})) == []
         attempts, _, _, limits, _ = given.pop()
         assert attempts.function.keywords["families"] == Families(FAMILY, tmp_path, threads)
         assert limits.memory_bytes == 1000 * (threads if is_share else 1)
     for trial in opened.missing:  # trained: then each worker evaluates for itself
         write_packed(weights_path(tmp_path, trial), weights_header(trial), {})
-    assert list(session._start(opened, RunSettings(workers, Limits(1000), memory_is_share=True), None, {})) == []
+    assert list(workers._start(opened, RunSettings(count, Limits(1000), memory_is_share=True), None, {})) == []
     assert given.pop()[3].memory_bytes == 1000
 
 
@@ -469,8 +480,8 @@ def test_weights_that_are_damaged_count_as_none(tmp_path, tiny_data, monkeypatch
         handed_out.append(len(list(iter(source.take, None))))
         yield from ()
 
-    monkeypatch.setattr(session, "run_pool", hand_out)
-    opened = open_family(tmp_path, tiny_data, Sharing("fedcba", 40))
+    monkeypatch.setattr(workers, "run_pool", hand_out)
+    opened = open_family(tmp_path, tiny_data, SHARED_40)
     path = weights_path(tmp_path, opened.trials[0])
     assert find_trained(opened) == set()
     write_packed(path, weights_header(opened.trials[0]), {})
@@ -483,7 +494,7 @@ def test_weights_that_are_damaged_count_as_none(tmp_path, tiny_data, monkeypatch
 
 
 def test_the_plan_of_what_is_trained_on_says_only_what_is_new(tmp_path, tiny_data, make_result):
-    sharing = make_sharing(replace(SHARED_STRATEGY, finetune=1.0), FAMILY, SHARED_RECIPE, 60)
+    sharing = replace(SHARED_STRATEGY, finetune=1.0)
     for trial in open_family(tmp_path / "mine", tiny_data, sharing, (0, 1)).trials:
         record(tmp_path / "mine", Outcome(trial, make_result()))
     tuned = [trial for trial in open_family(tmp_path / "mine", tiny_data, sharing, (0, 1), FAMILY[:2]).missing]
@@ -503,15 +514,15 @@ def test_the_plan_of_what_is_trained_on_says_only_what_is_new(tmp_path, tiny_dat
 def test_a_family_is_run_recorded_and_leaves_its_weights_alone(tmp_path, tiny_data, monkeypatch):
     """In this process: one training, as the log of the one trial that did it says, then its slices."""
     folder = tmp_path / "results" / "mine"
-    monkeypatch.setattr(session, "run_pool", lambda attempts, source, *more: run_serial(attempts, source))
-    monkeypatch.setattr(session, "open_dataset", lambda name, cache: tiny_data)
-    monkeypatch.setattr(session, "prepare_pixels", lambda data, size: None)
-    session._worker_dataset.cache_clear()
-    sharing = make_sharing(replace(SHARED_STRATEGY, finetune=0.5), FAMILY, SHARED_RECIPE, 60)
+    monkeypatch.setattr(workers, "run_pool", lambda attempts, source, *more: run_serial(attempts, source))
+    monkeypatch.setattr(workers, "open_dataset", lambda name, cache: tiny_data)
+    monkeypatch.setattr(request, "prepare_pixels", lambda data, size: None)
+    workers._worker_dataset.cache_clear()
+    sharing = replace(SHARED_STRATEGY, finetune=0.5)
     opened = open_family(folder, tiny_data, sharing, tuned=FAMILY[1:2])
     prepare(opened)
     outcomes, text = run_all(opened, RunSettings(1))
-    session._worker_dataset.cache_clear()
+    workers._worker_dataset.cache_clear()
     assert [outcome.status for outcome in outcomes] == ["done"] * 5 and text.count("val top-1") == 5
     trained = [trial for trial in opened.trials if "shared training of 4" in log_path(folder, trial).read_text()]
     assert trained == [outcomes[0].trial] == [opened.missing[0]]

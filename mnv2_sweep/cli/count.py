@@ -1,0 +1,178 @@
+"""The command `count`: what one network, or every network of a design space, costs."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mnv2_sweep.base.errors import SweepError
+from mnv2_sweep.cli.options import Csv, Json, drop_output, given_options
+from mnv2_sweep.nets.arch import FAMILIES, FAMILY_NAMES, ArchSpec, arch_label
+
+DEFAULT = ArchSpec()
+OPTION_FIELDS = {"--expansion": "stages", "--kernel": "kernel", "--residual": "residual", "--groups": "groups"}
+OPTION_FIELDS |= {"--no-linear-bottleneck": "linear_bottleneck", "--last-channels": "last_channels"}
+OPTION_FIELDS |= {"--activation": "activation", "--scale-last-conv": "scale_last_conv", "--no-depthwise": "depthwise"}
+MOST_CHECKED = 1000  # networks; each takes about a second
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkOptions:
+    """One network as options."""
+
+    family: Annotated[str, typer.Option(help=f"One of {', '.join(FAMILIES)}.")] = DEFAULT.family
+    width: Annotated[float, typer.Option(help="Width multiplier.")] = DEFAULT.width
+    resolution: Annotated[int, typer.Option(help="Side of the input in pixels.")] = DEFAULT.resolution
+    expansion: Annotated[int | None, typer.Option(help="Expansion t of every block that expands.")] = None
+    kernel: Annotated[int, typer.Option(help="Side of the depthwise kernels.")] = DEFAULT.kernel
+    residual: Annotated[str, typer.Option(help="bottleneck, expansion or none.")] = DEFAULT.residual
+    no_linear_bottleneck: Annotated[
+        bool, typer.Option("--no-linear-bottleneck", help="ReLU6 after the projections.")
+    ] = False
+    activation: Annotated[str, typer.Option(help="relu6, relu or hswish.")] = DEFAULT.activation
+    no_depthwise: Annotated[
+        bool, typer.Option("--no-depthwise", help="Ordinary convolutions in the place of depthwise ones.")
+    ] = False
+    last_channels: Annotated[int, typer.Option(help="Channels of the last convolution.")] = DEFAULT.last_channels
+    scale_last_conv: Annotated[
+        bool, typer.Option("--scale-last-conv", help="Narrow the last convolution too below width 1.")
+    ] = False
+    groups: Annotated[int, typer.Option(help="Groups of ShuffleNet's 1x1 convolutions.")] = DEFAULT.groups
+    classes: Annotated[int, typer.Option(help="Classes.")] = DEFAULT.classes
+
+
+def count(
+    context: typer.Context,
+    network: NetworkOptions,
+    space: Annotated[Path | None, typer.Argument(help="A design space; without one, a single network.")] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Layer by layer, by other conventions, and the memory of section 5.1.")
+    ] = False,
+    check: Annotated[
+        str | None, typer.Option(help="fvcore: build it, count it with fvcore, compare layer by layer.")
+    ] = None,
+    as_json: Json = False,
+    as_csv: Csv = False,
+) -> None:
+    """Count MAdds, params, peak activation memory and depth of a network, or of every network of a design space."""
+    from mnv2_sweep.explain.layers import explain_csv, explain_json, explain_text
+    from mnv2_sweep.explain.listing import cost_json, list_networks
+    from mnv2_sweep.nets.memory import memory_text
+
+    if explain and check is not None:
+        raise SweepError("count: --explain --check given; one of them")
+    if check is not None and (as_json or as_csv):
+        raise SweepError("count: --check prints text; leave out --json and --csv")
+    given = given_options(context)
+    if space is not None:
+        _count_space(space, given, check, as_json, as_csv)
+        return
+    arch = _make_arch(network, given)
+    if check is not None:
+        _check_networks(check, [arch])
+    elif explain and as_csv:
+        typer.echo(explain_csv(arch), nl=False)
+    elif explain:
+        typer.echo(explain_json(arch) if as_json else f"{explain_text(arch)}\n\n{memory_text(arch)}")
+    elif as_json:
+        typer.echo(cost_json(arch))
+    else:
+        print_costs(list_networks([arch]), False, as_csv)
+
+
+def _count_space(space: Path, given: Sequence[str], check: str | None, as_json: bool, as_csv: bool) -> None:
+    from mnv2_sweep.base.text import count_noun
+    from mnv2_sweep.explain.listing import Listing
+    from mnv2_sweep.spaces.networks import select_networks
+    from mnv2_sweep.spaces.read import load_space
+    from mnv2_sweep.spaces.shipped import find_space_file
+
+    # `count SPACE --width 1.0` would silently ignore the width.
+    wrong = [option for option in given if option not in ("--json", "--csv", "--check")]
+    if wrong:
+        raise SweepError(f"count: {wrong[0]} is for a single network; leave it out beside a design space")
+    networks = select_networks(load_space(find_space_file(space)))
+    if check is not None:
+        _check_networks(check, networks)
+        return
+    print_costs(Listing(networks, networks.costs, {}), as_json, as_csv, count_noun(len(networks), "spec"))
+
+
+def _make_arch(network: NetworkOptions, given: Sequence[str]) -> ArchSpec:
+    """Return the network of the options. Raises SweepError."""
+    from mnv2_sweep.nets.arch import check_arch, check_limits, set_expansion
+
+    arch = ArchSpec(
+        family=network.family,
+        width=network.width,
+        resolution=network.resolution,
+        kernel=network.kernel,
+        residual=network.residual,
+        linear_bottleneck=not network.no_linear_bottleneck,
+        last_channels=network.last_channels,
+        classes=network.classes,
+        groups=network.groups,
+        activation=network.activation,
+        scale_last_conv=network.scale_last_conv,
+        depthwise=not network.no_depthwise,
+    )
+    if network.expansion is not None and network.expansion < 1:
+        raise SweepError(f"--expansion {network.expansion}: a whole number from 1")
+    if network.expansion is not None:
+        arch = replace(arch, stages=set_expansion(arch.stages, network.expansion))
+    _refuse_foreign_options(arch.family, given)
+    check_arch(arch)
+    check_limits(arch)
+    return arch
+
+
+def _refuse_foreign_options(family: str, given: Sequence[str]) -> None:
+    """`count --family mobilenet_v1 --groups 3` would silently ignore the groups."""
+    for option in given:
+        field = OPTION_FIELDS.get(option)
+        if field and family in FAMILIES and field not in FAMILIES[family]:
+            choices = ", ".join(FAMILIES[family])
+            raise SweepError(f"{option}: {FAMILY_NAMES[family]} has no such choice; it has: {choices}")
+
+
+def _check_networks(judge: str, archs: Sequence[ArchSpec]) -> None:
+    """Exit 1 on any difference between our counts and the judge's."""
+    if judge != "fvcore":
+        raise SweepError(f"--check {judge}: fvcore is the one judge there is")
+    if len(archs) > MOST_CHECKED:
+        raise SweepError(f"--check: {len(archs):,} networks, at most {MOST_CHECKED:,} allowed; take a sample")
+    try:
+        from mnv2_sweep.models.check_fvcore import check_fvcore, differences_text
+    except ModuleNotFoundError as error:
+        if error.name != "fvcore":
+            raise
+        raise SweepError(
+            "--check fvcore: fvcore is not installed here; install it with: pip install 'mnv2-sweep[fvcore]'"
+        ) from None
+    differences = []
+    for arch in archs:
+        try:
+            differences += check_fvcore(arch)
+        except (MemoryError, RuntimeError) as error:  # torch says out of memory with either
+            if isinstance(error, RuntimeError) and "memory" not in str(error):
+                raise
+            raise SweepError(f"--check fvcore: {arch_label(arch)} does not fit into this machine's memory") from error
+    typer.echo(differences_text(archs, differences))
+    raise typer.Exit(1 if differences else 0)
+
+
+def print_costs(costs, as_json: bool, as_csv: bool, note: str = "") -> None:
+    """Print a Listing as a table with a note, or as JSON or CSV piece by piece."""
+    from mnv2_sweep.explain.listing import costs_csv, costs_json, costs_text
+
+    if as_json or as_csv:
+        try:
+            sys.stdout.writelines(costs_json(costs) if as_json else costs_csv(costs))
+            sys.stdout.flush()
+        except BrokenPipeError:  # typer would end with 1
+            drop_output()
+    else:
+        typer.echo(costs_text(costs, note))

@@ -1,0 +1,29 @@
+"""The command `merge`: results folders of several machines into one."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mnv2_sweep.base.text import count_noun
+from mnv2_sweep.cli.options import RESULTS, Results
+
+
+def merge(
+    other: Annotated[Path, typer.Argument(help="The results folder of another machine, or one sweep in it.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be added and stop.")] = False,
+    results: Results = RESULTS,
+) -> None:
+    """Join the results of several machines: the same trial once, conflicts shown."""
+    from mnv2_sweep.sweeps.merge import plan_merge, write_merge
+
+    merges = plan_merge(other, results)
+    for one in merges:
+        theirs = other / one.sweep if (other / one.sweep).is_dir() else other
+        if not dry_run:
+            write_merge(one, theirs, results)
+        added = count_noun(len(one.added), "trial")
+        typer.echo(f"{one.sweep}: {added} {'to add' if dry_run else 'added'}, {one.same} here already")
+        for line in one.conflicts:
+            typer.echo(f"conflict: {line}", err=True)
+    raise typer.Exit(1 if any(one.conflicts for one in merges) else 0)

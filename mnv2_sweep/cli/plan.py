@@ -1,0 +1,82 @@
+"""The command `plan`: what a design space holds and costs, and how long its sweep would take."""
+
+from dataclasses import replace
+from typing import Annotated
+
+import typer
+
+from mnv2_sweep.base.errors import SweepError
+from mnv2_sweep.cli.count import print_costs
+from mnv2_sweep.cli.options import (
+    Csv,
+    Data,
+    Device,
+    Json,
+    RunOptions,
+    Seeds,
+    Separate,
+    Shared,
+    SpaceFile,
+    Workers,
+    choose_strategy,
+)
+from mnv2_sweep.nets.arch import ArchSpec
+
+
+def plan(
+    space: SpaceFile,
+    seeds: Seeds = None,
+    classes: Annotated[
+        int | None, typer.Option(min=1, help="The data's classes, where the file leaves them open.")
+    ] = None,
+    time: Annotated[
+        bool, typer.Option("--time", help="Time a few steps here: what the sweep will take in time, memory and disk.")
+    ] = False,
+    budget: Annotated[
+        str | None, typer.Option(help="With --time: what fits into this time, as in 30m; seeds are dropped first.")
+    ] = None,
+    data: Data = None,
+    workers: Workers = None,
+    device: Device = "auto",
+    shared: Shared = False,
+    separate: Separate = False,
+    as_json: Json = False,
+    as_csv: Csv = False,
+) -> None:
+    """List the networks of a design space with their costs, without training anything; --time prices the sweep."""
+    from mnv2_sweep.base.text import count_noun
+    from mnv2_sweep.spaces.landscape import describe_landscape
+    from mnv2_sweep.spaces.networks import select_networks
+    from mnv2_sweep.spaces.read import load_space
+    from mnv2_sweep.spaces.shipped import find_space_file
+
+    path = find_space_file(space)
+    loaded = load_space(path)
+    loaded = replace(loaded, strategy=choose_strategy(loaded, shared, separate))
+    if time or budget is not None:
+        if as_json or as_csv:
+            raise SweepError("plan: --time prints text; leave out --json and --csv")
+        options = RunOptions(data=data, workers=workers, device=device)
+        typer.echo("\n".join(_estimate_time(loaded, f"{path}: data:", seeds, budget, options)))
+        return
+    listing, lines = describe_landscape(select_networks(loaded, classes))
+    count, repeats = len(listing.costs), seeds or len(loaded.seeds)
+    note = f"{count_noun(count, 'network')} x {count_noun(repeats, 'seed')} = {count_noun(count * repeats, 'trial')}; "
+    note += f"recipe {loaded.recipe.name}, data {loaded.data}"
+    note = "\n".join([note, *lines])
+    if classes is None and loaded.leaves_classes_open:
+        note += f"\ncounted with {ArchSpec().classes} classes; 'run' takes the data's number, --classes says it here"
+        if loaded.constraints:
+            note += "; constraints may then choose other networks"
+    print_costs(listing, as_json, as_csv, note)
+
+
+def _estimate_time(space, where: str, seeds: int | None, budget: str | None, options: RunOptions) -> list[str]:
+    """Return lines on what the sweep of the space would take here. Raises SweepError."""
+    from mnv2_sweep.cli.open import open_run
+    from mnv2_sweep.spaces.networks import expand
+    from mnv2_sweep.sweeps.run import estimate_request
+
+    opened = open_run(options, space.data, where, space.strategy, budget)
+    archs, chosen = expand(space, opened.classes), range(seeds) if seeds else space.seeds
+    return estimate_request(opened.ask(space.name, archs, space.recipe, chosen, strategy=space.strategy))

@@ -1,0 +1,137 @@
+"""The command `plot`: figures of a sweep, of what a design space costs, or of the paper."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mnv2_sweep.base.errors import SweepError
+from mnv2_sweep.cli.options import PLOTS, RESULTS, Plots, Results
+
+OPTIONS = {  # of each kind of plot; those of a sweep or a space have none of these
+    "--manifold": ("--seed", "--matrices"),
+    "--activity": ("--seed", "--base", "--data", "--images", "--input-scale"),
+}
+BASE, INPUT_SCALE = "1.0@96", 0.25  # of --activity; a quarter of the side, as `ablate` has it
+
+
+def plot(
+    sweep: Annotated[
+        str | None,
+        typer.Argument(help="A sweep's name, without one the last; with --costs a design space or the sweep with one."),
+    ] = None,
+    pareto: Annotated[bool, typer.Option("--pareto", help="Accuracy against MAdds, with the front.")] = False,
+    ablation: Annotated[
+        bool, typer.Option("--ablation", help="With against without, per seed, and the difference.")
+    ] = False,
+    expansion: Annotated[
+        bool, typer.Option("--expansion", help="Accuracy against MAdds for each t, and section 4's claims on them.")
+    ] = False,
+    costs: Annotated[
+        bool, typer.Option("--costs", help="MAdds, params, peak memory and depth of a space, with its cliffs.")
+    ] = False,
+    manifold: Annotated[
+        bool, typer.Option("--manifold", help="Figure 1: a spiral through ReLU and back, and what is lost on the way.")
+    ] = False,
+    activity: Annotated[
+        bool, typer.Option("--activity", help="Figure 7: train a network, draw its positive channels before and after.")
+    ] = False,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of --manifold and --activity; default 0.")] = None,
+    matrices: Annotated[
+        int | None, typer.Option(min=100, max=100_000, help="Of --manifold: matrices for each n; default 2,000.")
+    ] = None,
+    base: Annotated[str | None, typer.Option(help="Of --activity: width@resolution; default 1.0@96.")] = None,
+    data: Annotated[str | None, typer.Option(help="Of --activity: as in run; default shapes.")] = None,
+    images: Annotated[
+        int | None, typer.Option(min=1, help="Of --activity: training images, instead of the recipe's.")
+    ] = None,
+    input_scale: Annotated[
+        float | None, typer.Option(min=0.01, max=1, help="Of --activity: train at this fraction; default 0.25.")
+    ] = None,
+    results: Results = RESULTS,
+    plots: Plots = PLOTS,
+) -> None:
+    """Draw a sweep's results, what the networks of a design space cost, or a figure of the paper, as PNG and SVG."""
+    from mnv2_sweep.record.folders import find_space, find_sweep
+    from mnv2_sweep.report.figures import describe_expansion, draw_ablation, draw_costs, draw_expansion, draw_pareto
+    from mnv2_sweep.spaces.networks import select_networks
+    from mnv2_sweep.spaces.read import load_space
+
+    kinds = {"--pareto": pareto, "--ablation": ablation, "--expansion": expansion, "--costs": costs}
+    kinds |= {"--manifold": manifold, "--activity": activity}
+    if sum(kinds.values()) != 1:
+        raise SweepError(f"plot: say what to draw; one of {', '.join([*kinds][:-1])} and {[*kinds][-1]}")
+    options = {"--seed": seed, "--matrices": matrices, "--base": base, "--data": data, "--images": images}
+    refuse_options(max(kinds, key=kinds.get), sweep, {**options, "--input-scale": input_scale})
+    if manifold:
+        _echo_paths(show_manifold(matrices, seed or 0, plots))
+        return
+    if activity:
+        _echo_paths(show_activity(base, data, images, input_scale, seed or 0, plots))
+        return
+    if costs:
+        path, name = find_space(results, sweep)
+        _echo_paths(draw_costs(select_networks(replace(load_space(path), name=name)), plots))
+        return
+    folder = find_sweep(results, sweep, ablation)
+    if expansion:
+        typer.echo(describe_expansion(folder))
+        _echo_paths(draw_expansion(folder, plots))
+        return
+    _echo_paths(draw_ablation(folder, plots) if ablation else draw_pareto(folder, plots))
+
+
+def _echo_paths(paths: list[Path]) -> None:
+    for path in paths:
+        typer.echo(path)
+
+
+def refuse_options(kind: str, sweep: str | None, given: Mapping[str, object]) -> None:
+    """`plot --pareto --seed 3` would silently ignore the seed. Raises SweepError."""
+    if kind in OPTIONS and sweep is not None:
+        raise SweepError(f"plot {kind}: '{sweep}' given, but it draws no sweep; leave it out")
+    wrong = [option for option, value in given.items() if value is not None and option not in OPTIONS.get(kind, ())]
+    if wrong:
+        kinds = " and ".join(other for other, options in OPTIONS.items() if wrong[0] in options)
+        raise SweepError(f"plot {kind}: {wrong[0]} is for {kinds}; leave it out")
+
+
+def show_manifold(matrices: int | None, seed: int, plots: Path) -> list[Path]:
+    """Print what is lost for each n, then draw it; returns the files written."""
+    from mnv2_sweep.base.text import align
+    from mnv2_sweep.paper.manifold import MATRICES, SHOWN, embed_spiral, losses_table, measure_losses
+    from mnv2_sweep.report.figures import draw_manifold
+
+    losses = measure_losses(matrices or MATRICES, seed)
+    typer.echo(align(losses_table(losses)) + "\n")
+    return draw_manifold([embed_spiral(n, seed) for n in SHOWN], losses, seed, plots)
+
+
+def show_activity(
+    base: str | None, data: str | None, images: int | None, input_scale: float | None, seed: int, plots: Path
+) -> list[Path]:
+    """Train a network, print its positive channels before and after, then draw them; returns the files written."""
+    from mnv2_sweep.analysis.ablation import parse_bases
+    from mnv2_sweep.base.text import align
+    from mnv2_sweep.cli.progress import open_data
+    from mnv2_sweep.paper.manifold import activities_table
+    from mnv2_sweep.report.figures import draw_activity
+    from mnv2_sweep.sweeps.settings import choose_device
+    from mnv2_sweep.training.activity import measure_activities
+    from mnv2_sweep.training.control import Control
+    from mnv2_sweep.trials.trial import EMBEDDED, DataRef, Trial, change_recipe, find_recipe
+
+    arch, *more = parse_bases(BASE if base is None else base, or_else="")
+    if more:
+        raise SweepError(f"--base {base}: one network is trained here; give one")
+    length = {"images": images, "epochs": None} if images else {}
+    recipe = change_recipe(find_recipe("short"), {"input_scale": input_scale or INPUT_SCALE, **length})
+    dataset, _ = open_data(EMBEDDED if data is None else data)
+    arch = replace(arch, classes=max(arch.classes, len(dataset.classes)))
+    trial = Trial(arch, recipe, DataRef(dataset.name, dataset.fingerprint, len(dataset.classes)), seed)
+    device = choose_device("auto")
+    activities = measure_activities(trial, dataset, device, Control(log=lambda line: typer.echo(line, err=True)))
+    typer.echo(align(activities_table(activities), left=("layer", "kind")) + "\n")
+    return draw_activity(trial, activities, device, plots)

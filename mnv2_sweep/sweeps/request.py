@@ -1,0 +1,261 @@
+"""SweepRequest (what a person asks for) -> Session (a sweep that is ready to run), and what it says of itself.
+
+Opening checks everything that can be checked before a minute is spent, and writes nothing; preparing writes the sweep's
+files and makes the images of every size once.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from mnv2_sweep.base.errors import ArchError, StoreError, SweepError
+from mnv2_sweep.base.text import count_noun
+from mnv2_sweep.data.batches import prepare_pixels
+from mnv2_sweep.data.catalog import Dataset
+from mnv2_sweep.nets.arch import ArchSpec
+from mnv2_sweep.nets.cost import count_cost
+from mnv2_sweep.nets.resolve import arch_key
+from mnv2_sweep.nets.supernet import check_family, family_digest
+from mnv2_sweep.record.claims import read_claims
+from mnv2_sweep.record.folders import link_file, weights_path
+from mnv2_sweep.record.store import Outcome, read_outcomes, record_all, write_plan
+from mnv2_sweep.spaces.space import ALONE, Strategy
+from mnv2_sweep.sweeps.planned import (
+    DATA,
+    check_sweep,
+    count_failed,
+    count_others,
+    find_reusable,
+    missing_trials,
+    plan_trials,
+    write_sweep_files,
+)
+from mnv2_sweep.sweeps.settings import RunSettings
+from mnv2_sweep.training.checkpoint import is_whole
+from mnv2_sweep.training.loop import count_steps
+from mnv2_sweep.training.shared import RANDOM, has_weights, tuned_path
+from mnv2_sweep.trials.trial import DataRef, Recipe, Sharing, Trial, check_recipe, shared_id, trial_header
+
+MOST_ALONE = 24  # networks that the default length of a shared training makes up for
+NO_BUDGET = "--budget: the networks share one training, which is done whole; give it fewer images, or add --separate"
+NO_GRAPHS = "--cuda-graphs: networks that share weights are trained without them; leave it out, or add --separate"
+ONE_MACHINE = "the networks share one training, which runs on one machine; use --executor local, or --separate"
+
+
+@dataclass(frozen=True)
+class SweepRequest:
+    """What a person asks for: networks, recipe, seeds and data, the folder of the results, and how to run them.
+
+    `data_name` is the name or path by which workers open the data set. With `counts` a network has that many of the
+    seeds only, the first ones. `source` is kept as the sweep's space.yaml, `command` in its env.json. A dry run ends
+    after the plan; without `announced` there is neither a plan nor an estimate of the time.
+    """
+
+    folder: Path
+    archs: Sequence[ArchSpec]
+    recipe: Recipe
+    seeds: Sequence[int]
+    dataset: Dataset
+    data_name: str
+    device: str = "cpu"
+    settings: RunSettings = RunSettings(1)
+    strategy: Strategy = ALONE
+    counts: Mapping[ArchSpec, int] | None = None
+    retry_failed: bool = False
+    dry_run: bool = False
+    announced: bool = True
+    source: str = ""
+    command: str = ""
+
+    @property
+    def data(self) -> DataRef:
+        """The data set as trials name it."""
+        return DataRef(self.dataset.name, self.dataset.fingerprint, len(self.dataset.classes))
+
+    @property
+    def sharing(self) -> Sharing | None:
+        """What the trials have in common where the networks share weights. Raises ArchError where they can't."""
+        return make_sharing(self.strategy, self.archs, self.recipe, len(self.dataset.labels["train"]))
+
+
+@dataclass(frozen=True)
+class Session:
+    """A sweep that is ready to run: `trials` planned, `reused` results of other sweeps, `missing` the trials still to
+    do, in the order they will run."""
+
+    request: SweepRequest
+    trials: tuple[Trial, ...]
+    reused: tuple[Outcome, ...]
+    missing: tuple[Trial, ...]
+
+    @property
+    def folder(self) -> Path:
+        return self.request.folder
+
+    @property
+    def supernet(self) -> tuple[ArchSpec, ...]:
+        """The networks that share weights, where the trials do."""
+        return tuple(self.request.archs) if self.trials and self.trials[0].shared else ()
+
+
+def open_session(request: SweepRequest, tuned: Sequence[ArchSpec] = ()) -> Session:
+    """Check everything that can be checked before a minute is spent. Raises SweepError; writes nothing.
+
+    `tuned` are those of the networks that share weights which are also trained on by themselves.
+    """
+    check_recipe(request.recipe)
+    dataset, classes = request.dataset, len(request.dataset.classes)
+    for arch in request.archs:
+        if arch.classes < classes:
+            raise SweepError(
+                f"classes: {arch.classes} given, but {dataset.name} has {classes}; "
+                f"leave classes out, or give at least {classes}"
+            )
+    shared = request.sharing
+    trials = _plan(request, shared and replace(shared, finetune=None))
+    if tuned:
+        trials += plan_trials(tuned, request.recipe, request.data, request.seeds, shared)
+    missing = missing_trials(trials, request.folder, request.retry_failed)
+    reused = tuple(find_reusable(missing, request.folder))
+    known = {outcome.trial for outcome in reused}
+    return Session(request, trials, reused, tuple(trial for trial in missing if trial not in known))
+
+
+def _plan(request: SweepRequest, shared: Sharing | None) -> tuple[Trial, ...]:
+    archs, recipe, data, seeds, counts = request.archs, request.recipe, request.data, request.seeds, request.counts
+    if counts is None:
+        return plan_trials(archs, recipe, data, seeds, shared)
+    with_seed = [(seed, [arch for arch in archs if at < counts[arch]]) for at, seed in enumerate(seeds)]
+    return tuple(trial for seed, some in with_seed for trial in plan_trials(some, recipe, data, [seed], shared))
+
+
+def check_sharing(strategy: Strategy, settings: RunSettings) -> None:
+    """Raise SweepError where networks that share weights can't be run so."""
+    if strategy.name == "shared" and settings.budget_seconds is not None:
+        raise SweepError(NO_BUDGET)
+    if strategy.name == "shared" and settings.cuda_graphs:
+        raise SweepError(NO_GRAPHS)
+    if strategy.name == "shared" and settings.executor != "local":
+        raise SweepError(f"--executor {settings.executor}: {ONE_MACHINE}")
+
+
+def make_sharing(strategy: Strategy, archs: Sequence[ArchSpec], recipe: Recipe, train_images: int) -> Sharing | None:
+    """What the trials of a shared training have in common; None for networks that are trained alone. Raises ArchError
+    where they can't share weights.
+
+    Without a number of images, the networks of a step see as many in all as each network alone would have, together:
+    at most four networks a step; more than MOST_ALONE networks count as so many.
+    """
+    if strategy.name == "separate":
+        return None
+    try:
+        check_family(archs)
+    except ArchError as error:
+        raise ArchError(f"strategy shared: {error}; or train each alone, with --separate") from error
+    images = strategy.images
+    if images is None:
+        alone = count_steps(recipe, train_images)[0] * recipe.batch
+        networks = len({arch_key(arch) for arch in archs})
+        images = round(alone * max(1.0, min(networks, MOST_ALONE) / (1 + RANDOM)))
+    return Sharing(family_digest(archs), images, strategy.finetune)
+
+
+def describe_plan(session: Session) -> list[str]:
+    """Lines for a person: networks, trials, MAdds range, training sizes."""
+    networks = {trial.arch: None for trial in session.trials}
+    madds = [count_cost(arch).madds for arch in networks]
+    sizes = [trial.train_size for trial in session.trials]
+    recipe = session.trials[0].recipe
+    length = f"{recipe.images:,} images each" if recipe.images else f"{recipe.epochs:g} epochs each"
+    shared = session.trials[0].shared
+    if shared:
+        length = f"one training of {shared.images:,} images for all networks, which share its weights"
+    sizes_text = f"{min(sizes)} px" if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)} px"
+    low, high = f"{min(madds) / 1e6:,.1f}M", f"{max(madds) / 1e6:,.1f}M"
+    madds_text = f"{low if low == high else f'{low} to {high}'} MAdds at the nominal resolution"
+    counts = ", ".join(f"{len(labels):,} {split}" for split, labels in session.request.dataset.labels.items())
+    others = count_others(session.trials, session.folder)
+    text = f"{session.folder} has {count_noun(others, 'result')} of other networks or seeds, also in tables"
+    done, notes = _describe_known(session, session.trials, [f"note      {text}"] if others else [])
+    return [
+        f"data      {session.request.dataset.name}: {len(session.request.dataset.classes)} classes; {counts}",
+        f"networks  {len(networks)}, {madds_text}",
+        f"recipe    {recipe.name}: {length}, trained at {sizes_text} (input scale {recipe.input_scale:g})",
+        f"trials    {len(session.trials)} ({done} done, {len(session.missing)} to run), seeds {_seeds(session.trials)}",
+        *notes,
+    ]
+
+
+def describe_tuning(session: Session) -> list[str]:
+    """Lines for a person, of a session whose slices are all there: which of them are trained on by themselves."""
+    tuned = [trial for trial in session.trials if trial.shared.finetune is not None]
+    networks, epochs = len({trial.arch for trial in tuned}), tuned[0].shared.finetune
+    done, notes = _describe_known(session, tuned)
+    return [
+        f"finetune  {count_noun(networks, 'network')} of the front, {epochs:g} epoch{'' if epochs == 1 else 's'} each",
+        f"trials    {len(tuned)} ({done} done, {len(session.missing)} to run), seeds {_seeds(tuned)}",
+        *notes,
+    ]
+
+
+def _describe_known(session: Session, trials: Sequence[Trial], notes: Sequence[str] = ()) -> tuple[int, list[str]]:
+    """How many of the trials this sweep has done, and lines on the rest of those that are not missing, with `notes`."""
+    failed = count_failed(set(trials) - set(session.missing), session.folder)
+    sources = Counter(outcome.source for outcome in session.reused)
+    notes = [f"reused    {count_noun(count, 'result')} of sweep {name}" for name, count in sources.items()] + [*notes]
+    if failed:
+        notes.append(f"note      {count_noun(failed, 'trial')} failed earlier; --retry-failed tries them again")
+    return len(trials) - len(session.missing) - len(session.reused) - failed, notes
+
+
+def _seeds(trials: Sequence[Trial]) -> str:
+    seeds = sorted({trial.seed for trial in trials})
+    if len(seeds) > 8:
+        return f"{seeds[0]} to {seeds[-1]} ({len(seeds)} of them)"
+    return ", ".join(map(str, seeds))
+
+
+def find_trained(session: Session) -> set[str]:
+    """The shared trainings of what is missing whose weights are there."""
+    shared = [trial for trial in session.missing if trial.shared]
+    return {shared_id(trial) for trial in shared if has_weights(weights_path(session.folder, trial), trial)}
+
+
+def prepare_session(session: Session, environment: dict) -> Iterator[tuple[int, int]]:
+    """Write the sweep's files and reused results, and make the images of every size once, so that workers read; yields
+    how many of how many sizes are made."""
+    request = session.request
+    # Another run may have begun since the session was opened.
+    check_sweep(session.folder, session.trials, read_outcomes(session.folder))
+    write_sweep_files(session.folder, request.source, {**environment, DATA: request.data_name})
+    write_plan(session.folder, session.trials, replace=not read_claims(session.folder))
+    if session.reused:
+        adopt_weights(session.folder, session.reused)  # first: who finds the results there does not look for weights
+        record_all(session.folder, session.reused)
+    sizes = sorted({trial.train_size for trial in session.missing})
+    for done, size in enumerate(sizes, 1):
+        prepare_pixels(request.dataset, size)
+        yield done, len(sizes)
+
+
+def adopt_weights(folder: Path, reused: Sequence[Outcome]) -> None:
+    """Take over the weights of slices that other sweeps have measured, so that they can be exported and trained on here
+    as well: from whichever sweep still has them. Raises StoreError."""
+    for trial in (outcome.trial for outcome in reused if outcome.trial.shared):
+        ours = weights_path(folder, trial)
+        pairs = [(path, ours) for path in _files_like(ours) if has_weights(path, trial)]
+        if trial.shared.finetune is not None:
+            tuned = tuned_path(ours, trial)
+            pairs += [(path, tuned) for path in _files_like(tuned) if is_whole(path, trial_header(trial))]
+        for theirs, path in pairs:
+            if not path.exists():
+                try:
+                    link_file(theirs, path)
+                except OSError as error:
+                    raise StoreError(f"{path}: can't be written ({error.strerror}); mend that and run again") from error
+
+
+def _files_like(path: Path) -> list[Path]:
+    """Those of the same name of the sweeps beside this one."""
+    return sorted(path.parent.parent.parent.glob(f"*/{path.parent.name}/{path.name}"))

@@ -1,0 +1,151 @@
+"""Session -> outcomes: which trials need what, who runs them, and what a worker process does with one."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from pathlib import Path
+
+import torch
+
+from mnv2_sweep.data.catalog import Dataset, cache_folder, open_dataset
+from mnv2_sweep.nets.arch import ArchSpec
+from mnv2_sweep.record.folders import stack_path, weights_path
+from mnv2_sweep.record.store import Outcome
+from mnv2_sweep.sweeps.attempt import Attempts
+from mnv2_sweep.sweeps.pool import Source, run_pool
+from mnv2_sweep.sweeps.request import Session, find_trained
+from mnv2_sweep.sweeps.settings import RunSettings
+from mnv2_sweep.sweeps.work import Need, Work, do_work
+from mnv2_sweep.training.control import Control
+from mnv2_sweep.training.loop import run_trial
+from mnv2_sweep.training.shared import Group, has_weights, run_shared_trial
+from mnv2_sweep.training.stacked import group_seeds, has_seed, run_stacked_trial
+from mnv2_sweep.trials.trial import Result, Trial, shared_id, trial_id
+
+
+@dataclass(frozen=True, slots=True)
+class Ticked:
+    """A moment has passed; `elsewhere` are the trials that other runs have recorded so far."""
+
+    elsewhere: tuple[Trial, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """An outcome that is on disk; `retried`: the trial will be tried once more."""
+
+    outcome: Outcome
+    retried: bool
+
+
+def run_session(session: Session, settings: RunSettings, stop: Callable[[], bool]) -> Iterator[Ticked | Ended]:
+    """Do what is missing, beside whatever other runs do; each outcome is on disk before it is yielded."""
+    groups = find_groups(session, settings)
+    with Work(session.folder, session.missing, find_need=partial(_find_need, session.folder, groups)) as work:
+        source = Source(work.take, work.others, stop, work.tick, pulse=True)
+        with closing(do_work(work, _start(session, settings, source, groups))) as outcomes:
+            for outcome in outcomes:
+                elsewhere = tuple(work.elsewhere)
+                yield Ticked(elsewhere) if outcome is None else Ended(outcome, work.is_retried(outcome))
+
+
+def find_groups(session: Session, settings: RunSettings) -> dict[Trial, tuple[Trial, ...]]:
+    """Trials of which several are trained as one -> all that are trained with them."""
+    return group_seeds(session.missing) if settings.stacks_seeds else {}
+
+
+def _find_need(folder: Path, groups: Mapping[Trial, tuple[Trial, ...]], trial: Trial) -> Need | None:
+    """Weights that it is a slice of, or the results of the seeds that it is trained with."""
+    if trial.shared:
+        return Need(shared_id(trial), partial(has_weights, weights_path(folder, trial), trial))
+    if trial in groups:
+        group = groups[trial]
+        return Need(trial_id(group[0]), lambda: all(has_seed(stack_path(folder, own), own) for own in group))
+    return None
+
+
+def _start(
+    session: Session, settings: RunSettings, source: Source, groups: Mapping[Trial, tuple[Trial, ...]]
+) -> Iterator[Outcome]:
+    if settings.elsewhere is not None:
+        attempts = Attempts(partial(train_on, session.request.device), session.folder, watch=settings.watch)
+        return settings.elsewhere(attempts, source, session.request.dataset)
+    families = None
+    if session.supernet:
+        trainings = len({shared_id(trial) for trial in session.missing})
+        families = Families(session.supernet, session.folder, max(1, settings.workers // max(1, trainings)))
+    stacks = Stacks(groups, session.folder) if groups else None
+    function = partial(
+        train_in_worker,
+        session.request.data_name,
+        cache_folder(),
+        session.request.device,
+        families=families,
+        stacks=stacks,
+        graphs=settings.cuda_graphs,
+    )
+    attempts = Attempts(function, session.folder, watch=settings.watch)
+    limits = settings.limits
+    # While the weights are trained, one worker does what as many would.
+    if families and settings.memory_is_share and len(find_trained(session)) < trainings:
+        limits = replace(limits, memory_bytes=families.threads * limits.memory_bytes)
+    return run_pool(attempts, source, settings.workers, limits, settings.gpus)
+
+
+@dataclass(frozen=True, slots=True)
+class Families:
+    """The networks that share weights, the sweep's folder, and how many threads each shared training may take."""
+
+    archs: tuple[ArchSpec, ...]
+    folder: Path
+    threads: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stacks:
+    """Trials of which several are trained as one, with all that are trained with them, and the sweep's folder."""
+
+    groups: Mapping[Trial, tuple[Trial, ...]]
+    folder: Path
+
+
+def train_in_worker(
+    data_name: str,
+    cache: Path,
+    device: str,
+    trial: Trial,
+    control: Control,
+    families: Families | None = None,
+    stacks: Stacks | None = None,
+    graphs: bool = False,
+) -> Result:
+    """What a worker process does with a trial; it opens the data once."""
+    return train_on(device, _worker_dataset(data_name, cache), trial, control, families, stacks, graphs)
+
+
+def train_on(
+    device: str,
+    dataset: Dataset,
+    trial: Trial,
+    control: Control,
+    families: Families | None = None,
+    stacks: Stacks | None = None,
+    graphs: bool = False,
+) -> Result:
+    """Train in one thread, on the data that the trial names; shared weights in as many as they are given."""
+    torch.set_num_threads(1)
+    if dataset.fingerprint != trial.data.fingerprint:
+        raise RuntimeError(f"{dataset.name} has changed since the sweep began; run the command again")
+    if trial.shared:
+        group = Group(families.archs, weights_path(families.folder, trial), families.threads)
+        return run_shared_trial(trial, dataset, device, control, group)
+    if stacks and trial in stacks.groups:
+        paths = {own: stack_path(stacks.folder, own) for own in stacks.groups[trial]}
+        return run_stacked_trial(trial, paths, dataset, device, control)
+    return run_trial(trial, dataset, device, control, graphs)
+
+
+@cache
+def _worker_dataset(data_name: str, cache: Path) -> Dataset:
+    return open_dataset(data_name, cache)
