@@ -1,4 +1,4 @@
-"""Weight gradients of convolutions on small maps: torch's own against `models.convolution`, in turns, one thread.
+"""Training on small maps: torch's own convolutions against `models.convolution`, in turns, one thread.
 
 python benchmarks/small_maps.py [--batch 64]: a line for each layer and each network, medians of images/s and the ratio.
 """
@@ -6,14 +6,14 @@ python benchmarks/small_maps.py [--batch 64]: a line for each layer and each net
 import argparse
 import statistics
 import time
-from collections.abc import Callable
+from contextlib import nullcontext
 
 import torch
 from torch import nn
 
 from mnv2_sweep.base.processes import keep_heap
 from mnv2_sweep.models.build import build_model
-from mnv2_sweep.models.convolution import Convolution
+from mnv2_sweep.models.convolution import fast_convolutions
 from mnv2_sweep.nets.arch import ArchSpec, arch_label
 
 NETWORKS = [(0.35, 24), (0.5, 32), (1.0, 40), (1.0, 56), (1.4, 56), (1.0, 96)]
@@ -23,8 +23,8 @@ ROUNDS = 7
 def layers(batch: int) -> list[tuple[str, nn.Module, torch.Tensor]]:
     made = []
     for side in (1, 2, 3, 4):
-        depthwise = Convolution(576, 576, 3, 1, 1, groups=576, bias=False)
-        pointwise = Convolution(96, 576, 1, bias=False)
+        depthwise = nn.Conv2d(576, 576, 3, 1, 1, groups=576, bias=False)
+        pointwise = nn.Conv2d(96, 576, 1, bias=False)
         for name, layer in (("depthwise 3x3 of 576", depthwise), ("pointwise 96 to 576", pointwise)):
             images = torch.randn(batch, layer.in_channels, side, side)
             made.append((f"{name} on {side}x{side}", layer, images))
@@ -39,10 +39,12 @@ def networks(batch: int) -> list[tuple[str, nn.Module, torch.Tensor]]:
     return made
 
 
-def time_training(model: nn.Module, images: torch.Tensor) -> float:
-    """Seconds of a forward and backward pass."""
+def time_training(model: nn.Module, images: torch.Tensor, fast: bool) -> float:
+    """Seconds of a forward and backward pass, as in a training step."""
     began = time.perf_counter()
-    model(images).square().sum().backward()
+    with fast_convolutions(model) if fast else nullcontext():
+        out = model(images)
+    out.square().sum().backward()
     return time.perf_counter() - began
 
 
@@ -50,15 +52,11 @@ def compare(model: nn.Module, images: torch.Tensor) -> tuple[float, float]:
     """Median seconds with torch's convolutions and with ours, in turns."""
     model = model.to(memory_format=torch.channels_last).train()
     images = images.to(memory_format=torch.channels_last)
-    ways: list[Callable] = [nn.Conv2d._conv_forward, Convolution._conv_forward]
     seconds: list[list[float]] = [[], []]
-    try:
-        for at in range(ROUNDS + 1):  # the first round warms up
-            for way, taken in zip(ways, seconds, strict=True):
-                Convolution._conv_forward = way
-                taken += [time_training(model, images)] if at else []
-    finally:
-        Convolution._conv_forward = ways[1]
+    for _ in range(ROUNDS + 1):
+        for fast in (False, True):
+            seconds[fast].append(time_training(model, images, fast))
+    seconds = [taken[1:] for taken in seconds]  # the first round warms up
     return statistics.median(seconds[0]), statistics.median(seconds[1])
 
 

@@ -1,11 +1,12 @@
-"""Plan -> nn.Module that runs it layer by layer: how the families that MobileNetV2 is compared with are built.
+"""ArchSpec -> the network as an nn.Module, every shape from the plan.
 
-It runs any plan; MobileNetV2 has its own module in `model`, in the paper's words, and the tests hold the two equal.
+MobileNetV2 is written in the paper's order, with the names that torchvision's mobilenet_v2 has in its state_dict, so
+published weights load directly. The families that it is compared with are built by PlanNetwork, which runs the layers
+of any plan one after the other; the tests hold the two equal on MobileNetV2's plans.
 
-ArchSpec -> nn.Module; MobileNetV2 written in the paper's order, every shape from the plan.
-
-For the paper's architecture the state_dict has the names and shapes of torchvision's mobilenet_v2, so published
-weights load directly. Shapes in comments: [batch, channels, size, size].
+All that computes is a plain module of torch's, of exactly that class (nn.Conv2d, nn.BatchNorm2d, nn.Linear, nn.ReLU6,
+nn.MaxPool2d, ...), so tools that look layers up by their class find them; sums, joins, shuffles and the mean over the
+last map are operations between them. Shapes in comments: [batch, channels, size, size].
 """
 
 import itertools
@@ -14,122 +15,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mnv2_sweep.models.convolution import Convolution
 from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.nets.plan import WEIGHTED, Block, Layer, Plan
 from mnv2_sweep.nets.resolve import resolve
 
-# ---------------------------------------------------------------- plan_network
-
-
-class PlanNetwork(nn.Module):
-    """[N, 3, resolution, resolution] -> logits [N, classes]; convolutions and batch norms have the plan's names."""
-
-    def __init__(self, plan: Plan):
-        super().__init__()
-        self.steps = [(layer, _last_reads(plan.layers, i)) for i, layer in enumerate(plan.layers)]
-        self.gains = [  # batch norms right before a shortcut's addition
-            norm_name(layer.name)
-            for block in plan.blocks
-            for layer in block.convs
-            if block.shortcut and len(layer.reads) > 1
-        ]
-        for layer in plan.convs:
-            _place(self, layer.name, _weighted(layer))
-            if layer.norm:
-                _place(self, norm_name(layer.name), nn.BatchNorm2d(layer.c_out))
-        self.dropout = nn.Dropout(plan.dropout)
-
-    def forward(self, x: Tensor) -> Tensor:
-        tensors: dict[int, Tensor] = {0: x}
-        for i, (layer, last) in enumerate(self.steps):
-            reads = [tensors[i + back + 1] for back in layer.reads]
-            for tensor in last:  # read for the last time
-                del tensors[tensor]
-            tensors[i + 1] = self.run_layer(layer, reads)
-        return tensors[len(self.steps)].flatten(1)
-
-    def run_layer(self, layer: Layer, reads: list[Tensor]) -> Tensor:
-        """The layer with its batch norm, additions and activation: maps [N, c_in, size_in, size_in] -> its output."""
-        if layer.op not in WEIGHTED:
-            return _activate(_join(layer, reads), layer.act)
-        x = self.dropout(reads[0].flatten(1)) if layer.op == "linear" else reads[0]
-        x = self.get_submodule(layer.name)(x)
-        if layer.norm:
-            x = self.get_submodule(norm_name(layer.name))(x)
-        if layer.sum_last:
-            x = _activate(x, layer.act)
-        for other in reads[1:]:
-            x = x + other
-        return x if layer.sum_last else _activate(x, layer.act)
-
-    def shortcut_norms(self) -> list[nn.BatchNorm2d]:
-        """The batch norms right before the shortcuts' additions."""
-        return [self.get_submodule(name) for name in self.gains]
-
-
-def norm_name(name: str) -> str:
-    """Place of the batch norm after a convolution: the next one, as in nn.Sequential."""
-    before, _, at = name.rpartition(".")
-    return f"{before}.{int(at) + 1}"
-
-
-def _weighted(layer: Layer) -> nn.Module:
-    if layer.op == "linear":
-        return nn.Linear(layer.c_in, layer.c_out)
-    padding = layer.kernel // 2 if layer.padding is None else layer.padding
-    bias = layer.bias and not layer.norm
-    return Convolution(layer.c_in, layer.c_out, layer.kernel, layer.stride, padding, groups=layer.groups, bias=bias)
-
-
-def _join(layer: Layer, reads: list[Tensor]) -> Tensor:
-    """What the layers without weights do."""
-    x, window = reads[0], (layer.kernel, layer.stride, layer.kernel // 2)
-    if layer.op == "max_pool":
-        return functional.max_pool2d(x, *window)
-    if layer.op == "avg_pool":  # the border counts only what is in the image, as TensorFlow does
-        return functional.avg_pool2d(x, *window, count_include_pad=False)
-    if layer.op == "global_pool":
-        return x.mean(dim=(2, 3), keepdim=True)
-    if layer.op == "shuffle":  # channel c of group g becomes channel g of group c (ShuffleNet paper, figure 1)
-        return x.unflatten(1, (layer.groups, -1)).transpose(1, 2).flatten(1, 2)
-    if layer.op == "shift":  # one pixel up and left, zeros from beyond the edge
-        return functional.pad(x, (0, 1, 0, 1))[:, :, 1:, 1:]
-    if layer.op == "add":
-        return sum(reads[1:], x)
-    if layer.op == "concat":
-        return torch.cat(reads, 1)
-    return x  # "relu": its activation says all
-
-
-ACTIVATE = {"": lambda x: x, "relu6": functional.relu6, "relu": functional.relu, "hswish": functional.hardswish}
-
-
-def _activate(x: Tensor, act: str) -> Tensor:
-    return ACTIVATE[act](x)
-
-
-def _last_reads(layers: tuple[Layer, ...], i: int) -> set[int]:
-    """Tensors that layer i is the last to read."""
-    later = {j + back + 1 for j in range(i + 1, len(layers)) for back in layers[j].reads}
-    return {i + back + 1 for back in layers[i].reads} - later
-
-
-def _place(root: nn.Module, name: str, module: nn.Module) -> None:
-    """Put a module at a dotted place, making the modules on the way."""
-    *path, last = name.split(".")
-    for part in path:
-        if not hasattr(root, part):
-            root.add_module(part, nn.Module())
-        root = getattr(root, part)
-    root.add_module(last, module)
-
-
-# ---------------------------------------------------------------- model
+ACTIVATIONS = {"relu6": nn.ReLU6, "relu": nn.ReLU, "hswish": nn.Hardswish}
 
 
 def build_model(arch: ArchSpec) -> nn.Module:
-    """The network: [N, 3, resolution, resolution] float32 -> logits [N, classes]. Raises ArchError.
+    """Return the network: [N, 3, resolution, resolution] float32 -> logits [N, classes]. Raises ArchError.
 
     Initialised as torchvision does: He-normal (fan out) convolutions, unit batch norm, linear N(0, 0.01).
     """
@@ -137,12 +31,26 @@ def build_model(arch: ArchSpec) -> nn.Module:
 
 
 def build_layers(arch: ArchSpec) -> nn.Module:
-    """The network before its own first values. Raises ArchError."""
+    """Return the network before its own first values. Raises ArchError."""
     plan = resolve(arch)
     return MobileNetV2(plan) if arch.family == "mobilenet_v2" else PlanNetwork(plan)
 
 
-ACTIVATIONS = {"relu6": nn.ReLU6, "relu": nn.ReLU, "hswish": nn.Hardswish}
+def norm_name(name: str) -> str:
+    """Return the place of the batch norm after a convolution: the next one, as in nn.Sequential."""
+    before, _, at = name.rpartition(".")
+    return f"{before}.{int(at) + 1}"
+
+
+def _initialise(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv2d):
+        nn.init.kaiming_normal_(module.weight, mode="fan_out")
+    elif isinstance(module, nn.Linear):
+        nn.init.normal_(module.weight, 0, 0.01)
+        nn.init.zeros_(module.bias)
+
+
+# ---------------------------------------------------------------- MobileNetV2
 
 
 class MobileNetV2(nn.Module):
@@ -163,8 +71,10 @@ class MobileNetV2(nn.Module):
         return self.classifier(x.mean(dim=(2, 3)))
 
     def shortcut_norms(self) -> list[nn.BatchNorm2d]:
-        """The batch norms right before the shortcuts' additions: the projection's, or the expansion's, which at t = 1
-        is the projection of the block before."""
+        """Return the batch norms right before the shortcuts' additions.
+
+        That is the projection's, or the expansion's, which at t = 1 is the projection of the block before.
+        """
         norms = []
         for before, block in itertools.pairwise(self.features):
             shortcut = getattr(block, "shortcut", None)
@@ -214,19 +124,120 @@ class InvertedResidual(nn.Module):
 
 
 def conv_bn(conv: Layer) -> nn.Sequential:
-    """Convolution, batch norm and, where the plan has it, ReLU6 or another activation."""
-    layers: list[nn.Module] = [
-        Convolution(
-            conv.c_in, conv.c_out, conv.kernel, conv.stride, conv.kernel // 2, groups=conv.groups, bias=not conv.norm
-        ),
-        nn.BatchNorm2d(conv.c_out),
-    ]
+    """Return convolution, batch norm and, where the plan has it, ReLU6 or another activation."""
+    layers: list[nn.Module] = [_convolution(conv), nn.BatchNorm2d(conv.c_out)]
     return nn.Sequential(*layers, ACTIVATIONS[conv.act](inplace=True)) if conv.act else nn.Sequential(*layers)
 
 
-def _initialise(module: nn.Module) -> None:
-    if isinstance(module, nn.Conv2d):
-        nn.init.kaiming_normal_(module.weight, mode="fan_out")
-    elif isinstance(module, nn.Linear):
-        nn.init.normal_(module.weight, 0, 0.01)
-        nn.init.zeros_(module.bias)
+def _convolution(conv: Layer) -> nn.Conv2d:
+    padding = conv.kernel // 2 if conv.padding is None else conv.padding
+    bias = conv.bias and not conv.norm
+    return nn.Conv2d(conv.c_in, conv.c_out, conv.kernel, conv.stride, padding, groups=conv.groups, bias=bias)
+
+
+# ---------------------------------------------------------------- any plan
+
+
+class PlanNetwork(nn.Module):
+    """[N, 3, resolution, resolution] -> logits [N, classes]; convolutions, batch norms and pools have the plan's names.
+
+    A layer's activation is at the layer's own name with "_act" behind it, as the next place may be another layer's.
+    """
+
+    def __init__(self, plan: Plan):
+        super().__init__()
+        self.steps = [(layer, _last_reads(plan.layers, i)) for i, layer in enumerate(plan.layers)]
+        self.gains = [  # batch norms right before a shortcut's addition
+            norm_name(layer.name)
+            for block in plan.blocks
+            for layer in block.convs
+            if block.shortcut and len(layer.reads) > 1
+        ]
+        for layer in plan.layers:
+            if layer.op in MODULES:
+                _place(self, layer.name, MODULES[layer.op](layer))
+            if layer.op in WEIGHTED and layer.norm:
+                _place(self, norm_name(layer.name), nn.BatchNorm2d(layer.c_out))
+            if layer.act:
+                _place(self, f"{layer.name}_act", ACTIVATIONS[layer.act]())
+        self.dropout = nn.Dropout(plan.dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tensors: dict[int, Tensor] = {0: x}
+        for i, (layer, last) in enumerate(self.steps):
+            reads = [tensors[i + back + 1] for back in layer.reads]
+            for tensor in last:  # read for the last time
+                del tensors[tensor]
+            tensors[i + 1] = self.run_layer(layer, reads)
+        return tensors[len(self.steps)].flatten(1)
+
+    def run_layer(self, layer: Layer, reads: list[Tensor]) -> Tensor:
+        """Return the layer's output, after its batch norm, additions and activation: maps [N, c_in, size_in, size_in]
+        -> [N, c_out, size_out, size_out]."""
+        if layer.op not in WEIGHTED:
+            pools = layer.op in MODULES
+            return self._activate(layer, self.get_submodule(layer.name)(*reads) if pools else _join(layer, reads))
+        x = self.dropout(reads[0].flatten(1)) if layer.op == "linear" else reads[0]
+        x = self.get_submodule(layer.name)(x)
+        if layer.norm:
+            x = self.get_submodule(norm_name(layer.name))(x)
+        if layer.sum_last:
+            x = self._activate(layer, x)
+        for other in reads[1:]:
+            x = x + other
+        return x if layer.sum_last else self._activate(layer, x)
+
+    def shortcut_norms(self) -> list[nn.BatchNorm2d]:
+        """Return the batch norms right before the shortcuts' additions."""
+        return [self.get_submodule(name) for name in self.gains]
+
+    def _activate(self, layer: Layer, x: Tensor) -> Tensor:
+        return self.get_submodule(f"{layer.name}_act")(x) if layer.act else x
+
+
+def _max_pool(layer: Layer) -> nn.MaxPool2d:
+    return nn.MaxPool2d(layer.kernel, layer.stride, layer.kernel // 2)
+
+
+def _avg_pool(layer: Layer) -> nn.AvgPool2d:
+    """The border counts only what is in the image, as TensorFlow does."""
+    return nn.AvgPool2d(layer.kernel, layer.stride, layer.kernel // 2, count_include_pad=False)
+
+
+def _linear(layer: Layer) -> nn.Linear:
+    return nn.Linear(layer.c_in, layer.c_out)
+
+
+MODULES = {"conv": _convolution, "linear": _linear, "max_pool": _max_pool, "avg_pool": _avg_pool}
+
+
+def _join(layer: Layer, reads: list[Tensor]) -> Tensor:
+    """Do what a layer does that is no module."""
+    x = reads[0]
+    if layer.op == "global_pool":
+        return x.mean(dim=(2, 3), keepdim=True)
+    if layer.op == "shuffle":  # channel c of group g becomes channel g of group c (ShuffleNet paper, figure 1)
+        return x.unflatten(1, (layer.groups, -1)).transpose(1, 2).flatten(1, 2)
+    if layer.op == "shift":  # one pixel up and left, zeros from beyond the edge
+        return functional.pad(x, (0, 1, 0, 1))[:, :, 1:, 1:]
+    if layer.op == "add":
+        return sum(reads[1:], x)
+    if layer.op == "concat":
+        return torch.cat(reads, 1)
+    return x  # "relu": its activation says all
+
+
+def _last_reads(layers: tuple[Layer, ...], i: int) -> set[int]:
+    """Return the tensors that layer i is the last to read."""
+    later = {j + back + 1 for j in range(i + 1, len(layers)) for back in layers[j].reads}
+    return {i + back + 1 for back in layers[i].reads} - later
+
+
+def _place(root: nn.Module, name: str, module: nn.Module) -> None:
+    """Put a module at a dotted place, making the modules on the way."""
+    *path, last = name.split(".")
+    for part in path:
+        if not hasattr(root, part):
+            root.add_module(part, nn.Module())
+        root = getattr(root, part)
+    root.add_module(last, module)

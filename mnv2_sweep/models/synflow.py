@@ -6,7 +6,7 @@ becomes its absolute value, the input is an image of ones, R is the sum of the l
 weights of convolutions and the linear layer of |w dR/dw|.
 
 As there, batch norm is taken out. So are the upper bounds of ReLU6: without batch norm nearly all activations would lie
-above 6, where no gradient passes. What is left of an activation is the identity, as nothing is negative. R grows with
+above 6, where no gradient passes. What is left of ReLU6 and ReLU is the identity, as nothing is negative. R grows with
 every layer, to 10^30 for the paper's network, so all is float64, and the score is given as its logarithm to base 10.
 
 The network ends with a mean over positions, and inside an image of ones all positions are alike: of a resolution the
@@ -19,12 +19,12 @@ import torch
 from torch import nn
 
 from mnv2_sweep.base.errors import SweepError
-from mnv2_sweep.models.build import PlanNetwork, build_model
+from mnv2_sweep.models.build import build_model
 from mnv2_sweep.nets.arch import ArchSpec, arch_label
 
 
 def synflow_score(arch: ArchSpec, size: int, seed: int) -> float:
-    """log10 of the score of the built network on an image of `size` x `size`; the same for the same seed.
+    """Return log10 of the score of the built network on an image of `size` x `size`; the same for the same seed.
 
     Raises ArchError, and SweepError where a network is so deep that its score leaves float64 (above 10^308).
     """
@@ -41,13 +41,11 @@ def synflow_score(arch: ArchSpec, size: int, seed: int) -> float:
 
 
 def _linearise(model: nn.Module) -> nn.Module:
-    """The network with absolute weights, without batch norm, dropout and the upper bounds of its activations."""
+    """Return the network with absolute weights, without batch norm, dropout and the upper bounds of its activations."""
     for module in list(model.modules()):
         for name, child in list(module.named_children()):
-            if isinstance(child, (nn.BatchNorm2d, nn.ReLU6)):
+            if isinstance(child, (nn.BatchNorm2d, nn.ReLU6, nn.ReLU)):
                 setattr(module, name, nn.Identity())
-    if isinstance(model, PlanNetwork):  # its activations are no modules
-        model.steps = [(layer._replace(act=""), last) for layer, last in model.steps]
     with torch.no_grad():
         for weight in model.parameters():
             weight.abs_()

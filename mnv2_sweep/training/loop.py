@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from mnv2_sweep.data.batches import augment, image_batch, keep_on_device, label_tensor, train_level
 from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.models.build import build_model
+from mnv2_sweep.models.convolution import fast_convolutions
 from mnv2_sweep.nets.arch import arch_label
 from mnv2_sweep.training.checkpoint import (
     BatchOrder,
@@ -209,7 +210,7 @@ def take_step(course: Course, trial: Trial, pixels: np.ndarray | Tensor, labels:
     recipe, device, optimizer = trial.recipe, course.device, course.optimizer
     chosen = course.order.take(recipe.batch)
     images = augment(image_batch(pixels, chosen, device), trial.train_size, recipe, course.order.generator)
-    with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+    with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"), fast_convolutions(course.model):
         logits = course.model(images)
         loss = nn.functional.cross_entropy(logits, labels[chosen], label_smoothing=recipe.label_smoothing)
     optimizer.zero_grad(set_to_none=True)

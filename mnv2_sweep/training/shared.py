@@ -39,6 +39,7 @@ from mnv2_sweep.data.batches import (
     train_level,
 )
 from mnv2_sweep.data.catalog import Dataset
+from mnv2_sweep.models.convolution import fast_convolutions
 from mnv2_sweep.models.shared import SharedWeights, Slice, calibrate_norms, cut_slice
 from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.nets.cost import count_cost
@@ -338,11 +339,11 @@ class Sandwich:
         crops = draw_crops(batch, self.recipe, course.order.generator)
         labels = self.labels[chosen]
         teachers = self.parts(self.largest, in_halves=True)
-        ends = list(self.pool.map(lambda part: self.train_one(*part, chosen, crops, labels), teachers))
+        ends = self.train_parts(teachers, chosen, crops, labels)
         mixture = self.mix_targets(labels, torch.cat([logits for logits, _ in ends]))
         picked = self.pick_others(course.step)[::-1]  # the dearest first: the threads then end together
         students = [part for at, arch in enumerate(picked) for part in self.parts(arch, in_halves=at == 0)]
-        list(self.pool.map(lambda part: self.train_one(*part, chosen, crops, mixture), students))
+        self.train_parts(students, chosen, crops, mixture)
         for shared in course.model.parameters():
             shared.grad = torch.zeros_like(shared)
         for network in dict.fromkeys(network for network, _ in (*teachers, *students)):
@@ -382,6 +383,13 @@ class Sandwich:
         found = self.slices.pop(arch, None) or self._new_slice(arch)
         self.slices[arch] = found  # now the last one used
         return found
+
+    def train_parts(
+        self, parts: list[tuple[Slice, slice]], chosen: Tensor, crops: Tensor, target: Tensor
+    ) -> list[tuple[Tensor, Tensor]]:
+        """Run the parts of a step in threads, see `train_one`."""
+        with fast_convolutions(*(network.model for network, _ in parts)):
+            return list(self.pool.map(lambda part: self.train_one(*part, chosen, crops, target), parts))
 
     def train_one(
         self, network: Slice, rows: slice, chosen: Tensor, crops: Tensor, target: Tensor

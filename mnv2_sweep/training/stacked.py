@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from mnv2_sweep.base.errors import SweepError
 from mnv2_sweep.data.batches import apply_crops, draw_crops, image_batch, keep_on_device, label_tensor, train_level
 from mnv2_sweep.data.catalog import Dataset
+from mnv2_sweep.models.convolution import fast_convolutions
 from mnv2_sweep.models.stacked import stack_models
 from mnv2_sweep.nets.arch import arch_label
 from mnv2_sweep.training.checkpoint import Course, describe_error, is_whole, read_packed, write_packed
@@ -269,7 +270,7 @@ def take_stacked_step(stack: Stack, pixels: np.ndarray | Tensor, labels: Tensor)
     chosen = torch.cat([own.order.take(recipe.batch) for own in stack.seeds])
     crops = torch.cat([draw_crops(recipe.batch, recipe, own.order.generator) for own in stack.seeds])
     images = apply_crops(image_batch(pixels, chosen, device), size, crops)
-    with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+    with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"), fast_convolutions(course.model):
         logits = course.model(images.unflatten(0, (count, -1)))
         each = nn.functional.cross_entropy(
             logits.flatten(0, 1), labels[chosen], reduction="none", label_smoothing=recipe.label_smoothing

@@ -2,6 +2,7 @@
 
 import random
 import warnings
+from collections import Counter
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from torch.nn import functional
 
 from mnv2_sweep.base.errors import ArchError
 from mnv2_sweep.models.build import build_model
-from mnv2_sweep.nets.arch import MOBILENET_V2, RESIDUALS, ArchSpec, Stage, set_expansion
+from mnv2_sweep.nets.arch import ACTIVATIONS, FAMILIES, MOBILENET_V2, RESIDUALS, ArchSpec, Stage, set_expansion
 from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.nets.resolve import resolve
 
@@ -175,6 +176,23 @@ def test_every_convolution_is_the_plan_s(arch):
         for c in resolve(arch).convs
     ]
     assert seen == planned
+
+
+EVERY_KIND = [ArchSpec(activation=activation) for activation in ACTIVATIONS]
+EVERY_KIND += [ArchSpec(family) for family in FAMILIES if family != "mobilenet_v2"]
+
+
+@pytest.mark.parametrize("arch", EVERY_KIND, ids=lambda arch: f"{arch.family} {arch.activation}")
+def test_all_that_computes_is_a_plain_module_of_torch_s(arch):
+    """Of exactly that class, by which tools look layers up; and one for every layer that torch has a module for."""
+    plan = resolve(arch)
+    found = Counter(type(module) for module in build_model(arch).modules() if not list(module.children()))
+    acts = Counter({"relu6": nn.ReLU6, "relu": nn.ReLU, "hswish": nn.Hardswish}[x.act] for x in plan.layers if x.act)
+    kinds = {"conv": nn.Conv2d, "linear": nn.Linear, "max_pool": nn.MaxPool2d, "avg_pool": nn.AvgPool2d}
+    layers = Counter(kinds[layer.op] for layer in plan.layers if layer.op in kinds)
+    norms = sum(layer.norm for layer in plan.convs)
+    assert found == acts + layers + Counter({nn.BatchNorm2d: norms, nn.Dropout: 1})
+    assert acts and all(kind.__module__.startswith("torch.nn.modules.") for kind in found)
 
 
 @pytest.mark.parametrize("name", ["paper", "t=1 everywhere", "non-linear", "all at once"])
