@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from mnv2_sweep.base.errors import ArchError, StoreError, SweepError
+from mnv2_sweep.base.files import link_file
 from mnv2_sweep.base.text import count_noun
 from mnv2_sweep.cli.display import Report, SweepDisplay
 from mnv2_sweep.data.batches import prepare_pixels
@@ -19,7 +20,7 @@ from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.nets.resolve import arch_key
 from mnv2_sweep.nets.supernet import check_family, family_digest
 from mnv2_sweep.record.claims import read_claims
-from mnv2_sweep.record.folders import link_file, stack_path, weights_path
+from mnv2_sweep.record.folders import stack_path, weights_path
 from mnv2_sweep.record.store import Outcome, read_outcomes, record_all, write_plan
 from mnv2_sweep.spaces.space import Strategy
 from mnv2_sweep.sweeps.attempt import Attempts
