@@ -96,7 +96,8 @@ def die_writing(folder: Path, trial: Trial, control: Control) -> Result:
     """Leaves what a kill between the two steps of `report` leaves."""
     control.report(1, 2, 0.5, 10.0)
     path = progress_path(folder, trial)
-    path.rename(path.with_suffix(f".{os.getpid()}.tmp"))
+    path.with_suffix(f".{os.getpid()}.tmp").write_text("")  # as earlier versions named it
+    path.rename(path.with_name(f"{path.name}.{os.getpid()}.tmp"))
     os.kill(os.getpid(), signal.SIGKILL)
 
 

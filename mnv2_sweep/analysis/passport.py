@@ -8,16 +8,14 @@ null in it, and "undefined", "-" or left out in words.
 
 import json
 import math
-import os
 import types
-import uuid
-from contextlib import suppress
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import get_args
 
 from mnv2_sweep.analysis.agreement import Agreement, near_text, tau_text
 from mnv2_sweep.base.errors import StoreError
+from mnv2_sweep.base.files import write_whole
 from mnv2_sweep.base.text import duration
 from mnv2_sweep.record.folders import PASSPORT
 from mnv2_sweep.trials.trial import load_trial
@@ -97,19 +95,10 @@ def write_passport(folder: Path, passport: Passport) -> Path:
     """Put it in the sweep's folder, in place of one that is there; returns the file. Raises StoreError."""
     path = folder / PASSPORT
     text = json.dumps(_without_nan(asdict(passport)), indent=2, allow_nan=False) + "\n"
-    unfinished = path.with_name(f"{PASSPORT}.{uuid.uuid4().hex}.tmp")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with unfinished.open("x", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
+        write_whole(path, text)
     except OSError as error:
         raise StoreError(f"{path}: the passport could not be written: {error.strerror or error}") from error
-    finally:
-        with suppress(OSError):
-            unfinished.unlink(missing_ok=True)
     return path
 
 

@@ -5,18 +5,18 @@ What the system refuses on the way, or lack of space, becomes a DataError about 
 
 import errno
 import json
-import os
 import shutil
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from mnv2_sweep.base.errors import DataError
+from mnv2_sweep.base.files import write_whole
 
 BUILDING = ".building-"  # how the name of an unfinished cache folder starts
 
@@ -24,8 +24,8 @@ BUILDING = ".building-"  # how the name of an unfinished cache folder starts
 class RowFile:
     """Images of one .npy file, written in order; the header, which holds their number, is written again at the end."""
 
-    def __init__(self, file: Path, side: int):
-        self.out, self.side, self.rows = file.open("xb"), side, 0
+    def __init__(self, opened: BinaryIO, side: int):
+        self.out, self.side, self.rows = opened, side, 0
         self._write_header()
 
     def add(self, pixels: np.ndarray) -> None:
@@ -36,11 +36,8 @@ class RowFile:
         return self
 
     def __exit__(self, *error: object) -> None:
-        with self.out:
-            self.out.seek(0)
-            self._write_header()
-            self.out.flush()
-            os.fsync(self.out.fileno())
+        self.out.seek(0)
+        self._write_header()
 
     def _write_header(self) -> None:
         # NumPy leaves room in a header for more digits in the first axis, so both headers have one length.
@@ -107,9 +104,4 @@ def read_json(file: Path) -> Any:
 
 
 def write_json(file: Path, value: Any) -> None:
-    temporary = file.with_name(f"{BUILDING}{uuid.uuid4().hex}")
-    with temporary.open("w") as opened:
-        json.dump(value, opened)
-        opened.flush()
-        os.fsync(opened.fileno())
-    os.replace(temporary, file)
+    write_whole(file, json.dumps(value))

@@ -4,7 +4,6 @@ Pixels are made once and kept as memory-mapped files in the cache folder, so tha
 """
 
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -12,6 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from mnv2_sweep.base.errors import DataError
+from mnv2_sweep.base.files import open_whole
 from mnv2_sweep.data.photos import open_photos
 from mnv2_sweep.data.shapes import CLASSES, COUNTS, SHAPES_FINGERPRINT, draw_scenes, render_chunks
 from mnv2_sweep.trials.trial import EMBEDDED
@@ -89,18 +89,9 @@ class ShapesData:
 
     def _render(self, split: str, side: int, path: Path) -> None:
         """Write the file whole or not at all; two processes that race write the same bytes."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        handle, unfinished = tempfile.mkstemp(dir=self.folder, suffix=".npy.tmp")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                shape = (COUNTS[split], side, side, 3)
-                header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-                np.lib.format.write_array_header_1_0(file, header)
-                for images in render_chunks(self.scenes[split], side):
-                    file.write(images.tobytes())
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(unfinished, path)
-        except BaseException:
-            Path(unfinished).unlink(missing_ok=True)
-            raise
+        with open_whole(path) as file:
+            shape = (COUNTS[split], side, side, 3)
+            header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(file, header)
+            for images in render_chunks(self.scenes[split], side):
+                file.write(images.tobytes())

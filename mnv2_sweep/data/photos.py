@@ -17,7 +17,6 @@ import json
 import os
 import shutil
 import statistics
-import uuid
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -33,8 +32,8 @@ import numpy as np
 from PIL import Image
 
 from mnv2_sweep.base.errors import DataError
+from mnv2_sweep.base.files import open_whole
 from mnv2_sweep.data.cache import (
-    BUILDING,
     RowFile,
     building_folder,
     cache_errors,
@@ -138,7 +137,6 @@ def _decode_to_cache(source: Source, cache: Path, report: Report) -> PhotoData:
             known = {"path": where, "fingerprint": fingerprint, "skipped": sorted(left_out + bad)}
             _publish(folder, source.name, cache, known)
         if all(one.digest for one in decoded):  # a file the system refused today may be readable tomorrow
-            (cache / "opened").mkdir(exist_ok=True)
             write_json(cache / "opened" / f"{source.manifest}.json", known)
     return _load(source.name, cache, known)
 
@@ -175,7 +173,7 @@ def _decode(photos: list[Photo], decode_one: Callable, folder: Path, side: int, 
     decoded = []
     with closing(_in_order(decode_one, photos)) as results:
         for split, group in groupby(photos, key=lambda photo: photo.split):
-            with RowFile(folder / f"{split}-{side}.npy", side) as rows:
+            with open_whole(folder / f"{split}-{side}.npy") as opened, RowFile(opened, side) as rows:
                 for _ in group:
                     one, pixels = next(results)
                     decoded.append(one)
@@ -250,17 +248,13 @@ def _write_smaller(native: Path, file: Path, side: int) -> None:
     """The same images at a smaller side; complete or not there at all, also when two processes make it at once."""
     images = np.load(native, mmap_mode="r")
     check_space(file.parent, len(images) * 3 * side**2)
-    temporary = file.with_name(f"{BUILDING}{uuid.uuid4().hex}")
-    try:
-        with (
-            RowFile(temporary, side) as rows,
-            closing(_in_order(partial(_shrink_row, side), read_rows(native))) as smaller,
-        ):
-            for pixels in smaller:
-                rows.add(pixels)
-        os.replace(temporary, file)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with (
+        open_whole(file) as opened,
+        RowFile(opened, side) as rows,
+        closing(_in_order(partial(_shrink_row, side), read_rows(native))) as smaller,
+    ):
+        for pixels in smaller:
+            rows.add(pixels)
 
 
 def _shrink_row(side: int, pixels: np.ndarray) -> np.ndarray:

@@ -4,7 +4,6 @@ Nothing here opens a window. Figures are made with the object interface (no pypl
 every figure it made).
 """
 
-import os
 import textwrap
 from collections.abc import Sequence
 from io import BytesIO
@@ -18,6 +17,7 @@ from matplotlib.patheffects import withStroke
 
 from mnv2_sweep.analysis.stats import Facts
 from mnv2_sweep.base.errors import StoreError
+from mnv2_sweep.base.files import write_whole
 
 PNG_DPI = 200
 SIZE_INCHES = (12, 5.6)
@@ -92,11 +92,10 @@ def save_figure(fig: Figure, *stems: Path) -> list[Path]:
     written, drawn = [], {}
     for stem in stems:
         try:
-            stem.parent.mkdir(parents=True, exist_ok=True)
             for ending, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
                 drawn[ending] = drawn.get(ending) or _draw(fig, ending, metadata)
                 path = stem.with_name(f"{stem.name}.{ending}")
-                _write_whole(path, drawn[ending])
+                write_whole(path, drawn[ending])
                 written.append(path)
         except OSError as error:
             raise StoreError(
@@ -110,15 +109,3 @@ def _draw(fig: Figure, ending: str, metadata: dict) -> bytes:
     with rc_context({"svg.hashsalt": "mnv2_sweep"}):
         fig.savefig(file, format=ending, dpi=PNG_DPI, metadata=metadata)
     return file.getvalue()
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    unfinished = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
-        with open(unfinished, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)

@@ -9,7 +9,7 @@ import platform
 import sqlite3
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,25 +113,33 @@ def read_claims(folder: Path) -> dict[str, str]:
 
 
 @contextmanager
-def _writing(folder: Path):
+def one_at_a_time(folder: Path, what: str) -> Iterator[None]:
+    """Keep other runs of the sweep from the same block, and from claims, until this one has left it. Raises StoreError
+    if it can't `what`."""
+    with _writing(folder, what):
+        yield
+
+
+@contextmanager
+def _writing(folder: Path, what: str = "claim a trial") -> Iterator[sqlite3.Connection]:
     """A transaction; a file that can't be read is begun anew, for it holds nothing that counts."""
     path = folder / CLAIMS
     try:
         database = _open(path)
     except sqlite3.DatabaseError as error:
         if isinstance(error, sqlite3.OperationalError):
-            raise _error(path, error) from error
+            raise _error(path, what, error) from error
         for torn in (path, path.with_name(f"{CLAIMS}-journal")):
             torn.unlink(missing_ok=True)
         database = _open(path)
     except OSError as error:
-        raise _error(path, error) from error
+        raise _error(path, what, error) from error
     try:
         with closing(database):
             yield database
             database.execute("COMMIT")
     except sqlite3.Error as error:
-        raise _error(path, error) from error
+        raise _error(path, what, error) from error
 
 
 def _open(path: Path) -> sqlite3.Connection:
@@ -149,8 +157,8 @@ def _open(path: Path) -> sqlite3.Connection:
     return database
 
 
-def _error(path: Path, error: Exception) -> StoreError:
+def _error(path: Path, what: str, error: Exception) -> StoreError:
     return StoreError(
-        f"{path}: can't claim a trial ({error}); results so far are safe: make room or mend the folder's rights, "
+        f"{path}: can't {what} ({error}); results so far are safe: make room or mend the folder's rights, "
         "then run the same command again"
     )

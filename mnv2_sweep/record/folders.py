@@ -3,13 +3,11 @@
 The results folder -> which sweep a command without a name means.
 """
 
-import os
-import shutil
-import uuid
 from contextlib import suppress
 from pathlib import Path
 
 from mnv2_sweep.base.errors import StoreError
+from mnv2_sweep.base.files import remove_all_unfinished
 from mnv2_sweep.record.store import DATABASE
 from mnv2_sweep.trials.trial import Trial, shared_id, trial_id
 
@@ -52,28 +50,10 @@ def stack_path(folder: Path, trial: Trial) -> Path:
     return folder / STACKED / f"{trial_id(trial)}.pt"
 
 
-def link_file(source: Path, path: Path) -> None:
-    """The same file under another path too, where none is yet; a copy where a link can't be. Files are replaced and
-    never changed, so neither feels the other. Raises OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        try:
-            os.link(source, unfinished)
-        except OSError:
-            shutil.copyfile(source, unfinished)
-        os.replace(unfinished, path)
-    finally:
-        with suppress(OSError):
-            unfinished.unlink(missing_ok=True)
-
-
-def remove_unfinished(folder: Path) -> None:
-    """What those who were killed while they wrote for others have left; only while nobody writes some."""
+def remove_unfinished_shared(folder: Path) -> None:
+    """Remove what those who were killed while they wrote for others have left; only while nobody writes some."""
     for name in (SHARED, STACKED):
-        for left in (folder / name).glob("*.tmp"):
-            with suppress(OSError):
-                left.unlink()
+        remove_all_unfinished(folder / name)
 
 
 def remove_empty(folder: Path) -> None:

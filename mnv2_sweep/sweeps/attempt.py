@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from mnv2_sweep.base.files import remove_files, write_whole
 from mnv2_sweep.nets.arch import arch_label
 from mnv2_sweep.record.folders import RUNNING, checkpoint_path, events_path, log_path, progress_path
 from mnv2_sweep.record.store import DIVERGED, EXCEPTION, INTERRUPTED, OUT_OF_MEMORY, Outcome
@@ -104,14 +105,16 @@ class _Progress:
         if step == steps or time.monotonic() - self.last >= PROGRESS_SECONDS:
             self.last = time.monotonic()
             values = dict(zip(PROGRESS_KEYS, (step, steps, loss, images_per_second), strict=True))
-            unfinished = self.path.with_suffix(f".{os.getpid()}.tmp")
-            with suppress(OSError):  # a full disk: progress can wait
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                unfinished.write_text(json.dumps(values))
-                unfinished.replace(self.path)
+            write_progress(self.path, values)
 
     def remove(self) -> None:
         remove_progress(self.path)
+
+
+def write_progress(path: Path, values: Mapping) -> None:
+    """Replace the file, for whoever watches the folder; what the disk refuses is lost, as progress can wait."""
+    with suppress(OSError):
+        write_whole(path, json.dumps(values), sync=False)
 
 
 def read_progress(folder: Path, trials: Mapping[str, Trial]) -> dict[Trial, dict]:
@@ -126,10 +129,8 @@ def read_progress(folder: Path, trials: Mapping[str, Trial]) -> dict[Trial, dict
 
 
 def remove_progress(path: Path) -> None:
-    """The file and what an interrupted writing of it left."""
-    for left in path.parent.glob(f"{path.stem}.*"):
-        with suppress(OSError):
-            left.unlink()
+    """Remove the file and what killed writers of it left, <id>.<process>.tmp of earlier versions too."""
+    remove_files(path.parent.glob(f"{path.stem}.*"))
 
 
 def add_to_log(folder: Path, trial: Trial, text: str) -> None:

@@ -6,9 +6,6 @@ torchvision's names for mobilenet_v2; `arch` (JSON), `classes` (names), `size` (
 """
 
 import json
-import os
-import uuid
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +13,7 @@ import torch
 from torch import nn
 
 from mnv2_sweep.base.errors import StoreError, SweepError
+from mnv2_sweep.base.files import open_whole
 from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.models.build import build_model
 from mnv2_sweep.nets.arch import ArchSpec, arch_label
@@ -124,13 +122,8 @@ def write_export(exported: Exported, dataset: Dataset, path: Path) -> None:
         "val_top1": exported.val_top1,
         "trained": "shared" if trial.shared.finetune is None else "fine-tuned",
     }
-    unfinished = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(content, unfinished)
-        os.replace(unfinished, path)
+        with open_whole(path) as file:
+            torch.save(content, file)
     except (OSError, RuntimeError) as error:  # torch.save hides the disk's own error
         raise StoreError(f"{path}: can't be written ({error}); choose another --out") from error
-    finally:
-        with suppress(OSError):
-            unfinished.unlink(missing_ok=True)

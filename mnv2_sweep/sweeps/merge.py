@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mnv2_sweep.base.errors import StoreError
-from mnv2_sweep.record.folders import EXAMPLE, SHARED, link_file
+from mnv2_sweep.base.files import link_file, write_whole
+from mnv2_sweep.record.folders import EXAMPLE, SHARED
 from mnv2_sweep.record.store import DATABASE, Outcome, read_outcomes, read_plan, record_all, write_plan
+from mnv2_sweep.sweeps.planned import SWEEP_FILES
 from mnv2_sweep.trials.trial import find_differences, shared_id, trial_id
-
-FILES = ("space.yaml", "env.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +85,9 @@ def write_merge(merge: Merge, theirs: Path, results: Path) -> None:
     plan = read_plan(theirs)
     if plan:
         write_plan(ours, list(plan.values()), replace=False)
-    for name in FILES:
+    for name in SWEEP_FILES:
         if (theirs / name).is_file() and not (ours / name).exists():
-            (ours / name).write_bytes((theirs / name).read_bytes())
+            write_whole(ours / name, (theirs / name).read_bytes())
 
 
 def _weights_of(outcomes: Sequence[Outcome]) -> dict[str, None]:

@@ -1,19 +1,20 @@
 """Networks, recipe, data and seeds -> the trials of a sweep, and which of them are still to do."""
 
 import json
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from mnv2_sweep.base.errors import StoreError
+from mnv2_sweep.base.files import UNFINISHED, remove_files, write_whole
 from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.nets.cost import count_cost
-from mnv2_sweep.record.claims import read_claims
+from mnv2_sweep.record.claims import one_at_a_time, read_claims
 from mnv2_sweep.record.folders import EXAMPLE
 from mnv2_sweep.record.store import DATABASE, Outcome, done_ids, read_outcomes, read_plan, read_statuses
 from mnv2_sweep.trials.trial import DataRef, Recipe, Sharing, Trial, find_differences, trial_id
 
+SWEEP_FILES = ("space.yaml", "env.json")
 DATA, COMMAND = "data", "command"  # in env.json: as the last run opened the data, and was called
 
 
@@ -112,22 +113,20 @@ def _read_fact(folder: Path, key: str) -> str | None:
 
 
 def write_sweep_files(folder: Path, space_text: str, environment: dict) -> None:
-    """A copy of the space and the environment beside the results, each replaced as a whole.
+    """Put a copy of the space and the environment beside the results, each replaced as a whole.
 
     Environments of earlier runs of the sweep stay, in "earlier", where they differ in more than the command and the
-    place of the data.
+    place of the data; also of a run on another machine that starts at this moment, for it measures some of the results.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        earlier = _earlier_environments(folder / "env.json", environment)
-        environment = {**environment, "earlier": earlier} if earlier else environment
-        for name, text in (("space.yaml", space_text), ("env.json", json.dumps(environment, indent=2) + "\n")):
-            temporary = folder / f"{name}.tmp"
-            with temporary.open("w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(folder / name)
+        with one_at_a_time(folder, "write the sweep's space and environment"):
+            for name in SWEEP_FILES:
+                remove_files(folder.glob(f"{name}*{UNFINISHED}"))  # of killed runs, <name>.tmp of earlier versions too
+            earlier = _earlier_environments(folder / "env.json", environment)
+            environment = {**environment, "earlier": earlier} if earlier else environment
+            for name, text in zip(SWEEP_FILES, (space_text, json.dumps(environment, indent=2) + "\n"), strict=True):
+                write_whole(folder / name, text)
     except OSError as error:
         raise StoreError(f"{folder}: can't be written ({error}); choose another --results folder") from error
 

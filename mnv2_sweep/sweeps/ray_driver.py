@@ -6,7 +6,6 @@ lost ends as killed, and whoever records that decides.
 """
 
 import itertools
-import json
 import logging
 import math
 import os
@@ -31,11 +30,12 @@ from ray.exceptions import (
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from mnv2_sweep.base.errors import SweepError
+from mnv2_sweep.base.files import write_whole
 from mnv2_sweep.base.signals import hold_interrupts
 from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.record.folders import LOGS, RUNNING, checkpoint_path, progress_path
 from mnv2_sweep.record.store import EXCEPTION, INTERRUPTED, KILLED, OUT_OF_MEMORY, TIMED_OUT, Outcome
-from mnv2_sweep.sweeps.attempt import Attempts, remove_progress
+from mnv2_sweep.sweeps.attempt import Attempts, remove_progress, write_progress
 from mnv2_sweep.sweeps.pool import IDLE_SECONDS, STOP_SECONDS, WAIT_SECONDS, Limits, Source
 from mnv2_sweep.sweeps.ray_node import Ended, Hub, Seen, attempt_trial, header_of
 from mnv2_sweep.trials.trial import Trial, trial_id
@@ -228,7 +228,7 @@ class _Crew:
             elif self.limits.seconds is not None and seconds > self.limits.seconds:
                 self._end(reference, TIMED_OUT, f"took more than the {self.limits.seconds:,.0f} s allowed")
             elif task.seen and task.seen.progress:
-                _show_progress(progress_path(self.folder, task.trial), task.seen.progress)
+                write_progress(progress_path(self.folder, task.trial), task.seen.progress)
 
     def _end(self, reference: ray.ObjectRef, kind: str, text: str, force: bool = True) -> None:
         if self.tasks[reference].verdict is None:
@@ -287,19 +287,9 @@ def _bring_home(folder: Path, files: dict[str, bytes]) -> None:
     for name, data in files.items():
         path = folder / name
         with suppress(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
             if path.parent.name == LOGS:
+                path.parent.mkdir(parents=True, exist_ok=True)
                 with path.open("ab") as log:
                     log.write(data)
             else:
-                unfinished = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
-                unfinished.write_bytes(data)
-                unfinished.replace(path)
-
-
-def _show_progress(path: Path, progress: dict) -> None:
-    """For whoever watches the folder."""
-    unfinished = path.with_suffix(f".{os.getpid()}.tmp")
-    with suppress(OSError):
-        unfinished.write_text(json.dumps(progress))
-        unfinished.replace(path)
+                write_whole(path, data, sync=False)

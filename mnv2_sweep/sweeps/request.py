@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mnv2_sweep.base.errors import ArchError, StoreError, SweepError
+from mnv2_sweep.base.files import link_file
 from mnv2_sweep.base.text import count_noun
 from mnv2_sweep.data.batches import prepare_pixels
 from mnv2_sweep.data.catalog import Dataset
@@ -18,7 +19,7 @@ from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.nets.resolve import arch_key
 from mnv2_sweep.nets.supernet import check_family, family_digest
 from mnv2_sweep.record.claims import read_claims
-from mnv2_sweep.record.folders import link_file, weights_path
+from mnv2_sweep.record.folders import weights_path
 from mnv2_sweep.record.store import Outcome, read_outcomes, record_all, write_plan
 from mnv2_sweep.spaces.space import ALONE, Strategy
 from mnv2_sweep.sweeps.planned import (

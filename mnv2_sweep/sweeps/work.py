@@ -2,14 +2,15 @@
 
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from mnv2_sweep.base.files import remove_files, remove_unfinished
 from mnv2_sweep.base.signals import hold_interrupts
 from mnv2_sweep.record.claims import BEAT_SECONDS, Owner, beat, claim_first, read_claims, release, this_owner
-from mnv2_sweep.record.folders import STACKED, checkpoint_path, remove_empty, remove_unfinished
+from mnv2_sweep.record.folders import STACKED, checkpoint_path, remove_empty, remove_unfinished_shared
 from mnv2_sweep.record.store import INTERRUPTED, KILLED, OUT_OF_MEMORY, Outcome, read_statuses, record
 from mnv2_sweep.trials.trial import Trial, trial_id
 
@@ -61,17 +62,14 @@ class Work:
 
     def _tidy(self) -> None:
         if not read_claims(self.folder):  # whoever writes weights has claimed a trial
-            remove_unfinished(self.folder)
+            remove_unfinished_shared(self.folder)
             self._forget_stacked()
 
     def _forget_stacked(self) -> None:
         """Results of stacked seeds that have been recorded since."""
         left = list((self.folder / STACKED).glob("*.pt"))
         statuses = read_statuses(self.folder) if left else {}
-        for path in left:
-            if statuses.get(path.stem, (INTERRUPTED,))[0] != INTERRUPTED:
-                with suppress(OSError):
-                    path.unlink()
+        remove_files(path for path in left if statuses.get(path.stem, (INTERRUPTED,))[0] != INTERRUPTED)
 
     def take(self) -> Trial | None:
         """The next trial for this run, claimed; None where nothing is left or others hold the rest."""
@@ -128,8 +126,8 @@ class Work:
                 record(self.folder, outcome)
                 if outcome.kind != INTERRUPTED:
                     path = checkpoint_path(self.folder, outcome.trial)
-                    for left in path.parent.glob(f"{path.name}*"):  # also what a kill in mid-writing left
-                        left.unlink(missing_ok=True)
+                    remove_unfinished(path)
+                    remove_files([path])
                 release(self.folder, self.owner, name)
         return outcome
 

@@ -11,11 +11,9 @@ It is replaced whole or not at all; one that is damaged, or of another trial, ve
 import hashlib
 import io
 import json
-import os
 import time
-import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -23,6 +21,7 @@ from typing import BinaryIO
 import torch
 from torch import Tensor, nn
 
+from mnv2_sweep.base.files import open_whole, remove_files, remove_unfinished
 from mnv2_sweep.trials.trial import CODE_VERSION, CurvePoint
 
 # ---------------------------------------------------------------- packed
@@ -31,22 +30,13 @@ HEADER_BYTES = 4096  # the first line is far shorter; a damaged file may have no
 
 
 def write_packed(path: Path, header: dict, state: dict) -> None:
-    """Replace the file. Raises OSError, and the file then stays as it was."""
+    """Replace the file, which another sweep may write at the same time. Raises OSError, and it then stays as it was."""
     packed = io.BytesIO()  # and not straight to disk: the digest comes first, and torch.save hides the disk's own error
     torch.save(state, packed)
     payload = packed.getbuffer()
-    unfinished = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")  # another sweep may write the same file
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with unfinished.open("xb") as file:
-            file.write(json.dumps(header | {"sha256": _digest(payload)}).encode() + b"\n")
-            file.write(payload)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
-    finally:
-        with suppress(OSError):
-            unfinished.unlink(missing_ok=True)
+    with open_whole(path) as file:
+        file.write(json.dumps(header | {"sha256": _digest(payload)}).encode() + b"\n")
+        file.write(payload)
 
 
 def read_packed(path: Path, expected: dict) -> tuple[dict, dict]:
@@ -75,13 +65,6 @@ def _read_header(file: BinaryIO, expected: dict) -> dict:
         if header[name] != value:
             raise ValueError(f"its {name} is {header[name]!r}, not {value!r}")
     return header
-
-
-def remove_unfinished(path: Path) -> None:
-    """What a killed writer left."""
-    for left in path.parent.glob(f"{path.name}.*.tmp"):
-        with suppress(OSError):
-            left.unlink()
 
 
 def _digest(payload: bytes | memoryview) -> str:
@@ -230,8 +213,7 @@ def read_checkpoint(path: Path, owner: str, device: str, log: Callable[[str], No
 def remove_checkpoint(path: Path) -> None:
     """Also what is unfinished. What the system does not let go of stays: it is no reason to lose a result."""
     remove_unfinished(path)
-    with suppress(OSError):
-        path.unlink(missing_ok=True)
+    remove_files([path])
 
 
 def describe_error(error: Exception) -> str:

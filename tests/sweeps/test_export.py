@@ -1,6 +1,7 @@
 """A slice as a file of its own: the same network, found by its name, refused where it is not what was measured."""
 
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -16,13 +17,13 @@ from mnv2_sweep.record.folders import weights_path
 from mnv2_sweep.record.store import Outcome, read_outcomes, record, record_all, write_plan
 from mnv2_sweep.sweeps.export import export_network, find_outcome, write_export
 from mnv2_sweep.sweeps.request import adopt_weights
-from mnv2_sweep.training import checkpoint
 from mnv2_sweep.training.control import Control
 from mnv2_sweep.training.loop import evaluate_model
 from mnv2_sweep.training.shared import Group, run_shared_trial
 from mnv2_sweep.trials.trial import DataRef, Recipe, Trial
 from tests.conftest import ToyData
 from tests.family_samples import FAMILY, LARGEST, SMALLEST, share
+from tests.trial_samples import full_disk
 
 SMALL, LARGE = arch_label(SMALLEST), arch_label(LARGEST)
 
@@ -101,7 +102,7 @@ def test_weights_that_are_gone_or_damaged_are_one_line(folder, tiny_data):
 def test_slices_of_another_sweep_that_are_reused_can_be_exported_here(folder, tiny_data, monkeypatch, linked):
     """Also after the other sweep is gone."""
     if not linked:
-        monkeypatch.setattr(checkpoint.os, "link", Mock(side_effect=OSError("another file system")))
+        monkeypatch.setattr(os, "link", Mock(side_effect=OSError("another file system")))
     there, here = folder.with_name(f"there-{linked}"), folder.with_name(f"here-{linked}")
     shutil.copytree(folder, there)
     reused = [replace(outcome, source=there.name) for outcome in read_outcomes(there)]
@@ -137,3 +138,19 @@ def test_a_place_that_cannot_be_written_is_one_line(folder, tiny_data, tmp_path)
     exported = export_network(folder, tiny_data, LARGE, 0, True)
     with pytest.raises(StoreError, match="can't be written .*; choose another --out"):
         write_export(exported, tiny_data, tmp_path / "file" / "network.pt")
+
+
+def test_a_disk_that_is_full_leaves_the_file_before(folder, tiny_data, tmp_path):
+    exported = export_network(folder, tiny_data, SMALL, 0, False)
+    path = tmp_path / "network.pt"
+    path.write_text("before")
+    with full_disk(), pytest.raises(StoreError, match="network.pt: can't be written .*; choose another --out"):
+        write_export(exported, tiny_data, path)
+    assert path.read_text() == "before" and list(tmp_path.iterdir()) == [path]
+
+
+def test_equal_networks_are_equal_files(folder, tiny_data, tmp_path):
+    exported = export_network(folder, tiny_data, SMALL, 0, False)
+    for name in ("one.pt", "other.pt"):
+        write_export(exported, tiny_data, tmp_path / name)
+    assert (tmp_path / "one.pt").read_bytes() == (tmp_path / "other.pt").read_bytes()

@@ -2,13 +2,16 @@
 
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from threading import Barrier
 
 import pytest
 
 from mnv2_sweep.base.errors import StoreError
 from mnv2_sweep.nets.arch import MOBILENET_V2, ArchSpec, Stage
 from mnv2_sweep.nets.cost import count_cost
+from mnv2_sweep.record.claims import CLAIMS
 from mnv2_sweep.record.store import DATABASE, INTERRUPTED, KILLED, Outcome, read_outcomes, record
 from mnv2_sweep.sweeps.planned import (
     check_sweep,
@@ -289,7 +292,7 @@ def test_sweep_files(tmp_path):
     assert json.loads((folder / "env.json").read_text()) == {"torch": "2.9", "commit": None}
     write_sweep_files(folder, "axes: {}\n", {"torch": "2.9", "commit": None})
     assert (folder / "space.yaml").read_text() == "axes: {}\n"
-    assert sorted(path.name for path in folder.iterdir()) == ["env.json", "space.yaml"]
+    assert sorted(path.name for path in folder.iterdir()) == [CLAIMS, "env.json", "space.yaml"]
 
 
 @pytest.mark.parametrize("moment", ["write", "flush"])
@@ -303,12 +306,50 @@ def test_sweep_files_are_replaced_whole_or_not_at_all(tmp_path, monkeypatch, mom
     if moment == "flush":
         monkeypatch.setattr(os, "fsync", fail)
     else:
-        monkeypatch.setattr(type(tmp_path), "replace", fail)
+        monkeypatch.setattr(os, "replace", fail)
     with pytest.raises(StoreError, match="can't be written .*No space left.*choose another --results folder"):
         write_sweep_files(tmp_path, "new: 1\n", {"new": 1})
     assert (tmp_path / "space.yaml").read_text() == "old: 1\n"
     assert json.loads((tmp_path / "env.json").read_text()) == {"old": 1}
     assert (tmp_path / DATABASE).read_text() == "results"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [CLAIMS, "env.json", "space.yaml", DATABASE]
+
+
+def test_runs_that_start_at_the_same_time_leave_both_of_their_environments(tmp_path):
+    """As two machines do that share the folder; each measures some of the results."""
+    rounds, together = 50, Barrier(2)
+
+    def start(machine: str) -> None:
+        for turn in range(rounds):
+            together.wait(10)
+            write_sweep_files(tmp_path, f"made: {machine}\n", {"machine": machine, "turn": turn})
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(start, "ab"))
+    last = json.loads((tmp_path / "env.json").read_text())
+    found = [(one["machine"], one["turn"]) for one in [*last.pop("earlier"), last]]
+    assert sorted(found) == [(machine, turn) for machine in "ab" for turn in range(rounds)]
+    assert (tmp_path / "space.yaml").read_text() == f"made: {last['machine']}\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [CLAIMS, "env.json", "space.yaml"]
+
+
+def test_what_killed_runs_left_of_sweep_files_goes(tmp_path):
+    """Of this version and of earlier ones."""
+    others = [tmp_path / "notes.tmp", tmp_path / "my-env.json.tmp"]
+    left = [tmp_path / name for name in ("env.json.tmp", "space.yaml.tmp", "env.json.77b1.tmp", "space.yaml.4f2a.tmp")]
+    for path in (*others, *left):
+        path.write_text("half")
+    write_sweep_files(tmp_path, "", {})
+    assert [path for path in (*others, *left) if path.exists()] == others
+
+
+def test_a_sweep_whose_files_nobody_may_write_now_is_one_line(tmp_path):
+    write_sweep_files(tmp_path, "old: 1\n", {"old": 1})
+    (tmp_path / CLAIMS).unlink()
+    (tmp_path / CLAIMS).mkdir()
+    with pytest.raises(StoreError, match=f"{CLAIMS}: can't write the sweep's space and environment .*results so far"):
+        write_sweep_files(tmp_path, "new: 1\n", {"new": 1})
+    assert (tmp_path / "space.yaml").read_text() == "old: 1\n"
 
 
 def test_a_folder_that_is_a_file_can_t_be_used(tmp_path):

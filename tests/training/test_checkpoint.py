@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from mnv2_sweep.nets.arch import ArchSpec, Stage
-from mnv2_sweep.training import checkpoint, loop
+from mnv2_sweep.training import loop
 from mnv2_sweep.training.checkpoint import BatchOrder, Course, read_checkpoint, write_checkpoint
 from mnv2_sweep.training.control import Control, Interrupted
 from mnv2_sweep.training.loop import begin_course, run_trial, train_model
@@ -428,7 +428,7 @@ def full_disk(*_: object) -> None:
 @pytest.mark.parametrize("place", ["fsync", "replace"])
 def test_a_full_disk_fails_no_trial(make_small, tiny_data, path, undisturbed, monkeypatch, place):
     trial, lines = make_small(images=100), []
-    monkeypatch.setattr(checkpoint.os, place, full_disk)
+    monkeypatch.setattr(os, place, full_disk)
     control = Control(log=lines.append, checkpoint=path, checkpoint_seconds=0.0)
     assert measured(run_trial(trial, tiny_data, "cpu", control)) == undisturbed(trial)
     refused = [line for line in lines if "could not be written" in line]
@@ -459,7 +459,7 @@ def test_stopped_with_a_full_disk_a_trial_goes_on_from_the_checkpoint_before(
     stop_once(trial, tiny_data, path, 7)
     before = path.read_bytes()
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint.os, "fsync", full_disk)
+        patch.setattr(os, "fsync", full_disk)
         stop_once(trial, tiny_data, path, 5)
     assert path.read_bytes() == before
     assert resume(trial, tiny_data, path)[0] == undisturbed(trial)
@@ -475,7 +475,7 @@ def test_ended_in_mid_writing_the_file_is_the_one_before(make_small, tiny_data, 
         raise Killed
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(checkpoint.os, place, end)
+        patch.setattr(os, place, end)
         run_trial(trial, tiny_data, "cpu", Control(checkpoint=path, checkpoint_seconds=0.0))
     assert path.read_bytes() == before and list(path.parent.iterdir()) == [path]
     assert resume(trial, tiny_data, path)[0] == undisturbed(trial)

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from mnv2_sweep.training import checkpoint
-from mnv2_sweep.training.checkpoint import is_whole, read_packed, remove_unfinished, write_packed
+from mnv2_sweep.base.files import remove_unfinished
+from mnv2_sweep.training.checkpoint import is_whole, read_packed, write_packed
 from tests.trial_samples import full_disk
 
 HEADER = {"trial": "0123456789abcdef", "code_version": 1}
@@ -112,7 +112,7 @@ def test_a_writing_that_ends_early_leaves_the_file_before(path, monkeypatch, pla
     def end(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(checkpoint.os, place, end)
+    monkeypatch.setattr(os, place, end)
     with pytest.raises(type(error)):
         write_packed(path, HEADER, {"step": 4})
     assert path.read_bytes() == before and list(path.parent.iterdir()) == [path]

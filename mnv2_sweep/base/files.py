@@ -1,0 +1,75 @@
+"""Files that are there whole or not at all, whoever is killed while one is written.
+
+Each is made beside its place, as <name>.<random>.tmp, and then put there in one step: a reader sees the old file or
+the new one, and writers that race replace each other's. On any error the place stays as it was.
+"""
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from glob import escape
+from pathlib import Path
+from typing import BinaryIO
+
+UNFINISHED = ".tmp"  # how the name of a file ends that is being written, or was when its writer was killed
+
+
+@contextmanager
+def open_whole(path: Path, sync: bool = True) -> Iterator[BinaryIO]:
+    """Open a new file to write, in a folder that is made if need be; it takes its place when the block has ended.
+
+    Without `sync` it is whole after a kill, but perhaps not after a loss of power. Raises OSError.
+    """
+    with _beside(path) as unfinished, unfinished.open("xb") as file:
+        yield file
+        file.flush()
+        if sync:
+            os.fsync(file.fileno())
+
+
+def write_whole(path: Path, content: bytes | memoryview | str, sync: bool = True) -> None:
+    """Write bytes, or text as UTF-8, as `open_whole` does."""
+    encoded = content.encode() if isinstance(content, str) else content
+    with open_whole(path, sync) as file:
+        file.write(encoded)
+
+
+def link_file(source: Path, path: Path) -> None:
+    """Give the file another path too; where a link can't be, copy it. Files are replaced and never changed, so neither
+    feels the other. Raises OSError."""
+    with _beside(path) as unfinished:
+        try:
+            os.link(source, unfinished)
+        except OSError:
+            shutil.copyfile(source, unfinished)
+
+
+def remove_unfinished(path: Path) -> None:
+    """Remove what killed writers of this file left; not while somebody may be writing it."""
+    remove_files(path.parent.glob(f"{escape(path.name)}.*{UNFINISHED}"))
+
+
+def remove_all_unfinished(folder: Path) -> None:
+    """Remove what killed writers of any file in the folder left; not while somebody may be writing one."""
+    remove_files(folder.glob(f"*{UNFINISHED}"))
+
+
+def remove_files(paths: Iterable[Path]) -> None:
+    """Remove what is there of them; what the system does not let go of stays."""
+    for path in paths:
+        with suppress(OSError):
+            path.unlink()
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """A free path beside it; what is there at the end of the block takes its place, and after an error goes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f"{path.name}.{uuid.uuid4().hex}{UNFINISHED}")
+    try:
+        yield unfinished
+        os.replace(unfinished, path)
+    finally:
+        remove_files([unfinished])
