@@ -24,7 +24,7 @@ UNSHARED = {
 }
 
 
-def check_family(archs: Sequence[ArchSpec]) -> None:
+def check_supernet(archs: Sequence[ArchSpec]) -> None:
     """Raise ArchError, which names the axis, where the networks can't share weights."""
     families = sorted({arch.family for arch in archs})
     if families != ["mobilenet_v2"]:
@@ -45,12 +45,12 @@ def _check_axis(axis: str, values: set, why: str, unit: str = "") -> None:
         raise ArchError(f"{axis}: {given} given, one value allowed: {why}")
 
 
-def family_digest(archs: Sequence[ArchSpec]) -> str:
+def supernet_digest(archs: Sequence[ArchSpec]) -> str:
     """16 hex digits of the networks, in any order."""
     return hashlib.sha256("\n".join(sorted({arch_key(arch) for arch in archs})).encode()).hexdigest()[:16]
 
 
-def shared_places(plan: Plan) -> list[tuple[str, Layer]]:
+def supernet_places(plan: Plan) -> list[tuple[str, Layer]]:
     """The layers with weights, each with its place in the shared weights: as "3_0_expand", of stage 3's first block."""
     places, repeats = [], {}
     for block in plan.blocks:

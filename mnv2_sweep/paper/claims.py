@@ -28,10 +28,10 @@ class PaperClaim:
     """
 
     text: str
-    source: str
+    place: str
     better: int
     gap: float | None = None
-    gap_source: str = ""
+    gap_place: str = ""
     margin: float | None = None
 
 
@@ -41,21 +41,21 @@ LINEAR = PaperClaim(
     "section 3.2, by several percent, and section 6.4",
     better=1,
     gap=published_gap(PAPER, ArchSpec(linear_bottleneck=False)),
-    gap_source="figure 6a",
+    gap_place="figure 6a",
 )
 RESIDUAL = PaperClaim(
     "shortcuts between bottlenecks are better than none",
     "sections 3.3 and 6.4",
     better=1,
     gap=published_gap(PAPER, ArchSpec(residual="none")),
-    gap_source="figure 6b",
+    gap_place="figure 6b",
 )
 PLACEMENT = PaperClaim(
     "shortcuts between bottlenecks are better than between expansions",
     "sections 3.3 and 6.4",
     better=1,
     gap=published_gap(PAPER, ArchSpec(residual="expansion")),
-    gap_source="figure 6b",
+    gap_place="figure 6b",
 )
 LAST_CONVOLUTION = PaperClaim(
     "below width 1, small networks are better with a last convolution that keeps its channels", "section 4", better=1
@@ -65,7 +65,7 @@ DEPTHWISE = PaperClaim(
     "section 3.1, which refers to MobileNetV1's",
     better=-1,
     gap=round(70.6 - 71.7, 2),
-    gap_source="table 4 of MobileNetV1's paper, arXiv 1704.04861",
+    gap_place="table 4 of MobileNetV1's paper, arXiv 1704.04861",
 )
 EXPANSION = PaperClaim(
     f"expansions from {SAME_CURVES[0]} to {SAME_CURVES[-1]} have nearly the same accuracy at the same cost",

@@ -92,7 +92,7 @@ def activities_table(activities: Activities) -> list[list[str]]:
     return rows
 
 
-def collapsed_share(m: int, n: int) -> float:
+def collapsed_fraction(m: int, n: int) -> float:
     """Theorem 1: the mean share of a body of R^n that ReLU(Bx) collapses, over random m x n matrices B."""
     return sum(math.comb(m, k) for k in range(min(n, m + 1))) / 2**m
 
@@ -102,12 +102,8 @@ def collapsed_bound(m: int, n: int) -> float:
     return m ** (n + 1) / 2**m
 
 
-def coarse_bound(m: int) -> float:
-    """The paper's last bound on it, 2^(-m/2); it follows from the first only where (n + 1) log2(m) <= m / 2."""
-    return 2 ** (-m / 2)
-
-
 def coarse_bound_follows(m: int, n: int) -> bool:
+    """Return whether the paper's last bound on it, 2^(-m/2), follows from the first: where (n + 1) log2(m) <= m / 2."""
     return (n + 1) * math.log2(m) <= m / 2
 
 
@@ -197,18 +193,22 @@ def losses_table(losses: Sequence[Loss]) -> list[list[str]]:
     rows = [["n", "collapsed %", "95 %", "appendix A", "90 % of T", "T intact %", "merged %", "silent %", "2^-n"]]
     rows[0] += ["T+ error", "scaled", "active rows"]
     for loss in losses:
-        share = loss.collapsed
-        texts = [str(loss.dimensions), _percent(share.mean), f"{_percent(share.low)} to {_percent(share.high)}"]
-        texts += [_percent(collapsed_share(loss.dimensions, INPUTS))]
-        texts += [f"{_percent(share.least)} to {_percent(share.most)}", f"{100 * loss.intact:.1f}"]
+        collapsed = loss.collapsed
+        texts = [
+            str(loss.dimensions),
+            _percent(collapsed.mean),
+            f"{_percent(collapsed.low)} to {_percent(collapsed.high)}",
+        ]
+        texts += [_percent(collapsed_fraction(loss.dimensions, INPUTS))]
+        texts += [f"{_percent(collapsed.least)} to {_percent(collapsed.most)}", f"{100 * loss.intact:.1f}"]
         texts += [_percent(value) for value in (loss.merged.mean, loss.silent.mean, 0.5**loss.dimensions)]
         texts += [f"{error.median:.3f}" for error in (loss.inverse_error, loss.scaled_error)]
         rows.append([*texts, f"{loss.active_error.mean:.2g}"])
     return rows
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.3g}"
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.3g}"
 
 
 # --- one n -------------------------------------------------------------------------------------------------------

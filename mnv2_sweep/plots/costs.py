@@ -18,17 +18,17 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocat
 
 from mnv2_sweep.base.text import count_noun
 from mnv2_sweep.nets.arch import FAMILY_NAMES
-from mnv2_sweep.plots.cliffs import (
+from mnv2_sweep.plots.cost_lines import (
     LINE,
     OTHER,
     Column,
     Marks,
-    draw_cliff_names,
     find_marks,
     in_units,
-    is_shared,
+    lines_coincide,
     read_column,
 )
+from mnv2_sweep.plots.labels import draw_cliff_names
 from mnv2_sweep.plots.pareto import WIDTH_COLORS
 from mnv2_sweep.plots.style import GREY, HALO, INK, clean_axes, set_frame
 from mnv2_sweep.spaces.landscape import LEAST_RISE, LEAST_TIMES, Cliff
@@ -127,7 +127,7 @@ def _draw_panel(axes: Axes, column: Column, cost: str, styles: dict) -> None:
     if column.as_points:
         for family, networks in _pick_points(column).groupby("family"):
             _scatter(axes, networks, cost, column, styles[family][1], np.clip(3000 / len(networks), 6, 30))
-    elif is_shared(spread):
+    elif lines_coincide(spread):
         note = f"the same at every {other}"
         for family, style in styles.items():
             _draw_line(axes, spread.loc[family].groupby(level="x").first(), INK, style, f"{family}, every {other}")

@@ -52,16 +52,16 @@ def stack_path(folder: Path, trial: Trial) -> Path:
     return folder / STACKED / f"{trial_id(trial)}.pt"
 
 
-def link_file(source: Path, path: Path) -> None:
+def link_file(file: Path, path: Path) -> None:
     """The same file under another path too, where none is yet; a copy where a link can't be. Files are replaced and
     never changed, so neither feels the other. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         try:
-            os.link(source, unfinished)
+            os.link(file, unfinished)
         except OSError:
-            shutil.copyfile(source, unfinished)
+            shutil.copyfile(file, unfinished)
         os.replace(unfinished, path)
     finally:
         with suppress(OSError):

@@ -12,14 +12,14 @@ from mnv2_sweep.spaces.networks import Networks
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Merged:
+class Coinciding:
     """`first`: the first spec of every network, in order; `network_of`: for every spec, its place in `first`."""
 
     first: np.ndarray
     network_of: np.ndarray
 
 
-def merge_networks(networks: Networks) -> Merged:
+def find_coinciding(networks: Networks) -> Coinciding:
     """Group the specs that resolve to the same plan, as `arch_key` does."""
     places: dict[bytes, int] = {}
     first: list[int] = []
@@ -32,7 +32,7 @@ def merge_networks(networks: Networks) -> Merged:
                 first.append(at)
             network_of[at] = place
             at += 1
-    return Merged(np.array(first, np.int64), network_of)
+    return Coinciding(np.array(first, np.int64), network_of)
 
 
 def network_keys(columns: Columns) -> list[bytes]:

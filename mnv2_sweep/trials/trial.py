@@ -79,7 +79,7 @@ class DataRef:
 class Sharing:
     """A network that is a slice of weights which a whole family of networks shares, trained together.
 
-    `family` names that family (`archs.family.family_digest`), `images` is how many training images it sees, repeats
+    `family` names that family (`archs.family.supernet_digest`), `images` is how many training images it sees, repeats
     counted; the recipe's own length then only counts for networks trained alone. `finetune`: epochs for which the
     slice is then trained on by itself.
     """

@@ -13,7 +13,7 @@ from matplotlib.text import Text
 from mnv2_sweep.nets.arch import MOBILENET_V2, ArchSpec, Stage, arch_label, set_expansion
 from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.nets.resolve import arch_key
-from mnv2_sweep.plots.cliffs import MOST_LINES, UNITS
+from mnv2_sweep.plots.cost_lines import MOST_LINES, UNITS
 from mnv2_sweep.plots.costs import MOST_POINTS, NAMES, plot_costs
 from tests.plot_samples import PAPER, caption, words
 
