@@ -27,12 +27,12 @@ from mnv2_sweep.analysis.paired import (
 )
 from mnv2_sweep.base.errors import SweepError
 from mnv2_sweep.base.text import count_noun, duration
+from mnv2_sweep.nets.arch import FAMILIES
 from mnv2_sweep.paper.claims import EXPANSION, EXPANSION_BY_SIZE, SAME_CURVES, PaperClaim
 
 POINTS = 3  # costs at which curves are compared
 OURS = 6  # the expansion that others are compared with, where it is there
-SAME = ("resolution", "kernel", "linear_bottleneck", "residual", "last_channels", "classes", "dropout")
-SAME += ("activation", "scale_last_conv", "depthwise")
+SAME = tuple(name for name in FAMILIES["mobilenet_v2"] if name not in ("stages", "width"))  # in all networks of curves
 
 
 @dataclass(frozen=True, slots=True, eq=False)

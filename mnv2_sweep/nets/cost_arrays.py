@@ -2,11 +2,12 @@
 
 MobileNetV2 is counted for all rows at once: the blocks of a stage are at most three different ones (the first, the
 second, and all later ones, which are alike), so a network of any depth is a fixed number of sums. The other
-families have few different networks in a space; each is counted once.
+families have few different networks in a space; each is counted once. So is a MobileNetV2 with a choice that these
+sums do not know (SUMMED, FREE): a field that is added to ArchSpec costs time here, but no row another network's cost.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -16,6 +17,23 @@ from mnv2_sweep.nets.mobilenet_v2 import STEM_CHANNELS
 
 # Fields of text are columns of indices into these.
 CODES = {"family": tuple(FAMILIES), "residual": RESIDUALS, "activation": ACTIVATIONS}
+assert CODES.keys() == {field.name for field in fields(ArchSpec) if field.type is str}, (
+    "a field of text needs its words"
+)
+assert tuple(field.name for field in fields(Stage)) == ("t", "c", "n", "s"), "Columns has these columns of the table"
+# MobileNetV2's fields that the sums for all rows at once are made of, and those that change no cost.
+SUMMED = (
+    "stages",
+    "width",
+    "resolution",
+    "kernel",
+    "residual",
+    "last_channels",
+    "classes",
+    "scale_last_conv",
+    "depthwise",
+)
+FREE = ("linear_bottleneck", "dropout", "activation")
 LARGEST = 2**62  # above this a sum might not fit 64 bits
 
 
@@ -92,12 +110,12 @@ def columns_of(archs: Sequence[ArchSpec]) -> Columns:
 
 def count_columns(columns: Columns) -> CostArrays:
     """Exact costs of every row, at its nominal resolution and classes."""
-    ours = columns.fields["family"] == CODES["family"].index("mobilenet_v2")
-    if ours.all():
-        return _count_ours(columns)
-    parts = [(~ours, _count_others(columns.take(~ours)))]
-    if ours.any():
-        parts.append((ours, _count_ours(columns.take(ours))))
+    known = known_rows(columns)
+    if known.all():
+        return _count_known(columns)
+    parts = [(~known, _count_each(columns.take(~known)))]
+    if known.any():
+        parts.append((known, _count_known(columns.take(known))))
     arrays = []
     for name in COSTS:
         kind = np.result_type(*(getattr(part, name) for _, part in parts))  # object where one is too large for 64 bits
@@ -108,16 +126,34 @@ def count_columns(columns: Columns) -> CostArrays:
     return CostArrays(*arrays)
 
 
-def _count_others(columns: Columns) -> CostArrays:
-    """Each different network of the other families counted once."""
-    names = ("family", "width", "resolution", "groups", "classes")
-    table = np.stack([columns.fields[name].astype(np.float64) for name in names], axis=1)  # all exact in 53 bits
-    _, first, which = np.unique(table, axis=0, return_index=True, return_inverse=True)
+def known_rows(columns: Columns) -> np.ndarray:
+    """Return which rows [N] are MobileNetV2 with no other choice than those of SUMMED and FREE."""
+    known = columns.fields["family"] == CODES["family"].index("mobilenet_v2")
+    for field in fields(ArchSpec):
+        if field.name in FAMILIES["mobilenet_v2"] and field.name not in (*SUMMED, *FREE):
+            default = CODES[field.name].index(field.default) if field.name in CODES else field.default
+            known = known & (columns.fields[field.name] == default)
+    return known
+
+
+def equal_rows(columns: Columns) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first row of each different spec, and for every row the place of its spec among these."""
+    table = [column for name in "tcns" for column in getattr(columns, name).T] + [*columns.fields.values()]
+    table = [column for column in table if (column != column[0]).any()] or table[:1]
+    exact = np.stack([column.astype(np.float64) for column in table], axis=1)  # no number here needs over 53 bits
+    _, first, which = np.unique(exact, axis=0, return_index=True, return_inverse=True)
+    return first, which.reshape(-1)
+
+
+def _count_each(columns: Columns) -> CostArrays:
+    """Count each different network once, by its plan."""
+    first, which = equal_rows(columns)
     costs = [count_cost(columns.arch(row)) for row in first]
-    return CostArrays(*(np.array([getattr(cost, name) for cost in costs])[which.reshape(-1)] for name in COSTS))
+    return CostArrays(*(np.array([getattr(cost, name) for cost in costs])[which] for name in COSTS))
 
 
-def _count_ours(columns: Columns) -> CostArrays:
+def _count_known(columns: Columns) -> CostArrays:
+    """Count all rows at once, or one by one where a sum might not fit 64 bits."""
     largest = count_cost(_largest_arch(columns))
     if (
         max(largest.madds, largest.params, largest.peak_activation_bytes) >= LARGEST

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mnv2_sweep.nets.arch import RESIDUALS
-from mnv2_sweep.nets.cost_arrays import CODES, Columns, last_channels, round_array
+from mnv2_sweep.nets.cost_arrays import Columns, equal_rows, known_rows, last_channels, round_array
 from mnv2_sweep.nets.mobilenet_v2 import STEM_CHANNELS
 from mnv2_sweep.nets.resolve import arch_key
 from mnv2_sweep.spaces.networks import Networks
@@ -37,19 +37,19 @@ def find_coinciding(networks: Networks) -> Coinciding:
 
 def network_keys(columns: Columns) -> list[bytes]:
     """One name a row, equal for two rows exactly if their `arch_key`s are, but not that one."""
-    ours = columns.fields["family"] == CODES["family"].index("mobilenet_v2")
+    described = known_rows(columns)
     keys: list[bytes] = [b""] * len(columns)
-    if ours.any():
-        plans = _describe_plans(columns.take(ours)).astype("<i8")
+    if described.any():
+        plans = _describe_plans(columns.take(described)).astype("<i8")
         names = plans.view(np.dtype((np.void, plans.dtype.itemsize * plans.shape[1]))).ravel().tolist()
-        for row, name in zip(np.flatnonzero(ours), names, strict=True):
+        for row, name in zip(np.flatnonzero(described), names, strict=True):
             keys[row] = name
-    known: dict[tuple, bytes] = {}
-    for row in np.flatnonzero(~ours):
-        fields = tuple(columns.fields[name][row].item() for name in columns.fields)
-        if fields not in known:
-            known[fields] = arch_key(columns.arch(row)).encode()
-        keys[row] = known[fields]
+    if not described.all():
+        others = np.flatnonzero(~described)
+        first, which = equal_rows(columns.take(others))
+        names = [arch_key(columns.arch(row)).encode() for row in others[first]]
+        for row, place in zip(others, which, strict=True):
+            keys[row] = names[place]
     return keys
 
 
