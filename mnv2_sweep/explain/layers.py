@@ -1,4 +1,4 @@
-"""ArchSpec -> its network layer by layer with sums per stage, and what other conventions of counting make of it.
+"""ArchSpec -> its network layer by layer with sums per stage, and its costs in other conventions; text, JSON or CSV.
 
 The rows count as `cost` does and add up to it. "bytes out" is the layer's output; "bytes live" all that is alive while
 it runs: input, output and what a later layer still reads (batch 1, 32-bit floats); the largest is the network's peak.
@@ -55,7 +55,7 @@ class StageSum:
 
 
 def explain_text(arch: ArchSpec) -> str:
-    """The table, its sums, and the other conventions, for a person."""
+    """Return the table, its sums, and the other conventions, for a person."""
     rows, cost = layer_rows(arch), count_cost(arch)
     return "\n".join(
         [
@@ -73,7 +73,7 @@ def explain_text(arch: ArchSpec) -> str:
 
 
 def explain_json(arch: ArchSpec) -> str:
-    """One object: what `cost_json` has, and lists of layers, stage sums, conventions, and section 5.1's memory."""
+    """Return one object: what `cost_json` has; layers, stage sums and conventions as lists; section 5.1's memory."""
     rows = layer_rows(arch)
     lists = {
         "layers": rows,
@@ -87,7 +87,7 @@ def explain_json(arch: ArchSpec) -> str:
 
 
 def explain_csv(arch: ArchSpec) -> str:
-    """The layers, one a line, each with its newline."""
+    """Return the layers, one a line, each with its newline."""
     text = io.StringIO()
     writer = csv.DictWriter(text, [field.name for field in fields(LayerRow)], lineterminator="\n")
     writer.writeheader()
@@ -99,7 +99,7 @@ def explain_csv(arch: ArchSpec) -> str:
 
 
 def layer_rows(arch: ArchSpec) -> list[LayerRow]:
-    """Every layer in order. Raises ArchError on an impossible spec."""
+    """Return a row for every layer in order. Raises ArchError on an impossible spec."""
     plan, cost = resolve(arch), count_cost(arch)
     live = [BYTES_PER_ACTIVATION * elements for elements in live_elements(plan)]
     placed = [(block, layer) for block in plan.blocks for layer in block.layers]
@@ -113,7 +113,7 @@ def layer_rows(arch: ArchSpec) -> list[LayerRow]:
 
 
 def stage_sums(rows: Sequence[LayerRow]) -> list[StageSum]:
-    """The stages in order."""
+    """Return the sums of the stages in order."""
     return [_sum_rows(stage, list(group)) for stage, group in itertools.groupby(rows, lambda row: row.stage)]
 
 
@@ -140,7 +140,8 @@ def _layer_row(block: Block, layer: Layer, live_bytes: int, peak: bool) -> Layer
 
 
 def _operation(layer: Layer) -> str:
-    """ "conv 3x3 /2", "depthwise 3x3", "1x1", "1x1 in 3 groups", "linear", "average pool 3x3 /2", "concat 2"."""
+    """Say what a layer does, as in "conv 3x3 /2", "depthwise 3x3", "1x1 in 3 groups", "average pool 3x3 /2", "concat
+    2"."""
     window = f"{layer.kernel}x{layer.kernel}" + (f" /{layer.stride}" if layer.stride > 1 else "")
     if layer.op == "conv":
         if 1 < layer.groups == layer.c_in:
@@ -155,7 +156,7 @@ def _operation(layer: Layer) -> str:
 
 
 def _then(block: Block, layer: Layer) -> str:
-    """ "bn, relu6", "bn, + shortcut", in the order in which they happen."""
+    """Say what follows it in place, as "bn, relu6" or "bn, + shortcut", in the order in which they happen."""
     act = [layer.act] if layer.act and layer.op != "relu" else []
     if layer.op not in WEIGHTED:
         return ", ".join(act)
@@ -167,7 +168,7 @@ def _then(block: Block, layer: Layer) -> str:
 
 
 def _table_lines(rows: Sequence[LayerRow]) -> list[str]:
-    """Header, layers with a sum after each stage, total."""
+    """Return the header, layers with a sum after each stage, total."""
     cells, peaks = [HEADER], [False]
     for stage in stage_sums(rows):
         shown = [row for row in rows if row.stage == stage.stage]
@@ -194,7 +195,7 @@ def _stage_name(stage: str) -> str:
 
 
 def _convention_lines(conventions: Sequence[Convention], ours: int) -> list[str]:
-    """Value, how much more than ours, name, explanation."""
+    """Return a line for each: value, how much more than ours, name, explanation."""
     cells = []
     for each in conventions:
         more = each.value - ours

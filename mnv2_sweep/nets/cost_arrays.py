@@ -54,12 +54,12 @@ class Columns:
         return len(self.t)
 
     def take(self, rows: np.ndarray) -> "Columns":
-        """The chosen rows (indices or a mask)."""
+        """Return the chosen rows (indices or a mask)."""
         chosen = {name: values[rows] for name, values in self.fields.items()}
         return Columns(self.t[rows], self.c[rows], self.n[rows], self.s[rows], chosen)
 
     def arch(self, row: int) -> ArchSpec:
-        """One row as a spec."""
+        """Return one row as a spec."""
         cells = zip(self.t[row], self.c[row], self.n[row], self.s[row], strict=True)
         values = {name: column[row].item() for name, column in self.fields.items()}
         values |= {name: words[values[name]] for name, words in CODES.items()}
@@ -79,11 +79,11 @@ class CostArrays:
         return len(self.madds)
 
     def take(self, rows: np.ndarray) -> "CostArrays":
-        """The chosen rows (indices or a mask)."""
+        """Return the chosen rows (indices or a mask)."""
         return CostArrays(*(getattr(self, name)[rows] for name in COSTS))
 
     def cost(self, row: int) -> Cost:
-        """One row."""
+        """Return one row's costs."""
         return Cost(*(int(getattr(self, name)[row]) for name in COSTS))
 
 
@@ -91,12 +91,12 @@ COSTS = tuple(CostArrays.__dataclass_fields__)
 
 
 def join_costs(parts: Sequence[CostArrays]) -> CostArrays:
-    """One after the other."""
+    """Return the costs of all parts, one after the other."""
     return CostArrays(*(np.concatenate([getattr(part, name) for part in parts]) for name in COSTS))
 
 
 def columns_of(archs: Sequence[ArchSpec]) -> Columns:
-    """Specs as columns. They must be possible ones (`check_arch`)."""
+    """Return the specs as columns. They must be possible ones (`check_arch`)."""
     rows = max(len(arch.stages) for arch in archs)
     empty = Stage(1, 1, 0, 1)
     tables = [[*arch.stages, *[empty] * (rows - len(arch.stages))] for arch in archs]
@@ -109,7 +109,7 @@ def columns_of(archs: Sequence[ArchSpec]) -> Columns:
 
 
 def count_columns(columns: Columns) -> CostArrays:
-    """Exact costs of every row, at its nominal resolution and classes."""
+    """Count the exact costs of every row, at its nominal resolution and classes."""
     known = known_rows(columns)
     if known.all():
         return _count_known(columns)
@@ -164,7 +164,7 @@ def _count_known(columns: Columns) -> CostArrays:
 
 
 def _largest_arch(columns: Columns) -> ArchSpec:
-    """A spec that costs at least what any row costs: the largest of every column, the smallest stride."""
+    """Return a spec that costs at least what any row costs: the largest of every column, the smallest stride."""
     cells = zip(columns.t.max(0), columns.c.max(0), columns.n.max(0), columns.s.min(0), strict=True)
     stages = tuple(Stage(*map(int, cell)) for cell in cells if cell[2])
     top = {name: columns.fields[name].max().item() for name in ("width", "resolution", "last_channels", "classes")}
@@ -173,19 +173,19 @@ def _largest_arch(columns: Columns) -> ArchSpec:
 
 
 def round_array(channels: np.ndarray) -> np.ndarray:
-    """`round_channels` of every element."""
+    """Return `round_channels` of every element."""
     rounded = np.maximum(8, (channels + 4).astype(np.int64) // 8 * 8)
     return rounded + 8 * (rounded < 0.9 * channels)
 
 
 def last_channels(columns: Columns) -> np.ndarray:
-    """Channels of MobileNetV2's last convolution."""
+    """Return the channels of MobileNetV2's last convolution."""
     width, scaled = columns.fields["width"], columns.fields["scale_last_conv"].astype(bool)
     return round_array(columns.fields["last_channels"] * np.where(scaled, width, np.maximum(1.0, width)))
 
 
 def _count_mobilenet_v2(columns: Columns) -> CostArrays:
-    """The sums that `resolve_mobilenet_v2` and `count_plan` make, for all rows at once."""
+    """Make the sums that `resolve_mobilenet_v2` and `count_plan` make, for all rows at once."""
     width, image, kernel = columns.fields["width"], columns.fields["resolution"], columns.fields["kernel"]
     channels, size = round_array(STEM_CHANNELS * width), -(-image // 2)
     net = _Running(columns, channels, size)
@@ -213,6 +213,7 @@ class _Running:
     """The sums so far, and what the next block must know of the one before."""
 
     def __init__(self, columns: Columns, channels: np.ndarray, size: np.ndarray):
+        """Begin with what the stem leaves."""
         self.channels, self.size = channels, size
         self.narrow_allowed = columns.fields["residual"] == RESIDUALS.index("bottleneck")
         self.wide_allowed = columns.fields["residual"] == RESIDUALS.index("expansion")
@@ -220,13 +221,13 @@ class _Running:
         self.ordinary = ~columns.fields["depthwise"].astype(bool)
         self.any_ordinary = bool(self.ordinary.any())
         self.depth = np.zeros(len(columns), np.int64)
-        # Of the block before: channels and elements of its expanded tensor (0 where it can't be joined to), and what
-        # is held while its projection runs.
+        # The block before: channels and elements of its expanded tensor (0 where it can't be joined to), and what is
+        # held while its projection runs.
         self.wide_channels, self.wide, self.projecting = (np.zeros(len(columns), np.int64) for _ in range(3))
         self.madds = self.params = self.peak = self.depth
 
     def add_blocks(self, t, c_out, stride, taps, times: np.ndarray, present: np.ndarray | None = None) -> None:
-        """`times` equal blocks where `present` (default: where times is not 0); see `resolve` for each term."""
+        """Add `times` equal blocks where `present` (default: where times is not 0); see `resolve` for each term."""
         present = times > 0 if present is None else present
         c_in, size, size_out = self.channels, self.size, -(-self.size // stride)
         hidden, expands, area, area_out = c_in * t, t > 1, size**2, size_out**2
