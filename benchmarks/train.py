@@ -45,7 +45,7 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler
 from mnv2_sweep.base.errors import SweepError
 from mnv2_sweep.data.batches import prepare_pixels
 from mnv2_sweep.data.decode import UnreadableImage
-from mnv2_sweep.data.layout import check_file_sizes, find_wrapper, open_source, sort_photos
+from mnv2_sweep.data.layout import check_file_sizes, find_wrapper, open_photo_files, sort_photos
 from mnv2_sweep.data.photos import PhotoData, open_photos
 from mnv2_sweep.data.shapes import draw_scenes, render_chunks
 from mnv2_sweep.models.build import build_model
@@ -132,7 +132,7 @@ def copy_photos(path: Path, folder: Path, counts: dict[str, int]) -> None:
 
     Raises SweepError where `mnv2-sweep run --data` would.
     """
-    source = open_source(path)
+    source = open_photo_files(path)
     sizes, folders = source.files()
     top = find_wrapper(sizes, folders)
     files = {name.removeprefix(top): size for name, size in sizes.items() if name.startswith(top)}

@@ -76,8 +76,8 @@ class _Pairs:
         both = _count(self.untied, counts) * _count(self.reference_untied, counts)
         return _divide(_count(self.agree, counts), np.sqrt(both))
 
-    def share(self, counts: np.ndarray, near: np.ndarray) -> np.ndarray:
-        """The share [draws] of the untied near pairs that are ordered as the reference does."""
+    def fraction(self, counts: np.ndarray, near: np.ndarray) -> np.ndarray:
+        """Return the fraction [draws] of the untied near pairs that are ordered as the reference does."""
         return _divide(_count((self.agree > 0) & near, counts), _count((self.agree != 0) & near, counts))
 
 
@@ -92,19 +92,19 @@ def compare_orders(
         raise ValueError("orders: a value is not finite; leave out the networks without a result")
     same, other, _ = count_near(proxy, reference, madds)
     same_madds, other_madds, _ = count_near(madds, reference, madds)
-    share, share_madds = _share(same, other), _share(same_madds, other_madds)
+    fraction, fraction_madds = _fraction(same, other), _fraction(same_madds, other_madds)
     tau, tau_madds = kendall_tau(proxy, reference), kendall_tau(madds, reference)
 
     near, ours, alone = near_pairs(madds), _compare_pairs(proxy, reference), _compare_pairs(madds, reference)
     counts = _draw_networks(len(proxy), draws, seed)
-    taus, shares = ours.tau(counts), ours.share(counts, near)
+    taus, fractions = ours.tau(counts), ours.fraction(counts, near)
     enough = same + other >= LEAST_PAIRS
     return Agreement(
         len(proxy),
         *(tau, *_interval(taus)),
-        *(same + other, same, share, *_interval(shares, enough)),
+        *(same + other, same, fraction, *_interval(fractions, enough)),
         *(tau - tau_madds, *_interval(taus - alone.tau(counts))),
-        *(share - share_madds, *_interval(shares - alone.share(counts, near), enough)),
+        *(fraction - fraction_madds, *_interval(fractions - alone.fraction(counts, near), enough)),
     )
 
 
@@ -153,7 +153,7 @@ def _divide(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     return np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)
 
 
-def _share(same: int, other: int) -> float:
+def _fraction(same: int, other: int) -> float:
     return same / (same + other) if same + other else np.nan
 
 

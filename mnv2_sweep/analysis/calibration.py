@@ -26,9 +26,9 @@ from mnv2_sweep.base.errors import ArchError, SpaceError, SweepError
 from mnv2_sweep.base.text import count_noun
 from mnv2_sweep.nets.arch import ArchSpec, arch_label
 from mnv2_sweep.nets.cost import count_cost
-from mnv2_sweep.nets.supernet import check_family
+from mnv2_sweep.nets.supernet import check_supernet
 from mnv2_sweep.paper.published import published_checkpoints
-from mnv2_sweep.spaces.coincide import merge_networks
+from mnv2_sweep.spaces.coincide import find_coinciding
 from mnv2_sweep.spaces.networks import Picked, select_networks
 from mnv2_sweep.spaces.space import ALONE, Space, Strategy
 from mnv2_sweep.trials.trial import Recipe, check_recipe, train_size
@@ -128,7 +128,7 @@ def _shape(arch: ArchSpec) -> list[float]:
 
 PROXIES = {"short": SHORT_SCHEDULE, "small": SMALL_INPUT, "shared": SHARED_WEIGHTS, "synflow": SYNFLOW}
 LONGER = 4.0  # times the recipe's length
-SMALL_SHARE = 0.5  # of the recipe's input scale
+SMALL_FRACTION = 0.5  # of the recipe's input scale
 LEAST_NETWORKS = 3  # two make one pair, which says nothing
 
 
@@ -204,7 +204,7 @@ def lengthen_recipe(recipe: Recipe, longer: float | None, images: int | None, tr
 def plan_calibration(space: Space, count: int, proxies: Sequence[str], reference: Recipe, classes: int) -> Calibration:
     """Pick `count` networks and say what is trained for each proxy. Raises SpaceError where the space has too few."""
     networks = select_networks(space, classes)
-    first = merge_networks(networks).first
+    first = find_coinciding(networks).first
     if len(first) < LEAST_NETWORKS:
         has = count_noun(len(first), "different network")
         raise SpaceError(
@@ -222,7 +222,7 @@ def plan_calibration(space: Space, count: int, proxies: Sequence[str], reference
         whole = tuple(networks)  # with its duplicates, as `run` gives them, so that it is the same training
         strategy = space.strategy if space.strategy.name == "shared" else Strategy("shared")
         try:
-            check_family(whole)
+            check_supernet(whole)
             strategy = replace(strategy, finetune=None)
             parts.append(Part(SHARED_WEIGHTS, "calibrate-shared", whole, space.recipe, strategy))
         except ArchError as error:
@@ -233,7 +233,7 @@ def plan_calibration(space: Space, count: int, proxies: Sequence[str], reference
 def _alone_recipe(recipe: Recipe, key: str) -> Recipe:
     if key == "short":
         return recipe
-    return replace(recipe, input_scale=SMALL_SHARE * recipe.input_scale, name=f"{recipe.name}, half the input")
+    return replace(recipe, input_scale=SMALL_FRACTION * recipe.input_scale, name=f"{recipe.name}, half the input")
 
 
 def _reference_suffix(recipe: Recipe, reference: Recipe) -> str:

@@ -181,13 +181,13 @@ def claim_parts(reading: Reading) -> list[str]:
     claim = reading.claim
     if claim is None:
         return ["the paper claims nothing here"]
-    parts = [f"the paper: {claim.text} ({claim.source})"]
+    parts = [f"the paper: {claim.text} ({claim.place})"]
     if claim.gap is not None:
-        parts.append(f"published {claim.gap:+.2f} points ({claim.gap_source}){_place_of_gap(reading)}")
+        parts.append(f"published {claim.gap:+.2f} points ({claim.gap_place}){_against_interval(reading)}")
     return parts
 
 
-def _place_of_gap(reading: Reading) -> str:
+def _against_interval(reading: Reading) -> str:
     low, high, gap = reading.estimate.low, reading.estimate.high, reading.claim.gap
     if math.isnan(low) or math.isinf(low):
         return ""

@@ -27,12 +27,12 @@ from mnv2_sweep.analysis.paired import (
 )
 from mnv2_sweep.base.errors import SweepError
 from mnv2_sweep.base.text import count_noun, duration
+from mnv2_sweep.nets.arch import FAMILIES
 from mnv2_sweep.paper.claims import EXPANSION, EXPANSION_BY_SIZE, SAME_CURVES, PaperClaim
 
 POINTS = 3  # costs at which curves are compared
 OURS = 6  # the expansion that others are compared with, where it is there
-SAME = ("resolution", "kernel", "linear_bottleneck", "residual", "last_channels", "classes", "dropout")
-SAME += ("activation", "scale_last_conv", "depthwise")
+SAME = tuple(name for name in FAMILIES["mobilenet_v2"] if name not in ("stages", "width"))  # in all networks of curves
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,7 +58,7 @@ class ClaimVerdict:
     """A claim of section 4: verdict, why in words, and what would settle it, as seeds and as seconds of one worker."""
 
     text: str
-    source: str
+    place: str
     verdict: str
     why: str
     further: int | None = None
@@ -67,7 +67,7 @@ class ClaimVerdict:
     @property
     def sentence(self) -> str:
         """Verdict, claim, place and why."""
-        return f"{self.verdict}: {self.text} ({self.source}); {self.why}"
+        return f"{self.verdict}: {self.text} ({self.place}); {self.why}"
 
 
 def find_trade_offs(trials: pd.DataFrame) -> tuple[list[TradeOff], tuple[int, ...]]:
@@ -130,7 +130,7 @@ def judge_claims(curves: Sequence[TradeOff]) -> list[ClaimVerdict]:
             if len(tested) < 2
             else "their curves have no MAdds in common: add widths"
         )
-        return [ClaimVerdict(one.text, one.source, UNDECIDED, why) for one in (EXPANSION, EXPANSION_BY_SIZE)]
+        return [ClaimVerdict(one.text, one.place, UNDECIDED, why) for one in (EXPANSION, EXPANSION_BY_SIZE)]
     return [_judge_same(tested, madds), _judge_by_size(tested, madds)]
 
 
@@ -168,7 +168,7 @@ def _judge_same(curves: Sequence[TradeOff], madds: Sequence[float]) -> ClaimVerd
     )
     if max(within) <= LEVEL or min(beyond) <= LEVEL:
         verdict = REPRODUCED if max(within) <= LEVEL else CONTRADICTED
-        return ClaimVerdict(EXPANSION.text, EXPANSION.source, verdict, why)
+        return ClaimVerdict(EXPANSION.text, EXPANSION.place, verdict, why)
     outside = [further_seeds(one, LEVEL / len(others), margin) for one in estimates if abs(one.mean) > margin]
     inside = [further_seeds(one, LEVEL, margin) for one, p in zip(estimates, within, strict=True) if p > LEVEL]
     return _undecided(EXPANSION, why, outside, inside, curves)
@@ -191,7 +191,7 @@ def _judge_by_size(curves: Sequence[TradeOff], madds: Sequence[float]) -> ClaimV
     )
     if max(claimed) <= LEVEL or min(opposite) <= LEVEL:
         verdict = REPRODUCED if max(claimed) <= LEVEL else CONTRADICTED
-        return ClaimVerdict(EXPANSION_BY_SIZE.text, EXPANSION_BY_SIZE.source, verdict, why)
+        return ClaimVerdict(EXPANSION_BY_SIZE.text, EXPANSION_BY_SIZE.place, verdict, why)
     other_way = [further_seeds(one, LEVEL) for one, sign in zip(ends, (-1, 1), strict=True) if one.mean * sign < 0]
     as_claimed = [further_seeds(one, 2 * LEVEL) for one, p in zip(ends, claimed, strict=True) if p > LEVEL]
     return _undecided(EXPANSION_BY_SIZE, why, other_way, as_claimed, curves)
@@ -217,7 +217,7 @@ def _undecided(
     some = [seeds for seeds in against if seeds is not None]
     further = min(some, default=None) if against else None if None in for_it else max(for_it)
     seconds = (further or 0) * float(sum(curve.seconds.sum() for curve in curves))
-    return ClaimVerdict(claim.text, claim.source, UNDECIDED, why, further, seconds)
+    return ClaimVerdict(claim.text, claim.place, UNDECIDED, why, further, seconds)
 
 
 def _points(estimate: Estimate) -> str:

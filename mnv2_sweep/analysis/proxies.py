@@ -34,7 +34,7 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class Yardsticks:
     """What proxies are compared with, by `arch_key`."""
 
     reference: Mapping[str, float]
@@ -90,33 +90,33 @@ def make_passport(
             f"{LEAST_NETWORKS} are needed ({reference.failed or 'nothing was trained'}); --retry-failed tries again"
         )
     checkpoints = published_checkpoints()
-    known = Known(
+    yardsticks = Yardsticks(
         reference.values,
         {arch_key(arch): checkpoints[arch_label(arch)].top1_percent for arch in calibration.published},
         {arch_key(arch): float(count_cost(arch).madds) for arch in (*calibration.picked, *calibration.published)},
     )
-    everyone = {name: order for name, order in orders.items() if name} | {MADDS_ALONE: Order(known.madds, 0.0)}
-    verdicts = [_judge(name, order, known, calibration) for name, order in everyone.items()]
+    everyone = {name: order for name, order in orders.items() if name} | {MADDS_ALONE: Order(yardsticks.madds, 0.0)}
+    verdicts = [_judge(name, order, yardsticks, calibration) for name, order in everyone.items()]
     verdicts += [ProxyVerdict(name, NOTHING, note=f"can't be made: {why}") for name, why in calibration.refused]
     words = [length_text(calibration.parts[0].recipe), count_noun(count, "network"), count_noun(seeds, "seed")]
     return Passport(
         calibration.space.name, data, ", ".join(words + ([reference.failed] if reference.failed else [])),
         tuple(verdicts), made, machine, reference.seconds,
-        _compare(reference.values, known.published, calibration.picked, known),
+        _compare(reference.values, yardsticks.published, calibration.picked, yardsticks),
     )  # fmt: skip
 
 
-def _judge(name: str, order: Order, known: Known, calibration: Calibration) -> ProxyVerdict:
+def _judge(name: str, order: Order, yardsticks: Yardsticks, calibration: Calibration) -> ProxyVerdict:
     """One proxy against the reference, against the published ones of the picked networks, and against all published
     ones where it has values of more of them."""
     notes = [part for part in (_proxy_note(name, order, calibration), order.failed) if part]
-    compared = _compare(order.values, known.reference, calibration.picked, known)
-    some = _compare(order.values, known.published, calibration.picked, known)
-    every = _compare(order.values, known.published, calibration.published, known)
+    compared = _compare(order.values, yardsticks.reference, calibration.picked, yardsticks)
+    some = _compare(order.values, yardsticks.published, calibration.picked, yardsticks)
+    every = _compare(order.values, yardsticks.published, calibration.published, yardsticks)
     if compared is None:
         notes.append(f"{len(order.values)} networks have a result, at least {LEAST_NETWORKS} are compared")
-    elif compared.networks < len(known.reference):
-        notes.append(f"{count_noun(len(known.reference) - compared.networks, 'network')} left out")
+    elif compared.networks < len(yardsticks.reference):
+        notes.append(f"{count_noun(len(yardsticks.reference) - compared.networks, 'network')} left out")
     return ProxyVerdict(
         name, compared or NOTHING, some if compared else None, order.seconds, "; ".join(notes),
         every if compared and every and not (some and some.networks == every.networks) else None,
@@ -138,10 +138,10 @@ def _proxy_note(name: str, order: Order, calibration: Calibration) -> str:
 
 
 def _compare(
-    order: Mapping[str, float], other: Mapping[str, float], archs: Sequence[ArchSpec], known: Known
+    order: Mapping[str, float], other: Mapping[str, float], archs: Sequence[ArchSpec], yardsticks: Yardsticks
 ) -> Agreement | None:
     """On those of the networks that both have a value of; None where these are too few."""
     keys = [key for key in map(arch_key, archs) if key in order and key in other]
     if len(keys) < LEAST_NETWORKS:
         return None
-    return compare_orders([order[k] for k in keys], [other[k] for k in keys], [known.madds[k] for k in keys])
+    return compare_orders([order[k] for k in keys], [other[k] for k in keys], [yardsticks.madds[k] for k in keys])

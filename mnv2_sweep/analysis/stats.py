@@ -23,7 +23,7 @@ from mnv2_sweep.paper.published import published_checkpoints
 
 CONFIDENCE = 0.95
 TUNED = "fine-tuned"  # as in frame's column "training"
-NEAR_SHARE = 0.25  # two networks are near when their MAdds differ by at most this share of the larger one's
+NEAR_FRACTION = 0.25  # two networks are near when their MAdds differ by at most this share of the larger one's
 
 ONE_PER_NETWORK = (
     "arch_key",
@@ -44,18 +44,6 @@ SUMMARY_COLUMNS = (
     *("test_top1", "test_low", "test_high", "test_images", "tuned_top1", "tuned_test_top1"),
     *("seconds", "images_per_second", "peak_memory_bytes", "published_top1", "on_front"),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """Mean of a minus mean of b over n pairs, with the 95 % paired t interval (NaN below two pairs)."""
-
-    mean_a: float
-    mean_b: float
-    difference: float
-    low: float
-    high: float
-    n: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,16 +76,18 @@ class Facts:
     training: str = "alone"
 
 
-def wilson_interval(share: float, n: float) -> tuple[float, float]:
-    """Wilson's score interval of a share of n images, by formula; `share` x n may be fractional (a mean over seeds).
+def wilson_interval(fraction: float, n: float) -> tuple[float, float]:
+    """Return Wilson's score interval of a fraction of n images, by formula.
 
-    Never empty and never outside 0 to 1, unlike the normal approximation. NaN where n is 0 or the share is NaN.
+    `fraction` x n may be fractional (a mean over seeds).
+
+    Never empty and never outside 0 to 1, unlike the normal approximation. NaN where n is 0 or the fraction is NaN.
     """
-    if not n > 0 or np.isnan(share):
+    if not n > 0 or np.isnan(fraction):
         return np.nan, np.nan
     z2 = ndtri((1 + CONFIDENCE) / 2) ** 2
-    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = np.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n**2))) / (1 + z2 / n)
+    centre = (fraction + z2 / (2 * n)) / (1 + z2 / n)
+    half = np.sqrt(z2 * (fraction * (1 - fraction) / n + z2 / (4 * n**2))) / (1 + z2 / n)
     return float(max(0.0, centre - half)), float(min(1.0, centre + half))
 
 
@@ -111,15 +101,6 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
         return mean, np.nan, np.nan
     half = float(stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2) * values.std(ddof=1) / np.sqrt(len(values)))
     return mean, mean - half, mean + half
-
-
-def paired_difference(a: Sequence[float], b: Sequence[float]) -> Difference:
-    """a minus b, where a[i] and b[i] belong together (the same seed): what both share cancels."""
-    a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
-    if a.ndim != 1 or a.shape != b.shape:
-        raise ValueError(f"pairs: {a.shape} and {b.shape} values given, as many of a as of b allowed")
-    difference, low, high = mean_interval(a - b)
-    return Difference(mean_interval(a)[0], mean_interval(b)[0], difference, low, high, len(a))
 
 
 def kendall_tau(x: Sequence[float], y: Sequence[float]) -> float:
@@ -136,7 +117,7 @@ def order_signs(values: Sequence[float]) -> np.ndarray:
 def near_pairs(madds: Sequence[float]) -> np.ndarray:
     """[n, n]: whether two different networks are near in MAdds; both halves are filled."""
     madds = np.asarray(madds, dtype=float)
-    near = np.minimum.outer(madds, madds) >= (1 - NEAR_SHARE) * np.maximum.outer(madds, madds)
+    near = np.minimum.outer(madds, madds) >= (1 - NEAR_FRACTION) * np.maximum.outer(madds, madds)
     return near & ~np.eye(len(madds), dtype=bool)
 
 

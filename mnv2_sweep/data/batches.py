@@ -13,7 +13,7 @@ from torch.nn import functional
 from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.trials.trial import Recipe
 
-RESIDENT_SHARE = 0.25  # of a GPU's free memory, at most, for the training images
+RESIDENT_FRACTION = 0.25  # of a GPU's free memory, at most, for the training images
 CROP_MARGIN = 1.25  # training images are kept this much larger than a crop, so that crops are hardly magnified
 
 
@@ -35,7 +35,7 @@ def label_tensor(dataset: Dataset, split: str, device: str) -> Tensor:
 
 def keep_on_device(pixels: np.ndarray, device: str) -> np.ndarray | Tensor:
     """The images [N, s, s, 3] on the GPU, if there is one and they take no large part of its free memory."""
-    if device == "cpu" or pixels.nbytes > RESIDENT_SHARE * torch.cuda.mem_get_info()[0]:
+    if device == "cpu" or pixels.nbytes > RESIDENT_FRACTION * torch.cuda.mem_get_info()[0]:
         return pixels
     kept = torch.empty(pixels.shape, dtype=torch.uint8, device=device)
     for start in range(0, len(pixels), 1024):  # they may be a file, mapped: no need to have all of it twice

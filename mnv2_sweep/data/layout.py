@@ -1,4 +1,4 @@
-"""A path -> the files at it: `open_source` gives a FolderSource or ZipSource, whose files() lists and read() reads.
+"""A path -> the files at it: `open_photo_files` gives a PhotoFolder or PhotoZip, whose files() lists and read() reads.
 
 Junk is left out. Zips are read in place, never extracted. What could lead out of the data (links, members with
 absolute names) is refused with a DataError; a single file that cannot be read raises UnreadableImage.
@@ -36,7 +36,7 @@ class Files(NamedTuple):
     folders: set[str]
 
 
-class FolderSource:
+class PhotoFolder:
     """A folder on disk. Links to files inside of it are read; any other link is refused."""
 
     def __init__(self, path: Path):
@@ -82,7 +82,7 @@ class FolderSource:
         raise DataError(f"{error.filename}: folder cannot be listed: {error.strerror}; mend its permissions") from error
 
 
-class ZipSource:
+class PhotoZip:
     """A zip, read in place; every member's name is checked although none is ever written."""
 
     def __init__(self, path: Path):
@@ -128,15 +128,15 @@ class ZipSource:
             raise UnreadableImage(f"damaged in the zip: {error or type(error).__name__}") from error
 
 
-Source = FolderSource | ZipSource
+PhotoFiles = PhotoFolder | PhotoZip
 
 
-def open_source(path: Path) -> Source:
+def open_photo_files(path: Path) -> PhotoFiles:
     """What lies at path, looked at only as far as its manifest needs."""
     if path.is_dir():
-        return FolderSource(path)
+        return PhotoFolder(path)
     if path.is_file():
-        return ZipSource(path)
+        return PhotoZip(path)
     what = "neither a folder nor a file" if path.exists() else "no such file or folder"
     raise DataError(f"{path}: {what}; give a folder of class folders or a zip of one")
 
@@ -231,7 +231,7 @@ def hold_out(where: str, photos: list[Photo]) -> list[Photo]:
     for photo in photos:
         if photo.split == "train":
             train[photo.label].append(photo)
-    share = min(HOLD_OUT, HOLD_OUT_IMAGES / sum(map(len, train.values())))
+    fraction = min(HOLD_OUT, HOLD_OUT_IMAGES / sum(map(len, train.values())))
     chosen = set()
     for label, group in train.items():
         if len(group) < 2:
@@ -239,7 +239,7 @@ def hold_out(where: str, photos: list[Photo]) -> list[Photo]:
                 f"{where}: class {label!r} has 1 image to train on; without a val folder at least 2 are needed, as one "
                 "is held out; add images, remove the class or make a val folder"
             )
-        count = min(max(1, round(share * len(group))), len(group) - 1)
+        count = min(max(1, round(fraction * len(group))), len(group) - 1)
         chosen.update(sorted(group, key=_seeded_rank)[:count])
     return [photo._replace(split="val") if photo in chosen else photo for photo in photos]
 

@@ -1,6 +1,6 @@
 """A folder or zip of class folders -> PhotoData: uint8 squares in a memory-mapped cache, keyed by the content.
 
-    path --open_source--> file names --sort_photos--> Photos (split, class, path) --_decode--> cache --> PhotoData
+    path --open_photo_files--> file names --sort_photos--> Photos (split, class, path) --_decode--> cache --> PhotoData
 
 Images are decoded once, in one pass that also hashes them: in a few threads, written in order with plain file writes,
 so that only names and hashes grow with the number of images. Zips are read in place, never extracted.
@@ -47,11 +47,11 @@ from mnv2_sweep.data.layout import (
     CACHE_VERSION,
     LAYOUT,
     Photo,
-    Source,
+    PhotoFiles,
     check_classes,
     check_file_sizes,
     find_wrapper,
-    open_source,
+    open_photo_files,
     some_names,
     sort_photos,
 )
@@ -103,11 +103,11 @@ def _no_report(done: int, total: int) -> None:
 
 def open_photos(path: Path, cache: Path, report: Report = _no_report) -> PhotoData:
     """The data at path, decoded into the cache unless it is there; report(done, total) follows the decoding."""
-    source, cache = open_source(Path(path)), Path(cache)
-    if source.path.is_dir() and cache.resolve().is_relative_to(source.path):
+    photo_files, cache = open_photo_files(Path(path)), Path(cache)
+    if photo_files.path.is_dir() and cache.resolve().is_relative_to(photo_files.path):
         raise DataError(f"{cache}: the cache lies inside the data folder {path}; name a cache folder outside of it")
-    known = read_json(cache / "opened" / f"{source.manifest}.json")
-    return (known and _load(source.name, cache, known)) or _decode_to_cache(source, cache, report)
+    known = read_json(cache / "opened" / f"{photo_files.manifest}.json")
+    return (known and _load(photo_files.name, cache, known)) or _decode_to_cache(photo_files, cache, report)
 
 
 class Decoded(NamedTuple):
@@ -116,16 +116,16 @@ class Decoded(NamedTuple):
     reason: str  # why it is unreadable; '' when its pixels are in the cache
 
 
-def _decode_to_cache(source: Source, cache: Path, report: Report) -> PhotoData:
-    where = str(source.path)
-    sizes, folders = source.files()
+def _decode_to_cache(photo_files: PhotoFiles, cache: Path, report: Report) -> PhotoData:
+    where = str(photo_files.path)
+    sizes, folders = photo_files.files()
     top = find_wrapper(sizes, folders)
     files = {file.removeprefix(top): size for file, size in sizes.items() if file.startswith(top)}
     photos, left_out = sort_photos(where, files, {name.removeprefix(top) for name in folders if name.startswith(top)})
     check_file_sizes(where, (photo.path for photo in photos), files)
 
     def read(photo: Photo) -> bytes:
-        return source.read(top + photo.path)
+        return photo_files.read(top + photo.path)
 
     with warnings.catch_warnings(), cache_errors(cache):
         warnings.simplefilter("ignore")  # Pillow's, about odd metadata: they would break the progress bar
@@ -135,10 +135,10 @@ def _decode_to_cache(source: Source, cache: Path, report: Report) -> PhotoData:
             fingerprint = _write_index(where, folder, side, decoded)
             bad = [(one.photo.path, one.reason) for one in decoded if one.reason]
             known = {"path": where, "fingerprint": fingerprint, "skipped": sorted(left_out + bad)}
-            _publish(folder, source.name, cache, known)
+            _publish(folder, photo_files.name, cache, known)
         if all(one.digest for one in decoded):  # a file the system refused today may be readable tomorrow
-            write_json(cache / "opened" / f"{source.manifest}.json", known)
-    return _load(source.name, cache, known)
+            write_json(cache / "opened" / f"{photo_files.manifest}.json", known)
+    return _load(photo_files.name, cache, known)
 
 
 def _choose_side(where: str, photos: list[Photo], read: Callable[[Photo], bytes]) -> int:

@@ -36,12 +36,12 @@ class Convention:
 
 
 def madds_conventions(arch: ArchSpec) -> list[Convention]:
-    """What others print as the network's operations, from the smallest to the largest."""
+    """Return what others print as the network's operations, from the smallest to the largest."""
     return sorted(_madds_conventions(arch, resolve(arch)), key=lambda convention: convention.value)
 
 
 def params_conventions(arch: ArchSpec) -> list[Convention]:
-    """What others print as the network's parameters, from the smallest to the largest."""
+    """Return what others print as the network's parameters, from the smallest to the largest."""
     return sorted(_params_conventions(arch, resolve(arch)), key=lambda convention: convention.value)
 
 
@@ -57,7 +57,7 @@ def _madds_conventions(arch: ArchSpec, plan: Plan) -> Iterator[Convention]:
 
 
 def _millions(arch: ArchSpec, madds: int) -> Iterator[Convention]:
-    """As tables print it, where there is a million."""
+    """Yield the MAdds as tables in millions print them, where there is a million."""
     cut, near = madds // MILLION, (madds + MILLION // 2) // MILLION
     if cut:
         yield Convention("cut to whole millions", cut * MILLION, _published_madds(arch, cut))
@@ -66,7 +66,7 @@ def _millions(arch: ArchSpec, madds: int) -> Iterator[Convention]:
 
 
 def _with_small_operations(plan: Plan, madds: int) -> Iterator[Convention]:
-    """MAdds and what the paper leaves out: biases, batch norm, activations, pooling."""
+    """Yield the MAdds with what the paper leaves out: biases, batch norm, activations, pooling."""
     biased = [layer for layer in plan.convs if _has_bias(layer)]
     biases, normed = _outputs(biased), _outputs(layer for layer in plan.convs if layer.norm)
     params = sum(layer.params - layer.weights for layer in plan.convs)
@@ -121,7 +121,7 @@ def _has_bias(layer: Layer) -> bool:
 
 
 def _kept_expansions(plan: Plan) -> list[tuple[int, int]]:
-    """(channels, size) of the expansions that t = 1 leaves out: 1x1 convolutions with as many channels out as in."""
+    """Return (channels, size) of the expansions that t = 1 leaves out: 1x1 convolutions that keep the channels."""
     blocks = [block for block in plan.blocks if block.kind == "bottleneck" and not block.expands]
     return [(block.convs[0].c_in, block.convs[0].size_in) for block in blocks]
 
@@ -132,7 +132,7 @@ def _published_madds(arch: ArchSpec, millions: int) -> str:
 
 
 def _published_params(arch: ArchSpec, params: int) -> str:
-    """Who printed these parameters for this very network, or ""."""
+    """Say who printed these parameters for this very network, or ""."""
     printed = f"{params / MILLION:.2f}"
     known = any(checkpoint.arch == arch and f"{checkpoint.params_m:.2f}" == printed for checkpoint in PUBLISHED)
     return f"TF-slim prints {printed} million" if known else ""

@@ -1,4 +1,4 @@
-"""ArchSpec -> its network layer by layer with sums per stage, and what other conventions of counting make of it.
+"""ArchSpec -> its network layer by layer with sums per stage, and its costs in other conventions; text, JSON or CSV.
 
 The rows count as `cost` does and add up to it. "bytes out" is the layer's output; "bytes live" all that is alive while
 it runs: input, output and what a later layer still reads (batch 1, 32-bit floats); the largest is the network's peak.
@@ -25,7 +25,7 @@ LEFT = 2  # columns of words; the others are numbers and shapes, and stand right
 
 
 @dataclass(frozen=True, slots=True)
-class LedgerRow:
+class LayerRow:
     """One layer. `then` is what follows it in place: batch norm ("bn"), activation, the sum with another tensor."""
 
     stage: str
@@ -55,8 +55,8 @@ class StageSum:
 
 
 def explain_text(arch: ArchSpec) -> str:
-    """The table, its sums, and the other conventions, for a person."""
-    rows, cost = ledger_rows(arch), count_cost(arch)
+    """Return the table, its sums, and the other conventions, for a person."""
+    rows, cost = layer_rows(arch), count_cost(arch)
     return "\n".join(
         [
             f"{arch_label(arch)}, layer by layer",
@@ -73,8 +73,8 @@ def explain_text(arch: ArchSpec) -> str:
 
 
 def explain_json(arch: ArchSpec) -> str:
-    """One object: what `cost_json` has, and lists of layers, stage sums, conventions, and section 5.1's memory."""
-    rows = ledger_rows(arch)
+    """Return one object: what `cost_json` has; layers, stage sums and conventions as lists; section 5.1's memory."""
+    rows = layer_rows(arch)
     lists = {
         "layers": rows,
         "sums": stage_sums(rows),
@@ -87,24 +87,24 @@ def explain_json(arch: ArchSpec) -> str:
 
 
 def explain_csv(arch: ArchSpec) -> str:
-    """The layers, one a line, each with its newline."""
+    """Return the layers, one a line, each with its newline."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, [field.name for field in fields(LedgerRow)], lineterminator="\n")
+    writer = csv.DictWriter(text, [field.name for field in fields(LayerRow)], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(asdict(row) for row in ledger_rows(arch))
+    writer.writerows(asdict(row) for row in layer_rows(arch))
     return text.getvalue()
 
 
 # ---------------------------------------------------------------- rows
 
 
-def ledger_rows(arch: ArchSpec) -> list[LedgerRow]:
-    """Every layer in order. Raises ArchError on an impossible spec."""
+def layer_rows(arch: ArchSpec) -> list[LayerRow]:
+    """Return a row for every layer in order. Raises ArchError on an impossible spec."""
     plan, cost = resolve(arch), count_cost(arch)
     live = [BYTES_PER_ACTIVATION * elements for elements in live_elements(plan)]
     placed = [(block, layer) for block in plan.blocks for layer in block.layers]
     rows = [
-        _ledger_row(block, layer, bytes_, bytes_ == cost.peak_activation_bytes)
+        _layer_row(block, layer, bytes_, bytes_ == cost.peak_activation_bytes)
         for (block, layer), bytes_ in zip(placed, live, strict=True)
     ]
     total = sum(row.madds for row in rows), sum(row.params for row in rows), max(live)
@@ -112,18 +112,18 @@ def ledger_rows(arch: ArchSpec) -> list[LedgerRow]:
     return rows
 
 
-def stage_sums(rows: Sequence[LedgerRow]) -> list[StageSum]:
-    """The stages in order."""
+def stage_sums(rows: Sequence[LayerRow]) -> list[StageSum]:
+    """Return the sums of the stages in order."""
     return [_sum_rows(stage, list(group)) for stage, group in itertools.groupby(rows, lambda row: row.stage)]
 
 
-def _sum_rows(stage: str, rows: Sequence[LedgerRow]) -> StageSum:
+def _sum_rows(stage: str, rows: Sequence[LayerRow]) -> StageSum:
     madds, params = sum(row.madds for row in rows), sum(row.params for row in rows)
     return StageSum(stage, len({row.block for row in rows}), len(rows), madds, params, max(r.live_bytes for r in rows))
 
 
-def _ledger_row(block: Block, layer: Layer, live_bytes: int, peak: bool) -> LedgerRow:
-    return LedgerRow(
+def _layer_row(block: Block, layer: Layer, live_bytes: int, peak: bool) -> LayerRow:
+    return LayerRow(
         stage=block.stage,
         block=block.name,
         layer=layer.name,
@@ -140,7 +140,8 @@ def _ledger_row(block: Block, layer: Layer, live_bytes: int, peak: bool) -> Ledg
 
 
 def _operation(layer: Layer) -> str:
-    """ "conv 3x3 /2", "depthwise 3x3", "1x1", "1x1 in 3 groups", "linear", "average pool 3x3 /2", "concat 2"."""
+    """Say what a layer does, as in "conv 3x3 /2", "depthwise 3x3", "1x1 in 3 groups", "average pool 3x3 /2", "concat
+    2"."""
     window = f"{layer.kernel}x{layer.kernel}" + (f" /{layer.stride}" if layer.stride > 1 else "")
     if layer.op == "conv":
         if 1 < layer.groups == layer.c_in:
@@ -155,7 +156,7 @@ def _operation(layer: Layer) -> str:
 
 
 def _then(block: Block, layer: Layer) -> str:
-    """ "bn, relu6", "bn, + shortcut", in the order in which they happen."""
+    """Say what follows it in place, as "bn, relu6" or "bn, + shortcut", in the order in which they happen."""
     act = [layer.act] if layer.act and layer.op != "relu" else []
     if layer.op not in WEIGHTED:
         return ", ".join(act)
@@ -166,8 +167,8 @@ def _then(block: Block, layer: Layer) -> str:
 # ---------------------------------------------------------------- text
 
 
-def _table_lines(rows: Sequence[LedgerRow]) -> list[str]:
-    """Header, layers with a sum after each stage, total."""
+def _table_lines(rows: Sequence[LayerRow]) -> list[str]:
+    """Return the header, layers with a sum after each stage, total."""
     cells, peaks = [HEADER], [False]
     for stage in stage_sums(rows):
         shown = [row for row in rows if row.stage == stage.stage]
@@ -178,7 +179,7 @@ def _table_lines(rows: Sequence[LedgerRow]) -> list[str]:
     return [line + "  peak" if peak else line for line, peak in zip(lines, [*peaks, False], strict=True)]
 
 
-def _row_cells(row: LedgerRow) -> tuple[str, ...]:
+def _row_cells(row: LayerRow) -> tuple[str, ...]:
     operation = ", ".join(part for part in (row.operation, row.then) if part)
     numbers = (row.madds, row.params, row.output_bytes, row.live_bytes)
     return (f"  {row.layer}", operation, row.shape_in, row.shape_out, *(f"{number:,}" for number in numbers))
@@ -194,7 +195,7 @@ def _stage_name(stage: str) -> str:
 
 
 def _convention_lines(conventions: Sequence[Convention], ours: int) -> list[str]:
-    """Value, how much more than ours, name, explanation."""
+    """Return a line for each: value, how much more than ours, name, explanation."""
     cells = []
     for each in conventions:
         more = each.value - ours

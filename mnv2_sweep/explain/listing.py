@@ -27,12 +27,12 @@ class Listing:
 
 
 def list_networks(archs: Sequence[ArchSpec]) -> Listing:
-    """Each network with its costs, in the given order."""
+    """List each network with its costs, in the given order."""
     return Listing(archs, count_columns(columns_of(archs)), {})
 
 
 def costs_text(listing: Listing, note: str = "") -> str:
-    """A table; of many networks the first ones, and the range of each cost over all."""
+    """Return a table; of many networks the first ones, and the range of each cost over all."""
     costs, count = listing.costs, len(listing.costs)
     rows = [("network", *HEADINGS)]
     for i in range(min(count, SHOWN)):
@@ -54,19 +54,19 @@ def costs_text(listing: Listing, note: str = "") -> str:
 
 
 def costs_json(listing: Listing) -> Iterator[str]:
-    """A list of objects, one a network: label, every field of the spec, every cost."""
+    """Yield the parts of a list of objects, one a network: label, every field of the spec, every cost."""
     for i, record in enumerate(_records(listing)):
         yield ("[" if i == 0 else ", ") + json.dumps(record)
     yield "]\n"
 
 
 def cost_json(arch: ArchSpec) -> str:
-    """One object."""
+    """Return one network's object, as `costs_json` lists it."""
     return json.dumps(_record(arch, count_cost(arch)))
 
 
 def costs_csv(listing: Listing) -> Iterator[str]:
-    """A line a network, as `costs_json` has them; the block table as "1-16-1-1 6-24-2-2", t-c-n-s."""
+    """Yield a line a network, as `costs_json` has them; the block table as "1-16-1-1 6-24-2-2", t-c-n-s."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     for i, record in enumerate(_records(listing)):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from mnv2_sweep.models.build import build_layers, norm_name
 from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.nets.resolve import resolve
-from mnv2_sweep.nets.supernet import check_family, shared_places
+from mnv2_sweep.nets.supernet import check_supernet, supernet_places
 
 
 class SharedWeights(nn.Module):
@@ -22,7 +22,7 @@ class SharedWeights(nn.Module):
 
     def __init__(self, archs: Sequence[ArchSpec]):
         super().__init__()
-        check_family(archs)
+        check_supernet(archs)
         shapes: dict[str, list[int]] = {}
         self.shortcut_scales: set[str] = set()  # right before an addition, in any of the networks
         for arch in archs:
@@ -102,7 +102,7 @@ def _skeleton(arch: ArchSpec, device: str) -> nn.Module:
 
 def _named_parameters(arch: ArchSpec, model: nn.Module) -> list[tuple[str, nn.Parameter]]:
     named = []
-    for place, layer in shared_places(resolve(arch)):
+    for place, layer in supernet_places(resolve(arch)):
         module = model.get_submodule(layer.name)
         named.append((f"{place}_weight", module.weight))
         if layer.norm:

@@ -8,7 +8,7 @@ from mnv2_sweep.base.errors import ArchError
 RESIDUALS = ("bottleneck", "expansion", "none")
 ACTIVATIONS = ("relu6", "relu", "hswish")
 MAX_RESOLUTION = 4096
-# Of what a user may ask for, so that a slip of the finger is a message and not an hour; `resolve` has no such bounds.
+# The most a user may ask for, so that a slip of the finger is a message, not an hour; `resolve` has no such bounds.
 LIMITS = {"t": 100, "c": 10_000, "n": 100, "s": 16, "resolution": MAX_RESOLUTION, "kernel": 99}
 LIMITS |= {"last_channels": 100_000, "classes": 1_000_000}
 SHUFFLENET_GROUPS = (1, 2, 3, 4, 8)  # ShuffleNet paper, table 1
@@ -120,7 +120,7 @@ def check_limits(arch: ArchSpec) -> None:
 
 
 def arch_rules(arch: ArchSpec):
-    """(field, value, whether it is allowed, what is allowed) for every field of the spec."""
+    """Yield (field, value, whether it is allowed, what is allowed) for every field of the spec."""
     yield "family", arch.family, arch.family in tuple(FAMILIES), " | ".join(FAMILIES)
     yield "stages", arch.stages, len(arch.stages) > 0, "at least one row (t, c, n, s)"
     for i, stage in enumerate(arch.stages):
@@ -154,7 +154,7 @@ def _is_number(value: object) -> bool:
 
 
 def arch_label(arch: ArchSpec) -> str:
-    """A short name a person can find in a table: "0.75 at 160", and whatever differs from the paper's network."""
+    """Return a short name for tables: "0.75 at 160", and whatever differs from the paper's network."""
     words = [f"{float(arch.width)!r} at {arch.resolution}"]
     if arch.family != "mobilenet_v2":
         words[0] = f"{FAMILY_NAMES[arch.family]} {words[0]}"
@@ -182,7 +182,7 @@ def arch_label(arch: ArchSpec) -> str:
 
 
 def _stages_label(stages: tuple[Stage, ...]) -> str:
-    """ "t=4" where only the expansion differs from table 2, else the rows as t-c-n-s, shortened by a digest."""
+    """Return "t=4" where only the expansion differs from table 2, else the rows as t-c-n-s, shortened by a digest."""
     expansion = stages[-1].t
     if set_expansion(MOBILENET_V2, expansion) == stages:
         return f"t={expansion}"
@@ -191,11 +191,11 @@ def _stages_label(stages: tuple[Stage, ...]) -> str:
 
 
 def set_expansion(stages: tuple[Stage, ...], t: int) -> tuple[Stage, ...]:
-    """The block table with expansion t in every stage that expands: table 2's first stage keeps its t = 1."""
+    """Return the block table with expansion t in every stage that expands: table 2's first stage keeps its t = 1."""
     return tuple(replace(stage, t=t) if stage.t > 1 else stage for stage in stages)
 
 
 def find_expansion(stages: tuple[Stage, ...]) -> int | None:
-    """The t of every stage that expands, 1 where none does; None where they differ."""
+    """Return the t of every stage that expands, 1 where none does; None where they differ."""
     expansions = {stage.t for stage in stages if stage.t > 1} or {1}
     return expansions.pop() if len(expansions) == 1 else None

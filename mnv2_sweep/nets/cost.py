@@ -30,12 +30,12 @@ class Cost:
 
 
 def count_cost(arch: ArchSpec) -> Cost:
-    """Exact costs of the network at its nominal resolution and classes. Raises ArchError on an impossible spec."""
+    """Count what the network costs at its nominal resolution and classes. Raises ArchError on an impossible spec."""
     return count_plan(resolve(arch))
 
 
 def count_plan(plan: Plan) -> Cost:
-    """Exact costs of a resolved network."""
+    """Count what a resolved network costs."""
     madds = params = 0
     layers = plan.layers
     for layer in layers:
@@ -47,7 +47,7 @@ def count_plan(plan: Plan) -> Cost:
 
 
 def live_elements(plan: Plan) -> list[int]:
-    """Activation elements alive during each layer, in order; what is added to a layer's output is added in place."""
+    """Return the activation elements alive during each layer, in order; sums are made in place of a layer's output."""
     layers = plan.layers
     sizes = [3 * plan.resolution**2]  # of every tensor, the image first
     last_reader = [0] * (len(layers) + 1)
@@ -68,7 +68,7 @@ def live_elements(plan: Plan) -> list[int]:
 
 
 def count_depth(layers: tuple[Layer, ...]) -> int:
-    """Layers with weights on the longest way through the network."""
+    """Count the layers with weights on the longest way through the network."""
     depths = [0]
     for layer in layers:
         through = depths[layer.reads[0]] + (layer.op in WEIGHTED)

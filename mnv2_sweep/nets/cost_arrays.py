@@ -2,11 +2,12 @@
 
 MobileNetV2 is counted for all rows at once: the blocks of a stage are at most three different ones (the first, the
 second, and all later ones, which are alike), so a network of any depth is a fixed number of sums. The other
-families have few different networks in a space; each is counted once.
+families have few different networks in a space; each is counted once. So is a MobileNetV2 with a choice that these
+sums do not know (SUMMED, FREE): a field that is added to ArchSpec costs time here, but no row another network's cost.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -16,6 +17,23 @@ from mnv2_sweep.nets.mobilenet_v2 import STEM_CHANNELS
 
 # Fields of text are columns of indices into these.
 CODES = {"family": tuple(FAMILIES), "residual": RESIDUALS, "activation": ACTIVATIONS}
+assert CODES.keys() == {field.name for field in fields(ArchSpec) if field.type is str}, (
+    "a field of text needs its words"
+)
+assert tuple(field.name for field in fields(Stage)) == ("t", "c", "n", "s"), "Columns has these columns of the table"
+# MobileNetV2's fields that the sums for all rows at once are made of, and those that change no cost.
+SUMMED = (
+    "stages",
+    "width",
+    "resolution",
+    "kernel",
+    "residual",
+    "last_channels",
+    "classes",
+    "scale_last_conv",
+    "depthwise",
+)
+FREE = ("linear_bottleneck", "dropout", "activation")
 LARGEST = 2**62  # above this a sum might not fit 64 bits
 
 
@@ -36,12 +54,12 @@ class Columns:
         return len(self.t)
 
     def take(self, rows: np.ndarray) -> "Columns":
-        """The chosen rows (indices or a mask)."""
+        """Return the chosen rows (indices or a mask)."""
         chosen = {name: values[rows] for name, values in self.fields.items()}
         return Columns(self.t[rows], self.c[rows], self.n[rows], self.s[rows], chosen)
 
     def arch(self, row: int) -> ArchSpec:
-        """One row as a spec."""
+        """Return one row as a spec."""
         cells = zip(self.t[row], self.c[row], self.n[row], self.s[row], strict=True)
         values = {name: column[row].item() for name, column in self.fields.items()}
         values |= {name: words[values[name]] for name, words in CODES.items()}
@@ -61,11 +79,11 @@ class CostArrays:
         return len(self.madds)
 
     def take(self, rows: np.ndarray) -> "CostArrays":
-        """The chosen rows (indices or a mask)."""
+        """Return the chosen rows (indices or a mask)."""
         return CostArrays(*(getattr(self, name)[rows] for name in COSTS))
 
     def cost(self, row: int) -> Cost:
-        """One row."""
+        """Return one row's costs."""
         return Cost(*(int(getattr(self, name)[row]) for name in COSTS))
 
 
@@ -73,12 +91,12 @@ COSTS = tuple(CostArrays.__dataclass_fields__)
 
 
 def join_costs(parts: Sequence[CostArrays]) -> CostArrays:
-    """One after the other."""
+    """Return the costs of all parts, one after the other."""
     return CostArrays(*(np.concatenate([getattr(part, name) for part in parts]) for name in COSTS))
 
 
 def columns_of(archs: Sequence[ArchSpec]) -> Columns:
-    """Specs as columns. They must be possible ones (`check_arch`)."""
+    """Return the specs as columns. They must be possible ones (`check_arch`)."""
     rows = max(len(arch.stages) for arch in archs)
     empty = Stage(1, 1, 0, 1)
     tables = [[*arch.stages, *[empty] * (rows - len(arch.stages))] for arch in archs]
@@ -91,13 +109,13 @@ def columns_of(archs: Sequence[ArchSpec]) -> Columns:
 
 
 def count_columns(columns: Columns) -> CostArrays:
-    """Exact costs of every row, at its nominal resolution and classes."""
-    ours = columns.fields["family"] == CODES["family"].index("mobilenet_v2")
-    if ours.all():
-        return _count_ours(columns)
-    parts = [(~ours, _count_others(columns.take(~ours)))]
-    if ours.any():
-        parts.append((ours, _count_ours(columns.take(ours))))
+    """Count the exact costs of every row, at its nominal resolution and classes."""
+    known = known_rows(columns)
+    if known.all():
+        return _count_known(columns)
+    parts = [(~known, _count_each(columns.take(~known)))]
+    if known.any():
+        parts.append((known, _count_known(columns.take(known))))
     arrays = []
     for name in COSTS:
         kind = np.result_type(*(getattr(part, name) for _, part in parts))  # object where one is too large for 64 bits
@@ -108,16 +126,34 @@ def count_columns(columns: Columns) -> CostArrays:
     return CostArrays(*arrays)
 
 
-def _count_others(columns: Columns) -> CostArrays:
-    """Each different network of the other families counted once."""
-    names = ("family", "width", "resolution", "groups", "classes")
-    table = np.stack([columns.fields[name].astype(np.float64) for name in names], axis=1)  # all exact in 53 bits
-    _, first, which = np.unique(table, axis=0, return_index=True, return_inverse=True)
+def known_rows(columns: Columns) -> np.ndarray:
+    """Return which rows [N] are MobileNetV2 with no other choice than those of SUMMED and FREE."""
+    known = columns.fields["family"] == CODES["family"].index("mobilenet_v2")
+    for field in fields(ArchSpec):
+        if field.name in FAMILIES["mobilenet_v2"] and field.name not in (*SUMMED, *FREE):
+            default = CODES[field.name].index(field.default) if field.name in CODES else field.default
+            known = known & (columns.fields[field.name] == default)
+    return known
+
+
+def equal_rows(columns: Columns) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first row of each different spec, and for every row the place of its spec among these."""
+    table = [column for name in "tcns" for column in getattr(columns, name).T] + [*columns.fields.values()]
+    table = [column for column in table if (column != column[0]).any()] or table[:1]
+    exact = np.stack([column.astype(np.float64) for column in table], axis=1)  # no number here needs over 53 bits
+    _, first, which = np.unique(exact, axis=0, return_index=True, return_inverse=True)
+    return first, which.reshape(-1)
+
+
+def _count_each(columns: Columns) -> CostArrays:
+    """Count each different network once, by its plan."""
+    first, which = equal_rows(columns)
     costs = [count_cost(columns.arch(row)) for row in first]
-    return CostArrays(*(np.array([getattr(cost, name) for cost in costs])[which.reshape(-1)] for name in COSTS))
+    return CostArrays(*(np.array([getattr(cost, name) for cost in costs])[which] for name in COSTS))
 
 
-def _count_ours(columns: Columns) -> CostArrays:
+def _count_known(columns: Columns) -> CostArrays:
+    """Count all rows at once, or one by one where a sum might not fit 64 bits."""
     largest = count_cost(_largest_arch(columns))
     if (
         max(largest.madds, largest.params, largest.peak_activation_bytes) >= LARGEST
@@ -128,7 +164,7 @@ def _count_ours(columns: Columns) -> CostArrays:
 
 
 def _largest_arch(columns: Columns) -> ArchSpec:
-    """A spec that costs at least what any row costs: the largest of every column, the smallest stride."""
+    """Return a spec that costs at least what any row costs: the largest of every column, the smallest stride."""
     cells = zip(columns.t.max(0), columns.c.max(0), columns.n.max(0), columns.s.min(0), strict=True)
     stages = tuple(Stage(*map(int, cell)) for cell in cells if cell[2])
     top = {name: columns.fields[name].max().item() for name in ("width", "resolution", "last_channels", "classes")}
@@ -137,19 +173,19 @@ def _largest_arch(columns: Columns) -> ArchSpec:
 
 
 def round_array(channels: np.ndarray) -> np.ndarray:
-    """`round_channels` of every element."""
+    """Return `round_channels` of every element."""
     rounded = np.maximum(8, (channels + 4).astype(np.int64) // 8 * 8)
     return rounded + 8 * (rounded < 0.9 * channels)
 
 
 def last_channels(columns: Columns) -> np.ndarray:
-    """Channels of MobileNetV2's last convolution."""
+    """Return the channels of MobileNetV2's last convolution."""
     width, scaled = columns.fields["width"], columns.fields["scale_last_conv"].astype(bool)
     return round_array(columns.fields["last_channels"] * np.where(scaled, width, np.maximum(1.0, width)))
 
 
 def _count_mobilenet_v2(columns: Columns) -> CostArrays:
-    """The sums that `resolve_mobilenet_v2` and `count_plan` make, for all rows at once."""
+    """Make the sums that `resolve_mobilenet_v2` and `count_plan` make, for all rows at once."""
     width, image, kernel = columns.fields["width"], columns.fields["resolution"], columns.fields["kernel"]
     channels, size = round_array(STEM_CHANNELS * width), -(-image // 2)
     net = _Running(columns, channels, size)
@@ -177,6 +213,7 @@ class _Running:
     """The sums so far, and what the next block must know of the one before."""
 
     def __init__(self, columns: Columns, channels: np.ndarray, size: np.ndarray):
+        """Begin with what the stem leaves."""
         self.channels, self.size = channels, size
         self.narrow_allowed = columns.fields["residual"] == RESIDUALS.index("bottleneck")
         self.wide_allowed = columns.fields["residual"] == RESIDUALS.index("expansion")
@@ -184,13 +221,13 @@ class _Running:
         self.ordinary = ~columns.fields["depthwise"].astype(bool)
         self.any_ordinary = bool(self.ordinary.any())
         self.depth = np.zeros(len(columns), np.int64)
-        # Of the block before: channels and elements of its expanded tensor (0 where it can't be joined to), and what
-        # is held while its projection runs.
+        # The block before: channels and elements of its expanded tensor (0 where it can't be joined to), and what is
+        # held while its projection runs.
         self.wide_channels, self.wide, self.projecting = (np.zeros(len(columns), np.int64) for _ in range(3))
         self.madds = self.params = self.peak = self.depth
 
     def add_blocks(self, t, c_out, stride, taps, times: np.ndarray, present: np.ndarray | None = None) -> None:
-        """`times` equal blocks where `present` (default: where times is not 0); see `resolve` for each term."""
+        """Add `times` equal blocks where `present` (default: where times is not 0); see `resolve` for each term."""
         present = times > 0 if present is None else present
         c_in, size, size_out = self.channels, self.size, -(-self.size // stride)
         hidden, expands, area, area_out = c_in * t, t > 1, size**2, size_out**2

@@ -18,13 +18,13 @@ WIDTHS = np.concatenate([np.arange(1, 4000) / 1000, np.arange(400, 1601) / 100])
 
 
 def is_matched(arch: ArchSpec, base: ArchSpec, cost: str) -> bool:
-    """Whether both cost the same within TOLERANCE."""
+    """Return whether both cost the same within TOLERANCE."""
     ours, theirs = (getattr(count_cost(one), cost) for one in (arch, base))
     return abs(ours / theirs - 1) <= TOLERANCE
 
 
 def match_width(arch: ArchSpec, base: ArchSpec, cost: str) -> ArchSpec:
-    """`arch` at the width at which its `cost` is nearest to the base's.
+    """Return `arch` at the width at which its `cost` is nearest to the base's.
 
     Of the widths that are one network it takes its own, or else the roundest. Raises SweepError where the nearest is
     off by more than TOLERANCE.
@@ -45,7 +45,7 @@ def match_width(arch: ArchSpec, base: ArchSpec, cost: str) -> ArchSpec:
 
 
 def _at_widths(arch: ArchSpec) -> Columns:
-    """The network at every width of the grid."""
+    """Return the network at every width of the grid."""
     one, count = columns_of([arch]), len(WIDTHS)
     fields = {name: np.repeat(column, count) for name, column in one.fields.items()} | {"width": WIDTHS}
     return Columns(*(np.repeat(getattr(one, name), count, axis=0) for name in "tcns"), fields)

@@ -43,7 +43,7 @@ class Operation(NamedTuple):
 
     @property
     def shape(self) -> str:
-        """For a person: "features.2: 16 -> 96 -> 24, 112 px"."""
+        """Say in words what it is, as in "features.2: 16 -> 96 -> 24, 112 px"."""
         first, last = self.layers[0], self.layers[-1]
         name, hidden = (first.name, "") if self.groups == 1 else (self.block.name, f"{self.block.hidden} -> ")
         return f"{name}: {first.c_in} -> {hidden}{last.c_out}, {first.size_in} px"
@@ -56,12 +56,13 @@ class PeakMemory(NamedTuple):
     operation: Operation
 
     def bytes(self, bits: int = 32) -> int:
-        """With activations of 8, 16 or 32 bits, for one image."""
+        """Return the bytes it holds with activations of 8, 16 or 32 bits, for one image."""
         return self.operation.elements * bits // 8
 
 
 def bound_operations(plan: Plan, splits: int) -> list[Operation]:
-    """The plan's operations in order, each with the activation elements it holds; more splits than channels are n."""
+    """Return the plan's operations in order with the activation elements each holds; more splits than channels are
+    n."""
     if splits < 1:
         raise SweepError(f"splits: {splits} given, a whole number from 1 allowed")
     operations, held = [], live_elements(plan)
@@ -78,12 +79,12 @@ def bound_operations(plan: Plan, splits: int) -> list[Operation]:
 
 
 def can_split(block: Block) -> bool:
-    """Whether its hidden channels can be computed in groups."""
+    """Return whether a block's hidden channels can be computed in groups."""
     return block.kind == "bottleneck" and block.layers[-2].groups == block.hidden
 
 
 def split_elements(block: Block, groups: int) -> int:
-    """Input, output and one group's inner tensors of a bottleneck block."""
+    """Count the elements of input, output and one group's inner tensors of a bottleneck block."""
     deep = block.layers[-2]
     inner = (deep.size_in**2 if block.expands else 0) + deep.size_out**2
     ends = block.layers[0].input_elements + block.layers[-1].output_elements
@@ -91,24 +92,24 @@ def split_elements(block: Block, groups: int) -> int:
 
 
 def find_peak(plan: Plan, splits: int) -> PeakMemory:
-    """The first operation of those that hold most."""
+    """Return the first operation of those that hold most."""
     return PeakMemory(splits, max(bound_operations(plan, splits), key=lambda operation: operation.elements))
 
 
 def most_splits(plan: Plan) -> int:
-    """The paper's n: with so many, every split block runs one channel at a time. 1 without bottleneck blocks."""
+    """Return the paper's n: with so many, every split block runs one channel at a time. 1 without bottleneck blocks."""
     return max([block.hidden for block in plan.blocks if can_split(block)], default=1)
 
 
 def count_memory(arch: ArchSpec) -> list[PeakMemory]:
-    """The peak unsplit, for the splits the paper speaks of and for n; of a family without bottlenecks only unsplit."""
+    """Return the peak unsplit, for the paper's splits and for n; of a family without bottlenecks only unsplit."""
     plan = resolve(arch)
     n = most_splits(plan)
     return [find_peak(plan, splits) for splits in (*[t for t in SPLITS if t < n or t == 1], *([n] if n > 1 else []))]
 
 
 def memory_records(arch: ArchSpec) -> list[dict]:
-    """For programs: splits, bytes at each width of activations, and the operation that holds most."""
+    """Return a record for each number of splits: bytes at each width of activations, and where the most is held."""
     return [
         {"splits": peak.splits, **{f"bytes_{bits}_bit": peak.bytes(bits) for bits in BITS}, "at": peak.operation.shape}
         for peak in count_memory(arch)
@@ -116,7 +117,7 @@ def memory_records(arch: ArchSpec) -> list[dict]:
 
 
 def memory_text(arch: ArchSpec) -> str:
-    """A table for a person: bytes at 8, 16 and 32 bits for each split, and where the peak is."""
+    """Return a table for a person: bytes at 8, 16 and 32 bits for each split, and where the peak is."""
     peaks = count_memory(arch)
     rows = [["splits", *(f"{bits} bits" for bits in BITS), "of unsplit", "held most by"]]
     for peak in peaks:
@@ -145,6 +146,6 @@ def _align(rows: list[list[str]]) -> list[str]:
 
 
 def _wide_shortcuts(plan: Plan) -> set[int]:
-    """Places of the blocks between whose expanded tensors a shortcut runs."""
+    """Return the places of the blocks between whose expanded tensors a shortcut runs."""
     ends = [i for i, block in enumerate(plan.blocks) if block.kind == "bottleneck" and block.shortcut == "expansion"]
     return {*ends, *(i - 1 for i in ends)}

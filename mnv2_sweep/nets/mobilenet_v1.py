@@ -9,12 +9,12 @@ ROWS = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *[(512, 1)] *
 
 
 def scale_channels(channels: int, width: float) -> int:
-    """TF-slim's rule for V1: cut, not rounded to 8, and at least 8."""
+    """Scale by TF-slim's rule for V1: cut, not rounded to 8, and at least 8."""
     return max(8, int(channels * width))
 
 
 def resolve_mobilenet_v1(arch: ArchSpec) -> Plan:
-    """Stem, thirteen pairs of a 3x3 depthwise and a 1x1 convolution, classifier; ReLU6 after each, as in TF-slim."""
+    """Make a plan of stem, thirteen pairs of a 3x3 depthwise and a 1x1 convolution (ReLU6 after each), classifier."""
     channels, size = scale_channels(STEM_CHANNELS, arch.width), -(-arch.resolution // 2)
     stem = Layer("features.0.0", "conv", 3, channels, 3, 2, 1, arch.resolution, size, "relu6")
     blocks = [Block("features.0", "conv", "stem", (stem,))]

@@ -7,7 +7,7 @@ STEM_CHANNELS = 32  # paper, table 2, first row; scaled by the width multiplier 
 
 
 def resolve_mobilenet_v2(arch: ArchSpec) -> Plan:
-    """Stem, bottlenecks, last convolution, classifier; names are torchvision's."""
+    """Make a plan of stem, bottlenecks, last convolution, classifier; names are torchvision's."""
     channels, size = round_channels(STEM_CHANNELS * arch.width), -(-arch.resolution // 2)
     stem = Layer("features.0.0", "conv", 3, channels, 3, 2, 1, arch.resolution, size, arch.activation)
     blocks = [Block("features.0", "conv", "stem", (stem,))]
@@ -29,7 +29,8 @@ def resolve_mobilenet_v2(arch: ArchSpec) -> Plan:
 def _bottleneck(
     arch: ArchSpec, row: str, c_in: int, c_out: int, t: int, stride: int, size: int, blocks: list[Block]
 ) -> Block:
-    """Paper, table 1: 1x1 expansion + ReLU6 (left out at t = 1), depthwise + ReLU6, linear 1x1 projection."""
+    """Make a block as in the paper's table 1: 1x1 expansion + ReLU6 (left out at t = 1), depthwise + ReLU6, linear 1x1
+    projection."""
     act = arch.activation
     hidden, size_out, before = c_in * t, -(-size // stride), blocks[-1]
     name = f"features.{len(blocks)}"

@@ -37,12 +37,13 @@ class Map(NamedTuple):
 
 
 def scale_filters(width: float) -> int:
-    """Nearest multiple of 4, at least 4: the second stem cell has half of them, and makes two equal halves of these."""
+    """Return the nearest multiple of 4, at least 4: the second stem cell has half of them, and makes two equal halves
+    of these."""
     return max(1, int(FILTERS * width / 4 + 0.5)) * 4
 
 
 def resolve_nasnet(arch: ArchSpec) -> Plan:
-    """Stem, sixteen cells, classifier."""
+    """Make a plan of stem, sixteen cells, classifier."""
     # The stem has no padding in TF-slim. Images of one or two pixels get it, as nothing would be left of them.
     pixels = arch.resolution
     padding, size = (0, (pixels - 1) // 2) if pixels >= 3 else (None, 1)
@@ -65,7 +66,7 @@ def resolve_nasnet(arch: ArchSpec) -> Plan:
 
 
 def _fit_before(layers: list[Layer], name: str, before: Map, filters: int, larger: bool, act: str) -> Map:
-    """The cell's second input: `before`, brought to the cell's channels and to the size of its first input.
+    """Return the cell's second input: `before`, brought to the cell's channels and to the size of its first input.
 
     Whether it is larger follows from the cells and not, as in TF-slim, from the sizes: of a small image both may be
     one pixel, and the network shall have the same convolutions at every resolution.
@@ -81,7 +82,7 @@ def _fit_before(layers: list[Layer], name: str, before: Map, filters: int, large
 
 
 def _normal_cell(layers: list[Layer], name: str, now: Map, before: Map) -> Map:
-    """The cell's two inputs -> its output, with six times their channels."""
+    """Add a cell that turns its two inputs into its output, with six times their channels."""
     filters = now.channels
     relu_now = _add(layers, f"{name}.now.relu", "relu", now)
     relu_before = _add(layers, f"{name}.before.relu", "relu", before)
@@ -98,7 +99,8 @@ def _normal_cell(layers: list[Layer], name: str, now: Map, before: Map) -> Map:
 
 
 def _reduction_cell(layers: list[Layer], name: str, now: Map, before: Map) -> Map:
-    """The cell's two inputs, the second after its ReLU -> its output, half as large, with four times the channels."""
+    """Add a cell that turns its two inputs, the second after its ReLU, into its output, half as large, with four times
+    the channels."""
     filters = now.channels
     relu_now = _add(layers, f"{name}.now.relu", "relu", now)
     left = _add_separable(layers, f"{name}.left0", relu_now, filters, 5, 2)
@@ -117,7 +119,7 @@ def _reduction_cell(layers: list[Layer], name: str, now: Map, before: Map) -> Ma
 def _add_separable(
     layers: list[Layer], name: str, x: Map, c_out: int, kernel: int, stride: int = 1, plus: Map | None = None
 ) -> Map:
-    """A depthwise and a 1x1 convolution, with nothing in between, twice; the first depthwise one has the stride."""
+    """Append a depthwise and a 1x1 convolution, nothing in between, twice; the first depthwise one has the stride."""
     for at, deep_stride in ((0, stride), (3, 1)):
         deep = f"{name}.{at}"
         x = _add(layers, deep, "conv", x, kernel=kernel, stride=deep_stride, groups=x.channels, bias=False)
@@ -129,7 +131,7 @@ def _add_separable(
 def _add_conv(
     layers: list[Layer], name: str, x: Map, c_out: int, act: str = "", stride: int = 1, plus: Map | None = None
 ) -> Map:
-    """1x1 convolution with batch norm."""
+    """Append a 1x1 convolution with batch norm."""
     maps = (x,) if plus is None else (x, plus)
     return _add(layers, name, "conv", *maps, c_out=c_out, stride=stride, act=act, norm=True)
 

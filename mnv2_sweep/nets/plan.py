@@ -40,25 +40,27 @@ class Layer(NamedTuple):
 
     @property
     def madds(self) -> int:
-        """Multiply-adds for one image: one per weight and output position."""
+        """Return the multiply-adds for one image: one per weight and output position."""
         return self.size_out**2 * self.weights
 
     @property
     def weights(self) -> int:
-        """Weights of the kernel alone."""
+        """Return the number of weights of the kernel alone."""
         return self.kernel**2 * self.c_out * (self.c_in // self.groups) if self.op in WEIGHTED else 0
 
     @property
     def params(self) -> int:
-        """Trainable parameters: weights, and batch norm's scale and shift or else the bias, if any."""
+        """Return the number of trainable parameters: weights, and batch norm's scale and shift or else the bias."""
         return self.weights + (2 if self.norm else self.bias) * self.c_out if self.op in WEIGHTED else 0
 
     @property
     def input_elements(self) -> int:
+        """Return the elements of the map it reads."""
         return self.c_in * self.size_in**2
 
     @property
     def output_elements(self) -> int:
+        """Return the elements of the map it makes."""
         return self.c_out * self.size_out**2
 
 
@@ -80,17 +82,17 @@ class Block(NamedTuple):
 
     @property
     def convs(self) -> tuple[Layer, ...]:
-        """The layers with weights."""
+        """Return the layers with weights."""
         return tuple(layer for layer in self.layers if layer.op in WEIGHTED)
 
     @property
     def expands(self) -> bool:
-        """Whether a bottleneck begins with an expansion."""
+        """Return whether a bottleneck begins with an expansion."""
         return self.kind == "bottleneck" and len(self.convs) == 3
 
     @property
     def hidden(self) -> int:
-        """Channels of a bottleneck's expanded tensor, the depthwise (or ordinary) convolution's input."""
+        """Return the channels of a bottleneck's expanded tensor, the depthwise (or ordinary) convolution's input."""
         return self.layers[-2].c_in
 
 
@@ -104,22 +106,23 @@ class Plan:
 
     @property
     def layers(self) -> tuple[Layer, ...]:
+        """Return the layers of all blocks in the order in which they run."""
         return tuple(layer for block in self.blocks for layer in block.layers)
 
     @property
     def convs(self) -> tuple[Layer, ...]:
-        """The layers with weights."""
+        """Return the layers with weights."""
         return tuple(layer for block in self.blocks for layer in block.layers if layer.op in WEIGHTED)
 
 
 def round_channels(channels: float, divisor: int = 8) -> int:
-    """Nearest multiple of 8, at least 8 and never below 90 % of the wish (TF-slim's rule, every width of it)."""
+    """Return the nearest multiple of 8, at least 8 and never below 90 % of the wish (TF-slim's rule)."""
     rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * channels else rounded
 
 
 def classifier_block(channels: int, size: int, classes: int) -> Block:
-    """The end that all families share: the mean over the map, then one linear layer with a bias."""
+    """Return the end that all families share: the mean over the map, then one linear layer with a bias."""
     pool = Layer("pool", "global_pool", channels, channels, size, 1, 1, size, 1, norm=False)
     linear = Layer("classifier.1", "linear", channels, classes, 1, 1, 1, 1, 1, norm=False)
     return Block("classifier", "classifier", "classifier", (pool, linear))

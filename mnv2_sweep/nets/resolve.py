@@ -25,7 +25,7 @@ def resolve(arch: ArchSpec) -> Plan:
 
 
 def arch_key(arch: ArchSpec) -> str:
-    """12 hex digits that name the resolved network: two specs that resolve to the same plan share it."""
+    """Return 12 hex digits that name the resolved network: two specs that resolve to the same plan share it."""
     plan = resolve(arch)
     blocks = [
         [

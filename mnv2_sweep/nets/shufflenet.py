@@ -11,18 +11,19 @@ UNITS = (4, 8, 4)  # of stages 2, 3 and 4; the first of each halves the map
 
 
 def scale_channels(channels: int, scale: float, divisor: int) -> int:
-    """Nearest multiple of what the groups can share evenly; the published scales are such multiples already."""
+    """Return the nearest multiple of `divisor`, which the groups divide evenly; published scales are such multiples."""
     return max(1, int(channels * scale / divisor + 0.5)) * divisor
 
 
 def stem_scale(scale: float) -> float:
-    """The stem grows in whole steps above 1x: the authors' code (megvii-model/ShuffleNet-Series) has 12 channels at
-    0.5x, 24 at 1x and at 1.5x, 48 at 2x, and only so do the published 292 million MAdds of 1.5x come out."""
+    """Return the stem's scale, which grows in whole steps above 1x: the authors' code (megvii-model/ShuffleNet-Series)
+    has 12 channels at 0.5x, 24 at 1x and at 1.5x, 48 at 2x, and only so do the published 292 million MAdds of 1.5x come
+    out."""
     return scale if scale < 1 else math.floor(scale)
 
 
 def resolve_shufflenet(arch: ArchSpec) -> Plan:
-    """Stem, max pooling, stages 2 to 4, classifier. `arch.width` is the paper's scale factor s."""
+    """Make a plan of stem, max pooling, stages 2 to 4, classifier. `arch.width` is the paper's scale factor s."""
     groups, size = arch.groups, -(-arch.resolution // 2)
     channels = scale_channels(STEM_CHANNELS, stem_scale(arch.width), groups)
     stem = Layer("features.0.0", "conv", 3, channels, 3, 2, 1, arch.resolution, size, "relu")
@@ -42,8 +43,8 @@ def resolve_shufflenet(arch: ArchSpec) -> Plan:
 
 
 def _unit(name: str, stage: str, c_in: int, c_out: int, first: int, groups: int, unit: int, size: int) -> Block:
-    """Figure 2b, and 2c for the first unit of a stage: 1x1 group convolution, shuffle, 3x3 depthwise, 1x1 group
-    convolution. The bottleneck has a quarter of the unit's output channels."""
+    """Make a unit as in figure 2b, and 2c for the first unit of a stage: 1x1 group convolution, shuffle, 3x3 depthwise,
+    1x1 group convolution. The bottleneck has a quarter of the unit's output channels."""
     stride = 2 if unit == 0 else 1
     hidden, size_out = c_out // 4, -(-size // stride)
     layers = [Layer(f"{name}.conv.0", "conv", c_in, hidden, 1, 1, first, size, size, "relu")]

@@ -1,4 +1,4 @@
-"""Networks that may share one set of weights: each is a slice of it, the first channels and blocks of every stage.
+"""Networks that share one set of weights, a supernet: each is a slice, the first channels and blocks of every stage.
 
 Width, expansion, depth and resolution differ between slices (slimmable networks, Yu et al. 2018; once-for-all, Cai
 et al. 2019). What changes a weight's meaning, and not only how much of it is used, can't be shared.
@@ -12,7 +12,7 @@ from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.nets.plan import Block, Layer, Plan
 from mnv2_sweep.nets.resolve import arch_key
 
-# Fields that a family has one value of, and why.
+# Fields of which all networks of a supernet have one value, and why.
 UNSHARED = {
     "kernel": "kernels of two sizes have no common weights",
     "linear_bottleneck": "the weights before and after a ReLU6 are not the same",
@@ -24,7 +24,7 @@ UNSHARED = {
 }
 
 
-def check_family(archs: Sequence[ArchSpec]) -> None:
+def check_supernet(archs: Sequence[ArchSpec]) -> None:
     """Raise ArchError, which names the axis, where the networks can't share weights."""
     families = sorted({arch.family for arch in archs})
     if families != ["mobilenet_v2"]:
@@ -45,13 +45,14 @@ def _check_axis(axis: str, values: set, why: str, unit: str = "") -> None:
         raise ArchError(f"{axis}: {given} given, one value allowed: {why}")
 
 
-def family_digest(archs: Sequence[ArchSpec]) -> str:
-    """16 hex digits of the networks, in any order."""
+def supernet_digest(archs: Sequence[ArchSpec]) -> str:
+    """Return 16 hex digits that name the supernet of these networks, in any order."""
     return hashlib.sha256("\n".join(sorted({arch_key(arch) for arch in archs})).encode()).hexdigest()[:16]
 
 
-def shared_places(plan: Plan) -> list[tuple[str, Layer]]:
-    """The layers with weights, each with its place in the shared weights: as "3_0_expand", of stage 3's first block."""
+def supernet_places(plan: Plan) -> list[tuple[str, Layer]]:
+    """Return a network's layers with weights and their places in the supernet, as "3_0_expand" in stage 3's first
+    block."""
     places, repeats = [], {}
     for block in plan.blocks:
         repeat = repeats.get(block.stage, 0)
@@ -62,7 +63,8 @@ def shared_places(plan: Plan) -> list[tuple[str, Layer]]:
 
 
 def _roles(block: Block) -> tuple[str, ...]:
-    """Of a block's layers with weights; without an expansion a bottleneck begins with its depthwise convolution."""
+    """Return the role of each of a block's layers with weights; without an expansion a bottleneck begins with its
+    depthwise convolution."""
     if block.kind != "bottleneck":
         return ("conv",)
     return ("expand", "depthwise", "project")[-len(block.convs) :]

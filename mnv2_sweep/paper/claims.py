@@ -1,20 +1,16 @@
-"""What the MobileNetV2 paper says about its own parts, and where: a pair of networks -> the claim that it tests.
+"""A network and the same with a part changed -> what the MobileNetV2 paper says of the two: its claim, its curves.
 
-"Paper" as in `reference`: arXiv 1801.04381 version 4; its gaps are those of figure 6. A claim is about top-1 on
-ImageNet after a long training; whether it holds for other data and schedules is what `ablate` asks.
-
-Figure 6 of the MobileNetV2 paper, read off its vector drawing: top-1 on ImageNet against training steps.
-
-What was read: top-1 at 2 to 6 million steps, the step at which a curve first reaches 66 and 70 %, and its mean over 6.5
-to 7.0 million steps, drawn here at their middle. The figure's range begins at 66 %. Ends and gaps are in `reference`.
+"Paper" is arXiv 1801.04381 version 4. A claim is about top-1 on ImageNet after a long training; whether it holds for
+other data and schedules is what `ablate` asks. Gaps are those of figure 6, whose end values `published` holds. Its
+curves, top-1 against training steps, were read off the vector drawing: top-1 at 2 to 6 million steps, the step at which
+a curve first reaches 66 and 70 %, and its mean over 6.5 to 7.0 million steps, drawn here at their middle. The figure's
+range begins at 66 %.
 """
 
 from dataclasses import dataclass, fields
 
 from mnv2_sweep.nets.arch import ArchSpec, find_expansion
 from mnv2_sweep.paper.published import FIGURE_6, published_gap
-
-# ---------------------------------------------------------------- paper_claims
 
 # Section 4: "nearly" has no figure in the paper; ours is one point of top-1, on either side.
 NEARLY = 1.0
@@ -23,15 +19,17 @@ SAME_CURVES = range(5, 11)  # expansions t, section 4
 
 @dataclass(frozen=True, slots=True)
 class PaperClaim:
-    """`better` is 1 where the unchanged network is said to be better, -1 the changed one, and 0 where they are said to
-    be nearly the same: within `margin` points. `gap`: published top-1 of the unchanged minus the changed one, points.
+    """A claim of the paper about a pair of networks: what it says (`text`) and where (`place`).
+
+    `better` is 1 where the unchanged network is said to be better, -1 the changed one, and 0 where they are said to be
+    nearly the same: within `margin` points. `gap`: published top-1 of the unchanged minus the changed one, points.
     """
 
     text: str
-    source: str
+    place: str
     better: int
     gap: float | None = None
-    gap_source: str = ""
+    gap_place: str = ""
     margin: float | None = None
 
 
@@ -41,21 +39,21 @@ LINEAR = PaperClaim(
     "section 3.2, by several percent, and section 6.4",
     better=1,
     gap=published_gap(PAPER, ArchSpec(linear_bottleneck=False)),
-    gap_source="figure 6a",
+    gap_place="figure 6a",
 )
 RESIDUAL = PaperClaim(
     "shortcuts between bottlenecks are better than none",
     "sections 3.3 and 6.4",
     better=1,
     gap=published_gap(PAPER, ArchSpec(residual="none")),
-    gap_source="figure 6b",
+    gap_place="figure 6b",
 )
 PLACEMENT = PaperClaim(
     "shortcuts between bottlenecks are better than between expansions",
     "sections 3.3 and 6.4",
     better=1,
     gap=published_gap(PAPER, ArchSpec(residual="expansion")),
-    gap_source="figure 6b",
+    gap_place="figure 6b",
 )
 LAST_CONVOLUTION = PaperClaim(
     "below width 1, small networks are better with a last convolution that keeps its channels", "section 4", better=1
@@ -65,7 +63,7 @@ DEPTHWISE = PaperClaim(
     "section 3.1, which refers to MobileNetV1's",
     better=-1,
     gap=round(70.6 - 71.7, 2),
-    gap_source="table 4 of MobileNetV1's paper, arXiv 1704.04861",
+    gap_place="table 4 of MobileNetV1's paper, arXiv 1704.04861",
 )
 EXPANSION = PaperClaim(
     f"expansions from {SAME_CURVES[0]} to {SAME_CURVES[-1]} have nearly the same accuracy at the same cost",
@@ -79,7 +77,7 @@ EXPANSION_BY_SIZE = PaperClaim(
 
 
 def find_claim(base: ArchSpec, changed: ArchSpec, same_cost: bool) -> PaperClaim | None:
-    """The claim that this pair of networks tests; None where the paper says nothing about it.
+    """Return the claim that this pair of networks tests; None where the paper says nothing about it.
 
     `same_cost`: the changed network's width was chosen so that both cost the same. Claims on parts are about networks
     of one width, the claim on expansions about networks of one cost.
@@ -97,12 +95,12 @@ def find_claim(base: ArchSpec, changed: ArchSpec, same_cost: bool) -> PaperClaim
     return DEPTHWISE if names == {"depthwise"} and base.depthwise else None
 
 
-# ---------------------------------------------------------------- figure_6
+# ---------------------------------------------------------------- figure 6, as curves
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A curve: (million steps, top-1 in percent) in order."""
+    """A curve of figure 6: (million steps, top-1 in percent) in order."""
 
     panel: str  # "a" | "b"
     label: str
@@ -139,7 +137,7 @@ CURVES = (
 
 
 def find_curves(base: ArchSpec, changed: ArchSpec) -> tuple[Curve, Curve] | None:
-    """The two published curves of a change that figure 6 shows; None where it does not show it."""
+    """Return the two published curves of a change that figure 6 shows; None where it does not show it."""
     sides = [(arch.linear_bottleneck, arch.residual) for arch in (base, changed)]
     for panel in "ab":
         drawn = {(c.arch.linear_bottleneck, c.arch.residual): c for c in CURVES if c.panel == panel}

@@ -101,18 +101,18 @@ class Comparison:
 
 
 def paper_comparisons(table: str | None = None) -> list[Comparison]:
-    """Every published figure of one table, or of all. Raises SweepError on a table that is none."""
+    """Compare every published figure of one table, or of all. Raises SweepError on a table that is none."""
     makers = {"2": _table_2, "3": _table_3, "4": _table_4, "checkpoints": _checkpoints}
     return [comparison for name in _chosen(table) for comparison in makers[name]()]
 
 
 def paper_json(table: str | None = None) -> str:
-    """A list of objects, one a published figure."""
+    """Return a list of objects, one a published figure."""
     return json.dumps([asdict(comparison) for comparison in paper_comparisons(table)])
 
 
 def paper_text(table: str | None = None) -> str:
-    """Each table with title and source, published and ours side by side, and the reasons as numbered notes below."""
+    """Return each table with title and source, published and ours side by side, and numbered notes with the reasons."""
     return "\n\n\n".join(_table_text(name, paper_comparisons(name)) for name in _chosen(table))
 
 
@@ -145,7 +145,7 @@ def _table_3() -> Iterator[Comparison]:
 
 
 def _is_cut_kb(published: int, ours: float) -> bool:
-    """To the digits printed: zeros at the end are not among them."""
+    """Return whether the print is ours cut to the digits printed: zeros at the end are not among them."""
     step = 1
     while published % (step * 10) == 0:
         step *= 10
@@ -193,7 +193,7 @@ def _is_near(marker: float, madds: float) -> bool:
 def _compare(
     place: tuple[str, str, str], published: float | str, ours: float | str, same: bool, reason: Callable = str, *facts
 ) -> Comparison:
-    """`reason(*facts)` is asked only where the two differ."""
+    """Compare one figure with ours; `reason(*facts)` is asked only where the two differ."""
     if same:
         return Comparison(*place, published, ours, "", "")
     words = isinstance(published, str) or isinstance(ours, str)
@@ -218,7 +218,7 @@ def _wrap(text: str, label: str = "") -> list[str]:
 
 
 def _grid(table: str, comparisons: list[Comparison], reasons: list[str]) -> list[str]:
-    """A line per row; for each quantity published, ours where it is counted, the difference where there is any."""
+    """Return a line per row: for each quantity published, ours where it is counted, the difference if there is one."""
     rows = {name: {c.quantity: c for c in group} for name, group in groupby(comparisons, key=lambda c: c.row)}
     names = ["", "row" if table == "2" else "network", *rows]
     blocks = [[name.ljust(max(map(len, names))) for name in names]]

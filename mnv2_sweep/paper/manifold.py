@@ -1,22 +1,18 @@
-"""Appendix A of the MobileNetV2 paper, which asks when ReLU(Bx) loses information: its condition and its formula.
+"""What ReLU loses (appendix A and figures 1 and 7 of the MobileNetV2 paper): its formulas, and a spiral measured.
 
-x has n inputs, B is m x n: an expansion has n inputs and m = t n rows. At a point, lemma 2 says, nothing is lost
-exactly if at least n outputs are positive whose rows of B are independent. Where fewer are, ReLU flattens the space
-around the point: it collapses. Theorem 1: over random B the collapsed share of any body is 1 - N / 2^m on average,
-with N the sum of binomial(m, k) over k = 0 to m - n. (The text below the theorem calls N / 2^m the collapsed fraction;
-it is the other one.)
+Appendix A asks when ReLU(Bx) loses information. x has n inputs, B is m x n: an expansion has n inputs and m = t n rows.
+At a point, lemma 2 says, nothing is lost exactly if at least n outputs are positive whose rows of B are independent.
+Where fewer are, ReLU flattens the space around the point: it collapses. Theorem 1: over random B the collapsed fraction
+of any body is 1 - N / 2^m on average, with N the sum of binomial(m, k) over k = 0 to m - n. (The text below the theorem
+calls N / 2^m the collapsed fraction; it is the other one.) What it takes is that flipping the sign of a row makes no
+matrix less likely: at any x each output is then positive with probability one half whatever the others are, so 1 - N /
+2^m is the chance of fewer than n heads in m throws. That no linear map reaches all 2^m orthants does not matter: over
+the matrices each is as likely as any other. It is exact for every m, but it is a mean over matrices and says little of
+one of them.
 
-What it takes is that flipping the sign of a row makes no matrix less likely: at any x each output is then positive
-with probability one half whatever the others are, so 1 - N / 2^m is the chance of fewer than n heads in m throws. That
-no linear map reaches all 2^m orthants does not matter: over the matrices each is as likely as any other. It is exact
-for every m, but it is a mean over matrices and says little of one of them.
-
-Letters are those of the appendix; figure 1 calls the number of rows n, and has two inputs.
-
-Figure 1 of the MobileNetV2 paper: a spiral in the plane -> ReLU(Tx) in n dimensions -> back, and what is lost.
-
-T is n x 2 with independent standard normal entries; back goes T's pseudo-inverse (the paper: its inverse). The paper
-shows one T for each n; here the loss is measured over many:
+Figure 1 sends a spiral of the plane through ReLU(Tx) in n dimensions and back; it calls the number of rows n, and has
+two inputs. T is n x 2 with independent standard normal entries; back goes T's pseudo-inverse (the paper: its inverse).
+The paper shows one T for each n; here the loss is measured over many:
 
 - collapsed: points with fewer than two positive rows, where ReLU flattens the plane around the point (appendix A);
 - merged: points of the spiral whose image is also that of another of its points (a curve can survive what a plane
@@ -30,7 +26,8 @@ shows one T for each n; here the loss is measured over many:
   which is exact unless the point is collapsed.
 
 ReLU(Tax) is a ReLU(Tx) for a > 0, so all but merging depends on a point's direction only. The spiral's points are even
-in angle over whole turns: shares of points are thus also shares of a disc's area, which is what theorem 1 is about.
+in angle over whole turns: fractions of points are thus also fractions of a disc's area, which is what theorem 1 is
+about.
 """
 
 import math
@@ -39,7 +36,34 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# ---------------------------------------------------------------- appendix
+INPUTS = 2  # the spiral's plane
+SHOWN = (2, 3, 5, 15, 30)  # the paper's n
+MEASURED = (2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 30)
+TURNS, DIRECTIONS = 3, 240  # of the spiral, and points a turn
+INNERMOST = 0.06  # radius at which it begins; it ends at 1
+MATRICES = 2000
+CHUNK = 250  # matrices at once: some 30 MB
+
+
+# ---------------------------------------------------------------- appendix A
+
+
+def collapsed_fraction(m: int, n: int) -> float:
+    """Return the mean fraction of a body of R^n that ReLU(Bx) collapses, over random m x n matrices B (theorem 1)."""
+    return sum(math.comb(m, k) for k in range(min(n, m + 1))) / 2**m
+
+
+def collapsed_bound(m: int, n: int) -> float:
+    """Return the paper's first bound on it, m^(n+1) / 2^m; from 1 on it says nothing."""
+    return m ** (n + 1) / 2**m
+
+
+def coarse_bound_follows(m: int, n: int) -> bool:
+    """Return whether the paper's last bound on it, 2^(-m/2), follows from the first: where (n + 1) log2(m) <= m / 2."""
+    return (n + 1) * math.log2(m) <= m / 2
+
+
+# ---------------------------------------------------------------- figure 7: positive channels of a trained network
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +72,8 @@ class LayerActivity:
 
     `kind` is "expansion" or "depthwise"; `channels` are m, `needed` are lemma 2's n, the channels that come into the
     bottleneck, so `needed` / `channels` is 1 / t. `mean`, `deviation` (standard), `low` (least) and `high` (most) count
-    channels; `below` is the share of positions with fewer positive channels than needed, `clipped` the mean share of
-    channels at ReLU6's upper end, where, unlike in the lemma, a channel tells no more than below zero.
+    channels; `below` is the fraction of positions with fewer positive channels than needed, `clipped` the mean fraction
+    of channels at ReLU6's upper end, where, unlike in the lemma, a channel tells no more than below zero.
     """
 
     name: str
@@ -77,7 +101,7 @@ class Activities:
 
 
 def activities_table(activities: Activities) -> list[list[str]]:
-    """Rows of text, one a layer; channels in percent."""
+    """Return rows of text, one a layer; channels in percent."""
     ends = ("mean %", "least to most %", "below 1/t %")
     rows = [
         ["layer", "kind", "channels", "1/t %", *(f"start {end}" for end in ends), *(f"trained {end}" for end in ends)]
@@ -92,35 +116,7 @@ def activities_table(activities: Activities) -> list[list[str]]:
     return rows
 
 
-def collapsed_share(m: int, n: int) -> float:
-    """Theorem 1: the mean share of a body of R^n that ReLU(Bx) collapses, over random m x n matrices B."""
-    return sum(math.comb(m, k) for k in range(min(n, m + 1))) / 2**m
-
-
-def collapsed_bound(m: int, n: int) -> float:
-    """The paper's first bound on it, m^(n+1) / 2^m; from 1 on it says nothing."""
-    return m ** (n + 1) / 2**m
-
-
-def coarse_bound(m: int) -> float:
-    """The paper's last bound on it, 2^(-m/2); it follows from the first only where (n + 1) log2(m) <= m / 2."""
-    return 2 ** (-m / 2)
-
-
-def coarse_bound_follows(m: int, n: int) -> bool:
-    return (n + 1) * math.log2(m) <= m / 2
-
-
-# ---------------------------------------------------------------- manifold
-
-
-INPUTS = 2  # the spiral's plane
-SHOWN = (2, 3, 5, 15, 30)  # the paper's n
-MEASURED = (2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 30)
-TURNS, DIRECTIONS = 3, 240  # of the spiral, and points a turn
-INNERMOST = 0.06  # radius at which it begins; it ends at 1
-MATRICES = 2000
-CHUNK = 250  # matrices at once: some 30 MB
+# ---------------------------------------------------------------- figure 1: the spiral
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +129,7 @@ class Embedding:
 
     @property
     def collapsed(self) -> np.ndarray:
-        """[points], bool."""
+        """Return which points collapse, [points] bool."""
         return self.active < INPUTS
 
 
@@ -151,7 +147,8 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """What ReLU in n dimensions loses, over matrices (see the module); `intact`: share of those that collapse none."""
+    """What ReLU in n dimensions loses, over matrices (see the module); `intact`: fraction of those that collapse
+    none."""
 
     dimensions: int
     matrices: int
@@ -165,53 +162,58 @@ class Loss:
 
 
 def spiral_points() -> np.ndarray:
-    """[2, TURNS x DIRECTIONS], from the inside out."""
+    """Return the points [2, TURNS x DIRECTIONS] of the spiral, from the inside out."""
     return _radii() * np.tile(_directions(), TURNS)
 
 
 def draw_matrices(n: int, count: int, seed: int) -> np.ndarray:
-    """[count, n, 2]; the first ones are the same whatever the count, and no n depends on another."""
+    """Draw matrices [count, n, 2]; the first ones are the same whatever the count, and no n depends on another."""
     return np.random.default_rng([seed, n]).standard_normal((count, n, INPUTS))
 
 
 def embed_spiral(n: int, seed: int) -> Embedding:
-    """The spiral through the first of the matrices that `measure_losses` takes."""
+    """Take the spiral through the first of the matrices that `measure_losses` takes."""
     matrix = draw_matrices(n, 1, seed)[0]
     image = matrix @ spiral_points()
     return Embedding(n, np.linalg.pinv(matrix) @ np.maximum(image, 0), (image > 0).sum(axis=0))
 
 
 def measure_losses(matrices: int = MATRICES, seed: int = 0, dimensions: Sequence[int] = MEASURED) -> list[Loss]:
-    """Over `matrices` (at least two) random T for each n."""
+    """Measure what ReLU loses, over `matrices` (at least two) random T for each n."""
     return [_measure_loss(n, matrices, seed) for n in dimensions]
 
 
 def find_collapsed(matrices: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Matrices [M, m, n] and points [n, P] -> [M, P] bool: fewer than n positive rows (lemma 2; that n of them are
-    independent is certain for matrices drawn from a density)."""
+    """Return which points [n, P] each of the matrices [M, m, n] collapses, [M, P] bool: those with fewer than n
+    positive rows (lemma 2; that n of them are independent is certain for matrices drawn from a density)."""
     return (matrices @ points > 0).sum(axis=1) < len(points)
 
 
 def losses_table(losses: Sequence[Loss]) -> list[list[str]]:
-    """Rows of text: shares in percent, with the formula beside the measurement; errors as fractions of |x|."""
+    """Return rows of text: fractions in percent, with the formula beside the measurement; errors as fractions of
+    |x|."""
     rows = [["n", "collapsed %", "95 %", "appendix A", "90 % of T", "T intact %", "merged %", "silent %", "2^-n"]]
     rows[0] += ["T+ error", "scaled", "active rows"]
     for loss in losses:
-        share = loss.collapsed
-        texts = [str(loss.dimensions), _percent(share.mean), f"{_percent(share.low)} to {_percent(share.high)}"]
-        texts += [_percent(collapsed_share(loss.dimensions, INPUTS))]
-        texts += [f"{_percent(share.least)} to {_percent(share.most)}", f"{100 * loss.intact:.1f}"]
+        collapsed = loss.collapsed
+        texts = [
+            str(loss.dimensions),
+            _percent(collapsed.mean),
+            f"{_percent(collapsed.low)} to {_percent(collapsed.high)}",
+        ]
+        texts += [_percent(collapsed_fraction(loss.dimensions, INPUTS))]
+        texts += [f"{_percent(collapsed.least)} to {_percent(collapsed.most)}", f"{100 * loss.intact:.1f}"]
         texts += [_percent(value) for value in (loss.merged.mean, loss.silent.mean, 0.5**loss.dimensions)]
         texts += [f"{error.median:.3f}" for error in (loss.inverse_error, loss.scaled_error)]
         rows.append([*texts, f"{loss.active_error.mean:.2g}"])
     return rows
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.3g}"
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.3g}"
 
 
-# --- one n -------------------------------------------------------------------------------------------------------
+# ---------------------------------------------------------------- one n
 
 
 def _measure_loss(n: int, matrices: int, seed: int) -> Loss:
@@ -222,7 +224,7 @@ def _measure_loss(n: int, matrices: int, seed: int) -> Loss:
 
 
 def _measure_chunk(matrices: np.ndarray) -> Iterator[np.ndarray]:
-    """[M, n, 2] -> the six columns of a Loss, each [M]."""
+    """Yield for matrices [M, n, 2] the six columns of a Loss, each [M]."""
     cosines = matrices / np.linalg.norm(matrices, axis=2, keepdims=True) @ _directions()  # [M, n, directions]
     active, largest = (cosines > 0).sum(axis=1), cosines.max(axis=1)
     yield find_collapsed(matrices, _directions()).mean(axis=1)
@@ -237,7 +239,8 @@ def _measure_chunk(matrices: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def find_merged(cosines: np.ndarray) -> np.ndarray:
-    """[M, n, DIRECTIONS], rows of unit length times directions -> [M, points] bool: merged points of the spiral.
+    """Return the merged points of the spiral, [M, points] bool, from rows of unit length times directions, [M, n,
+    DIRECTIONS].
 
     Where one row alone is positive, a point's image is its value there: the point is merged if a piece of the spiral,
     with the same row alone positive, that the point is no end of passes that value. Points without a positive row all
@@ -270,11 +273,11 @@ def _spread(values: np.ndarray) -> Spread:
 
 
 def _directions() -> np.ndarray:
-    """[2, DIRECTIONS], of length 1."""
+    """Return the directions [2, DIRECTIONS], of length 1."""
     angles = 2 * np.pi * (np.arange(DIRECTIONS) + 0.5) / DIRECTIONS
     return np.stack([np.cos(angles), np.sin(angles)])
 
 
 def _radii() -> np.ndarray:
-    """Of the spiral's points, growing evenly with the angle (Archimedes')."""
+    """Return the radii of the spiral's points, growing evenly with the angle (Archimedes')."""
     return np.linspace(INNERMOST, 1, TURNS * DIRECTIONS)

@@ -1,16 +1,15 @@
-"""Tables 2, 3 and 4 and figure 5 of the paper, written out as printed, each row tied to the ArchSpec it is about.
-
-"Paper" as in `reference`: arXiv 1801.04381 version 4. What is known to be odd about a figure stands in
-`paper_reasons`, beside our own count of it; here nothing is mended. None: the paper prints nothing or a dash.
-
-Published accuracies of MobileNetV2 and V1, written out with their source, each tied to the ArchSpec it belongs to.
+"""What the MobileNetV2 paper and TF-slim print of networks, as records, each tied to the ArchSpec it is about.
 
 "Paper" is Sandler, Howard, Zhu, Zhmoginov, Chen, "MobileNetV2: Inverted Residuals and Linear Bottlenecks",
-arXiv 1801.04381 version 4. All accuracies are top-1 or top-5 on the ImageNet validation images, in percent as
-printed; the look-ups say what they give. MAdds and params are in millions as printed, and TF-slim's two lists count
-unlike each other: V2's cuts MAdds to whole millions (71.7 is printed as 71) and leaves batch norm out of params, V1's
-rounds and counts three numbers per channel of batch norm. So compare costs by `count_cost`; `paper` says row by row
-where and why the printed ones differ. The paper's own tables are in `published`.
+arXiv 1801.04381 version 4: its tables 2, 3 and 4 and figures 5 and 6. None: the paper prints nothing or a dash.
+Everything stands here as printed and nothing is mended: what is known to be odd about a figure is said in `reasons`,
+beside our own count of it.
+
+All accuracies are top-1 or top-5 on the ImageNet validation images, in percent as printed; the look-ups say what they
+give. MAdds and params are in millions as printed, and TF-slim's two lists count unlike each other: V2's cuts MAdds to
+whole millions (71.7 is printed as 71) and leaves batch norm out of params, V1's rounds and counts three numbers per
+channel of batch norm. So compare costs by `count_cost`; the command `paper` says row by row where and why the printed
+ones differ.
 """
 
 from dataclasses import dataclass, replace
@@ -242,7 +241,7 @@ FIGURE_6 = (
 
 
 def published_checkpoints() -> dict[str, Checkpoint]:
-    """`arch_label` -> checkpoint, of TF-slim's 22 MobileNetV2 and 16 MobileNetV1.
+    """Return by `arch_label` the checkpoints of TF-slim's 22 MobileNetV2 and 16 MobileNetV1.
 
     The label holds all that differs from the paper's network but the classes, which every data set sets anew.
     """
@@ -250,7 +249,7 @@ def published_checkpoints() -> dict[str, Checkpoint]:
 
 
 def published_gap(arch: ArchSpec, changed: ArchSpec) -> float | None:
-    """Top-1 of `arch` minus top-1 of `changed` in percentage points, from figure 6.
+    """Return top-1 of `arch` minus top-1 of `changed` in percentage points, from figure 6.
 
     The two must differ in `linear_bottleneck` and `residual` only. Their width, resolution and expansion may be any:
     the figure stays the one the paper shows for its own network. None where figure 6 does not show the change.

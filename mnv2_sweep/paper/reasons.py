@@ -1,11 +1,10 @@
-"""ArchSpec or Plan -> what the paper's tables print of a network, in their terms, and counts by other conventions.
+"""A published figure that differs from ours -> why, in words: one function for each place where some do.
 
-Why a published figure differs from ours, one function for each place where some do; what can be counted is counted.
+A reason counts what can be counted: what the network has in the terms of the paper's tables, and what other
+conventions make of it. "" where no reason is known: tests see to it that no difference is left with that. Where it is
+not known how a figure came about, the reason says so, and what the architecture and other prints give.
 
-"" where no reason is known: tests see to it that no difference is left with that.
-
-Other papers named there: MobileNetV1 is arXiv 1704.04861, ShuffleNet 1707.01083. Where it is not known how a figure
-came about, the reason says so, and what the architecture and other prints give.
+Other papers named here: MobileNetV1 is arXiv 1704.04861, ShuffleNet 1707.01083.
 """
 
 import math
@@ -26,11 +25,11 @@ from mnv2_sweep.paper.published import (
     Network,
 )
 
-# ---------------------------------------------------------------- plan_tables
+# ---------------------------------------------------------------- networks in the terms of the tables
 
 
 def block_rows(arch: ArchSpec) -> list[BlockRow]:
-    """The rows of table 2 as the plan has them: the blocks of one stage are a row, other layers are one each."""
+    """Return the rows of table 2 as the plan has them: the blocks of one stage are a row, other layers are one each."""
     rows = []
     for _, stage in groupby(resolve(arch).blocks, key=lambda block: block.stage):
         blocks = list(stage)
@@ -63,12 +62,12 @@ def _layer_row(layer: Layer, classes: int) -> BlockRow:
 
 
 def _only(values: list[int]) -> int | str:
-    """The value that all share, or else all of them."""
+    """Return the value that all have, or else all of them."""
     return values[0] if len(set(values)) == 1 else ", ".join(map(str, values))
 
 
 def stored_channels(plan: Plan) -> dict[int, int]:
-    """Size -> channels of the widest tensor that must be whole in memory at that size (table 3).
+    """Return by size the channels of the widest tensor that must be whole in memory at that size (table 3).
 
     Section 5.1: a convolution that mixes channels, what follows channel by channel, and the mixing convolution that
     ends it can run as one operation, in which one inner channel lives at a time. So a tensor is whole where a second
@@ -91,12 +90,12 @@ def stored_channels(plan: Plan) -> dict[int, int]:
 
 
 def kilobytes(channels: int, size: int) -> float:
-    """Table 3's unit: activations of 16 bits, kb of 1000 bytes."""
+    """Return the memory in table 3's unit: activations of 16 bits, kb of 1000 bytes."""
     return channels * size**2 * 2 / 1000
 
 
 def count_params(arch: ArchSpec, per_norm_channel: int) -> float:
-    """Millions of weights, biases, and so many numbers per channel of batch norm: 2 is `count_cost`'s convention."""
+    """Count millions of weights, biases, and so many numbers per channel of batch norm; `count_cost` has 2."""
     layers = resolve(arch).convs
     biases = sum(layer.c_out for layer in layers if not layer.norm and layer.bias)
     norms = sum(layer.c_out for layer in layers if layer.norm)
@@ -104,14 +103,14 @@ def count_params(arch: ArchSpec, per_norm_channel: int) -> float:
 
 
 def pair_formula(arch: ArchSpec) -> float:
-    """Millions of MAdds of a MobileNetV1 with section 3.1's h*w*d_in*(k^2 + d_out) for each pair."""
+    """Count millions of MAdds of a MobileNetV1 with section 3.1's h*w*d_in*(k^2 + d_out) for each pair."""
     blocks = resolve(arch).blocks
     pairs = [block.layers for block in blocks if block.kind == "separable"]
     madds = sum(deep.size_out**2 * deep.c_in * (deep.kernel**2 + point.c_out) for deep, point in pairs)
     return (blocks[0].layers[0].madds + madds + blocks[-1].layers[-1].madds) / 1e6
 
 
-# ---------------------------------------------------------------- paper_reasons
+# ---------------------------------------------------------------- reasons
 
 LISTED = {checkpoint.arch: checkpoint for checkpoint in (*CHECKPOINTS, *MOBILENET_V1_CHECKPOINTS)}
 V1_PAPER_MADDS = {1.0: 569, 0.75: 325, 0.5: 149, 0.25: 41}  # MobileNetV1 paper, table 6: width -> MAdds (M) at 224
@@ -128,7 +127,7 @@ def is_rounded(published: float, ours: float, step: float) -> bool:
 
 
 def channels_reason(memory: Memory, size: int, printed: int) -> str:
-    """Table 3, a cell whose channels are not those of the plan."""
+    """Explain table 3, a cell whose channels are not those of the plan."""
     plan = resolve(memory.arch)
     ours = stored_channels(plan).get(size, 0)
     if memory.arch.family == "shufflenet_v1":
@@ -149,7 +148,7 @@ def channels_reason(memory: Memory, size: int, printed: int) -> str:
 
 
 def kb_reason(size: int, channels: int, printed: int) -> str:
-    """Table 3, a cell whose memory is not that of its own channels."""
+    """Explain table 3, a cell whose memory is not that of its own channels."""
     exact = kilobytes(channels, size)
     formula = f"{channels} x {size} x {size} x 2 bytes are {exact:.2f} kb"
     if abs(printed / exact - 2) < 0.02:
@@ -158,7 +157,7 @@ def kb_reason(size: int, channels: int, printed: int) -> str:
 
 
 def max_reason(memory: Memory) -> str:
-    """Table 3, the last row."""
+    """Explain table 3, the last row."""
     if memory.arch.family != "shufflenet_v1":
         return ""
     size, channels = next((size, channels) for size, channels, kb in memory.tensors if kb == memory.max_kb)
@@ -175,7 +174,7 @@ def _two_groups(memory: Memory) -> dict[int, int]:
 
 
 def network_params_reason(network: Network) -> str:
-    """Table 4, params: of networks that TF-slim lists too."""
+    """Explain table 4, params: of networks that TF-slim lists too."""
     arch, printed = network.arch, network.params_m
     if arch not in LISTED:
         return ""
@@ -193,7 +192,7 @@ def network_params_reason(network: Network) -> str:
 
 
 def network_madds_reason(network: Network) -> str:
-    """Table 4, MAdds: of networks that TF-slim lists too."""
+    """Explain table 4, MAdds: of networks that TF-slim lists too."""
     arch = network.arch
     if arch not in LISTED:
         return ""
@@ -208,7 +207,7 @@ def network_madds_reason(network: Network) -> str:
 
 
 def checkpoint_params_reason(arch: ArchSpec) -> str:
-    """TF-slim's lists, params: each has its own convention."""
+    """Explain TF-slim's lists, params: each has its own convention."""
     v1 = arch.family == "mobilenet_v1"
     printed, printed_1001 = (count_params(replace(arch, classes=k), 3 if v1 else 0) for k in (1000, 1001))
     norm = "and three numbers per channel of batch norm" if v1 else "without batch norm"
@@ -219,7 +218,7 @@ def checkpoint_params_reason(arch: ArchSpec) -> str:
 
 
 def checkpoint_madds_reason(checkpoint: Checkpoint) -> str:
-    """TF-slim's list of MobileNetV1, MAdds: those that do not follow from the architecture."""
+    """Explain TF-slim's list of MobileNetV1, MAdds: those that do not follow from the architecture."""
     arch, printed = checkpoint.arch, checkpoint.madds_m
     if arch.family != "mobilenet_v1":
         return ""
@@ -246,7 +245,7 @@ def checkpoint_madds_reason(checkpoint: Checkpoint) -> str:
 
 
 def budget_reason(arch: ArchSpec, marker: float) -> str:
-    """Figure 5, ShuffleNet's markers."""
+    """Explain figure 5, ShuffleNet's markers."""
     if arch.family != "shufflenet_v1":
         return ""
     counts = [count_cost(replace(arch, groups=groups)).madds / 1e6 for groups in SHUFFLENET_GROUPS]

@@ -86,5 +86,5 @@ def _clipped(activities: Activities) -> str:
     return f"After training at most {_percent(most)} of a layer's channels are at ReLU6's upper end."
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.2g} %" if share < 0.995 else "100 %"
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.2g} %" if fraction < 0.995 else "100 %"

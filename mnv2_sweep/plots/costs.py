@@ -18,19 +18,19 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocat
 
 from mnv2_sweep.base.text import count_noun
 from mnv2_sweep.nets.arch import FAMILY_NAMES
-from mnv2_sweep.plots.cliffs import (
+from mnv2_sweep.plots.cost_lines import (
     LINE,
     OTHER,
     Column,
     Marks,
-    draw_cliff_names,
     find_marks,
     in_units,
-    is_shared,
+    lines_coincide,
     read_column,
 )
+from mnv2_sweep.plots.labels import draw_cliff_names
 from mnv2_sweep.plots.pareto import WIDTH_COLORS
-from mnv2_sweep.plots.style import GREY, HALO, INK, clean_axes, set_frame
+from mnv2_sweep.plots.style import GREY, HALO, INK, clean_axes, family_dashes, family_markers, set_frame
 from mnv2_sweep.spaces.landscape import LEAST_RISE, LEAST_TIMES, Cliff
 
 MOST_MARKED = 40  # values on a line: more become steps, as their markers would merge
@@ -42,7 +42,6 @@ RESOLUTION_COLORS = LinearSegmentedColormap.from_list(
     "resolutions", ["#A9B52B", "#5FA53A", "#1E8A5B", "#0C6666", "#0A3545"]
 )
 COLORS = {"width": RESOLUTION_COLORS, "resolution": WIDTH_COLORS}  # of the lines, by what the panel is against
-STYLES = (("-", "o"), ((0, (5, 2)), "s"), ((0, (1, 1.4)), "^"), ((0, (6, 2, 1, 2)), "D"))  # by family
 NAMES = {
     "madds": "MAdds (millions)",
     "params": "params (millions)",
@@ -62,7 +61,8 @@ def plot_costs(costs: pd.DataFrame, title: str) -> Figure:
     columns = [read_column(networks, axis) for axis in varied or ["width"]]
     marks = [find_marks(column) for column in columns]
     families = sorted(set(networks["family"]), key=lambda family: (family != "mobilenet_v2", family))
-    styles = {family: STYLES[i % len(STYLES)] for i, family in enumerate(families)}
+    dashes, markers = family_dashes(families), family_markers(families)
+    styles = {family: (dashes[family], markers[family]) for family in families}
     two = len(columns) == 2
     fig = Figure(figsize=(12, 11.6 if two else 7.6), facecolor="white")
     panels = fig.subplots(4 if two else 2, 2, sharex="col" if two else "all", sharey="row" if two else "none")
@@ -127,7 +127,7 @@ def _draw_panel(axes: Axes, column: Column, cost: str, styles: dict) -> None:
     if column.as_points:
         for family, networks in _pick_points(column).groupby("family"):
             _scatter(axes, networks, cost, column, styles[family][1], np.clip(3000 / len(networks), 6, 30))
-    elif is_shared(spread):
+    elif lines_coincide(spread):
         note = f"the same at every {other}"
         for family, style in styles.items():
             _draw_line(axes, spread.loc[family].groupby(level="x").first(), INK, style, f"{family}, every {other}")

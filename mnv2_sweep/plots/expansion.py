@@ -77,7 +77,7 @@ def _draw_levels(axes: Axes, curves: Sequence[TradeOff]) -> None:
     """Top-1 over t at a few equal costs; the t of the claim on grey."""
     levels = common_madds([curve for curve in curves if curve.t in SAME_CURVES])
     axes.axvspan(SAME_CURVES[0], SAME_CURVES[-1], color="#F0F0F0", lw=0, zorder=0)
-    for level, color in zip(levels, LEVEL_COLORS, strict=False):
+    for level, color in zip(levels, LEVEL_COLORS[: len(levels)], strict=True):
         at = [curve for curve in curves if curve.covers(level)]
         t = np.array([curve.t for curve in at])
         means, lows, highs = np.array([mean_interval(curve.at(level)) for curve in at]).T

@@ -19,7 +19,7 @@ from mnv2_sweep.paper.manifold import (
     Loss,
     coarse_bound_follows,
     collapsed_bound,
-    collapsed_share,
+    collapsed_fraction,
     spiral_points,
 )
 from mnv2_sweep.plots.style import GREY, INK, clean_axes, set_frame
@@ -27,7 +27,7 @@ from mnv2_sweep.plots.style import GREY, INK, clean_axes, set_frame
 HEIGHT = 8.9  # inches; the width is that of the other figures
 KEPT_COLOR, LOST_COLOR, MERGED_COLOR, ACTIVE_COLOR = "#27459B", "#E07B1A", "#8A2C8A", "#1E8A5B"
 SCALED_COLOR, PALE = "#6E9BD8", "#DDDDDD"
-LEAST_SHARE = 1e-6  # below it the axis of shares runs straight down to zero
+LEAST_FRACTION = 1e-6  # below it the axis of fractions runs straight down to zero
 MOST_ERROR = 1.6  # where the axis of errors ends
 
 
@@ -44,11 +44,11 @@ def plot_manifold(embeddings: Sequence[Embedding], losses: Sequence[Loss], seed:
     first.set_title("input: the spiral", fontsize=11)
     for axes, embedding in zip(others, embeddings, strict=True):
         _draw_curve(axes, embedding.back, embedding.collapsed)
-        axes.set_title(f"n = {embedding.dimensions}: {_share(embedding.collapsed.mean())} collapsed", fontsize=11)
-    shares, errors = (fig.add_subplot(cell) for cell in below)
-    for axes in (shares, errors):
+        axes.set_title(f"n = {embedding.dimensions}: {_percent(embedding.collapsed.mean())} collapsed", fontsize=11)
+    fractions, errors = (fig.add_subplot(cell) for cell in below)
+    for axes in (fractions, errors):
         _set_n_axis(axes, [loss.dimensions for loss in losses])
-    _draw_shares(shares, losses)
+    _draw_fractions(fractions, losses)
     _draw_errors(errors, losses)
     return fig
 
@@ -83,22 +83,22 @@ def _set_n_axis(axes: Axes, dimensions: list[int]) -> None:
     clean_axes(axes)
 
 
-def _draw_shares(axes: Axes, losses: Sequence[Loss]) -> None:
+def _draw_fractions(axes: Axes, losses: Sequence[Loss]) -> None:
     n = np.array([loss.dimensions for loss in losses])
     every = np.arange(n[0], n[-1] + 1)
-    axes.set_yscale("symlog", linthresh=LEAST_SHARE, linscale=0.6)
-    axes.set_ylim(-LEAST_SHARE / 4, 1.6)
+    axes.set_yscale("symlog", linthresh=LEAST_FRACTION, linscale=0.6)
+    axes.set_ylim(-LEAST_FRACTION / 4, 1.6)
     axes.yaxis.set_major_locator(FixedLocator([0, *(10.0**e for e in range(-6, 1))]))
     axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: _share(share)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda fraction, _: _percent(fraction)))
     spread = [loss.collapsed for loss in losses]
-    mean = np.array([share.mean for share in spread])
-    bars = [mean - [share.low for share in spread], [share.high for share in spread] - mean]
+    mean = np.array([one.mean for one in spread])
+    bars = [mean - [one.low for one in spread], [one.high for one in spread] - mean]
     style = {"fmt": "D", "color": LOST_COLOR, "ms": 5.5, "elinewidth": 1.3, "capsize": 3, "clip_on": False}
     axes.errorbar(n, mean, bars, zorder=5, label="collapsed: mean, 95 % interval", **style)
-    within = [share.least for share in spread], [share.most for share in spread]
+    within = [one.least for one in spread], [one.most for one in spread]
     axes.vlines(n, *within, color=LOST_COLOR, alpha=0.25, lw=7, zorder=1, label="collapsed: 90 % of the matrices")
-    formula = [collapsed_share(int(m), INPUTS) for m in every]
+    formula = [collapsed_fraction(int(m), INPUTS) for m in every]
     axes.plot(every, formula, color=INK, lw=1.3, zorder=2, label="theorem 1: mean, (n + 1) / 2$^n$")
     bound = np.array([collapsed_bound(int(m), INPUTS) for m in every])
     told = bound < 1
@@ -154,6 +154,6 @@ def _caption(losses: Sequence[Loss], seed: int) -> list[str]:
     ]
 
 
-def _share(share: float) -> str:
+def _percent(fraction: float) -> str:
     """In percent, as in "75 %", "0.05 %"; zero as "0"."""
-    return f"{100 * share:.2g} %" if 0 < share < 0.995 else "0" if not share else "100 %"
+    return f"{100 * fraction:.2g} %" if 0 < fraction < 0.995 else "0" if not fraction else "100 %"

@@ -22,11 +22,10 @@ from mnv2_sweep.nets.arch import FAMILY_NAMES
 from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.paper.published import published_checkpoints
 from mnv2_sweep.plots.labels import MOST_FRONT_LABELS, Panel, count_inside, draw_labels, find_obstacles
-from mnv2_sweep.plots.style import GREY, INK, SIZE_INCHES, clean_axes, join_facts, set_frame
+from mnv2_sweep.plots.style import GREY, INK, SIZE_INCHES, clean_axes, family_markers, join_facts, set_frame
 
 MOST_LABELS = 40  # with more networks than this only the front is labelled, and of it at most MOST_FRONT_LABELS
 MOST_WIDTHS = 8  # in the legend
-MARKERS = ("o", "s", "^", "D")  # by family
 # Orange to navy, evenly darker, so the order of the widths survives colour blindness and grey printing.
 WIDTH_COLORS = LinearSegmentedColormap.from_list(
     "widths", ["#E88A1A", "#D9483B", "#AD2478", "#6A2C9C", "#27459B", "#0C1F44"]
@@ -72,7 +71,7 @@ def plot_pareto(
 
 
 def _pareto_title(drawn: pd.DataFrame, facts: Facts) -> str:
-    names = [FAMILY_NAMES[family] for family in _families(drawn)] or ["MobileNetV2"]
+    names = [_name_family(family) for family in _families(drawn)] or ["MobileNetV2"]
     subject = f"{' and '.join(names) if len(names) < 3 else f'{len(names)} families'} on {facts.data}"
     if len(drawn) > 1:
         return f"{subject}: {drawn['on_front'].sum()} of {len(drawn)} networks on the front"
@@ -83,8 +82,13 @@ def _pareto_title(drawn: pd.DataFrame, facts: Facts) -> str:
 
 
 def _families(networks: pd.DataFrame) -> list[str]:
-    """In the order of FAMILIES."""
-    return [family for family in FAMILY_NAMES if family in set(networks["family"])]
+    """Return the families that the networks are of: the known ones in the order of FAMILY_NAMES, then any others."""
+    present = set(networks["family"])
+    return [*(family for family in FAMILY_NAMES if family in present), *sorted(present - FAMILY_NAMES.keys())]
+
+
+def _name_family(family: str) -> str:
+    return FAMILY_NAMES.get(family, family)
 
 
 def _our_panel(drawn: pd.DataFrame) -> Panel:
@@ -120,7 +124,7 @@ def _draw_panel(
         axes.errorbar(
             panel.madds[i], panel.top1[i], bars, fmt="none", ecolor=color[i], elinewidth=0.9, capsize=2, alpha=0.6
         )
-    for family, marker in zip(_families(networks), MARKERS, strict=False):
+    for family, marker in family_markers(_families(networks)).items():
         for mask, faces in ((~panel.front, "white"), (panel.front, None)):
             mask = mask & (networks["family"] == family).to_numpy()
             edge = [color[i] for i in np.flatnonzero(mask)]
@@ -200,8 +204,8 @@ def _draw_legend(
     ]
     marks = {"marker": "o", "ms": 5, "color": GREY, "lw": 1.1}
     if len(families) > 1:
-        for family, marker in zip(families, MARKERS, strict=False):
-            handles.append(Line2D([], [], ls="", **{**marks, "marker": marker}, label=FAMILY_NAMES[family]))
+        for family, marker in family_markers(families).items():
+            handles.append(Line2D([], [], ls="", **{**marks, "marker": marker}, label=_name_family(family)))
     handles.append(Line2D([], [], ls=(0, (4, 2)), label="front", **marks))
     handles.append(Line2D([], [], ls="", mfc="white", label="not on the front", **marks))
     if classes:

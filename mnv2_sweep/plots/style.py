@@ -22,6 +22,7 @@ from mnv2_sweep.base.files import write_whole
 PNG_DPI = 200
 SIZE_INCHES = (12, 5.6)
 INK, GREY = "#222222", "#767676"
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p", "<", ">", "h", "d")
 HALO = [withStroke(linewidth=2.5, foreground="white")]  # keeps text readable where it must cross a line
 
 
@@ -41,6 +42,18 @@ def set_frame(fig: Figure, title: str, caption: Sequence[str]) -> None:
     style = {"fontsize": 8.5, "color": "#444444", "linespacing": 1.45, "parse_math": False}
     fig.text(0.012, 0.025, "\n".join(lines), va="bottom", gid="caption", **style)
     fig.subplots_adjust(left=0.055, right=0.985, top=0.85, bottom=0.135 + 0.031 * len(lines), wspace=0.16)
+
+
+def family_markers(families: Sequence[str]) -> dict[str, str | tuple]:
+    """Return a marker for each family, all different however many there are: after MARKERS come stars."""
+    stars = [(points, 1, 0) for points in range(5, 5 + max(0, len(families) - len(MARKERS)))]
+    return dict(zip(families, (*MARKERS, *stars)[: len(families)], strict=True))
+
+
+def family_dashes(families: Sequence[str]) -> dict[str, str | tuple]:
+    """Return the dashes of each family's lines, all different: from the fourth on with one dot more than before."""
+    dotted = [(0, (6, 2, *(1, 2) * dots)) for dots in range(1, max(0, len(families) - 3) + 1)]
+    return dict(zip(families, ("-", (0, (5, 2)), (0, (1, 1.4)), *dotted)[: len(families)], strict=True))
 
 
 def clean_axes(axes: Axes) -> None:

@@ -5,21 +5,21 @@ from dataclasses import dataclass
 import numpy as np
 
 from mnv2_sweep.nets.arch import RESIDUALS
-from mnv2_sweep.nets.cost_arrays import CODES, Columns, last_channels, round_array
+from mnv2_sweep.nets.cost_arrays import Columns, equal_rows, known_rows, last_channels, round_array
 from mnv2_sweep.nets.mobilenet_v2 import STEM_CHANNELS
 from mnv2_sweep.nets.resolve import arch_key
 from mnv2_sweep.spaces.networks import Networks
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Merged:
+class Coinciding:
     """`first`: the first spec of every network, in order; `network_of`: for every spec, its place in `first`."""
 
     first: np.ndarray
     network_of: np.ndarray
 
 
-def merge_networks(networks: Networks) -> Merged:
+def find_coinciding(networks: Networks) -> Coinciding:
     """Group the specs that resolve to the same plan, as `arch_key` does."""
     places: dict[bytes, int] = {}
     first: list[int] = []
@@ -32,24 +32,24 @@ def merge_networks(networks: Networks) -> Merged:
                 first.append(at)
             network_of[at] = place
             at += 1
-    return Merged(np.array(first, np.int64), network_of)
+    return Coinciding(np.array(first, np.int64), network_of)
 
 
 def network_keys(columns: Columns) -> list[bytes]:
     """One name a row, equal for two rows exactly if their `arch_key`s are, but not that one."""
-    ours = columns.fields["family"] == CODES["family"].index("mobilenet_v2")
+    described = known_rows(columns)
     keys: list[bytes] = [b""] * len(columns)
-    if ours.any():
-        plans = _describe_plans(columns.take(ours)).astype("<i8")
+    if described.any():
+        plans = _describe_plans(columns.take(described)).astype("<i8")
         names = plans.view(np.dtype((np.void, plans.dtype.itemsize * plans.shape[1]))).ravel().tolist()
-        for row, name in zip(np.flatnonzero(ours), names, strict=True):
+        for row, name in zip(np.flatnonzero(described), names, strict=True):
             keys[row] = name
-    known: dict[tuple, bytes] = {}
-    for row in np.flatnonzero(~ours):
-        fields = tuple(columns.fields[name][row].item() for name in columns.fields)
-        if fields not in known:
-            known[fields] = arch_key(columns.arch(row)).encode()
-        keys[row] = known[fields]
+    if not described.all():
+        others = np.flatnonzero(~described)
+        first, which = equal_rows(columns.take(others))
+        names = [arch_key(columns.arch(row)).encode() for row in others[first]]
+        for row, place in zip(others, which, strict=True):
+            keys[row] = names[place]
     return keys
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from mnv2_sweep.explain.listing import Listing
 from mnv2_sweep.nets.arch import FAMILY_NAMES, arch_label
-from mnv2_sweep.spaces.coincide import Merged, merge_networks
+from mnv2_sweep.spaces.coincide import Coinciding, find_coinciding
 from mnv2_sweep.spaces.networks import Networks, Picked
 
 # ---------------------------------------------------------------- cliffs
@@ -84,25 +84,25 @@ class Step:
 
 
 def describe_landscape(networks: Networks) -> tuple[Listing, list[str]]:
-    """The different networks with remarks, and lines about what was merged, plateaus and cliffs."""
-    merged = merge_networks(networks)
-    remarks = _name_twins(networks, merged)
+    """The different networks with remarks, and lines about specs that coincide, plateaus and cliffs."""
+    coinciding = find_coinciding(networks)
+    remarks = _name_twins(networks, coinciding)
     lines = []
-    if len(merged.first) < len(networks):
-        same = len(networks) - len(merged.first)
+    if len(coinciding.first) < len(networks):
+        same = len(networks) - len(coinciding.first)
         lines.append(f"{same:,} of {len(networks):,} specs resolve to a network listed already")
     for axis in AXES if networks.space.sample is None else ():
-        lines += _describe_axis(networks, merged, axis, remarks)
-    return Listing(Picked(networks, merged.first), networks.costs.take(merged.first), remarks), lines
+        lines += _describe_axis(networks, coinciding, axis, remarks)
+    return Listing(Picked(networks, coinciding.first), networks.costs.take(coinciding.first), remarks), lines
 
 
-def _name_twins(networks: Networks, merged: Merged) -> dict[int, str]:
+def _name_twins(networks: Networks, coinciding: Coinciding) -> dict[int, str]:
     """Place of a network -> "= 0.36 at 224, 0.37 at 224": the other specs that resolve to it."""
     firsts = np.zeros(len(networks), bool)
-    firsts[merged.first] = True
+    firsts[coinciding.first] = True
     twins: dict[int, list[int]] = defaultdict(list)
     for spec in np.flatnonzero(~firsts).tolist():
-        twins[int(merged.network_of[spec])].append(spec)
+        twins[int(coinciding.network_of[spec])].append(spec)
     remarks = {}
     for place, specs in twins.items():
         more = f" and {len(specs) - MOST_NAMES:,} more" if len(specs) > MOST_NAMES else ""
@@ -110,7 +110,7 @@ def _name_twins(networks: Networks, merged: Merged) -> dict[int, str]:
     return remarks
 
 
-def _describe_axis(networks: Networks, merged: Merged, axis: str, remarks: dict[int, str]) -> list[str]:
+def _describe_axis(networks: Networks, coinciding: Coinciding, axis: str, remarks: dict[int, str]) -> list[str]:
     """Lines about one axis; the networks right after a cliff get a remark."""
     at = [key for key, _ in networks.space.axes].index(axis) if axis in dict(networks.space.axes) else None
     if at is None or len(networks.rows) < 2:
@@ -132,10 +132,10 @@ def _describe_axis(networks: Networks, merged: Merged, axis: str, remarks: dict[
         for cliff in find_cliffs(along, madds):
             family = "" if families is None else networks.space.axes[families][1][rows[group[0], families]]
             steps[family, cliff.before, cliff.after].append(cliff.ratio)
-            place = int(merged.network_of[group[along.index(cliff.after)]])
+            place = int(coinciding.network_of[group[along.index(cliff.after)]])
             text = f"cliff: {100 * (cliff.ratio - 1):+.0f} % from {axis} {cliff.before:g}"
             remarks[place] = f"{remarks[place]}; {text}" if place in remarks else text
-        for run in find_plateaus(along, merged.network_of[group].tolist()):
+        for run in find_plateaus(along, coinciding.network_of[group].tolist()):
             plateaus[run] += 1
     cliffs = [Step(axis, *step, max(ratios), len(ratios), len(starts)) for step, ratios in steps.items()]
     lines = [_cliff_line(cliff) for cliff in sorted(cliffs, key=lambda cliff: -cliff.ratio)[:MOST_LINES]]

@@ -99,24 +99,24 @@ class Cells:
         if classes is not None:
             defaults["classes"] = classes
         self.fields = {name: settings.get(name, value) for name, value in defaults.items()}
-        sources = [*self.table.values(), *self.fields.values()]
-        self.used = sorted({source[0] for source in sources if isinstance(source, list)})
+        origins = [*self.table.values(), *self.fields.values()]
+        self.used = sorted({origin[0] for origin in origins if isinstance(origin, list)})
 
     def columns(self, rows: np.ndarray) -> Columns:
         """Index rows [N, axes] as numbers."""
         arrays = {f: np.empty((len(rows), self.stages), np.int64) for f in "tcns"}
-        for (i, f), source in self.table.items():
-            arrays[f][:, i] = self._values(source, rows)
+        for (i, f), origin in self.table.items():
+            arrays[f][:, i] = self._values(origin, rows)
         scalars = {name: np.empty(len(rows), np.int64) for name in self.fields}
-        for name, source in self.fields.items():
-            values = self._values(source, rows, CODES.get(name))
+        for name, origin in self.fields.items():
+            values = self._values(origin, rows, CODES.get(name))
             scalars[name] = np.broadcast_to(values, len(rows))
         return Columns(*arrays.values(), scalars)
 
-    def _values(self, source, rows: np.ndarray, words: tuple | None = None) -> np.ndarray:
-        values = self.axes[source[0]][1] if isinstance(source, list) else (source,)
+    def _values(self, origin, rows: np.ndarray, words: tuple | None = None) -> np.ndarray:
+        values = self.axes[origin[0]][1] if isinstance(origin, list) else (origin,)
         known = np.array([words.index(value) for value in values] if words else values)
-        return known[rows[:, source[0]]] if isinstance(source, list) else known[0]
+        return known[rows[:, origin[0]]] if isinstance(origin, list) else known[0]
 
     def row_of(self, arch: ArchSpec) -> np.ndarray | None:
         """The index row [1, axes] of a spec, 0 at axes without effect; None for one outside the grid."""
@@ -124,8 +124,8 @@ class Cells:
         given = {(i, f): getattr(stage, f) for i, stage in enumerate(arch.stages) for f in "tcns"}
         given |= {name: getattr(arch, name) for name in self.fields}
         fixed: dict[int, object] = {}
-        for cell, source in (self.table | self.fields).items():
-            wanted = fixed.setdefault(source[0], given[cell]) if isinstance(source, list) else source
+        for cell, origin in (self.table | self.fields).items():
+            wanted = fixed.setdefault(origin[0], given[cell]) if isinstance(origin, list) else origin
             if wanted != given[cell]:
                 return None
         for k, value in fixed.items():

@@ -17,7 +17,7 @@ from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.nets.resolve import arch_key
-from mnv2_sweep.nets.supernet import check_family, family_digest
+from mnv2_sweep.nets.supernet import check_supernet, supernet_digest
 from mnv2_sweep.record.claims import read_claims
 from mnv2_sweep.record.folders import weights_path
 from mnv2_sweep.record.store import Outcome, read_outcomes, record_all, write_plan
@@ -151,7 +151,7 @@ def make_sharing(strategy: Strategy, archs: Sequence[ArchSpec], recipe: Recipe, 
     if strategy.name == "separate":
         return None
     try:
-        check_family(archs)
+        check_supernet(archs)
     except ArchError as error:
         raise ArchError(f"strategy shared: {error}; or train each alone, with --separate") from error
     images = strategy.images
@@ -159,7 +159,7 @@ def make_sharing(strategy: Strategy, archs: Sequence[ArchSpec], recipe: Recipe, 
         alone = count_steps(recipe, train_images)[0] * recipe.batch
         networks = len({arch_key(arch) for arch in archs})
         images = round(alone * max(1.0, min(networks, MOST_ALONE) / (1 + RANDOM)))
-    return Sharing(family_digest(archs), images, strategy.finetune)
+    return Sharing(supernet_digest(archs), images, strategy.finetune)
 
 
 def describe_plan(session: Session) -> list[str]:

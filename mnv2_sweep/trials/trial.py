@@ -25,12 +25,12 @@ SCHEDULES = ("one_cycle", "exponential")
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How to train. Exactly one of `images` (training images seen, repeats counted) and `epochs` is given.
+    """A way to train. Exactly one of `images` (training images seen, repeats counted) and `epochs` is given.
 
     `input_scale` trains and evaluates at that fraction of each network's nominal resolution; costs stay nominal.
-    `schedule`: "one_cycle" rises linearly over the first `warmup` share of the steps, then falls on a half
+    `schedule`: "one_cycle" rises linearly over the first `warmup` fraction of the steps, then falls on a half
     cosine to zero; "exponential" multiplies the rate by `lr_decay` after each epoch. `crop_min_area` is the
-    smallest share of the image that a random resized crop keeps (aspect 3/4 to 4/3); what would reach over the
+    smallest fraction of the image that a random resized crop keeps (aspect 3/4 to 4/3); what would reach over the
     image's edge is cut, so 1.0 still keeps 87 to 100 % of it.
     `shortcut_gain` is the scale at which the batch norm before each shortcut's addition starts (1.0 is
     torchvision's): a small one starts the network near the identity, which short schedules gain from, as in
@@ -77,11 +77,11 @@ class DataRef:
 
 @dataclass(frozen=True, slots=True)
 class Sharing:
-    """A network that is a slice of weights which a whole family of networks shares, trained together.
+    """What makes a network a slice of a supernet: of weights that many networks share and that are trained once.
 
-    `family` names that family (`archs.family.family_digest`), `images` is how many training images it sees, repeats
-    counted; the recipe's own length then only counts for networks trained alone. `finetune`: epochs for which the
-    slice is then trained on by itself.
+    `family` names the supernet (`supernet_digest`; records keep the older word), `images` is how many training images
+    it sees, repeats counted; the recipe's own length then only counts for networks trained alone. `finetune`: epochs
+    for which the slice is then trained on by itself.
     """
 
     family: str
@@ -104,7 +104,7 @@ class Trial:
 
     @property
     def train_size(self) -> int:
-        """Side in pixels of the images it is trained and evaluated on."""
+        """Return the side in pixels of the images it is trained and evaluated on."""
         return train_size(self.arch, self.recipe)
 
 
@@ -145,12 +145,12 @@ class Result:
 
 
 def train_size(arch: ArchSpec, recipe: Recipe) -> int:
-    """Side in pixels of the training images: nominal resolution x input_scale, rounded, at least 1."""
+    """Return the side in pixels of the training images: nominal resolution x input_scale, rounded, at least 1."""
     return max(1, round(arch.resolution * recipe.input_scale))
 
 
 def trial_id(trial: Trial) -> str:
-    """16 hex digits; the same for two trials exactly if they train the same network in the same way.
+    """Return 16 hex digits; the same for two trials exactly if they train the same network in the same way.
 
     Built from the resolved network (with its nominal resolution and classes, on which its costs depend), the
     recipe without its name, the data's fingerprint, the seed and CODE_VERSION; of a slice, also
@@ -160,16 +160,17 @@ def trial_id(trial: Trial) -> str:
 
 
 def shared_id(trial: Trial) -> str:
-    """16 hex digits of the training whose weights the trial is a slice of; its family has them in common."""
+    """Return 16 hex digits of the training whose weights the trial is a slice of, the same in all its supernet."""
     return _digest_trial(trial, "every network", replace(trial.shared, finetune=None))
 
 
 def trial_header(trial: Trial) -> dict:
-    """Of a file (`packed`) with what one trial has come to."""
+    """Return the header of a file (`training.checkpoint`) that keeps what one trial has come to."""
     return {"trial": trial_id(trial), "code_version": CODE_VERSION}
 
 
 def _digest_trial(trial: Trial, network: str, shared: Sharing | None) -> str:
+    """Return 16 hex digits of a training of `network` with the trial's recipe, data and seed."""
     recipe = _exact_json(replace(trial.recipe, name=""))
     key = [CODE_VERSION, network, recipe, trial.data.fingerprint, trial.data.classes, trial.seed]
     key += [SHARED_VERSION, _exact_json(shared)] if shared else []  # networks trained alone keep their ids
@@ -177,14 +178,14 @@ def _digest_trial(trial: Trial, network: str, shared: Sharing | None) -> str:
 
 
 def _exact_json(record) -> dict:
-    """The same for 1 and 1.0, where a field takes fractions."""
+    """Return the record as a JSON object that is the same for 1 and 1.0, where a field takes fractions."""
     kinds = {field.name: field.type for field in fields(record)}
     values = record_json(record).items()
     return {name: float(value) if kinds[name] in (float, float | None) else value for name, value in values}
 
 
 def record_json(record) -> dict:
-    """A flat or nested frozen record as a JSON object, without the fields that have their default value."""
+    """Return a flat or nested frozen record as a JSON object, without the fields that have their default value."""
     values = asdict(record)
     return {
         f.name: values[f.name] for f in fields(record) if f.default is MISSING or getattr(record, f.name) != f.default
@@ -192,12 +193,14 @@ def record_json(record) -> dict:
 
 
 def dump_trial(trial: Trial) -> str:
+    """Return the trial as JSON, from which `load_trial` makes it again."""
     parts = {"arch": record_json(trial.arch), "recipe": record_json(trial.recipe), "data": record_json(trial.data)}
     parts |= {"shared": record_json(trial.shared)} if trial.shared else {}
     return json.dumps({**parts, "seed": trial.seed}, sort_keys=True)
 
 
 def load_trial(text: str) -> Trial:
+    """Return the trial of a JSON text by `dump_trial`. Raises ValueError, KeyError or TypeError on any other text."""
     values = json.loads(text)
     arch = dict(values["arch"])
     if "stages" in arch:
@@ -207,23 +210,25 @@ def load_trial(text: str) -> Trial:
 
 
 def dump_result(result: Result) -> str:
+    """Return the result as JSON, from which `load_result` makes it again."""
     return json.dumps(record_json(result), sort_keys=True)
 
 
 def load_result(text: str) -> Result:
+    """Return the result of a JSON text by `dump_result`. Raises ValueError, KeyError or TypeError on any other text."""
     values = json.loads(text)
     return Result(**{**values, "curve": tuple(CurvePoint(**point) for point in values["curve"])})
 
 
 def find_recipe(name: str) -> Recipe:
-    """The named recipe. Raises SweepError."""
+    """Return the named recipe. Raises SweepError."""
     if name not in RECIPES:
         raise SweepError(f"recipe '{name}': no such recipe; there are: {', '.join(RECIPES)}")
     return RECIPES[name]
 
 
 def change_recipe(recipe: Recipe, changes: dict) -> Recipe:
-    """The recipe with other values; a changed one must not pass for the one it comes from, so it is named so."""
+    """Return the recipe with other values; a changed one must not pass for the one it comes from, so it is named so."""
     changed = replace(recipe, **changes)
     return recipe if changed == recipe else replace(changed, name=f"{recipe.name}, changed")
 
@@ -238,7 +243,7 @@ def check_recipe(recipe: Recipe) -> None:
 
 
 def recipe_rules(recipe: Recipe):
-    """(field, value, whether it is allowed, what is allowed) for every field whose values can be wrong."""
+    """Yield (field, value, whether it is allowed, what is allowed) for every field whose values can be wrong."""
 
     def whole(value: object, least: int) -> bool:
         return isinstance(value, int) and not isinstance(value, bool) and value >= least
@@ -273,7 +278,7 @@ def recipe_rules(recipe: Recipe):
 
 
 def find_differences(old: Trial, new: Trial) -> list[str]:
-    """Why two trials can't belong to one sweep; empty where they can."""
+    """Say why two trials can't belong to one sweep; empty where they can."""
     before, now = record_json(replace(old.recipe, name="")), record_json(replace(new.recipe, name=""))
     changed = [
         f"{key} {getattr(old.recipe, key)} -> {getattr(new.recipe, key)}"

@@ -12,7 +12,6 @@ from mnv2_sweep.analysis.stats import (
     compare_published,
     kendall_tau,
     mean_interval,
-    paired_difference,
     summarise,
     wilson_interval,
 )
@@ -86,21 +85,6 @@ def test_mean_interval_by_hand():
 def test_mean_interval_of_few_values():
     assert mean_interval([0.5])[0] == 0.5 and np.isnan(mean_interval([0.5])[1:]).all()
     assert np.isnan(mean_interval([])).all()
-
-
-def test_paired_difference_equals_scipy():
-    a, b = [0.613, 0.622, 0.605, 0.618], [0.598, 0.611, 0.602, 0.600]
-    ours, theirs = paired_difference(a, b), scipy_stats.ttest_rel(a, b).confidence_interval(0.95)
-    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high))
-    assert (ours.mean_a, ours.mean_b, ours.n) == pytest.approx((0.6145, 0.60275, 4))
-    assert ours.difference == pytest.approx(0.01175)
-
-
-def test_paired_difference_of_one_pair_has_no_interval():
-    one = paired_difference([0.6], [0.5])
-    assert one.difference == pytest.approx(0.1) and np.isnan([one.low, one.high]).all()
-    with pytest.raises(ValueError, match="as many of a as of b"):
-        paired_difference([0.6, 0.7], [0.5])
 
 
 def test_kendall_tau_by_hand():

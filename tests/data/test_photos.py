@@ -16,7 +16,7 @@ from PIL import Image
 from mnv2_sweep.base.errors import DataError
 from mnv2_sweep.data import photos
 from mnv2_sweep.data.cache import RowFile, building_folder
-from mnv2_sweep.data.layout import FolderSource
+from mnv2_sweep.data.layout import PhotoFolder
 from mnv2_sweep.data.photos import open_photos
 from tests.photo_samples import (
     BOTH,
@@ -124,7 +124,7 @@ def test_junk_is_ignored_and_bad_files_are_listed(folder, cache):
 
 def test_second_open_reads_no_image(folder, cache, monkeypatch):
     first = open_photos(folder, cache)
-    monkeypatch.setattr(FolderSource, "read", must_not_decode)
+    monkeypatch.setattr(PhotoFolder, "read", must_not_decode)
     again = open_photos(folder, cache, must_not_decode)
     assert (again.fingerprint, again.names) == (first.fingerprint, first.names)
     assert (again.pixels("val", 12) == first.pixels("val", 12)).all()
@@ -253,13 +253,13 @@ def test_disk_full_on_the_way(folder, cache, monkeypatch):
 
 
 def test_file_refused_by_the_system_is_tried_again(folder, cache, monkeypatch):
-    def refuse(self, name, read=FolderSource.read):
+    def refuse(self, name, read=PhotoFolder.read):
         if name == "train/cat/0.png":
             raise PermissionError(13, "Permission denied")
         return read(self, name)
 
     with monkeypatch.context() as patch:
-        patch.setattr(FolderSource, "read", refuse)
+        patch.setattr(PhotoFolder, "read", refuse)
         assert open_photos(folder, cache).skipped == (("train/cat/0.png", "cannot be read: Permission denied"),)
     assert open_photos(folder, cache).skipped == ()
 

@@ -1,4 +1,4 @@
-"""The ledger against count_cost and the plan, its other conventions against published digits and the tools."""
+"""The layers against count_cost and the plan, its other conventions against published digits and the tools."""
 
 import csv
 import io
@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn.functional import adaptive_avg_pool2d
 
 from mnv2_sweep.explain.conventions import PUBLISHED, madds_conventions, params_conventions
-from mnv2_sweep.explain.layers import explain_csv, explain_json, explain_text, ledger_rows, stage_sums
+from mnv2_sweep.explain.layers import explain_csv, explain_json, explain_text, layer_rows, stage_sums
 from mnv2_sweep.models.build import build_model
 from mnv2_sweep.models.check_fvcore import FlopCountAnalysis
 from mnv2_sweep.nets.arch import FAMILIES, MOBILENET_V2, ArchSpec, Stage
@@ -60,7 +60,7 @@ def params_of(arch: ArchSpec) -> dict[str, int]:
 
 @every_spec
 def test_rows_add_up_to_the_cost(arch):
-    rows, cost, plan = ledger_rows(arch), count_cost(arch), resolve(arch)
+    rows, cost, plan = layer_rows(arch), count_cost(arch), resolve(arch)
     assert [row.layer for row in rows] == [layer.name for layer in plan.layers]
     assert sum(row.madds for row in rows) == cost.madds
     assert sum(row.params for row in rows) == cost.params
@@ -74,7 +74,7 @@ def test_rows_add_up_to_the_cost(arch):
 
 @every_spec
 def test_stages_add_up(arch):
-    rows, cost, plan = ledger_rows(arch), count_cost(arch), resolve(arch)
+    rows, cost, plan = layer_rows(arch), count_cost(arch), resolve(arch)
     sums = stage_sums(rows)
     assert len({stage.stage for stage in sums}) == len(sums)  # no stage comes back later
     assert sum(stage.madds for stage in sums) == cost.madds
@@ -86,8 +86,8 @@ def test_stages_add_up(arch):
 
 
 def test_stages_of_the_paper():
-    assert [stage.stage for stage in stage_sums(ledger_rows(ArchSpec()))] == ["stem", *"0123456", "last", "classifier"]
-    stage_1 = stage_sums(ledger_rows(ArchSpec()))[2]
+    assert [stage.stage for stage in stage_sums(layer_rows(ArchSpec()))] == ["stem", *"0123456", "last", "classifier"]
+    stage_1 = stage_sums(layer_rows(ArchSpec()))[2]
     # By hand: 16-96-24 at 112 and 56, then 24-144-24 at 56.
     by_hand = 112**2 * 16 * 96 + 56**2 * (9 * 96 + 96 * 24) + 56**2 * (24 * 144 + 9 * 144 + 144 * 24)
     assert (stage_1.blocks, stage_1.layers, stage_1.madds) == (2, 6, by_hand)
@@ -116,19 +116,19 @@ OPERATIONS = {
 @pytest.mark.parametrize("place", OPERATIONS, ids=" ".join)
 def test_operations_have_names(place):
     family, layer = place
-    (row,) = [row for row in ledger_rows(ArchSpec(family)) if row.layer == layer]
+    (row,) = [row for row in layer_rows(ArchSpec(family)) if row.layer == layer]
     assert (row.operation, row.then) == OPERATIONS[place]
 
 
 def test_shortcuts_stand_where_they_are_added():
     def then(layer: str, **changes) -> str:
-        return next(row.then for row in ledger_rows(ArchSpec(**changes)) if row.layer == layer)
+        return next(row.then for row in layer_rows(ArchSpec(**changes)) if row.layer == layer)
 
     assert then("features.3.conv.2", linear_bottleneck=False) == "bn, relu6, + shortcut"
     assert then("features.4.conv.0.0", residual="expansion") == "bn, + shortcut, relu6"
     assert then("features.3.conv.2", residual="none") == "bn"
     assert then("features.3.conv.1.0", activation="hswish") == "bn, hswish"
-    rows = ledger_rows(ArchSpec(stages=(Stage(1, 32, 2, 1),), residual="expansion"))
+    rows = layer_rows(ArchSpec(stages=(Stage(1, 32, 2, 1),), residual="expansion"))
     assert [row.operation for row in rows if row.layer == "features.2.sum"] == ["add 2"]
 
 

@@ -13,13 +13,13 @@ from mnv2_sweep.base.errors import ArchError
 from mnv2_sweep.models.build import build_model
 from mnv2_sweep.models.shared import SharedWeights, Slice, calibrate_norms, cut_slice
 from mnv2_sweep.nets.arch import ArchSpec
-from tests.family_samples import (
+from tests.supernet_samples import (
     DEEP,
-    FAMILY,
     LARGEST,
     SMALLEST,
+    SUPERNET,
     WIDE,
-    draw_family,
+    draw_supernet,
     first_values,
     named_parameters,
 )
@@ -28,10 +28,10 @@ torch.set_num_threads(1)
 
 
 def with_residual(kind: str) -> tuple[ArchSpec, ...]:
-    return tuple(replace(arch, residual=kind) for arch in FAMILY)
+    return tuple(replace(arch, residual=kind) for arch in SUPERNET)
 
 
-def make_weights(archs=FAMILY, seed: int = 0) -> SharedWeights:
+def make_weights(archs=SUPERNET, seed: int = 0) -> SharedWeights:
     """Every value drawn, scales and shifts too."""
     torch.manual_seed(seed)
     weights = SharedWeights(archs)
@@ -49,7 +49,7 @@ def draw_images(arch: ArchSpec, count: int = 4, seed: int = 0) -> torch.Tensor:
 
 
 def test_each_layer_is_as_large_as_its_largest():
-    shapes = {name: tuple(value.shape) for name, value in SharedWeights(FAMILY).named_parameters()}
+    shapes = {name: tuple(value.shape) for name, value in SharedWeights(SUPERNET).named_parameters()}
     assert shapes["stem_0_conv_weight"] == (32, 3, 3, 3)
     assert shapes["0_0_depthwise_weight"] == (32, 1, 3, 3) and shapes["0_1_depthwise_weight"] == (8, 1, 3, 3)
     assert shapes["1_0_expand_weight"] == (96, 16, 1, 1)  # of the largest, which expands by 6
@@ -79,7 +79,7 @@ def test_the_first_values_are_drawn_as_for_a_network_alone():
 
 def test_the_first_values_depend_on_the_family_and_the_random_numbers_alone():
     first, second, other = [], [], []
-    for archs, seed, values in ((FAMILY, 0, first), (FAMILY[::-1], 0, second), (FAMILY, 1, other)):
+    for archs, seed, values in ((SUPERNET, 0, first), (SUPERNET[::-1], 0, second), (SUPERNET, 1, other)):
         torch.manual_seed(seed)
         values += [value.detach().clone() for value in SharedWeights(archs).parameters()]
     assert all(map(torch.equal, first, second)) and not all(map(torch.equal, first, other))
@@ -113,7 +113,7 @@ def test_the_scales_before_additions_start_small(residual, scales):
 
 
 @pytest.mark.parametrize("residual", ["bottleneck", "expansion", "none"])
-@pytest.mark.parametrize("number", range(len(FAMILY)), ids=["wide", "smallest", "largest", "deep"])
+@pytest.mark.parametrize("number", range(len(SUPERNET)), ids=["wide", "smallest", "largest", "deep"])
 def test_a_slice_gives_what_the_network_alone_gives(residual, number):
     """Width, t = 1 beside 3 and 6, depth, last channels: all of it, bit for bit, training and evaluating."""
     archs = with_residual(residual)
@@ -135,7 +135,7 @@ def test_a_slice_gives_what_the_network_alone_gives(residual, number):
 @given(st.integers(0, 2**32))
 @settings(max_examples=15)
 def test_every_slice_of_any_family_has_the_names_shapes_and_first_values_of_its_network(seed):
-    archs = draw_family(seed)
+    archs = draw_supernet(seed)
     weights = make_weights(archs, seed)
     for arch in archs:
         model, built = cut_slice(weights, arch), build_model(arch)
@@ -151,7 +151,7 @@ def test_every_slice_of_any_family_has_the_names_shapes_and_first_values_of_its_
 
 
 def test_nothing_is_larger_than_some_network_asks_for():
-    for archs in (FAMILY, draw_family(5)):
+    for archs in (SUPERNET, draw_supernet(5)):
         asked: dict[str, list[torch.Size]] = {}
         for arch in archs:
             for name, own in named_parameters(arch, build_model(arch)).items():
@@ -190,7 +190,7 @@ def reference_gradients(weights: SharedWeights, arch: ArchSpec, images: torch.Te
     return {name: value.grad for name, value in copy.named_parameters()}
 
 
-@pytest.mark.parametrize("arch", FAMILY, ids=["wide", "smallest", "largest", "deep"])
+@pytest.mark.parametrize("arch", SUPERNET, ids=["wide", "smallest", "largest", "deep"])
 def test_gradients_land_in_the_slice_and_nowhere_else(arch):
     weights, images = make_weights(), draw_images(arch)
     network = Slice(weights, arch)

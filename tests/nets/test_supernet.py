@@ -1,4 +1,4 @@
-"""Which networks may share one set of weights, what a family is called, and where its layers lie."""
+"""Which networks may share one set of weights, what a supernet is called, and where its layers lie."""
 
 import re
 from dataclasses import replace
@@ -8,17 +8,17 @@ import pytest
 from mnv2_sweep.base.errors import ArchError
 from mnv2_sweep.nets.arch import ArchSpec, Stage
 from mnv2_sweep.nets.resolve import resolve
-from mnv2_sweep.nets.supernet import check_family, family_digest, shared_places
-from tests.family_samples import DEEP, FAMILY, LARGEST, SMALLEST, WIDE, draw_family
+from mnv2_sweep.nets.supernet import check_supernet, supernet_digest, supernet_places
+from tests.supernet_samples import DEEP, LARGEST, SMALLEST, SUPERNET, WIDE, draw_supernet
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_width_resolution_expansion_depth_and_last_channels_may_differ(seed):
-    check_family(draw_family(seed))
+    check_supernet(draw_supernet(seed))
 
 
-def test_a_single_network_is_a_family():
-    check_family([ArchSpec()])
+def test_a_single_network_is_a_supernet():
+    check_supernet([ArchSpec()])
 
 
 ONE = "one value allowed: "
@@ -64,7 +64,7 @@ def test_what_cannot_be_shared_is_named(name):
     archs = [LARGEST, SMALLEST, *(replace(LARGEST, **change) for change in changes)]
     for given in (archs, archs[::-1]):
         with pytest.raises(ArchError, match=f"^{re.escape(message)}$"):
-            check_family(given)
+            check_supernet(given)
 
 
 @pytest.mark.parametrize(
@@ -77,30 +77,31 @@ def test_what_cannot_be_shared_is_named(name):
 )
 def test_other_families_have_no_slices(families, given):
     with pytest.raises(ArchError) as caught:
-        check_family([ArchSpec(family=family) for family in families])
+        check_supernet([ArchSpec(family=family) for family in families])
     assert str(caught.value) == f"family: {given} given, only mobilenet_v2 allowed: the others have no slices"
 
 
-def test_a_family_is_called_the_same_in_any_order_and_however_its_networks_are_written():
+def test_a_supernet_is_called_the_same_in_any_order_and_however_its_networks_are_written():
     twin = replace(WIDE, width=1.001)  # resolves to the same network
     names = {
-        family_digest(archs) for archs in (FAMILY, FAMILY[::-1], (*FAMILY, LARGEST), (twin, SMALLEST, LARGEST, DEEP))
+        supernet_digest(archs)
+        for archs in (SUPERNET, SUPERNET[::-1], (*SUPERNET, LARGEST), (twin, SMALLEST, LARGEST, DEEP))
     }
     assert len(names) == 1 and re.fullmatch("[0-9a-f]{16}", names.pop())
 
 
 def test_other_families_are_called_otherwise():
     larger, smaller, other = (
-        (*FAMILY, replace(WIDE, resolution=9)),
-        FAMILY[1:],
-        (*FAMILY[1:], replace(WIDE, width=0.75)),
+        (*SUPERNET, replace(WIDE, resolution=9)),
+        SUPERNET[1:],
+        (*SUPERNET[1:], replace(WIDE, width=0.75)),
     )
-    names = [family_digest(archs) for archs in (FAMILY, larger, smaller, other)]
+    names = [supernet_digest(archs) for archs in (SUPERNET, larger, smaller, other)]
     assert len(set(names)) == 4
 
 
 def test_layers_are_named_by_stage_repeat_and_role():
-    assert [place for place, _ in shared_places(resolve(LARGEST))] == [
+    assert [place for place, _ in supernet_places(resolve(LARGEST))] == [
         *("stem_0_conv", "0_0_depthwise", "0_0_project"),
         *("1_0_expand", "1_0_depthwise", "1_0_project", "1_1_expand", "1_1_depthwise", "1_1_project"),
         *("last_0_conv", "classifier_0_conv"),
@@ -109,11 +110,11 @@ def test_layers_are_named_by_stage_repeat_and_role():
 
 @pytest.mark.parametrize("seed", range(20))
 def test_every_layer_with_weights_has_one_place_and_it_does_not_depend_on_the_network(seed):
-    for arch in draw_family(seed):
+    for arch in draw_supernet(seed):
         plan = resolve(arch)
-        places = shared_places(plan)
+        places = supernet_places(plan)
         assert [layer for _, layer in places] == list(plan.convs) and len(dict(places)) == len(places)
-        wide = dict(shared_places(resolve(replace(arch, width=2.0, resolution=32, last_channels=99))))
+        wide = dict(supernet_places(resolve(replace(arch, width=2.0, resolution=32, last_channels=99))))
         assert {place: (layer.name, layer.kernel, layer.stride) for place, layer in places} == {
             place: (layer.name, layer.kernel, layer.stride) for place, layer in wide.items()
         }

@@ -1,4 +1,6 @@
-"""What ReLU loses of a spiral: the measurement against brute force, and its means against theorem 1."""
+"""Appendix A's formula and its bounds; what ReLU does to a spiral, measured against the formula and by hand."""
+
+import math
 
 import numpy as np
 import pytest
@@ -8,7 +10,12 @@ from mnv2_sweep.paper.manifold import (
     INNERMOST,
     SHOWN,
     TURNS,
-    collapsed_share,
+    Activities,
+    LayerActivity,
+    activities_table,
+    coarse_bound_follows,
+    collapsed_bound,
+    collapsed_fraction,
     draw_matrices,
     embed_spiral,
     find_collapsed,
@@ -17,6 +24,47 @@ from mnv2_sweep.paper.manifold import (
     measure_losses,
     spiral_points,
 )
+
+SIZES = [(m, n) for n in (1, 2, 3, 8) for m in (n, n + 1, 2 * n, 6 * n, 40)]
+
+
+@pytest.mark.parametrize("m, n", SIZES)
+def test_the_share_is_what_theorem_1_leaves(m, n):
+    kept = sum(math.comb(m, k) for k in range(m - n + 1))  # N of the paper
+    assert collapsed_fraction(m, n) == pytest.approx(1 - kept / 2**m, abs=1e-15)
+
+
+def test_figure_1():
+    shares = {n: collapsed_fraction(n, 2) for n in (2, 3, 5, 15, 30)}
+    assert shares == {2: 3 / 4, 3: 1 / 2, 5: 6 / 32, 15: 16 / 2**15, 30: 31 / 2**30}
+
+
+def test_fewer_rows_than_inputs_keep_nothing():
+    assert collapsed_fraction(1, 2) == collapsed_fraction(3, 8) == 1
+
+
+@pytest.mark.parametrize("m, n", [(m, n) for m, n in SIZES if m > 1])
+def test_the_bounds_hold_where_they_follow(m, n):
+    assert collapsed_bound(m, n) >= collapsed_fraction(m, n)
+    if coarse_bound_follows(m, n):
+        assert 2 ** (-m / 2) >= collapsed_bound(m, n) * (1 - 1e-12)
+
+
+def test_where_the_bounds_of_the_plane_begin_to_tell():
+    assert [m for m in range(2, 50) if collapsed_bound(m, 2) < 1][0] == 10
+    assert [m for m in range(2, 50) if coarse_bound_follows(m, 2)] == list(range(30, 50))
+
+
+def test_activities_as_text():
+    start = LayerActivity("features.2.conv.0.0", "expansion", 24, 4, 12.0, 2.0, 6, 18, 0.0, 0.0)
+    trained = LayerActivity("features.2.conv.0.0", "expansion", 24, 4, 9.0, 4.0, 0, 24, 0.125, 0.03)
+    header, row = activities_table(Activities((start,), (trained,), 10, 100, 0.5))
+    assert len(header) == len(row)
+    assert row == ["features.2.conv.0.0", "expansion", "24", "16.7"] + [
+        *("50.0", "25.0 to 75.0", "0"),
+        *("37.5", "0.0 to 100.0", "12", "3"),
+    ]
+
 
 ANGLES = 2 * np.pi * (np.arange(DIRECTIONS) + 0.5) / DIRECTIONS
 CIRCLE = np.stack([np.cos(ANGLES), np.sin(ANGLES)])
@@ -77,7 +125,7 @@ def test_collapsed_points_lie_on_rays():
 def test_the_mean_is_theorem_1s(losses, n):
     share = losses[n].collapsed
     error = (share.high - share.low) / 2 / 1.96
-    assert abs(share.mean - collapsed_share(n, 2)) < 3 * max(error, 1e-5)
+    assert abs(share.mean - collapsed_fraction(n, 2)) < 3 * max(error, 1e-5)
     assert share.low <= share.mean <= share.high and share.least <= share.median <= share.most
 
 
@@ -91,14 +139,14 @@ def test_the_mean_is_theorem_1s_with_more_inputs(m, n):
     random = np.random.default_rng(0)
     matrices, points = random.standard_normal((3000, m, n)), random.uniform(0, 1, (n, 20))  # one orthant of inputs
     shares = find_collapsed(matrices, points).mean(axis=1)
-    assert abs(shares.mean() - collapsed_share(m, n)) < 3 * shares.std() / np.sqrt(len(shares))
+    assert abs(shares.mean() - collapsed_fraction(m, n)) < 3 * shares.std() / np.sqrt(len(shares))
 
 
 def test_it_takes_no_normal_entries_only_symmetry():
     random = np.random.default_rng(0)
     skewed = random.exponential(size=(4000, 6, 2)) * [1, 20]
     signs = random.choice([-1, 1], (4000, 6, 1))
-    assert find_collapsed(skewed * signs, CIRCLE).mean() == pytest.approx(collapsed_share(6, 2), abs=0.01)
+    assert find_collapsed(skewed * signs, CIRCLE).mean() == pytest.approx(collapsed_fraction(6, 2), abs=0.01)
     assert find_collapsed(skewed, CIRCLE).mean() > 0.2  # without it the formula is off: 0.11
 
 

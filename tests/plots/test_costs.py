@@ -13,7 +13,7 @@ from matplotlib.text import Text
 from mnv2_sweep.nets.arch import MOBILENET_V2, ArchSpec, Stage, arch_label, set_expansion
 from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.nets.resolve import arch_key
-from mnv2_sweep.plots.cliffs import MOST_LINES, UNITS
+from mnv2_sweep.plots.cost_lines import MOST_LINES, UNITS
 from mnv2_sweep.plots.costs import MOST_POINTS, NAMES, plot_costs
 from tests.plot_samples import PAPER, caption, words
 
@@ -319,3 +319,13 @@ def test_a_cliff_s_name_has_its_family_where_there_are_several():
     archs = [ArchSpec(family=f, width=w) for f in ("mobilenet_v1", "mobilenet_v2") for w in (0.55, 0.56)]
     fig = plot_costs(make_costs(archs), "families")
     assert texts(fig.axes[0], "cliff") == ["MobileNetV2 +38 % at 0.56"]
+
+
+def test_lines_of_many_families_look_different():
+    """More of them than have a name."""
+    archs = [ArchSpec(width=width, resolution=96) for width in (0.5, 1.0)]
+    parts = [make_costs(archs).assign(family=f"family {number}") for number in range(6)]
+    axes = plot_costs(pd.concat(parts, ignore_index=True), "families").axes[0]
+    lines = [line for line in axes.lines if line.get_gid() != "cliff line"]
+    assert len(lines) == len({line.get_marker() for line in lines}) == 6
+    assert len({str(line._unscaled_dash_pattern) for line in lines}) == 6

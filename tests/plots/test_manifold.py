@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from mnv2_sweep.paper.manifold import SHOWN, collapsed_share, embed_spiral, measure_losses, spiral_points
+from mnv2_sweep.paper.manifold import SHOWN, collapsed_fraction, embed_spiral, measure_losses, spiral_points
 from mnv2_sweep.plots.manifold import MOST_ERROR, plot_manifold
 from tests.plot_samples import caption, words
 
@@ -46,7 +46,7 @@ def test_the_formula_is_drawn_beside_the_measurement(drawn):
     _, losses, fig = drawn
     lines = {line.get_label(): line for line in fig.axes[6].lines}
     formula = next(line for label, line in lines.items() if label.startswith("theorem 1"))
-    assert [round(y, 12) for y in formula.get_ydata()] == [round(collapsed_share(n, 2), 12) for n in range(2, 31)]
+    assert [round(y, 12) for y in formula.get_ydata()] == [round(collapsed_fraction(n, 2), 12) for n in range(2, 31)]
     bound = next(line for label, line in lines.items() if label.startswith("its bound"))
     assert list(bound.get_xdata()) == list(range(10, 31)) and max(bound.get_ydata()) < 1
     silent = next(line for label, line in lines.items() if label.startswith("sent to zero"))

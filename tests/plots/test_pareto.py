@@ -6,10 +6,11 @@ from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.figure import Figure
 
 from mnv2_sweep.analysis.stats import Facts, compare_published, read_facts, summarise
-from mnv2_sweep.nets.arch import MOBILENET_V2, ArchSpec, arch_label, set_expansion
+from mnv2_sweep.nets.arch import FAMILY_NAMES, MOBILENET_V2, ArchSpec, arch_label, set_expansion
 from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.plots.labels import MOST_FRONT_LABELS
 from mnv2_sweep.plots.pareto import MOST_LABELS, plot_pareto
+from mnv2_sweep.plots.style import MARKERS
 from tests.plot_samples import FACTS, PAPER, caption, count_bars, labels, make_trials, words
 
 
@@ -138,3 +139,20 @@ def test_families_have_their_own_marks_and_published_points():
     assert drawn == pytest.approx(sorted(count_cost(arch).madds / 1e6 for arch in archs))
     shapes = {tuple(map(tuple, points.get_paths()[0].vertices)) for points in marks[0] if len(points.get_offsets())}
     assert len(shapes) == 2
+
+
+def test_any_number_of_families_is_drawn_and_named():
+    """More of them than there are markers: as if each were registered in turn."""
+    families = [*FAMILY_NAMES, *(f"family {number:02d}" for number in range(len(MARKERS)))]
+    trials = make_trials([ArchSpec(width=0.35 + 0.05 * i, resolution=96) for i in range(len(families))])
+    trials = trials.assign(family=families, network=[f"{family} at 96" for family in families])
+    fig = plot_pareto(summarise(trials), FACTS)
+    axes = fig.axes[0]
+    marks = [c for c in axes.collections if isinstance(c, PathCollection) and len(c.get_offsets())]
+    assert sorted(x for points in marks for x, _ in points.get_offsets()) == pytest.approx(
+        sorted(trials["madds"] / 1e6)
+    )
+    assert len({tuple(map(tuple, points.get_paths()[0].vertices)) for points in marks}) == len(families)
+    named = {text.get_text() for text in axes.get_legend().get_texts()}
+    assert {FAMILY_NAMES.get(family, family) for family in families} <= named
+    assert f"{len(families)} families on shapes" in words(fig)

@@ -1,17 +1,25 @@
 """What the figures share: facts, the contact sheet and the files."""
 
 import numpy as np
+import pytest
 from matplotlib.figure import Figure
 
 from mnv2_sweep.analysis.stats import Facts, read_facts, summarise
 from mnv2_sweep.plots.pareto import plot_pareto
-from mnv2_sweep.plots.style import plot_contact_sheet, save_figure
+from mnv2_sweep.plots.style import MARKERS, family_dashes, family_markers, plot_contact_sheet, save_figure
 from tests.plot_samples import FACTS, PAPER, make_trials
 
 
 def test_facts_of_a_table():
     assert read_facts(make_trials(PAPER[:1], seeds=2)) == Facts("shapes", "short", 1000, 10, "cpu")
     assert read_facts(make_trials(PAPER[:1], failed=((0, 0),))) == Facts("shapes", "short", None, 10, None)
+
+
+@pytest.mark.parametrize("count", [0, 1, 4, len(MARKERS), len(MARKERS) + 3])
+def test_every_family_has_a_look_of_its_own(count):
+    families = [f"family {number}" for number in range(count)]
+    for looks in (family_markers(families), family_dashes(families)):
+        assert list(looks) == families and len(set(looks.values())) == count
 
 
 def test_contact_sheet_keeps_every_pixel():

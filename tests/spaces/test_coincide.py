@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from mnv2_sweep.nets.arch import ArchSpec, Stage
 from mnv2_sweep.nets.cost_arrays import columns_of
 from mnv2_sweep.nets.resolve import arch_key
-from mnv2_sweep.spaces.coincide import merge_networks, network_keys
+from mnv2_sweep.spaces.coincide import find_coinciding, network_keys
 from mnv2_sweep.spaces.networks import select_networks
 from mnv2_sweep.spaces.space import Space
 from tests.arch_samples import draw_arch, draw_other, draw_twin
@@ -48,9 +48,9 @@ def test_equal_tables(stages, residual, same):
 def test_106_widths_are_87_networks():
     widths = tuple(round(0.35 + 0.01 * i, 2) for i in range(106))
     networks = select_networks(Space("s", axes=(("width", widths),)))
-    merged = merge_networks(networks)
-    assert (len(networks), len(merged.first)) == (106, 87)
+    coinciding = find_coinciding(networks)
+    assert (len(networks), len(coinciding.first)) == (106, 87)
     firsts: dict[str, int] = {}
     places = [firsts.setdefault(arch_key(arch), len(firsts)) for arch in networks]
-    assert merged.network_of.tolist() == places
-    assert [places.index(place) for place in range(87)] == merged.first.tolist()
+    assert coinciding.network_of.tolist() == places
+    assert [places.index(place) for place in range(87)] == coinciding.first.tolist()

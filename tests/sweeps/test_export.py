@@ -22,7 +22,7 @@ from mnv2_sweep.training.loop import evaluate_model
 from mnv2_sweep.training.shared import Group, run_shared_trial
 from mnv2_sweep.trials.trial import DataRef, Recipe, Trial
 from tests.conftest import ToyData
-from tests.family_samples import FAMILY, LARGEST, SMALLEST, share
+from tests.supernet_samples import LARGEST, SMALLEST, SUPERNET, share
 from tests.trial_samples import full_disk
 
 SMALL, LARGE = arch_label(SMALLEST), arch_label(LARGEST)
@@ -33,11 +33,11 @@ def folder(tmp_path_factory, tiny_data) -> Path:
     """A sweep of four slices, the smallest of which was trained on."""
     recipe = Recipe("tiny", images=24, batch=8, lr=0.03, curve_images=10)
     folder = tmp_path_factory.mktemp("results") / "sweep"
-    trials = [share(Trial(arch, recipe, DataRef("toy", ToyData.fingerprint, 3), 0), images=24) for arch in FAMILY]
-    trials.append(share(trials[FAMILY.index(SMALLEST)], images=24, finetune=0.5))
+    trials = [share(Trial(arch, recipe, DataRef("toy", ToyData.fingerprint, 3), 0), images=24) for arch in SUPERNET]
+    trials.append(share(trials[SUPERNET.index(SMALLEST)], images=24, finetune=0.5))
     write_plan(folder, trials, replace=True)
     for trial in trials:
-        group = Group(FAMILY, weights_path(folder, trial))
+        group = Group(SUPERNET, weights_path(folder, trial))
         record(folder, Outcome(trial, run_shared_trial(trial, tiny_data, "cpu", Control(), group)))
     return folder
 
@@ -61,7 +61,7 @@ def test_the_file_holds_the_network_that_was_measured(folder, tiny_data, tmp_pat
 
 
 def test_what_is_not_there_is_named(folder, tiny_data):
-    names = ", ".join(arch_label(arch) for arch in FAMILY)
+    names = ", ".join(arch_label(arch) for arch in SUPERNET)
     with pytest.raises(SweepError, match="9.0@96: .* has no such network with a result; there are: ") as caught:
         find_outcome(folder, "9.0@96", 0, False)
     assert str(caught.value).endswith(names)

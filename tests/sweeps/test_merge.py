@@ -8,7 +8,7 @@ from mnv2_sweep.base.errors import StoreError
 from mnv2_sweep.record.store import Outcome, read_outcomes, read_plan, record, write_plan
 from mnv2_sweep.sweeps.merge import plan_merge, write_merge
 from mnv2_sweep.trials.trial import shared_id, trial_id
-from tests.family_samples import share
+from tests.supernet_samples import share
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from mnv2_sweep.cli.display import SweepDisplay
 from mnv2_sweep.data.photos import open_photos
 from mnv2_sweep.nets.arch import ArchSpec, Stage
 from mnv2_sweep.nets.cost import count_cost
-from mnv2_sweep.nets.supernet import family_digest
+from mnv2_sweep.nets.supernet import supernet_digest
 from mnv2_sweep.record.claims import claim_first, read_claims, this_owner
 from mnv2_sweep.record.folders import CHECKPOINTS, RUNNING, SHARED, STACKED, log_path, stack_path, weights_path
 from mnv2_sweep.record.store import INTERRUPTED, TIMED_OUT, Outcome, read_outcomes, read_plan, record
@@ -35,8 +35,8 @@ from mnv2_sweep.training.checkpoint import write_packed
 from mnv2_sweep.training.control import Control, Interrupted
 from mnv2_sweep.training.shared import weights_header
 from mnv2_sweep.trials.trial import DataRef, Recipe, Sharing, trial_id
-from tests.family_samples import FAMILY, LARGEST, SMALLEST, share
 from tests.photo_samples import class_files, write_folder
+from tests.supernet_samples import LARGEST, SMALLEST, SUPERNET, share
 
 RECIPE = Recipe("tiny", images=600, input_scale=0.5, batch=20)
 ARCHS = [ArchSpec(width=width, resolution=size, classes=3) for width, size in ((0.35, 32), (1.0, 24), (0.35, 24))]
@@ -366,17 +366,17 @@ SHARED_RECIPE = Recipe("tiny", images=40, batch=8)
 SHARED_40 = Strategy("shared", 40)
 
 
-def open_family(folder, data, strategy, seeds=(0,), tuned=(), archs=FAMILY):
+def open_family(folder, data, strategy, seeds=(0,), tuned=(), archs=SUPERNET):
     return open_session(SweepRequest(folder, archs, SHARED_RECIPE, seeds, data, "toy", strategy=strategy), tuned)
 
 
 def test_a_shared_training_sees_as_many_images_as_the_networks_would_alone():
     """Four a step; no more than 24 networks count, and no training is shorter than one network's alone."""
     many = [ArchSpec(width=width / 20, classes=3) for width in range(1, 31)]
-    recipe, family = Recipe("tiny", images=590, batch=20), family_digest(FAMILY)
+    recipe, family = Recipe("tiny", images=590, batch=20), supernet_digest(SUPERNET)
     assert make_sharing(ALONE, many, recipe, 60) is None
-    assert make_sharing(SHARED_STRATEGY, FAMILY, recipe, 60) == Sharing(family, 600)  # whole batches
-    assert make_sharing(SHARED_STRATEGY, FAMILY[:2], recipe, 60).images == 600
+    assert make_sharing(SHARED_STRATEGY, SUPERNET, recipe, 60) == Sharing(family, 600)  # whole batches
+    assert make_sharing(SHARED_STRATEGY, SUPERNET[:2], recipe, 60).images == 600
     assert [make_sharing(SHARED_STRATEGY, many[:n], recipe, 60).images for n in (6, 8, 24, 30)] == [
         900,
         1200,
@@ -388,7 +388,7 @@ def test_a_shared_training_sees_as_many_images_as_the_networks_would_alone():
     )  # a twin
     by_epochs = replace(recipe, images=None, epochs=2)
     assert make_sharing(SHARED_STRATEGY, many[:8], by_epochs, 60).images == 240
-    assert make_sharing(Strategy("shared", 77, 2.0), many, recipe, 60) == Sharing(family_digest(many), 77, 2.0)
+    assert make_sharing(Strategy("shared", 77, 2.0), many, recipe, 60) == Sharing(supernet_digest(many), 77, 2.0)
 
 
 def test_networks_that_cannot_share_are_refused_in_one_line():
@@ -404,17 +404,17 @@ def test_networks_that_cannot_share_are_refused_in_one_line():
 
 def test_slices_are_planned_first_and_some_are_trained_on(tmp_path, tiny_data, make_result):
     strategy = replace(SHARED_STRATEGY, finetune=2.0)
-    sharing = make_sharing(strategy, FAMILY, SHARED_RECIPE, 60)
+    sharing = make_sharing(strategy, SUPERNET, SHARED_RECIPE, 60)
     opened = open_family(tmp_path / "mine", tiny_data, strategy, seeds=(0, 1))
-    assert len(opened.trials) == len(opened.missing) == 8 and opened.supernet == FAMILY
+    assert len(opened.trials) == len(opened.missing) == 8 and opened.supernet == SUPERNET
     assert {trial.shared for trial in opened.trials} == {replace(sharing, finetune=None)}
-    tuned = open_family(tmp_path / "mine", tiny_data, strategy, seeds=(0, 1), tuned=FAMILY[:1])
+    tuned = open_family(tmp_path / "mine", tiny_data, strategy, seeds=(0, 1), tuned=SUPERNET[:1])
     assert tuned.trials[:8] == opened.trials and len(tuned.trials) == 10
-    assert {(trial.arch, trial.shared) for trial in tuned.trials[8:]} == {(FAMILY[0], sharing)}
+    assert {(trial.arch, trial.shared) for trial in tuned.trials[8:]} == {(SUPERNET[0], sharing)}
     assert open_family(tmp_path, tiny_data, ALONE).supernet == ()
     for trial in opened.trials:
         record(tmp_path / "other", Outcome(trial, make_result()))
-    again = open_family(tmp_path / "mine", tiny_data, strategy, seeds=(0, 1), tuned=FAMILY[:1])
+    again = open_family(tmp_path / "mine", tiny_data, strategy, seeds=(0, 1), tuned=SUPERNET[:1])
     assert len(again.reused) == 8 and set(again.missing) == set(tuned.trials[8:])
 
 
@@ -431,11 +431,11 @@ def test_the_plan_says_that_there_is_one_training(tmp_path, tiny_data):
 def test_a_sweep_has_one_strategy(tmp_path, tiny_data, make_result):
     folder = tmp_path / "results" / "mine"
     record(folder, Outcome(open_family(folder, tiny_data, SHARED_40).trials[0], make_result()))
-    open_family(folder, tiny_data, replace(SHARED_40, finetune=2.0), tuned=FAMILY[:2])
+    open_family(folder, tiny_data, replace(SHARED_40, finetune=2.0), tuned=SUPERNET[:2])
     for strategy, archs, difference in (
-        (ALONE, FAMILY, "strategy shared -> separate"),
-        (replace(SHARED_40, images=48), FAMILY, "images of the shared training 40 -> 48"),
-        (SHARED_40, FAMILY[:-1], "the networks that share weights"),
+        (ALONE, SUPERNET, "strategy shared -> separate"),
+        (replace(SHARED_40, images=48), SUPERNET, "images of the shared training 40 -> 48"),
+        (SHARED_40, SUPERNET[:-1], "the networks that share weights"),
     ):
         with pytest.raises(SweepError) as caught:
             open_family(folder, tiny_data, strategy, archs=archs)
@@ -447,9 +447,9 @@ def test_a_sweep_has_one_strategy(tmp_path, tiny_data, make_result):
 def test_a_slice_is_trained_in_the_sweep_s_folder_with_the_threads_given(tmp_path, tiny_data, monkeypatch, make_trial):
     called, trial = [], share(make_trial(arch=LARGEST))
     monkeypatch.setattr(workers, "run_shared_trial", lambda *words: called.append(words))
-    train_on("cpu", tiny_data, trial, Control(), Families(FAMILY, tmp_path, 3))
+    train_on("cpu", tiny_data, trial, Control(), Families(SUPERNET, tmp_path, 3))
     ((_, _, _, _, group),) = called
-    assert (group.archs, group.path, group.threads) == (FAMILY, weights_path(tmp_path, trial), 3)
+    assert (group.archs, group.path, group.threads) == (SUPERNET, weights_path(tmp_path, trial), 3)
     monkeypatch.setattr(workers, "run_trial", None)
     with pytest.raises(AttributeError):  # never as a network alone, under the slice's name
         train_on("cpu", tiny_data, trial, Control())
@@ -464,7 +464,7 @@ def test_trainings_share_the_workers_as_threads(tmp_path, tiny_data, monkeypatch
         limits = RunSettings(count, Limits(1000), memory_is_share=is_share)
         assert list(workers._start(opened, limits, None, {})) == []
         attempts, _, _, limits, _ = given.pop()
-        assert attempts.function.keywords["families"] == Families(FAMILY, tmp_path, threads)
+        assert attempts.function.keywords["families"] == Families(SUPERNET, tmp_path, threads)
         assert limits.memory_bytes == 1000 * (threads if is_share else 1)
     for trial in opened.missing:  # trained: then each worker evaluates for itself
         write_packed(weights_path(tmp_path, trial), weights_header(trial), {})
@@ -497,17 +497,17 @@ def test_the_plan_of_what_is_trained_on_says_only_what_is_new(tmp_path, tiny_dat
     sharing = replace(SHARED_STRATEGY, finetune=1.0)
     for trial in open_family(tmp_path / "mine", tiny_data, sharing, (0, 1)).trials:
         record(tmp_path / "mine", Outcome(trial, make_result()))
-    tuned = [trial for trial in open_family(tmp_path / "mine", tiny_data, sharing, (0, 1), FAMILY[:2]).missing]
+    tuned = [trial for trial in open_family(tmp_path / "mine", tiny_data, sharing, (0, 1), SUPERNET[:2]).missing]
     record(tmp_path / "mine", Outcome(tuned[0], make_result()))
     record(tmp_path / "other", Outcome(tuned[1], make_result()))
     record(tmp_path / "mine", Outcome(tuned[2], error="died"))
-    assert describe_tuning(open_family(tmp_path / "mine", tiny_data, sharing, (0, 1), FAMILY[:2])) == [
+    assert describe_tuning(open_family(tmp_path / "mine", tiny_data, sharing, (0, 1), SUPERNET[:2])) == [
         "finetune  2 networks of the front, 1 epoch each",
         "trials    4 (1 done, 1 to run), seeds 0, 1",
         "reused    1 result of sweep other",
         "note      1 trial failed earlier; --retry-failed tries them again",
     ]
-    longer = open_family(tmp_path / "new", tiny_data, replace(sharing, finetune=0.5), tuned=FAMILY[:1])
+    longer = open_family(tmp_path / "new", tiny_data, replace(sharing, finetune=0.5), tuned=SUPERNET[:1])
     assert describe_tuning(longer)[0] == "finetune  1 network of the front, 0.5 epochs each"
 
 
@@ -519,7 +519,7 @@ def test_a_family_is_run_recorded_and_leaves_its_weights_alone(tmp_path, tiny_da
     monkeypatch.setattr(request, "prepare_pixels", lambda data, size: None)
     workers._worker_dataset.cache_clear()
     sharing = replace(SHARED_STRATEGY, finetune=0.5)
-    opened = open_family(folder, tiny_data, sharing, tuned=FAMILY[1:2])
+    opened = open_family(folder, tiny_data, sharing, tuned=SUPERNET[1:2])
     prepare(opened)
     outcomes, text = run_all(opened, RunSettings(1))
     workers._worker_dataset.cache_clear()
@@ -530,4 +530,4 @@ def test_a_family_is_run_recorded_and_leaves_its_weights_alone(tmp_path, tiny_da
         weights_path(folder, trained[0]).name, f"{trial_id(opened.trials[-1])}.pt",
     }  # fmt: skip
     assert not (folder / CHECKPOINTS).exists() and not (folder / RUNNING).exists()
-    assert open_family(folder, tiny_data, sharing, tuned=FAMILY[1:2]).missing == ()
+    assert open_family(folder, tiny_data, sharing, tuned=SUPERNET[1:2]).missing == ()

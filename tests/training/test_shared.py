@@ -38,8 +38,8 @@ from mnv2_sweep.training.shared import (
 )
 from mnv2_sweep.trials.trial import CODE_VERSION, Trial, shared_id, trial_header
 from tests.conftest import ToyData
-from tests.family_samples import DEEP, FAMILY, LARGEST, SMALLEST, WIDE, first_values, named_parameters, share
 from tests.stops import Killed, Stop, measured
+from tests.supernet_samples import DEEP, LARGEST, SMALLEST, SUPERNET, WIDE, first_values, named_parameters, share
 
 torch.set_num_threads(1)
 
@@ -50,7 +50,7 @@ NEVER = 1e9
 def make_slice(make_trial) -> Callable[..., Trial]:
     """make_slice(arch, family, images, seed, finetune, any field of Recipe) -> the trial of a slice."""
 
-    def make(arch=LARGEST, archs=FAMILY, images=24, seed=0, finetune=None, **recipe) -> Trial:
+    def make(arch=LARGEST, archs=SUPERNET, images=24, seed=0, finetune=None, **recipe) -> Trial:
         values = {"batch": 8, "lr": 0.03, "curve_images": 10, "shortcut_gain": 0.2, **recipe}
         return share(make_trial(seed, arch=arch, **values), archs, images, finetune)
 
@@ -68,7 +68,7 @@ def undisturbed(tiny_data, tmp_path_factory):
     """undisturbed(trial, family) -> the file of its shared training, run in one go by one thread."""
     known: dict[str, Path] = {}
 
-    def run(trial: Trial, archs=FAMILY) -> Path:
+    def run(trial: Trial, archs=SUPERNET) -> Path:
         if shared_id(trial) not in known:
             path = tmp_path_factory.mktemp("undisturbed") / "weights.pt"
             train_shared(trial, tiny_data, "cpu", Control(), Group(archs, path))
@@ -78,7 +78,7 @@ def undisturbed(tiny_data, tmp_path_factory):
     return run
 
 
-def read(path: Path, trial: Trial, archs=FAMILY) -> Shared:
+def read(path: Path, trial: Trial, archs=SUPERNET) -> Shared:
     lines = []
     found = read_shared(trial, Group(archs, path), lines.append)
     assert found is not None and lines == []
@@ -122,7 +122,7 @@ def add_network(
 def test_the_largest_learns_from_labels_and_three_others_from_these_and_its_outputs(make_slice, tiny_data, path):
     """The gradients that each step leaves, beside those of networks cut and added up here."""
     trial, labels = make_slice(batch=6), label_tensor(tiny_data, "train", "cpu")
-    sandwich = Sandwich(trial, tiny_data, "cpu", Group(FAMILY, path))
+    sandwich = Sandwich(trial, tiny_data, "cpu", Group(SUPERNET, path))
     course = sandwich.begin()
     assert sandwich.largest == LARGEST and set(sandwich.others) == {SMALLEST, WIDE, DEEP}
     with sandwich.running(course):
@@ -156,7 +156,7 @@ def test_the_classifier_has_a_rate_of_its_own(make_slice, tiny_data, path):
     for stop, step in ((7, 3), (3, 4)):  # asked after each step and twice in each look
         control = Control(should_stop=Stop(stop), checkpoint=path, checkpoint_seconds=NEVER)
         with pytest.raises(Interrupted):
-            train_shared(trial, tiny_data, "cpu", control, Group(FAMILY, path))
+            train_shared(trial, tiny_data, "cpu", control, Group(SUPERNET, path))
         _, state = read_packed(path.with_suffix(".checkpoint"), {})
         assert state["step"] == step
         usual = learning_rate(trial.recipe, step - 1, 5, 60)
@@ -225,7 +225,7 @@ def test_sizes_above_the_data_s_own_read_the_same_images(make_slice, tiny_data, 
 def test_what_is_free_is_given_back_now_and_then(make_slice, tiny_data, path, monkeypatch):
     trimmed = []
     monkeypatch.setattr(shared_train, "trim_heap", lambda: trimmed.append(course.step))
-    sandwich = Sandwich(make_slice(batch=2), tiny_data, "cpu", Group(FAMILY, path))
+    sandwich = Sandwich(make_slice(batch=2), tiny_data, "cpu", Group(SUPERNET, path))
     course = sandwich.begin()
     with sandwich.running(course):
         for course.step in range(2 * shared_train.TRIM_STEPS + 1):
@@ -235,13 +235,13 @@ def test_what_is_free_is_given_back_now_and_then(make_slice, tiny_data, path, mo
 
 @pytest.mark.parametrize("batch, halves", [(2, [2]), (3, [3]), (4, [2, 2]), (5, [2, 3])])
 def test_small_batches_leave_batch_norm_two_images(make_slice, tiny_data, path, monkeypatch, batch, halves):
-    flat = tuple(replace(arch, resolution=4) for arch in FAMILY)  # maps of 1x1, where one image has no variance
+    flat = tuple(replace(arch, resolution=4) for arch in SUPERNET)  # maps of 1x1, where one image has no variance
     (step,) = watch_steps(monkeypatch, path, make_slice(archs=flat, batch=batch), tiny_data, flat, 1)
     assert [images for _, images in step] == [*halves, *halves, batch, batch]
 
 
 def test_nothing_is_dropped_out_while_training_and_something_is_in_a_slice(make_slice, tiny_data, path):
-    sandwich = Sandwich(make_slice(), tiny_data, "cpu", Group(FAMILY, path))
+    sandwich = Sandwich(make_slice(), tiny_data, "cpu", Group(SUPERNET, path))
     course = sandwich.begin()
     with sandwich.running(course):
         before = torch.get_rng_state()
@@ -256,7 +256,7 @@ def test_nothing_is_dropped_out_while_training_and_something_is_in_a_slice(make_
 
 def test_threads_change_nothing(make_slice, tiny_data, path, undisturbed):
     trial = make_slice()
-    shared = train_shared(trial, tiny_data, "cpu", Control(), Group(FAMILY, path, threads=2))
+    shared = train_shared(trial, tiny_data, "cpu", Control(), Group(SUPERNET, path, threads=2))
     check_same(shared, read(undisturbed(trial), trial))
     check_same(shared, read(path, trial))
     assert only_file(path)
@@ -274,14 +274,14 @@ def test_few_modules_at_once_change_nothing(make_slice, tiny_data, path, undistu
 
     monkeypatch.setattr(Sandwich, "step", step)
     monkeypatch.setattr(shared_train, "MOST_SLICES", 2)
-    shared = train_shared(trial, tiny_data, "cpu", Control(), Group(FAMILY, path))
+    shared = train_shared(trial, tiny_data, "cpu", Control(), Group(SUPERNET, path))
     check_same(shared, read(undisturbed(trial), trial))
     assert held == [2, 2, 2]
 
 
 def test_a_network_that_is_there_twice_counts_once(make_slice, tiny_data, path, undisturbed):
     """As a space's widths can round to the same channels; the family has one name with and without it."""
-    twins = (*FAMILY, replace(WIDE, width=1.001))
+    twins = (*SUPERNET, replace(WIDE, width=1.001))
     trial, lines = make_slice(archs=twins), []
     assert shared_id(trial) == shared_id(make_slice())
     shared = train_shared(trial, tiny_data, "cpu", Control(log=lines.append), Group(twins, path))
@@ -291,7 +291,7 @@ def test_a_network_that_is_there_twice_counts_once(make_slice, tiny_data, path, 
 
 def test_the_order_of_the_networks_changes_nothing_and_the_seed_does(make_slice, tiny_data, path, undisturbed):
     trial = make_slice(DEEP)
-    shared = train_shared(trial, tiny_data, "cpu", Control(), Group(FAMILY[::-1], path))
+    shared = train_shared(trial, tiny_data, "cpu", Control(), Group(SUPERNET[::-1], path))
     usual = read(undisturbed(trial), trial)
     check_same(shared, usual)
     other = read(undisturbed(make_slice(seed=1)), make_slice(seed=1))
@@ -335,10 +335,10 @@ def test_killed_in_any_step_it_goes_on_from_the_one_before(make_slice, tiny_data
 
     control = Control(report, checkpoint=path.parent / "first.pt", checkpoint_seconds=0.0)
     with pytest.raises(Killed):
-        train_shared(make_slice(LARGEST), tiny_data, "cpu", control, Group(FAMILY, path))
+        train_shared(make_slice(LARGEST), tiny_data, "cpu", control, Group(SUPERNET, path))
     trial = make_slice(DEEP)
     control = Control(log=lines.append, checkpoint=path.parent / "second.pt", checkpoint_seconds=0.0)
-    shared = train_shared(trial, tiny_data, "cpu", control, Group(FAMILY, path))
+    shared = train_shared(trial, tiny_data, "cpu", control, Group(SUPERNET, path))
     check_same(shared, read(undisturbed(trial), trial))
     assert [line for line in lines if "resumed" in line] == [f"resumed after step {step - 1}"] * (step > 1)
     assert only_file(path)
@@ -347,9 +347,9 @@ def test_killed_in_any_step_it_goes_on_from_the_one_before(make_slice, tiny_data
 def test_a_checkpoint_of_another_training_is_not_used(make_slice, tiny_data, path, undisturbed):
     control = Control(should_stop=Stop(4), checkpoint=path)
     with pytest.raises(Interrupted):
-        train_shared(make_slice(seed=1), tiny_data, "cpu", control, Group(FAMILY, path))
+        train_shared(make_slice(seed=1), tiny_data, "cpu", control, Group(SUPERNET, path))
     trial, lines = make_slice(seed=2), []
-    shared = train_shared(trial, tiny_data, "cpu", Control(log=lines.append, checkpoint=path), Group(FAMILY, path))
+    shared = train_shared(trial, tiny_data, "cpu", Control(log=lines.append, checkpoint=path), Group(SUPERNET, path))
     assert lines[0].startswith("the checkpoint is not used: ValueError: its trial is '") and only_file(path)
     check_same(shared, read(undisturbed(trial), trial))
 
@@ -359,7 +359,7 @@ def test_a_training_that_diverges_says_so_once_for_all_its_networks(make_slice, 
     for arch in (LARGEST, SMALLEST):
         trial = make_slice(arch, lr=1e30)
         with pytest.raises(FloatingPointError, match=r"the training loss became (nan|inf) by step \d of 3; try"):
-            run_shared_trial(trial, tiny_data, "cpu", control, Group(FAMILY, path))
+            run_shared_trial(trial, tiny_data, "cpu", control, Group(SUPERNET, path))
         assert only_file(path) and has_weights(path, trial)
         monkeypatch.setattr(shared_train, "train_shared", None)  # nobody trains again
 
@@ -387,20 +387,20 @@ def test_weights_that_are_no_good_are_trained_again(make_slice, tiny_data, path,
     path.parent.mkdir()
     shutil.copy(undisturbed(trial), path)
     DAMAGES[damage](path, undisturbed(make_slice(seed=1)))
-    result = run_shared_trial(trial, tiny_data, "cpu", Control(log=lines.append), Group(FAMILY, path))
+    result = run_shared_trial(trial, tiny_data, "cpu", Control(log=lines.append), Group(SUPERNET, path))
     assert lines[0].startswith("the shared weights are not used: ") and "\n" not in lines[0]
     assert ("its shared is '" in lines[0]) == (damage == "of another seed")
     assert any(line.startswith("shared training of 4 networks: 24 images, ") for line in lines)
     check_same(read(path, trial), read(undisturbed(trial), trial))
     assert measured(result) == measured(
-        run_shared_trial(trial, tiny_data, "cpu", Control(), Group(FAMILY, undisturbed(trial)))
+        run_shared_trial(trial, tiny_data, "cpu", Control(), Group(SUPERNET, undisturbed(trial)))
     )
 
 
 def test_weights_of_another_code_are_trained_again(make_slice, tiny_data, path, undisturbed, monkeypatch):
     trial, lines = make_slice(), []
     monkeypatch.setattr(shared_train, "CODE_VERSION", CODE_VERSION + 1)
-    assert read_shared(trial, Group(FAMILY, undisturbed(trial)), lines.append) is None
+    assert read_shared(trial, Group(SUPERNET, undisturbed(trial)), lines.append) is None
     why = f"its code_version is {CODE_VERSION}, not {CODE_VERSION + 1}"
     assert lines == [f"the shared weights are not used: ValueError: {why}"]
 
@@ -429,7 +429,7 @@ def test_a_file_of_weights_is_looked_through_once(make_slice, path, undisturbed,
 
 def test_no_weights_are_no_mistake(make_slice, path):
     lines = []
-    assert read_shared(make_slice(), Group(FAMILY, path), lines.append) is None and lines == []
+    assert read_shared(make_slice(), Group(SUPERNET, path), lines.append) is None and lines == []
 
 
 def test_weights_of_other_networks_are_not_those_of_the_family(make_slice, undisturbed):
@@ -447,7 +447,7 @@ def trained(make_slice, path, undisturbed) -> Group:
     """A family whose weights are there."""
     path.parent.mkdir()
     shutil.copy(undisturbed(make_slice()), path)
-    return Group(FAMILY, path)
+    return Group(SUPERNET, path)
 
 
 def predictions(model: nn.Module, data: ToyData, size: int, split: str = "val") -> np.ndarray:
@@ -455,7 +455,7 @@ def predictions(model: nn.Module, data: ToyData, size: int, split: str = "val") 
         return model.eval()(augment(image_batch(data.pixels(split, size), torch.arange(30), "cpu"), size)).numpy()
 
 
-@pytest.mark.parametrize("arch", FAMILY, ids=["wide", "smallest", "largest", "deep"])
+@pytest.mark.parametrize("arch", SUPERNET, ids=["wide", "smallest", "largest", "deep"])
 def test_an_exported_slice_predicts_as_the_one_that_was_measured_image_by_image(make_slice, tiny_data, trained, arch):
     trial = make_slice(arch)
     result = run_shared_trial(trial, tiny_data, "cpu", Control(), trained)
@@ -476,7 +476,7 @@ def test_an_exported_slice_predicts_as_the_one_that_was_measured_image_by_image(
 def test_results_of_a_family_come_from_one_training(make_slice, tiny_data, trained, monkeypatch):
     monkeypatch.setattr(shared_train, "train_shared", None)
     shared = read(trained.path, make_slice())
-    results = {arch: run_shared_trial(make_slice(arch), tiny_data, "cpu", Control(), trained) for arch in FAMILY}
+    results = {arch: run_shared_trial(make_slice(arch), tiny_data, "cpu", Control(), trained) for arch in SUPERNET}
     for arch, result in results.items():
         assert (result.train_images, result.test_images, result.images_per_second) == (24, 45, shared.images_per_second)
         assert result.train_loss == shared.curve[-1].train_loss and shared.seconds / 4 < result.seconds
@@ -505,16 +505,16 @@ def test_seconds_are_of_one_core_also_after_a_stop(make_slice, tiny_data, path, 
 
     control, stops = Control(report, should_stop, checkpoint=path.parent / "trial.pt", checkpoint_seconds=NEVER), True
     with pytest.raises(Interrupted):
-        run_shared_trial(make_slice(), tiny_data, "cpu", control, Group(FAMILY, path, threads=2))
+        run_shared_trial(make_slice(), tiny_data, "cpu", control, Group(SUPERNET, path, threads=2))
     counted[0], stops = 70_000, False
-    first = run_shared_trial(make_slice(), tiny_data, "cpu", control, Group(FAMILY, path))
+    first = run_shared_trial(make_slice(), tiny_data, "cpu", control, Group(SUPERNET, path))
     assert read(path, make_slice()).seconds == 3000
 
     def look() -> bool:
         counted[0] += 2
         return False
 
-    second = run_shared_trial(make_slice(DEEP), tiny_data, "cpu", Control(should_stop=look), Group(FAMILY, path))
+    second = run_shared_trial(make_slice(DEEP), tiny_data, "cpu", Control(should_stop=look), Group(SUPERNET, path))
     assert (first.seconds, second.seconds) == (750, 750 + 3 * 2)  # it calibrates, evaluates and tests in a batch each
     assert first.images_per_second == second.images_per_second > 0
 
@@ -522,9 +522,9 @@ def test_seconds_are_of_one_core_also_after_a_stop(make_slice, tiny_data, path, 
 def test_the_shared_training_is_no_part_of_the_trial_that_does_it(make_slice, tiny_data, path):
     told = []
     control = Control(lambda *_: told.append("step"), count_time=told.append)
-    run_shared_trial(make_slice(), tiny_data, "cpu", control, Group(FAMILY, path))
+    run_shared_trial(make_slice(), tiny_data, "cpu", control, Group(SUPERNET, path))
     assert told == [False, "step", "step", "step", True]
-    run_shared_trial(make_slice(DEEP), tiny_data, "cpu", control, Group(FAMILY, path))
+    run_shared_trial(make_slice(DEEP), tiny_data, "cpu", control, Group(SUPERNET, path))
     assert len(told) == 5  # the weights are there
 
 
@@ -564,9 +564,9 @@ def test_a_family_of_one(make_slice, tiny_data, path):
 def test_a_family_learns(make_slice, tiny_data, path):
     """Chance is a third."""
     tops = {}
-    for arch in FAMILY:
+    for arch in SUPERNET:
         trial = make_slice(arch, images=500, batch=20)
-        tops[arch] = run_shared_trial(trial, tiny_data, "cpu", Control(), Group(FAMILY, path)).val_top1
+        tops[arch] = run_shared_trial(trial, tiny_data, "cpu", Control(), Group(SUPERNET, path)).val_top1
     assert tops[LARGEST] > 0.6 and sum(tops.values()) > 4 * 0.5, tops
 
 
@@ -646,7 +646,7 @@ def test_killed_as_its_weights_are_written_it_goes_on_to_the_same_ones(make_slic
 
 def test_without_weights_they_are_trained_first(make_slice, tiny_data, path, undisturbed):
     trial = make_slice(DEEP, finetune=0.3)
-    result = run_shared_trial(trial, tiny_data, "cpu", Control(), Group(FAMILY, path))
+    result = run_shared_trial(trial, tiny_data, "cpu", Control(), Group(SUPERNET, path))
     check_same(read(path, trial), read(undisturbed(make_slice()), trial))
-    there = run_shared_trial(trial, tiny_data, "cpu", Control(), Group(FAMILY, undisturbed(make_slice())))
+    there = run_shared_trial(trial, tiny_data, "cpu", Control(), Group(SUPERNET, undisturbed(make_slice())))
     assert measured(result) == measured(there)

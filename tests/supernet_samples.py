@@ -1,4 +1,4 @@
-"""Small families of networks that may share weights, and trials of their slices."""
+"""Small supernets: networks that may share weights, and trials of their slices."""
 
 import random
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from mnv2_sweep.models.build import norm_name
 from mnv2_sweep.nets.arch import ArchSpec, Stage
 from mnv2_sweep.nets.resolve import resolve
-from mnv2_sweep.nets.supernet import family_digest, shared_places
+from mnv2_sweep.nets.supernet import supernet_digest, supernet_places
 from mnv2_sweep.trials.trial import Sharing, Trial
 
 
@@ -22,10 +22,10 @@ SMALLEST = _network(0.5, 8, (1, 16, 1, 1), (1, 32, 1, 2))
 DEEP = _network(0.5, 8, (1, 16, 2, 1), (1, 32, 3, 2))
 WIDE = _network(1.0, 8, (1, 16, 1, 1), (3, 32, 1, 2), last=32)
 LARGEST = _network(1.0, 16, (1, 16, 1, 1), (6, 32, 2, 2), last=24)
-FAMILY = (WIDE, SMALLEST, LARGEST, DEEP)  # in no order; each is largest in something
+SUPERNET = (WIDE, SMALLEST, LARGEST, DEEP)  # in no order; each is largest in something
 
 
-def draw_family(seed: int) -> tuple[ArchSpec, ...]:
+def draw_supernet(seed: int) -> tuple[ArchSpec, ...]:
     """One to four networks of one to three rows, that differ in all that networks which share weights may differ in."""
     draw = random.Random(seed)
     strides = [draw.choice((1, 1, 2)) for _ in range(draw.randint(1, 3))]
@@ -40,15 +40,15 @@ def draw_family(seed: int) -> tuple[ArchSpec, ...]:
     return tuple(network() for _ in range(draw.randint(1, 4)))
 
 
-def share(trial: Trial, archs: Sequence[ArchSpec] = FAMILY, images: int = 40, finetune: float | None = None) -> Trial:
-    """The trial as one of a slice of weights that the networks share."""
-    return replace(trial, shared=Sharing(family_digest(archs), images, finetune))
+def share(trial: Trial, archs: Sequence[ArchSpec] = SUPERNET, images: int = 40, finetune: float | None = None) -> Trial:
+    """Return the trial as one of a slice of weights that the networks share."""
+    return replace(trial, shared=Sharing(supernet_digest(archs), images, finetune))
 
 
 def named_parameters(arch: ArchSpec, model: nn.Module) -> dict[str, nn.Parameter]:
-    """Name in the shared weights -> the network's own parameter, found by the names that its state_dict has."""
+    """Return by its name in the supernet the network's own parameter, found by the names that its state_dict has."""
     parameters, named = dict(model.named_parameters()), {}
-    for place, layer in shared_places(resolve(arch)):
+    for place, layer in supernet_places(resolve(arch)):
         named[f"{place}_weight"] = parameters[f"{layer.name}.weight"]
         if layer.norm:
             named[f"{place}_scale"] = parameters[f"{norm_name(layer.name)}.weight"]
@@ -59,5 +59,5 @@ def named_parameters(arch: ArchSpec, model: nn.Module) -> dict[str, nn.Parameter
 
 
 def first_values(shared: Tensor, like: Tensor) -> Tensor:
-    """The share of it that has the shape of the other."""
+    """Return the slice of it that has the shape of the other."""
     return shared[tuple(map(slice, like.shape))]
