@@ -17,7 +17,7 @@ from mnv2_sweep.nets.arch import FAMILIES, ArchSpec
 from mnv2_sweep.training import loop, stacked
 from mnv2_sweep.training.control import Control
 from mnv2_sweep.training.shared import Group, Sandwich, run_shared_trial
-from tests.family_samples import FAMILY, share
+from tests.supernet_samples import SUPERNET, share
 
 DEPTHWISE = [(side, kernel, stride) for side, kernel, stride in itertools.product((1, 2, 3, 5), (3, 5, 7), (1, 2))]
 
@@ -196,7 +196,7 @@ def test_seeds_as_one_train_fast_and_leave_plain_modules(make_trial, tiny_data, 
 
 
 def test_slices_train_fast_and_are_cut_plain(make_trial, tiny_data, tmp_path, monkeypatch):
-    calls, trial = watch_taps(monkeypatch), share(make_trial(arch=FAMILY[0], images=40))
+    calls, trial = watch_taps(monkeypatch), share(make_trial(arch=SUPERNET[0], images=40))
     kinds, train_one = [], Sandwich.train_one
 
     def train(self, network, *given):
@@ -204,9 +204,9 @@ def test_slices_train_fast_and_are_cut_plain(make_trial, tiny_data, tmp_path, mo
         return train_one(self, network, *given)
 
     monkeypatch.setattr(Sandwich, "train_one", train)
-    run_shared_trial(trial, tiny_data, "cpu", Control(), Group(FAMILY, tmp_path / "weights.pt", threads=2))
+    run_shared_trial(trial, tiny_data, "cpu", Control(), Group(SUPERNET, tmp_path / "weights.pt", threads=2))
     assert calls and set(map(frozenset, kinds)) == {frozenset({FastConvolution})}
-    assert layer_kinds(cut_slice(SharedWeights(FAMILY), FAMILY[0])) == PLAIN
+    assert layer_kinds(cut_slice(SharedWeights(SUPERNET), SUPERNET[0])) == PLAIN
 
 
 def test_stacked_networks_are_built_plain():
