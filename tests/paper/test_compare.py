@@ -1,6 +1,6 @@
 """`mnv2-sweep paper`: its figures against the collected tables, its reasons, and the docs page, which is its output.
 
-Run as a program, `python tests/test_comparison.py` writes docs/paper.md anew.
+Run as a program, `python tests/paper/test_compare.py` writes docs/paper.md anew.
 """
 
 import json
@@ -33,7 +33,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "paper.md"
 INTRODUCTION = (
     "Tables 2, 3 and 4 of the MobileNetV2 paper, its figure 5 and TF-slim's checkpoint lists, each figure beside our\n"
     "own count of it and the reason where the two differ: the output of `mnv2-sweep paper`, which a test\n"
-    "(`tests/test_comparison.py`) keeps equal."
+    "(`tests/paper/test_compare.py`) keeps equal."
 )
 V1 = ArchSpec(family="mobilenet_v1")
 SHUFFLENET = ArchSpec(family="shufflenet_v1", width=2.0)
@@ -47,7 +47,7 @@ def page_text() -> str:
 
 
 def test_the_docs_page_is_the_program_s_output():
-    renew = f"{PAGE} is not what the program prints: `python tests/test_comparison.py` writes it anew"
+    renew = f"{PAGE} is not what the program prints: `python tests/paper/test_compare.py` writes it anew"
     assert PAGE.exists() and PAGE.read_text() == page_text(), renew
 
 
