@@ -81,16 +81,15 @@ def ablate(change: ChangeOptions, experiment: ExperimentOptions, options: RunOpt
     )
     from mnv2_sweep.analysis.paired import ALWAYS, ONCE
     from mnv2_sweep.cli.display import show_sweep
-    from mnv2_sweep.cli.open import open_run
+    from mnv2_sweep.cli.open import open_run, open_space
     from mnv2_sweep.report.ablation import comparisons_text
-    from mnv2_sweep.spaces.read import load_space
 
     changes = choose_changes(
         change.no_linear_bottleneck, change.residual, change.expansion, change.activation, change.scale_last_conv,
         change.no_depthwise, change.everything,
     )  # fmt: skip
     base, until_decided = change.base, experiment.until_decided
-    space = load_space(Path(base)) if Path(base).suffix in (".yaml", ".yml") else None
+    space = open_space(Path(base))[0] if Path(base).suffix in (".yaml", ".yml") else None
     planned, _ = plan_comparisons(_find_bases(base, space), changes, change.match)  # mistakes before anything is opened
     own = space.seeds if space is not None and experiment.seeds is None and not until_decided else None
     seeds = range(experiment.seeds or SEEDS) if own is None else own

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import mnv2_sweep
+from mnv2_sweep.base.errors import SpaceError
 
 PACKAGE = Path(mnv2_sweep.__file__).parent
 # In a wheel they lie in the package, in the source tree beside it.
@@ -10,11 +11,19 @@ FOLDERS = (PACKAGE / "shipped_spaces", PACKAGE.parent / "spaces")
 
 
 def find_space_file(given: Path) -> Path:
-    """Return the file as given where there is one, else the shipped space of that name, else the path as given."""
+    """Return the file as given where there is one, else the shipped space of that name, with or without its ending.
+
+    Raises SpaceError for a name that neither has; a path into a folder is left to whoever reads it.
+    """
     if given.exists() or given.name != str(given) or given.suffix not in ("", ".yaml"):
         return given
-    found = (folder / f"{given.stem}.yaml" for folder in FOLDERS)
-    return next((path for path in found if path.is_file()), given)
+    found = [folder / f"{given.stem}.yaml" for folder in FOLDERS]
+    path = next((path for path in found if path.is_file()), None)
+    if path is None:
+        raise SpaceError(
+            [f"{given}: no such file, nor a design space that ships; there are: {', '.join(shipped_names())}"]
+        )
+    return path
 
 
 def shipped_names() -> list[str]:
