@@ -20,6 +20,7 @@ import psutil
 
 from mnv2_sweep.base.processes import SERVER_GONE, ChildProcess, begin_process, keep_heap, trim_heap
 from mnv2_sweep.base.signals import hold_interrupts
+from mnv2_sweep.base.text import mebibytes
 from mnv2_sweep.record.folders import progress_path
 from mnv2_sweep.record.store import INTERRUPTED, KILLED, OUT_OF_MEMORY, TIMED_OUT, Outcome
 from mnv2_sweep.sweeps.attempt import Attempts, add_to_log, remove_progress
@@ -179,7 +180,7 @@ class _Worker:
             with suppress(psutil.Error):
                 used = psutil.Process(self.process.pid).memory_info().rss
                 if used > limits.memory_bytes:
-                    text = f"used {used / 2**20:,.0f} MiB, {limits.memory_bytes / 2**20:,.0f} MiB are allowed"
+                    text = f"used {mebibytes(used)}, {mebibytes(limits.memory_bytes)} are allowed"
                     self._kill(OUT_OF_MEMORY, text)
 
     def _kill(self, kind: str, text: str) -> None:

@@ -16,7 +16,7 @@ from mnv2_sweep.analysis.stats import summarise
 from mnv2_sweep.base.errors import SweepError
 from mnv2_sweep.base.processes import prepare_processes, trim_heap
 from mnv2_sweep.base.signals import StopRequest
-from mnv2_sweep.base.text import count_noun, duration
+from mnv2_sweep.base.text import bytes_text, count_noun, duration
 from mnv2_sweep.cli.display import SweepDisplay, counting
 from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.nets.arch import ArchSpec
@@ -24,7 +24,7 @@ from mnv2_sweep.nets.resolve import arch_key
 from mnv2_sweep.record.folders import LOGS
 from mnv2_sweep.record.frame import load_frame
 from mnv2_sweep.spaces.space import ALONE, Strategy
-from mnv2_sweep.sweeps.budget import Price, bytes_text, fit_budget, fitted_text, price_text, trials_wall
+from mnv2_sweep.sweeps.budget import Price, fit_budget, fitted_text, price_text, trials_wall
 from mnv2_sweep.sweeps.environment import describe_environment
 from mnv2_sweep.sweeps.estimate import device_name, has_device, price_sweep
 from mnv2_sweep.sweeps.planned import count_failed, missing_trials, plan_trials
