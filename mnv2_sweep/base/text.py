@@ -11,12 +11,12 @@ SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def count_noun(count: int, noun: str) -> str:
-    """ "1 trial", "2,000 trials"."""
+    """Return a count with its noun: "1 trial", "2,000 trials"."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def duration(seconds: float) -> str:
-    """Seconds for a person: "48 s", "12 min", "2 h 05 min"."""
+    """Return seconds as a person says them: "48 s", "12 min", "2 h 05 min"."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
@@ -24,7 +24,7 @@ def duration(seconds: float) -> str:
 
 
 def parse_bytes(text: str, where: str) -> int:
-    """ "4GiB" -> 4294967296. Raises SweepError, which says `where` it was given."""
+    """Read "4GiB" as 4294967296. Raises SweepError, which says `where` it was given."""
     match = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]{1,9})?)\s*([A-Za-z]+)", text.strip())
     if not match or int(Decimal(match[1]) * BYTE_UNITS.get(match[2], 0)) < 1:
         raise SweepError(f"{where} {text}: a number above 0 and a unit ({', '.join(BYTE_UNITS)}), as in 4GiB")
@@ -32,7 +32,7 @@ def parse_bytes(text: str, where: str) -> int:
 
 
 def parse_seconds(text: str, where: str) -> float:
-    """ "90s", "30m", "1.5h", "2h30m" -> seconds. Raises SweepError, which says `where` it was given."""
+    """Read "90s", "30m", "1.5h", "2h30m" as seconds. Raises SweepError, which says `where` it was given."""
     parts = re.findall(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)([smhd])", text.strip())
     seconds = sum(float(number) * SECONDS[unit] for number, unit in parts)
     if "".join(number + unit for number, unit in parts) != text.strip() or not seconds:
@@ -41,22 +41,22 @@ def parse_seconds(text: str, where: str) -> float:
 
 
 def millions(count: float, digits: int = 1) -> str:
-    """ "300.8M"."""
+    """Return a count in millions: "300.8M"."""
     return f"{count / 1e6:,.{digits}f}M"
 
 
 def megabytes(count: int, digits: int = 2) -> str:
-    """ "4.82 MB"."""
+    """Return bytes in millions: "4.82 MB"."""
     return f"{count / 1e6:,.{digits}f} MB"
 
 
 def mebibytes(count: int) -> str:
-    """ "512 MiB"."""
+    """Return bytes in units of 2^20: "512 MiB"."""
     return f"{count / 2**20:,.0f} MiB"
 
 
 def bytes_text(count: int) -> str:
-    """Bytes in the unit that fits: "3 kB", "14 MB", "1.1 GB"."""
+    """Return bytes in the unit that fits: "3 kB", "14 MB", "1.1 GB"."""
     for unit, name in ((1e9, "GB"), (1e6, "MB")):
         if count >= 0.95 * unit:
             return f"{count / unit:.1f} {name}" if count < 10 * unit else f"{count / unit:,.0f} {name}"
@@ -64,7 +64,7 @@ def bytes_text(count: int) -> str:
 
 
 def percent(share: float | None, digits: int = 1) -> str:
-    """The number before the sign: 0.934 -> "93.4"; "-" for what was not measured (None, NaN)."""
+    """Return a share in percent without the sign, 0.934 as "93.4"; "-" for what was not measured (None, NaN)."""
     return "-" if share is None or share != share else f"{100 * share:.{digits}f}"
 
 

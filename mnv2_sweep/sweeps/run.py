@@ -14,7 +14,8 @@ from rich.console import Console
 
 from mnv2_sweep.analysis.stats import summarise
 from mnv2_sweep.base.errors import SweepError
-from mnv2_sweep.base.processes import prepare_processes, trim_heap
+from mnv2_sweep.base.heap import trim_heap
+from mnv2_sweep.base.processes import prepare_processes
 from mnv2_sweep.base.signals import StopRequest
 from mnv2_sweep.base.text import bytes_text, count_noun, duration
 from mnv2_sweep.cli.display import SweepDisplay, counting
@@ -28,6 +29,7 @@ from mnv2_sweep.sweeps.budget import Price, fit_budget, fitted_text, price_text,
 from mnv2_sweep.sweeps.environment import describe_environment
 from mnv2_sweep.sweeps.estimate import device_name, has_device, price_sweep
 from mnv2_sweep.sweeps.planned import count_failed, missing_trials, plan_trials
+from mnv2_sweep.sweeps.pool import IMPORTED
 from mnv2_sweep.sweeps.session import (
     Session,
     describe_plan,
@@ -104,7 +106,7 @@ def _price_and_run(session: Session, plan: Sequence[str], settings: RunSettings,
     began = time.monotonic()
     # Beside the look, where it does not take the look's own core.
     if session.missing and settings.elsewhere is None and not dry_run and usable_cores() > 1:
-        prepare_processes(on_gpu=bool(settings.gpus))
+        prepare_processes(bool(settings.gpus), IMPORTED)
     price = _look(session, settings)
     if settings.budget_seconds is not None:
         session = _keep_fitting(session, price, settings.budget_seconds, time.monotonic() - began)

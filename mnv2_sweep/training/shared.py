@@ -28,7 +28,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from mnv2_sweep.base.processes import trim_heap
+from mnv2_sweep.base.heap import trim_heap
 from mnv2_sweep.base.text import percent
 from mnv2_sweep.data.batches import (
     apply_crops,
