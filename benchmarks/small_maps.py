@@ -11,7 +11,7 @@ from contextlib import nullcontext
 import torch
 from torch import nn
 
-from mnv2_sweep.base.processes import keep_heap
+from mnv2_sweep.base.heap import keep_heap
 from mnv2_sweep.models.build import build_model
 from mnv2_sweep.models.convolution import fast_convolutions
 from mnv2_sweep.nets.arch import ArchSpec, arch_label

@@ -26,7 +26,7 @@ from mnv2_sweep.analysis.paired import (
     p_within,
 )
 from mnv2_sweep.base.errors import SweepError
-from mnv2_sweep.base.text import count_noun, duration
+from mnv2_sweep.base.text import count_noun, duration, millions, percent
 from mnv2_sweep.nets.arch import FAMILIES
 from mnv2_sweep.paper.claims import EXPANSION, EXPANSION_BY_SIZE, SAME_CURVES, PaperClaim
 
@@ -144,7 +144,7 @@ def claims_text(claims: Sequence[ClaimVerdict], seeds: int) -> str:
         elif one.verdict == UNDECIDED and one.further is not None:
             more = (
                 f"; {count_noun(one.further, 'further seed')} would settle it if all stays as it is "
-                f"({100 * POWER:.0f} % power), about {duration(one.seconds)} of one worker"
+                f"({percent(POWER, 0)} % power), about {duration(one.seconds)} of one worker"
             )
         lines.append(one.sentence + more)
     return "\n".join(lines)
@@ -162,7 +162,7 @@ def _judge_same(curves: Sequence[TradeOff], madds: Sequence[float]) -> ClaimVerd
     worst = max(range(len(others)), key=lambda i: abs(estimates[i].mean))
     curve, at = others[worst]
     why = (
-        f"largest difference: t = {curve.t} minus t = {own.t} at {at / 1e6:,.1f}M MAdds, {_points(estimates[worst])}; "
+        f"largest difference: t = {curve.t} minus t = {own.t} at {millions(at)} MAdds, {_points(estimates[worst])}; "
         f"within {margin:g} point everywhere: p {max(within):.3f}; beyond it somewhere: p {min(beyond):.3f} (Holm over "
         f"{len(others)})"
     )
@@ -186,8 +186,8 @@ def _judge_by_size(curves: Sequence[TradeOff], madds: Sequence[float]) -> ClaimV
     claimed = [_one_sided(ends[0], -1), _one_sided(ends[1], 1)]
     opposite = adjust_holm([_one_sided(ends[0], 1), _one_sided(ends[1], -1)])
     why = (
-        f"points for each doubling of t: {_points(ends[0])} at {madds[0] / 1e6:,.1f}M MAdds, {_points(ends[1])} at "
-        f"{madds[-1] / 1e6:,.1f}M; the second minus the first {_points(interaction)}, p {interaction.p:.3f}"
+        f"points for each doubling of t: {_points(ends[0])} at {millions(madds[0])} MAdds, {_points(ends[1])} at "
+        f"{millions(madds[-1])}; the second minus the first {_points(interaction)}, p {interaction.p:.3f}"
     )
     if max(claimed) <= LEVEL or min(opposite) <= LEVEL:
         verdict = REPRODUCED if max(claimed) <= LEVEL else CONTRADICTED

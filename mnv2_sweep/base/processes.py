@@ -4,33 +4,23 @@ On Linux they are forked from a server: a process that does nothing but import w
 seconds of computing, once and while this one prepares the work. Elsewhere, for a GPU, and where the temporary folder
 can't hold the server's socket, each is a fresh interpreter: there, libraries may have threads or a state that no fork
 survives.
-
-What glibc (Linux) does with memory that was freed; elsewhere nothing is changed.
-
-By itself it maps every large tensor anew, and the system clears each page: on two cores, training 1.4 at 56 px, batch
-64, went from 67 to 93 images/s when freed memory was kept for the next tensor. Kept by each thread in an arena of its
-own it adds up: the paper's grid as slices of shared weights, two threads, had 2.2 GiB resident, 1.8 GiB with one arena.
 """
 
-import ctypes
 import math
 import multiprocessing
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import BaseContext
 
 import psutil
 
-# ---------------------------------------------------------------- processes
+from mnv2_sweep.base.signals import HELD
 
-# torch's optimizers import the second when they are first used.
-IMPORTED = ["mnv2_sweep.training.shared", "torch._dynamo"]
-HELD = (signal.SIGINT, signal.SIGTERM)
 STARTS, PAUSE_SECONDS = 3, 0.1
 SERVER_GONE = 255  # the exit code that multiprocessing makes up for a process whose server has ended
 LOOK_SECONDS = 0.02
@@ -41,12 +31,12 @@ _without_server = False  # it could not be started
 class ChildProcess:
     """A process that runs the function, both picklable, and ends with this one, unless that is killed: the function has
     to notice. Its first call should be `begin_process`: SIGINT and SIGTERM wait until then, as in the middle of imports
-    each would print a traceback."""
+    each would print a traceback. `imported` as for `prepare_processes`."""
 
-    def __init__(self, target: Callable, args: tuple, on_gpu: bool):
+    def __init__(self, target: Callable, args: tuple, on_gpu: bool, imported: Sequence[str]):
         for left in reversed(range(STARTS)):
             try:
-                prepare_processes(on_gpu)
+                prepare_processes(on_gpu, imported)
                 self._process = _find_context(on_gpu).Process(target=target, args=args, daemon=True)
                 # The server blocks them for whom it forks; until it has imported, Ctrl-C has to be heard.
                 with nullcontext() if _uses_server(on_gpu) else _holding_signals():
@@ -87,8 +77,9 @@ class ChildProcess:
         return self._process.exitcode
 
 
-def prepare_processes(on_gpu: bool) -> None:
-    """Start the server, where there is one and it does not run: it imports while the caller does other things.
+def prepare_processes(on_gpu: bool, imported: Sequence[str]) -> None:
+    """Start the server, where there is one and it does not run: it imports those modules while the caller does other
+    things. One that runs already keeps to what it was started with.
 
     It has the signals blocked for good, so that it ends last, with this process.
     """
@@ -96,7 +87,7 @@ def prepare_processes(on_gpu: bool) -> None:
     if not _uses_server(on_gpu):
         return
     global _without_server
-    forkserver.set_forkserver_preload(IMPORTED)
+    forkserver.set_forkserver_preload([*imported])
     before = os.environ.get("PYTHONSAFEPATH")
     os.environ["PYTHONSAFEPATH"] = "1"  # or it would import what lies in the current folder first
     try:
@@ -112,15 +103,15 @@ def prepare_processes(on_gpu: bool) -> None:
 
 
 def begin_process(on_sigterm: Callable | signal.Handlers) -> None:
-    """In the process: ignore Ctrl-C, which reaches the whole group and is the parent's business; handle SIGTERM, which
-    service managers send to the group as well."""
+    """Ignore Ctrl-C, which reaches the whole group and is the parent's business, and handle SIGTERM, which service
+    managers send to the group as well; called in the process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, on_sigterm)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD)
 
 
 def start_seconds() -> float:
-    """In the process: what was computed until now to get it ready, by the server too."""
+    """Return how long it was computed until now to get this process ready, by the server too; called in the process."""
     seconds = time.process_time()
     if os.getppid() != multiprocessing.parent_process().pid:
         used = psutil.Process(os.getppid()).cpu_times()
@@ -144,24 +135,3 @@ def _holding_signals() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-# ---------------------------------------------------------------- heap
-
-M_ARENA_MAX, M_MMAP_THRESHOLD, M_TRIM_THRESHOLD = -8, -3, -1  # malloc.h
-KEPT_BYTES = 1 << 30
-
-
-def keep_heap() -> None:
-    """Let all threads of this process take memory from one arena, which keeps what is freed until `trim_heap`."""
-    with suppress(OSError, AttributeError, TypeError):
-        malloc = ctypes.CDLL(None)
-        malloc.mallopt(M_ARENA_MAX, 1)
-        malloc.mallopt(M_MMAP_THRESHOLD, KEPT_BYTES)
-        malloc.mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
-
-
-def trim_heap() -> None:
-    """Give back what is free."""
-    with suppress(OSError, AttributeError, TypeError):
-        ctypes.CDLL(None).malloc_trim(0)

@@ -10,7 +10,7 @@ HELD = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def hold_interrupts() -> Iterator[None]:
-    """What is pressed inside takes effect at the end. Does nothing off the main thread.
+    """Let what is pressed inside take effect at the end. Does nothing off the main thread.
 
     Handlers are swapped, not signals blocked: a blocked signal would go to another thread, and the handler run here.
     """

@@ -17,6 +17,7 @@ import numpy as np
 
 from mnv2_sweep.base.errors import DataError
 from mnv2_sweep.base.files import write_whole
+from mnv2_sweep.base.text import megabytes
 
 BUILDING = ".building-"  # how the name of an unfinished cache folder starts
 
@@ -80,7 +81,7 @@ def check_space(folder: Path, need_bytes: int) -> None:
     free_bytes = shutil.disk_usage(folder).free
     if need_bytes > free_bytes:
         raise DataError(
-            f"{folder}: the image cache needs {need_bytes / 1e6:,.0f} MB, {free_bytes / 1e6:,.0f} MB are free; "
+            f"{folder}: the image cache needs {megabytes(need_bytes, 0)}, {megabytes(free_bytes, 0)} are free; "
             "free some or name a cache folder on another disk"
         )
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mnv2_sweep.base.errors import DataError
+from mnv2_sweep.base.text import mebibytes
 from mnv2_sweep.data.decode import SUFFIXES, UnreadableImage
 
 # ---------------------------------------------------------------- photo_files
@@ -146,7 +147,7 @@ def check_file_sizes(where: str, files: Iterable[str], sizes: Mapping[str, int])
     for file in files:
         if sizes[file] > MAX_FILE_BYTES:
             raise DataError(
-                f"{where}: {file!r} has {sizes[file] / 2**20:,.0f} MiB, at most "
+                f"{where}: {file!r} has {mebibytes(sizes[file])}, at most "
                 f"{MAX_FILE_BYTES / 2**20:.0f} are allowed; remove the file or save it smaller"
             )
 

@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 
-from mnv2_sweep.base.text import count_noun
+from mnv2_sweep.base.text import align_lines, count_noun
 from mnv2_sweep.explain.conventions import Convention, madds_conventions, params_conventions
 from mnv2_sweep.explain.listing import cost_json
 from mnv2_sweep.nets.arch import ArchSpec, arch_label
@@ -21,7 +21,7 @@ from mnv2_sweep.nets.plan import WEIGHTED, Block, Layer
 from mnv2_sweep.nets.resolve import resolve
 
 HEADER = ("layer", "operation", "in", "out", "MAdds", "params", "bytes out", "bytes live")
-LEFT = 2  # columns of words; the others are numbers and shapes, and stand right
+WORDS = (0, 1)  # places of the columns of words; the others are numbers and shapes, and stand right
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +175,7 @@ def _table_lines(rows: Sequence[LayerRow]) -> list[str]:
         cells += [*map(_row_cells, shown), _sum_cells(_stage_name(stage.stage), stage)]
         peaks += [*(row.peak for row in shown), False]
     cells.append(_sum_cells("total", _sum_rows("", rows)))
-    lines = _align(cells, LEFT)
+    lines = align_lines(cells, WORDS)
     return [line + "  peak" if peak else line for line, peak in zip(lines, [*peaks, False], strict=True)]
 
 
@@ -200,19 +200,4 @@ def _convention_lines(conventions: Sequence[Convention], ours: int) -> list[str]
     for each in conventions:
         more = each.value - ours
         cells.append((f"{each.value:,}", f"{more:+,}" if more else "ours", each.name, each.explanation))
-    values, mores, names = (max(len(row[i]) for row in cells) for i in range(3))
-    return [
-        f"  {value.rjust(values)}  {more.rjust(mores)}  {name.ljust(names)}  {explanation}"
-        for value, more, name, explanation in cells
-    ]
-
-
-def _align(cells: Sequence[tuple[str, ...]], left: int) -> list[str]:
-    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
-    return [
-        "  ".join(
-            cell.ljust(width) if i < left else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in cells
-    ]
+    return [f"  {line}" for line in align_lines(cells, left=(2, 3))]

@@ -8,6 +8,7 @@ from dataclasses import astuple, dataclass
 
 import numpy as np
 
+from mnv2_sweep.base.text import align_lines
 from mnv2_sweep.nets.arch import ArchSpec, arch_label
 from mnv2_sweep.nets.cost import Cost, count_cost
 from mnv2_sweep.nets.cost_arrays import COSTS, CostArrays, columns_of, count_columns
@@ -34,16 +35,11 @@ def list_networks(archs: Sequence[ArchSpec]) -> Listing:
 def costs_text(listing: Listing, note: str = "") -> str:
     """Return a table; of many networks the first ones, and the range of each cost over all."""
     costs, count = listing.costs, len(listing.costs)
-    rows = [("network", *HEADINGS)]
+    rows = [("network", *HEADINGS, "")]
     for i in range(min(count, SHOWN)):
-        rows.append((arch_label(listing.archs[i]), *(f"{value:,}" for value in astuple(costs.cost(i)))))
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    remarks = ["", *(listing.remarks.get(i, "") for i in range(SHOWN))]
-    lines = [
-        "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True)), remark])
-        for row, remark in zip(rows, remarks, strict=False)
-    ]
-    lines = [line.rstrip() for line in lines]
+        numbers = [f"{value:,}" for value in astuple(costs.cost(i))]
+        rows.append((arch_label(listing.archs[i]), *numbers, listing.remarks.get(i, "")))
+    lines = align_lines(rows, left=(0, len(HEADINGS) + 1))
     if count > SHOWN:
         lines.append(f"... and {count - SHOWN:,} more (--csv or --json lists all)")
     if count > 1:

@@ -24,6 +24,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from mnv2_sweep.base.errors import SweepError
+from mnv2_sweep.base.text import align_lines, megabytes, percent
 from mnv2_sweep.nets.arch import FAMILY_NAMES, ArchSpec
 from mnv2_sweep.nets.cost import live_elements
 from mnv2_sweep.nets.plan import Block, Layer, Plan
@@ -122,11 +123,11 @@ def memory_text(arch: ArchSpec) -> str:
     rows = [["splits", *(f"{bits} bits" for bits in BITS), "of unsplit", "held most by"]]
     for peak in peaks:
         label = "n" if peak.splits > 1 and peak is peaks[-1] else str(peak.splits)
-        share = f"{100 * peak.bytes() / peaks[0].bytes():.0f} %"
-        sizes = [f"{peak.bytes(bits) / 1e6:,.3f} MB" for bits in BITS]
+        share = f"{percent(peak.bytes() / peaks[0].bytes(), 0)} %"
+        sizes = [megabytes(peak.bytes(bits), 3) for bits in BITS]
         rows.append([label, *sizes, share, peak.operation.shape])
     title = "peak activation memory for one image, bottleneck blocks split (paper, section 5.1)"
-    return "\n".join([title, *_align(rows), *_notes(arch, peaks)])
+    return "\n".join([title, *align_lines(rows, left=[len(rows[0]) - 1]), *_notes(arch, peaks)])
 
 
 def _notes(arch: ArchSpec, peaks: Sequence[PeakMemory]) -> list[str]:
@@ -138,11 +139,6 @@ def _notes(arch: ArchSpec, peaks: Sequence[PeakMemory]) -> list[str]:
     if arch.residual == "expansion":
         notes.append("blocks with a shortcut between expansions stay whole: their expanded tensors must be")
     return notes
-
-
-def _align(rows: list[list[str]]) -> list[str]:
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return ["  ".join([*map(str.rjust, row[:-1], widths), row[-1]]) for row in rows]
 
 
 def _wide_shortcuts(plan: Plan) -> set[int]:

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, fields
 from itertools import groupby
 
 from mnv2_sweep.base.errors import SweepError
+from mnv2_sweep.base.text import pad_cells
 from mnv2_sweep.nets.arch import ArchSpec, arch_label
 from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.nets.resolve import resolve
@@ -221,20 +222,15 @@ def _grid(table: str, comparisons: list[Comparison], reasons: list[str]) -> list
     """Return a line per row: for each quantity published, ours where it is counted, the difference if there is one."""
     rows = {name: {c.quantity: c for c in group} for name, group in groupby(comparisons, key=lambda c: c.row)}
     names = ["", "row" if table == "2" else "network", *rows]
-    blocks = [[name.ljust(max(map(len, names))) for name in names]]
+    blocks = [names]
     for quantity in QUANTITIES[table]:
         cells = [_cells(row.get(quantity), reasons) for row in rows.values()]
         columns = [
             column for column in zip(("published", "ours", "difference"), *cells, strict=True) if any(column[1:])
         ]
-        widths = [max(map(len, column)) for column in columns]
-        lines = [
-            "  ".join(cell.rjust(w) for cell, w in zip(line, widths, strict=True))
-            for line in zip(*columns, strict=True)
-        ]
-        width = max(len(quantity), *map(len, lines))
-        blocks.append([quantity.center(width), *(line.rjust(width) for line in lines)])
-    return ["   ".join(line).rstrip() for line in zip(*blocks, strict=True)]
+        lines = ["  ".join(cells) for cells in pad_cells(zip(*columns, strict=True))]
+        blocks.append([quantity.center(len(lines[0])), *lines])
+    return ["   ".join(cells).rstrip() for cells in pad_cells(zip(*blocks, strict=True), left=[0])]
 
 
 def _cells(comparison: Comparison | None, reasons: list[str]) -> tuple[str, str, str]:

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mnv2_sweep.analysis.stats import Facts
+from mnv2_sweep.base.text import percent
 from mnv2_sweep.paper.manifold import Activities, LayerActivity
 from mnv2_sweep.plots.style import GREY, INK, SIZE_INCHES, clean_axes, join_facts, set_frame
 
@@ -19,7 +20,7 @@ def plot_activity(activities: Activities, network: str, train_size: int, seed: i
     """Left the start, right after training: a layer is its mean, one standard deviation, and the least and the most."""
     fig = Figure(figsize=SIZE_INCHES, facecolor="white")
     panels = fig.subplots(1, 2, sharey=True)
-    top1 = f"top-1 {100 * activities.top1:.1f} %"
+    top1 = f"top-1 {percent(activities.top1)} %"
     caption = [
         join_facts(facts, [f"trained at {train_size} px", f"seed {seed}", top1]),
         f"Channels above zero after each ReLU6, all positions of the same {activities.images:,} validation images. "

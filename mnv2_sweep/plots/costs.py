@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from mnv2_sweep.base.text import count_noun
+from mnv2_sweep.base.text import count_noun, percent
 from mnv2_sweep.nets.arch import FAMILY_NAMES
 from mnv2_sweep.plots.cost_lines import (
     LINE,
@@ -254,7 +254,7 @@ def _name_value(axis: str, value: float) -> str:
 
 def _cliff_name(column: Column, cliff: Cliff, family: str) -> str:
     """ "+38 % at 0.56", with its family where there are several."""
-    name = f"+{100 * (cliff.ratio - 1):.0f} % at {_name_value(column.axis, cliff.after)}"
+    name = f"+{percent(cliff.ratio - 1, 0)} % at {_name_value(column.axis, cliff.after)}"
     return name if column.networks["family"].nunique() == 1 else f"{FAMILY_NAMES.get(family, family)} {name}"
 
 
@@ -312,8 +312,6 @@ def _cliff_line(columns: list[Column], marks: list[Marks]) -> str:
         for column, marked in zip(columns, marks, strict=True)
         if marked
     ]
-    rule = (
-        f"steps that raise MAdds by {100 * LEAST_RISE:.0f} % or more and {LEAST_TIMES:g} times as much as in proportion"
-    )
-    square = "to the square of width or resolution"
+    rule = f"steps that raise MAdds by {percent(LEAST_RISE, 0)} % or more and {LEAST_TIMES:g} times as much"
+    square = "as in proportion to the square of width or resolution"
     return f"Cliffs of the lines drawn, {rule} {square}: {'; '.join(parts)}." if parts else ""

@@ -17,7 +17,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 
 from mnv2_sweep.analysis.pareto import pareto_front
 from mnv2_sweep.analysis.stats import Facts, PublishedComparison
-from mnv2_sweep.base.text import count_noun
+from mnv2_sweep.base.text import count_noun, percent
 from mnv2_sweep.nets.arch import FAMILY_NAMES
 from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.paper.published import published_checkpoints
@@ -77,7 +77,7 @@ def _pareto_title(drawn: pd.DataFrame, facts: Facts) -> str:
         return f"{subject}: {drawn['on_front'].sum()} of {len(drawn)} networks on the front"
     if len(drawn):
         label = drawn["network"][0].removeprefix(f"{names[0]} ")
-        return f"{names[0]} {label} on {facts.data}: top-1 {100 * drawn['top1'][0]:.1f} %"
+        return f"{names[0]} {label} on {facts.data}: top-1 {percent(drawn['top1'][0])} %"
     return f"{subject}: no network has a result"
 
 

@@ -18,7 +18,7 @@ from mnv2_sweep.analysis.differences import (
     verdict_text,
 )
 from mnv2_sweep.analysis.paired import ALWAYS, LEVEL, MIXTURE, MOST_SEEDS, POWER
-from mnv2_sweep.base.text import align, count_noun, duration, millions
+from mnv2_sweep.base.text import align, count_noun, duration, millions, percent
 from mnv2_sweep.nets.arch import arch_label
 from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.sweeps.budget import wall_seconds
@@ -135,7 +135,7 @@ def further_text(reading: Reading, workers: int | None) -> str:
     time = duration(wall_seconds(again, workers or 1))
     return (
         f"{count_noun(reading.further, 'further seed')} would settle it if difference and spread stay as they are "
-        f"({100 * POWER:.0f} % power), about {time} with {count_noun(workers or 1, 'worker')}"
+        f"({percent(POWER, 0)} % power), about {time} with {count_noun(workers or 1, 'worker')}"
     )
 
 

@@ -42,7 +42,7 @@ def _best_lines(summary: pd.DataFrame) -> list[str]:
         return ["no trial has a result yet"]
     best = measured.loc[measured["top1"].idxmax()]
     seeds = (
-        "" if pd.isna(best["seed_half_width"]) else f", ±{100 * best['seed_half_width']:.1f} over {best['seeds']} seeds"
+        "" if pd.isna(best["seed_half_width"]) else f", ±{percent(best['seed_half_width'])} over {best['seeds']} seeds"
     )
     text = (
         f"best on validation: {best['network']}, trained at {best['train_size']} px: top-1 {percent(best['top1'])} % "
@@ -102,7 +102,7 @@ def _network_row(row: dict, tested: bool, tuned: bool) -> list[str]:
         f"{row['train_size']} px",
         str(row["seeds"]),
         str(row["failed"]),
-        percent(row["top1"]) + ("" if pd.isna(row["seed_half_width"]) else f" ±{100 * row['seed_half_width']:.1f}"),
+        percent(row["top1"]) + ("" if pd.isna(row["seed_half_width"]) else f" ±{percent(row['seed_half_width'])}"),
         "-" if pd.isna(row["low"]) else f"{percent(row['low'])}-{percent(row['high'])}",
     ]
     if tested:

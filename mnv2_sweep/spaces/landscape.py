@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mnv2_sweep.base.text import percent
 from mnv2_sweep.explain.listing import Listing
 from mnv2_sweep.nets.arch import FAMILY_NAMES, arch_label
 from mnv2_sweep.spaces.coincide import Coinciding, find_coinciding
@@ -150,6 +151,6 @@ def _describe_axis(networks: Networks, coinciding: Coinciding, axis: str, remark
 
 def _cliff_line(step: Step) -> str:
     family = f"{FAMILY_NAMES[step.family]}, " if step.family else ""
-    rise = f"{100 * (step.ratio - 1):.0f} % more MAdds"
+    rise = f"{percent(step.ratio - 1, 0)} % more MAdds"
     text = f"cliff of {family}{step.axis}: {step.before:g} to {step.after:g} costs {rise}"
     return text if step.of == 1 else f"{text}, in {step.rows:,} of {step.of:,} rows of the grid"

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mnv2_sweep.base.errors import SweepError
-from mnv2_sweep.base.text import count_noun, duration
+from mnv2_sweep.base.text import bytes_text, count_noun, duration
 from mnv2_sweep.nets.arch import ArchSpec, arch_label
 from mnv2_sweep.trials.trial import Trial, shared_id
 
@@ -162,11 +162,3 @@ def _seeds_text(seeds: Sequence[int]) -> str:
     if len(seeds) > SHOWN and seeds[-1] - seeds[0] == len(seeds) - 1:
         return f"seeds {seeds[0]} to {seeds[-1]}"
     return f"seed{'' if len(seeds) == 1 else 's'} {', '.join(map(str, seeds))}"
-
-
-def bytes_text(count: int) -> str:
-    """Bytes for a person: "3 kB", "14 MB", "1.1 GB"."""
-    for unit, name in ((1e9, "GB"), (1e6, "MB")):
-        if count >= 0.95 * unit:
-            return f"{count / unit:.1f} {name}" if count < 10 * unit else f"{count / unit:,.0f} {name}"
-    return f"{count / 1e3:.0f} kB"

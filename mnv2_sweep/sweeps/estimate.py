@@ -26,7 +26,7 @@ import psutil
 import torch
 from PIL import Image
 
-from mnv2_sweep.base.text import duration
+from mnv2_sweep.base.text import bytes_text, duration, percent
 from mnv2_sweep.data.batches import CROP_MARGIN
 from mnv2_sweep.data.catalog import Dataset, ShapesData, cache_folder
 from mnv2_sweep.data.decode import RESAMPLING
@@ -34,7 +34,7 @@ from mnv2_sweep.data.shapes import CHUNK_PIXELS, render_scenes
 from mnv2_sweep.nets.arch import ArchSpec, arch_label
 from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.nets.resolve import resolve
-from mnv2_sweep.sweeps.budget import Price, bytes_text
+from mnv2_sweep.sweeps.budget import Price
 from mnv2_sweep.sweeps.timing import DoesNotFit, Probe, probe_here, probe_team, shared_bytes
 from mnv2_sweep.training.loop import count_steps, curve_marks
 from mnv2_sweep.training.shared import CALIBRATION_IMAGES, RANDOM
@@ -310,7 +310,7 @@ def price_notes(price: Price) -> list[str]:
     notes, cores = [], len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     fair = min(1.0, cores / price.workers)
     if price.cpu_share < QUIET_SHARE * fair:
-        share, quiet = f"{100 * price.cpu_share:.0f} %", duration(price.wall_seconds * price.cpu_share / fair)
+        share, quiet = f"{percent(price.cpu_share, 0)} %", duration(price.wall_seconds * price.cpu_share / fair)
         notes.append(f"other programs are running: a worker gets {share} of a core; without them about {quiet}")
     free = psutil.virtual_memory().available
     if price.memory_bytes > free:

@@ -14,6 +14,7 @@ from torch import nn
 
 from mnv2_sweep.base.errors import StoreError, SweepError
 from mnv2_sweep.base.files import open_whole
+from mnv2_sweep.base.text import percent
 from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.models.build import build_model
 from mnv2_sweep.nets.arch import ArchSpec, arch_label
@@ -51,8 +52,8 @@ def export_network(folder: Path, dataset: Dataset, network: str, seed: int, as_s
     recorded, images = outcome.result.val_top1, outcome.result.val_images
     if outcome.result.device == "cpu" and round(top1 * images) != round(recorded * images):
         raise SweepError(
-            f"{folder}: {arch_label(trial.arch)} has top-1 {100 * top1:.2f} % here, {100 * recorded:.2f} % on record: "
-            "it was measured on another machine or with another torch; run the sweep here"
+            f"{folder}: {arch_label(trial.arch)} has top-1 {percent(top1, 2)} % here, {percent(recorded, 2)} % on "
+            "record: it was measured on another machine or with another torch; run the sweep here"
         )
     return Exported(model, outcome, top1)
 

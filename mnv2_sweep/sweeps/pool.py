@@ -18,13 +18,17 @@ from multiprocessing.connection import Connection
 
 import psutil
 
-from mnv2_sweep.base.processes import SERVER_GONE, ChildProcess, begin_process, keep_heap, trim_heap
+from mnv2_sweep.base.heap import keep_heap, trim_heap
+from mnv2_sweep.base.processes import SERVER_GONE, ChildProcess, begin_process
 from mnv2_sweep.base.signals import hold_interrupts
+from mnv2_sweep.base.text import mebibytes
 from mnv2_sweep.record.folders import progress_path
 from mnv2_sweep.record.store import INTERRUPTED, KILLED, OUT_OF_MEMORY, TIMED_OUT, Outcome
 from mnv2_sweep.sweeps.attempt import Attempts, add_to_log, remove_progress
 from mnv2_sweep.trials.trial import Trial
 
+# What every worker comes to need: training, and what torch's optimizers import when they are first used.
+IMPORTED = ["mnv2_sweep.training.shared", "torch._dynamo"]
 WAIT_SECONDS = 0.2
 IDLE_SECONDS = 1.0  # between two looks at what other runs have left
 DISMISS_SECONDS = 5
@@ -156,7 +160,7 @@ class _Worker:
     def __init__(self, attempts: Attempts, limits: Limits, place: int, gpu: str | None):
         self.pipe, theirs = Pipe()
         self.attempts, self.limits, self.place, self.gpu = attempts, limits, place, gpu
-        self.process = ChildProcess(_work, (theirs, attempts, limits, gpu), on_gpu=gpu is not None)
+        self.process = ChildProcess(_work, (theirs, attempts, limits, gpu), gpu is not None, IMPORTED)
         self.trial: Trial | None = None
         self.began: float | None = None  # None while the process starts, or does what is no part of the trial
         self.verdict: tuple[str, str] | None = None  # why we killed it
@@ -185,7 +189,7 @@ class _Worker:
             with suppress(psutil.Error):
                 used = psutil.Process(self.process.pid).memory_info().rss
                 if used > limits.memory_bytes:
-                    text = f"used {used / 2**20:,.0f} MiB, {limits.memory_bytes / 2**20:,.0f} MiB are allowed"
+                    text = f"used {mebibytes(used)}, {mebibytes(limits.memory_bytes)} are allowed"
                     self._kill(OUT_OF_MEMORY, text)
 
     def _kill(self, kind: str, text: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mnv2_sweep.base.errors import ArchError, StoreError, SweepError
 from mnv2_sweep.base.files import link_file
-from mnv2_sweep.base.text import count_noun
+from mnv2_sweep.base.text import count_noun, millions
 from mnv2_sweep.data.batches import prepare_pixels
 from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.nets.arch import ArchSpec
@@ -173,7 +173,7 @@ def describe_plan(session: Session) -> list[str]:
     if shared:
         length = f"one training of {shared.images:,} images for all networks, which share its weights"
     sizes_text = f"{min(sizes)} px" if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)} px"
-    low, high = f"{min(madds) / 1e6:,.1f}M", f"{max(madds) / 1e6:,.1f}M"
+    low, high = millions(min(madds)), millions(max(madds))
     madds_text = f"{low if low == high else f'{low} to {high}'} MAdds at the nominal resolution"
     counts = ", ".join(f"{len(labels):,} {split}" for split, labels in session.request.dataset.labels.items())
     others = count_others(session.trials, session.folder)

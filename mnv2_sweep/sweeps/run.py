@@ -11,15 +11,17 @@ from pathlib import Path
 
 from mnv2_sweep.analysis.stats import summarise
 from mnv2_sweep.base.errors import SweepError
-from mnv2_sweep.base.processes import prepare_processes, trim_heap
+from mnv2_sweep.base.heap import trim_heap
+from mnv2_sweep.base.processes import prepare_processes
 from mnv2_sweep.base.signals import StopRequest
-from mnv2_sweep.base.text import count_noun, duration
+from mnv2_sweep.base.text import bytes_text, count_noun, duration
 from mnv2_sweep.nets.resolve import arch_key
 from mnv2_sweep.record.frame import load_frame
-from mnv2_sweep.sweeps.budget import Price, bytes_text, fit_budget, fitted_text, price_text, trials_wall
+from mnv2_sweep.sweeps.budget import Price, fit_budget, fitted_text, price_text, trials_wall
 from mnv2_sweep.sweeps.environment import describe_environment
 from mnv2_sweep.sweeps.estimate import device_name, has_device, price_sweep
 from mnv2_sweep.sweeps.planned import count_failed, missing_trials, plan_trials
+from mnv2_sweep.sweeps.pool import IMPORTED
 from mnv2_sweep.sweeps.request import (
     NO_BUDGET,
     Session,
@@ -128,7 +130,7 @@ def _estimate(session: Session) -> Iterator[Event]:
     request, settings, began = session.request, session.request.settings, time.monotonic()
     # Beside the look, where it does not take the look's own core.
     if session.missing and settings.elsewhere is None and not request.dry_run and usable_cores() > 1:
-        prepare_processes(on_gpu=bool(settings.gpus))
+        prepare_processes(bool(settings.gpus), IMPORTED)
     price = _look(session)
     if settings.budget_seconds is not None:
         fitted = fit_budget(price, max(0.0, settings.budget_seconds - (time.monotonic() - began)))

@@ -28,6 +28,7 @@ from mnv2_sweep.base.processes import SERVER_GONE, ChildProcess, begin_process, 
 from mnv2_sweep.data.batches import CROP_MARGIN, label_tensor
 from mnv2_sweep.data.catalog import open_dataset
 from mnv2_sweep.nets.resolve import resolve
+from mnv2_sweep.sweeps.pool import IMPORTED
 from mnv2_sweep.training.loop import (
     EVAL_BATCH,
     begin_course,
@@ -200,7 +201,7 @@ def probe_batch(trial: Trial) -> int:
 def _start(data_name: str, cache: Path, device: str) -> tuple[ChildProcess, Connection]:
     """A process as a worker is one."""
     ours, theirs = Pipe()
-    process = ChildProcess(_serve, (theirs, data_name, cache, device), on_gpu=device == "cuda")
+    process = ChildProcess(_serve, (theirs, data_name, cache, device), device == "cuda", IMPORTED)
     theirs.close()  # then the pipe ends when the process does
     return process, ours
 

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mnv2_sweep.base.text import percent
 from mnv2_sweep.data.batches import augment, image_batch, keep_on_device, label_tensor, train_level
 from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.models.build import build_model
@@ -77,7 +78,7 @@ def finish_course(
         result = measure_model(course, trial, dataset, control)
         if keep is not None:
             keep(course.model)
-    control.log(f"top-1 {100 * result.val_top1:.2f} % in {result.seconds:.1f} s")
+    control.log(f"top-1 {percent(result.val_top1, 2)} % in {result.seconds:.1f} s")
     return result
 
 
@@ -237,7 +238,7 @@ def look(course: Course, recipe: Recipe, top1: Callable[[], float], control: Con
     course.losses.clear()
     control.point(point)
     speed = course.images_per_second(recipe.batch)
-    control.log(f"step {course.step}: loss {mean:.4f}, top-1 {100 * correct:.1f} %, {speed:,.0f} images/s")
+    control.log(f"step {course.step}: loss {mean:.4f}, top-1 {percent(correct)} %, {speed:,.0f} images/s")
 
 
 def measure_model(course: Course, trial: Trial, dataset: Dataset, control: Control) -> Result:

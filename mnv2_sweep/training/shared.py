@@ -28,7 +28,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from mnv2_sweep.base.processes import trim_heap
+from mnv2_sweep.base.heap import trim_heap
+from mnv2_sweep.base.text import percent
 from mnv2_sweep.data.batches import (
     apply_crops,
     augment,
@@ -134,7 +135,7 @@ def run_shared_trial(trial: Trial, dataset: Dataset, device: str, control: Contr
     own_seconds = clock() - began
     of_largest = arch_key(own) == arch_key(largest_arch(archs))
     curve = shared.curve if of_largest else tuple(replace(point, val_top1=None) for point in shared.curve)
-    control.log(f"top-1 {100 * val[0]:.2f} % as a slice of shared weights, {own_seconds:.1f} s")
+    control.log(f"top-1 {percent(val[0], 2)} % as a slice of shared weights, {own_seconds:.1f} s")
     return Result(
         *val, *test, curve[-1].train_loss, shared.images, curve, own_seconds + shared.seconds / len(archs),
         shared.images_per_second, max(shared.peak_bytes, peak_memory_bytes(device)), device,

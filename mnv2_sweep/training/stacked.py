@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from mnv2_sweep.base.errors import SweepError
+from mnv2_sweep.base.text import percent
 from mnv2_sweep.data.batches import apply_crops, draw_crops, image_batch, keep_on_device, label_tensor, train_level
 from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.models.convolution import fast_convolutions
@@ -91,7 +92,7 @@ def run_stacked_trial(
         outcome = outcomes[trial]
     if isinstance(outcome, FloatingPointError):
         raise outcome
-    control.log(f"top-1 {100 * outcome.val_top1:.2f} %, trained as one with other seeds")
+    control.log(f"top-1 {percent(outcome.val_top1, 2)} %, trained as one with other seeds")
     return outcome
 
 
@@ -319,7 +320,7 @@ def measure_seeds(stack: Stack, dataset: Dataset, control: Control) -> list[Resu
     outcomes = dict(stack.ended)
     for at, trial, own in stack.in_turn():
         outcomes[at] = result = measure_model(own, trial, dataset, control)
-        _log_seed(control, trial, f"top-1 {100 * result.val_top1:.2f} % in {result.seconds:.1f} s, its share")
+        _log_seed(control, trial, f"top-1 {percent(result.val_top1, 2)} % in {result.seconds:.1f} s, its share")
     return [outcomes[at] for at in range(len(stack.seeds))]
 
 

@@ -17,14 +17,14 @@ from mnv2_sweep.base import processes
 from mnv2_sweep.base.processes import SERVER_GONE, ChildProcess, begin_process, start_seconds
 from tests.trial_samples import is_running, wait_until
 
+LIGHT = ["asyncio"]  # takes a tenth of a second
+
 
 @pytest.fixture(autouse=True, scope="module")
 def _light() -> Iterator[None]:
     """A server of this file's own, which does not import torch, as nothing here needs it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(processes, "IMPORTED", ["asyncio"])  # takes a tenth of a second
-        end_server()
-        yield
+    end_server()
+    yield
     end_server()  # who comes next wants the usual one
 
 
@@ -50,7 +50,7 @@ def sleep_and_tell(pipe, is_begun: bool = True) -> None:
 def start(is_begun: bool = True) -> tuple[ChildProcess, float, int]:
     """A process that sleeps, with what others computed for it before, and its parent."""
     ours, theirs = Pipe()
-    process = ChildProcess(sleep_and_tell, (theirs, is_begun), on_gpu=False)
+    process = ChildProcess(sleep_and_tell, (theirs, is_begun), on_gpu=False, imported=LIGHT)
     assert ours.poll(60)
     return process, *ours.recv()
 
@@ -108,13 +108,11 @@ def tell_of_module(pipe, name: str) -> None:
 
 
 @ON_LINUX
-def test_the_server_has_imported_what_is_wanted_since_it_was_prepared(monkeypatch):
+def test_the_server_has_imported_what_is_wanted_since_it_was_prepared():
     end_server()
-    with monkeypatch.context() as patch:
-        patch.setattr(processes, "IMPORTED", ["this"])
-        processes.prepare_processes(on_gpu=False)
+    processes.prepare_processes(on_gpu=False, imported=["this"])
     ours, theirs = Pipe()
-    process = ChildProcess(tell_of_module, (theirs, "this"), on_gpu=False)
+    process = ChildProcess(tell_of_module, (theirs, "this"), on_gpu=False, imported=LIGHT)
     assert ours.poll(60) and ours.recv() and "this" not in sys.modules
     process.join()
     end_server()
@@ -158,8 +156,7 @@ def say_path():
     print(profile.__file__, file=sys.stderr)
 
 if __name__ == "__main__":
-    processes.IMPORTED[:] = ["profile"]
-    process = processes.ChildProcess(say_path, (), on_gpu=False)
+    process = processes.ChildProcess(say_path, (), on_gpu=False, imported=["profile"])
     process.join()
     print(process.exitcode, os.environ.get("PYTHONSAFEPATH"))
 """

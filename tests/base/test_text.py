@@ -1,9 +1,22 @@
-"""Numbers as a person says and writes them."""
+"""Numbers as a person says and writes them, and tables."""
 
 import pytest
 
 from mnv2_sweep.base.errors import SweepError
-from mnv2_sweep.base.text import count_noun, duration, parse_bytes, parse_seconds
+from mnv2_sweep.base.text import (
+    align,
+    align_lines,
+    bytes_text,
+    count_noun,
+    duration,
+    mebibytes,
+    megabytes,
+    millions,
+    pad_cells,
+    parse_bytes,
+    parse_seconds,
+    percent,
+)
 
 
 @pytest.mark.parametrize(
@@ -70,3 +83,56 @@ def test_what_is_no_time(text):
     with pytest.raises(SweepError, match="^--timeout ") as caught:
         parse_seconds(text, "--timeout")
     assert "a time above 0 is wanted, as in 90s, 30m, 1.5h or 2h30m" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "count, text",
+    [(0, "0 kB"), (3_100, "3 kB"), (949_000, "949 kB"), (999_999, "1.0 MB"), (14_200_000, "14 MB"), (1.13e9, "1.1 GB")]
+    + [(4.2e13, "42,000 GB")],
+)
+def test_bytes_in_the_unit_that_fits(count, text):
+    assert bytes_text(count) == text
+
+
+def test_counts_in_one_unit():
+    assert [millions(300_774_272), millions(3_504_872, 2), millions(5.1e9)] == ["300.8M", "3.50M", "5,100.0M"]
+    assert [megabytes(4_816_896), megabytes(4_816_896, 3), megabytes(1.5e9, 0)] == ["4.82 MB", "4.817 MB", "1,500 MB"]
+    assert [mebibytes(512 * 2**20), mebibytes(2**41)] == ["512 MiB", "2,097,152 MiB"]
+
+
+def test_percent():
+    assert [percent(0.9346), percent(0.9346, 2), percent(1, 0), percent(-0.05)] == ["93.5", "93.46", "100", "-5.0"]
+    assert percent(None) == percent(float("nan")) == "-"
+
+
+# ---------------------------------------------------------------- tables
+
+ROWS = [["network", "MAdds", "note"], ["1.0", "300", ""], ["0.35 at 96", "7", "small"]]
+
+
+def test_words_stand_left_and_numbers_right():
+    assert align(ROWS, left=("network", "note")).split("\n") == [
+        "network     MAdds  note",
+        "1.0           300",
+        "0.35 at 96      7  small",
+    ]
+    assert align(ROWS).split("\n")[2] == "0.35 at 96      7  small"
+    assert align(ROWS).split("\n")[0] == "network     MAdds   note"
+
+
+def test_columns_can_be_named_by_their_places():
+    assert align_lines(map(tuple, ROWS), left=[2]) == [
+        "   network  MAdds  note",
+        "       1.0    300",
+        "0.35 at 96      7  small",
+    ]
+    assert align_lines([]) == []
+
+
+def test_cells_of_a_column_have_one_width():
+    assert pad_cells([["a", "bc "], ["def", "g"]], left=[0]) == [["a  ", "bc "], ["def", "  g"]]
+
+
+def test_a_row_of_another_length_is_a_mistake():
+    with pytest.raises(ValueError):
+        align([["a", "b"], ["c"]])

@@ -12,7 +12,6 @@ from mnv2_sweep.spaces.space import Strategy
 from mnv2_sweep.sweeps import run
 from mnv2_sweep.sweeps.budget import (
     Price,
-    bytes_text,
     command_wall,
     fit_budget,
     fitted_text,
@@ -199,15 +198,6 @@ def test_many_seeds_are_a_range():
     text = fitted_text(fit_budget(price, 100), price, 100)
     assert text[0].endswith("10 of 20 trials fit, in about 2 min: 1 network, seeds 0 to 9")
     assert text[1:] == ["dropped   seeds 10 to 19 of every network"]
-
-
-@pytest.mark.parametrize(
-    "count, text",
-    [(0, "0 kB"), (3_100, "3 kB"), (949_000, "949 kB"), (999_999, "1.0 MB"), (14_200_000, "14 MB"), (1.13e9, "1.1 GB")]
-    + [(4.2e13, "42,000 GB")],
-)
-def test_bytes(count, text):
-    assert bytes_text(count) == text
 
 
 # ---------------------------------------------------------------- networks that share weights

@@ -95,7 +95,7 @@ def test_a_sweep_killed_again_and_again_ends_as_one_that_nobody_disturbed(tmp_pa
     sweep(calm, workers=0)
     code = (
         "import sys; from pathlib import Path; from tests.sweeps.test_chaos import sweep\n"
-        "from mnv2_sweep.base import processes; processes.IMPORTED.clear()  # no torch\n"
+        "from mnv2_sweep.sweeps import pool; pool.IMPORTED.clear()  # no torch\n"
         "sweep(Path(sys.argv[1]))"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}

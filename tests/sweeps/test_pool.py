@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -352,10 +353,10 @@ from pathlib import Path
 from mnv2_sweep.sweeps.attempt import Attempts
 from mnv2_sweep.sweeps.pool import run_pool
 from mnv2_sweep.base.signals import StopRequest
-from mnv2_sweep.base import processes
+from mnv2_sweep.sweeps import pool
 from tests import trial_samples
 
-processes.IMPORTED.clear()  # no trial here needs torch
+pool.IMPORTED.clear()  # no trial here needs torch
 if __name__ == "__main__":
     folder, function = Path(sys.argv[1]), getattr(trial_samples, sys.argv[2])
     attempts = Attempts(partial(function, folder), folder)
@@ -483,15 +484,20 @@ from functools import partial
 from pathlib import Path
 from mnv2_sweep.sweeps.attempt import Attempts
 from mnv2_sweep.sweeps.pool import run_pool
-from mnv2_sweep.base import processes
+from mnv2_sweep.sweeps import pool
 from tests.trial_samples import name_gpu, plan, source_of
 
-processes.IMPORTED.clear()
+pool.IMPORTED.clear()
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     (outcome,) = run_pool(Attempts(partial(name_gpu, folder, 1), folder), source_of(plan(10)), workers=1)
     print(outcome.result.train_images)
 """
+
+
+def test_what_workers_import_beforehand_is_there():
+    """The server that they are forked from passes over a name that is wrong, and each worker then takes seconds."""
+    assert pool.IMPORTED and all(find_spec(name) for name in pool.IMPORTED)
 
 
 def test_without_gpus_the_environment_is_left_as_it_is(tmp_path):

@@ -25,7 +25,7 @@ from mnv2_sweep.record.claims import read_claims
 from mnv2_sweep.record.folders import checkpoint_path, log_path
 from mnv2_sweep.record.store import INTERRUPTED, KILLED, OUT_OF_MEMORY, TIMED_OUT, Outcome, read_outcomes
 from mnv2_sweep.sweeps.attempt import Attempts, read_progress
-from mnv2_sweep.sweeps.pool import Limits, Source, run_pool
+from mnv2_sweep.sweeps.pool import IMPORTED, Limits, Source, run_pool
 from mnv2_sweep.sweeps.work import Work, do_work
 from mnv2_sweep.sweeps.workers import train_on
 from mnv2_sweep.training.control import Control
@@ -75,7 +75,7 @@ def cluster():
         patch.setenv("RAY_TMPDIR", folder)  # pytest's own folders are too deep for the names of sockets
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]))
-        prepare_processes(on_gpu=False)  # the local executor's: they stay
+        prepare_processes(on_gpu=False, imported=IMPORTED)  # the local executor's: they stay
         before = set(psutil.Process().children())
         cluster = Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False})
         try:

@@ -6,11 +6,11 @@ import sys
 
 import pytest
 
-from mnv2_sweep.base import processes
+from mnv2_sweep.base import heap
 
 FREE = """
 import psutil, numpy as np
-from mnv2_sweep.base.processes import trim_heap
+from mnv2_sweep.base.heap import trim_heap
 parts = [np.ones(12_000) for _ in range(2000)]  # below the size from which glibc maps each by itself
 keep = parts[-1]
 full = psutil.Process().memory_info().rss
@@ -27,6 +27,6 @@ def test_freed_memory_goes_back_to_the_system():
 
 
 def test_a_system_without_it_is_left_alone(monkeypatch):
-    monkeypatch.setattr(processes.ctypes, "CDLL", lambda name: object())
-    processes.keep_heap()
-    processes.trim_heap()
+    monkeypatch.setattr(heap.ctypes, "CDLL", lambda name: object())
+    heap.keep_heap()
+    heap.trim_heap()
