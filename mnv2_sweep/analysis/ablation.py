@@ -59,12 +59,12 @@ class Change:
 
 
 def change_expansion(t: int) -> Change:
-    """=Return the change to expansion t in every stage that expands."""
+    """Return the change to expansion t in every stage that expands."""
     return Change(f"expansion-{t}", "expansion", t, "its own t", f"t = {t}")
 
 
 def change_activation(name: str) -> Change:
-    """=Return the change to another activation."""
+    """Return the change to another activation."""
     return Change(f"activation-{name}", "activation", name, "its own activation", name)
 
 

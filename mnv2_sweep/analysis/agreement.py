@@ -55,7 +55,7 @@ class Agreement:
 
     @property
     def near_tau(self) -> float:
-        """=Return the near pairs ordered the same way minus those ordered the other way, over all of them."""
+        """Return the near pairs ordered the same way minus those ordered the other way, over all of them."""
         return 2 * self.near_share - 1
 
 

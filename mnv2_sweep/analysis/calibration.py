@@ -143,7 +143,7 @@ def plan_calibration(space: Space, count: int, proxies: Sequence[str], reference
 
 
 def _alone_recipe(recipe: Recipe, key: str) -> Recipe:
-    """=Return the recipe of a proxy that trains each network alone: the space's own, or that at half the input."""
+    """Return the recipe of a proxy that trains each network alone: the space's own, or that at half the input."""
     if key == "short":
         return recipe
     return replace(recipe, input_scale=SMALL_FRACTION * recipe.input_scale, name=f"{recipe.name}, half the input")
@@ -178,12 +178,12 @@ def describe_calibration(calibration: Calibration) -> list[str]:
 
 
 def length_text(recipe: Recipe) -> str:
-    """=Say how long each network trains."""
+    """Say how long each network trains."""
     return f"{recipe.images:,} images each" if recipe.images is not None else f"{recipe.epochs:g} epochs each"
 
 
 def sizes_text(archs: Sequence[ArchSpec], recipe: Recipe) -> str:
-    """=Say at which sizes the networks are trained, in pixels."""
+    """Say at which sizes the networks are trained, in pixels."""
     sizes = [train_size(arch, recipe) for arch in archs]
     return f"{min(sizes)} px" if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)} px"
 

@@ -65,7 +65,7 @@ class Reading:
 
     @property
     def decided(self) -> bool:
-        """=Return whether the corrected p-value settles the comparison."""
+        """Return whether the corrected p-value settles the comparison."""
         return self.holm <= LEVEL
 
 
@@ -172,7 +172,7 @@ def interval_text(reading: Reading) -> str:
 
 
 def p_text(p: float) -> str:
-    """=Return a p-value with three digits, "<0.001" below these."""
+    """Return a p-value with three digits, "<0.001" below these."""
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 

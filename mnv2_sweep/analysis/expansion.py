@@ -50,7 +50,7 @@ class TradeOff:
         return np.array([np.interp(math.log(madds), np.log(self.madds), values) for values in self.top1.T])
 
     def covers(self, madds: float) -> bool:
-        """=Return whether these MAdds lie in the curve's range."""
+        """Return whether these MAdds lie in the curve's range."""
         return self.madds[0] <= madds * 1.000001 and madds <= self.madds[-1] * 1.000001
 
 

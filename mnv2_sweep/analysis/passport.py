@@ -65,7 +65,7 @@ class ProxyVerdict:
 
     @property
     def is_made(self) -> bool:
-        """=Return whether the proxy could be made: whether any network was compared."""
+        """Return whether the proxy could be made: whether any network was compared."""
         return self.agreement_with_reference.networks > 0
 
 
@@ -91,7 +91,7 @@ class Passport:
             raise ValueError(f"proxies: {', '.join(names) or 'none'} given, each once and '{MADDS_ALONE}' allowed")
 
     def find_proxy(self, name: str) -> ProxyVerdict | None:
-        """=Return the verdict on the named proxy, None where there is none."""
+        """Return the verdict on the named proxy, None where there is none."""
         return next((verdict for verdict in self.proxies if verdict.name == name), None)
 
 

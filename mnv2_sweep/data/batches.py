@@ -30,7 +30,7 @@ def prepare_pixels(dataset: Dataset, size: int) -> None:
 
 
 def label_tensor(dataset: Dataset, split: str, device: str) -> Tensor:
-    """=Return the labels of a split as int64 [N] on the device."""
+    """Return the labels of a split as int64 [N] on the device."""
     return torch.from_numpy(dataset.labels[split].astype(np.int64)).to(device)
 
 

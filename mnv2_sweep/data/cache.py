@@ -29,7 +29,7 @@ class RowFile:
         self._write_header()
 
     def add(self, pixels: np.ndarray) -> None:
-        """=Write one image, uint8 [side, side, 3]."""
+        """Write one image, uint8 [side, side, 3]."""
         self.out.write(np.ascontiguousarray(pixels).data)
         self.rows += 1
 
@@ -108,7 +108,7 @@ def read_json(file: Path) -> Any:
 
 
 def write_json(file: Path, value: Any) -> None:
-    """=Write the value into the file, whole or not at all. Raises OSError."""
+    """Write the value into the file, whole or not at all. Raises OSError."""
     temporary = file.with_name(f"{BUILDING}{uuid.uuid4().hex}")
     with temporary.open("w") as opened:
         json.dump(value, opened)

@@ -40,7 +40,7 @@ LAYOUT = (
 
 
 class Files(NamedTuple):
-    """=What lies at a path: every file with its size, and the folders, by names inside the data."""
+    """What lies at a path: every file with its size, and the folders, by names inside the data."""
 
     sizes: dict[str, int]  # file -> bytes; '/' between parts, junk left out
     folders: set[str]
@@ -68,11 +68,11 @@ class PhotoFolder:
         self.manifest = _manifest(self.path, sorted(times))
 
     def files(self) -> Files:
-        """=Return what was found when the folder was opened."""
+        """Return what was found when the folder was opened."""
         return self.listed
 
     def read(self, name: str) -> bytes:
-        """=Read a file's bytes, at most MAX_FILE_BYTES. Raises UnreadableImage or OSError."""
+        """Read a file's bytes, at most MAX_FILE_BYTES. Raises UnreadableImage or OSError."""
         file = self.path / name
         if not file.is_file():  # reading a pipe would wait for ever
             raise UnreadableImage("a broken link, or not a regular file")
@@ -104,7 +104,7 @@ class PhotoZip:
         self.members = {}
 
     def files(self) -> Files:
-        """=Read the zip's index and return what is in it. Raises DataError."""
+        """Read the zip's index and return what is in it. Raises DataError."""
         try:
             self.archive = zipfile.ZipFile(self.path)
         except (*BROKEN_ZIP, OSError) as error:
@@ -131,7 +131,7 @@ class PhotoZip:
         return listed
 
     def read(self, name: str) -> bytes:
-        """=Read a member's bytes, at most MAX_FILE_BYTES. Raises UnreadableImage."""
+        """Read a member's bytes, at most MAX_FILE_BYTES. Raises UnreadableImage."""
         info = self.members[name]
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise UnreadableImage("packed by another method than deflate")  # zipfile does not bound what those unpack
@@ -166,7 +166,7 @@ def check_file_sizes(where: str, files: Iterable[str], sizes: Mapping[str, int])
 
 
 def is_image(name: str) -> bool:
-    """=Return whether the name ends as an image file's does."""
+    """Return whether the name ends as an image file's does."""
     return name.lower().endswith(SUFFIXES)
 
 

@@ -49,7 +49,7 @@ def in_units(costs: pd.DataFrame) -> pd.DataFrame:
 
 
 def read_column(networks: pd.DataFrame, axis: str) -> Column:
-    """=Choose what the panels against an axis show; `networks` as `in_units` gives them."""
+    """Choose what the panels against an axis show; `networks` as `in_units` gives them."""
     networks = networks.assign(x=networks[axis], other=networks[OTHER[axis]])
     spread = networks.groupby([*LINE, "x"])[list(UNITS)].agg(["min", "median", "max"])
     by_line = networks.groupby(LINE)

@@ -74,7 +74,7 @@ class Outcome:
 
     @property
     def status(self) -> str:
-        """=Return "done", "interrupted" or "failed"."""
+        """Return "done", "interrupted" or "failed"."""
         if self.result is not None:
             return "done"
         return "interrupted" if self.kind == INTERRUPTED else "failed"

@@ -118,7 +118,7 @@ def frame_json(frame: pd.DataFrame) -> str:
 
 
 def frame_csv(frame: pd.DataFrame) -> str:
-    """=Return a header and a line a row; missing values are empty."""
+    """Return a header and a line a row; missing values are empty."""
     return frame.to_csv(index=False).rstrip("\n")
 
 

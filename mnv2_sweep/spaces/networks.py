@@ -192,7 +192,7 @@ class _Selection:
         return used.view(np.dtype((np.void, used.dtype.itemsize * used.shape[1]))).ravel().tolist()
 
     def consider_points(self, archs: list[ArchSpec]) -> None:
-        """=Take the single networks that are new and allowed."""
+        """Take the single networks that are new and allowed."""
         archs = [arch for arch in dict.fromkeys(archs) if not self._is_known(arch)]
         self.candidates += len(archs)
         if archs:
@@ -227,11 +227,11 @@ class _Selection:
         raise SpaceError([f"space '{space.name}': {wish} {seen}{self.refusals()}. Ask for fewer or allow more"])
 
     def refusals(self) -> str:
-        """=Say how many candidates each constraint refused; "" without constraints."""
+        """Say how many candidates each constraint refused; "" without constraints."""
         return "".join(f"; {c.cost} {c.text} refused {self.refused[c]:,}" for c in self.space.constraints)
 
     def networks(self) -> Networks:
-        """=Return all that was taken, the grid's or the sample's before the points."""
+        """Return all that was taken, the grid's or the sample's before the points."""
         rows = np.concatenate(self.found) if self.found else np.zeros((0, 0), np.uint8)
         costs = join_costs(self.costs) if self.costs else CostArrays(*(np.zeros(0, np.int64) for _ in range(4)))
         return Networks(self.space, self.classes, rows, self.points, costs)

@@ -114,7 +114,7 @@ class _Composer(yaml.SafeLoader):
         self.mistakes, self.depth = mistakes, 0
 
     def compose_node(self, parent, index):
-        """=Compose a node as PyYAML does, noting what is not supported; raises on nesting that is too deep."""
+        """Compose a node as PyYAML does, noting what is not supported; raises on nesting that is too deep."""
         event = self.peek_event()
         line = event.start_mark.line + 1
         if isinstance(event, yaml.AliasEvent):
