@@ -1,12 +1,11 @@
 """Options of `ablate` -> comparisons: a base network beside the same with one change, as it is or at the same cost.
 
 A comparison is paired: both sides have the same seeds, and a seed alone decides the order of the images, their crops
-and flips (see `train`), so what the sides share cancels in the difference.
+and flips (see `training.loop`), so what the sides have in common cancels in the difference.
 
-What an ablation compares -> a text in its folder's space.yaml, and back: so that tables and plots need no options.
-
-The first line is the command, as a comment; below it stands JSON (which is YAML). Sweeps of earlier versions have the
-first line alone; of them, and of any other sweep, the pairs are found among the networks that were trained.
+What an ablation compares, its protocol, is kept as a text in its folder's space.yaml, so that tables and plots need no
+options. The first line is the command, as a comment; below it stands JSON (which is YAML). Sweeps of earlier versions
+have the first line alone; of them, and of any other sweep, the pairs are found among the networks that were trained.
 """
 
 import json
@@ -36,7 +35,7 @@ from mnv2_sweep.nets.resolve import arch_key
 from mnv2_sweep.record.folders import ABLATION
 from mnv2_sweep.trials.trial import record_json
 
-# ---------------------------------------------------------------- ablate
+# ---------------------------------------------------------------- changes and comparisons
 
 MOST_BASES = 100
 OR_ELSE = ", or several with commas between, or a design space (.yaml)"
@@ -60,10 +59,12 @@ class Change:
 
 
 def change_expansion(t: int) -> Change:
+    """Return the change to expansion t in every stage that expands."""
     return Change(f"expansion-{t}", "expansion", t, "its own t", f"t = {t}")
 
 
 def change_activation(name: str) -> Change:
+    """Return the change to another activation."""
     return Change(f"activation-{name}", "activation", name, "its own activation", name)
 
 
@@ -93,20 +94,20 @@ class Comparison:
 
     @property
     def label(self) -> str:
-        """Of the changed side: "t = 3", "t = 3, same MAdds"."""
+        """Name the changed side for people: "t = 3", "t = 3, same MAdds"."""
         return f"{self.change.after}, same {MATCHED[self.matched]}" if self.matched else self.change.after
 
     @property
     def name(self) -> str:
-        """For files: "expansion-3", "expansion-3-madds"."""
+        """Name the changed side for files: "expansion-3", "expansion-3-madds"."""
         return f"{self.change.name}-{self.matched}" if self.matched else self.change.name
 
 
-# ---------------------------------------------------------------- options
+# ---------------------------------------------------------------- from options
 
 
 def parse_bases(text: str, or_else: str = OR_ELSE) -> tuple[ArchSpec, ...]:
-    """ "0.35@96,1.0@96" -> width 0.35 and width 1.0 at 96 px. Raises SweepError, which also says what else may be
+    """Parse "0.35@96,1.0@96" as width 0.35 and width 1.0 at 96 px. Raises SweepError, which also says what else may be
     given."""
     bases = {}
     for word in text.split(","):
@@ -134,7 +135,7 @@ def choose_changes(
     no_depthwise: bool = False,
     everything: bool = False,
 ) -> tuple[Change, ...]:
-    """The changes that the options ask for, in the order of ALL. Raises SweepError."""
+    """Return the changes that the options ask for, in the order of ALL. Raises SweepError."""
     given = {"--no-linear-bottleneck": no_linear_bottleneck, "--residual": residual, "--expansion": expansion}
     given |= {"--activation": activation, "--scale-last-conv": scale_last_conv, "--no-depthwise": no_depthwise}
     names = [option for option, value in given.items() if value not in (False, None)]
@@ -179,17 +180,17 @@ def _expansions(text: str | None) -> list[int]:
 
 
 def name_changes(changes: Sequence[Change]) -> str:
-    """A word for the sweep: "no-linear-bottleneck", "residual-none-expansion", "all"."""
+    """Name the changes in a word for the sweep: "no-linear-bottleneck", "residual-none-expansion", "all"."""
     if tuple(changes) == ALL:
         return "all"
     return "-".join(dict.fromkeys(change.field if change.field == "expansion" else change.name for change in changes))
 
 
-# ---------------------------------------------------------------- comparisons
+# ---------------------------------------------------------------- from networks
 
 
 def changed_arch(base: ArchSpec, change: Change) -> ArchSpec:
-    """The base network with the change. Raises SweepError where its family has no such choice."""
+    """Return the base network with the change. Raises SweepError where its family has no such choice."""
     field = "stages" if change.field == "expansion" else change.field
     if field not in FAMILIES[base.family]:
         raise SweepError(f"ablate: base {arch_label(base)}: {FAMILY_NAMES[base.family]} has no such part to change")
@@ -200,7 +201,7 @@ def changed_arch(base: ArchSpec, change: Change) -> ArchSpec:
 def plan_comparisons(
     bases: Sequence[ArchSpec], changes: Sequence[Change], match: str | None = None
 ) -> tuple[tuple[Comparison, ...], list[str]]:
-    """Every change of every base, beside it with `match` at the same cost; and notes on what was left out.
+    """Plan every change of every base, beside it with `match` at the same cost; and note what was left out.
 
     A change that makes the same network, as t = 6 of the paper's, is left out; so is a base that is the same network as
     one before (widths 0.4 and 0.41), and a match that no width meets. Raises SweepError where nothing is left, or no
@@ -238,7 +239,8 @@ def plan_comparisons(
 
 
 def _name_sides(comparison: Comparison) -> Comparison:
-    """What the base has where its own value is changed ("t = 6", "relu6"), and what follows its projections then."""
+    """Name what the base has where its own value is changed ("t = 6", "relu6"), and what follows its projections
+    then."""
     base, change = comparison.base, comparison.change
     own = {"activation": base.activation, "residual": SHORTCUTS[base.residual]}
     own["expansion"] = f"t = {find_expansion(base.stages) or 'mixed'}"
@@ -249,12 +251,12 @@ def _name_sides(comparison: Comparison) -> Comparison:
 
 
 def list_networks(comparisons: Sequence[Comparison]) -> tuple[ArchSpec, ...]:
-    """Every network of the comparisons once, each base before its variants."""
+    """List every network of the comparisons once, each base before its variants."""
     return tuple(dict.fromkeys(arch for one in comparisons for arch in (one.base, one.variant)))
 
 
 def infer_comparisons(archs: Sequence[ArchSpec]) -> tuple[Comparison, ...]:
-    """Pairs among these networks that differ in one part: for sweeps that do not say what they compare."""
+    """Find pairs among these networks that differ in one part: for sweeps that do not say what they compare."""
     known = {arch_key(arch): arch for arch in archs if arch.family == "mobilenet_v2"}
     plain = ArchSpec()
     found = []
@@ -267,14 +269,14 @@ def infer_comparisons(archs: Sequence[ArchSpec]) -> tuple[Comparison, ...]:
     return tuple(found)
 
 
-# ---------------------------------------------------------------- protocol
+# ---------------------------------------------------------------- the text in space.yaml
 
 SPACE = "space.yaml"
 
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """The comparisons of one command; `looks`: whether seeds were added until they were decided (see `experiment`);
+    """The comparisons of one command; `looks`: whether seeds were added until they were decided (see `paired`);
     `seeds`: how many were asked for to begin with, 0 where it is not known; `peeked`: with what its networks were
     looked at before more seeds were added, "" where that does not matter."""
 
@@ -285,7 +287,7 @@ class Protocol:
 
 
 def dump_protocol(protocol: Protocol, options: Sequence[str]) -> str:
-    """The text of space.yaml."""
+    """Return the text of space.yaml."""
     pairs = [
         {
             "change": asdict(one.change),
@@ -301,7 +303,8 @@ def dump_protocol(protocol: Protocol, options: Sequence[str]) -> str:
 
 
 def read_protocol(folder: Path, archs: Sequence[ArchSpec]) -> Protocol:
-    """What the sweep compares; `archs` are the networks that it holds. Raises StoreError on a text that is broken."""
+    """Read what the sweep compares; `archs` are the networks that it holds. Raises StoreError on a text that is
+    broken."""
     try:
         first, _, text = (folder / SPACE).read_text(encoding="utf-8").partition("\n")
     except (OSError, UnicodeDecodeError):
@@ -319,7 +322,7 @@ def read_protocol(folder: Path, archs: Sequence[ArchSpec]) -> Protocol:
 
 
 def continue_protocol(before: Protocol, now: Protocol) -> Protocol:
-    """`now` in the folder of `before`, with what the networks that both compare were looked at before.
+    """Return `now` in the folder of `before`, with what the networks that both compare were looked at before.
 
     It stays known whatever is asked later: seeds that were added after a look do not become seeds fixed before it.
     """

@@ -55,20 +55,21 @@ class Agreement:
 
     @property
     def near_tau(self) -> float:
+        """Return the near pairs ordered the same way minus those ordered the other way, over all of them."""
         return 2 * self.near_share - 1
 
 
 @dataclass(frozen=True, slots=True)
 class _Pairs:
-    """What one order has to say about each pair [n, n]: 1 as the reference, -1 the other way, 0 tied on either side;
-    and which pairs are untied on its own side and on the reference's."""
+    """What one order says about each pair [n, n]: `agree` is 1 as the reference, -1 the other way, 0 tied on either
+    side; and which pairs are untied on its own side and on the reference's."""
 
     agree: np.ndarray
     untied: np.ndarray
     reference_untied: np.ndarray
 
     def tau(self, counts: np.ndarray) -> np.ndarray:
-        """Kendall's tau-b [draws] of networks taken `counts` [draws, n] times each.
+        """Return Kendall's tau-b [draws] of networks taken `counts` [draws, n] times each.
 
         Tau-b is same minus other over the root of the pairs untied on one side times those untied on the other, so
         that the pairs of a network and its copy, tied on both, are left out by themselves.
@@ -84,7 +85,7 @@ class _Pairs:
 def compare_orders(
     proxy: Sequence[float], reference: Sequence[float], madds: Sequence[float], draws: int = 2000, seed: int = 0
 ) -> Agreement:
-    """The agreement of two orders of the same networks; all values are finite, higher is better in both."""
+    """Compare two orders of the same networks; all values are finite, higher is better in both."""
     proxy, reference, madds = (np.asarray(values, dtype=float) for values in (proxy, reference, madds))
     if proxy.ndim != 1 or not proxy.shape == reference.shape == madds.shape:
         raise ValueError(f"orders: {proxy.shape}, {reference.shape} and {madds.shape} values given, equal ones allowed")
@@ -109,7 +110,7 @@ def compare_orders(
 
 
 def tau_text(agreement: Agreement) -> str:
-    """Tau with its interval, for people; never "nan"."""
+    """Return tau with its interval, for people; never "nan"."""
     if np.isnan(agreement.tau):
         why = "all accuracies tie" if agreement.networks > 1 else "fewer than two networks"
         return f"undefined ({why})"
@@ -117,7 +118,7 @@ def tau_text(agreement: Agreement) -> str:
 
 
 def near_text(agreement: Agreement) -> str:
-    """How many of the untied near pairs are ordered as the reference does, with the interval of their share."""
+    """Say how many of the untied near pairs are ordered as the reference does, with the interval of their fraction."""
     if not agreement.near_pairs:
         return "no untied pair"
     interval = _range_text(agreement.near_low, agreement.near_high, 100, ".0f", " %")
@@ -134,7 +135,7 @@ def _compare_pairs(order: np.ndarray, reference: np.ndarray) -> _Pairs:
 
 
 def _draw_networks(count: int, draws: int, seed: int) -> np.ndarray:
-    """How often [draws, count] each network is taken when as many are drawn as there are, with replacement."""
+    """Draw as many networks as there are, with replacement: how often [draws, count] each is taken."""
     counts = np.zeros((draws, count))
     if count:
         taken = np.random.default_rng(seed).integers(count, size=(draws, count))
@@ -143,13 +144,13 @@ def _draw_networks(count: int, draws: int, seed: int) -> np.ndarray:
 
 
 def _count(pairs: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """The sum [draws] of a symmetric pair matrix over the pairs of networks taken `counts` times: each pair as often
-    as its networks meet. Whole numbers, so exact."""
+    """Sum [draws] a symmetric pair matrix over the pairs of networks taken `counts` times: each pair as often as its
+    networks meet. Whole numbers, so exact."""
     return ((counts @ pairs) * counts).sum(axis=1) / 2
 
 
 def _divide(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """NaN where there is nothing to divide by."""
+    """Return part / whole, NaN where there is nothing to divide by."""
     return np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)
 
 
@@ -158,7 +159,7 @@ def _fraction(same: int, other: int) -> float:
 
 
 def _interval(drawn: np.ndarray, enough: bool = True) -> tuple[float, float]:
-    """The percentile interval; NaN where drawing again says nothing (see the module's text)."""
+    """Return the percentile interval; NaN where drawing again says nothing (see the module's text)."""
     known = drawn[~np.isnan(drawn)]
     if not enough or 2 * len(known) <= len(drawn) or known.min() == known.max():
         return np.nan, np.nan

@@ -1,8 +1,9 @@
 """A table of trials and what was to be compared -> readings: difference, interval, p-value, and a verdict on the claim.
 
-A difference is top-1 of the base minus top-1 of the changed network, in points: above 0 the base is better. Pairs share
-a seed; a seed that only one side has done is left out. How differences become intervals and p-values: see `experiment`.
-The p-values are corrected by Holm over all readings of the protocol, as one command asks them all.
+A difference is top-1 of the base minus top-1 of the changed network, in points: above 0 the base is better. Pairs have
+one seed; a seed that only one side has done is left out. How differences become intervals and p-values: see `paired`.
+The p-values are corrected by Holm over all readings of the protocol, as one command asks them all. The words in which
+tables and figures give a reading stand here, too.
 """
 
 import math
@@ -64,18 +65,19 @@ class Reading:
 
     @property
     def decided(self) -> bool:
+        """Return whether the corrected p-value settles the comparison."""
         return self.holm <= LEVEL
 
 
 def load_readings(folder: Path) -> tuple[Protocol, list[Reading]]:
-    """What a sweep compares and what it has measured of it. Raises StoreError."""
+    """Load what a sweep compares and what it has measured of it. Raises StoreError."""
     archs = dict.fromkeys(outcome.trial.arch for outcome in read_outcomes(folder))
     protocol = read_protocol(folder, tuple(archs))
     return protocol, find_readings(load_frame(folder), protocol)
 
 
 def find_readings(trials: pd.DataFrame, protocol: Protocol) -> list[Reading]:
-    """A reading of every comparison, in order; those without a pair have no seeds and are undecided."""
+    """Return a reading of every comparison, in order; those without a pair have no seeds and are undecided."""
     readings = [_measure(trials, one, protocol.looks) for one in protocol.comparisons]
     p = [reading.p for reading in readings]
     settled = zip(readings, adjust_holm(p), holm_levels(p), strict=True)
@@ -83,7 +85,7 @@ def find_readings(trials: pd.DataFrame, protocol: Protocol) -> list[Reading]:
 
 
 def _measure(trials: pd.DataFrame, comparison: Comparison, looks: str) -> Reading:
-    """Everything of a reading that does not depend on the others."""
+    """Measure everything of a reading that does not depend on the others."""
     archs = (comparison.base, comparison.variant)
     keys = [arch_key(arch) for arch in archs]
     ours = trials[trials["arch_key"].isin(keys)]
@@ -115,7 +117,8 @@ def _measure(trials: pd.DataFrame, comparison: Comparison, looks: str) -> Readin
 
 
 def _claim_p(estimate: Estimate, claim: PaperClaim | None, looks: str) -> float:
-    """Of the test that the claim needs: against no difference, or against the side of the margin where it isn't."""
+    """Return p of the test that the claim needs: against no difference, or against the side of the margin where it
+    isn't."""
     if claim is None or claim.margin is None:
         return estimate.p
     test = p_within if abs(estimate.mean) < claim.margin else p_beyond
@@ -123,7 +126,7 @@ def _claim_p(estimate: Estimate, claim: PaperClaim | None, looks: str) -> float:
 
 
 def _judge(reading: Reading, looks: str) -> Reading:
-    """The reading with its verdict, or with the seeds that it still needs."""
+    """Return the reading with its verdict, or with the seeds that it still needs."""
     estimate, claim = reading.estimate, reading.claim
     margin = claim.margin if claim is not None else None
     if not reading.decided:
@@ -137,7 +140,7 @@ def _judge(reading: Reading, looks: str) -> Reading:
 
 
 def next_seeds(readings: Sequence[Reading], done: dict[ArchSpec, int], most: int) -> dict[ArchSpec, int]:
-    """How many seeds, 0 to n - 1, each network should have next: one more for both sides of what is undecided.
+    """Count the seeds, 0 to n - 1, each network should have next: one more for both sides of what is undecided.
 
     `done`: how many each network was given so far. Equal to it where all is decided or has `most` already.
     """
@@ -151,8 +154,11 @@ def next_seeds(readings: Sequence[Reading], done: dict[ArchSpec, int], most: int
     return wanted
 
 
+# ---------------------------------------------------------------- words
+
+
 def cost_change(base: int, changed: int) -> str:
-    """ "same", "-42.2 %", "+0.02 %"."""
+    """Say how a cost changed: "same", "-42.2 %", "+0.02 %"."""
     if base == changed:
         return "same"
     change = 100 * (changed / base - 1)
@@ -160,24 +166,25 @@ def cost_change(base: int, changed: int) -> str:
 
 
 def interval_text(reading: Reading) -> str:
-    """ "+0.31 to +2.20"; of the differences at which it is still open, "any"."""
+    """Return the interval as "+0.31 to +2.20"; "any" where every difference is still possible."""
     low, high = reading.estimate.low, reading.estimate.high
     return "any" if math.isinf(low) else f"{low:+.2f} to {high:+.2f}"
 
 
 def p_text(p: float) -> str:
+    """Return a p-value with three digits, "<0.001" below these."""
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def verdict_text(reading: Reading) -> str:
-    """ "reproduced", "undecided", "worse than linear bottleneck"."""
+    """Return the verdict in words: "reproduced", "undecided", "worse than linear bottleneck"."""
     if reading.verdict in (BETTER, WORSE):
         return f"{reading.verdict} than {reading.comparison.change.before}"
     return reading.verdict
 
 
 def claim_parts(reading: Reading) -> list[str]:
-    """The claim with its place, and where the published gap lies."""
+    """Return the claim with its place, and where the published gap lies."""
     claim = reading.claim
     if claim is None:
         return ["the paper claims nothing here"]

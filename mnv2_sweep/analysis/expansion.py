@@ -3,7 +3,7 @@
 Section 4 of the paper: expansions t from 5 to 10 have nearly the same curves, and within that range small networks are
 better with smaller t, large ones with larger t. Curves are compared at equal MAdds, where both have them: at the ends
 and the middle, in logarithms, of the range that all of them cover. Between two networks of a curve top-1 is taken to
-be linear in the logarithm of MAdds; nothing is extrapolated. All tests are on one number a seed, as in `experiment`.
+be linear in the logarithm of MAdds; nothing is extrapolated. All tests are on one number a seed, as in `paired`.
 """
 
 import math
@@ -46,10 +46,11 @@ class TradeOff:
     seconds: np.ndarray
 
     def at(self, madds: float) -> np.ndarray:
-        """Top-1 of every seed at some MAdds, which must lie in the curve's range."""
+        """Return top-1 of every seed at some MAdds, which must lie in the curve's range."""
         return np.array([np.interp(math.log(madds), np.log(self.madds), values) for values in self.top1.T])
 
     def covers(self, madds: float) -> bool:
+        """Return whether these MAdds lie in the curve's range."""
         return self.madds[0] <= madds * 1.000001 and madds <= self.madds[-1] * 1.000001
 
 
@@ -66,12 +67,12 @@ class ClaimVerdict:
 
     @property
     def sentence(self) -> str:
-        """Verdict, claim, place and why."""
+        """Return verdict, claim, place and why in one sentence."""
         return f"{self.verdict}: {self.text} ({self.place}); {self.why}"
 
 
 def find_trade_offs(trials: pd.DataFrame) -> tuple[list[TradeOff], tuple[int, ...]]:
-    """A curve for each expansion, in order, and their seeds: those that every network has done.
+    """Find a curve for each expansion, in order, and their seeds: those that every network has done.
 
     Raises SweepError when the networks differ in more than width and expansion, or there is only one expansion.
     """
@@ -113,7 +114,8 @@ def _trade_off(t: int, trials: pd.DataFrame) -> TradeOff:
 
 
 def common_madds(curves: Sequence[TradeOff]) -> list[float]:
-    """POINTS costs from end to end of the range that all the curves cover, evenly in logarithms; none without one."""
+    """Return POINTS costs from end to end of the range that all curves cover, evenly in logarithms; none without
+    one."""
     if not curves:
         return []
     low, high = max(curve.madds[0] for curve in curves), min(curve.madds[-1] for curve in curves)
@@ -121,7 +123,7 @@ def common_madds(curves: Sequence[TradeOff]) -> list[float]:
 
 
 def judge_claims(curves: Sequence[TradeOff]) -> list[ClaimVerdict]:
-    """Both claims of section 4."""
+    """Judge both claims of section 4."""
     tested = [curve for curve in curves if curve.t in SAME_CURVES]
     madds = common_madds(tested)
     if len(tested) < 2 or not madds:
@@ -135,7 +137,7 @@ def judge_claims(curves: Sequence[TradeOff]) -> list[ClaimVerdict]:
 
 
 def claims_text(claims: Sequence[ClaimVerdict], seeds: int) -> str:
-    """A line a claim, with the seeds that would settle an undecided one."""
+    """Return a line a claim, with the seeds that would settle an undecided one."""
     lines = []
     for one in claims:
         more = ""
@@ -151,8 +153,9 @@ def claims_text(claims: Sequence[ClaimVerdict], seeds: int) -> str:
 
 
 def _judge_same(curves: Sequence[TradeOff], madds: Sequence[float]) -> ClaimVerdict:
-    """Reproduced: at every cost every curve is within the margin (each by two one-sided tests at LEVEL, so all together
-    at LEVEL). Contradicted: one of them is beyond it, corrected by Holm."""
+    """Judge whether the curves are nearly the same. Reproduced: at every cost every curve is within the margin (each by
+    two one-sided tests at LEVEL, so all together at LEVEL). Contradicted: one of them is beyond it, corrected by
+    Holm."""
     own = min(curves, key=lambda curve: (curve.t != OURS, abs(curve.t - OURS)))
     others = [(curve, at) for curve in curves if curve is not own for at in madds]
     estimates = [estimate_difference(curve.at(at) - own.at(at)) for curve, at in others]
@@ -175,7 +178,7 @@ def _judge_same(curves: Sequence[TradeOff], madds: Sequence[float]) -> ClaimVerd
 
 
 def _judge_by_size(curves: Sequence[TradeOff], madds: Sequence[float]) -> ClaimVerdict:
-    """The slope of top-1 over log2 t, of each seed, at the smallest and at the largest common cost.
+    """Judge the slope of top-1 over log2 t, of each seed, at the smallest and at the largest common cost.
 
     Reproduced: it falls at the small end and rises at the large end (both one-sided at LEVEL, so together at LEVEL).
     Contradicted: it surely does the opposite at one of them, corrected by Holm.
@@ -198,22 +201,22 @@ def _judge_by_size(curves: Sequence[TradeOff], madds: Sequence[float]) -> ClaimV
 
 
 def _slopes(curves: Sequence[TradeOff], madds: float) -> np.ndarray:
-    """Of a straight line through top-1 over log2 t, for every seed."""
+    """Return the slope of a straight line through top-1 over log2 t, for every seed."""
     t = np.log2([curve.t for curve in curves])
     top1 = np.array([curve.at(madds) for curve in curves])  # [expansions, seeds]
     return (t - t.mean()) @ top1 / ((t - t.mean()) ** 2).sum()
 
 
 def _one_sided(estimate: Estimate, sign: int) -> float:
-    """p-value against "the true value is 0 or on the other side of 0 than `sign`"."""
+    """Return the p-value against "the true value is 0 or on the other side of 0 than `sign`"."""
     return estimate.p / 2 if estimate.mean * sign > 0 else 1 - estimate.p / 2
 
 
 def _undecided(
     claim: PaperClaim, why: str, against: list[int | None], for_it: list[int | None], curves: Sequence[TradeOff]
 ) -> ClaimVerdict:
-    """With the further seeds, and what they take: one test `against` the claim would contradict it, so the quickest of
-    those counts where there are any; else all the open ones `for_it` are needed, so the slowest."""
+    """Return the verdict with the further seeds, and what they take: one test `against` the claim would contradict it,
+    so the quickest of those counts where there are any; else all the open ones `for_it` are needed, so the slowest."""
     some = [seeds for seeds in against if seeds is not None]
     further = min(some, default=None) if against else None if None in for_it else max(for_it)
     seconds = (further or 0) * float(sum(curve.seconds.sum() for curve in curves))
@@ -221,6 +224,6 @@ def _undecided(
 
 
 def _points(estimate: Estimate) -> str:
-    """ "+0.31 (-0.20 to +0.82)"."""
+    """Return a difference with its interval: "+0.31 (-0.20 to +0.82)"."""
     interval = "" if math.isnan(estimate.low) else f" ({estimate.low:+.2f} to {estimate.high:+.2f})"
     return f"{estimate.mean:+.2f}{interval}"

@@ -52,7 +52,7 @@ class Estimate:
 
 
 def estimate_difference(differences: Sequence[float], looks: str = ONCE) -> Estimate:
-    """See Estimate and the module."""
+    """Estimate the true difference from one number a seed; see Estimate and the module."""
     values = np.asarray(differences, dtype=float)
     n = len(values)
     mean = float(values.mean()) if n else np.nan
@@ -63,14 +63,14 @@ def estimate_difference(differences: Sequence[float], looks: str = ONCE) -> Esti
 
 
 def t_statistic(mean, sd, n, null=0.0):
-    """Of any number of experiments at once; NaN where there is no spread."""
+    """Return the t statistic of any number of experiments at once; NaN where there is no spread."""
     mean, sd, n = np.asarray(mean, float), np.asarray(sd, float), np.asarray(n, float)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(sd > 0, (mean - null) * np.sqrt(n) / sd, np.nan)
 
 
 def p_value(mean, sd, n, null=0.0, looks: str = ONCE):
-    """Two-sided p-value against a true difference of `null`; arrays allowed. 1 where there is no spread."""
+    """Return the two-sided p-value against a true difference of `null`; arrays allowed. 1 where there is no spread."""
     t, n = t_statistic(mean, sd, n, null), np.asarray(n, float)
     with np.errstate(divide="ignore", invalid="ignore"):
         p = 2 * stdtr(n - 1, -np.abs(t)) if looks == ONCE else np.exp(-np.maximum(0.0, log_ratio(t, n)))
@@ -78,13 +78,13 @@ def p_value(mean, sd, n, null=0.0, looks: str = ONCE):
 
 
 def log_ratio(t, n):
-    """Logarithm of B, see the module; arrays allowed."""
+    """Return the logarithm of B, see the module; arrays allowed."""
     freedom, r = n - 1, 1 + n * MIXTURE**2
     return n / 2 * (np.log1p(t**2 / freedom) - np.log1p(t**2 / (freedom * r))) - np.log(r) / 2
 
 
 def critical_t(n, level: float = LEVEL, looks: str = ONCE):
-    """|t| from which the two-sided p-value is `level` or less; infinite where no t is enough. Arrays allowed."""
+    """Return |t| from which the two-sided p-value is `level` or less; infinite where no t is enough. Arrays allowed."""
     n = np.asarray(n, float)
     if looks == ONCE:
         return stdtrit(n - 1, 1 - level / 2)
@@ -95,12 +95,12 @@ def critical_t(n, level: float = LEVEL, looks: str = ONCE):
 
 
 def half_width(sd, n, looks: str = ONCE, level: float = LEVEL):
-    """Half the interval at 1 - `level`; arrays allowed."""
+    """Return half the interval at 1 - `level`; arrays allowed."""
     return critical_t(n, level, looks) * np.asarray(sd, float) / np.sqrt(n)
 
 
 def p_within(mean: float, sd: float, n: int, margin: float, looks: str = ONCE) -> float:
-    """p-value against "the true difference is beyond `margin` on one side or the other"; 1 where the mean itself is.
+    """Return p against "the true difference is beyond `margin` on one side or the other"; 1 where the mean itself is.
 
     Looked at once these are two one-sided t tests (TOST), of which the larger p counts.
     """
@@ -111,7 +111,7 @@ def p_within(mean: float, sd: float, n: int, margin: float, looks: str = ONCE) -
 
 
 def p_beyond(mean: float, sd: float, n: int, margin: float, looks: str = ONCE) -> float:
-    """p-value against "the true difference is within `margin`"; 1 where the mean itself is."""
+    """Return p against "the true difference is within `margin`"; 1 where the mean itself is."""
     if not abs(mean) > margin:
         return 1.0
     p = float(p_value(mean, sd, n, margin if mean > 0 else -margin, looks))
@@ -119,7 +119,7 @@ def p_beyond(mean: float, sd: float, n: int, margin: float, looks: str = ONCE) -
 
 
 def adjust_holm(p: Sequence[float]) -> list[float]:
-    """Holm's adjusted p-values, in the given order: those of at most LEVEL are settled together."""
+    """Return Holm's adjusted p-values, in the given order: those of at most LEVEL are settled together."""
     values = np.asarray(p, dtype=float)
     order = np.argsort(values, kind="stable")
     adjusted = np.empty(len(values))
@@ -128,8 +128,8 @@ def adjust_holm(p: Sequence[float]) -> list[float]:
 
 
 def holm_levels(p: Sequence[float]) -> list[float]:
-    """The level that each of m p-values is held against: LEVEL / m for the smallest, LEVEL / (m - 1) for the next, and
-    so on up to the first that is above its level; all behind it wait until one of them is below that."""
+    """Return the level that each of m p-values is held against: LEVEL / m for the smallest, LEVEL / (m - 1) for the
+    next, and so on up to the first that is above its level; all behind it wait until one of them is below that."""
     order = np.argsort(np.asarray(p, dtype=float), kind="stable")
     settled = sum(adjusted <= LEVEL for adjusted in adjust_holm(p))
     levels = np.empty(len(order))
@@ -138,19 +138,19 @@ def holm_levels(p: Sequence[float]) -> list[float]:
 
 
 def fewest_seeds(comparisons: int) -> int:
-    """With so many comparisons, the first look after every seed at which one of them can be decided at all."""
+    """Return the first look after every seed at which one of so many comparisons can be decided at all."""
     n = np.arange(2, MOST_SEEDS + 1)
     return int(n[np.isfinite(critical_t(n, LEVEL / comparisons, ALWAYS))][0])
 
 
 def power_difference(mean: float, sd: float, n: int, level: float, looks: str = ONCE) -> float:
-    """Probability that n seeds settle the sign, where the true difference is `mean` and the spread `sd`."""
+    """Return the probability that n seeds settle the sign, where the true difference is `mean` and the spread `sd`."""
     edge, shift = float(critical_t(n, level, looks)), abs(mean) * np.sqrt(n) / sd
     return 0.0 if np.isinf(edge) else _beyond(n, shift, edge) + _beyond(n, -shift, edge)
 
 
 def power_margin(mean: float, sd: float, n: int, margin: float, level: float, looks: str = ONCE) -> float:
-    """Probability, or a little less, that n seeds settle on which side of the margins the true difference `mean` is."""
+    """Return the probability, or a little less, that n seeds settle on which side of the margins the true `mean` is."""
     edge = float(critical_t(n, 2 * level if looks == ONCE else level, looks))
     if np.isinf(edge):
         return 0.0
@@ -161,7 +161,7 @@ def power_margin(mean: float, sd: float, n: int, margin: float, level: float, lo
 
 
 def _beyond(n: int, shift: float, edge: float) -> float:
-    """Probability that a t statistic with n - 1 degrees of freedom about `shift` is above `edge`."""
+    """Return the probability that a t statistic with n - 1 degrees of freedom about `shift` is above `edge`."""
     if abs(shift) > FAR:  # beyond what nctdtr can
         return float(shift > edge)
     return float(1 - nctdtr(n - 1, shift, edge))
@@ -170,7 +170,7 @@ def _beyond(n: int, shift: float, edge: float) -> float:
 def further_seeds(
     estimate: Estimate, level: float = LEVEL, margin: float | None = None, looks: str = ONCE
 ) -> int | None:
-    """Seeds still to add so that the comparison is settled with POWER, if difference and spread are as they seem now.
+    """Count the seeds to add so that POWER settles the comparison, if difference and spread are as they seem now.
 
     With `margin` the question is on which side of it the difference lies, else which sign it has. Always at least 1;
     None where MOST_SEEDS in all would not do, or where the seeds show no spread.

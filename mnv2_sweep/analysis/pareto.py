@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 
 def pareto_front(cost: ArrayLike, accuracy: ArrayLike) -> np.ndarray:
-    """A boolean mask, True for the rows on the front; order and number of rows are the input's."""
+    """Return a boolean mask, True for the rows on the front; order and number of rows are the input's."""
     cost, accuracy = np.asarray(cost, dtype=float), np.asarray(accuracy, dtype=float)
     if cost.ndim != 1 or cost.shape != accuracy.shape:
         raise ValueError(

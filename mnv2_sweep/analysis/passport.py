@@ -22,7 +22,7 @@ from mnv2_sweep.trials.trial import load_trial
 
 SHORT_SCHEDULE, SMALL_INPUT, SHARED_WEIGHTS = "short schedule", "smaller input", "shared weights"
 SYNFLOW, MADDS_ALONE = "synflow", "MAdds alone"
-WORD_COLUMNS = ("proxy", "note")  # of the table, for tables.align
+WORD_COLUMNS = ("proxy", "note")  # of the table, for `align`
 
 # Kendall's tau of MAdds with the published top-1 of TF-slim's 22 MobileNetV2; the tests compute it.
 PAPER_TAU_MADDS, PAPER_NETWORKS = 0.954, 22
@@ -63,6 +63,7 @@ class ProxyVerdict:
 
     @property
     def is_made(self) -> bool:
+        """Return whether the proxy could be made: whether any network was compared."""
         return self.agreement_with_reference.networks > 0
 
 
@@ -88,11 +89,12 @@ class Passport:
             raise ValueError(f"proxies: {', '.join(names) or 'none'} given, each once and '{MADDS_ALONE}' allowed")
 
     def find_proxy(self, name: str) -> ProxyVerdict | None:
+        """Return the verdict on the named proxy, None where there is none."""
         return next((verdict for verdict in self.proxies if verdict.name == name), None)
 
 
 def write_passport(folder: Path, passport: Passport) -> Path:
-    """Put it in the sweep's folder, in place of one that is there; returns the file. Raises StoreError."""
+    """Write it into the sweep's folder, in place of one that is there; return the file. Raises StoreError."""
     path = folder / PASSPORT
     text = json.dumps(_without_nan(asdict(passport)), indent=2, allow_nan=False) + "\n"
     try:
@@ -103,7 +105,7 @@ def write_passport(folder: Path, passport: Passport) -> Path:
 
 
 def read_passport(folder: Path) -> Passport | None:
-    """The passport of a sweep's folder, None where it was not calibrated. Raises StoreError for a broken one."""
+    """Read the passport of a sweep's folder, None where it was not calibrated. Raises StoreError for a broken one."""
     path = folder / PASSPORT
     try:
         values = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
@@ -120,7 +122,7 @@ def read_passport(folder: Path) -> Passport | None:
 
 
 def passport_table(passport: Passport) -> list[list[str]]:
-    """Header and a row a proxy; a column of the published order where at least one was compared with it."""
+    """Return header and a row a proxy; a column of the published order where at least one was compared with it."""
     published = any(verdict.agreement_with_published for verdict in passport.proxies)
     header = ["proxy", "tau with reference", "pairs within 25 %"]
     header += ["tau with published", "published within 25 %"] if published else []
@@ -134,14 +136,14 @@ def passport_table(passport: Passport) -> list[list[str]]:
 
 
 def published_table(passport: Passport) -> list[list[str]]:
-    """Header and a row a proxy that was compared on all published networks of the space; the header alone for none."""
+    """Return header and a row a proxy compared on all published networks of the space; the header alone for none."""
     compared = [(v.name, v.agreement_with_all_published) for v in passport.proxies if v.agreement_with_all_published]
     rows = [[name, str(found.networks), *_agreement_cells(found)] for name, found in compared]
     return [["proxy", "networks", "tau with published", "published within 25 %"], *rows]
 
 
 def verdict_lines(passport: Passport | None, strategy: str) -> list[str]:
-    """What the order of a sweep is worth, in a sentence or two for reports and captions; `strategy` is the proxy it
+    """Say what the order of a sweep is worth, in a sentence or two for reports and captions; `strategy` is the proxy it
     used. Says where it was not calibrated, and where it adds nothing that MAdds don't say."""
     if passport is None:
         return [NOT_CALIBRATED]
@@ -171,7 +173,7 @@ def _overall_words(ours: Agreement) -> str:
 
 
 def _near_line(ours: Agreement, alone: Agreement) -> str:
-    """What the proxy adds among networks of similar cost."""
+    """Say what the proxy adds among networks of similar cost."""
     if not ours.near_pairs:
         return (
             "no pair of the networks compared is within 25 % of MAdds and untied, so whether it adds anything to MAdds "
@@ -184,7 +186,7 @@ def _near_line(ours: Agreement, alone: Agreement) -> str:
 
 
 def _pairs_text(agreement: Agreement) -> str:
-    """ "9 of 12 pairs (95 % 55 to 95 %)"."""
+    """Say how many pairs are ordered as the reference does: "9 of 12 pairs (95 % 55 to 95 %)"."""
     counted, _, interval = near_text(agreement).partition(" (")
     pairs = f"{counted} {'pair' if agreement.near_pairs == 1 else 'pairs'}"
     return f"{pairs} ({interval}" if interval else pairs
@@ -211,7 +213,7 @@ def _agreement_cells(agreement: Agreement | None) -> list[str]:
 
 
 def _without_nan(value):
-    """NaN as None, all the way down."""
+    """Return the value with None for NaN, all the way down."""
     if isinstance(value, dict):
         return {key: _without_nan(part) for key, part in value.items()}
     if isinstance(value, (list, tuple)):
@@ -224,7 +226,7 @@ def _refuse_constant(word: str):
 
 
 def _read_record(kind: type, values, where: str):
-    """A record from a JSON object that has its fields, all without a default, and no others. Raises ValueError."""
+    """Read a record from a JSON object that has its fields, all without a default, and no others. Raises ValueError."""
     if not isinstance(values, dict):
         raise ValueError(f"{where} is {_short(values)}, not an object")
     known = {field.name: field for field in fields(kind)}

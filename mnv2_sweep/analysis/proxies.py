@@ -1,4 +1,7 @@
-"""What the sweeps of a calibration measured -> an Order for each proxy -> the Passport."""
+"""The folders of a calibration's sweeps -> an Order of the networks by each proxy -> the Passport.
+
+Higher is better in every order. What an order took is in seconds of one core.
+"""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -43,8 +46,8 @@ class Yardsticks:
 
 
 def read_order(folder: Path, part: Part, seeds: Sequence[int]) -> Order:
-    """Mean validation top-1 of the part's networks over their seeds. The seconds are of all its trials: a shared
-    training is needed as a whole. Raises StoreError."""
+    """Read the mean validation top-1 of the part's networks over their seeds. The seconds are of all its trials: a
+    shared training is needed as a whole. Raises StoreError."""
     wanted = {arch_key(arch) for arch in part.archs}
     outcomes = [outcome for outcome in read_outcomes(folder) if outcome.trial.seed in seeds]
     outcomes = [outcome for outcome in outcomes if arch_key(outcome.trial.arch) in wanted]
@@ -63,8 +66,8 @@ def read_order(folder: Path, part: Part, seeds: Sequence[int]) -> Order:
 
 
 def score_order(archs: Sequence[ArchSpec], costed: Sequence[ArchSpec], recipe: Recipe, classes: int) -> Order:
-    """SynFlow's, the mean over SYNFLOW_SEEDS first weights, at the size the networks are trained at. The seconds are
-    those of the `costed` ones among them, on however many cores."""
+    """Score networks by SynFlow, the mean over SYNFLOW_SEEDS first weights, at the size they are trained at. The
+    seconds are those of the `costed` ones among them, on however many cores."""
     keys, values, seconds = {arch_key(arch) for arch in costed}, {}, 0.0
     for arch in archs:
         began, key = time.process_time(), arch_key(arch)
@@ -107,8 +110,8 @@ def make_passport(
 
 
 def _judge(name: str, order: Order, yardsticks: Yardsticks, calibration: Calibration) -> ProxyVerdict:
-    """One proxy against the reference, against the published ones of the picked networks, and against all published
-    ones where it has values of more of them."""
+    """Judge one proxy against the reference, against the published ones of the picked networks, and against all
+    published ones where it has values of more of them."""
     notes = [part for part in (_proxy_note(name, order, calibration), order.failed) if part]
     compared = _compare(order.values, yardsticks.reference, calibration.picked, yardsticks)
     some = _compare(order.values, yardsticks.published, calibration.picked, yardsticks)
@@ -125,7 +128,7 @@ def _judge(name: str, order: Order, yardsticks: Yardsticks, calibration: Calibra
 
 
 def _proxy_note(name: str, order: Order, calibration: Calibration) -> str:
-    """What was done for it."""
+    """Say what was done for the proxy."""
     part = next((part for part in calibration.parts if part.proxy == name), None)
     if name == SYNFLOW:
         return f"mean of {SYNFLOW_SEEDS} first weights, no training"
@@ -140,7 +143,7 @@ def _proxy_note(name: str, order: Order, calibration: Calibration) -> str:
 def _compare(
     order: Mapping[str, float], other: Mapping[str, float], archs: Sequence[ArchSpec], yardsticks: Yardsticks
 ) -> Agreement | None:
-    """On those of the networks that both have a value of; None where these are too few."""
+    """Compare two orders on those of the networks that both have a value of; None where these are too few."""
     keys = [key for key in map(arch_key, archs) if key in order and key in other]
     if len(keys) < LEAST_NETWORKS:
         return None

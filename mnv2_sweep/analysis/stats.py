@@ -92,7 +92,8 @@ def wilson_interval(fraction: float, n: float) -> tuple[float, float]:
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """Mean and its Student t interval (n - 1 degrees of freedom); NaN bounds for one value, all NaN for none."""
+    """Return the mean and its Student t interval (n - 1 degrees of freedom); NaN bounds for one value, all NaN for
+    none."""
     values = np.asarray(values, dtype=float)
     if len(values) == 0:
         return np.nan, np.nan, np.nan
@@ -104,32 +105,32 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
 
 
 def kendall_tau(x: Sequence[float], y: Sequence[float]) -> float:
-    """Kendall's tau-b (ties allowed), scipy's; NaN below two values or when one side is constant."""
+    """Return Kendall's tau-b (ties allowed), scipy's; NaN below two values or when one side is constant."""
     return float(kendalltau(x, y).statistic) if len(x) > 1 else np.nan
 
 
 def order_signs(values: Sequence[float]) -> np.ndarray:
-    """[n, n]: 1 where the value of the row is above that of the column, -1 where below, 0 where they tie."""
+    """Return [n, n]: 1 where the value of the row is above that of the column, -1 where below, 0 where they tie."""
     values = np.asarray(values, dtype=float)
     return np.sign(np.subtract.outer(values, values))
 
 
 def near_pairs(madds: Sequence[float]) -> np.ndarray:
-    """[n, n]: whether two different networks are near in MAdds; both halves are filled."""
+    """Return [n, n]: whether two different networks are near in MAdds; both halves are filled."""
     madds = np.asarray(madds, dtype=float)
     near = np.minimum.outer(madds, madds) >= (1 - NEAR_FRACTION) * np.maximum.outer(madds, madds)
     return near & ~np.eye(len(madds), dtype=bool)
 
 
 def count_near(first: Sequence[float], second: Sequence[float], madds: Sequence[float]) -> tuple[int, int, int]:
-    """How two orders agree on the pairs near in MAdds: (the same way, the other way, tied on either side)."""
+    """Count how two orders agree on the pairs near in MAdds: (the same way, the other way, tied on either side)."""
     agreement = (order_signs(first) * order_signs(second))[np.triu(near_pairs(madds))]
     same, other, tied = (int((agreement == sign).sum()) for sign in (1, -1, 0))
     return same, other, tied
 
 
 def read_facts(trials: pd.DataFrame) -> Facts:
-    """The facts of a table of trials (at least one); names that differ between them are listed, in order."""
+    """Read the facts off a table of trials (at least one); names that differ between them are listed, in order."""
     done = trials[trials["status"] == "done"]
     names = {column: ", ".join(sorted(trials[column].unique())) for column in ("data", "recipe")}
     trained = trials[trials["training"] != TUNED]["training"].unique()
@@ -143,7 +144,7 @@ def read_facts(trials: pd.DataFrame) -> Facts:
 
 
 def summarise(trials: pd.DataFrame) -> pd.DataFrame:
-    """One row per network, in order of MAdds: costs, accuracy with both intervals, speed, and the front.
+    """Return one row per network, in order of MAdds: costs, accuracy with both intervals, speed, and the front.
 
     `seeds` and `failed` count trials, each once even if two sweeps hold it. A network without a done trial keeps
     its row, with NaN for all that was measured. `low` to `high` is Wilson's interval of the mean top-1,
@@ -187,7 +188,7 @@ def _check_comparable(trials: pd.DataFrame) -> None:
 
 
 def _summarise_network(trials: pd.DataFrame) -> dict:
-    """The summary row of one network's trials."""
+    """Return the summary row of one network's trials."""
     done = trials[trials["status"] == "done"]
     row = {column: trials[column].iloc[0] for column in ONE_PER_NETWORK}
     row |= {
@@ -216,12 +217,13 @@ _PUBLISHED = published_checkpoints()
 
 
 def _published(network: str) -> float:
-    """Published top-1 as a fraction."""
+    """Return published top-1 as a fraction, NaN where the network is not published."""
     return round(_PUBLISHED[network].top1_percent / 100, 4) if network in _PUBLISHED else np.nan
 
 
 def compare_published(summary: pd.DataFrame) -> PublishedComparison | None:
-    """Our order of the paper's networks beside the published one; None below three such networks with a result."""
+    """Compare our order of the paper's networks with the published one; None below three such networks with a
+    result."""
     ours = summary[summary["published_top1"].notna() & summary["top1"].notna()]
     if len(ours) < 3:
         return None

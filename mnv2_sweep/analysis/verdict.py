@@ -30,7 +30,8 @@ LEAST_NETWORKS = 3  # below, there is no order to speak of
 
 
 def sweep_verdict(folder: Path) -> list[str]:
-    """What the order of a sweep is worth; nothing for fewer than three networks, and for the sweeps of a calibration.
+    """Say what the order of a sweep is worth; nothing for fewer than three networks, and for the sweeps of a
+    calibration.
 
     A passport that can't be read is a line too, and no error: the sweep's results are worth showing without it.
     Raises StoreError where these can't be read.
@@ -47,7 +48,7 @@ def sweep_verdict(folder: Path) -> list[str]:
 
 
 def judge_trials(passport: Passport, trials: Sequence[Trial]) -> list[str]:
-    """What the passport says of a sweep's trials (at least one), or how they differ from those it speaks of."""
+    """Say what the passport says of a sweep's trials (at least one), or how they differ from those it speaks of."""
     trial = trials[0]  # a sweep has one recipe, one data set and one strategy; fine-tuned ones are in no order
     name = strategy_proxy(trial.shared is not None)
     known = {proxy.name: load_trial(proxy.trial) for proxy in passport.proxies if proxy.trial}
@@ -69,12 +70,12 @@ def judge_trials(passport: Passport, trials: Sequence[Trial]) -> list[str]:
 
 
 def strategy_proxy(shared: bool) -> str:
-    """The name of the proxy that a sweep of the space's own recipe is."""
+    """Name the proxy that a sweep of the space's own recipe is."""
     return SHARED_WEIGHTS if shared else SHORT_SCHEDULE
 
 
 def passport_text(passport: Passport, strategy: str) -> str:
-    """The tables of a calibration for a person, then what the order by `strategy` is worth."""
+    """Return the tables of a calibration for a person, then what the order by `strategy` is worth."""
     tables = [align(passport_table(passport), WORD_COLUMNS)]
     cost = "" if passport.reference_seconds is None else f" ({duration(passport.reference_seconds)})"
     lines = [

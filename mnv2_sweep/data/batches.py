@@ -18,7 +18,7 @@ CROP_MARGIN = 1.25  # training images are kept this much larger than a crop, so 
 
 
 def train_level(dataset: Dataset, size: int) -> np.ndarray:
-    """The training images from which crops of `size` are cut."""
+    """Return the training images from which crops of `size` are cut."""
     return dataset.pixels("train", math.ceil(size * CROP_MARGIN))
 
 
@@ -30,11 +30,12 @@ def prepare_pixels(dataset: Dataset, size: int) -> None:
 
 
 def label_tensor(dataset: Dataset, split: str, device: str) -> Tensor:
+    """Return the labels of a split as int64 [N] on the device."""
     return torch.from_numpy(dataset.labels[split].astype(np.int64)).to(device)
 
 
 def keep_on_device(pixels: np.ndarray, device: str) -> np.ndarray | Tensor:
-    """The images [N, s, s, 3] on the GPU, if there is one and they take no large part of its free memory."""
+    """Put the images [N, s, s, 3] on the GPU, if there is one and they take no large part of its free memory."""
     if device == "cpu" or pixels.nbytes > RESIDENT_FRACTION * torch.cuda.mem_get_info()[0]:
         return pixels
     kept = torch.empty(pixels.shape, dtype=torch.uint8, device=device)
@@ -44,22 +45,22 @@ def keep_on_device(pixels: np.ndarray, device: str) -> np.ndarray | Tensor:
 
 
 def image_batch(pixels: np.ndarray | Tensor, chosen: Tensor, device: str) -> Tensor:
-    """uint8 [N, s, s, 3], here or on the device, and indices [B] -> float32 [B, 3, s, s] in [-1, 1], channels last in
-    memory."""
+    """Make a batch, float32 [B, 3, s, s] in [-1, 1], channels last in memory, of images uint8 [N, s, s, 3], here or on
+    the device, and indices [B]."""
     if isinstance(pixels, np.ndarray):
         return scale_pixels(torch.from_numpy(pixels[chosen.numpy()]).to(device, non_blocking=True))
     return scale_pixels(pixels[chosen.to(device, non_blocking=True)])
 
 
 def scale_pixels(batch: Tensor) -> Tensor:
-    """uint8 [B, s, s, 3] -> float32 [B, 3, s, s] in [-1, 1], channels last in memory."""
+    """Turn uint8 [B, s, s, 3] into float32 [B, 3, s, s] in [-1, 1], channels last in memory."""
     return batch.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
 
 
 def augment(
     images: Tensor, size: int, recipe: Recipe | None = None, generator: torch.Generator | None = None
 ) -> Tensor:
-    """[B, 3, s, s] -> [B, 3, size, size]: random resized crop and flip, or the whole image without a recipe."""
+    """Turn [B, 3, s, s] into [B, 3, size, size]: random resized crop and flip, or the whole image without a recipe."""
     if recipe is not None:
         return apply_crops(images, size, draw_crops(len(images), recipe, generator))
     if images.shape[-1] == size:
@@ -68,7 +69,8 @@ def augment(
 
 
 def draw_crops(count: int, recipe: Recipe, generator: torch.Generator | None = None) -> Tensor:
-    """Random resized crops and flips [count, 2, 3]: output coordinates in [-1, 1] -> input coordinates, at any size.
+    """Draw random resized crops and flips [count, 2, 3]: output coordinates in [-1, 1] -> input coordinates, at any
+    size.
 
     Random numbers are drawn on the CPU in a fixed number an image, so the device changes nothing.
     """
@@ -84,6 +86,6 @@ def draw_crops(count: int, recipe: Recipe, generator: torch.Generator | None = N
 
 
 def apply_crops(images: Tensor, size: int, crops: Tensor) -> Tensor:
-    """[B, 3, s, s] and crops [B, 2, 3] -> [B, 3, size, size]."""
+    """Cut crops [B, 2, 3] out of images [B, 3, s, s], as [B, 3, size, size]."""
     grid = functional.affine_grid(crops.to(images.device), [len(images), 3, size, size], align_corners=False)
     return functional.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)

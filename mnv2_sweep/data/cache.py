@@ -1,4 +1,4 @@
-"""Images and JSON values -> files and folders of the cache, each whole or not there at all.
+"""Images and JSON values -> files and folders of the image cache, each whole or not there at all.
 
 What the system refuses on the way, or lack of space, becomes a DataError about the cache folder.
 """
@@ -30,6 +30,7 @@ class RowFile:
         self._write_header()
 
     def add(self, pixels: np.ndarray) -> None:
+        """Write one image, uint8 [side, side, 3]."""
         self.out.write(np.ascontiguousarray(pixels).data)
         self.rows += 1
 
@@ -47,7 +48,7 @@ class RowFile:
 
 
 def read_rows(file: Path) -> Iterator[np.ndarray]:
-    """The images of a .npy file, read one by one: a map that is walked through stays in memory, this does not."""
+    """Yield the images of a .npy file, read one by one: a map that is walked through stays in memory, this does not."""
     images = np.load(file, mmap_mode="r")
     with file.open("rb") as opened:
         opened.seek(images.offset)
@@ -57,7 +58,7 @@ def read_rows(file: Path) -> Iterator[np.ndarray]:
 
 @contextmanager
 def building_folder(cache: Path, need_bytes: int) -> Iterator[Path]:
-    """A folder in the cache to build in; gone afterwards unless it was renamed."""
+    """Give a folder in the cache to build in; it is gone afterwards unless it was renamed."""
     fresh = not cache.exists()
     cache.mkdir(parents=True, exist_ok=True)
     folder = cache / f"{BUILDING}{uuid.uuid4().hex}"
@@ -88,7 +89,7 @@ def check_space(folder: Path, need_bytes: int) -> None:
 
 @contextmanager
 def cache_errors(cache: Path) -> Iterator[None]:
-    """Inside, an OSError becomes a DataError about the cache."""
+    """Turn an OSError inside into a DataError about the cache."""
     try:
         yield
     except OSError as error:
@@ -97,7 +98,7 @@ def cache_errors(cache: Path) -> Iterator[None]:
 
 
 def read_json(file: Path) -> Any:
-    """The value in the file, or None where there is none."""
+    """Read the value in the file; None where there is none."""
     try:
         return json.loads(file.read_text())
     except (OSError, ValueError):
@@ -105,4 +106,5 @@ def read_json(file: Path) -> Any:
 
 
 def write_json(file: Path, value: Any) -> None:
+    """Write the value into the file, whole or not at all. Raises OSError."""
     write_whole(file, json.dumps(value))

@@ -26,12 +26,12 @@ class Dataset(Protocol):
     labels: dict[str, np.ndarray]  # split -> int64 [N]
 
     def pixels(self, split: str, side: int) -> np.ndarray:
-        """uint8 [N, s, s, 3], read-only, s = min(side, the side at which the data are stored)."""
+        """Return the images, uint8 [N, s, s, 3], read-only, s = min(side, the side at which the data are stored)."""
         ...
 
 
 def cache_folder() -> Path:
-    """$MNV2_SWEEP_CACHE, or mnv2-sweep in the user's cache folder ($XDG_CACHE_HOME, ~/.cache)."""
+    """Return $MNV2_SWEEP_CACHE, or mnv2-sweep in the user's cache folder ($XDG_CACHE_HOME, ~/.cache)."""
     chosen = os.environ.get("MNV2_SWEEP_CACHE")
     if chosen:
         return Path(chosen)
@@ -41,7 +41,7 @@ def cache_folder() -> Path:
 def open_dataset(
     name: str, cache: Path, report: Callable[[int, int], None] = lambda done, total: None, where: str = "--data"
 ) -> Dataset:
-    """`shapes`, or photos at a path, decoded on first use; `report(done, total)` follows that.
+    """Open `shapes`, or photos at a path, decoded on first use; `report(done, total)` follows that.
 
     Raises DataError, which says `where` the name was given.
     """
@@ -72,7 +72,7 @@ class ShapesData:
         self.labels = {split: scenes.label for split, scenes in self.scenes.items()}
 
     def pixels(self, split: str, side: int) -> np.ndarray:
-        """uint8 [N, side, side, 3] of any side."""
+        """Return the images, uint8 [N, side, side, 3], of any side. Raises DataError where the cache can't be used."""
         path = self.folder / f"{split}-{side}.npy"
         try:
             shape = (COUNTS[split], side, side, 3)

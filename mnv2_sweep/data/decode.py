@@ -29,12 +29,12 @@ class UnreadableImage(Exception):
 
 
 def photo_size(data: bytes, name: str) -> tuple[int, int]:
-    """Width and height from the header alone, as stored (not turned); `name` is only for messages."""
+    """Read width and height from the header alone, as stored (not turned); `name` is only for messages."""
     return _open(data, name).size
 
 
 def decode_photo(data: bytes, side: int, name: str) -> np.ndarray:
-    """The image as uint8 [side, side, 3]; `name` is only for messages."""
+    """Decode the image as uint8 [side, side, 3]; `name` is only for messages."""
     image = _open(data, name)
     try:
         image.draft(None, (2 * side, 2 * side))  # JPEG only: decodes at 1/2, 1/4 or 1/8, never below this size
@@ -46,7 +46,8 @@ def decode_photo(data: bytes, side: int, name: str) -> np.ndarray:
 
 
 def to_plain(image: Image.Image) -> Image.Image:
-    """To a mode of 8-bit channels that can be averaged: palettes and colour keys resolved, 16-bit grey over 257."""
+    """Convert to a mode of 8-bit channels that can be averaged: palettes and colour keys resolved, 16-bit grey over
+    257."""
     if image.mode.startswith("I;16"):
         return Image.fromarray(((np.asarray(image).astype(np.uint32) + 128) // 257).astype(np.uint8))
     if image.mode in ("I", "F"):
@@ -57,7 +58,7 @@ def to_plain(image: Image.Image) -> Image.Image:
 
 
 def on_white(image: Image.Image) -> Image.Image:
-    """To RGB, with white where the image is transparent."""
+    """Convert to RGB, with white where the image is transparent."""
     if image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")
         white.alpha_composite(image.convert("RGBA"))
@@ -66,14 +67,14 @@ def on_white(image: Image.Image) -> Image.Image:
 
 
 def to_square(image: Image.Image, side: int) -> Image.Image:
-    """The centre square of the shorter side, resampled to side x side."""
+    """Cut the centre square of the shorter side, resampled to side x side."""
     short = min(image.size)
     left, top = (image.width - short) // 2, (image.height - short) // 2
     return image.resize((side, side), RESAMPLING, (left, top, left + short, top + short), reducing_gap=3.0)
 
 
 def _open(data: bytes, name: str) -> Image.Image:
-    """The image with only its header read, known to be no bomb."""
+    """Open the image with only its header read, known to be no bomb."""
     if not data:
         raise UnreadableImage("empty file")
     try:
@@ -93,7 +94,7 @@ def _check_pixels(pixels: int, name: str) -> None:
 
 
 def _unusable(error: Exception, name: str) -> Exception:
-    """What to raise for Pillow's error; its message without memory addresses, so that it is the same each run."""
+    """Return what to raise for Pillow's error; its message has no memory addresses, so that it is the same each run."""
     if isinstance(error, (UnreadableImage, DataError)):
         return error
     if isinstance(error, Image.DecompressionBombError):  # Pillow's own check, from 179 megapixels, tells no size

@@ -1,11 +1,11 @@
-"""A path -> the files at it: `open_photo_files` gives a PhotoFolder or PhotoZip, whose files() lists and read() reads.
+"""A path -> the files at it, in a folder or a zip, and which of them are photos of which split and class.
 
-Junk is left out. Zips are read in place, never extracted. What could lead out of the data (links, members with
-absolute names) is refused with a DataError; a single file that cannot be read raises UnreadableImage.
+`open_photo_files` gives a PhotoFolder or PhotoZip, whose files() lists and read() reads. Junk is left out. Zips are
+read in place, never extracted. What could lead out of the data (links, members with absolute names) is refused with a
+DataError; a single file that cannot be read raises UnreadableImage.
 
-File names -> Photos (split, class, path): which folders are splits and classes, and what is held out for val.
-
-Nothing is opened here. The order of the Photos and the choice of held-out ones depend on the names alone.
+`sort_photos` makes Photos (split, class, path) of the names alone: which folders are splits and classes, and what is
+held out for val. The order of the Photos and the choice of held-out ones depend on nothing else.
 """
 
 import hashlib
@@ -24,15 +24,25 @@ from mnv2_sweep.base.errors import DataError
 from mnv2_sweep.base.text import mebibytes
 from mnv2_sweep.data.decode import SUFFIXES, UnreadableImage
 
-# ---------------------------------------------------------------- photo_files
-
 CACHE_VERSION = 1  # raise it when decode.py or hold_out would give other pixels or other splits
 MAX_FILE_BYTES = 256 * 2**20
 JUNK = ("__macosx", "thumbs.db", "desktop.ini")  # as is every name that starts with a dot
 BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, OverflowError, NotImplementedError)
+HOLD_OUT, HOLD_OUT_IMAGES, HOLD_OUT_SEED = 0.15, 5000, 0
+SPLITS = ("train", "val", "test")
+SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val", "test": "test"}
+LAYOUT = (
+    "wanted: <class>/*.jpg, or train/<class>/*.jpg and val/<class>/*.jpg (test/<class>/*.jpg may be added); "
+    f"images are {' '.join(SUFFIXES)}"
+)
+
+
+# ---------------------------------------------------------------- files
 
 
 class Files(NamedTuple):
+    """What lies at a path: every file with its size, and the folders, by names inside the data."""
+
     sizes: dict[str, int]  # file -> bytes; '/' between parts, junk left out
     folders: set[str]
 
@@ -59,9 +69,11 @@ class PhotoFolder:
         self.manifest = _manifest(self.path, sorted(times))
 
     def files(self) -> Files:
+        """Return what was found when the folder was opened."""
         return self.listed
 
     def read(self, name: str) -> bytes:
+        """Read a file's bytes, at most MAX_FILE_BYTES. Raises UnreadableImage or OSError."""
         file = self.path / name
         if not file.is_file():  # reading a pipe would wait for ever
             raise UnreadableImage("a broken link, or not a regular file")
@@ -93,6 +105,7 @@ class PhotoZip:
         self.members = {}
 
     def files(self) -> Files:
+        """Read the zip's index and return what is in it. Raises DataError."""
         try:
             self.archive = zipfile.ZipFile(self.path)
         except (*BROKEN_ZIP, OSError) as error:
@@ -119,6 +132,7 @@ class PhotoZip:
         return listed
 
     def read(self, name: str) -> bytes:
+        """Read a member's bytes, at most MAX_FILE_BYTES. Raises UnreadableImage."""
         info = self.members[name]
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise UnreadableImage("packed by another method than deflate")  # zipfile does not bound what those unpack
@@ -133,7 +147,7 @@ PhotoFiles = PhotoFolder | PhotoZip
 
 
 def open_photo_files(path: Path) -> PhotoFiles:
-    """What lies at path, looked at only as far as its manifest needs."""
+    """Open what lies at path, looked at only as far as its manifest needs. Raises DataError where nothing does."""
     if path.is_dir():
         return PhotoFolder(path)
     if path.is_file():
@@ -153,6 +167,7 @@ def check_file_sizes(where: str, files: Iterable[str], sizes: Mapping[str, int])
 
 
 def is_image(name: str) -> bool:
+    """Return whether the name ends as an image file's does."""
     return name.lower().endswith(SUFFIXES)
 
 
@@ -161,7 +176,7 @@ def _is_junk(name: str) -> bool:
 
 
 def _manifest(path: Path, times: list[tuple[str, int, int]]) -> str:
-    """A name for 'this path with files of these names, sizes and times'."""
+    """Name 'this path with files of these names, sizes and times'."""
     digest = hashlib.sha256(repr((CACHE_VERSION, str(path))).encode())
     for entry in times:
         digest.update(repr(entry).encode())
@@ -169,7 +184,7 @@ def _manifest(path: Path, times: list[tuple[str, int, int]]) -> str:
 
 
 def _safe_member(archive: Path, name: str) -> str:
-    """The member's name with plain parts; refused when it could mean a place outside the archive."""
+    """Return the member's name with plain parts; refuse one that could mean a place outside the archive."""
     parts = name.split("/")
     if name.startswith("/") or ".." in parts or re.search(r"\\|^[A-Za-z]:|\0", name):
         raise DataError(
@@ -179,15 +194,7 @@ def _safe_member(archive: Path, name: str) -> str:
     return "/".join(part for part in parts if part not in ("", "."))
 
 
-# ---------------------------------------------------------------- photo_splits
-
-HOLD_OUT, HOLD_OUT_IMAGES, HOLD_OUT_SEED = 0.15, 5000, 0
-SPLITS = ("train", "val", "test")
-SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val", "test": "test"}
-LAYOUT = (
-    "wanted: <class>/*.jpg, or train/<class>/*.jpg and val/<class>/*.jpg (test/<class>/*.jpg may be added); "
-    f"images are {' '.join(SUFFIXES)}"
-)
+# ---------------------------------------------------------------- splits and classes
 
 
 class Photo(NamedTuple):
@@ -197,7 +204,7 @@ class Photo(NamedTuple):
 
 
 def sort_photos(where: str, files: Iterable[str], folders: set[str]) -> tuple[list[Photo], list[tuple[str, str]]]:
-    """Every image with its split and class, in cache order; and (path, reason) of the files left out."""
+    """Return every image with its split and class, in cache order; and (path, reason) of the files left out."""
     splits = _split_folders(where, folders)
     homes = splits or {"": "train"}
     classes = {home: {f.rpartition("/")[2] for f in folders if f.rpartition("/")[0] == home} for home in homes}
@@ -227,7 +234,7 @@ def sort_photos(where: str, files: Iterable[str], folders: set[str]) -> tuple[li
 
 
 def hold_out(where: str, photos: list[Photo]) -> list[Photo]:
-    """The same photos with a part of each class's train moved to val; which ones depends only on their names."""
+    """Return the same photos with a part of each class's train moved to val; which ones depends only on their names."""
     train = defaultdict(list)
     for photo in photos:
         if photo.split == "train":
@@ -251,7 +258,7 @@ def _seeded_rank(photo: Photo) -> bytes:
 
 
 def find_wrapper(files: Iterable[str], folders: set[str]) -> str:
-    """The one top folder that only wraps the others, as 'name/', or ''."""
+    """Return the one top folder that only wraps the others, as 'name/', or ''."""
     tops = [folder for folder in folders if "/" not in folder]
     if len(tops) != 1 or tops[0].lower() in SPLIT_NAMES or len(folders) == 1:
         return ""
@@ -259,7 +266,7 @@ def find_wrapper(files: Iterable[str], folders: set[str]) -> str:
 
 
 def _split_folders(where: str, folders: set[str]) -> dict[str, str]:
-    """Top folder -> split, as {"Train": "train", "valid": "val"}; empty when the top folders are classes.
+    """Return top folder -> split, as {"Train": "train", "valid": "val"}; empty when the top folders are classes.
 
     A class may be called 'train' or 'test' too: it has no folders inside, and other classes beside it.
     """
@@ -299,7 +306,8 @@ def _check_same_classes(where: str, given: Mapping[str, set[str]]) -> None:
 def check_classes(
     where: str, classes: Iterable[str], photos: Iterable[Photo], splits: Mapping[str, str], why: str = ""
 ) -> None:
-    """Every class needs an image in train and in val, and test needs one at all; splits: split -> ' in <split>'."""
+    """Raise DataError where a class has no image in train or val, or test none at all; splits: split -> ' in
+    <split>'."""
     counts = Counter((photo.split, photo.label) for photo in photos)
     for split, in_split in splits.items():
         empty = [label for label in classes if not counts[split, label]]
@@ -313,6 +321,6 @@ def check_classes(
 
 
 def some_names(names: Iterable[str], most: int = 8) -> str:
-    """The first names, quoted and sorted, and how many more there are."""
+    """Return the first names, quoted and sorted, and how many more there are."""
     names = sorted(names)
     return ", ".join(map(repr, names[:most])) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -79,12 +79,13 @@ class PhotoData:
 
     @cached_property
     def names(self) -> dict[str, list[str]]:
-        """Split -> path inside the data of each image, in the order of the labels."""
+        """Return by split the path inside the data of each image, in the order of the labels."""
         with cache_errors(self.folder):
             return json.loads((self.folder / "names.json").read_text())
 
     def pixels(self, split: str, side: int) -> np.ndarray:
-        """Read-only uint8 [N, s, s, 3] in a memory map, s = min(side, self.side); made on first use."""
+        """Return the images, read-only uint8 [N, s, s, 3] in a memory map, s = min(side, self.side); made on first
+        use."""
         if split not in self.labels:
             raise DataError(f"{self.name}: no split {split!r}; there are: {', '.join(self.labels)}")
         if side < 1:
@@ -102,7 +103,7 @@ def _no_report(done: int, total: int) -> None:
 
 
 def open_photos(path: Path, cache: Path, report: Report = _no_report) -> PhotoData:
-    """The data at path, decoded into the cache unless it is there; report(done, total) follows the decoding."""
+    """Open the data at path, decoded into the cache unless it is there; report(done, total) follows the decoding."""
     photo_files, cache = open_photo_files(Path(path)), Path(cache)
     if photo_files.path.is_dir() and cache.resolve().is_relative_to(photo_files.path):
         raise DataError(f"{cache}: the cache lies inside the data folder {path}; name a cache folder outside of it")
@@ -142,7 +143,7 @@ def _decode_to_cache(photo_files: PhotoFiles, cache: Path, report: Report) -> Ph
 
 
 def _choose_side(where: str, photos: list[Photo], read: Callable[[Photo], bytes]) -> int:
-    """The median of the shorter sides, of all images or of a sample spread evenly over them."""
+    """Choose the median of the shorter sides, of all images or of a sample spread evenly over them."""
     count = min(len(photos), SAMPLED_SIZES)
     sides, reason = [], ""
     for photo in (photos[place * len(photos) // count] for place in range(count)):
@@ -156,7 +157,7 @@ def _choose_side(where: str, photos: list[Photo], read: Callable[[Photo], bytes]
 
 
 def _decode_one(where: str, side: int, read: Callable[[Photo], bytes], photo: Photo) -> tuple[Decoded, Any]:
-    """What became of one image, and its pixels or None."""
+    """Decode one image; return what became of it, and its pixels or None."""
     digest = ""
     try:
         data = read(photo)
@@ -169,7 +170,7 @@ def _decode_one(where: str, side: int, read: Callable[[Photo], bytes], photo: Ph
 
 
 def _decode(photos: list[Photo], decode_one: Callable, folder: Path, side: int, report: Report) -> list[Decoded]:
-    """Writes the pixels of the readable photos, one file a split, in the order of photos."""
+    """Write the pixels of the readable photos, one file a split, in the order of photos."""
     decoded = []
     with closing(_in_order(decode_one, photos)) as results:
         for split, group in groupby(photos, key=lambda photo: photo.split):
@@ -184,7 +185,7 @@ def _decode(photos: list[Photo], decode_one: Callable, folder: Path, side: int, 
 
 
 def _write_index(where: str, folder: Path, side: int, decoded: list[Decoded]) -> str:
-    """Checks what could be read, writes names and index; gives back the fingerprint."""
+    """Check what could be read, write names and index, and return the fingerprint."""
     kept = [one.photo for one in decoded if not one.reason]
     bad = [one for one in decoded if one.reason]
     why = f" ({len(bad)} unreadable, the first is {bad[0].photo.path!r}: {bad[0].reason})" if bad else ""
@@ -211,7 +212,8 @@ def _write_index(where: str, folder: Path, side: int, decoded: list[Decoded]) ->
 
 
 def _notes(decoded: list[Decoded], missing: list[str]) -> list[str]:
-    """What a user should know: classes without test images, and copies of training images outside of training."""
+    """Return what a user should know: classes without test images, and copies of training images outside of
+    training."""
     notes = [f"test has no image of class {some_names(missing)}"] if missing else []
     trained = {one.digest for one in decoded if one.photo.split == "train" and not one.reason}
     for split in ("val", "test"):
@@ -222,7 +224,7 @@ def _notes(decoded: list[Decoded], missing: list[str]) -> list[str]:
 
 
 def _load(name: str, cache: Path, known: Mapping[str, Any]) -> PhotoData | None:
-    """The data whose fingerprint is known, or None unless its cache folder is whole."""
+    """Load the data whose fingerprint is known; None unless its cache folder is whole."""
     try:
         folder = cache / _folder_name(name, known["fingerprint"])
         index = json.loads((folder / "index.json").read_text())
@@ -240,12 +242,13 @@ def _load(name: str, cache: Path, known: Mapping[str, Any]) -> PhotoData | None:
 
 
 def _printable(name: str) -> str:
-    """A file name as it can be shown, drawn and stored: bytes that are no UTF-8 become question marks."""
+    """Return a file name as it can be shown, drawn and stored: bytes that are no UTF-8 become question marks."""
     return name.encode("utf-8", "replace").decode()
 
 
 def _write_smaller(native: Path, file: Path, side: int) -> None:
-    """The same images at a smaller side; complete or not there at all, also when two processes make it at once."""
+    """Write the same images at a smaller side; complete or not there at all, also when two processes make it at
+    once."""
     images = np.load(native, mmap_mode="r")
     check_space(file.parent, len(images) * 3 * side**2)
     with (
@@ -262,7 +265,7 @@ def _shrink_row(side: int, pixels: np.ndarray) -> np.ndarray:
 
 
 def _in_order(work: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
-    """work(item) for each item, in order, in a few threads with a bounded number of results waiting."""
+    """Yield work(item) for each item, in order, from a few threads with a bounded number of results waiting."""
     waiting = deque()
     with ThreadPoolExecutor(THREADS) as pool:
         try:
@@ -278,7 +281,7 @@ def _in_order(work: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]
 
 
 def _publish(folder: Path, name: str, cache: Path, known: Mapping[str, Any]) -> None:
-    """Gives a complete cache folder its name, unless another process was first; a damaged one is replaced."""
+    """Give a complete cache folder its name, unless another process was first; a damaged one is replaced."""
     final = cache / _folder_name(name, known["fingerprint"])
     if final.exists() and not _load(name, cache, known):
         shutil.rmtree(final)

@@ -31,7 +31,7 @@ SHAPES_FINGERPRINT = hashlib.sha256(f"shapes {SHAPES_VERSION} {COUNTS}".encode()
 
 @dataclass(frozen=True)
 class Scenes:
-    """Factors of N images; every array has N rows. Lengths are shares of the image's side."""
+    """The factors of N images; every array has N rows. Lengths are fractions of the image's side."""
 
     label: np.ndarray
     centre: np.ndarray  # [N, 2]
@@ -52,7 +52,7 @@ class Scenes:
 
 
 def draw_scenes(count: int, seed: int) -> Scenes:
-    """`count` scenes, classes in turn. RandomState: numpy promises that its stream never changes."""
+    """Draw `count` scenes, classes in turn. RandomState: numpy promises that its stream never changes."""
     random = np.random.RandomState(seed)
 
     def uniform(low: float, high: float, *shape: int) -> np.ndarray:
@@ -85,13 +85,13 @@ def draw_scenes(count: int, seed: int) -> Scenes:
 
 
 def _colours(hue: np.ndarray, saturation: np.ndarray, value: np.ndarray) -> np.ndarray:
-    """[N] each, hue as a share of the circle -> [N, 3], 0 to 1."""
+    """Return colours [N, 3] from 0 to 1, of hue as a fraction of the circle, saturation and value, [N] each."""
     turns = (hue[:, None] + np.array([0, 2 / 3, 1 / 3])) % 1
     return value[:, None] * (1 - saturation[:, None] * (0.5 - 0.5 * np.cos(2 * np.pi * turns)))
 
 
 def render_scenes(scenes: Scenes, rows: slice, side: int) -> np.ndarray:
-    """uint8 [n, side, side, 3] of the chosen scenes."""
+    """Render the chosen scenes as uint8 [n, side, side, 3]."""
     pick = Scenes(**{name: getattr(scenes, name)[rows] for name in Scenes.__dataclass_fields__})
     axis = (np.arange(side, dtype=np.float32) + 0.5) / side
     y, x = np.meshgrid(axis, axis, indexing="ij")
@@ -115,14 +115,14 @@ def render_scenes(scenes: Scenes, rows: slice, side: int) -> np.ndarray:
 
 
 def render_chunks(scenes: Scenes, side: int) -> Iterator[np.ndarray]:
-    """All scenes in order, a chunk at a time."""
+    """Render all scenes in order, a chunk at a time."""
     rows = max(1, CHUNK_PIXELS // side**2)
     for start in range(0, len(scenes.label), rows):
         yield render_scenes(scenes, slice(start, start + rows), side)
 
 
 def _local(pick: Scenes, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Image coordinates -> the object's own, in which its size is about 1."""
+    """Return image coordinates as the object's own, in which its size is about 1."""
     dx, dy = x - pick.centre[:, 0, None, None], y - pick.centre[:, 1, None, None]
     cos, sin = np.cos(pick.angle)[:, None, None], np.sin(pick.angle)[:, None, None]
     stretch, radius = pick.stretch[:, None, None], pick.radius[:, None, None]
@@ -130,7 +130,7 @@ def _local(pick: Scenes, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def _distance(outline: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Signed distance (about) to each object's outline, negative inside; areas are about equal."""
+    """Return the signed distance (about) to each object's outline, negative inside; areas are about equal."""
     distance = np.empty_like(u)
     for i, name in enumerate(OUTLINES):
         p, q = u[outline == i], v[outline == i]
@@ -150,17 +150,17 @@ def _distance(outline: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 
 def _coverage(distance: np.ndarray, side: int) -> np.ndarray:
-    """Share of each pixel that lies inside, from the signed distance of its centre."""
+    """Return the fraction of each pixel that lies inside, from the signed distance of its centre."""
     return np.clip(0.5 - distance * side, 0, 1)
 
 
 def _wave(x, y, fx, fy, phase, side: int) -> np.ndarray:
-    """sin(2 pi (fx x + fy y) + phase), averaged exactly over each pixel."""
+    """Return sin(2 pi (fx x + fy y) + phase), averaged exactly over each pixel."""
     return np.sin(2 * np.pi * (fx * x + fy * y) + phase) * np.sinc(fx / side) * np.sinc(fy / side)
 
 
 def _fill(pick: Scenes, x: np.ndarray, y: np.ndarray, side: int) -> np.ndarray:
-    """Brightness of the object's stripes; zero where it is plain."""
+    """Return the brightness of the object's stripes; zero where it is plain."""
     frequency = (pick.label % len(FILLS)) / pick.fill_period
     fx, fy = (frequency * np.cos(pick.fill_angle))[:, None, None], (frequency * np.sin(pick.fill_angle))[:, None, None]
     wave = _wave(x, y, fx, fy, pick.fill_phase[:, None, None], side)

@@ -26,7 +26,7 @@ def is_matched(arch: ArchSpec, base: ArchSpec, cost: str) -> bool:
 def match_width(arch: ArchSpec, base: ArchSpec, cost: str) -> ArchSpec:
     """Return `arch` at the width at which its `cost` is nearest to the base's.
 
-    Of the widths that are one network it takes its own, or else the roundest. Raises SweepError where the nearest is
+    Where several widths are one network it takes its own, or else the roundest. Raises SweepError where the nearest is
     off by more than TOLERANCE.
     """
     target = getattr(count_cost(base), cost)

@@ -116,7 +116,8 @@ class Plan:
 
 
 def round_channels(channels: float, divisor: int = 8) -> int:
-    """Return the nearest multiple of 8, at least 8 and never below 90 % of the wish (TF-slim's rule)."""
+    """Return the nearest multiple of 8, at least 8 and never below 90 % of the wish (TF-slim's rule, at every
+    width)."""
     rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * channels else rounded
 

@@ -16,13 +16,7 @@ from dataclasses import dataclass, replace
 
 from mnv2_sweep.nets.arch import ArchSpec, arch_label
 
-# ---------------------------------------------------------------- published
-
-_V1 = ArchSpec(family="mobilenet_v1")
-
-
-def _shufflenet(scale: float, groups: int = 3) -> ArchSpec:
-    return ArchSpec(family="shufflenet_v1", width=scale, groups=groups)
+# ---------------------------------------------------------------- records
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +61,34 @@ class Marker:
     arch: ArchSpec
     madds_m: float
     top1_percent: float
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """One trained network as its authors published it."""
+
+    arch: ArchSpec
+    madds_m: int
+    params_m: float
+    top1_percent: float
+    top5_percent: float
+
+
+@dataclass(frozen=True, slots=True)
+class EndValue:
+    """Where a curve of figure 6 ends: mean top-1 over 6.5 to 7.0 million steps."""
+
+    arch: ArchSpec
+    top1_percent: float
+
+
+# ---------------------------------------------------------------- tables 2, 3 and 4, and figure 5
+
+_V1 = ArchSpec(family="mobilenet_v1")
+
+
+def _shufflenet(scale: float, groups: int = 3) -> ArchSpec:
+    return ArchSpec(family="shufflenet_v1", width=scale, groups=groups)
 
 
 # Paper, table 2.
@@ -151,27 +173,7 @@ FIGURE_5 = (
 )
 
 
-# ---------------------------------------------------------------- reference
-
-
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
-    """One trained network as its authors published it."""
-
-    arch: ArchSpec
-    madds_m: int
-    params_m: float
-    top1_percent: float
-    top5_percent: float
-
-
-@dataclass(frozen=True, slots=True)
-class EndValue:
-    """Where a curve of figure 6 ends: mean top-1 over 6.5 to 7.0 million steps."""
-
-    arch: ArchSpec
-    top1_percent: float
-
+# ---------------------------------------------------------------- checkpoints and figure 6
 
 # tensorflow/models, research/slim/nets/mobilenet/README.md, the 22 MobileNetV2 checkpoints:
 # width, resolution, MAdds (M), params (M), top-1, top-5.
@@ -204,7 +206,7 @@ CHECKPOINTS = tuple(
 )
 
 # tensorflow/models, research/slim/nets/mobilenet_v1.md, the 16 float MobileNetV1 checkpoints of 2018_02_22, same
-# columns. Figure 5's V1 curve has other accuracies, those of the MobileNetV1 paper: `published.FIGURE_5`.
+# columns. Figure 5's V1 curve has other accuracies, those of the MobileNetV1 paper: FIGURE_5.
 _TF_SLIM_V1 = (
     (1.0, 224, 569, 4.24, 70.9, 89.9),
     (1.0, 192, 418, 4.24, 70.0, 89.2),
@@ -238,6 +240,9 @@ FIGURE_6 = (
     EndValue(ArchSpec(residual="expansion"), 70.59),
     EndValue(ArchSpec(residual="none"), 69.59),
 )
+
+
+# ---------------------------------------------------------------- look-ups
 
 
 def published_checkpoints() -> dict[str, Checkpoint]:

@@ -36,7 +36,7 @@ MOST_READINGS = 60  # in one figure
 
 
 def plot_ablation(reading: Reading, curves: pd.DataFrame, looks: str, peeked: str = "") -> Figure:
-    """Top-1 against training progress, the difference at the end, and figure 6's curves where it has them.
+    """Draw top-1 against training progress, the difference at the end, and figure 6's curves where it has them.
 
     `looks` and `peeked` are the protocol's.
     """
@@ -61,9 +61,9 @@ def plot_ablation(reading: Reading, curves: pd.DataFrame, looks: str, peeked: st
 
 
 def plot_readings(readings: Sequence[Reading], looks: str, peeked: str = "") -> Figure:
-    """The difference of every reading that has seeds with its interval, the published gap and the verdict: a row each.
+    """Draw of every reading with seeds the difference and its interval, the published gap and the verdict: a row each.
 
-    Of more than MOST_READINGS the first ones. p-values are corrected over all `readings`, whether drawn or not.
+    Only the first MOST_READINGS are drawn. p-values are corrected over all `readings`, whether drawn or not.
     """
     seen = [one for one in readings if one.seeds]
     shown = seen[:MOST_READINGS]
@@ -117,7 +117,8 @@ def _draw_row(axes: Axes, row: int, reading: Reading) -> None:
 
 
 def _progress(reading: Reading, curves: pd.DataFrame) -> list[pd.DataFrame]:
-    """Of each side top-1 in percent, a row for each number of images seen, a column a seed; none where not recorded."""
+    """Return for each side top-1 in percent, a row for each number of images seen, a column a seed; none where not
+    recorded."""
     if not len(curves):
         return []
     known = curves[curves["seed"].isin(reading.seeds) & curves["val_top1"].notna()]
@@ -129,7 +130,7 @@ def _progress(reading: Reading, curves: pd.DataFrame) -> list[pd.DataFrame]:
 
 
 def _draw_progress(axes: Axes, reading: Reading, tables: list[pd.DataFrame]) -> None:
-    """Mean and band over seeds of both sides, and the seeds as thin lines."""
+    """Draw mean and band over seeds of both sides, and the seeds as thin lines."""
     labels = (reading.comparison.change.before, reading.comparison.label)
     for table, color, label in zip(tables, (BASE_COLOR, CHANGED_COLOR), labels, strict=True):
         images = table.index.to_numpy() / 1000
@@ -147,14 +148,14 @@ def _draw_progress(axes: Axes, reading: Reading, tables: list[pd.DataFrame]) -> 
 
 
 def _limits(values: np.ndarray) -> tuple[float, float]:
-    """Around the curves, whatever the bands do."""
+    """Return limits around the curves, whatever the bands do."""
     low, high = float(values.min()), float(values.max())
     room = max(2.0, 0.12 * (high - low))
     return max(0.0, low - room), min(100.0, high + room)
 
 
 def _draw_sides(axes: Axes, reading: Reading) -> None:
-    """Both sides at the end, a line a seed, for trials without curves."""
+    """Draw both sides at the end, a line a seed, for trials without curves."""
     base, changed = np.array(reading.base), np.array(reading.variant)
     for one, other in zip(base, changed, strict=True):
         axes.plot(

@@ -17,7 +17,8 @@ LAYERS = {"expansion": "expansion", "depthwise": "depthwise convolution"}
 
 
 def plot_activity(activities: Activities, network: str, train_size: int, seed: int, facts: Facts) -> Figure:
-    """Left the start, right after training: a layer is its mean, one standard deviation, and the least and the most."""
+    """Draw the start on the left, after training on the right: a layer is its mean, one standard deviation, least and
+    most."""
     fig = Figure(figsize=SIZE_INCHES, facecolor="white")
     panels = fig.subplots(1, 2, sharey=True)
     top1 = f"top-1 {percent(activities.top1)} %"
@@ -71,7 +72,7 @@ def _draw_layers(axes: Axes, layers: Sequence[LayerActivity]) -> None:
 
 
 def _verdict(layers: Sequence[LayerActivity]) -> str:
-    """Of the expansions, which the lemma is about."""
+    """Say how many expansions, which the lemma is about, fall below 1 / t."""
     expansions = [layer for layer in layers if layer.kind == "expansion"]
     below = [layer for layer in expansions if layer.low < layer.needed]
     if not below:

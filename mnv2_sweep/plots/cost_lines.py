@@ -23,7 +23,7 @@ LINE = ["family", "other"]
 class Column:
     """What the panels against `axis` hold; a line is a pair of family and value of the other axis.
 
-    `spread` has the min, median and max of every cost for each family, `other` and `x`. Of the lines, `drawn` are
+    `spread` has the min, median and max of every cost for each family, `other` and `x`. `drawn` lines are
     chosen, `joined` are those whose points may be joined, `alike` those with the same networks at every value.
     """
 
@@ -41,7 +41,7 @@ Marks = list[tuple[Cliff, float, str]]  # with the MAdds (millions) at the top o
 
 
 def in_units(costs: pd.DataFrame) -> pd.DataFrame:
-    """Costs in the units drawn, and `variant`: the label without width and resolution, equal along a line."""
+    """Return costs in the units drawn, and `variant`: the label without width and resolution, equal along a line."""
     named = zip(costs["network"], costs["width"], costs["resolution"], strict=True)
     variants = [name.replace(f"{float(width)!r} at {size}", "", 1) for name, width, size in named]
     scaled = {cost: costs[cost] / unit for cost, unit in UNITS.items()}
@@ -49,6 +49,7 @@ def in_units(costs: pd.DataFrame) -> pd.DataFrame:
 
 
 def read_column(networks: pd.DataFrame, axis: str) -> Column:
+    """Choose what the panels against an axis show; `networks` as `in_units` gives them."""
     networks = networks.assign(x=networks[axis], other=networks[OTHER[axis]])
     spread = networks.groupby([*LINE, "x"])[list(UNITS)].agg(["min", "median", "max"])
     by_line = networks.groupby(LINE)
@@ -65,19 +66,19 @@ def read_column(networks: pd.DataFrame, axis: str) -> Column:
 
 
 def _evenly(values: Sequence, most: int) -> list:
-    """At most this many, evenly chosen, the first and the last among them."""
+    """Return at most this many, evenly chosen, the first and the last among them."""
     chosen = np.unique(np.linspace(0, len(values) - 1, min(most, len(values))).round().astype(int))
     return [values[i] for i in chosen]
 
 
 def lines_coincide(spread: pd.DataFrame) -> bool:
-    """Whether a cost does not depend on the other axis, so that all lines of a family are one."""
+    """Return whether a cost does not depend on the other axis, so that all lines of a family are one."""
     at_value = spread.groupby(level=["family", "x"])
     return bool((at_value.size() > 1).any() and (at_value.max() == at_value.min()).all(axis=None))
 
 
 def find_marks(column: Column) -> Marks:
-    """Cliffs of the drawn lines, the largest first; at each value that of the highest line."""
+    """Return the cliffs of the drawn lines, the largest first; at each value that of the highest line."""
     marks = {}
     for line in () if column.as_points else column.drawn:
         if line in column.alike:  # otherwise a step leads to other networks

@@ -51,7 +51,7 @@ NAMES = {
 
 
 def plot_costs(costs: pd.DataFrame, title: str) -> Figure:
-    """Four costs against width and against resolution; an axis with one value has no panels of its own.
+    """Draw four costs against width and against resolution; an axis with one value has no panels of its own.
 
     A row a network: family, width, resolution, madds, params, peak_activation_bytes, depth, and network (its
     `arch_label`). Specs that are one network may come once or each; if each, plateaus reach their last value.
@@ -86,17 +86,17 @@ def plot_costs(costs: pd.DataFrame, title: str) -> Figure:
 
 
 def line_colors(column: Column) -> dict:
-    """The other axis's value -> its colour, evenly from light to dark."""
+    """Return by the other axis's value its colour, evenly from light to dark."""
     others = sorted(set(column.networks["other"]))
     shades = np.linspace(0, 1, len(others)) if len(others) > 1 else [0.6]
     return {other: COLORS[column.axis](shade) for other, shade in zip(others, shades, strict=True)}
 
 
-# --- drawing ----------------------------------------------------------------------------------------------------
+# ---------------------------------------------------------------- drawing
 
 
 def _place_panels(fig: Figure, styles: dict, legends: bool) -> None:
-    """Room in inches for title, families, heads and caption, whatever the height of the figure."""
+    """Leave room in inches for title, families, heads and caption, whatever the height of the figure."""
     height = fig.get_figheight()
     caption = next(text for text in fig.texts if text.get_gid() == "caption")
     caption.set_y(0.14 / height)
@@ -153,7 +153,7 @@ def _draw_panel(axes: Axes, column: Column, cost: str, styles: dict) -> None:
 
 
 def _draw_line(axes: Axes, part: pd.DataFrame, color, style: tuple, label: str, joined: bool = True) -> None:
-    """The median with its markers, or as steps where they would merge, and the band from min to max."""
+    """Draw the median with its markers, or as steps where they would merge, and the band from min to max."""
     dashes, marker = style
     fine, x = joined and len(part) > MOST_MARKED, part.index.to_numpy(dtype=float)
     if (part["min"] < part["max"]).any():
@@ -167,7 +167,7 @@ def _draw_line(axes: Axes, part: pd.DataFrame, color, style: tuple, label: str, 
 
 
 def _pick_points(column: Column) -> pd.DataFrame:
-    """In mixed order, so that no colour lies on top of the others."""
+    """Pick the points to draw, in mixed order, so that no colour lies on top of the others."""
     return column.networks.sample(min(MOST_POINTS, len(column.networks)), random_state=0)
 
 
@@ -178,7 +178,7 @@ def _scatter(axes: Axes, networks: pd.DataFrame, cost: str, column: Column, mark
 
 
 def _set_value_axis(panels: Sequence[Axes], column: Column) -> None:
-    """Widths or resolutions, a tick at each where they are few and apart."""
+    """Set the axis of widths or resolutions, a tick at each where they are few and apart."""
     for axes in panels:
         clean_axes(axes)
         if axes.get_subplotspec().is_last_row():
@@ -192,7 +192,7 @@ def _set_value_axis(panels: Sequence[Axes], column: Column) -> None:
 
 
 def _set_cost_axis(axes: Axes, cost: str, costs: pd.Series, top: float) -> None:
-    """From 0 unless that would press the lines together, and never on a log scale."""
+    """Set the axis of a cost: from 0 unless that would press the lines together, and never on a log scale."""
     low, high = costs.min(), costs.max()
     if low == high:
         low, high = 0, 1.5 * high
@@ -203,7 +203,8 @@ def _set_cost_axis(axes: Axes, cost: str, costs: pd.Series, top: float) -> None:
 
 
 def _set_limits(axes: Axes, which: str, low: float, high: float, below: float, above: float) -> None:
-    """Limits a little outside low and high (0 stays 0); over more than a decade a log scale with ticks at 1, 2, 5."""
+    """Set limits a little outside low and high (0 stays 0); over more than a decade a log scale with ticks at 1, 2,
+    5."""
     one = axes.xaxis if which == "x" else axes.yaxis
     if 0 < 10 * low < high:
         span = high / low
@@ -218,7 +219,7 @@ def _set_limits(axes: Axes, which: str, low: float, high: float, below: float, a
 
 
 def _draw_head(axes: Axes, column: Column) -> None:
-    """Above the column: what its colours mean, and how many of the lines there are."""
+    """Draw above the column what its colours mean, and how many of the lines there are."""
     other, values = OTHER[column.axis], sorted({value for _, value in column.drawn})
     head, one = f"Against {column.axis}", f"{other} {_name_value(other, values[0])}"
     if len(set(column.networks["x"])) == 1:
@@ -244,16 +245,16 @@ def _draw_head(axes: Axes, column: Column) -> None:
         axes.legend(handles=handles, ncols=len(handles), columnspacing=1.2, **style, **place)
 
 
-# --- words ------------------------------------------------------------------------------------------------------
+# ---------------------------------------------------------------- words
 
 
 def _name_value(axis: str, value: float) -> str:
-    """A width or a resolution as networks are labelled: "1.0", "224"."""
+    """Name a width or a resolution as networks are labelled: "1.0", "224"."""
     return repr(round(float(value), 6)) if axis == "width" else f"{value:.0f}"
 
 
 def _cliff_name(column: Column, cliff: Cliff, family: str) -> str:
-    """ "+38 % at 0.56", with its family where there are several."""
+    """Name a cliff, as in "+38 % at 0.56", with its family where there are several."""
     name = f"+{percent(cliff.ratio - 1, 0)} % at {_name_value(column.axis, cliff.after)}"
     return name if column.networks["family"].nunique() == 1 else f"{FAMILY_NAMES.get(family, family)} {name}"
 
@@ -276,7 +277,7 @@ def _space_line(networks: pd.DataFrame) -> str:
 
 
 def _drawn_line(columns: list[Column]) -> str:
-    """What was left out, and why points are not joined."""
+    """Say what was left out, and why points are not joined."""
     parts = [
         f"Against {column.axis}: {_count_drawn(column)} drawn, evenly chosen."
         for column in columns
@@ -292,7 +293,7 @@ def _drawn_line(columns: list[Column]) -> str:
 
 
 def _shape_line(columns: list[Column]) -> str:
-    """What the shapes of the lines mean."""
+    """Say what the shapes of the lines mean."""
     parts, joined = [], [column for column in columns if not column.as_points]
     lengths = [column.spread.groupby(level=LINE).size()[column.drawn] for column in joined]
     fine = [column.axis for column, length in zip(joined, lengths, strict=True) if length.max() > MOST_MARKED]

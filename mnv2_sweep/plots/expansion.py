@@ -25,7 +25,8 @@ LEVEL_COLORS = ("#8FB4DE", "#3B6FB6", "#0C1F44")
 def plot_expansion(
     curves: Sequence[TradeOff], seeds: Sequence[int], claims: Sequence[ClaimVerdict], facts: Facts, train_size: str
 ) -> Figure:
-    """Left: a curve for each t. Right: the same read across, at costs that all t from 5 to 10 cover."""
+    """Draw on the left a curve for each t, on the right the same read across, at costs that all t from 5 to 10
+    cover."""
     fig = Figure(figsize=SIZE_INCHES, facecolor="white")
     left, right = fig.subplots(1, 2, width_ratios=(1.35, 1))
     bars = "95 % t interval over seeds" if len(seeds) > 1 else "one seed: the spread over seeds is unknown"
@@ -74,7 +75,7 @@ def _set_ticks(axes: Axes, madds: np.ndarray) -> None:
 
 
 def _draw_levels(axes: Axes, curves: Sequence[TradeOff]) -> None:
-    """Top-1 over t at a few equal costs; the t of the claim on grey."""
+    """Draw top-1 over t at a few equal costs; the t of the claim on grey."""
     levels = common_madds([curve for curve in curves if curve.t in SAME_CURVES])
     axes.axvspan(SAME_CURVES[0], SAME_CURVES[-1], color="#F0F0F0", lw=0, zorder=0)
     for level, color in zip(levels, LEVEL_COLORS[: len(levels)], strict=True):

@@ -57,12 +57,12 @@ def draw_labels(axes: Axes, networks: pd.DataFrame, panel: Panel, color: list, p
 
 
 def _spread(rows: np.ndarray, most: int) -> np.ndarray:
-    """At most this many of the rows, evenly spread, the first and the last among them."""
+    """Return at most this many of the rows, evenly spread, the first and the last among them."""
     return rows[np.unique(np.linspace(0, len(rows) - 1, min(most, len(rows))).round().astype(int))]
 
 
 def find_obstacles(axes: Axes, panel: Panel, lines: dict, levels: list[float]) -> np.ndarray:
-    """Pixels along the drawn lines, the front, the bars and the horizontal levels."""
+    """Return pixels along the drawn lines, the front, the bars and the horizontal levels."""
     paths = [np.column_stack([panel.madds[rows], panel.top1[rows]]) for rows in lines.values()]
     left, right = axes.get_xlim()
     paths += [np.array([[left, level], [right, level]]) for level in levels]
@@ -81,7 +81,7 @@ def find_obstacles(axes: Axes, panel: Panel, lines: dict, levels: list[float]) -
 
 
 def _place_labels(anchors, size, points, obstacles, frame, legend) -> np.ndarray:
-    """Offsets in pixels of the labels' centres from their anchors, chosen one by one from a fixed set, four rounds.
+    """Choose offsets in pixels of the labels' centres from their anchors, one by one from a fixed set, in four rounds.
 
     Deterministic. A place costs its distance, the lines it covers and, far more, the points and labels it covers.
     """
@@ -117,7 +117,7 @@ def _place_labels(anchors, size, points, obstacles, frame, legend) -> np.ndarray
 
 
 def _count_near_leader(anchor: np.ndarray, offset: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """How many points, other than the anchor, lie within 7 pixels of the line from the anchor to each offset."""
+    """Count the points, other than the anchor, within 7 pixels of the line from the anchor to each offset."""
     others = points - anchor
     distance = np.hypot(*others.T)
     others = others[(distance > 1) & (distance < 160)]
@@ -132,7 +132,8 @@ def _count_near_leader(anchor: np.ndarray, offset: np.ndarray, points: np.ndarra
 def draw_cliff_names(
     axes: Axes, marks: Sequence[tuple[Cliff, float, str]], name_of: Callable[[Cliff, str], str]
 ) -> None:
-    """Each cliff's rise near the top of its step, off the lines, the other labels and their leaders, if it can be."""
+    """Write each cliff's rise near the top of its step, off the lines, the other labels and their leaders, if it can
+    be. A mark is a cliff with the MAdds (millions) at the top of its step, and its family."""
     lines, taken, boxes = _line_pixels(axes), np.zeros((0, 2)), []
     offset = np.array([[x, y] for y in (*range(18, 115, 8), *range(-18, -75, -14)) for x in range(-80, 81, 8)])
     for cliff, y, family in sorted(marks, key=lambda mark: mark[0].after):
@@ -158,7 +159,7 @@ def draw_cliff_names(
 
 
 def _line_pixels(axes: Axes) -> np.ndarray:
-    """Pixels along the lines drawn so far."""
+    """Return pixels along the lines drawn so far."""
     dense = [np.zeros((0, 2))]
     for line in axes.lines:
         x, y = line.get_data()
@@ -177,11 +178,11 @@ def _line_pixels(axes: Axes) -> np.ndarray:
 
 
 def count_inside(low: np.ndarray, high: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """How many points each box holds."""
+    """Count the points that each box holds."""
     return ((points > low[:, None]) & (points < high[:, None])).all(axis=2).sum(axis=1)
 
 
 def _overlap(low: np.ndarray, high: np.ndarray, other_low: np.ndarray, other_high: np.ndarray) -> np.ndarray:
-    """Area each box shares with the other boxes, in all."""
+    """Return the area that each box has in common with the other boxes, in all."""
     shared = np.minimum(high[:, None], other_high) - np.maximum(low[:, None], other_low)
     return np.clip(shared, 0, None).prod(axis=2).sum(axis=1)

@@ -32,7 +32,7 @@ MOST_ERROR = 1.6  # where the axis of errors ends
 
 
 def plot_manifold(embeddings: Sequence[Embedding], losses: Sequence[Loss], seed: int) -> Figure:
-    """Embeddings and losses in order of n; all of them from matrices of that seed."""
+    """Draw embeddings and losses in order of n; all of them from matrices of that seed."""
     fig = Figure(figsize=(12, HEIGHT), facecolor="white")
     set_frame(fig, "What ReLU destroys: a spiral of the plane in n dimensions and back", _caption(losses, seed))
     bottom = _place_words(fig)
@@ -54,7 +54,7 @@ def plot_manifold(embeddings: Sequence[Embedding], losses: Sequence[Loss], seed:
 
 
 def _place_words(fig: Figure) -> float:
-    """Title and caption at their distances in inches, whatever the height; returns where the panels end."""
+    """Place title and caption at their distances in inches, whatever the height; return where the panels end."""
     caption = next(text for text in fig.texts if text.get_gid() == "caption")
     caption.set_y(0.14 / HEIGHT)
     fig.texts[0].set_y(1 - 0.16 / HEIGHT)
@@ -62,7 +62,7 @@ def _place_words(fig: Figure) -> float:
 
 
 def _draw_curve(axes: Axes, curve: np.ndarray, collapsed: np.ndarray) -> None:
-    """[2, points] in two colours, the true spiral behind it."""
+    """Draw [2, points] in two colours, the true spiral behind it."""
     axes.plot(*spiral_points(), color=PALE, lw=1, zorder=1)
     axes.plot(*np.where(collapsed, curve, np.nan), color=LOST_COLOR, lw=1.8, zorder=2, gid="collapsed")
     axes.plot(*np.where(collapsed, np.nan, curve), color=KEPT_COLOR, lw=1.5, zorder=3, gid="kept")
@@ -155,5 +155,5 @@ def _caption(losses: Sequence[Loss], seed: int) -> list[str]:
 
 
 def _percent(fraction: float) -> str:
-    """In percent, as in "75 %", "0.05 %"; zero as "0"."""
+    """Return a fraction in percent, as in "75 %", "0.05 %"; zero as "0"."""
     return f"{100 * fraction:.2g} %" if 0 < fraction < 0.995 else "0" if not fraction else "100 %"

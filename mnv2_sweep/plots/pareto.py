@@ -39,7 +39,7 @@ def plot_pareto(
     title: str | None = None,
     verdict: Sequence[str] = (),
 ) -> Figure:
-    """Top-1 against MAdds with the front; beside it the published points of the paper's networks among them.
+    """Draw top-1 against MAdds with the front; beside it the published points of the paper's networks among them.
 
     Bars are the t interval over seeds, Wilson's interval over the validation images where a network has one seed.
     Lines join the resolutions of one width. Networks without a result are counted in the caption, not drawn; `verdict`
@@ -99,7 +99,7 @@ def _our_panel(drawn: pd.DataFrame) -> Panel:
 
 
 def _published_panel(published: pd.DataFrame) -> Panel:
-    """At the published networks' own costs, those with 1000 classes."""
+    """Return the published points at the networks' own costs, those with 1000 classes."""
     checkpoints = published_checkpoints()
     madds = np.array([count_cost(checkpoints[network].arch).madds / 1e6 for network in published["network"]])
     top1 = 100 * published["published_top1"].to_numpy(dtype=float)
@@ -109,7 +109,7 @@ def _published_panel(published: pd.DataFrame) -> Panel:
 def _draw_panel(
     axes: Axes, networks: pd.DataFrame, panel: Panel, colors: dict, legend: bool = False, classes: int | None = None
 ) -> None:
-    """Front, lines, bars, points, chance, legend and labels of one panel whose limits are already set."""
+    """Draw front, lines, bars, points, chance, legend and labels of one panel whose limits are already set."""
     few = len(networks) <= MOST_LABELS
     color = [colors[width] for width in networks["width"]]
     at = np.flatnonzero(panel.front)  # rows are in order of MAdds, so the front's top-1 rises
@@ -141,7 +141,7 @@ def _draw_panel(
 
 
 def _series(networks: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Label without its resolution -> rows, in order of resolution: networks that differ in resolution only."""
+    """Return by label without resolution the rows, in order of resolution: networks that differ in resolution only."""
     names = [
         label.replace(f" at {size}", "")
         for label, size in zip(networks["network"], networks["resolution"], strict=True)
@@ -156,7 +156,7 @@ def _width_colors(widths: pd.Series) -> dict[float, tuple]:
 
 
 def _set_madds_axis(axes: Axes, madds: np.ndarray) -> None:
-    """A log axis in millions around the points, with 1-2-5 ticks, or finer ones where those are too few."""
+    """Set a log axis in millions around the points, with 1-2-5 ticks, or finer ones where those are too few."""
     low, high = (madds.min(), madds.max()) if len(madds) else (100.0, 100.0)
     pad = max(1.15, (high / low) ** 0.07)
     low, high = low / pad, high * pad**1.6  # labels reach to the right
@@ -177,7 +177,7 @@ def _set_madds_axis(axes: Axes, madds: np.ndarray) -> None:
 
 
 def _set_top1_axis(axes: Axes, panel: Panel) -> None:
-    """Around the points and their bars; a bar much longer than the points' own range is cut by the axis."""
+    """Set limits around the points and their bars; a bar much longer than the points' own range is cut by the axis."""
     if not len(panel.top1):
         axes.set_ylim(0, 100)
         return
@@ -195,7 +195,7 @@ def _set_top1_axis(axes: Axes, panel: Panel) -> None:
 def _draw_legend(
     axes: Axes, colors: dict, families: list[str], classes: int | None, obstacles: np.ndarray, points: np.ndarray
 ):
-    """Widths (a few of them if there are many) and the marks, in the corner that covers least; returns its box."""
+    """Draw widths (a few of them if there are many) and the marks, in the corner that covers least; return its box."""
     widths = sorted(colors)
     if len(widths) > MOST_WIDTHS:
         widths = [widths[i] for i in np.linspace(0, len(widths) - 1, MOST_WIDTHS - 2).round().astype(int)]
@@ -219,7 +219,7 @@ def _draw_legend(
     return legend.get_window_extent()
 
 
-# --- words ------------------------------------------------------------------------------------------------------
+# ---------------------------------------------------------------- words
 
 
 def _facts_line(summary: pd.DataFrame, facts: Facts) -> str:
@@ -231,7 +231,8 @@ def _facts_line(summary: pd.DataFrame, facts: Facts) -> str:
 
 
 def _trained_at(summary: pd.DataFrame) -> str:
-    """The sizes, as in "trained at 24 to 56 px (0.25 of nominal)"; the fraction only where it explains every size."""
+    """Say the sizes, as in "trained at 24 to 56 px (0.25 of nominal)"; the fraction only where it explains every
+    size."""
     sizes, nominal = summary["train_size"].to_numpy(dtype=float), summary["resolution"].to_numpy(dtype=float)
     if not len(sizes):
         return ""
@@ -282,5 +283,5 @@ def _order_line(comparison: PublishedComparison | None) -> str:
 
 
 def _verdict_line(verdict: Sequence[str]) -> str:
-    """Its lines as sentences of the caption."""
+    """Return the verdict's lines as sentences of the caption."""
     return " ".join(f"{line[0].upper()}{line[1:]}." for line in verdict if line)

@@ -27,7 +27,7 @@ HALO = [withStroke(linewidth=2.5, foreground="white")]  # keeps text readable wh
 
 
 def set_frame(fig: Figure, title: str, caption: Sequence[str]) -> None:
-    """Title on top, caption below (long lines broken), and the panels in the room between."""
+    """Write the title on top, the caption below (long lines broken), and leave the panels the room between."""
     lines = [part for line in caption for part in textwrap.wrap(line, 182)]
     fig.text(
         0.012,
@@ -57,7 +57,7 @@ def family_dashes(families: Sequence[str]) -> dict[str, str | tuple]:
 
 
 def clean_axes(axes: Axes) -> None:
-    """A light grid behind the data, and no frame on the top and the right."""
+    """Draw a light grid behind the data, and no frame on the top and the right."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(GREY)
     axes.tick_params(color=GREY, labelcolor=INK, labelsize=9)
@@ -66,7 +66,7 @@ def clean_axes(axes: Axes) -> None:
 
 
 def join_facts(facts: Facts, more: list[str]) -> str:
-    """The caption's first line; facts that are not known are left out."""
+    """Return the caption's first line; facts that are not known are left out."""
     images = None if facts.train_images is None else f"{facts.train_images:,} training images, repeats counted"
     if images and facts.training == "shared":
         images += ", in one training of which every network is a slice"
@@ -75,7 +75,7 @@ def join_facts(facts: Facts, more: list[str]) -> str:
 
 
 def plot_contact_sheet(images: np.ndarray, class_names: Sequence[str], title: str | None = None) -> Figure:
-    """Images [rows, columns, side, side, 3] (bytes) as a sheet, one class a row, its name on the left."""
+    """Draw images [rows, columns, side, side, 3] (bytes) as a sheet, one class a row, its name on the left."""
     rows, columns, side = images.shape[:3]
     gap = max(1, side // 24)
     sheet = np.full((rows * (side + gap) - gap, columns * (side + gap) - gap, 3), 255, dtype=np.uint8)

@@ -38,13 +38,13 @@ class Owner:
 
 
 def this_owner() -> Owner:
-    """This process, under a new name."""
+    """Return this process as an owner, under a new name."""
     pid = os.getpid()
     return Owner(_place(), pid, _start_time(pid), uuid.uuid4().hex[:12])
 
 
 def _place() -> str:
-    """Host, start of the system and process namespace: where a process number means something."""
+    """Name host, start of the system and process namespace: where a process number means something."""
     parts = [platform.node().replace(" ", "_") or "unknown"]
     with suppress(OSError):
         parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip()[:8])
@@ -53,7 +53,8 @@ def _place() -> str:
 
 
 def _start_time(pid: int) -> float:
-    """When a process began: on Linux since the system's start, for the time since 1970 changes when a clock is set."""
+    """Return when a process began: on Linux since the system's start, as the time since 1970 changes when a clock is
+    set."""
     with suppress(OSError):
         ticks = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19]
         return int(ticks) / os.sysconf("SC_CLK_TCK")
@@ -61,7 +62,7 @@ def _start_time(pid: int) -> float:
 
 
 def is_alive(owner: str, seen: float) -> bool:
-    """Whether the owner still runs: exactly where it is on this machine, by its last sign of life elsewhere."""
+    """Return whether the owner still runs: exactly where it is on this machine, by its last sign of life elsewhere."""
     try:
         place, pid, started, _ = owner.split(" ")
         if place != _place():
@@ -88,7 +89,7 @@ def claim_first(folder: Path, ids: Iterable[str], owner: Owner) -> str | None:
 
 
 def beat(folder: Path, owner: Owner) -> None:
-    """A sign of life, for runs on other machines."""
+    """Record a sign of life, for runs on other machines."""
     with _writing(folder) as database:
         database.execute("UPDATE claims SET seen = ? WHERE owner = ?", (time.time(), str(owner)))
 
@@ -100,7 +101,7 @@ def release(folder: Path, owner: Owner, trial: str | None = None) -> None:
 
 
 def read_claims(folder: Path) -> dict[str, str]:
-    """Trial id -> owner, of owners that are alive."""
+    """Return trial id -> owner, of owners that are alive."""
     path = folder / CLAIMS
     if not path.exists():
         return {}
@@ -122,7 +123,7 @@ def one_at_a_time(folder: Path, what: str) -> Iterator[None]:
 
 @contextmanager
 def _writing(folder: Path, what: str = "claim a trial") -> Iterator[sqlite3.Connection]:
-    """A transaction; a file that can't be read is begun anew, for it holds nothing that counts."""
+    """Open a transaction; a file that can't be read is begun anew, for it holds nothing that counts."""
     path = folder / CLAIMS
     try:
         database = _open(path)

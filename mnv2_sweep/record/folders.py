@@ -1,6 +1,7 @@
-"""Where a sweep keeps what: results/<sweep>/ and its folders.
+"""A results folder -> the folders of its sweeps and the files in them: where a sweep keeps what, and which one is
+meant.
 
-The results folder -> which sweep a command without a name means.
+Everything of a sweep lies in results/<sweep>/; a command without a name means the sweep that was written last.
 """
 
 from contextlib import suppress
@@ -11,42 +12,45 @@ from mnv2_sweep.base.files import remove_all_unfinished
 from mnv2_sweep.record.store import DATABASE
 from mnv2_sweep.trials.trial import Trial, shared_id, trial_id
 
-# ---------------------------------------------------------------- places
-
 EXAMPLE = "example"  # the one committed sweep, another machine's: a person's own come first and do not build on it
 RUNNING, CHECKPOINTS, LOGS, EVENTS = "running", "checkpoints", "logs", "events"
 PASSPORT = "passport.json"  # how far to trust the sweep's order
-SHARED = "shared"  # weights that whole families of networks are slices of
+SHARED = "shared"  # the weights of supernets
 STACKED = "stacked"  # results of seeds that were trained as one, until each one's trial has taken its own
+# How the space.yaml of an ablation begins, and of a sweep within a calibration.
+ABLATION, CALIBRATION = "# mnv2-sweep ablate", "# mnv2-sweep calibrate"
+
+
+# ---------------------------------------------------------------- files of a sweep
 
 
 def progress_path(folder: Path, trial: Trial) -> Path:
-    """How far a running trial is, as JSON; gone when it ends."""
+    """Return the file that says how far a running trial is, as JSON; gone when it ends."""
     return folder / RUNNING / f"{trial_id(trial)}.json"
 
 
 def checkpoint_path(folder: Path, trial: Trial) -> Path:
-    """The state of an unfinished trial; gone when it is finished."""
+    """Return the file with the state of an unfinished trial; gone when it is finished."""
     return folder / CHECKPOINTS / f"{trial_id(trial)}.pt"
 
 
 def log_path(folder: Path, trial: Trial) -> Path:
-    """What happened in a trial, attempt after attempt."""
+    """Return the file that tells what happened in a trial, attempt after attempt."""
     return folder / LOGS / f"{trial_id(trial)}.log"
 
 
 def events_path(folder: Path, trial: Trial) -> Path:
-    """A trial's TensorBoard events."""
+    """Return the folder of a trial's TensorBoard events."""
     return folder / EVENTS / trial_id(trial)
 
 
 def weights_path(folder: Path, trial: Trial) -> Path:
-    """The weights that the trial is a slice of; they stay."""
+    """Return the file with the weights that the trial is a slice of; they stay."""
     return folder / SHARED / f"{shared_id(trial)}.pt"
 
 
 def stack_path(folder: Path, trial: Trial) -> Path:
-    """What came of a trial that was trained as one with other seeds, until it is recorded."""
+    """Return the file with what came of a trial that was trained as one with other seeds, until it is recorded."""
     return folder / STACKED / f"{trial_id(trial)}.pt"
 
 
@@ -57,20 +61,17 @@ def remove_unfinished_shared(folder: Path) -> None:
 
 
 def remove_empty(folder: Path) -> None:
-    """The folders of what is gone when trials end, unless another run still has something there."""
+    """Remove the folders of what is gone when trials end, unless another run still has something there."""
     for name in (RUNNING, CHECKPOINTS, STACKED):
         with suppress(OSError):
             (folder / name).rmdir()
 
 
-# ---------------------------------------------------------------- folders
-
-# How the space.yaml of an ablation begins, and of a sweep within a calibration.
-ABLATION, CALIBRATION = "# mnv2-sweep ablate", "# mnv2-sweep calibrate"
+# ---------------------------------------------------------------- sweeps
 
 
 def find_sweep(results: Path, name: str | None, ablation: bool | None = None) -> Path:
-    """The named sweep's folder, or else the one written last: of those that a person ran, then of those within a
+    """Return the named sweep's folder, or else the one written last: of those that a person ran, then of those within a
     calibration, then the example. Raises StoreError.
 
     `ablation` True or False keeps to sweeps that are ablations or that are none.
@@ -93,7 +94,7 @@ def find_sweep(results: Path, name: str | None, ablation: bool | None = None) ->
 
 
 def find_space(results: Path, given: str | None) -> tuple[Path, str]:
-    """A design space file as given, or the copy in a sweep's folder, and its name. Raises StoreError."""
+    """Return a design space file as given, or the copy in a sweep's folder, and its name. Raises StoreError."""
     if given is not None and (Path(given).is_file() or Path(given).suffix in (".yaml", ".yml")):
         return Path(given), Path(given).stem
     folder = find_sweep(results, given, ablation=False if given is None else None)
@@ -103,12 +104,12 @@ def find_space(results: Path, given: str | None) -> tuple[Path, str]:
 
 
 def is_ablation(folder: Path) -> bool:
-    """Whether `ablate` made the sweep."""
+    """Return whether `ablate` made the sweep."""
     return _begins(folder, ABLATION)
 
 
 def is_calibration(folder: Path) -> bool:
-    """Whether `calibrate` made the sweep."""
+    """Return whether `calibrate` made the sweep."""
     return _begins(folder, CALIBRATION)
 
 

@@ -28,7 +28,7 @@ COLUMNS = (
 
 
 def load_frame(folder: str | Path) -> pd.DataFrame:
-    """One row per recorded trial of a sweep, failed ones included (their measurements are missing values).
+    """Load one row per recorded trial of a sweep, failed ones included (their measurements are missing values).
 
     top-1 columns are fractions, costs are for one image at the nominal resolution and classes, `train_size` is
     the side in pixels that was trained and evaluated. Raises StoreError when the file is not a results file.
@@ -39,7 +39,8 @@ def load_frame(folder: str | Path) -> pd.DataFrame:
 
 
 def load_curves(folder: str | Path) -> pd.DataFrame:
-    """One row per point of every training curve: trial_id, network, seed, epoch, images, train_loss, lr, val_top1."""
+    """Load one row per point of every training curve: trial_id, network, seed, epoch, images, train_loss, lr,
+    val_top1."""
     return pd.DataFrame(
         {"trial_id": o.id, "network": arch_label(o.trial.arch), "seed": o.trial.seed,
          **{name: getattr(point, name) for name in point.__dataclass_fields__}}
@@ -48,7 +49,7 @@ def load_curves(folder: str | Path) -> pd.DataFrame:
 
 
 def _training(trial: Trial) -> str:
-    """How the network got its weights: trained "alone", as a slice of "shared" ones, or "fine-tuned" from there."""
+    """Say how the network got its weights: trained "alone", as a slice of "shared" ones, or "fine-tuned" from there."""
     if trial.shared is None:
         return "alone"
     return "shared" if trial.shared.finetune is None else "fine-tuned"

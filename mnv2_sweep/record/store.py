@@ -69,11 +69,12 @@ class Outcome:
 
     @property
     def id(self) -> str:
-        """The trial's id when it was recorded: older code gave the same trial another one."""
+        """Return the trial's id when it was recorded: older code gave the same trial another one."""
         return self.stored_id or trial_id(self.trial)
 
     @property
     def status(self) -> str:
+        """Return "done", "interrupted" or "failed"."""
         if self.result is not None:
             return "done"
         return "interrupted" if self.kind == INTERRUPTED else "failed"
@@ -162,7 +163,7 @@ class _writing:
 
 
 def read_outcomes(folder: Path) -> list[Outcome]:
-    """Every recorded outcome, in the order of recording; empty where nothing is. Raises StoreError."""
+    """Read every recorded outcome, in the order of recording; empty where nothing is. Raises StoreError."""
     outcomes = []
     for row in _read_rows(folder / DATABASE, "trials", "recorded, id"):
         try:
@@ -179,7 +180,7 @@ def read_outcomes(folder: Path) -> list[Outcome]:
 
 
 def read_plan(folder: Path) -> dict[str, Trial]:
-    """The trials of the sweep by id, as the last run planned them; empty for a sweep of an earlier version."""
+    """Read the trials of the sweep by id, as the last run planned them; empty for a sweep of an earlier version."""
     rows = _read_rows(folder / DATABASE, "planned", "rowid")
     try:
         return {row["id"]: load_trial(row["trial"]) for row in rows}
@@ -188,7 +189,7 @@ def read_plan(folder: Path) -> dict[str, Trial]:
 
 
 def read_statuses(folder: Path, only: str | None = None) -> dict[str, tuple[str, float]]:
-    """Id -> (status, when it was recorded), of all trials or of one: quicker than whole outcomes."""
+    """Read id -> (status, when it was recorded), of all trials or of one: quicker than whole outcomes."""
     rows = _read_rows(folder / DATABASE, "trials", "recorded", "id, status, recorded", only)
     return {row["id"]: (row["status"], row["recorded"]) for row in rows}
 
@@ -222,10 +223,10 @@ def _unreadable(path: Path, error: Exception) -> StoreError:
 
 
 def _sqlite_code(error: Exception) -> int:
-    """SQLite's primary result code, 0 where Python itself raised the error."""
+    """Return SQLite's primary result code, 0 where Python itself raised the error."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
 def done_ids(outcomes: Iterable[Outcome]) -> set[str]:
-    """Ids of the trials that have a result."""
+    """Return the ids of the trials that have a result."""
     return {outcome.id for outcome in outcomes if outcome.status == "done"}

@@ -40,7 +40,7 @@ LEFT = ("changed", "verdict")
 
 
 def comparisons_text(comparisons: Sequence[Comparison]) -> str:
-    """What will be compared, with the costs of both sides; nothing is trained."""
+    """Say what will be compared, with the costs of both sides; nothing is trained."""
     rows = [["changed", "width", "MAdds", "", "params", "", "of base"]]
     for one in comparisons:
         base, changed = count_cost(one.base), count_cost(one.variant)
@@ -59,8 +59,8 @@ def comparisons_text(comparisons: Sequence[Comparison]) -> str:
 
 
 def readings_text(readings: Sequence[Reading], looks: str, workers: int | None = None, peeked: str = "") -> str:
-    """What a person asks of an ablation; `workers`: at once, for the time that further seeds would take; `peeked`: see
-    `protocol`."""
+    """Say what a person asks of an ablation; `workers`: at once, for the time that further seeds would take; `peeked`:
+    see `Protocol`."""
     lines = []
     for base, group in groupby(readings, key=lambda reading: reading.comparison.base):
         of_base = list(group)
@@ -83,7 +83,7 @@ def _base_line(base, readings: Sequence[Reading]) -> str:
 
 
 def _table(readings: Sequence[Reading]) -> list[list[str]]:
-    """Header, the base, and a row for each changed network."""
+    """Return header, the base, and a row for each changed network."""
     most = max(readings, key=lambda one: len(one.seeds))
     base, cost = most.comparison.base, most.costs[0]
     own = ["(base)", repr(float(base.width)), millions(cost.madds), millions(cost.params, 2)]
@@ -124,7 +124,7 @@ def _verdict_line(reading: Reading, workers: int | None) -> str:
 
 
 def further_text(reading: Reading, workers: int | None) -> str:
-    """How many more seeds would settle it, and what they take."""
+    """Say how many more seeds would settle it, and what they take."""
     if len(reading.seeds) < 2:
         return f"{count_noun(len(reading.seeds), 'pair')} of seeds: at least two are needed to see a spread"
     if not reading.estimate.sd > 0:
@@ -143,7 +143,7 @@ def further_text(reading: Reading, workers: int | None) -> str:
 
 
 def method_lines(count: int, looks: str, peeked: str = "") -> list[str]:
-    """How intervals and p-values were made, in full."""
+    """Say how intervals and p-values were made, in full."""
     how = (
         "95 % interval and p: Student's t on the differences of each seed (n - 1 degrees of freedom, two-sided), for a "
         "number of seeds that was fixed before"

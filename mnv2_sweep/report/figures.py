@@ -36,7 +36,7 @@ MOST_DRAWN = 200_000  # networks in one figure of costs
 
 
 def draw_pareto(folder: Path, plots: Path) -> list[Path]:
-    """Accuracy against MAdds of one sweep; returns the files written. Raises StoreError."""
+    """Draw accuracy against MAdds of one sweep; return the files written. Raises StoreError."""
     trials = load_frame(folder)
     summary = summarise(trials)
     if trials.empty or summary["top1"].isna().all():
@@ -46,7 +46,7 @@ def draw_pareto(folder: Path, plots: Path) -> list[Path]:
 
 
 def draw_ablation(folder: Path, plots: Path) -> list[Path]:
-    """A figure of every comparison that has results, and of several all at a glance; returns the files written.
+    """Draw every comparison that has results, and of several all at a glance; return the files written.
 
     Raises StoreError.
     """
@@ -71,7 +71,7 @@ def draw_ablation(folder: Path, plots: Path) -> list[Path]:
 
 
 def draw_expansion(folder: Path, plots: Path) -> list[Path]:
-    """A curve for each expansion of a sweep; returns the files written. Raises SweepError."""
+    """Draw a curve for each expansion of a sweep; return the files written. Raises SweepError."""
     trials = load_frame(folder)
     curves, seeds = find_trade_offs(trials)
     sizes = sorted(trials["train_size"].unique().tolist())
@@ -81,13 +81,13 @@ def draw_expansion(folder: Path, plots: Path) -> list[Path]:
 
 
 def describe_expansion(folder: Path) -> str:
-    """The verdict on both claims about expansions, a line each. Raises SweepError."""
+    """Return the verdict on both claims about expansions, a line each. Raises SweepError."""
     curves, seeds = find_trade_offs(load_frame(folder))
     return claims_text(judge_claims(curves), len(seeds))
 
 
 def draw_costs(networks: Networks, plots: Path) -> list[Path]:
-    """What the networks of a space cost; returns the files written. Raises SpaceError."""
+    """Draw what the networks of a space cost; return the files written. Raises SpaceError."""
     name = networks.space.name
     if len(networks) > MOST_DRAWN:
         raise SpaceError(
@@ -101,12 +101,12 @@ def draw_costs(networks: Networks, plots: Path) -> list[Path]:
 
 
 def draw_manifold(embeddings: Sequence[Embedding], losses: Sequence[Loss], seed: int, plots: Path) -> list[Path]:
-    """Figure 1 and the measured loss; returns the files written. Raises StoreError."""
+    """Draw figure 1 and the measured loss; return the files written. Raises StoreError."""
     return save_figure(plot_manifold(embeddings, losses, seed), plots / "manifold")
 
 
 def draw_activity(trial: Trial, activities: Activities, device: str, plots: Path) -> list[Path]:
-    """Figure 7 of one trained network; returns the files written. Raises StoreError."""
+    """Draw figure 7 of one trained network; return the files written. Raises StoreError."""
     data = trial.data
     facts = Facts(data.name, trial.recipe.name, activities.train_images, data.classes, device)
     fig = plot_activity(activities, arch_label(trial.arch), trial.train_size, trial.seed, facts)
@@ -114,7 +114,7 @@ def draw_activity(trial: Trial, activities: Activities, device: str, plots: Path
 
 
 def draw_sheet(dataset: Dataset, split: str, side: int, plots: Path) -> list[Path]:
-    """A contact sheet, some images of every class, evenly spread over the split. Raises DataError."""
+    """Draw a contact sheet, some images of every class, evenly spread over the split. Raises DataError."""
     if split not in dataset.labels:
         raise DataError(f"--split {split}: {dataset.name} has {', '.join(dataset.labels)}")
     pixels, labels = dataset.pixels(split, side), dataset.labels[split]
@@ -131,6 +131,6 @@ def draw_sheet(dataset: Dataset, split: str, side: int, plots: Path) -> list[Pat
 
 
 def _save(figure, plots: Path, folder: Path, stem: str) -> list[Path]:
-    """plots/<sweep>/<stem>.*, and for a person's own sweeps plots/<stem>.*, the last one drawn."""
+    """Save plots/<sweep>/<stem>.*, and for a person's own sweeps plots/<stem>.*, the last one drawn."""
     last = [] if folder.name == EXAMPLE else [plots / stem]
     return save_figure(figure, plots / folder.name / stem, *last)

@@ -10,8 +10,8 @@ from mnv2_sweep.base.text import align, megabytes, millions, percent
 
 
 def results_text(trials: pd.DataFrame, verdict: Sequence[str] = ()) -> str:
-    """What a person asks of a sweep: the networks, the best one with its interval, failures, the published order, and
-    what the order is worth (`verdict`, see there)."""
+    """Say what a person asks of a sweep: the networks, the best one with its interval, failures, the published order,
+    and what the order is worth (`verdict`, see there)."""
     if trials.empty:
         return "no trial has a result yet"
     summary = summarise(trials)
@@ -71,7 +71,7 @@ def _best_lines(summary: pd.DataFrame) -> list[str]:
 
 
 def trials_table(trials: pd.DataFrame) -> list[list[str]]:
-    """Header and a row per trial, with how each got its weights where not all of them were trained alone."""
+    """Return header and a row per trial, with how each got its weights where not all of them were trained alone."""
     shared = bool((trials["training"] != "alone").any())
     rows = [
         [t["network"], *([t["training"]] if shared else []), f"{t['train_size']} px", str(t["seed"]), t["status"]]
@@ -84,7 +84,7 @@ def trials_table(trials: pd.DataFrame) -> list[list[str]]:
 
 
 def network_table(summary: pd.DataFrame) -> list[list[str]]:
-    """Header and a row per network, from `stats.summarise`; `*` marks the front."""
+    """Return header and a row per network, from `stats.summarise`; `*` marks the front."""
     tested, tuned = (bool(summary[column].notna().any()) for column in ("test_top1", "tuned_top1"))
     header = ["front", "network", "MAdds", "params", "peak act.", "trained at", "seeds", "failed"]
     header += ["val top-1", "95 % images", *(["test top-1"] if tested else [])]
@@ -113,11 +113,12 @@ def _network_row(row: dict, tested: bool, tuned: bool) -> list[str]:
 
 
 def frame_json(frame: pd.DataFrame) -> str:
-    """A list of objects, one a row; missing values are null."""
+    """Return a list of objects, one a row; missing values are null."""
     return json.dumps(json.loads(frame.to_json(orient="records", double_precision=15)), indent=2)
 
 
 def frame_csv(frame: pd.DataFrame) -> str:
+    """Return a header and a line a row; missing values are empty."""
     return frame.to_csv(index=False).rstrip("\n")
 
 

@@ -13,7 +13,8 @@ from mnv2_sweep.spaces.networks import Networks
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Coinciding:
-    """`first`: the first spec of every network, in order; `network_of`: for every spec, its place in `first`."""
+    """Which specs are one network: `first`, the first spec of every network, in order; `network_of`, for every spec its
+    place in `first`."""
 
     first: np.ndarray
     network_of: np.ndarray
@@ -36,7 +37,7 @@ def find_coinciding(networks: Networks) -> Coinciding:
 
 
 def network_keys(columns: Columns) -> list[bytes]:
-    """One name a row, equal for two rows exactly if their `arch_key`s are, but not that one."""
+    """Return one name a row, equal for two rows exactly if their `arch_key`s are, but not that one."""
     described = known_rows(columns)
     keys: list[bytes] = [b""] * len(columns)
     if described.any():
@@ -54,7 +55,7 @@ def network_keys(columns: Columns) -> list[bytes]:
 
 
 def _describe_plans(columns: Columns) -> np.ndarray:
-    """All that tells one MobileNetV2 plan from another, as integers [N, any].
+    """Return all that tells one MobileNetV2 plan from another, as integers [N, any].
 
     Rows of the table that only go on as the row before (same t, same channels, stride 1) are joined to it, and where
     no block has a shortcut, how they would be placed makes no difference.

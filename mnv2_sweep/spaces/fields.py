@@ -1,8 +1,7 @@
-"""Entries of a design space file -> settings of a network: which keys there are, and what each may be.
+"""Entries of a design space file -> settings of its networks: which fields there are, single values, and axes.
 
-A setting is a field of ArchSpec, `expansion`, or a cell or column of the block table, as in `space.build_arch`.
-
-The `axes` section of a design space file: lists of values or ranges, and whether a family has such a choice.
+A setting is a field of ArchSpec, `expansion`, or a cell or column of the block table, as `build_arch` takes them. An
+axis gives a setting a list of values or a range. What a family of the space has no choice of is a mistake, too.
 """
 
 import re
@@ -12,8 +11,6 @@ from decimal import Decimal
 from mnv2_sweep.nets.arch import FAMILIES, LIMITS, MOBILENET_V2, ArchSpec, Stage, arch_rules
 from mnv2_sweep.spaces.space import FIELD_TYPES, Space
 from mnv2_sweep.spaces.yamlfile import BROKEN, Entry, Mistakes, read_mapping, refusal, short, unknown_key
-
-# ---------------------------------------------------------------- spacekeys
 
 COLUMNS = tuple(field.name for field in fields(Stage))
 
@@ -28,16 +25,21 @@ SYNONYMS |= {
     "batch_size": "batch",
     "learning_rate": "lr",
 }
+MAX_RANGE = 100_000
+OWN_FIELDS = {field for choices in FAMILIES.values() for field in choices}
+
+
+# ---------------------------------------------------------------- settings
 
 
 def read_settings(entry: Entry, where: str, stages: tuple[Stage, ...] | None, mistakes: Mistakes) -> tuple:
-    """Single values by key, as in `fixed` and in one point."""
+    """Read single values by key, as in `fixed` and in one point."""
     known = known_settings(entry, where, stages, mistakes)
     return tuple((key, read_value(key, value, f"{where}.", mistakes)) for key, value in known.items())
 
 
 def known_settings(entry: Entry, where: str, stages: tuple[Stage, ...] | None, mistakes: Mistakes) -> dict[str, Entry]:
-    """The entries whose keys are fields of a network, `expansion`, or cells of the block table."""
+    """Return the entries whose keys are fields of a network, `expansion`, or cells of the block table."""
     if not isinstance(entry.value, dict):
         return read_mapping(entry, where, (), mistakes, {})
     known = {}
@@ -72,7 +74,7 @@ def _key_mistake(key: str, where: str, stages: tuple[Stage, ...] | None) -> str:
 
 
 def read_value(key: str, entry: Entry, where: str, mistakes: Mistakes) -> object:
-    """One value of one field of a network, or None after a mistake."""
+    """Read one value of one field of a network; None after a mistake."""
     if entry.value is BROKEN:
         return None
     if isinstance(entry.value, (tuple, dict)):
@@ -94,14 +96,11 @@ def read_value(key: str, entry: Entry, where: str, mistakes: Mistakes) -> object
     return float(entry.value) + 0.0 if FIELD_TYPES.get(key) is float else entry.value  # + 0.0: no minus zero
 
 
-# ---------------------------------------------------------------- spaceaxes
-
-MAX_RANGE = 100_000
-OWN_FIELDS = {field for choices in FAMILIES.values() for field in choices}
+# ---------------------------------------------------------------- axes
 
 
 def read_axes(entry: Entry, stages: tuple[Stage, ...] | None, fixed: tuple, mistakes: Mistakes) -> tuple:
-    """(key, values) of every axis."""
+    """Read (key, values) of every axis."""
     axes = []
     for key, values in known_settings(entry, "axes", stages, mistakes).items():
         name = f"axes.{key}"
@@ -129,7 +128,7 @@ def read_axes(entry: Entry, stages: tuple[Stage, ...] | None, fixed: tuple, mist
 
 
 def _read_range(key: str, entry: Entry, mistakes: Mistakes) -> tuple:
-    """The values of {from, to, step}, both ends among them; none after a mistake, of which one is told."""
+    """Read the values of {from, to, step}, both ends among them; none after a mistake, of which one is told."""
     name = f"axes.{key}"
     parts = read_mapping(entry, name, ("from", "to", "step"), mistakes, {})
     if len(parts) < len(entry.value):
@@ -167,7 +166,7 @@ def _range_problem(low: Decimal, high: Decimal, step: Decimal) -> str:
 
 
 def _check_values(key: str, entry: Entry, values: list, mistakes: Mistakes) -> tuple:
-    """The values as the network takes them; of those that are refused the first is told, for all."""
+    """Return the values as the network takes them; of those that are refused the first is told, for all."""
     told = Mistakes(mistakes.path)
     for i, value in enumerate(values, 1):
         read_value(key, replace(entry, value=value, text=str(value)), "axes.", told)
@@ -177,8 +176,11 @@ def _check_values(key: str, entry: Entry, values: list, mistakes: Mistakes) -> t
     return tuple(values)
 
 
+# ---------------------------------------------------------------- families
+
+
 def check_families(space: Space, top: dict[str, Entry], mistakes: Mistakes) -> None:
-    """Keys that a family of the space does not have, each once, with its line."""
+    """Note the keys that a family of the space does not have, each once, with its line."""
     fixed = dict(space.fixed)
     default = fixed.get("family", ArchSpec().family)
     of_axes = dict(space.axes).get("family", (default,)) if space.axes else ()

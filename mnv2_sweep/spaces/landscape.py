@@ -1,9 +1,8 @@
-"""MAdds along one axis (widths or resolutions in order) -> its cliffs; networks along it -> its plateaus.
+"""Networks of a space -> the different ones, with remarks: which specs are one network, and where costs jump.
 
 Channels are multiples of 8 and layers have whole sizes, so costs do not follow an axis evenly: over some values the
-network stays the same, and at some the next value costs far more. MobileNetV2 at 224 from width 0.55 to 0.56: +38 %.
-
-Networks -> the different ones, with remarks: which specs are the same network, and where costs jump.
+network stays the same, a plateau, and at some the next value costs far more, a cliff. MobileNetV2 at 224 from width
+0.55 to 0.56: +38 % MAdds.
 """
 
 from collections import defaultdict
@@ -18,16 +17,21 @@ from mnv2_sweep.nets.arch import FAMILY_NAMES, arch_label
 from mnv2_sweep.spaces.coincide import Coinciding, find_coinciding
 from mnv2_sweep.spaces.networks import Networks, Picked
 
-# ---------------------------------------------------------------- cliffs
-
 LEAST_RISE = 0.10  # smaller rises do not decide which network to take
 LEAST_TIMES = 3.0  # rises in proportion to the step are growth, not a cliff
 MOST_TIMES = 1e9  # steps are counted up to here, as the power of a larger one may be no number (width 1.0e-300, 1.0)
+AXES = ("width", "resolution")  # that have an order and a growth to compare with
+MOST_NAMES = 3  # of the specs that are one network
+MOST_LINES = 8  # of cliffs and plateaus
+
+
+# ---------------------------------------------------------------- one axis: values and what they cost
 
 
 @dataclass(frozen=True, slots=True)
 class Cliff:
-    """MAdds after the step are `ratio` times those before it; growth in proportion would make it `expected` times."""
+    """A step along an axis: MAdds after it are `ratio` times those before it; growth in proportion would make it
+    `expected` times."""
 
     before: float
     after: float
@@ -36,7 +40,8 @@ class Cliff:
 
 
 def find_cliffs(values: Sequence[float], madds: Sequence[int], power: float = 2.0) -> list[Cliff]:
-    """The steps between neighbouring values where MAdds rise by at least 10 % and 3 times as much as in proportion.
+    """Return the steps between neighbouring values where MAdds rise by at least 10 % and 3 times as much as in
+    proportion.
 
     In proportion: MAdds grow like value ** power, which is near the truth for width and for resolution. A coarse list
     of values has no cliffs, as each of its steps is meant to cost. Values are above 0 and rise strictly.
@@ -52,7 +57,8 @@ def find_cliffs(values: Sequence[float], madds: Sequence[int], power: float = 2.
 
 
 def find_plateaus(values: Sequence[float], keys: Sequence[Hashable]) -> list[tuple[float, float]]:
-    """First and last value of each run of neighbouring values with one key, two or more: one network by many names."""
+    """Return first and last value of each run of neighbouring values with one key, two or more: one network by many
+    names."""
     plateaus, first, before = [], 0, len(values) - 1
     assert len(keys) == len(values)
     for i in range(len(values)):
@@ -63,11 +69,7 @@ def find_plateaus(values: Sequence[float], keys: Sequence[Hashable]) -> list[tup
     return plateaus
 
 
-# ---------------------------------------------------------------- landscape
-
-AXES = ("width", "resolution")  # that have an order and a growth to compare with
-MOST_NAMES = 3  # of the specs that are one network
-MOST_LINES = 8  # of cliffs and plateaus
+# ---------------------------------------------------------------- a whole space
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ class Step:
 
 
 def describe_landscape(networks: Networks) -> tuple[Listing, list[str]]:
-    """The different networks with remarks, and lines about specs that coincide, plateaus and cliffs."""
+    """Return the different networks with remarks, and lines about specs that coincide, plateaus and cliffs."""
     coinciding = find_coinciding(networks)
     remarks = _name_twins(networks, coinciding)
     lines = []
@@ -98,7 +100,7 @@ def describe_landscape(networks: Networks) -> tuple[Listing, list[str]]:
 
 
 def _name_twins(networks: Networks, coinciding: Coinciding) -> dict[int, str]:
-    """Place of a network -> "= 0.36 at 224, 0.37 at 224": the other specs that resolve to it."""
+    """Return by place of a network "= 0.36 at 224, 0.37 at 224": the other specs that resolve to it."""
     firsts = np.zeros(len(networks), bool)
     firsts[coinciding.first] = True
     twins: dict[int, list[int]] = defaultdict(list)
@@ -112,7 +114,7 @@ def _name_twins(networks: Networks, coinciding: Coinciding) -> dict[int, str]:
 
 
 def _describe_axis(networks: Networks, coinciding: Coinciding, axis: str, remarks: dict[int, str]) -> list[str]:
-    """Lines about one axis; the networks right after a cliff get a remark."""
+    """Return lines about one axis; the networks right after a cliff get a remark."""
     at = [key for key, _ in networks.space.axes].index(axis) if axis in dict(networks.space.axes) else None
     if at is None or len(networks.rows) < 2:
         return []

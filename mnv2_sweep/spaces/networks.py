@@ -39,7 +39,7 @@ class Networks(Sequence):
         return build_arch(self.space, settings, self.classes)
 
     def columns(self) -> Iterator[Columns]:
-        """All of them as columns, a chunk at a time."""
+        """Yield all of them as columns, a chunk at a time."""
         cells = Cells(self.space, self.classes)
         for start in range(0, len(self.rows), CHUNK):
             yield cells.columns(self.rows[start : start + CHUNK])
@@ -48,7 +48,7 @@ class Networks(Sequence):
 
 
 class Picked(Sequence):
-    """Some of them, by their places."""
+    """Some of the networks, by their places."""
 
     def __init__(self, networks: Networks, places: np.ndarray):
         self.networks, self.places = networks, places
@@ -61,12 +61,12 @@ class Picked(Sequence):
 
 
 def expand(space: Space, classes: int | None = None) -> tuple[ArchSpec, ...]:
-    """The networks of the space as specs; see `select_networks`."""
+    """Return the networks of the space as specs; see `select_networks`."""
     return tuple(select_networks(space, classes))
 
 
 def select_networks(space: Space, classes: int | None = None) -> Networks:
-    """The networks of the space, without duplicates, within its constraints: grid or sample, then points.
+    """Return the networks of the space, without duplicates, within its constraints: grid or sample, then points.
 
     `classes` is the data set's number, for networks whose classes the space leaves open (None: ArchSpec's).
     Raises SpaceError if no network is left, or if the sample cannot be drawn.
@@ -103,7 +103,7 @@ class Cells:
         self.used = sorted({origin[0] for origin in origins if isinstance(origin, list)})
 
     def columns(self, rows: np.ndarray) -> Columns:
-        """Index rows [N, axes] as numbers."""
+        """Return index rows [N, axes] as numbers."""
         arrays = {f: np.empty((len(rows), self.stages), np.int64) for f in "tcns"}
         for (i, f), origin in self.table.items():
             arrays[f][:, i] = self._values(origin, rows)
@@ -119,7 +119,7 @@ class Cells:
         return known[rows[:, origin[0]]] if isinstance(origin, list) else known[0]
 
     def row_of(self, arch: ArchSpec) -> np.ndarray | None:
-        """The index row [1, axes] of a spec, 0 at axes without effect; None for one outside the grid."""
+        """Return the index row [1, axes] of a spec, 0 at axes without effect; None for one outside the grid."""
         row = np.zeros((1, len(self.axes)), np.int64)
         given = {(i, f): getattr(stage, f) for i, stage in enumerate(arch.stages) for f in "tcns"}
         given |= {name: getattr(arch, name) for name in self.fields}
@@ -170,7 +170,8 @@ class _Selection:
         return end == len(rows)
 
     def _find_new(self, rows: np.ndarray, fine: np.ndarray) -> tuple[np.ndarray, int]:
-        """(which rows were not seen before, where the sample is complete or hopeless), in the order of the draws."""
+        """Return (which rows were not seen before, where the sample is complete or hopeless), in the order of the
+        draws."""
         size = self.space.sample.size if self.space.sample else math.inf
         new, count = np.zeros(len(rows), bool), self.count
         for at, (key, allowed) in enumerate(zip(self._keys(rows), fine.tolist(), strict=True)):
@@ -184,13 +185,14 @@ class _Selection:
         return new, len(rows)
 
     def _keys(self, rows: np.ndarray) -> list[bytes]:
-        """Each row's indices as bytes, of the axes that have an effect."""
+        """Return each row's indices as bytes, of the axes that have an effect."""
         if not self.cells.used:  # every network is the same
             return [b""] * len(rows)
         used = np.ascontiguousarray(rows[:, self.cells.used], self.index_type)
         return used.view(np.dtype((np.void, used.dtype.itemsize * used.shape[1]))).ravel().tolist()
 
     def consider_points(self, archs: list[ArchSpec]) -> None:
+        """Take the single networks that are new and allowed."""
         archs = [arch for arch in dict.fromkeys(archs) if not self._is_known(arch)]
         self.candidates += len(archs)
         if archs:
@@ -207,11 +209,11 @@ class _Selection:
         return row is not None and (self.space.sample is None or self._keys(row)[0] in self.seen)
 
     def _allow(self, costs: CostArrays) -> dict[Constraint, np.ndarray]:
-        """Which rows each constraint allows."""
+        """Return which rows each constraint allows."""
         return {c: OPERATORS[c.operator](getattr(costs, c.cost), c.limit) for c in self.space.constraints}
 
     def _is_hopeless(self, count: int) -> bool:
-        """Whether all is seen, or less than one draw in a hundred gives a new network."""
+        """Return whether all is seen, or less than one draw in a hundred gives a new network."""
         if self.space.sample is None:
             return False
         return len(self.seen) >= self.space.grid_size or self.draws >= 10_000 + 100 * count
@@ -225,16 +227,18 @@ class _Selection:
         raise SpaceError([f"space '{space.name}': {wish} {seen}{self.refusals()}. Ask for fewer or allow more"])
 
     def refusals(self) -> str:
+        """Say how many candidates each constraint refused; "" without constraints."""
         return "".join(f"; {c.cost} {c.text} refused {self.refused[c]:,}" for c in self.space.constraints)
 
     def networks(self) -> Networks:
+        """Return all that was taken, the grid's or the sample's before the points."""
         rows = np.concatenate(self.found) if self.found else np.zeros((0, 0), np.uint8)
         costs = join_costs(self.costs) if self.costs else CostArrays(*(np.zeros(0, np.int64) for _ in range(4)))
         return Networks(self.space, self.classes, rows, self.points, costs)
 
 
 def _grid_rows(space: Space) -> Iterator[np.ndarray]:
-    """Every combination as index rows [N, axes], the last axis fastest."""
+    """Yield every combination as index rows [N, axes], the last axis fastest."""
     lengths = [len(values) for _, values in space.axes]
     for start in range(0, space.grid_size, CHUNK):
         numbers = np.arange(start, min(start + CHUNK, space.grid_size))
@@ -242,7 +246,7 @@ def _grid_rows(space: Space) -> Iterator[np.ndarray]:
 
 
 def _draw_rows(space: Space) -> Iterator[np.ndarray]:
-    """Endless random combinations as index rows, uniform and independent, the same on every machine.
+    """Draw endless random combinations as index rows, uniform and independent, the same on every machine.
 
     Raw PCG64 words, whose stream NumPy keeps across versions, row by row; the upper 32 bits scale to an index.
     """

@@ -82,7 +82,7 @@ def load_space(path: Path) -> Space:
 
 
 def _check_use(space: Space, top: dict[str, Entry], mistakes: Mistakes) -> None:
-    """Axes that change nothing, as narrower keys set all of their cells."""
+    """Note axes that change nothing, as narrower keys set all of their cells."""
     used = Cells(space, None).used if space.axes else ()
     for k, (key, _) in enumerate(space.axes):
         if k not in used:
@@ -91,7 +91,7 @@ def _check_use(space: Space, top: dict[str, Entry], mistakes: Mistakes) -> None:
 
 
 def _check_size(space: Space, top: dict[str, Entry], mistakes: Mistakes) -> None:
-    """Mistakes of the file as a whole, which could be mere consequences where axes or sections are mistaken."""
+    """Note mistakes of the file as a whole, which could be mere consequences where axes or sections are mistaken."""
     if "axes" not in top and "points" not in top:
         mistakes.add(0, "there is no network in it; give 'axes' (lists of values) or 'points' (single networks)")
     elif "axes" in top and not space.axes:
@@ -107,7 +107,7 @@ def _check_size(space: Space, top: dict[str, Entry], mistakes: Mistakes) -> None
 
 
 def _read_stages(entry: Entry, mistakes: Mistakes) -> tuple[Stage, ...] | None:
-    """The block table, or None after a mistake (then keys such as stages.3.c are not held against it)."""
+    """Read the block table; None after a mistake (then keys such as stages.3.c are not held against it)."""
     if isinstance(entry.value, str) and entry.value in TABLES:
         return TABLES[entry.value]
     if not isinstance(entry.value, tuple) or not 1 <= len(entry.value) <= 100:
@@ -210,7 +210,7 @@ def _read_data(entry: Entry, mistakes: Mistakes) -> str:
 
 
 def _read_recipe(entry: Entry, mistakes: Mistakes) -> Recipe:
-    """A named recipe, or a named one with changes; `images` and `epochs` replace each other."""
+    """Read a named recipe, or a named one with changes; `images` and `epochs` replace each other."""
     if not isinstance(entry.value, dict):
         return _read_base("recipe", entry, mistakes)
     values = read_mapping(entry, "recipe", ["base", *RECIPE_TYPES], mistakes, SYNONYMS)
@@ -225,7 +225,7 @@ def _read_recipe(entry: Entry, mistakes: Mistakes) -> Recipe:
 
 
 def _read_strategy(entry: Entry | None, finetune: Entry | None, mistakes: Mistakes) -> Strategy:
-    """A name, or {name: shared, images: N}; `finetune` is only for a shared training."""
+    """Read a name, or {name: shared, images: N}; `finetune` is only for a shared training."""
     name, images = "separate", None
     if entry is not None:
         key, values = "strategy", {"name": entry}
@@ -244,7 +244,7 @@ def _read_strategy(entry: Entry | None, finetune: Entry | None, mistakes: Mistak
 
 
 def _read_strategy_name(key: str, entry: Entry | None, mistakes: Mistakes) -> str:
-    """After a mistake it is "shared": what follows is not held against it."""
+    """Read a strategy's name; after a mistake it is "shared": what follows is not held against it."""
     if entry is not None and entry.value in STRATEGIES:
         return entry.value
     if entry is not None and entry.value is not BROKEN:
@@ -253,7 +253,7 @@ def _read_strategy_name(key: str, entry: Entry | None, mistakes: Mistakes) -> st
 
 
 def _read_epochs(entry: Entry, strategy: str, mistakes: Mistakes) -> float | None:
-    """A number of epochs, also as in "2 epochs"."""
+    """Read a number of epochs, also as in "2 epochs"."""
     match = re.fullmatch(r"([0-9]{1,7}(?:\.[0-9]{1,6})?)(?: epochs?)?", entry.text.strip())
     if strategy == "separate":
         mistakes.add(entry.line, "finetune: it goes on from a shared training; add strategy: shared, or leave it out")
@@ -273,7 +273,7 @@ def _read_base(key: str, entry: Entry, mistakes: Mistakes) -> Recipe:
 
 
 def _read_recipe_field(name: str, entry: Entry, base: Recipe, mistakes: Mistakes) -> object:
-    """The value of one field, or the base's after a mistake."""
+    """Read the value of one field; the base's after a mistake."""
     kind = next((kind for kind in get_args(RECIPE_TYPES[name]) if kind is not type(None)), RECIPE_TYPES[name])
     kinds = (int, float) if kind is float else (kind,)
     value = float(entry.value) if kind is float and type(entry.value) is int else entry.value

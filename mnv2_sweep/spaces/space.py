@@ -1,4 +1,4 @@
-"""A design space as a record, and one network of it; `networks` finds them all, `spacefile` reads one.
+"""A design space as a record, and one network of it; `networks` finds them all, `read` reads one from a file.
 
 Where several keys set the same cell, the narrower one wins: expansion, then stages.*.t, then stages.1.t.
 """
@@ -34,7 +34,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Strategy:
-    """How the networks get their weights: "separate", each trained alone, or "shared", slices of weights that are
+    """How the networks get their weights: "separate", each trained alone, or "shared", as slices of a supernet that is
     trained once, on that many `images` (None: as many as `sweeps.request` finds right), the best of them then trained
     on alone for `finetune` epochs (None: none are)."""
 
@@ -64,19 +64,19 @@ class Space:
 
     @property
     def leaves_classes_open(self) -> bool:
-        """Whether some network's classes are the data set's number."""
+        """Return whether some network's classes are the data set's number."""
         axes, fixed = dict(self.axes), dict(self.fixed)
         points = all("classes" in dict(point) for point in self.points)
         return "classes" not in fixed and not (points and ("classes" in axes or not axes))
 
     @property
     def grid_size(self) -> int:
-        """Combinations of the axes, before constraints; 0 without axes."""
+        """Count the combinations of the axes, before constraints; 0 without axes."""
         return math.prod(len(values) for _, values in self.axes) if self.axes else 0
 
 
 def build_arch(space: Space, settings: dict, classes: int | None = None) -> ArchSpec:
-    """One network: the space's table and fixed fields, then `settings` (the keys of an axis, single values)."""
+    """Build one network: the space's table and fixed fields, then `settings` (the keys of an axis, single values)."""
     settings = {**dict(space.fixed), **settings}
     stages = space.stages
     if "expansion" in settings:

@@ -114,6 +114,7 @@ class _Composer(yaml.SafeLoader):
         self.mistakes, self.depth = mistakes, 0
 
     def compose_node(self, parent, index):
+        """Compose a node as PyYAML does, noting what is not supported; raises on nesting that is too deep."""
         event = self.peek_event()
         line = event.start_mark.line + 1
         if isinstance(event, yaml.AliasEvent):
@@ -141,7 +142,7 @@ class _Composer(yaml.SafeLoader):
 
 
 def _explain_syntax(error: yaml.YAMLError, text: str) -> tuple[int, str]:
-    """The line and the meaning of PyYAML's complaint."""
+    """Return the line and the meaning of PyYAML's complaint."""
     if isinstance(error, yaml.reader.ReaderError):
         character = f"the character {chr(error.character)!r}" if isinstance(error.character, int) else "a character"
         return text.count("\n", 0, error.position) + 1, f"not valid YAML: {character} is not allowed"
@@ -196,7 +197,7 @@ def _entry(node: yaml.Node, mistakes: Mistakes) -> Entry:
 
 
 def _scalar(node: yaml.ScalarNode, line: int) -> tuple[object, int, str, str]:
-    """(value, line, text, trap) of a scalar; see Entry."""
+    """Return (value, line, text, trap) of a scalar; see Entry."""
     text, tag = node.value, node.tag.rpartition(":")[2]
     shown = short(text)
     if tag == "broken":
@@ -224,7 +225,7 @@ def _number(text: str, tag: str, line: int) -> tuple[object, int]:
 
 
 def _number_trap(text: str) -> str:
-    """What is odd about a plain scalar that a person may have meant as a number; "" if nothing is."""
+    """Say what is odd about a plain scalar that a person may have meant as a number; "" if nothing is."""
     if WHOLE.fullmatch(text):
         return "" if len(text) <= 16 else "it has too many digits"
     if DECIMAL.fullmatch(text):
@@ -256,13 +257,13 @@ def _number_trap(text: str) -> str:
 
 
 def short(text: str) -> str:
-    """The text in one line of at most 40 printable characters."""
+    """Return the text in one line of at most 40 printable characters."""
     text = text if text.isprintable() else text.encode("unicode_escape").decode()
     return text if len(text) <= 40 else text[:37] + "..."
 
 
 def refusal(key: str, entry: Entry, allowed: str) -> str:
-    """What was given for the key, what is allowed, and how YAML misread it or which word is nearest."""
+    """Say what was given for the key, what is allowed, and how YAML misread it or which word is nearest."""
     if isinstance(entry.value, (tuple, dict)):
         given = "a mapping" if isinstance(entry.value, dict) else "a list" if entry.value else "an empty list"
     elif entry.value is None and not entry.text:
@@ -280,14 +281,15 @@ def refusal(key: str, entry: Entry, allowed: str) -> str:
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:
-    """The choice that looks most like the word, or ""."""
+    """Return the choice that looks most like the word, or ""."""
     return next(iter(difflib.get_close_matches(word[:60].lower(), list(choices), 1)), "")
 
 
 def read_mapping(
     entry: Entry, where: str, allowed: Iterable[str], mistakes: Mistakes, homes: dict[str, str]
 ) -> dict[str, Entry]:
-    """The mapping's entries by key. Notes unknown keys: the nearest known one, or the section it belongs to."""
+    """Return the mapping's entries by key; note unknown keys with the nearest known one, or the section they belong
+    to."""
     if not isinstance(entry.value, dict):
         if entry.value is not BROKEN:
             mistakes.add(entry.line, refusal(where or "the file", entry, "a mapping (key: value)"))
@@ -300,7 +302,7 @@ def read_mapping(
 
 
 def unknown_key(where: str, key: str, allowed: Iterable[str], homes: dict[str, str], shown: str = "") -> str:
-    """The line for a key that does not exist; `homes` says which word is meant, or at the top which section."""
+    """Say that a key does not exist; `homes` says which word is meant, or at the top which section."""
     allowed = tuple(allowed)
     name = f"{where}.{short(key)}" if where else short(key)
     near = nearest(key, allowed)
