@@ -34,13 +34,13 @@ demo: install  ## two minutes to a plot
 
 bench: .venv/.bench  ## about an hour on two cores
 	$(BIN)/python benchmarks/counters.py
-	$(BIN)/python benchmarks/judge.py
+	$(BIN)/python benchmarks/check_fvcore.py
 	$(BIN)/python benchmarks/split.py
 	$(BIN)/python benchmarks/photos.py
 	$(BIN)/python benchmarks/small_maps.py
 	$(BIN)/python benchmarks/train.py
 	$(BIN)/python benchmarks/memory.py --seconds 300
-	$(BIN)/python benchmarks/price.py 3
+	$(BIN)/python benchmarks/estimate.py 3
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/failures.py
 	$(BIN)/python benchmarks/together.py

@@ -43,7 +43,7 @@ def plan(
     as_json: Json = False,
     as_csv: Csv = False,
 ) -> None:
-    """List the networks of a design space with their costs, without training anything; --time prices the sweep."""
+    """List the networks of a design space with their costs, without training anything; --time estimates the sweep."""
     from mnv2_sweep.base.text import count_noun
     from mnv2_sweep.spaces.landscape import describe_landscape
     from mnv2_sweep.spaces.networks import select_networks

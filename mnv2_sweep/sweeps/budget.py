@@ -1,7 +1,7 @@
-"""What trials will take (Price) -> lines for a person, and which of the trials fit into a budget of time.
+"""What trials will take (TimeEstimate) -> lines for a person, and which of the trials fit into a budget of time.
 
-Nothing is measured here: `estimate` makes Prices. Times are wall times of one `run` command from its start to its
-end, on the machine and beside the other programs that the probes met.
+Nothing is measured here: `estimate` makes a TimeEstimate. Times are wall times of one `run` command from its start to
+its end, on the machine and beside the other programs that the timings met.
 """
 
 from bisect import bisect_left
@@ -17,10 +17,10 @@ SHOWN = 6  # networks named in a line
 
 
 @dataclass(frozen=True)
-class Price:
+class TimeEstimate:
     """What trials will take. `unknown` says why it is not known; times and bytes are then empty or zero.
 
-    All times are wall seconds, on workers that get `cpu_share` of a core each, as the probes did. `size_seconds`: for
+    All times are wall seconds, on workers that get `cpu_share` of a core each, as the timings did. `size_seconds`: for
     each training size, the making of its images that are not in the cache yet; they are part of `disk_bytes`, as
     `cache_bytes`. `start_seconds` pass in each worker before its first trial, `command_seconds` before the workers
     and after them. `memory_bytes` is resident memory of all processes at the peak, `gpu_bytes` the GPU's. `notes` are
@@ -78,26 +78,28 @@ def trials_wall(seconds: Mapping[Trial, float], trials: Sequence[Trial], workers
     return led + (wall_seconds(rest, workers) if rest else 0.0)
 
 
-def command_wall(price: Price, trials: Sequence[Trial]) -> float:
-    """Wall time of a command that runs these of the price's trials; 0 for none."""
+def command_wall(estimate: TimeEstimate, trials: Sequence[Trial]) -> float:
+    """Wall time of a command that runs these of the estimate's trials; 0 for none."""
     if not trials:
         return 0.0
-    images = sum(price.size_seconds.get(size, 0.0) for size in {trial.train_size for trial in trials})
-    training = trials_wall(price.trial_seconds, trials, price.workers)
-    return price.command_seconds + images + price.start_seconds + training
+    images = sum(estimate.size_seconds.get(size, 0.0) for size in {trial.train_size for trial in trials})
+    training = trials_wall(estimate.trial_seconds, trials, estimate.workers)
+    return estimate.command_seconds + images + estimate.start_seconds + training
 
 
-def fit_budget(price: Price, budget_seconds: float) -> Fitted:
+def fit_budget(estimate: TimeEstimate, budget_seconds: float) -> Fitted:
     """Drop seeds before networks until the rest fits: comparisons stay paired, as all networks keep the same seeds.
 
     The highest seeds go first, of all networks at once; when one seed is left, networks, the longest first. Raises
-    SweepError when the price is unknown.
+    SweepError when the estimate is unknown.
     """
-    if price.unknown:
-        raise SweepError(f"--budget: the time is not known ({price.unknown}); leave it out, or use fewer --workers")
-    trials = tuple(price.trial_seconds)
+    if estimate.unknown:
+        raise SweepError(f"--budget: the time is not known ({estimate.unknown}); leave it out, or use fewer --workers")
+    trials = tuple(estimate.trial_seconds)
     seeds = sorted({trial.seed for trial in trials}, reverse=True)
-    networks = sorted({trial.arch: price.trial_seconds[trial] for trial in trials}.items(), key=lambda item: -item[1])
+    networks = sorted(
+        {trial.arch: estimate.trial_seconds[trial] for trial in trials}.items(), key=lambda item: -item[1]
+    )
 
     def keep(dropped: int) -> tuple[Trial, ...]:
         """What is left after so many drops: first of seeds, all but one, then of networks."""
@@ -108,39 +110,39 @@ def fit_budget(price: Price, budget_seconds: float) -> Fitted:
     if not trials:
         return Fitted((), 0.0, (), ())
     most = len(seeds) - 1 + len(networks)
-    dropped = bisect_left(range(most), True, key=lambda drops: command_wall(price, keep(drops)) <= budget_seconds)
+    dropped = bisect_left(range(most), True, key=lambda drops: command_wall(estimate, keep(drops)) <= budget_seconds)
     kept = keep(dropped)
     archs = tuple(arch for arch, _ in networks[: max(0, dropped - len(seeds) + 1)])
-    return Fitted(kept, command_wall(price, kept), tuple(seeds[: min(dropped, len(seeds) - 1)]), archs)
+    return Fitted(kept, command_wall(estimate, kept), tuple(seeds[: min(dropped, len(seeds) - 1)]), archs)
 
 
-def price_text(price: Price) -> list[str]:
+def estimate_text(estimate: TimeEstimate) -> list[str]:
     """Lines for a person: time, memory, disk, notes."""
-    notes = [f"note      {note}" for note in price.notes]
-    workers = f"with {count_noun(price.workers, 'worker')} on {price.device}"
-    if price.unknown:
-        return [f"time      unknown {workers}: {price.unknown}", *notes]
-    if not price.trial_seconds:
+    notes = [f"note      {note}" for note in estimate.notes]
+    workers = f"with {count_noun(estimate.workers, 'worker')} on {estimate.device}"
+    if estimate.unknown:
+        return [f"time      unknown {workers}: {estimate.unknown}", *notes]
+    if not estimate.trial_seconds:
         return ["time      none: nothing is left to run", *notes]
-    labels = ", ".join(arch_label(trial.arch) for trial in price.probed)
-    gpu = f", {bytes_text(price.gpu_bytes)} of the GPU's" if price.gpu_bytes else ""
-    cache = f", {bytes_text(price.cache_bytes)} of it image cache" if price.cache_bytes else ""
+    labels = ", ".join(arch_label(trial.arch) for trial in estimate.probed)
+    gpu = f", {bytes_text(estimate.gpu_bytes)} of the GPU's" if estimate.gpu_bytes else ""
+    cache = f", {bytes_text(estimate.cache_bytes)} of it image cache" if estimate.cache_bytes else ""
     return [
-        f"time      about {duration(price.wall_seconds)} {workers} (probed: {labels})",
-        f"memory    about {bytes_text(price.memory_bytes)} at the peak{gpu}",
-        f"disk      about {bytes_text(price.disk_bytes)}{cache}",
+        f"time      about {duration(estimate.wall_seconds)} {workers} (probed: {labels})",
+        f"memory    about {bytes_text(estimate.memory_bytes)} at the peak{gpu}",
+        f"disk      about {bytes_text(estimate.disk_bytes)}{cache}",
         *notes,
     ]
 
 
-def fitted_text(fitted: Fitted, price: Price, budget_seconds: float) -> list[str]:
+def fitted_text(fitted: Fitted, estimate: TimeEstimate, budget_seconds: float) -> list[str]:
     """Lines for a person: what fits, and exactly what was dropped."""
-    budget, total = f"budget    {duration(budget_seconds)}: ", len(price.trial_seconds)
+    budget, total = f"budget    {duration(budget_seconds)}: ", len(estimate.trial_seconds)
     if not total:
         return [budget + "nothing is left to run"]
     if not fitted.kept:
-        shortest = min(price.trial_seconds, key=price.trial_seconds.get)
-        needed = duration(command_wall(price, [shortest]))
+        shortest = min(estimate.trial_seconds, key=estimate.trial_seconds.get)
+        needed = duration(command_wall(estimate, [shortest]))
         return [budget + f"nothing fits; the shortest trial, {arch_label(shortest.arch)}, takes about {needed} in all"]
     if len(fitted.kept) == total:
         return [budget + f"everything fits, in about {duration(fitted.seconds)}"]

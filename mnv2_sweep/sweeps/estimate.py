@@ -1,15 +1,13 @@
-"""Training sizes -> image files that are not in the cache yet, and the seconds that making them takes.
+"""Trials -> TimeEstimate: what they will take on this machine, from a few steps of three of their networks.
 
-`sweeps.request` has them made before the first trial: `shapes` are rendered, photos are shrunk from the squares into
-which they were decoded when the data were opened.
-
-Trials -> Price: what they will take on this machine, from a few steps of three of their networks.
-
-Three probes, of the cheapest, the dearest and a middle network, give the machine's speed. What lies between follows
+Three timings, of the cheapest, the dearest and a middle network, give the machine's speed. What lies between follows
 `count_work`, a rough model of training time whose figures were measured once: 74 networks of four families, in
 batches of 16 and 64 on one core, lie within 22 % of it up to 56 px (MAdds alone are off by up to a factor of 10:
-small networks wait for memory, and for the start of each operation). Times are interpolated between the probes
+small networks wait for memory, and for the start of each operation). Times are interpolated between the timings
 against it, both as logarithms, so only its shape has to be right.
+
+To these come the images of sizes that are not in the cache yet, which `sweeps.request` makes before the first trial:
+`shapes` are rendered, photos are shrunk from the squares into which they were decoded when the data were opened.
 """
 
 import math
@@ -34,13 +32,13 @@ from mnv2_sweep.data.shapes import CHUNK_PIXELS, render_scenes
 from mnv2_sweep.nets.arch import ArchSpec, arch_label
 from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.nets.resolve import resolve
-from mnv2_sweep.sweeps.budget import Price
-from mnv2_sweep.sweeps.timing import DoesNotFit, Probe, probe_here, probe_team, shared_bytes
+from mnv2_sweep.sweeps.budget import TimeEstimate
+from mnv2_sweep.sweeps.timing import DoesNotFit, Timing, shared_bytes, time_here, time_team
 from mnv2_sweep.training.loop import count_steps, curve_marks
 from mnv2_sweep.training.shared import CALIBRATION_IMAGES, RANDOM
 from mnv2_sweep.trials.trial import Recipe, Trial, shared_id
 
-# ---------------------------------------------------------------- image_price
+# ---------------------------------------------------------------- image times
 
 TIMED_PHOTOS = 32
 
@@ -128,7 +126,7 @@ TRIAL_BYTES, POINT_BYTES, SWEEP_BYTES = 8_000, 300, 500_000  # of a row, its log
 OPTIMIZER_FLOATS = {"sgd": 1, "rmsprop": 2, "adamw": 2}  # kept for each parameter
 
 
-def price_sweep(
+def estimate_sweep(
     trials: Sequence[Trial],
     dataset: Dataset,
     data_name: str,
@@ -136,49 +134,52 @@ def price_sweep(
     workers: int,
     alone: bool = False,
     trained: Collection[str] = (),
-) -> Price:
-    """Price of training the trials. Takes about 10 s: processes that import torch, then 2 s for each of three networks.
-    `trained` names the shared trainings (`shared_id`) that have been done.
+) -> TimeEstimate:
+    """Return what training the trials takes; `trained` names the shared trainings (`shared_id`) that have been done.
+
+    Takes about 10 s: processes that import torch, then 2 s for each of three networks.
 
     `alone` measures two of them in this process, without the contention of the others: about 3 s, and rougher.
     """
     workers = max(1, min(workers, len(trials)))
     if not trials:
-        return Price({}, workers, device, {})
+        return TimeEstimate({}, workers, device, {})
     works = {trained_network(trial): count_work(trial) for trial in {trial.arch: trial for trial in trials}.values()}
-    chosen = choose_probes(trials, works)[: 2 if alone else 3]
+    chosen = choose_timed(trials, works)[: 2 if alone else 3]
     try:
         if alone:
             start_seconds = min(time.process_time(), MOST_START_SECONDS)  # this process has started just now itself
-            probes = probe_here(chosen, device)
+            timings = time_here(chosen, device)
         else:
-            probes, start_seconds = probe_team(chosen, data_name, cache_folder(), device, workers)
+            timings, start_seconds = time_team(chosen, data_name, cache_folder(), device, workers)
     except (DoesNotFit, TimeoutError) as error:
         why = "does not fit into memory" if isinstance(error, DoesNotFit) else "did not end a few steps within minutes"
-        return Price({}, workers, device, {}, unknown=f"the dearest network, {arch_label(chosen[0].arch)}, {why}")
-    points = {works[trained_network(trial)]: probe for trial, probe in zip(chosen, probes, strict=True)}
-    price = add_up(trials, works, points, start_seconds, dataset, workers, device, trained)
-    return replace(price, probed=tuple(chosen), notes=tuple(price_notes(price)))
+        return TimeEstimate(
+            {}, workers, device, {}, unknown=f"the dearest network, {arch_label(chosen[0].arch)}, {why}"
+        )
+    points = {works[trained_network(trial)]: timing for trial, timing in zip(chosen, timings, strict=True)}
+    estimate = add_up(trials, works, points, start_seconds, dataset, workers, device, trained)
+    return replace(estimate, probed=tuple(chosen), notes=tuple(estimate_notes(estimate)))
 
 
 def add_up(
-    trials: Sequence[Trial], works: Mapping[ArchSpec, float], points: Mapping[float, Probe], start_seconds: float,
+    trials: Sequence[Trial], works: Mapping[ArchSpec, float], points: Mapping[float, Timing], start_seconds: float,
     dataset: Dataset, workers: int, device: str, trained: Collection[str] = (),
-) -> Price:  # fmt: skip
-    """The price, from the probes at some works and the seconds of computing with which a worker starts."""
-    probes = tuple(points.values())
-    share = max(0.01, float(np.mean([probe.cpu_share for probe in probes])))
+) -> TimeEstimate:  # fmt: skip
+    """The estimate, from the timings at some works and the seconds of computing with which a worker starts."""
+    timings = tuple(points.values())
+    share = max(0.01, float(np.mean([timing.cpu_share for timing in timings])))
     files = image_files(dataset, {trial.train_size for trial in trials})
     cache_bytes = sum(file.bytes for file in {file for made in files.values() for file in made} if not file.cached)
-    return Price(
-        trial_seconds=spread_probes(trials, works, points, share, dataset, trained),
+    return TimeEstimate(
+        trial_seconds=spread_timings(trials, works, points, share, dataset, trained),
         workers=workers,
         device=device,
         size_seconds={size: seconds / share for size, seconds in make_seconds(dataset, files).items()},
         start_seconds=start_seconds / share,
         command_seconds=(COMMAND_STARTS * start_seconds + LOOK_SECONDS) / share,
-        memory_bytes=count_memory(probes, files, workers),
-        gpu_bytes=workers * max(probe.gpu_bytes for probe in probes),
+        memory_bytes=count_memory(timings, files, workers),
+        gpu_bytes=workers * max(timing.gpu_bytes for timing in timings),
         disk_bytes=cache_bytes + count_disk(trials, dataset, workers),
         cache_bytes=cache_bytes,
         cpu_share=share,
@@ -198,7 +199,7 @@ def count_work(trial: Trial) -> float:
     return each_image + (LAYER_WORK * len(layers) + PARAM_WORK * params) / trial.recipe.batch
 
 
-def choose_probes(trials: Sequence[Trial], works: Mapping[ArchSpec, float]) -> list[Trial]:
+def choose_timed(trials: Sequence[Trial], works: Mapping[ArchSpec, float]) -> list[Trial]:
     """The dearest, the cheapest and the one nearest to their geometric mean; fewer where they are the same.
 
     The dearest comes first: what does not fit is known at once.
@@ -209,20 +210,20 @@ def choose_probes(trials: Sequence[Trial], works: Mapping[ArchSpec, float]) -> l
     return [by_work[work] for work in dict.fromkeys((high, low, middle))]
 
 
-def spread_probes(
+def spread_timings(
     trials: Sequence[Trial],
     works: Mapping[ArchSpec, float],
-    points: Mapping[float, Probe],
+    points: Mapping[float, Timing],
     share: float,
     data: Dataset,
     trained: Collection[str] = (),
 ) -> dict[Trial, float]:
-    """Wall seconds of every trial on a worker that gets this share of a core, from the probes at some works.
+    """Wall seconds of every trial on a worker that gets this share of a core, from the timings at some works.
 
     The trials have one recipe, as those of a sweep.
     """
     of_image, of_evaluated, of_start = (
-        interpolate({work: getattr(probe, name) for work, probe in points.items()})
+        interpolate({work: getattr(timing, name) for work, timing in points.items()})
         for name in ("image_seconds", "eval_seconds", "start_seconds")
     )
     shown, evaluated = count_images(trials[0].recipe, data)
@@ -289,11 +290,11 @@ def count_images(recipe: Recipe, dataset: Dataset) -> tuple[int, int]:
     return steps * recipe.batch, looks + final
 
 
-def count_memory(probes: Sequence[Probe], files: Mapping[int, Sequence[ImageFile]], workers: int) -> int:
+def count_memory(timings: Sequence[Timing], files: Mapping[int, Sequence[ImageFile]], workers: int) -> int:
     """Resident bytes at the peak: of the workers and of the command, whose own look leaves it as large as they are; of
     the libraries and the images of the largest size, which all share."""
     images = max((sum(file.bytes for file in made) for made in files.values()), default=0)
-    return shared_bytes() + (workers + 1) * max(probe.peak_bytes for probe in probes) + images
+    return shared_bytes() + (workers + 1) * max(timing.peak_bytes for timing in timings) + images
 
 
 def count_disk(trials: Sequence[Trial], dataset: Dataset, workers: int) -> int:
@@ -305,15 +306,18 @@ def count_disk(trials: Sequence[Trial], dataset: Dataset, workers: int) -> int:
     return SWEEP_BYTES + kept + len(trials) * (TRIAL_BYTES + POINT_BYTES * points)
 
 
-def price_notes(price: Price) -> list[str]:
-    """What a person should know about the price."""
+def estimate_notes(estimate: TimeEstimate) -> list[str]:
+    """What a person should know about the estimate."""
     notes, cores = [], len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    fair = min(1.0, cores / price.workers)
-    if price.cpu_share < QUIET_SHARE * fair:
-        share, quiet = f"{percent(price.cpu_share, 0)} %", duration(price.wall_seconds * price.cpu_share / fair)
+    fair = min(1.0, cores / estimate.workers)
+    if estimate.cpu_share < QUIET_SHARE * fair:
+        share, quiet = (
+            f"{percent(estimate.cpu_share, 0)} %",
+            duration(estimate.wall_seconds * estimate.cpu_share / fair),
+        )
         notes.append(f"other programs are running: a worker gets {share} of a core; without them about {quiet}")
     free = psutil.virtual_memory().available
-    if price.memory_bytes > free:
+    if estimate.memory_bytes > free:
         notes.append(f"{bytes_text(free)} of memory are free: take fewer --workers, or a smaller batch")
     return notes
 

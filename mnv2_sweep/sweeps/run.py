@@ -17,9 +17,9 @@ from mnv2_sweep.base.signals import StopRequest
 from mnv2_sweep.base.text import bytes_text, count_noun, duration
 from mnv2_sweep.nets.resolve import arch_key
 from mnv2_sweep.record.frame import load_frame
-from mnv2_sweep.sweeps.budget import Price, fit_budget, fitted_text, price_text, trials_wall
+from mnv2_sweep.sweeps.budget import TimeEstimate, estimate_text, fit_budget, fitted_text, trials_wall
 from mnv2_sweep.sweeps.environment import describe_environment
-from mnv2_sweep.sweeps.estimate import device_name, has_device, price_sweep
+from mnv2_sweep.sweeps.estimate import device_name, estimate_sweep, has_device
 from mnv2_sweep.sweeps.planned import count_failed, missing_trials, plan_trials
 from mnv2_sweep.sweeps.pool import IMPORTED
 from mnv2_sweep.sweeps.request import (
@@ -131,56 +131,58 @@ def _estimate(session: Session) -> Iterator[Event]:
     # Beside the look, where it does not take the look's own core.
     if session.missing and settings.elsewhere is None and not request.dry_run and usable_cores() > 1:
         prepare_processes(bool(settings.gpus), IMPORTED)
-    price = _look(session)
+    estimate = _look(session)
     if settings.budget_seconds is not None:
-        fitted = fit_budget(price, max(0.0, settings.budget_seconds - (time.monotonic() - began)))
-        lines = fitted_text(fitted, price, settings.budget_seconds)
+        fitted = fit_budget(estimate, max(0.0, settings.budget_seconds - (time.monotonic() - began)))
+        lines = fitted_text(fitted, estimate, settings.budget_seconds)
         if session.missing and not fitted.kept:
             raise SweepError(f"--budget: {lines[0].removeprefix('budget    ')}")
         yield Noted(tuple(lines))
         session = replace(session, missing=fitted.kept)  # the rest stays planned
     if settings.fills_gpus and session.missing:
-        settings, lines = _fill_gpus(session, price)
+        settings, lines = _fill_gpus(session, estimate)
         yield Noted(lines)
     settings = replace(settings, workers=min(settings.workers, max(1, len(session.missing))))
-    seconds = {trial: price.trial_seconds.get(trial, 1.0) for trial in session.missing}
+    seconds = {trial: estimate.trial_seconds.get(trial, 1.0) for trial in session.missing}
     if session.missing:
-        yield Noted(tuple(_time_lines(session, settings, price, seconds)))
+        yield Noted(tuple(_time_lines(session, settings, estimate, seconds)))
     return session, settings, seconds
 
 
-def _time_lines(session: Session, settings: RunSettings, price: Price, seconds: Mapping[Trial, float]) -> list[str]:
+def _time_lines(
+    session: Session, settings: RunSettings, estimate: TimeEstimate, seconds: Mapping[Trial, float]
+) -> list[str]:
     groups = find_groups(session, settings)
     networks = count_noun(len({trial.arch for trial in groups}), "network")
-    wall = price.unknown or duration(trials_wall(seconds, session.missing, settings.workers))
-    wall = f"unknown: {wall}" if price.unknown else f"about {wall}"
+    wall = estimate.unknown or duration(trials_wall(seconds, session.missing, settings.workers))
+    wall = f"unknown: {wall}" if estimate.unknown else f"about {wall}"
     return [
         *([f"seeds     of {networks} are trained as one"] if groups else []),
         f"time      {wall}, with {count_noun(settings.workers, 'worker')} on {session.request.device}",
     ]
 
 
-def _look(session: Session) -> Price:
+def _look(session: Session) -> TimeEstimate:
     """What the missing trials take: as `plan --time` measures it for a budget, else in fewer seconds and rougher."""
     request = session.request
     if not has_device(request.device):  # a cluster has what its machines have
-        return Price({}, request.settings.workers, request.device, {}, unknown="this machine has no GPU")
+        return TimeEstimate({}, request.settings.workers, request.device, {}, unknown="this machine has no GPU")
     quick = request.settings.budget_seconds is None
-    price = price_sweep(
+    estimate = estimate_sweep(
         session.missing, request.dataset, request.data_name, request.device, request.settings.workers, alone=quick,
         trained=find_trained(session),
     )  # fmt: skip
     trim_heap()  # of what the look has trained
-    return price
+    return estimate
 
 
-def _fill_gpus(session: Session, price: Price) -> tuple[RunSettings, tuple[str, ...]]:
+def _fill_gpus(session: Session, estimate: TimeEstimate) -> tuple[RunSettings, tuple[str, ...]]:
     """The settings with as many workers as the GPUs have room for, and a line on that."""
-    if price.unknown:
-        raise SweepError(f"--per-gpu auto: {price.unknown}; give a number")
+    if estimate.unknown:
+        raise SweepError(f"--per-gpu auto: {estimate.unknown}; give a number")
     settings = session.request.settings
     most = max((len(group) for group in find_groups(session, settings).values()), default=1)
-    taken = most * price.gpu_bytes // price.workers
+    taken = most * estimate.gpu_bytes // estimate.workers
     settings = fill_gpus(settings, taken)
     each = count_noun(len(settings.gpus) // len(set(settings.gpus)), "trial")
     return settings, (f"gpu       {each} on each at once; the dearest takes {bytes_text(taken)}",)
@@ -213,10 +215,10 @@ def estimate_request(request: SweepRequest) -> list[str]:
         raise SweepError(NO_BUDGET)
     plain = shared and replace(shared, finetune=None)  # which networks will be on the front nobody knows yet
     trials = plan_trials(request.archs, request.recipe, request.data, request.seeds, plain)
-    price = price_sweep(trials, request.dataset, request.data_name, request.device, request.settings.workers)
-    lines = price_text(price)
+    estimate = estimate_sweep(trials, request.dataset, request.data_name, request.device, request.settings.workers)
+    lines = estimate_text(estimate)
     if shared and shared.finetune is not None:
         lines.append(f"note      {shared.finetune:g} more epochs of the networks on the front come on top")
     if budget_seconds is not None:
-        lines += fitted_text(fit_budget(price, budget_seconds), price, budget_seconds)
+        lines += fitted_text(fit_budget(estimate, budget_seconds), estimate, budget_seconds)
     return lines

@@ -1,8 +1,8 @@
-"""A few real steps of some networks on this machine -> Probes: seconds and bytes, as a worker of a sweep will see them.
+"""A few real steps of some networks on this machine -> Timings: seconds and bytes as a worker of a sweep will see them.
 
-`probe_team` measures in as many fresh processes as there will be workers, all with the same network at the same
+`time_team` measures in as many fresh processes as there will be workers, all with the same network at the same
 time: cores share caches, memory bandwidth and often their clock, which makes each slower than it is alone. Their
-start, mostly the import of torch, takes seconds and is measured as well. `probe_here` measures in this process,
+start, mostly the import of torch, takes seconds and is measured as well. `time_here` measures in this process,
 alone: rougher and sooner.
 
 Everything is bounded: a phase stops by the clock, and a batch that would hold too many activations is cut (time and
@@ -50,12 +50,12 @@ class DoesNotFit(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Probe:
+class Timing:
     """One network on one worker, means over the time-boxed steps.
 
     On a CPU the seconds are those the process computed, which other programs hardly change, and `cpu_share` is the
     part of a core that they left it: wall time is the quotient. (Measured on a busy machine: the share of 1.5 s jumps
-    between 0.4 and 0.9, so it is better taken over all probes.) On a GPU they are wall time, and the share is 1.
+    between 0.4 and 0.9, so it is better taken over all timings.) On a GPU they are wall time, and the share is 1.
     """
 
     start_seconds: float  # of a trial, beyond its steps: building, the slow first ones
@@ -66,7 +66,7 @@ class Probe:
     cpu_share: float
 
 
-class ProbeData:
+class TimingData:
     """Noise in the place of a data set's images."""
 
     name, fingerprint = "noise", ""
@@ -79,26 +79,26 @@ class ProbeData:
         return np.random.RandomState(0).randint(0, 256, (len(self.labels[split]), side, side, 3), np.uint8)
 
 
-def probe_here(trials: Sequence[Trial], device: str) -> list[Probe]:
+def time_here(trials: Sequence[Trial], device: str) -> list[Timing]:
     """Each trial's network in this process, on one thread. Raises DoesNotFit."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return [probe_network(trial, device, SHORT) for trial in trials]
+        return [time_network(trial, device, SHORT) for trial in trials]
     finally:
         torch.set_num_threads(threads)
         if device == "cuda":
             torch.cuda.empty_cache()  # the workers need it
 
 
-def probe_team(
+def time_team(
     trials: Sequence[Trial],
     data_name: str,
     cache: Path,
     device: str,
     workers: int,
     boxes: tuple[float, float, int] = LONG,
-) -> tuple[list[Probe], float]:
+) -> tuple[list[Timing], float]:
     """Each trial's network in `workers` processes at once, and the seconds that a process computed to get ready.
 
     Raises DoesNotFit, also when a process is killed, and TimeoutError.
@@ -108,13 +108,13 @@ def probe_team(
         for _ in range(workers):
             team.append(_start(data_name, cache, device))
         start_seconds = float(np.median([_receive(member) for member in team]))
-        probes = []
+        timings = []
         for trial in trials:
             for _, pipe in team:
                 with suppress(OSError):  # it died: _receive will say so
                     pipe.send((trial, device, boxes))
-            probes.append(_middle([_receive(member) for member in team]))
-        return probes, start_seconds
+            timings.append(_middle([_receive(member) for member in team]))
+        return timings, start_seconds
     finally:
         for process, pipe in team:
             pipe.close()
@@ -123,20 +123,20 @@ def probe_team(
             process.join()
 
 
-def probe_network(trial: Trial, device: str, boxes: tuple[float, float, int] = LONG) -> Probe:
+def time_network(trial: Trial, device: str, boxes: tuple[float, float, int] = LONG) -> Timing:
     """Build it, train it and evaluate it until the time boxes are over. Raises DoesNotFit."""
     try:
-        return _probe_network(trial, device, *boxes)
+        return _time_network(trial, device, *boxes)
     except (MemoryError, RuntimeError) as error:  # torch says out of memory with either
         if isinstance(error, MemoryError) or "memory" in str(error):
             raise DoesNotFit from error
         raise
 
 
-def _probe_network(trial: Trial, device: str, train_seconds: float, eval_seconds: float, calls: int) -> Probe:
-    wanted, batch = trial.recipe.batch, probe_batch(trial)
+def _time_network(trial: Trial, device: str, train_seconds: float, eval_seconds: float, calls: int) -> Timing:
+    wanted, batch = trial.recipe.batch, timing_batch(trial)
     small = replace(trial, recipe=replace(trial.recipe, batch=batch))
-    data = ProbeData(trial.data.classes, max(batch, EVAL_BATCH))
+    data = TimingData(trial.data.classes, max(batch, EVAL_BATCH))
     pixels = data.pixels("train", math.ceil(trial.train_size * CROP_MARGIN))
     clock = time.perf_counter if device == "cuda" else time.process_time
     reset_peak_memory(device)
@@ -161,7 +161,7 @@ def _probe_network(trial: Trial, device: str, train_seconds: float, eval_seconds
     look_seconds, _ = _repeat(
         lambda: evaluate_model(course.model, data, "val", size, device), eval_seconds, calls, clock
     )
-    return Probe(
+    return Timing(
         start_seconds=max(0.0, warm - WARM_STEPS * step_seconds),
         image_seconds=step_seconds / batch,
         eval_seconds=look_seconds / len(data.labels["val"]),
@@ -188,7 +188,7 @@ def shared_bytes() -> int:
     return getattr(psutil.Process().memory_info(), "shared", 0)  # Linux
 
 
-def probe_batch(trial: Trial) -> int:
+def timing_batch(trial: Trial) -> int:
     """The trial's batch, or as many images as are safe to try."""
     plan = resolve(replace(trial.arch, resolution=trial.train_size, classes=trial.data.classes))
     elements = sum(layer.output_elements for layer in plan.layers)
@@ -207,7 +207,7 @@ def _start(data_name: str, cache: Path, device: str) -> tuple[ChildProcess, Conn
 
 
 def _serve(pipe: Connection, data_name: str, cache: Path, device: str) -> None:
-    """The life of a process: says when it is ready; then trials come, Probes or exceptions go."""
+    """The life of a process: says when it is ready; then trials come, Timings or exceptions go."""
     begin_process(on_sigterm=signal.SIG_DFL)
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(device == "cpu")
@@ -216,7 +216,7 @@ def _serve(pipe: Connection, data_name: str, cache: Path, device: str) -> None:
             open_dataset(data_name, cache)
             pipe.send(start_seconds())
             while True:
-                pipe.send(probe_network(*pipe.recv()))
+                pipe.send(time_network(*pipe.recv()))
         except (EOFError, OSError):
             raise
         except Exception as error:
@@ -234,18 +234,18 @@ def _receive(member: tuple[ChildProcess, Connection]):
         process.join()
         if process.exitcode in (-signal.SIGKILL, SERVER_GONE):  # by the system, out of memory
             raise DoesNotFit from None
-        raise RuntimeError(f"a probe's process ended with exit code {process.exitcode}") from None
+        raise RuntimeError(f"a timing's process ended with exit code {process.exitcode}") from None
     if isinstance(answer, Exception):
         raise answer
     return answer
 
 
-def _middle(probes: Sequence[Probe]) -> Probe:
+def _middle(timings: Sequence[Timing]) -> Timing:
     """Medians of what the processes measured at the same time; of bytes the largest."""
 
     def median(name: str) -> float:
-        return float(np.median([getattr(probe, name) for probe in probes]))
+        return float(np.median([getattr(timing, name) for timing in timings]))
 
     times = {name: median(name) for name in ("start_seconds", "image_seconds", "eval_seconds", "cpu_share")}
-    largest = {name: max(getattr(probe, name) for probe in probes) for name in ("peak_bytes", "gpu_bytes")}
-    return Probe(**times, **largest)
+    largest = {name: max(getattr(timing, name) for timing in timings) for name in ("peak_bytes", "gpu_bytes")}
+    return Timing(**times, **largest)

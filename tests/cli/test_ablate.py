@@ -52,7 +52,7 @@ def in_this_process(monkeypatch):
         return run_serial(attempts, source)
 
     monkeypatch.setattr(workers, "run_pool", run_here)
-    monkeypatch.setattr("mnv2_sweep.sweeps.run.price_sweep", ten_seconds_each)
+    monkeypatch.setattr("mnv2_sweep.sweeps.run.estimate_sweep", ten_seconds_each)
 
 
 # What the change is worth, in points.

@@ -15,7 +15,7 @@ from mnv2_sweep.record.folders import PASSPORT
 from mnv2_sweep.record.store import DATABASE, read_outcomes
 from mnv2_sweep.report import figures
 from mnv2_sweep.sweeps import workers
-from mnv2_sweep.sweeps.budget import Price
+from mnv2_sweep.sweeps.budget import TimeEstimate
 from mnv2_sweep.sweeps.pool import run_serial
 from tests.cli.test_ablate import name_files
 from tests.cli.test_main import Answer, call, read_tree
@@ -39,15 +39,17 @@ SUFFIXES = ("reference", "short", "small", "shared")
 
 @pytest.fixture(scope="module", autouse=True)
 def _quick(tmp_path_factory) -> Iterator[None]:
-    """Trials run in this process, and cost no look at their price."""
+    """Trials run in this process, and cost no look at their estimate."""
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MNV2_SWEEP_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setattr(figures, "save_figure", name_files)  # drawing takes most of the time, and is tested elsewhere
         patch.setattr(workers, "run_pool", lambda attempts, source, *limits: run_serial(attempts, source))
         patch.setattr(
-            "mnv2_sweep.sweeps.run.price_sweep",
-            lambda trials, dataset, name, device, *more, **others: Price(dict.fromkeys(trials, 10.0), 1, device, {}),
+            "mnv2_sweep.sweeps.run.estimate_sweep",
+            lambda trials, dataset, name, device, *more, **others: TimeEstimate(
+                dict.fromkeys(trials, 10.0), 1, device, {}
+            ),
         )
         yield
 

@@ -25,7 +25,7 @@ from mnv2_sweep.cli.main import main
 from mnv2_sweep.record.frame import load_frame
 from mnv2_sweep.record.store import DATABASE, Outcome, done_ids, read_outcomes, record
 from mnv2_sweep.sweeps import workers
-from mnv2_sweep.sweeps.budget import Price
+from mnv2_sweep.sweeps.budget import TimeEstimate
 from mnv2_sweep.sweeps.pool import run_serial
 from mnv2_sweep.trials.trial import shared_id
 from tests.photo_samples import class_files, write_folder
@@ -124,7 +124,7 @@ def run_here(attempts, source, workers, limits, gpus):
 def in_this_process(monkeypatch):
     """Trials run here instead of in worker processes, which take seconds to start, and nobody looks at the time."""
     monkeypatch.setattr(workers, "run_pool", run_here)
-    monkeypatch.setattr("mnv2_sweep.sweeps.run.price_sweep", ten_seconds_each)
+    monkeypatch.setattr("mnv2_sweep.sweeps.run.estimate_sweep", ten_seconds_each)
 
 
 # ---------------------------------------------------------------- run
@@ -202,8 +202,8 @@ def test_more_seeds_add_only_what_is_missing(copied, in_this_process):
     assert summarise(load_frame(copied.folder))["seeds"].tolist() == [2, 2]
 
 
-def ten_seconds_each(trials, dataset, data_name, device, workers, alone=False, trained=()) -> Price:
-    return Price(dict.fromkeys(trials, 10.0), 1, device, {}, gpu_bytes=2**30)
+def ten_seconds_each(trials, dataset, data_name, device, workers, alone=False, trained=()) -> TimeEstimate:
+    return TimeEstimate(dict.fromkeys(trials, 10.0), 1, device, {}, gpu_bytes=2**30)
 
 
 def test_a_budget_runs_what_fits_and_the_rest_later(copied, in_this_process):
@@ -224,7 +224,7 @@ def test_per_gpu_auto_says_how_many_share_a_gpu(swept, monkeypatch):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
     monkeypatch.setattr("torch.cuda.mem_get_info", lambda i: (2**33, 2**34))
     monkeypatch.setattr("mnv2_sweep.sweeps.settings.usable_cores", lambda: 64)
-    monkeypatch.setattr("mnv2_sweep.sweeps.run.price_sweep", ten_seconds_each)
+    monkeypatch.setattr("mnv2_sweep.sweeps.run.estimate_sweep", ten_seconds_each)
     words = ["run", "tiny.yaml", "--seeds", 9, "--device", "cuda", "--per-gpu", "auto", "--dry-run"]
     code, out, _ = call(swept.desk, *words)
     assert code == 0 and "seeds     of 2 networks are trained as one" in out
@@ -662,7 +662,7 @@ def test_a_results_file_without_rows_is_no_bug(tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
 def test_an_interrupt_before_the_first_trial_is_exit_130_and_writes_nothing(desk, monkeypatch, number):
-    monkeypatch.setattr("mnv2_sweep.sweeps.run.price_sweep", lambda *words, **more: signal.raise_signal(number))
+    monkeypatch.setattr("mnv2_sweep.sweeps.run.estimate_sweep", lambda *words, **more: signal.raise_signal(number))
     before = read_tree(desk)
     code, out, err = call(desk, "run", "tiny.yaml")
     assert (code, err, read_tree(desk)) == (130, "", before) and "0 done, 2 to run" in out
@@ -670,8 +670,8 @@ def test_an_interrupt_before_the_first_trial_is_exit_130_and_writes_nothing(desk
 
 NOT_LOOKED = """
 from mnv2_sweep.sweeps import run as runner
-from mnv2_sweep.sweeps.budget import Price
-runner.price_sweep = lambda *words, **more: Price({}, 1, "cpu", {}, unknown="nobody looked")
+from mnv2_sweep.sweeps.budget import TimeEstimate
+runner.estimate_sweep = lambda *words, **more: TimeEstimate({}, 1, "cpu", {}, unknown="nobody looked")
 from mnv2_sweep.cli.main import main
 main()
 """
@@ -752,7 +752,7 @@ def together(tmp_path_factory) -> Sweep:
     desk = write_desk(tmp_path_factory.mktemp("together"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(workers, "run_pool", run_here)
-        patch.setattr("mnv2_sweep.sweeps.run.price_sweep", ten_seconds_each)
+        patch.setattr("mnv2_sweep.sweeps.run.estimate_sweep", ten_seconds_each)
         return Sweep(desk, desk / "results" / "together-photos", call(desk, "run", "together.yaml", "--workers", 1))
 
 
@@ -833,16 +833,16 @@ def test_what_is_priced_where_the_weights_are_there_already(together, tmp_path, 
         some = next(outcome.id for outcome in read_outcomes(together.folder) if outcome.trial.shared.finetune is None)
         database.execute("DELETE FROM trials WHERE id = ?", (some,))
         database.commit()
-    priced = []
+    estimated = []
 
-    def look(trials, *words, trained, **more) -> Price:
-        priced.append((len(trials), trained))
-        return Price(dict.fromkeys(trials, 1.0), 1, "cpu", {})
+    def look(trials, *words, trained, **more) -> TimeEstimate:
+        estimated.append((len(trials), trained))
+        return TimeEstimate(dict.fromkeys(trials, 1.0), 1, "cpu", {})
 
-    monkeypatch.setattr("mnv2_sweep.sweeps.run.price_sweep", look)
+    monkeypatch.setattr("mnv2_sweep.sweeps.run.estimate_sweep", look)
     assert call(tmp_path, "run", "together.yaml", "--dry-run").code == 0
     weights = {shared_id(outcome.trial) for outcome in read_outcomes(together.folder)}
-    assert priced == [(1, weights)] and len(weights) == 1
+    assert estimated == [(1, weights)] and len(weights) == 1
 
 
 def test_where_trials_failed_nothing_is_trained_on_and_that_is_said(desk, tmp_path, in_this_process):
@@ -886,7 +886,7 @@ def test_running_a_shared_sweep_again_trains_nothing(together):
     ],
 )
 def test_a_strategy_that_is_not_the_file_s_is_in_the_sweep_s_name(desk, monkeypatch, words, name, length):
-    monkeypatch.setattr("mnv2_sweep.sweeps.run.price_sweep", ten_seconds_each)
+    monkeypatch.setattr("mnv2_sweep.sweeps.run.estimate_sweep", ten_seconds_each)
     before = read_tree(desk)
     code, out, err = call(desk, "run", *words.split(), "--dry-run")
     assert (code, err, read_tree(desk)) == (0, "", before)

@@ -1,4 +1,4 @@
-"""What a price adds up to, which trials fit into a budget, and how both are said."""
+"""What a estimate adds up to, which trials fit into a budget, and how both are said."""
 
 from dataclasses import replace
 
@@ -11,11 +11,11 @@ from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.spaces.space import Strategy
 from mnv2_sweep.sweeps import run
 from mnv2_sweep.sweeps.budget import (
-    Price,
+    TimeEstimate,
     command_wall,
+    estimate_text,
     fit_budget,
     fitted_text,
-    price_text,
     trials_wall,
     wall_seconds,
 )
@@ -30,11 +30,11 @@ def make_trials(widths, seeds) -> list[Trial]:
     return [Trial(ArchSpec(width=width, resolution=32), RECIPE, DATA, seed) for seed in seeds for width in widths]
 
 
-def make_price(seconds: dict[float, float], seeds=(0,), workers: int = 1, **fields) -> Price:
+def make_estimate(seconds: dict[float, float], seeds=(0,), workers: int = 1, **fields) -> TimeEstimate:
     """Seconds of a trial by the width of its network."""
     trials = make_trials(seconds, seeds)
     values = {"size_seconds": {}, "workers": workers, "device": "cpu", **fields}
-    return Price({trial: seconds[trial.arch.width] for trial in trials}, **values)
+    return TimeEstimate({trial: seconds[trial.arch.width] for trial in trials}, **values)
 
 
 # ---------------------------------------------------------------- wall time
@@ -57,11 +57,11 @@ def test_wall_time_is_within_the_bounds_of_any_schedule(seconds, workers):
 
 
 def test_a_command_is_its_own_time_the_images_a_start_and_the_trials():
-    price = make_price({0.5: 10, 1.0: 30}, seeds=(0, 1), workers=2, start_seconds=3, command_seconds=7)
-    assert price.wall_seconds == 7 + 3 + (30 + 10)
-    assert replace(price, size_seconds={32: 20.0, 48: 100.0}).wall_seconds == 70  # nothing is trained at 48
-    assert command_wall(price, [trial for trial in price.trial_seconds if trial.arch.width == 0.5]) == 20
-    assert command_wall(price, []) == 0 == replace(price, trial_seconds={}).wall_seconds
+    estimate = make_estimate({0.5: 10, 1.0: 30}, seeds=(0, 1), workers=2, start_seconds=3, command_seconds=7)
+    assert estimate.wall_seconds == 7 + 3 + (30 + 10)
+    assert replace(estimate, size_seconds={32: 20.0, 48: 100.0}).wall_seconds == 70  # nothing is trained at 48
+    assert command_wall(estimate, [trial for trial in estimate.trial_seconds if trial.arch.width == 0.5]) == 20
+    assert command_wall(estimate, []) == 0 == replace(estimate, trial_seconds={}).wall_seconds
 
 
 # ---------------------------------------------------------------- durations
@@ -82,31 +82,35 @@ def test_a_command_is_its_own_time_the_images_a_start_and_the_trials():
     ],
 )
 def test_seeds_go_before_networks_and_the_longest_networks_first(budget, widths, seeds, dropped_seeds, dropped_widths):
-    price = make_price({0.5: 10, 1.4: 30, 1.0: 20}, seeds=(0, 1, 2))
-    fitted = fit_budget(price, budget)
+    estimate = make_estimate({0.5: 10, 1.4: 30, 1.0: 20}, seeds=(0, 1, 2))
+    fitted = fit_budget(estimate, budget)
     assert {trial.arch.width for trial in fitted.kept} == widths and {trial.seed for trial in fitted.kept} == seeds
-    assert len(fitted.kept) == len(widths) * len(seeds) and fitted.seconds == command_wall(price, fitted.kept)
+    assert len(fitted.kept) == len(widths) * len(seeds) and fitted.seconds == command_wall(estimate, fitted.kept)
     assert fitted.dropped_seeds == dropped_seeds
     assert tuple(arch.width for arch in fitted.dropped_networks) == dropped_widths
 
 
 def test_images_of_a_size_that_nothing_is_trained_at_any_more_are_not_paid_for():
     trials = [Trial(ArchSpec(width=0.5, resolution=size), RECIPE, DATA, 0) for size in (32, 64)]
-    price = Price(dict(zip(trials, (10, 20), strict=True)), 1, "cpu", {32: 5.0, 64: 1000.0}, command_seconds=2)
-    assert fit_budget(price, 20).kept == (trials[0],) and fit_budget(price, 20).seconds == 17
+    estimate = TimeEstimate(
+        dict(zip(trials, (10, 20), strict=True)), 1, "cpu", {32: 5.0, 64: 1000.0}, command_seconds=2
+    )
+    assert fit_budget(estimate, 20).kept == (trials[0],) and fit_budget(estimate, 20).seconds == 17
 
 
 def test_what_is_left_of_an_interrupted_sweep_keeps_its_order():
-    price = make_price({0.5: 10, 1.0: 20}, seeds=(0, 1))
+    estimate = make_estimate({0.5: 10, 1.0: 20}, seeds=(0, 1))
     left = {
-        trial: seconds for trial, seconds in price.trial_seconds.items() if (trial.seed, trial.arch.width) != (0, 0.5)
+        trial: seconds
+        for trial, seconds in estimate.trial_seconds.items()
+        if (trial.seed, trial.arch.width) != (0, 0.5)
     }
-    fitted = fit_budget(replace(price, trial_seconds=left), 20)  # seed 0 of the small one is done
+    fitted = fit_budget(replace(estimate, trial_seconds=left), 20)  # seed 0 of the small one is done
     assert [(trial.seed, trial.arch.width) for trial in fitted.kept] == [(0, 1.0)] and fitted.dropped_seeds == (1,)
 
 
-def test_nothing_to_run_fits_and_an_unknown_price_is_refused():
-    nothing = make_price({})
+def test_nothing_to_run_fits_and_an_unknown_estimate_is_refused():
+    nothing = make_estimate({})
     assert fit_budget(nothing, 1).kept == () and fitted_text(fit_budget(nothing, 1), nothing, 1) == [
         "budget    1 s: nothing is left to run"
     ]
@@ -115,7 +119,7 @@ def test_nothing_to_run_fits_and_an_unknown_price_is_refused():
 
 
 PRICES = st.builds(
-    make_price,
+    make_estimate,
     st.dictionaries(st.sampled_from([0.35, 0.5, 0.75, 1.0, 1.3, 1.4]), st.floats(0.1, 100), min_size=1),
     seeds=st.lists(st.integers(0, 9), min_size=1, max_size=5, unique=True),
     workers=st.integers(1, 4),
@@ -125,16 +129,16 @@ PRICES = st.builds(
 
 
 @given(PRICES, st.floats(0.1, 2000))
-def test_a_budget_is_kept_and_comparisons_stay_paired(price, budget):
-    fitted = fit_budget(price, budget)
-    assert command_wall(price, fitted.kept) == fitted.seconds <= budget
+def test_a_budget_is_kept_and_comparisons_stay_paired(estimate, budget):
+    fitted = fit_budget(estimate, budget)
+    assert command_wall(estimate, fitted.kept) == fitted.seconds <= budget
     archs, seeds = {trial.arch for trial in fitted.kept}, {trial.seed for trial in fitted.kept}
     assert len(fitted.kept) == len(archs) * len(seeds)  # every network has the same seeds
-    everything = {trial.seed for trial in price.trial_seconds}
+    everything = {trial.seed for trial in estimate.trial_seconds}
     if fitted.kept:
         assert seeds | set(fitted.dropped_seeds) == everything and max(seeds) < min(fitted.dropped_seeds, default=99)
     assert not fitted.dropped_networks or len(everything - set(fitted.dropped_seeds)) == 1
-    times = {trial.arch: seconds for trial, seconds in price.trial_seconds.items()}
+    times = {trial.arch: seconds for trial, seconds in estimate.trial_seconds.items()}
     dropped = [times[arch] for arch in fitted.dropped_networks]
     assert dropped == sorted(dropped, reverse=True)
     assert archs | set(fitted.dropped_networks) == set(times)
@@ -142,10 +146,10 @@ def test_a_budget_is_kept_and_comparisons_stay_paired(price, budget):
 
 
 @given(PRICES)
-def test_a_budget_of_the_whole_time_drops_nothing(price):
-    fitted = fit_budget(price, price.wall_seconds)
-    assert fitted.kept == tuple(price.trial_seconds)
-    assert [": everything fits, in about " in line for line in fitted_text(fitted, price, 60)] == [True]
+def test_a_budget_of_the_whole_time_drops_nothing(estimate):
+    fitted = fit_budget(estimate, estimate.wall_seconds)
+    assert fitted.kept == tuple(estimate.trial_seconds)
+    assert [": everything fits, in about " in line for line in fitted_text(fitted, estimate, 60)] == [True]
 
 
 # ---------------------------------------------------------------- texts
@@ -153,23 +157,23 @@ def test_a_budget_of_the_whole_time_drops_nothing(price):
 
 def test_the_text_says_time_memory_disk_and_notes():
     fields = {"memory_bytes": 1_130_000_000, "disk_bytes": 14_200_000, "cache_bytes": 12_000_000, "command_seconds": 9}
-    price = make_price({0.5: 12, 1.0: 32}, workers=2, **fields)
-    price = replace(price, probed=tuple(price.trial_seconds)[::-1], notes=("take an umbrella",))
-    assert price_text(price) == [
+    estimate = make_estimate({0.5: 12, 1.0: 32}, workers=2, **fields)
+    estimate = replace(estimate, probed=tuple(estimate.trial_seconds)[::-1], notes=("take an umbrella",))
+    assert estimate_text(estimate) == [
         "time      about 41 s with 2 workers on cpu (probed: 1.0 at 32, 0.5 at 32)",
         "memory    about 1.1 GB at the peak",
         "disk      about 14 MB, 12 MB of it image cache",
         "note      take an umbrella",
     ]
-    gpu = price_text(replace(price, device="cuda", gpu_bytes=2_000_000_000, cache_bytes=0, workers=1))
+    gpu = estimate_text(replace(estimate, device="cuda", gpu_bytes=2_000_000_000, cache_bytes=0, workers=1))
     assert gpu[0].startswith("time      about 53 s with 1 worker on cuda")
     assert gpu[1:3] == ["memory    about 1.1 GB at the peak, 2.0 GB of the GPU's", "disk      about 14 MB"]
 
 
 def test_the_text_of_nothing_and_of_the_unknown():
-    assert price_text(make_price({})) == ["time      none: nothing is left to run"]
-    unknown = make_price({}, unknown="the dearest network does not fit into memory")
-    assert price_text(unknown) == [
+    assert estimate_text(make_estimate({})) == ["time      none: nothing is left to run"]
+    unknown = make_estimate({}, unknown="the dearest network does not fit into memory")
+    assert estimate_text(unknown) == [
         "time      unknown with 1 worker on cpu: the dearest network does not fit into memory"
     ]
 
@@ -187,15 +191,15 @@ def test_the_text_of_nothing_and_of_the_unknown():
     ],
 )  # fmt: skip
 def test_the_text_of_a_budget_says_what_is_dropped(budget, lines):
-    price = make_price({0.5: 10, 1.0: 20, 1.4: 30}, seeds=(0, 1, 2))
-    text = fitted_text(fit_budget(price, budget), price, budget)
+    estimate = make_estimate({0.5: 10, 1.0: 20, 1.4: 30}, seeds=(0, 1, 2))
+    text = fitted_text(fit_budget(estimate, budget), estimate, budget)
     assert [line[10:] for line in text[1:]] == lines[1:] and all(line.startswith("dropped   ") for line in text[1:])
     assert text[0].startswith("budget    ") and text[0].endswith(f": {lines[0]}")
 
 
 def test_many_seeds_are_a_range():
-    price = make_price({0.5: 10}, seeds=range(20))
-    text = fitted_text(fit_budget(price, 100), price, 100)
+    estimate = make_estimate({0.5: 10}, seeds=range(20))
+    text = fitted_text(fit_budget(estimate, 100), estimate, 100)
     assert text[0].endswith("10 of 20 trials fit, in about 2 min: 1 network, seeds 0 to 9")
     assert text[1:] == ["dropped   seeds 10 to 19 of every network"]
 
@@ -224,34 +228,34 @@ def test_each_seed_has_its_training_and_what_is_trained_on_comes_after():
 
 
 def test_networks_alone_are_spread_as_they_always_were():
-    price = make_price({0.35: 10, 1.0: 30, 0.5: 15}, seeds=(0, 1))
-    trials = tuple(price.trial_seconds)
+    estimate = make_estimate({0.35: 10, 1.0: 30, 0.5: 15}, seeds=(0, 1))
+    trials = tuple(estimate.trial_seconds)
     for workers in (1, 2, 5):
-        assert trials_wall(price.trial_seconds, trials, workers) == wall_seconds(
-            list(price.trial_seconds.values()), workers
+        assert trials_wall(estimate.trial_seconds, trials, workers) == wall_seconds(
+            list(estimate.trial_seconds.values()), workers
         )
 
 
 def test_the_command_s_wall_time_knows_of_the_training():
     seconds = make_shared({1.0: 100, 0.5: 2})
-    price = Price(seconds, 2, "cpu", {32: 7.0}, start_seconds=3.0, command_seconds=9.0)
-    assert price.wall_seconds == command_wall(price, tuple(seconds)) == 9 + 7 + 3 + 50 + 2
+    estimate = TimeEstimate(seconds, 2, "cpu", {32: 7.0}, start_seconds=3.0, command_seconds=9.0)
+    assert estimate.wall_seconds == command_wall(estimate, tuple(seconds)) == 9 + 7 + 3 + 50 + 2
 
 
 # ---------------------------------------------------------------- networks that share weights
 
 
-def test_training_the_front_on_is_not_priced_and_said(monkeypatch, tiny_data, tmp_path):
-    priced = []
+def test_training_the_front_on_is_not_estimated_and_said(monkeypatch, tiny_data, tmp_path):
+    estimated = []
 
-    def price_sweep(trials, *rest):
-        priced.extend(trials)
-        return Price({trial: 60.0 for trial in trials}, 1, "cpu", {})
+    def estimate_sweep(trials, *rest):
+        estimated.extend(trials)
+        return TimeEstimate({trial: 60.0 for trial in trials}, 1, "cpu", {})
 
-    monkeypatch.setattr(run, "price_sweep", price_sweep)
+    monkeypatch.setattr(run, "estimate_sweep", estimate_sweep)
     archs = [ArchSpec(width=width, resolution=32) for width in (0.5, 1.0)]
     strategy = Strategy("shared", images=600, finetune=1.5)
     request = SweepRequest(tmp_path, archs, RECIPE, (0,), tiny_data, "toy", strategy=strategy)
     lines = run.estimate_request(request)
-    assert [trial.shared.finetune for trial in priced] == [None, None]
+    assert [trial.shared.finetune for trial in estimated] == [None, None]
     assert lines[-1] == "note      1.5 more epochs of the networks on the front come on top"

@@ -473,7 +473,7 @@ def test_trainings_share_the_workers_as_threads(tmp_path, tiny_data, monkeypatch
 
 
 def test_weights_that_are_damaged_count_as_none(tmp_path, tiny_data, monkeypatch):
-    """They are trained again: one trial alone is handed out, and the price holds the training."""
+    """They are trained again: one trial alone is handed out, and the estimate holds the training."""
     handed_out = []
 
     def hand_out(attempts, source, *more):

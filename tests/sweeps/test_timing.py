@@ -11,14 +11,14 @@ import torch
 from mnv2_sweep.data.catalog import cache_folder
 from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.sweeps import timing
-from mnv2_sweep.sweeps.timing import DoesNotFit, Probe, probe_batch, probe_here, probe_network, probe_team
+from mnv2_sweep.sweeps.timing import DoesNotFit, Timing, time_here, time_network, time_team, timing_batch
 
 SHORT = (0.05, 0.02, 3)
 
 
 def test_a_real_network_is_measured(make_trial):
     for optimizer in ("sgd", "adamw"):
-        measured = probe_network(make_trial(batch=4, optimizer=optimizer), "cpu", SHORT)
+        measured = time_network(make_trial(batch=4, optimizer=optimizer), "cpu", SHORT)
         assert 1e-6 < measured.eval_seconds < 1 and 1e-6 < measured.image_seconds < 1
         assert 0 <= measured.start_seconds < 10 and 0 < measured.cpu_share <= 1
         assert 1e6 < measured.peak_bytes < 1e11 and measured.gpu_bytes == 0
@@ -26,14 +26,14 @@ def test_a_real_network_is_measured(make_trial):
 
 def test_this_process_measures_on_one_thread_and_gives_the_others_back(monkeypatch, make_trial):
     threads = []
-    monkeypatch.setattr(timing, "probe_network", lambda *words: threads.append(torch.get_num_threads()))
+    monkeypatch.setattr(timing, "time_network", lambda *words: threads.append(torch.get_num_threads()))
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        assert probe_here([make_trial(), make_trial(1)], "cpu") == [None, None] and threads == [1, 1]
-        monkeypatch.setattr(timing, "probe_network", lambda *words: 1 / 0)
+        assert time_here([make_trial(), make_trial(1)], "cpu") == [None, None] and threads == [1, 1]
+        monkeypatch.setattr(timing, "time_network", lambda *words: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            probe_here([make_trial()], "cpu")
+            time_here([make_trial()], "cpu")
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
@@ -41,19 +41,19 @@ def test_this_process_measures_on_one_thread_and_gives_the_others_back(monkeypat
 
 def test_processes_measure_at_once(make_trial):
     trials = [make_trial(batch=4), make_trial(batch=8)]
-    measured, start_seconds = probe_team(trials, "shapes", cache_folder(), "cpu", 2, SHORT)
+    measured, start_seconds = time_team(trials, "shapes", cache_folder(), "cpu", 2, SHORT)
     assert len(measured) == 2 and all(0 < each.image_seconds < 1 for each in measured)
     assert 0.1 < start_seconds < 60  # the import of torch
 
 
 def test_a_batch_that_would_hold_too_much_is_cut_and_scaled(monkeypatch, make_trial):
-    assert probe_batch(make_trial(batch=64)) == 64
+    assert timing_batch(make_trial(batch=64)) == 64
     large = make_trial(arch=ArchSpec(width=1.4, resolution=224), batch=4096)
-    assert 2 <= probe_batch(large) < 64
-    assert probe_batch(make_trial(arch=ArchSpec(width=1.4, resolution=4096), batch=64)) == 2
-    whole = probe_network(make_trial(batch=8), "cpu", SHORT)
+    assert 2 <= timing_batch(large) < 64
+    assert timing_batch(make_trial(arch=ArchSpec(width=1.4, resolution=4096), batch=64)) == 2
+    whole = time_network(make_trial(batch=8), "cpu", SHORT)
     monkeypatch.setattr(timing, "MOST_ELEMENTS", 1)  # two images
-    cut = probe_network(make_trial(batch=8), "cpu", SHORT)
+    cut = time_network(make_trial(batch=8), "cpu", SHORT)
     assert cut.peak_bytes == pytest.approx(whole.peak_bytes, rel=0.5)
 
 
@@ -67,7 +67,7 @@ def test_out_of_memory_has_one_name(monkeypatch, make_trial, error):
 
     monkeypatch.setattr(timing, "begin_course", broken)
     with pytest.raises(DoesNotFit):
-        probe_network(make_trial(), "cpu", SHORT)
+        time_network(make_trial(), "cpu", SHORT)
 
 
 def test_another_error_stays_what_it_is(monkeypatch, make_trial):
@@ -76,7 +76,7 @@ def test_another_error_stays_what_it_is(monkeypatch, make_trial):
 
     monkeypatch.setattr(timing, "begin_course", broken)
     with pytest.raises(RuntimeError, match="a bug"):
-        probe_network(make_trial(), "cpu", SHORT)
+        time_network(make_trial(), "cpu", SHORT)
 
 
 @pytest.mark.parametrize(
@@ -107,6 +107,6 @@ def test_a_process_that_does_not_answer_is_not_waited_for(monkeypatch):
 
 
 def test_the_middle_of_what_processes_measured():
-    one = Probe(1.0, 2.0, 3.0, 4, 5, 0.5)
+    one = Timing(1.0, 2.0, 3.0, 4, 5, 0.5)
     others = [replace(one, image_seconds=10.0, peak_bytes=9), replace(one, image_seconds=4.0, cpu_share=0.7)]
-    assert timing._middle([one, *others]) == Probe(1.0, 4.0, 3.0, 9, 5, 0.5)
+    assert timing._middle([one, *others]) == Timing(1.0, 4.0, 3.0, 9, 5, 0.5)

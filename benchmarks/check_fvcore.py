@@ -1,6 +1,6 @@
 """Do fvcore and we agree, layer by layer, on any network? Random ones of all families, built and counted.
 
-    python benchmarks/judge.py [--networks 200] [--seed 0]
+    python benchmarks/check_fvcore.py [--networks 200] [--seed 0]
 
 Every field of the spec is drawn. Most images are small, down to one pixel, as the work grows with their area and what
 can go wrong does not; every tenth network has the usual 224. Prints a line a family, then every difference; exit 1 if

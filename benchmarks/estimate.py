@@ -1,10 +1,10 @@
 """Predicted against real wall time, computing and memory of spaces/quick.yaml and of a sweep of six networks.
 
-    python benchmarks/price.py [REPEATS]        default 1; each takes two to three minutes on two cores
+    python benchmarks/estimate.py [REPEATS]        default 1; each takes two to three minutes on two cores
 
-The price is taken right before `python -m mnv2_sweep run`, which starts with an empty results folder and with its
+The estimate is taken right before `python -m mnv2_sweep run`, which starts with an empty results folder and with its
 images in the cache. Other programs make both slower, and not always alike: so the part of a core that the workers
-got is printed for both, the wall time that the price says for the run's part, and the seconds of computing, which
+got is printed for both, the wall time that the estimate says for the run's part, and the seconds of computing, which
 other programs hardly change. Memory is the largest sum over all processes of the run, what they share counted once
 (Linux: PSS).
 """
@@ -24,8 +24,8 @@ from mnv2_sweep.data.batches import prepare_pixels
 from mnv2_sweep.data.catalog import cache_folder, open_dataset
 from mnv2_sweep.spaces.networks import expand
 from mnv2_sweep.spaces.read import load_space
-from mnv2_sweep.sweeps.budget import Price, price_text
-from mnv2_sweep.sweeps.estimate import price_sweep
+from mnv2_sweep.sweeps.budget import TimeEstimate, estimate_text
+from mnv2_sweep.sweeps.estimate import estimate_sweep
 from mnv2_sweep.sweeps.request import Session, SweepRequest, open_session
 
 WORKERS = 2
@@ -83,27 +83,27 @@ def run_sweep(path: Path, folder: Path) -> Run:
     return Run(time.perf_counter() - start, sum(all_seconds.values()), share, peak)
 
 
-def computing_seconds(price: Price) -> float:
-    """What the price says of computing, without the waiting for a core."""
-    starts = price.command_seconds + price.start_seconds  # workers are forked from a server that has started once
-    return price.cpu_share * (sum(price.trial_seconds.values()) + sum(price.size_seconds.values()) + starts)
+def computing_seconds(estimate: TimeEstimate) -> float:
+    """What the estimate says of computing, without the waiting for a core."""
+    starts = estimate.command_seconds + estimate.start_seconds  # workers are forked from a server that has started once
+    return estimate.cpu_share * (sum(estimate.trial_seconds.values()) + sum(estimate.size_seconds.values()) + starts)
 
 
 def compare(name: str, path: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         session = open_space(path, Path(folder) / "none")
         load, start = os.getloadavg()[0], time.perf_counter()
-        price = price_sweep(session.missing, session.dataset, session.data_name, "cpu", WORKERS)
+        estimate = estimate_sweep(session.missing, session.dataset, session.data_name, "cpu", WORKERS)
         took = time.perf_counter() - start
-        print(f"{name}: {len(session.missing)} trials, load {load:.1f}, priced in {took:.0f} s")
-        print("\n".join(f"  {line}" for line in price_text(price)))
+        print(f"{name}: {len(session.missing)} trials, load {load:.1f}, estimated in {took:.0f} s")
+        print("\n".join(f"  {line}" for line in estimate_text(estimate)))
         run = run_sweep(path, Path(folder))
     for what, predicted, real in (
-        ("wall seconds", price.wall_seconds, run.wall_seconds),
-        ("part of a core, %", 100 * price.cpu_share, 100 * run.cpu_share),
-        ("wall, that part", price.wall_seconds * price.cpu_share / run.cpu_share, run.wall_seconds),
-        ("computing seconds", computing_seconds(price), run.computing_seconds),
-        ("memory, MB", price.memory_bytes / 1e6, run.memory_bytes / 1e6),
+        ("wall seconds", estimate.wall_seconds, run.wall_seconds),
+        ("part of a core, %", 100 * estimate.cpu_share, 100 * run.cpu_share),
+        ("wall, that part", estimate.wall_seconds * estimate.cpu_share / run.cpu_share, run.wall_seconds),
+        ("computing seconds", computing_seconds(estimate), run.computing_seconds),
+        ("memory, MB", estimate.memory_bytes / 1e6, run.memory_bytes / 1e6),
     ):
         print(f"  {what:<18} predicted {predicted:>7.1f}  real {real:>7.1f}  ratio {predicted / real:.2f}")
     print(f"  load at the end {os.getloadavg()[0]:.1f}", flush=True)
