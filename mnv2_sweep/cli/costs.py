@@ -130,7 +130,11 @@ def count(
         bool, typer.Option("--explain", help="Layer by layer, by other conventions, and the memory of section 5.1.")
     ] = False,
     check: Annotated[
-        str | None, typer.Option(help="fvcore: build it, count it with fvcore, compare layer by layer.")
+        str | None,
+        typer.Option(
+            help="fvcore: build it, count it with fvcore, compare layer by layer; split: build it, run it with blocks "
+            "split (section 5.1), compare memory and outputs."
+        ),
     ] = None,
     as_json: Json = False,
     as_csv: Csv = False,
@@ -150,6 +154,8 @@ def count(
         raise SweepError("count: --check prints text; leave out --json and --csv")
     if space is not None:
         _refuse_network_options()
+        if check == "split":
+            raise SweepError("--check split: for a single network; leave out the design space")
         networks = select_networks(load_space(space))
         if check is not None:
             _check_networks(check, networks)
@@ -192,8 +198,10 @@ def paper(
 
 def _check_networks(judge: str, archs: Sequence[ArchSpec]) -> None:
     """Exit 1 on any difference between our counts and the judge's."""
+    if judge == "split":
+        _check_split(*archs)
     if judge != "fvcore":
-        raise SweepError(f"--check {judge}: fvcore is the one judge there is")
+        raise SweepError(f"--check {judge}: fvcore | split allowed")
     if len(archs) > MOST_CHECKED:
         raise SweepError(f"--check: {len(archs):,} networks, at most {MOST_CHECKED:,} allowed; take a sample")
     try:
@@ -214,6 +222,15 @@ def _check_networks(judge: str, archs: Sequence[ArchSpec]) -> None:
             raise SweepError(f"--check fvcore: {arch_label(arch)} does not fit into this machine's memory") from error
     typer.echo(differences_text(archs, differences))
     raise typer.Exit(1 if differences else 0)
+
+
+def _check_split(arch: ArchSpec) -> None:
+    """Exit 1 where a split network holds more than its bound, or has other outputs."""
+    from mnv2_sweep.models.check_split import check_split
+
+    lines, agreed = check_split(arch)
+    typer.echo("\n".join(lines))
+    raise typer.Exit(0 if agreed else 1)
 
 
 def _print_costs(costs, as_json: bool, as_csv: bool, note: str = "") -> None:
