@@ -24,9 +24,9 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.profiler import ProfilerActivity, profile, record_function
 
 from mnv2_sweep.models.build import build_model
+from mnv2_sweep.models.check_split import live_bytes
 from mnv2_sweep.models.split import SplitNetwork, split_model
 from mnv2_sweep.nets.arch import ArchSpec, arch_label
 from mnv2_sweep.nets.memory import SPLITS, bound_operations, find_peak, most_splits
@@ -35,7 +35,7 @@ from mnv2_sweep.nets.resolve import resolve
 
 IMAGES, PASSES = 8, 3  # for the resident memory
 PLAIN = {"plain": torch.contiguous_format, "plain, channels_last": torch.channels_last}
-CHILD = {"GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=65536", "MKL_DISABLE_FAST_MM": "1", "KINETO_LOG_LEVEL": "5"}
+CHILD = {"GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=65536", "MKL_DISABLE_FAST_MM": "1"}
 
 
 def make_network(name: str, arch: ArchSpec) -> nn.Module:
@@ -57,22 +57,6 @@ def run_network(network: nn.Module, images: list[Tensor]) -> None:
 
 
 # ---------------------------------------------------------------- memory
-
-
-def live_bytes(prepare: Callable, run: Callable) -> int:
-    """The most that torch's allocator holds at once while `run` works on what was prepared, that included."""
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-        given = prepare()
-        with record_function("measured"):
-            run(given)
-    events = sorted(profiler.profiler.kineto_results.events(), key=lambda event: event.start_ns())
-    start = next(event.start_ns() for event in events if event.name() == "measured")
-    held = peak = 0
-    for event in events:
-        if event.name() == "[memory]":
-            held += event.nbytes()
-            peak = max(peak, held) if event.start_ns() >= start else held
-    return peak
 
 
 def resident_bytes(prepare: Callable, run: Callable) -> int | None:

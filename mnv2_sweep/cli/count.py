@@ -52,7 +52,11 @@ def count(
         bool, typer.Option("--explain", help="Layer by layer, by other conventions, and the memory of section 5.1.")
     ] = False,
     check: Annotated[
-        str | None, typer.Option(help="fvcore: build it, count it with fvcore, compare layer by layer.")
+        str | None,
+        typer.Option(
+            help="fvcore: build it, count it with fvcore, compare layer by layer; split: build it, run it with blocks "
+            "split (section 5.1), compare memory and outputs."
+        ),
     ] = None,
     as_json: Json = False,
     as_csv: Csv = False,
@@ -71,7 +75,9 @@ def count(
         _count_space(space, given, check, as_json, as_csv)
         return
     arch = _make_arch(network, given)
-    if check is not None:
+    if check == "split":
+        _check_split(arch)
+    elif check is not None:
         _check_networks(check, [arch])
     elif explain and as_csv:
         typer.echo(explain_csv(arch), nl=False)
@@ -94,6 +100,8 @@ def _count_space(space: Path, given: Sequence[str], check: str | None, as_json: 
     wrong = [option for option in given if option not in ("--json", "--csv", "--check")]
     if wrong:
         raise SweepError(f"count: {wrong[0]} is for a single network; leave it out beside a design space")
+    if check == "split":
+        raise SweepError("--check split: for a single network; leave out the design space")
     networks = select_networks(load_space(find_space_file(space)))
     if check is not None:
         _check_networks(check, networks)
@@ -141,7 +149,7 @@ def _refuse_foreign_options(family: str, given: Sequence[str]) -> None:
 def _check_networks(judge: str, archs: Sequence[ArchSpec]) -> None:
     """Exit 1 on any difference between our counts and the judge's."""
     if judge != "fvcore":
-        raise SweepError(f"--check {judge}: fvcore is the one judge there is")
+        raise SweepError(f"--check {judge}: fvcore | split allowed")
     if len(archs) > MOST_CHECKED:
         raise SweepError(f"--check: {len(archs):,} networks, at most {MOST_CHECKED:,} allowed; take a sample")
     try:
@@ -162,6 +170,15 @@ def _check_networks(judge: str, archs: Sequence[ArchSpec]) -> None:
             raise SweepError(f"--check fvcore: {arch_label(arch)} does not fit into this machine's memory") from error
     typer.echo(differences_text(archs, differences))
     raise typer.Exit(1 if differences else 0)
+
+
+def _check_split(arch: ArchSpec) -> None:
+    """Exit 1 where a split network holds more than its bound, or has other outputs."""
+    from mnv2_sweep.models.check_split import check_split
+
+    lines, agreed = check_split(arch)
+    typer.echo("\n".join(lines))
+    raise typer.Exit(0 if agreed else 1)
 
 
 def print_costs(costs, as_json: bool, as_csv: bool, note: str = "") -> None:

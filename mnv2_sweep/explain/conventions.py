@@ -1,9 +1,14 @@
 """ArchSpec -> what other conventions of counting make of its MAdds and params.
 
-They are computed from the plan, each by the rule of the tool it names. Every rule was held against the tool itself, run
-on built networks of all families: fvcore 0.1.5.post20221221 (the tests do it again), torch 2.13's FlopCounterMode,
-ptflops 0.7.5, thop 0.1.1 and torchinfo 1.8.0. Published figures are shown only beside the very network they were
-published for.
+They are computed from the plan, each by the rule of the tool it names, as that tool counts the network that
+`build_model` makes. The tests run every tool on built networks of all families and activations: fvcore
+0.1.5.post20221221, torch 2.13's FlopCounterMode, ptflops 0.7.5, thop 0.1.1.post2209072238 and torchinfo 1.8.0.
+Published figures are shown only beside the very network they were published for.
+
+ptflops counts a module and then the function that the module calls: so ReLU and pools twice, but ReLU6 once, which
+calls hardtanh, a function that ptflops does not know, and Hardswish not at all. torch's FlopCounterMode holds for a
+forward pass only: it does not divide the weight gradients of depthwise layers by their groups, so that a training step
+of MobileNetV2 counts some 20 times as much.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,6 +22,12 @@ from mnv2_sweep.paper.published import CHECKPOINTS, MOBILENET_V1_CHECKPOINTS
 MILLION = 1_000_000
 KEPT = "table 1 to the letter; TF-slim and torchvision leave it out"
 ADAPTIVE = "on networks with adaptive_avg_pool2d, as torchvision's"
+PTFLOPS_ACTIVATIONS = {"relu6": 1, "relu": 2, "hswish": 0}  # per element
+PTFLOPS_NOTES = {
+    "relu6": "batch norm two per element, else one; ptflops",
+    "relu": "bias one per element, else two; ptflops",
+    "hswish": "batch norm two per element, Hardswish none; ptflops",
+}
 PUBLISHED = (*CHECKPOINTS, *MOBILENET_V1_CHECKPOINTS)
 # "Total params" of Keras' model.summary().
 KERAS_PARAMS = {
@@ -70,12 +81,16 @@ def _with_small_operations(plan: Plan, madds: int) -> Iterator[Convention]:
     biased = [layer for layer in plan.convs if _has_bias(layer)]
     biases, normed = _outputs(biased), _outputs(layer for layer in plan.convs if layer.norm)
     params = sum(layer.params - layer.weights for layer in plan.convs)
-    activated = _outputs(layer for layer in plan.layers if layer.act)
+    activated = [layer for layer in plan.layers if layer.act]
+    (act,) = {layer.act for layer in activated}  # a network keeps to one
     pooled = sum(layer.input_elements for layer in plan.layers if layer.op in ("max_pool", "avg_pool"))
+    averaged = _outputs(layer for layer in plan.layers if layer.op == "avg_pool")
     last = sum(layer.input_elements for layer in plan.layers if layer.op == "global_pool")
     eval_mode, train_mode = madds + 2 * normed, madds + 5 * normed
-    ptflops = madds + biases + 2 * normed + activated + pooled
-    summands, pools = "+ bias, batch norm, activations", (", pools", ", all pools") if pooled else ("", ", global pool")
+    ptflops = madds + biases + 2 * normed + PTFLOPS_ACTIVATIONS[act] * _outputs(activated) + 2 * pooled
+    summands = "+ bias, batch norm" + (", activations" if PTFLOPS_ACTIVATIONS[act] else "")
+    pools = (", pools", ", all pools") if pooled else ("", ", global pool")
+    thop = "+ batch norm, four per element" + (", average pools" if averaged else "")
     yield Convention("+ bias", madds + biases, "one per output with a bias; ptflops with its aten backend")
     yield Convention("+ bias and batch norm, per parameter", madds + params, "one per parameter; torchinfo")
     yield Convention("+ bias, batch norm folded into it", madds + biases + normed, "one per output; as deployed")
@@ -83,8 +98,8 @@ def _with_small_operations(plan: Plan, madds: int) -> Iterator[Convention]:
     yield Convention("+ batch norm in eval mode, global pool", eval_mode + last, f"fvcore {ADAPTIVE}")
     yield Convention("+ batch norm in train mode", train_mode, "five per element; fvcore's total(), for one image")
     yield Convention("+ batch norm in train mode, global pool", train_mode + last, f"fvcore {ADAPTIVE}")
-    yield Convention("+ batch norm, four per element", madds + 4 * normed, "thop")
-    yield Convention(summands + pools[0], ptflops, "batch norm two per element, else one; ptflops")
+    yield Convention(thop, madds + 4 * normed + averaged, "average pools one per output; thop" if averaged else "thop")
+    yield Convention(summands + pools[0], ptflops, PTFLOPS_NOTES[act])
     yield Convention(summands + pools[1], ptflops + last, f"ptflops {ADAPTIVE}")
 
 

@@ -1,6 +1,6 @@
 """A built MobileNetV2 -> the same network for inference, its blocks run t ways (paper, section 5.1), batch norm folded.
 
-`memory.bound_operations` says what runs at once and what it may hold; here each such operation is a module, and no
+`nets.memory.bound_operations` says what runs at once and what it may hold; here each such operation is a module, and no
 more than its tensors is alive while it runs. What that takes on a CPU, found by measuring:
 - Maps are kept as [N, size, size, channels]. So a 1x1 convolution is one matrix product, a group's share is added to
   the output by the product itself (addmm_), and oneDNN's depthwise convolution reads and writes maps as they lie.
@@ -25,11 +25,11 @@ from mnv2_sweep.nets.resolve import resolve
 
 
 def split_model(model: nn.Module, arch: ArchSpec, splits: int) -> "SplitNetwork":
-    """The network that `build_model(arch)` made, for inference with blocks split `splits` ways; 1 runs layer by layer.
+    """Return the network that `build_model(arch)` made, for inference with blocks split `splits` ways.
 
-    Splits beyond a block's hidden channels mean one channel at a time; which blocks are split, `memory` says. The
-    model stays as it is; the weights are those of this moment. Raises SweepError for families without bottlenecks, and
-    for ordinary convolutions, which read every hidden channel at once.
+    1 runs layer by layer, and splits beyond a block's hidden channels mean one channel at a time. Which blocks are
+    split, `nets.memory` says. The model stays as it is; the weights are those of this moment. Raises SweepError for
+    families without bottlenecks, and for ordinary convolutions, which read every hidden channel at once.
     """
     if not isinstance(model, MobileNetV2):
         raise SweepError(f"split: {FAMILY_NAMES[arch.family]} given; only MobileNetV2 has bottleneck blocks to split")
@@ -99,11 +99,11 @@ class Pointwise(nn.Module):
         return self.run(x, self.weight, self.bias, *others)
 
     def parts(self, groups: int) -> zip:
-        """(weight, bias) of each group of output channels, as views."""
+        """Return (weight, bias) of each group of output channels, as views."""
         return zip(self.weight.tensor_split(groups, dim=1), self.bias.tensor_split(groups), strict=True)
 
     def run(self, x: Tensor, weight: Tensor, bias: Tensor, *others: Tensor) -> Tensor:
-        """With a part of the weights."""
+        """Run it with a part of the weights."""
         out = torch.addmm(bias, x.flatten(0, 2), weight)
         return _finish(self.layer, out.unflatten(0, x.shape[:3]), *others)
 
@@ -194,7 +194,7 @@ def tap_by_tap(x: Tensor, weight: Tensor, bias: Tensor, kernel: int, stride: int
 
 
 def _tap_range(side: int, kernel: int, stride: int, at: int) -> tuple[slice, slice]:
-    """Where one row of the kernel meets the input, and the outputs that this belongs to; zeros lie around the input."""
+    """Return where one row of the kernel meets the input, and the outputs that this belongs to; around it lie zeros."""
     shift = at - kernel // 2  # output y reads input y * stride + shift
     first = max(0, -(shift // stride))
     stop = max(first, min(-(-side // stride), (side - 1 - shift) // stride + 1))
@@ -203,12 +203,12 @@ def _tap_range(side: int, kernel: int, stride: int, at: int) -> tuple[slice, sli
 
 
 def _spread(bias: Tensor, n: int, size: list[int]) -> Tensor:
-    """A map with the bias at every position; always a copy, also at 1x1, where views would do and sums spoil them."""
+    """Return a map with the bias at every position; a copy also at 1x1, where a view would do and sums spoil it."""
     return bias.expand(n, *size, -1).clone(memory_format=torch.contiguous_format)
 
 
 def _finish(layer: Layer, out: Tensor, *others: Tensor) -> Tensor:
-    """Activation and additions, in place, in the layer's order."""
+    """Do activation and additions, in place, in the layer's order."""
     if layer.sum_last:
         _activate(layer.act, out)
     for other in others:
@@ -237,7 +237,7 @@ def _make_step(operation: Operation, model: nn.Module) -> nn.Module:
 
 
 def _fold_norm(layer: Layer, model: nn.Module) -> tuple[Tensor, Tensor]:
-    """A convolution's weight and bias with the batch norm behind it taken in, as copies."""
+    """Return a convolution's weight and bias with the batch norm behind it taken in, as copies."""
     module = model.get_submodule(layer.name)
     if not layer.norm:
         return module.weight.detach().clone(), module.bias.detach().clone()
@@ -249,7 +249,7 @@ def _fold_norm(layer: Layer, model: nn.Module) -> tuple[Tensor, Tensor]:
 
 
 def _list_reads(operations: list[Operation]) -> list[tuple[tuple[int, ...], tuple[int, ...], int]]:
-    """Of each operation the tensors it reads, those of them it is the last to read, and the one it makes."""
+    """Return of each operation the tensors it reads, those of them it is the last to read, and the one it makes."""
     reads, makes = [], []
     made = 0  # the number of the newest tensor; the image is 0, layer i makes i + 1
     for operation in operations:

@@ -1,8 +1,8 @@
 """Built networks against torchvision's layout, against their plan, against fvcore and against a second forward pass."""
 
-import random
 import warnings
 from collections import Counter
+from dataclasses import fields
 
 import pytest
 import torch
@@ -14,6 +14,7 @@ from mnv2_sweep.models.build import build_model
 from mnv2_sweep.nets.arch import ACTIVATIONS, FAMILIES, MOBILENET_V2, RESIDUALS, ArchSpec, Stage, set_expansion
 from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.nets.resolve import resolve
+from tests.arch_samples import draw_arch
 
 with warnings.catch_warnings():  # fvcore 0.1.5 compiles a few functions at import, which new torch advises against
     warnings.filterwarnings("ignore", r"`torch\.jit\.script` is deprecated", DeprecationWarning)
@@ -99,26 +100,6 @@ UNUSUAL = {
 }  # fmt: skip
 
 
-def draw_arch(seed: int) -> ArchSpec:
-    """Any network of the whole space, every field drawn."""
-    draw = random.Random(seed)
-    stages = tuple(
-        Stage(draw.choice((1, 1, 2, 3, 6)), draw.randint(4, 60), draw.randint(1, 3), draw.choice((1, 1, 2)))
-        for _ in range(draw.randint(1, 5))
-    )
-    return ArchSpec(
-        stages=draw.choice((stages, MOBILENET_V2)),
-        width=draw.choice((0.25, 0.35, 0.5, 0.75, 1.0, 1.4, draw.uniform(0.1, 1.5))),
-        resolution=draw.randint(1, 64),
-        kernel=draw.choice((1, 3, 3, 5, 7)),
-        linear_bottleneck=draw.random() < 0.5,
-        residual=draw.choice(RESIDUALS),
-        last_channels=draw.randint(1, 400),
-        classes=draw.randint(1, 40),
-        dropout=draw.choice((0.0, 0.2)),
-    )
-
-
 SPECS = UNUSUAL | {f"drawn {seed}": draw_arch(seed) for seed in range(30)}
 every_spec = pytest.mark.parametrize("arch", SPECS.values(), ids=SPECS)
 
@@ -127,7 +108,11 @@ def test_drawn_specs_reach_every_corner():
     drawn = [draw_arch(seed) for seed in range(30)]
     assert {arch.residual for arch in drawn} == set(RESIDUALS)
     assert {arch.kernel for arch in drawn} == {1, 3, 5, 7}
-    assert {arch.linear_bottleneck for arch in drawn} == {True, False}
+    for field in ("linear_bottleneck", "scale_last_conv", "depthwise"):
+        assert {getattr(arch, field) for arch in drawn} == {True, False}
+    assert {arch.activation for arch in drawn} == set(ACTIVATIONS)
+    varied = {field.name for field in fields(ArchSpec) if len({getattr(arch, field.name) for arch in drawn}) > 1}
+    assert varied == set(FAMILIES["mobilenet_v2"])  # a field that comes later is drawn too
     assert {block.shortcut for arch in drawn for block in resolve(arch).blocks} == {None, "bottleneck", "expansion"}
     assert any(block.shortcut == "expansion" and not block.expands for arch in drawn for block in resolve(arch).blocks)
 

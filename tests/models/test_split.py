@@ -2,9 +2,7 @@
 
 import functools
 import random
-import runpy
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -13,14 +11,13 @@ from torch.nn import functional
 
 from mnv2_sweep.base.errors import SweepError
 from mnv2_sweep.models.build import build_model
+from mnv2_sweep.models.check_split import live_bytes
 from mnv2_sweep.models.split import SplitNetwork, split_model, tap_by_tap
 from mnv2_sweep.nets.arch import MOBILENET_V2, ArchSpec, Stage, set_expansion
 from mnv2_sweep.nets.memory import bound_operations, find_peak
 from mnv2_sweep.nets.resolve import resolve
 
 torch.set_num_threads(1)
-
-LIVE_BYTES = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "split.py"))["live_bytes"]
 
 STAGES = (Stage(1, 8, 2, 1), Stage(6, 8, 2, 2), Stage(3, 12, 3, 1))
 SMALL = ArchSpec(stages=STAGES, width=0.9, resolution=20, last_channels=24, classes=7)
@@ -186,7 +183,7 @@ def network_peak(network: SplitNetwork) -> int:
     def make_image() -> list[Tensor]:
         return [torch.ones(1, 96, 96, 3).permute(0, 3, 1, 2)]
 
-    return LIVE_BYTES(make_image, network)
+    return live_bytes(make_image, network)
 
 
 def block_peak(network: SplitNetwork, name: str) -> int:
@@ -197,7 +194,7 @@ def block_peak(network: SplitNetwork, name: str) -> int:
         network.run_operations(maps, 0, places[0])
         return maps
 
-    return LIVE_BYTES(run_before, lambda maps: network.run_operations(maps, places[0], places[-1] + 1))
+    return live_bytes(run_before, lambda maps: network.run_operations(maps, places[0], places[-1] + 1))
 
 
 @pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="other convolutions take more memory")
@@ -231,5 +228,5 @@ def test_every_operation_of_the_large_maps_holds_its_bound():
             network.run_operations(maps, 0, stop)
             return maps
 
-        live = LIVE_BYTES(run_before, lambda maps, at=i: network.run_operations(maps, at, at + 1))
+        live = live_bytes(run_before, lambda maps, at=i: network.run_operations(maps, at, at + 1))
         assert 0.99 < live / (4 * network.operations[i].elements) < 1.1, network.operations[i].shape

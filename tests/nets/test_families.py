@@ -129,11 +129,15 @@ def test_plan_is_sound(arch):
 
 
 @pytest.mark.parametrize(
-    "arch", [replace(V1, width=0.25), replace(SHUFFLE, width=0.5), replace(NASNET, width=0.1)], ids=lambda a: a.family
+    "arch", [replace(V1, width=0.25), replace(SHUFFLE, width=0.5), replace(NASNET, width=0.25)], ids=lambda a: a.family
 )
 @pytest.mark.parametrize("size", [1, 19])
 def test_every_parameter_learns(arch, size):
-    """Also where maps are one pixel; there NASNet's shifted maps are all zeros, so what reads them rests."""
+    """Also where maps are one pixel; there NASNet's shifted maps are all zeros, so what reads them rests.
+
+    A narrower NASNet has layers of one weight, whose scale the batch norm behind takes out: their gradients are what
+    rounding leaves, on some processors nothing.
+    """
     torch.manual_seed(0)
     arch = replace(arch, resolution=size, classes=3, dropout=0)
     model = build_model(arch)
