@@ -207,3 +207,14 @@ def test_a_finding_has_its_form_and_is_listed(path):
     packages = re.search(r'/pip" install ((?:.*\\\n)*.*)', script)[1].replace("\\\n", " ").split()
     assert [word for word in packages if not word.startswith("--") and "==" not in word] == []
     assert f"| `{path.name}` |" in (ROOT / "findings" / "README.md").read_text()
+
+
+@pytest.mark.parametrize("command", ["count --explain", "plan spaces/widths.yaml"])
+def test_outputs_on_the_page_of_costs_are_what_the_program_prints(command):
+    """Line by line and in order, what `...` stands for left out."""
+    shown = re.search(rf"^\$ mnv2-sweep {command}\n(.*?)^```", (DOCS / "costs.md").read_text(), re.M | re.S)[1]
+    words = [sys.executable, "-m", "mnv2_sweep", *command.split()]
+    run = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
+    printed = iter(run.stdout.splitlines())
+    missing = [line for line in shown.splitlines() if line.strip() != "..." and line not in printed]
+    assert missing == []
