@@ -45,7 +45,7 @@ def first_sentence(path: Path) -> str:
     """Return the first sentence of a module's docstring, in one line."""
     docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
     text = " ".join(docstring.split("\n\n")[0].split())
-    return (text if ". " not in text else text[: text.index(". ") + 1]).replace("<", "&lt;").replace(">", "&gt;")
+    return (text if ". " not in text else text[: text.index(". ") + 1]).replace("<", "&lt;")
 
 
 if __name__ == "__main__":

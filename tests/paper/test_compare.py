@@ -1,6 +1,6 @@
 """`mnv2-sweep paper`: its figures against the collected tables, its reasons, and the docs page, which is its output.
 
-Run as a program, `python tests/paper/test_compare.py` writes docs/paper.md anew.
+Run as a program, `python -m tests.paper.test_compare` writes docs/paper.md anew.
 """
 
 import json
@@ -47,7 +47,7 @@ def page_text() -> str:
 
 
 def test_the_docs_page_is_the_program_s_output():
-    renew = f"{PAGE} is not what the program prints: `python tests/paper/test_compare.py` writes it anew"
+    renew = f"{PAGE} is not what the program prints: `python -m tests.paper.test_compare` writes it anew"
     assert PAGE.exists() and PAGE.read_text() == page_text(), renew
 
 
