@@ -43,7 +43,8 @@ from mnv2_sweep.sweeps.pool import Limits, Source, run_pool
 from mnv2_sweep.sweeps.work import Work, do_work
 from mnv2_sweep.sweeps.workers import train_in_worker
 from mnv2_sweep.training.control import Control
-from mnv2_sweep.trials.trial import DataRef, Recipe, Result, Trial, trial_id
+from mnv2_sweep.trials.recipe import Recipe
+from mnv2_sweep.trials.trial import DataRef, Result, Trial, trial_id
 
 DISK_BYTES = 4 * 2**20
 MEMORY_BYTES, SECONDS = 2**30, 60.0

@@ -29,7 +29,8 @@ from mnv2_sweep.spaces.landscape import describe_landscape
 from mnv2_sweep.spaces.networks import select_networks
 from mnv2_sweep.spaces.read import load_space
 from mnv2_sweep.spaces.space import Space
-from mnv2_sweep.trials.trial import DataRef, Trial, check_recipe, trial_id
+from mnv2_sweep.trials.recipe import check_recipe
+from mnv2_sweep.trials.trial import DataRef, Trial, trial_id
 
 ROOT = Path(__file__).parents[1]
 SPACES = [path.read_bytes() for path in sorted((ROOT / "spaces").glob("*.yaml"))]

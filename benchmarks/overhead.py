@@ -24,7 +24,8 @@ from mnv2_sweep.sweeps.attempt import Attempts
 from mnv2_sweep.sweeps.pool import Source, run_pool, run_serial
 from mnv2_sweep.sweeps.work import Work, do_work
 from mnv2_sweep.training.control import Control
-from mnv2_sweep.trials.trial import CurvePoint, DataRef, Recipe, Result, Trial
+from mnv2_sweep.trials.recipe import Recipe
+from mnv2_sweep.trials.trial import CurvePoint, DataRef, Result, Trial
 
 AIM_MILLISECONDS = 10.0
 WORKERS = 2

@@ -53,7 +53,8 @@ from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.record.store import read_outcomes
 from mnv2_sweep.sweeps.environment import describe_environment
 from mnv2_sweep.training.loop import run_trial
-from mnv2_sweep.trials.trial import DataRef, Recipe, Result, Trial, find_recipe
+from mnv2_sweep.trials.recipe import Recipe, find_recipe
+from mnv2_sweep.trials.trial import DataRef, Result, Trial
 
 WORKERS = 2  # of ours at once
 SIDE = 256  # of the JPEGs that we make

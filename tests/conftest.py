@@ -14,7 +14,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from mnv2_sweep.nets.arch import ArchSpec, Stage
-from mnv2_sweep.trials.trial import CurvePoint, DataRef, Recipe, Result, Trial
+from mnv2_sweep.trials.recipe import Recipe
+from mnv2_sweep.trials.trial import CurvePoint, DataRef, Result, Trial
 
 # The same examples on each machine and in each run, however slow it is.
 settings.register_profile(

@@ -14,7 +14,7 @@ from mnv2_sweep.base.errors import SpaceError
 from mnv2_sweep.cli.main import app
 from mnv2_sweep.spaces.read import SECTIONS, load_space
 from mnv2_sweep.spaces.space import FIELD_TYPES
-from mnv2_sweep.trials.trial import RECIPES, Recipe
+from mnv2_sweep.trials.recipe import RECIPES, Recipe
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"

@@ -16,7 +16,8 @@ from mnv2_sweep.record.folders import progress_path
 from mnv2_sweep.sweeps.attempt import read_progress
 from mnv2_sweep.sweeps.pool import Source
 from mnv2_sweep.training.control import Control, Interrupted
-from mnv2_sweep.trials.trial import DataRef, Recipe, Result, Trial, trial_id
+from mnv2_sweep.trials.recipe import Recipe
+from mnv2_sweep.trials.trial import DataRef, Result, Trial, trial_id
 
 # What the functions below do with a trial of that seed.
 FINE, SLOW, RAISES, EXITS, DIES, SIGNALLED, DIVERGES, GROWS, DIES_ONCE = range(9)

@@ -31,7 +31,8 @@ from mnv2_sweep.paper.published import published_checkpoints
 from mnv2_sweep.spaces.coincide import find_coinciding
 from mnv2_sweep.spaces.networks import Picked, select_networks
 from mnv2_sweep.spaces.space import ALONE, Space, Strategy
-from mnv2_sweep.trials.trial import Recipe, check_recipe, train_size
+from mnv2_sweep.trials.recipe import Recipe, check_recipe
+from mnv2_sweep.trials.trial import train_size
 
 PROXIES = {"short": SHORT_SCHEDULE, "small": SMALL_INPUT, "shared": SHARED_WEIGHTS, "synflow": SYNFLOW}
 LONGER = 4.0  # times the recipe's length

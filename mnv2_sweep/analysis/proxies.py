@@ -19,7 +19,8 @@ from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.nets.resolve import arch_key
 from mnv2_sweep.paper.published import published_checkpoints
 from mnv2_sweep.record.store import read_outcomes
-from mnv2_sweep.trials.trial import Recipe, Trial, dump_trial, train_size, trial_id
+from mnv2_sweep.trials.recipe import Recipe
+from mnv2_sweep.trials.trial import Trial, dump_trial, train_size, trial_id
 
 SYNFLOW_SEEDS = 3
 NOTHING = compare_orders([], [], [])  # of a proxy that could not be made

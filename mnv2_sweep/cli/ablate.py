@@ -164,7 +164,7 @@ def _check_seeds(experiment: ExperimentOptions, seeds: int, comparisons: int) ->
 
 def _choose_recipe(space, experiment: ExperimentOptions):
     """Return the space's recipe or a named one, with the changes that were asked for."""
-    from mnv2_sweep.trials.trial import change_recipe, find_recipe
+    from mnv2_sweep.trials.recipe import change_recipe, find_recipe
 
     images, input_scale = experiment.images, experiment.input_scale
     changes = {"images": images, "epochs": None} if images else {}

@@ -14,7 +14,8 @@ from mnv2_sweep.spaces.shipped import find_space_file
 from mnv2_sweep.spaces.space import ALONE, Space, Strategy
 from mnv2_sweep.sweeps.request import SweepRequest, check_sharing
 from mnv2_sweep.sweeps.settings import RunSettings, Wishes, choose_device, choose_settings
-from mnv2_sweep.trials.trial import EMBEDDED, Recipe
+from mnv2_sweep.trials.recipe import Recipe
+from mnv2_sweep.trials.trial import EMBEDDED
 
 
 @dataclass(frozen=True)

@@ -121,7 +121,8 @@ def show_activity(
     from mnv2_sweep.sweeps.settings import choose_device
     from mnv2_sweep.training.activity import measure_activities
     from mnv2_sweep.training.control import Control
-    from mnv2_sweep.trials.trial import EMBEDDED, DataRef, Trial, change_recipe, find_recipe
+    from mnv2_sweep.trials.recipe import change_recipe, find_recipe
+    from mnv2_sweep.trials.trial import EMBEDDED, DataRef, Trial
 
     arch, *more = parse_bases(BASE if base is None else base, or_else="")
     if more:

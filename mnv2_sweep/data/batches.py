@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mnv2_sweep.data.catalog import Dataset
-from mnv2_sweep.trials.trial import Recipe
+from mnv2_sweep.trials.recipe import Recipe
 
 RESIDENT_FRACTION = 0.25  # of a GPU's free memory, at most, for the training images
 CROP_MARGIN = 1.25  # training images are kept this much larger than a crop, so that crops are hardly magnified

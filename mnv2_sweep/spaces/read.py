@@ -33,7 +33,7 @@ from mnv2_sweep.spaces.fields import COLUMNS, SYNONYMS, check_families, read_axe
 from mnv2_sweep.spaces.networks import Cells
 from mnv2_sweep.spaces.space import FIELD_TYPES, OPERATORS, Constraint, Sample, Space, Strategy
 from mnv2_sweep.spaces.yamlfile import BROKEN, Entry, Mistakes, nearest, read_mapping, read_yaml, refusal, short
-from mnv2_sweep.trials.trial import MAX_EPOCHS, RECIPES, Recipe, change_recipe, recipe_rules
+from mnv2_sweep.trials.recipe import MAX_EPOCHS, RECIPES, Recipe, change_recipe, recipe_rules
 
 TABLES = {"mobilenet_v2": MOBILENET_V2}
 COSTS = tuple(field.name for field in fields(Cost))

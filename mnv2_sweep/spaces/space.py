@@ -8,7 +8,7 @@ import operator
 from dataclasses import dataclass, fields
 
 from mnv2_sweep.nets.arch import MOBILENET_V2, ArchSpec, Stage, set_expansion
-from mnv2_sweep.trials.trial import RECIPES, Recipe
+from mnv2_sweep.trials.recipe import RECIPES, Recipe
 
 FIELD_TYPES = {field.name: field.type for field in fields(ArchSpec) if field.name != "stages"}
 OPERATORS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}

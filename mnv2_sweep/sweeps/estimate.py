@@ -36,7 +36,8 @@ from mnv2_sweep.sweeps.budget import TimeEstimate
 from mnv2_sweep.sweeps.timing import DoesNotFit, Timing, shared_bytes, time_here, time_team
 from mnv2_sweep.training.loop import count_steps, curve_marks
 from mnv2_sweep.training.shared import CALIBRATION_IMAGES, RANDOM
-from mnv2_sweep.trials.trial import Recipe, Trial, shared_id
+from mnv2_sweep.trials.recipe import Recipe
+from mnv2_sweep.trials.trial import Trial, shared_id
 
 # ---------------------------------------------------------------- image times
 

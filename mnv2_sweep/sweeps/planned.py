@@ -12,7 +12,8 @@ from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.record.claims import one_at_a_time, read_claims
 from mnv2_sweep.record.folders import EXAMPLE
 from mnv2_sweep.record.store import DATABASE, Outcome, done_ids, read_outcomes, read_plan, read_statuses
-from mnv2_sweep.trials.trial import DataRef, Recipe, Sharing, Trial, find_differences, trial_id
+from mnv2_sweep.trials.recipe import Recipe
+from mnv2_sweep.trials.trial import DataRef, Sharing, Trial, find_differences, trial_id
 
 SWEEP_FILES = ("space.yaml", "env.json")
 DATA, COMMAND = "data", "command"  # in env.json: as the last run opened the data, and was called

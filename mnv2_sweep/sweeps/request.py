@@ -36,7 +36,8 @@ from mnv2_sweep.sweeps.settings import RunSettings
 from mnv2_sweep.training.checkpoint import is_whole
 from mnv2_sweep.training.loop import count_steps
 from mnv2_sweep.training.shared import RANDOM, has_weights, tuned_path
-from mnv2_sweep.trials.trial import DataRef, Recipe, Sharing, Trial, check_recipe, shared_id, trial_header
+from mnv2_sweep.trials.recipe import Recipe, check_recipe
+from mnv2_sweep.trials.trial import DataRef, Sharing, Trial, shared_id, trial_header
 
 MOST_ALONE = 24  # networks that the default length of a shared training makes up for
 NO_BUDGET = "--budget: the networks share one training, which is done whole; give it fewer images, or add --separate"

@@ -35,7 +35,8 @@ from mnv2_sweep.training.checkpoint import (
 )
 from mnv2_sweep.training.control import Control, Interrupted
 from mnv2_sweep.training.cuda_graphs import forget_graphs, graph_passes
-from mnv2_sweep.trials.trial import CurvePoint, Recipe, Result, Trial, trial_id
+from mnv2_sweep.trials.recipe import Recipe
+from mnv2_sweep.trials.trial import CurvePoint, Result, Trial, trial_id
 
 EVAL_BATCH = 64  # faster than 256 by 1.8 for 1.3 at 56 px on one core: the activations stay in the cache
 LOSS_STEPS = 10  # on a GPU the loss is fetched once in so many steps, as that waits for it

@@ -61,10 +61,10 @@ from mnv2_sweep.training.loop import (
     resume_course,
     train_course,
 )
+from mnv2_sweep.trials.recipe import Recipe
 from mnv2_sweep.trials.trial import (
     CODE_VERSION,
     CurvePoint,
-    Recipe,
     Result,
     Trial,
     shared_id,

@@ -20,7 +20,7 @@ from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.spaces.networks import expand
 from mnv2_sweep.spaces.read import load_space
 from mnv2_sweep.spaces.space import Space, Strategy
-from mnv2_sweep.trials.trial import Recipe
+from mnv2_sweep.trials.recipe import Recipe
 
 SPACES = Path(__file__).parents[2] / "spaces"
 RECIPE = Recipe("short", images=1000, input_scale=0.5)

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mnv2_sweep.data.batches import augment, image_batch, keep_on_device, label_tensor, train_level
-from mnv2_sweep.trials.trial import Recipe
+from mnv2_sweep.trials.recipe import Recipe
 
 torch.set_num_threads(1)
 

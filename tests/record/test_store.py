@@ -32,7 +32,8 @@ from mnv2_sweep.record.store import (
     record_all,
     write_plan,
 )
-from mnv2_sweep.trials.trial import DataRef, Recipe, Trial, dump_result, dump_trial, trial_id
+from mnv2_sweep.trials.recipe import Recipe
+from mnv2_sweep.trials.trial import DataRef, Trial, dump_result, dump_trial, trial_id
 
 
 def simple_trial(seed: int) -> Trial:
@@ -46,7 +47,8 @@ import time
 from pathlib import Path
 from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.record.store import Outcome, record
-from mnv2_sweep.trials.trial import DataRef, Recipe, Trial
+from mnv2_sweep.trials.recipe import Recipe
+from mnv2_sweep.trials.trial import DataRef, Trial
 
 folder, start, stop, pause = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
 for seed in range(start, stop):

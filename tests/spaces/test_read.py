@@ -14,7 +14,7 @@ from mnv2_sweep.spaces import read
 from mnv2_sweep.spaces.networks import expand
 from mnv2_sweep.spaces.read import load_space
 from mnv2_sweep.spaces.space import Constraint, Sample, Space, Strategy
-from mnv2_sweep.trials.trial import check_recipe
+from mnv2_sweep.trials.recipe import check_recipe
 
 SPACES = Path(__file__).parents[2] / "spaces"
 BROKEN_SPACES = Path(__file__).parent / "broken_spaces"

@@ -20,7 +20,8 @@ from mnv2_sweep.sweeps.budget import (
     wall_seconds,
 )
 from mnv2_sweep.sweeps.request import SweepRequest
-from mnv2_sweep.trials.trial import DataRef, Recipe, Sharing, Trial
+from mnv2_sweep.trials.recipe import Recipe
+from mnv2_sweep.trials.trial import DataRef, Sharing, Trial
 
 RECIPE = Recipe("tiny", images=600)
 DATA = DataRef("toy", "70791d0fca31", 3)

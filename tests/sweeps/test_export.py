@@ -20,7 +20,8 @@ from mnv2_sweep.sweeps.request import adopt_weights
 from mnv2_sweep.training.control import Control
 from mnv2_sweep.training.loop import evaluate_model
 from mnv2_sweep.training.shared import Group, run_shared_trial
-from mnv2_sweep.trials.trial import DataRef, Recipe, Trial
+from mnv2_sweep.trials.recipe import Recipe
+from mnv2_sweep.trials.trial import DataRef, Trial
 from tests.conftest import ToyData
 from tests.supernet_samples import LARGEST, SMALLEST, SUPERNET, share
 from tests.trial_samples import full_disk

@@ -24,7 +24,8 @@ from mnv2_sweep.sweeps.planned import (
     trained_madds,
     write_sweep_files,
 )
-from mnv2_sweep.trials.trial import DataRef, Recipe, Sharing, Trial, find_differences, trial_id
+from mnv2_sweep.trials.recipe import Recipe
+from mnv2_sweep.trials.trial import DataRef, Sharing, Trial, find_differences, trial_id
 
 RECIPE, DATA = Recipe("planned", images=100), DataRef("toy", "0123456789abcdef", 3)
 ARCHS = tuple(ArchSpec(width=width, resolution=96) for width in (0.5, 1.0, 0.35))

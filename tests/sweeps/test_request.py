@@ -34,7 +34,8 @@ from mnv2_sweep.sweeps.workers import Ended, Families, Ticked, run_session, trai
 from mnv2_sweep.training.checkpoint import write_packed
 from mnv2_sweep.training.control import Control, Interrupted
 from mnv2_sweep.training.shared import weights_header
-from mnv2_sweep.trials.trial import DataRef, Recipe, Sharing, trial_id
+from mnv2_sweep.trials.recipe import Recipe
+from mnv2_sweep.trials.trial import DataRef, Sharing, trial_id
 from tests.photo_samples import class_files, write_folder
 from tests.supernet_samples import LARGEST, SMALLEST, SUPERNET, share
 

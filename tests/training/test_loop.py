@@ -27,7 +27,8 @@ from mnv2_sweep.training.loop import (
     scale_shortcuts,
     train_model,
 )
-from mnv2_sweep.trials.trial import RECIPES, DataRef, Recipe, Result, Trial
+from mnv2_sweep.trials.recipe import RECIPES, Recipe
+from mnv2_sweep.trials.trial import DataRef, Result, Trial
 
 torch.set_num_threads(1)
 

@@ -10,17 +10,13 @@ from hypothesis import strategies as st
 from mnv2_sweep.base.errors import SweepError
 from mnv2_sweep.nets.arch import ACTIVATIONS, MOBILENET_V2, RESIDUALS, ArchSpec, Stage, set_expansion
 from mnv2_sweep.nets.resolve import resolve
+from mnv2_sweep.trials.recipe import OPTIMIZERS, RECIPES, SCHEDULES, Recipe, check_recipe
 from mnv2_sweep.trials.trial import (
-    OPTIMIZERS,
-    RECIPES,
-    SCHEDULES,
     CurvePoint,
     DataRef,
-    Recipe,
     Result,
     Sharing,
     Trial,
-    check_recipe,
     dump_result,
     dump_trial,
     load_result,
