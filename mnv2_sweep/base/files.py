@@ -65,7 +65,7 @@ def remove_files(paths: Iterable[Path]) -> None:
 
 @contextmanager
 def _beside(path: Path) -> Iterator[Path]:
-    """A free path beside it; what is there at the end of the block takes its place, and after an error goes."""
+    """Give a free path beside it; what is there at the end of the block takes its place, and after an error goes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"{path.name}.{uuid.uuid4().hex}{UNFINISHED}")
     try:

@@ -1,8 +1,10 @@
-"""What glibc (Linux) does with memory that was freed; elsewhere nothing is changed.
+"""Let a process keep the memory that it has freed, or give it back: settings of glibc (Linux); elsewhere nothing is
+changed.
 
-By itself it maps every large tensor anew, and the system clears each page: on two cores, training 1.4 at 56 px, batch
-64, went from 67 to 93 images/s when freed memory was kept for the next tensor. Kept by each thread in an arena of its
-own it adds up: the paper's grid as slices of shared weights, two threads, had 2.2 GiB resident, 1.8 GiB with one arena.
+By itself glibc maps every large tensor anew, and the system clears each page: on two cores, training 1.4 at 56 px,
+batch 64, went from 67 to 93 images/s when freed memory was kept for the next tensor. Kept by each thread in an arena of
+its own it adds up: the paper's grid as slices of shared weights, two threads, had 2.2 GiB resident, 1.8 GiB with one
+arena.
 """
 
 import ctypes

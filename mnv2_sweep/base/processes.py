@@ -23,7 +23,7 @@ from mnv2_sweep.base.signals import HELD
 
 STARTS, PAUSE_SECONDS = 3, 0.1
 SERVER_GONE = 255  # the exit code that multiprocessing makes up for a process whose server has ended
-LOOK_SECONDS = 0.02
+POLL_SECONDS = 0.02
 
 _without_server = False  # it could not be started
 
@@ -58,28 +58,28 @@ class ChildProcess:
                 self._seen.kill()
 
     def join(self, seconds: float | None = None) -> None:
-        """Wait until it has ended."""
+        """Wait until the process has ended."""
         self._process.join(seconds)
         if self._process.exitcode == SERVER_GONE and self._seen is not None:
             end = math.inf if seconds is None else time.monotonic() + seconds
             while self._is_seen() and time.monotonic() < end:
-                time.sleep(LOOK_SECONDS)
+                time.sleep(POLL_SECONDS)
 
     def _is_seen(self) -> bool:
-        """Whether it still runs: of an orphan that has ended, some systems keep the entry for ever."""
+        """Return whether it still runs; some systems keep the entry of an ended orphan for ever."""
         with suppress(psutil.Error):
             return self._seen.is_running() and self._seen.status() != psutil.STATUS_ZOMBIE
         return False
 
     @property
     def exitcode(self) -> int | None:
-        """Minus the signal's number where one ended it; None while it runs."""
+        """Return minus the signal's number where a signal ended it; None while it runs."""
         return self._process.exitcode
 
 
 def prepare_processes(on_gpu: bool, imported: Sequence[str]) -> None:
     """Start the server, where there is one and it does not run: it imports those modules while the caller does other
-    things. One that runs already keeps to what it was started with.
+    things. A server that runs already keeps to what it was started with.
 
     It has the signals blocked for good, so that it ends last, with this process.
     """
@@ -129,7 +129,7 @@ def _find_context(on_gpu: bool) -> BaseContext:
 
 @contextmanager
 def _holding_signals() -> Iterator[None]:
-    """Who is started within has them blocked."""
+    """Block the signals for whoever is started within."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
     try:
         yield

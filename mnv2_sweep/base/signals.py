@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: asked once, a sweep stops in good order; held back where they would tear something in two."""
+"""Ctrl-C and SIGTERM: at the first a sweep stops in good order; both wait where they would tear something in two."""
 
 import signal
 import threading
@@ -32,7 +32,7 @@ def hold_interrupts() -> Iterator[None]:
 
 
 class StopRequest:
-    """Whether the person has asked to stop: true from the first Ctrl-C or SIGTERM on; the second raises
+    """A wish to stop, by a person or a service manager: true from the first Ctrl-C or SIGTERM on; the second raises
     KeyboardInterrupt. Use as a context manager in the main thread; `said` is called at the first."""
 
     def __init__(self, said=lambda: None):

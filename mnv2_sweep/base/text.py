@@ -63,9 +63,9 @@ def bytes_text(count: int) -> str:
     return f"{count / 1e3:.0f} kB"
 
 
-def percent(share: float | None, digits: int = 1) -> str:
-    """Return a share in percent without the sign, 0.934 as "93.4"; "-" for what was not measured (None, NaN)."""
-    return "-" if share is None or share != share else f"{100 * share:.{digits}f}"
+def percent(fraction: float | None, digits: int = 1) -> str:
+    """Return a fraction in percent without the sign, 0.934 as "93.4"; "-" for what was not measured (None, NaN)."""
+    return "-" if fraction is None or fraction != fraction else f"{100 * fraction:.{digits}f}"
 
 
 def align(rows: Sequence[Sequence[str]], left: Container[str] = ("network", "weights", "status", "error")) -> str:

@@ -54,7 +54,7 @@ def _initialise(module: nn.Module) -> None:
 
 
 class MobileNetV2(nn.Module):
-    """Stem, inverted residuals, last convolution, classifier (paper, table 2)."""
+    """A MobileNetV2: stem, inverted residuals, last convolution, classifier (paper, table 2)."""
 
     def __init__(self, plan: Plan):
         super().__init__()
@@ -99,7 +99,8 @@ class Features(nn.Sequential):
 
 
 class InvertedResidual(nn.Module):
-    """Paper, table 1 and figure 4d: 1x1 expansion + ReLU6, depthwise + ReLU6, linear 1x1 projection, shortcut."""
+    """A bottleneck block (paper, table 1 and figure 4d): 1x1 expansion + ReLU6, depthwise + ReLU6, linear 1x1
+    projection, shortcut."""
 
     def __init__(self, block: Block):
         super().__init__()
@@ -109,7 +110,8 @@ class InvertedResidual(nn.Module):
         self.expands, self.shortcut = block.expands, block.shortcut
 
     def forward(self, x: Tensor, wide: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Block input [N, c_in, s, s], the previous block's expanded tensor -> output, own expanded tensor."""
+        """Run the block on its input [N, c_in, s, s] and the previous block's expanded tensor -> output, own expanded
+        tensor."""
         if self.shortcut != "expansion":
             expanded = self.conv[0](x) if self.expands else x
         elif self.expands:
@@ -139,7 +141,8 @@ def _convolution(conv: Layer) -> nn.Conv2d:
 
 
 class PlanNetwork(nn.Module):
-    """[N, 3, resolution, resolution] -> logits [N, classes]; convolutions, batch norms and pools have the plan's names.
+    """A network of any plan: [N, 3, resolution, resolution] -> logits [N, classes]; convolutions, batch norms and pools
+    have the plan's names.
 
     A layer's activation is at the layer's own name with "_act" behind it, as the next place may be another layer's.
     """
@@ -200,7 +203,7 @@ def _max_pool(layer: Layer) -> nn.MaxPool2d:
 
 
 def _avg_pool(layer: Layer) -> nn.AvgPool2d:
-    """The border counts only what is in the image, as TensorFlow does."""
+    """Return a pool that counts at the border only what is in the image, as TensorFlow does."""
     return nn.AvgPool2d(layer.kernel, layer.stride, layer.kernel // 2, count_include_pad=False)
 
 

@@ -40,7 +40,7 @@ def _set_class(modules: list[nn.Conv2d], kind: type[nn.Conv2d]) -> None:
 
 
 class FastConvolution(nn.Conv2d):
-    """As nn.Conv2d, with the same parameters and, but for rounding, the same values and gradients."""
+    """A convolution as nn.Conv2d, with the same parameters and, but for rounding, the same values and gradients."""
 
     def __reduce_ex__(self, protocol):
         """Copy and pickle it as what it is outside of `fast_convolutions`."""
@@ -88,8 +88,8 @@ class SmallDepthwise(torch.autograd.Function):
 
 
 def depthwise_taps(x: Tensor, grad: Tensor, kernel: int, stride: int, padding: int) -> Tensor:
-    """The gradient [C, 1, k, k] of a depthwise kernel from its input and the gradient of its output: at each tap, the
-    products of that gradient with what the tap saw, summed over images and places."""
+    """Return the gradient [C, 1, k, k] of a depthwise kernel from its input and the gradient of its output: at each
+    tap, the products of that gradient with what the tap saw, summed over images and places."""
     height, width = (stride * (side - 1) + 1 for side in grad.shape[2:])
     seen = functional.pad(x, [padding] * 4)
     taps = [

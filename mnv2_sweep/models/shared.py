@@ -1,6 +1,6 @@
-"""A family of networks as one set of weights, each layer as large as its largest; a network is a slice of it.
+"""Networks as one set of weights, their supernet, each layer as large as its largest; a network is a slice of it.
 
-A slice is run as the module that `build_model` makes, with copies of its share of the weights, so what is trained,
+A slice is run as the module that `build_model` makes, with copies of its part of the weights, so what is trained,
 evaluated and exported is the same network. Its gradients are added where its weights came from. Batch norm's scale and
 shift are shared, its running statistics are not: they are the slice's own, and calibrated.
 """
@@ -17,8 +17,9 @@ from mnv2_sweep.nets.supernet import check_supernet, supernet_places
 
 
 class SharedWeights(nn.Module):
-    """Parameters named as in "3_0_expand_weight"; scale and shift of the batch norm behind it, "3_0_expand_scale" and
-    "_shift"; the classifier has a bias. Raises ArchError where the networks can't share weights."""
+    """The weights of a supernet. Parameters are named as in "3_0_expand_weight"; scale and shift of the batch norm
+    behind it, "3_0_expand_scale" and "_shift"; the classifier has a bias. Raises ArchError where the networks can't
+    share weights."""
 
     def __init__(self, archs: Sequence[ArchSpec]):
         super().__init__()
@@ -43,32 +44,32 @@ class SharedWeights(nn.Module):
 
 
 class Slice:
-    """One network of the family, as a module of its own with the shares of the weights that it was last given."""
+    """One network of a supernet, as a module of its own with the parts of the weights that it was last given."""
 
     def __init__(self, weights: SharedWeights, arch: ArchSpec, device: str = "cpu"):
         self.arch = arch
         self.model = _skeleton(arch, device).to(memory_format=torch.channels_last)
-        self.shares: list[tuple[nn.Parameter, tuple[slice, ...], nn.Parameter]] = []
+        self.parts: list[tuple[nn.Parameter, tuple[slice, ...], nn.Parameter]] = []
         for name, own in _named_parameters(arch, self.model):
-            self.shares.append((getattr(weights, name), tuple(slice(side) for side in own.shape), own))
+            self.parts.append((getattr(weights, name), tuple(slice(side) for side in own.shape), own))
 
     @torch.no_grad()
     def load(self) -> nn.Module:
-        """The module with the weights as they are now."""
-        for shared, share, own in self.shares:
-            own.copy_(shared[share])
+        """Return the module with the weights as they are now."""
+        for shared, part, own in self.parts:
+            own.copy_(shared[part])
         return self.model
 
     @torch.no_grad()
     def add_gradients(self) -> None:
         """Add the module's gradients to those of the shared weights, which exist; its own end."""
-        for shared, share, own in self.shares:
-            shared.grad[share] += own.grad
+        for shared, part, own in self.parts:
+            shared.grad[part] += own.grad
             own.grad = None
 
 
 def cut_slice(weights: SharedWeights, arch: ArchSpec, device: str = "cpu") -> nn.Module:
-    """A stand-alone network with its share of the weights; its batch norms are still to be calibrated."""
+    """Return a stand-alone network with its part of the weights; its batch norms are still to be calibrated."""
     return Slice(weights, arch, device).load()
 
 
@@ -89,7 +90,8 @@ def calibrate_norms(model: nn.Module, batches: Sequence[Tensor]) -> None:
 
 
 def _skeleton(arch: ArchSpec, device: str) -> nn.Module:
-    """The network without values: drawing some, if only on "meta", would load a part of torch that takes a second."""
+    """Return the network without values: drawing some, if only on "meta", would load a part of torch that takes a
+    second."""
     with torch.device("meta"):
         model = build_layers(arch)
     if device != "meta":
@@ -114,7 +116,7 @@ def _named_parameters(arch: ArchSpec, model: nn.Module) -> list[tuple[str, nn.Pa
 
 
 def _first_values(name: str, shape: Sequence[int]) -> Tensor:
-    """As `build_model` draws them for the largest layer."""
+    """Return the first values as `build_model` draws them for the largest layer."""
     values = torch.ones(*shape) if name.endswith("_scale") else torch.zeros(*shape)
     if len(shape) == 4:
         nn.init.kaiming_normal_(values, mode="fan_out")

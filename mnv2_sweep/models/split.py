@@ -2,7 +2,7 @@
 
 `nets.memory.bound_operations` says what runs at once and what it may hold; here each such operation is a module, and no
 more than its tensors is alive while it runs. What that takes on a CPU, found by measuring:
-- Maps are kept as [N, size, size, channels]. So a 1x1 convolution is one matrix product, a group's share is added to
+- Maps are kept as [N, size, size, channels]. So a 1x1 convolution is one matrix product, a group's part is added to
   the output by the product itself (addmm_), and oneDNN's depthwise convolution reads and writes maps as they lie.
   Of [N, channels, size, size] it makes blocked copies, both of what it reads and of what it writes.
 - oneDNN also copies a slice of channels, and unfolds a single channel into kernel^2 of them: there, `tap_by_tap`.
@@ -41,7 +41,7 @@ def split_model(model: nn.Module, arch: ArchSpec, splits: int) -> "SplitNetwork"
 
 
 class SplitNetwork(nn.Module):
-    """Images [N, 3, size, size] -> logits [N, classes], without gradients.
+    """A network for inference: images [N, 3, size, size] -> logits [N, classes], without gradients.
 
     An image lives as long as its caller holds it. Handed over in a list of one, which is emptied, it is freed after
     the stem. One in torch.channels_last is used as it lies; any other is copied first.
@@ -72,7 +72,7 @@ class SplitNetwork(nn.Module):
 
 
 class Dense(nn.Module):
-    """The stem: [N, s, s, c_in] -> [N, s / stride, s / stride, c_out]."""
+    """The stem as one operation: [N, s, s, c_in] -> [N, s / stride, s / stride, c_out]."""
 
     def __init__(self, layer: Layer, weight: Tensor, bias: Tensor):
         super().__init__()
@@ -87,7 +87,7 @@ class Dense(nn.Module):
 
 
 class Pointwise(nn.Module):
-    """1x1 convolution or linear layer: [N, s, s, c_in] -> [N, s, s, c_out]; further maps are added to the output."""
+    """A 1x1 convolution or linear layer: [N, s, s, c_in] -> [N, s, s, c_out]; further maps are added to the output."""
 
     def __init__(self, layer: Layer, weight: Tensor, bias: Tensor):
         super().__init__()
@@ -109,7 +109,7 @@ class Pointwise(nn.Module):
 
 
 class Depthwise(nn.Module):
-    """Depthwise convolution: [N, s, s, c] -> [N, s / stride, s / stride, c], of all channels or a group of them."""
+    """A depthwise convolution: [N, s, s, c] -> [N, s / stride, s / stride, c], of all channels or a group of them."""
 
     def __init__(self, layer: Layer, weight: Tensor, bias: Tensor, taps: bool = False):
         super().__init__()
@@ -123,12 +123,12 @@ class Depthwise(nn.Module):
         return self.run(x, self.weight, self.bias)
 
     def parts(self, groups: int) -> zip:
-        """(weight, bias) of each group of channels, as views."""
+        """Return (weight, bias) of each group of channels, as views."""
         weights = self.weight.tensor_split(groups, dim=1 if self.taps else 0)
         return zip(weights, self.bias.tensor_split(groups), strict=True)
 
     def run(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        """With a part of the weights, on as many channels."""
+        """Run it with a part of the weights, on as many channels."""
         kernel, stride = self.layer.kernel, self.layer.stride
         if self.taps:
             return _finish(self.layer, tap_by_tap(x, weight, bias, kernel, stride))
@@ -180,7 +180,7 @@ class Add(nn.Module):
 
 
 def tap_by_tap(x: Tensor, weight: Tensor, bias: Tensor, kernel: int, stride: int) -> Tensor:
-    """Depthwise convolution without any memory but its output: the input, moved and weighted, kernel^2 times.
+    """Run a depthwise convolution without any memory but its output: the input, moved and weighted, kernel^2 times.
 
     x is [N, s, s, c] and may be a slice of channels; weight [kernel^2, c]. Takes about 1.5 times as long as oneDNN.
     """
@@ -249,7 +249,7 @@ def _fold_norm(layer: Layer, model: nn.Module) -> tuple[Tensor, Tensor]:
 
 
 def _list_reads(operations: list[Operation]) -> list[tuple[tuple[int, ...], tuple[int, ...], int]]:
-    """Return of each operation the tensors it reads, those of them it is the last to read, and the one it makes."""
+    """Return for each operation the tensors it reads, those of them it is the last to read, and the one it makes."""
     reads, makes = [], []
     made = 0  # the number of the newest tensor; the image is 0, layer i makes i + 1
     for operation in operations:

@@ -77,7 +77,7 @@ def test_the_first_values_are_drawn_as_for_a_network_alone():
             assert torch.equal(value, own)
 
 
-def test_the_first_values_depend_on_the_family_and_the_random_numbers_alone():
+def test_the_first_values_depend_on_the_networks_and_the_random_numbers_alone():
     first, second, other = [], [], []
     for archs, seed, values in ((SUPERNET, 0, first), (SUPERNET[::-1], 0, second), (SUPERNET, 1, other)):
         torch.manual_seed(seed)
@@ -134,7 +134,7 @@ def test_a_slice_gives_what_the_network_alone_gives(residual, number):
 
 @given(st.integers(0, 2**32))
 @settings(max_examples=15)
-def test_every_slice_of_any_family_has_the_names_shapes_and_first_values_of_its_network(seed):
+def test_every_slice_of_any_supernet_has_the_names_shapes_and_first_values_of_its_network(seed):
     archs = draw_supernet(seed)
     weights = make_weights(archs, seed)
     for arch in archs:
