@@ -56,7 +56,7 @@ class Run:
 
     wall_seconds: float
     computing_seconds: float
-    cpu_share: float
+    cpu_fraction: float
     memory_bytes: int
 
 
@@ -86,7 +86,7 @@ def run_sweep(path: Path, folder: Path) -> Run:
 def computing_seconds(estimate: TimeEstimate) -> float:
     """What the estimate says of computing, without the waiting for a core."""
     starts = estimate.command_seconds + estimate.start_seconds  # workers are forked from a server that has started once
-    return estimate.cpu_share * (sum(estimate.trial_seconds.values()) + sum(estimate.size_seconds.values()) + starts)
+    return estimate.cpu_fraction * (sum(estimate.trial_seconds.values()) + sum(estimate.size_seconds.values()) + starts)
 
 
 def compare(name: str, path: Path) -> None:
@@ -100,8 +100,8 @@ def compare(name: str, path: Path) -> None:
         run = run_sweep(path, Path(folder))
     for what, predicted, real in (
         ("wall seconds", estimate.wall_seconds, run.wall_seconds),
-        ("part of a core, %", 100 * estimate.cpu_share, 100 * run.cpu_share),
-        ("wall, that part", estimate.wall_seconds * estimate.cpu_share / run.cpu_share, run.wall_seconds),
+        ("part of a core, %", 100 * estimate.cpu_fraction, 100 * run.cpu_fraction),
+        ("wall, that part", estimate.wall_seconds * estimate.cpu_fraction / run.cpu_fraction, run.wall_seconds),
         ("computing seconds", computing_seconds(estimate), run.computing_seconds),
         ("memory, MB", estimate.memory_bytes / 1e6, run.memory_bytes / 1e6),
     ):

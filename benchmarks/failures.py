@@ -39,8 +39,8 @@ from mnv2_sweep.record.store import (
     read_statuses,
 )
 from mnv2_sweep.sweeps.attempt import Attempts
-from mnv2_sweep.sweeps.pool import Limits, Source, run_pool
-from mnv2_sweep.sweeps.work import Work, do_work
+from mnv2_sweep.sweeps.pool import Feed, Limits, run_pool
+from mnv2_sweep.sweeps.queue import TrialQueue, record_outcomes
 from mnv2_sweep.sweeps.workers import train_in_worker
 from mnv2_sweep.training.control import Control
 from mnv2_sweep.trials.recipe import Recipe
@@ -224,11 +224,11 @@ def check_trials(folder: Path) -> list[str]:
         for seed, (name, *_) in enumerate(TRIALS)
     ]
     began = time.monotonic()
-    with Work(folder, trials) as work:
+    with TrialQueue(folder, trials) as queue:
         pool = run_pool(
-            Attempts(train_or_fail, folder), Source(work.take, work.others), 2, Limits(MEMORY_BYTES, SECONDS)
+            Attempts(train_or_fail, folder), Feed(queue.take, queue.others), 2, Limits(MEMORY_BYTES, SECONDS)
         )
-        for _ in do_work(work, pool):
+        for _ in record_outcomes(queue, pool):
             pass
     outcomes = {outcome.id: outcome for outcome in read_outcomes(folder)}
     rows, wrong = [["seed", "trial", "status", "kind", "attempts", "error"]], []

@@ -21,8 +21,8 @@ from pathlib import Path
 from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.record.store import read_outcomes
 from mnv2_sweep.sweeps.attempt import Attempts
-from mnv2_sweep.sweeps.pool import Source, run_pool, run_serial
-from mnv2_sweep.sweeps.work import Work, do_work
+from mnv2_sweep.sweeps.pool import Feed, run_pool, run_serial
+from mnv2_sweep.sweeps.queue import TrialQueue, record_outcomes
 from mnv2_sweep.training.control import Control
 from mnv2_sweep.trials.recipe import Recipe
 from mnv2_sweep.trials.trial import CurvePoint, DataRef, Result, Trial
@@ -42,8 +42,8 @@ def ours(executor: Callable, folder: Path, count: int) -> tuple[float, float]:
     data = DataRef("shapes", "0" * 64, 10)
     trials = [Trial(ArchSpec(), Recipe("tiny", images=22_000), data, seed) for seed in range(count)]
     began, ends = time.perf_counter(), []
-    with Work(folder, trials) as work:
-        for _ in do_work(work, executor(Attempts(do_nothing, folder), Source(work.take, work.others))):
+    with TrialQueue(folder, trials) as queue:
+        for _ in record_outcomes(queue, executor(Attempts(do_nothing, folder), Feed(queue.take, queue.others))):
             ends.append(time.perf_counter())
     assert len(read_outcomes(folder)) == count
     return ends[0] - began, 1000 * (time.perf_counter() - ends[0]) / (count - 1)

@@ -39,11 +39,12 @@ FOREVER = """
 import sys
 from pathlib import Path
 from mnv2_sweep.sweeps.status import read_status
-from mnv2_sweep.record.store import read_outcomes, read_plan
+from mnv2_sweep.record.store import read_outcomes, read_schedule
 folder, stop, reads = Path(sys.argv[1]), Path(sys.argv[2]), 0
 while not stop.exists():
     outcomes, status = read_outcomes(folder), read_status(folder)
-    assert len(outcomes) <= status.planned == len(read_plan(folder)) and len(outcomes) == len({o.id for o in outcomes})
+    assert len(outcomes) == len({o.id for o in outcomes})
+    assert len(outcomes) <= status.planned == len(read_schedule(folder))
     reads += 1
 print(reads)
 """

@@ -10,6 +10,8 @@ from mnv2_sweep.models.build import norm_name
 from mnv2_sweep.nets.arch import ArchSpec, Stage
 from mnv2_sweep.nets.resolve import resolve
 from mnv2_sweep.nets.supernet import supernet_digest, supernet_places
+from mnv2_sweep.sweeps.request import Session, SweepRequest, open_session
+from mnv2_sweep.trials.recipe import Recipe
 from mnv2_sweep.trials.trial import Sharing, Trial
 
 
@@ -23,6 +25,7 @@ DEEP = _network(0.5, 8, (1, 16, 2, 1), (1, 32, 3, 2))
 WIDE = _network(1.0, 8, (1, 16, 1, 1), (3, 32, 1, 2), last=32)
 LARGEST = _network(1.0, 16, (1, 16, 1, 1), (6, 32, 2, 2), last=24)
 SUPERNET = (WIDE, SMALLEST, LARGEST, DEEP)  # in no order; each is largest in something
+SHARED_RECIPE = Recipe("tiny", images=40, batch=8)
 
 
 def draw_supernet(seed: int) -> tuple[ArchSpec, ...]:
@@ -43,6 +46,11 @@ def draw_supernet(seed: int) -> tuple[ArchSpec, ...]:
 def share(trial: Trial, archs: Sequence[ArchSpec] = SUPERNET, images: int = 40, finetune: float | None = None) -> Trial:
     """Return the trial as one of a slice of weights that the networks share."""
     return replace(trial, shared=Sharing(supernet_digest(archs), images, finetune))
+
+
+def open_supernet(folder, data, strategy, seeds=(0,), tuned=(), archs=SUPERNET) -> Session:
+    """Return the session of a sweep in which the networks share weights, on small data; `tuned` are trained on."""
+    return open_session(SweepRequest(folder, archs, SHARED_RECIPE, seeds, data, "toy", strategy=strategy), tuned)
 
 
 def named_parameters(arch: ArchSpec, model: nn.Module) -> dict[str, nn.Parameter]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.record.folders import progress_path
 from mnv2_sweep.sweeps.attempt import read_progress
-from mnv2_sweep.sweeps.pool import Source
+from mnv2_sweep.sweeps.pool import Feed
 from mnv2_sweep.training.control import Control, Interrupted
 from mnv2_sweep.trials.recipe import Recipe
 from mnv2_sweep.trials.trial import DataRef, Result, Trial, trial_id
@@ -36,10 +36,10 @@ def result_of(top1: float) -> Result:
     return Result(top1, 1.0, 10, None, None, 0, 1.0, 10, (), 1.0, 1.0, 1, "cpu")
 
 
-def source_of(trials: Sequence[Trial], **changes) -> Source:
+def feed_of(trials: Sequence[Trial], **changes) -> Feed:
     """One after the other, as planned."""
     waiting = iter(trials)
-    return Source(lambda: next(waiting, None), **changes)
+    return Feed(lambda: next(waiting, None), **changes)
 
 
 # ---------------------------------------------------------------- trial functions

@@ -20,7 +20,7 @@ from mnv2_sweep.record.folders import LOGS
 from mnv2_sweep.record.store import Outcome
 from mnv2_sweep.sweeps.attempt import read_progress
 from mnv2_sweep.sweeps.request import SweepRequest
-from mnv2_sweep.sweeps.run import Begun, Event, Finished, Noted, Planned, Prepared, run_sweep
+from mnv2_sweep.sweeps.run import Begun, Event, Finished, Noted, Prepared, Scheduled, run_sweep
 from mnv2_sweep.sweeps.workers import Ended, Ticked
 from mnv2_sweep.trials.trial import Trial, trial_id
 
@@ -151,7 +151,7 @@ class _Shown:
     def show(self, event: Event) -> None:
         if not isinstance(event, Prepared | Ticked | Ended):
             self.stack.close()  # bars end before lines come
-        if isinstance(event, Planned):
+        if isinstance(event, Scheduled):
             lines = [*event.lines] if event.tuning else [f"sweep     {event.folder}", *event.lines, *self.notes]
             print("\n".join(lines), flush=True)
         elif isinstance(event, Noted):

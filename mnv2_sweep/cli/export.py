@@ -31,7 +31,7 @@ def export(
     from mnv2_sweep.nets.arch import arch_label
     from mnv2_sweep.record.folders import find_sweep
     from mnv2_sweep.sweeps.export import export_network, find_outcome, write_export
-    from mnv2_sweep.sweeps.planned import read_data_name
+    from mnv2_sweep.sweeps.schedule import read_data_name
 
     if out is not None and (not out.name or out.is_dir()):
         raise SweepError(f"--out {out}: a folder; give the name of a file to write, for instance network.pt")

@@ -108,7 +108,7 @@ def _row(outcome: Outcome) -> tuple:
     return (*columns, outcome.kind, outcome.attempts, outcome.source)
 
 
-def write_plan(folder: Path, trials: Sequence[Trial], replace: bool) -> None:
+def write_schedule(folder: Path, trials: Sequence[Trial], replace: bool) -> None:
     """Say which trials belong to the sweep; `replace` drops those of an earlier version of its space."""
     with _writing(folder, "write the plan") as database:
         if replace:
@@ -179,7 +179,7 @@ def read_outcomes(folder: Path) -> list[Outcome]:
     return outcomes
 
 
-def read_plan(folder: Path) -> dict[str, Trial]:
+def read_schedule(folder: Path) -> dict[str, Trial]:
     """Read the trials of the sweep by id, as the last run planned them; empty for a sweep of an earlier version."""
     rows = _read_rows(folder / DATABASE, "planned", "rowid")
     try:

@@ -1,1 +1,1 @@
-"""Many trials: planned, estimated, run in processes or on a cluster, recorded."""
+"""Many trials: scheduled, estimated, run in processes or on a cluster, recorded."""

@@ -1,4 +1,4 @@
-"""One attempt at one trial: whatever happens inside becomes an Outcome; progress and a log are left beside it."""
+"""One attempt at one trial -> an Outcome, whatever happens inside; progress and a log are left beside it."""
 
 import json
 import math
@@ -46,7 +46,7 @@ class Attempts:
         is_orphan: Callable[[], bool] = bool,
         count_time: Callable[[bool], None] = lambda on: None,
     ) -> Outcome:
-        """Try it once. A worker that `is_orphan` after a step ends itself: nobody is left to take the result."""
+        """Try the trial once. A worker that `is_orphan` after a step ends itself: nobody is left to take the result."""
         progress = _Progress(progress_path(self.folder, trial), is_orphan)
         with ExitStack() as stack:
             stack.callback(progress.remove)
@@ -74,7 +74,7 @@ class Attempts:
 
 
 def _check_result(trial: Trial, result: Result) -> Outcome:
-    """Done, unless the network gives no numbers: its weights may be finite and its logits not."""
+    """Return a done Outcome, unless the network gives no numbers: its weights may be finite and its logits not."""
     losses = [loss for loss in (result.train_loss, result.val_loss, result.test_loss) if loss is not None]
     if all(math.isfinite(loss) for loss in losses):
         return Outcome(trial, result)
@@ -118,7 +118,7 @@ def write_progress(path: Path, values: Mapping) -> None:
 
 
 def read_progress(folder: Path, trials: Mapping[str, Trial]) -> dict[Trial, dict]:
-    """Progress of those of the trials (by id) that are running now; what can't be read is left out."""
+    """Read the progress of those of the trials (by id) that are running now; what can't be read is left out."""
     progress = {}
     for path in sorted((folder / RUNNING).glob("*.json")):
         if path.stem in trials:
@@ -134,7 +134,7 @@ def remove_progress(path: Path) -> None:
 
 
 def add_to_log(folder: Path, trial: Trial, text: str) -> None:
-    """What only the parent knows: why the trial's process died."""
+    """Add to the trial's log what only the parent knows: why its process died."""
     with _Log(log_path(folder, trial)) as log:
         log.write(text)
 

@@ -20,10 +20,10 @@ SHOWN = 6  # networks named in a line
 class TimeEstimate:
     """What trials will take. `unknown` says why it is not known; times and bytes are then empty or zero.
 
-    All times are wall seconds, on workers that get `cpu_share` of a core each, as the timings did. `size_seconds`: for
-    each training size, the making of its images that are not in the cache yet; they are part of `disk_bytes`, as
-    `cache_bytes`. `start_seconds` pass in each worker before its first trial, `command_seconds` before the workers
-    and after them. `memory_bytes` is resident memory of all processes at the peak, `gpu_bytes` the GPU's. `notes` are
+    All times are wall seconds, on workers that get `cpu_fraction` of a core each, as the timings did. `size_seconds`:
+    for each training size, the making of its images that are not in the cache yet; they are part of `disk_bytes`, as
+    `cache_bytes`. `start_seconds` pass in each worker before its first trial, `command_seconds` before the workers and
+    after them. `memory_bytes` is resident memory of all processes at the peak, `gpu_bytes` the GPU's. `notes` are
     finished sentences.
     """
 
@@ -37,7 +37,7 @@ class TimeEstimate:
     gpu_bytes: int = 0
     disk_bytes: int = 0
     cache_bytes: int = 0
-    cpu_share: float = 1.0
+    cpu_fraction: float = 1.0
     probed: tuple[Trial, ...] = ()
     notes: tuple[str, ...] = ()
     unknown: str = ""
@@ -58,7 +58,7 @@ class Fitted:
 
 
 def wall_seconds(seconds: Sequence[float], workers: int) -> float:
-    """Wall time of trials on `workers`, longest first, each next one on the worker that is free first."""
+    """Return the wall time of trials on `workers`, longest first, each next one on the worker that is free first."""
     free = [0.0] * max(1, workers)
     for length in sorted(seconds, reverse=True):
         at = free.index(min(free))
@@ -67,7 +67,8 @@ def wall_seconds(seconds: Sequence[float], workers: int) -> float:
 
 
 def trials_wall(seconds: Mapping[Trial, float], trials: Sequence[Trial], workers: int) -> float:
-    """Wall time of trials on `workers`; a shared training takes all of them, and its networks wait for it."""
+    """Return the wall time of trials on `workers`; a shared training takes all of them, and its networks wait for
+    it."""
     leading: dict[str, Trial] = {}
     for trial in trials:
         if trial.shared and trial.shared.finetune is None:
@@ -79,7 +80,7 @@ def trials_wall(seconds: Mapping[Trial, float], trials: Sequence[Trial], workers
 
 
 def command_wall(estimate: TimeEstimate, trials: Sequence[Trial]) -> float:
-    """Wall time of a command that runs these of the estimate's trials; 0 for none."""
+    """Return the wall time of a command that runs these of the estimate's trials; 0 for none."""
     if not trials:
         return 0.0
     images = sum(estimate.size_seconds.get(size, 0.0) for size in {trial.train_size for trial in trials})
@@ -102,7 +103,7 @@ def fit_budget(estimate: TimeEstimate, budget_seconds: float) -> Fitted:
     )
 
     def keep(dropped: int) -> tuple[Trial, ...]:
-        """What is left after so many drops: first of seeds, all but one, then of networks."""
+        """Return what is left after so many drops: first of seeds, all but one, then of networks."""
         out_seeds = set(seeds[: min(dropped, len(seeds) - 1)])
         out_archs = {arch for arch, _ in networks[: max(0, dropped - len(seeds) + 1)]}
         return tuple(trial for trial in trials if trial.seed not in out_seeds and trial.arch not in out_archs)
@@ -117,7 +118,7 @@ def fit_budget(estimate: TimeEstimate, budget_seconds: float) -> Fitted:
 
 
 def estimate_text(estimate: TimeEstimate) -> list[str]:
-    """Lines for a person: time, memory, disk, notes."""
+    """Return lines for a person: time, memory, disk, notes."""
     notes = [f"note      {note}" for note in estimate.notes]
     workers = f"with {count_noun(estimate.workers, 'worker')} on {estimate.device}"
     if estimate.unknown:
@@ -136,7 +137,7 @@ def estimate_text(estimate: TimeEstimate) -> list[str]:
 
 
 def fitted_text(fitted: Fitted, estimate: TimeEstimate, budget_seconds: float) -> list[str]:
-    """Lines for a person: what fits, and exactly what was dropped."""
+    """Return lines for a person: what fits, and exactly what was dropped."""
     budget, total = f"budget    {duration(budget_seconds)}: ", len(estimate.trial_seconds)
     if not total:
         return [budget + "nothing is left to run"]

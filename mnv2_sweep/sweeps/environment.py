@@ -11,7 +11,7 @@ PACKAGES = ("mnv2-sweep", "torch", "numpy", "pillow", "pandas")
 
 
 def describe_environment(command: str, device: str, device_name: str | None) -> dict:
-    """Versions, commit of the code, processor and device; nothing of it decides a result's identity."""
+    """Return versions, commit of the code, processor and device; nothing of it decides a result's identity."""
     return {
         "command": command,
         "python": platform.python_version(),
@@ -33,7 +33,7 @@ def _version(package: str) -> str | None:
 
 
 def _commit() -> str | None:
-    """The commit of the source tree, "-dirty" where it has changes; None where the package is not in one."""
+    """Return the commit of the source tree, "-dirty" where it has changes; None where the package is not in one."""
     git = ["git", "-C", str(Path(__file__).parent)]
     describe = [*git, "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
     try:

@@ -1,13 +1,14 @@
 """Trials -> TimeEstimate: what they will take on this machine, from a few steps of three of their networks.
 
 Three timings, of the cheapest, the dearest and a middle network, give the machine's speed. What lies between follows
-`count_work`, a rough model of training time whose figures were measured once: 74 networks of four families, in
-batches of 16 and 64 on one core, lie within 22 % of it up to 56 px (MAdds alone are off by up to a factor of 10:
-small networks wait for memory, and for the start of each operation). Times are interpolated between the timings
-against it, both as logarithms, so only its shape has to be right.
+`count_work`, a rough model of training time whose figures were measured once: 74 networks of four families, in batches
+of 16 and 64 on one core, lie within 22 % of it up to 56 px (MAdds alone are off by up to a factor of 10: small networks
+wait for memory, and for the start of each operation). Times are interpolated between the timings against it, both as
+logarithms, so only its shape has to be right.
 
-To these come the images of sizes that are not in the cache yet, which `sweeps.request` makes before the first trial:
-`shapes` are rendered, photos are shrunk from the squares into which they were decoded when the data were opened.
+The time of making images is added, of those sizes that are not in the cache yet, which `sweeps.request` makes before
+the first trial: `shapes` are rendered, photos are shrunk from the squares into which they were decoded when the data
+were opened.
 """
 
 import math
@@ -39,92 +40,16 @@ from mnv2_sweep.training.shared import CALIBRATION_IMAGES, RANDOM
 from mnv2_sweep.trials.recipe import Recipe
 from mnv2_sweep.trials.trial import Trial, shared_id
 
-# ---------------------------------------------------------------- image times
-
-TIMED_PHOTOS = 32
-
-
-class ImageFile(NamedTuple):
-    """The images of a split at a side, and whether the cache has them."""
-
-    split: str
-    side: int
-    images: int
-    cached: bool
-
-    @property
-    def bytes(self) -> int:
-        return self.images * 3 * self.side**2
-
-
-def image_files(dataset: Dataset, sizes: Iterable[int]) -> dict[int, list[ImageFile]]:
-    """Training size -> the files it reads (see data.batches). Data that keep no files have none."""
-    folder, largest = getattr(dataset, "folder", None), getattr(dataset, "side", math.inf)
-    files = {}
-    for size in sorted(sizes):
-        sides = {split: math.ceil(size * CROP_MARGIN) if split == "train" else size for split in dataset.labels}
-        files[size] = [
-            ImageFile(split, min(side, largest), len(dataset.labels[split]), _exists(folder, split, min(side, largest)))
-            for split, side in sides.items()
-            if folder is not None
-        ]
-    return files
-
-
-def _exists(folder: Path, split: str, side: int) -> bool:
-    return (folder / f"{split}-{side}.npy").exists()
-
-
-def make_seconds(dataset: Dataset, files: dict[int, list[ImageFile]]) -> dict[int, float]:
-    """Training size -> seconds of computing until its files are there.
-
-    Seconds an image are a line over its pixels (measured between 30 and 224 px: within 5 %), through the smallest and
-    the largest side.
-    """
-    sides = sorted({file.side for made in files.values() for file in made if not file.cached})
-    if not sides:
-        return dict.fromkeys(files, 0.0)
-    ends = {side: image_seconds(dataset, side) for side in (sides[0], sides[-1])}
-    pixels = [side**2 for side in ends]
-
-    def seconds(file: ImageFile) -> float:
-        return 0.0 if file.cached else file.images * float(np.interp(file.side**2, pixels, list(ends.values())))
-
-    return {size: sum(map(seconds, made)) for size, made in files.items()}
-
-
-def image_seconds(dataset: Dataset, side: int) -> float:
-    """Seconds of computing for one image, from a chunk of them. (Shrinking in threads gains little, measured.)"""
-    if isinstance(dataset, ShapesData):
-        count = max(1, CHUNK_PIXELS // side**2 // 4)
-
-        def make() -> None:
-            render_scenes(dataset.scenes["val"], slice(0, count), side)
-    else:
-        count, native = TIMED_PHOTOS, getattr(dataset, "side", side)
-        photo = Image.fromarray(np.random.RandomState(0).randint(0, 256, (native, native, 3), np.uint8))
-
-        def make() -> None:
-            for _ in range(count):
-                np.asarray(photo.resize((side, side), RESAMPLING))
-
-    make()
-    start = time.process_time()
-    make()
-    return (time.process_time() - start) / count
-
-
-# ---------------------------------------------------------------- estimate
-
 # Work in multiply-adds: of an activation element; of a layer and of a parameter, each step.
 ELEMENT_WORK, LAYER_WORK, PARAM_WORK = 130, 7.2e6, 140
 # Around the workers: the command's own start, and pandas, matplotlib and the plot at its end, together about two starts
-# of a worker; and its own rough look at the time.
-COMMAND_STARTS, LOOK_SECONDS = 2.0, 3.0
+# of a worker; and its own rough estimate of the time.
+COMMAND_STARTS, ESTIMATE_SECONDS = 2.0, 3.0
 MOST_START_SECONDS = 10.0
-QUIET_SHARE = 0.85  # of a core: less is other programs' doing, and is said
+QUIET_FRACTION = 0.85  # of a core: less is other programs' doing, and is said
 TRIAL_BYTES, POINT_BYTES, SWEEP_BYTES = 8_000, 300, 500_000  # of a row, its log and events; of plots and the rest
 OPTIMIZER_FLOATS = {"sgd": 1, "rmsprop": 2, "adamw": 2}  # kept for each parameter
+TIMED_PHOTOS = 32
 
 
 def estimate_sweep(
@@ -136,11 +61,10 @@ def estimate_sweep(
     alone: bool = False,
     trained: Collection[str] = (),
 ) -> TimeEstimate:
-    """Return what training the trials takes; `trained` names the shared trainings (`shared_id`) that have been done.
+    """Estimate what training the trials takes; `trained` names the shared trainings (`shared_id`) that have been done.
 
-    Takes about 10 s: processes that import torch, then 2 s for each of three networks.
-
-    `alone` measures two of them in this process, without the contention of the others: about 3 s, and rougher.
+    Takes about 10 s: processes that import torch, then 2 s for each of three networks. `alone` measures two of them in
+    this process, without the contention of the others: about 3 s, and rougher.
     """
     workers = max(1, min(workers, len(trials)))
     if not trials:
@@ -167,33 +91,33 @@ def add_up(
     trials: Sequence[Trial], works: Mapping[ArchSpec, float], points: Mapping[float, Timing], start_seconds: float,
     dataset: Dataset, workers: int, device: str, trained: Collection[str] = (),
 ) -> TimeEstimate:  # fmt: skip
-    """The estimate, from the timings at some works and the seconds of computing with which a worker starts."""
+    """Return the estimate, from the timings at some works and the seconds of computing with which a worker starts."""
     timings = tuple(points.values())
-    share = max(0.01, float(np.mean([timing.cpu_share for timing in timings])))
+    fraction = max(0.01, float(np.mean([timing.cpu_fraction for timing in timings])))
     files = image_files(dataset, {trial.train_size for trial in trials})
     cache_bytes = sum(file.bytes for file in {file for made in files.values() for file in made} if not file.cached)
     return TimeEstimate(
-        trial_seconds=spread_timings(trials, works, points, share, dataset, trained),
+        trial_seconds=spread_timings(trials, works, points, fraction, dataset, trained),
         workers=workers,
         device=device,
-        size_seconds={size: seconds / share for size, seconds in make_seconds(dataset, files).items()},
-        start_seconds=start_seconds / share,
-        command_seconds=(COMMAND_STARTS * start_seconds + LOOK_SECONDS) / share,
+        size_seconds={size: seconds / fraction for size, seconds in make_seconds(dataset, files).items()},
+        start_seconds=start_seconds / fraction,
+        command_seconds=(COMMAND_STARTS * start_seconds + ESTIMATE_SECONDS) / fraction,
         memory_bytes=count_memory(timings, files, workers),
         gpu_bytes=workers * max(timing.gpu_bytes for timing in timings),
         disk_bytes=cache_bytes + count_disk(trials, dataset, workers),
         cache_bytes=cache_bytes,
-        cpu_share=share,
+        cpu_fraction=fraction,
     )
 
 
 def trained_network(trial: Trial) -> ArchSpec:
-    """The network at the size and with the classes it is trained with."""
+    """Return the network at the size and with the classes it is trained with."""
     return replace(trial.arch, resolution=trial.train_size, classes=trial.data.classes)
 
 
 def count_work(trial: Trial) -> float:
-    """What training an image takes, in a unit of the model's own: see the module."""
+    """Return what training an image takes, in a unit of the model's own: see the module."""
     layers = resolve(trained_network(trial)).layers
     params = sum(layer.params for layer in layers)
     each_image = sum(layer.madds + ELEMENT_WORK * layer.output_elements for layer in layers)
@@ -201,7 +125,7 @@ def count_work(trial: Trial) -> float:
 
 
 def choose_timed(trials: Sequence[Trial], works: Mapping[ArchSpec, float]) -> list[Trial]:
-    """The dearest, the cheapest and the one nearest to their geometric mean; fewer where they are the same.
+    """Choose the dearest, the cheapest and the one nearest to their geometric mean; fewer where they are the same.
 
     The dearest comes first: what does not fit is known at once.
     """
@@ -211,15 +135,19 @@ def choose_timed(trials: Sequence[Trial], works: Mapping[ArchSpec, float]) -> li
     return [by_work[work] for work in dict.fromkeys((high, low, middle))]
 
 
+# ---------------------------------------------------------------- seconds of the trials
+
+
 def spread_timings(
     trials: Sequence[Trial],
     works: Mapping[ArchSpec, float],
     points: Mapping[float, Timing],
-    share: float,
+    fraction: float,
     data: Dataset,
     trained: Collection[str] = (),
 ) -> dict[Trial, float]:
-    """Wall seconds of every trial on a worker that gets this share of a core, from the timings at some works.
+    """Return the wall seconds of every trial on a worker that gets this fraction of a core, from the timings at some
+    works.
 
     The trials have one recipe, as those of a sweep.
     """
@@ -230,10 +158,10 @@ def spread_timings(
     shown, evaluated = count_images(trials[0].recipe, data)
 
     def seconds(work: float) -> float:
-        return (of_start(work) + shown * of_image(work) + evaluated * of_evaluated(work)) / share
+        return (of_start(work) + shown * of_image(work) + evaluated * of_evaluated(work)) / fraction
 
     if trials[0].shared:
-        return _spread_shared(trials, works, of_image, of_evaluated, share, data, trained)
+        return _spread_shared(trials, works, of_image, of_evaluated, fraction, data, trained)
     by_arch = {trial.arch: seconds(works[trained_network(trial)]) for trial in {t.arch: t for t in trials}.values()}
     return {trial: by_arch[trial.arch] for trial in trials}
 
@@ -243,13 +171,13 @@ def _spread_shared(
     works: Mapping[ArchSpec, float],
     of_image: Callable[[float], float],
     of_evaluated: Callable[[float], float],
-    share: float,
+    fraction: float,
     data: Dataset,
     trained: Collection[str],
 ) -> dict[Trial, float]:
-    """The same for networks that share weights: the first trial of each shared training that is still to be done has
-    the training's seconds, in one thread, and each has those of its own evaluation, or of its own training where it is
-    trained on."""
+    """Return the same for networks that share weights: the first trial of each shared training that is still to be done
+    has the training's seconds, in one thread, and each has those of its own evaluation, or of its own training where it
+    is trained on."""
     final = sum(len(labels) for split, labels in data.labels.items() if split != "train") + CALIBRATION_IMAGES
     seconds, begun = {}, {*trained}
     *others, largest = sorted(works.values())
@@ -258,17 +186,17 @@ def _spread_shared(
         step += sum(map(of_image, others)) / math.ceil(len(others) / RANDOM)
     for trial in trials:
         work = works[trained_network(trial)]
-        seconds[trial] = final * of_evaluated(work) / share
+        seconds[trial] = final * of_evaluated(work) / fraction
         if trial.shared.finetune is not None:
-            seconds[trial] += trial.shared.finetune * len(data.labels["train"]) * of_image(work) / share
+            seconds[trial] += trial.shared.finetune * len(data.labels["train"]) * of_image(work) / fraction
         if shared_id(trial) not in begun:
             begun.add(shared_id(trial))
-            seconds[trial] += trial.shared.images * step / share
+            seconds[trial] += trial.shared.images * step / fraction
     return seconds
 
 
 def interpolate(points: Mapping[float, float]) -> Callable[[float], float]:
-    """Straight lines between the points, both coordinates as logarithms; beyond the ends the value there."""
+    """Return straight lines between the points, both coordinates as logarithms; beyond the ends the value there."""
     works, values = zip(*sorted((work, max(value, 1e-9)) for work, value in points.items()), strict=True)
 
     def interpolated(work: float) -> float:
@@ -276,30 +204,108 @@ def interpolate(points: Mapping[float, float]) -> Callable[[float], float]:
         left = right - 1
         if right in (0, len(works)):
             return values[max(0, left)]
-        # Of ratios, as the logarithms of two nearly equal works may be the same number.
-        share = math.log(work / works[left]) / math.log(works[right] / works[left])
-        return values[left] * (values[right] / values[left]) ** share
+        # Ratios are taken, as the logarithms of two nearly equal works may be the same number.
+        fraction = math.log(work / works[left]) / math.log(works[right] / works[left])
+        return values[left] * (values[right] / values[left]) ** fraction
 
     return interpolated
 
 
 def count_images(recipe: Recipe, dataset: Dataset) -> tuple[int, int]:
-    """Images that a trial trains on, and images that it evaluates: for its curve, and all of them at its end."""
+    """Count the images that a trial trains on, and those that it evaluates: for its curve, and all of them at its
+    end."""
     steps, per_epoch = count_steps(recipe, len(dataset.labels["train"]))
-    looks = len(curve_marks(steps, per_epoch)) * min(recipe.curve_images, len(dataset.labels["val"]))
+    for_curve = len(curve_marks(steps, per_epoch)) * min(recipe.curve_images, len(dataset.labels["val"]))
     final = sum(len(labels) for split, labels in dataset.labels.items() if split != "train")
-    return steps * recipe.batch, looks + final
+    return steps * recipe.batch, for_curve + final
+
+
+# ---------------------------------------------------------------- seconds of making the images
+
+
+class ImageFile(NamedTuple):
+    """The images of a split at a side, and whether the cache has them."""
+
+    split: str
+    side: int
+    images: int
+    cached: bool
+
+    @property
+    def bytes(self) -> int:
+        return self.images * 3 * self.side**2
+
+
+def image_files(dataset: Dataset, sizes: Iterable[int]) -> dict[int, list[ImageFile]]:
+    """Return the files that each training size reads (see data.batches). Data that keep no files have none."""
+    folder, largest = getattr(dataset, "folder", None), getattr(dataset, "side", math.inf)
+    files = {}
+    for size in sorted(sizes):
+        sides = {split: math.ceil(size * CROP_MARGIN) if split == "train" else size for split in dataset.labels}
+        files[size] = [
+            ImageFile(split, min(side, largest), len(dataset.labels[split]), _exists(folder, split, min(side, largest)))
+            for split, side in sides.items()
+            if folder is not None
+        ]
+    return files
+
+
+def _exists(folder: Path, split: str, side: int) -> bool:
+    return (folder / f"{split}-{side}.npy").exists()
+
+
+def make_seconds(dataset: Dataset, files: dict[int, list[ImageFile]]) -> dict[int, float]:
+    """Return the seconds of computing until the files of each training size are there.
+
+    Seconds an image are a line over its pixels (measured between 30 and 224 px: within 5 %), through the smallest and
+    the largest side.
+    """
+    sides = sorted({file.side for made in files.values() for file in made if not file.cached})
+    if not sides:
+        return dict.fromkeys(files, 0.0)
+    ends = {side: image_seconds(dataset, side) for side in (sides[0], sides[-1])}
+    pixels = [side**2 for side in ends]
+
+    def seconds(file: ImageFile) -> float:
+        return 0.0 if file.cached else file.images * float(np.interp(file.side**2, pixels, list(ends.values())))
+
+    return {size: sum(map(seconds, made)) for size, made in files.items()}
+
+
+def image_seconds(dataset: Dataset, side: int) -> float:
+    """Return the seconds of computing for one image, from a chunk of them. (Shrinking in threads gains little,
+    measured.)"""
+    if isinstance(dataset, ShapesData):
+        count = max(1, CHUNK_PIXELS // side**2 // 4)
+
+        def make() -> None:
+            render_scenes(dataset.scenes["val"], slice(0, count), side)
+    else:
+        count, native = TIMED_PHOTOS, getattr(dataset, "side", side)
+        photo = Image.fromarray(np.random.RandomState(0).randint(0, 256, (native, native, 3), np.uint8))
+
+        def make() -> None:
+            for _ in range(count):
+                np.asarray(photo.resize((side, side), RESAMPLING))
+
+    make()
+    start = time.process_time()
+    make()
+    return (time.process_time() - start) / count
+
+
+# ---------------------------------------------------------------- memory, disk, notes
 
 
 def count_memory(timings: Sequence[Timing], files: Mapping[int, Sequence[ImageFile]], workers: int) -> int:
-    """Resident bytes at the peak: of the workers and of the command, whose own look leaves it as large as they are; of
-    the libraries and the images of the largest size, which all share."""
+    """Return the resident bytes at the peak: of the workers and of the command, whose own timing leaves it as large as
+    they are; of the libraries and the images of the largest size, which all share."""
     images = max((sum(file.bytes for file in made) for made in files.values()), default=0)
     return shared_bytes() + (workers + 1) * max(timing.peak_bytes for timing in timings) + images
 
 
 def count_disk(trials: Sequence[Trial], dataset: Dataset, workers: int) -> int:
-    """Bytes of results, logs and plots, and of a checkpoint of the largest network in each worker."""
+    """Return the bytes of results, logs and plots, and of a checkpoint of the largest network in each worker."""
     recipe = trials[0].recipe
     params = max(count_cost(arch).params for arch in {trained_network(trial) for trial in trials})
     kept = workers * 4 * params * (1 + OPTIMIZER_FLOATS[recipe.optimizer])
@@ -308,15 +314,15 @@ def count_disk(trials: Sequence[Trial], dataset: Dataset, workers: int) -> int:
 
 
 def estimate_notes(estimate: TimeEstimate) -> list[str]:
-    """What a person should know about the estimate."""
+    """Return what a person should know about the estimate."""
     notes, cores = [], len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     fair = min(1.0, cores / estimate.workers)
-    if estimate.cpu_share < QUIET_SHARE * fair:
-        share, quiet = (
-            f"{percent(estimate.cpu_share, 0)} %",
-            duration(estimate.wall_seconds * estimate.cpu_share / fair),
+    if estimate.cpu_fraction < QUIET_FRACTION * fair:
+        fraction, quiet = (
+            f"{percent(estimate.cpu_fraction, 0)} %",
+            duration(estimate.wall_seconds * estimate.cpu_fraction / fair),
         )
-        notes.append(f"other programs are running: a worker gets {share} of a core; without them about {quiet}")
+        notes.append(f"other programs are running: a worker gets {fraction} of a core; without them about {quiet}")
     free = psutil.virtual_memory().available
     if estimate.memory_bytes > free:
         notes.append(f"{bytes_text(free)} of memory are free: take fewer --workers, or a smaller batch")
@@ -324,10 +330,10 @@ def estimate_notes(estimate: TimeEstimate) -> list[str]:
 
 
 def has_device(device: str) -> bool:
-    """Whether this machine has it."""
+    """Return whether this machine has the device."""
     return device == "cpu" or torch.cuda.is_available()
 
 
 def device_name(device: str) -> str | None:
-    """The GPU's name, where this machine has it."""
+    """Return the GPU's name, where this machine has it."""
     return torch.cuda.get_device_name() if device == "cuda" and has_device(device) else None

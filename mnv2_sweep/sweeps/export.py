@@ -20,10 +20,10 @@ from mnv2_sweep.models.build import build_model
 from mnv2_sweep.nets.arch import ArchSpec, arch_label
 from mnv2_sweep.nets.resolve import arch_key
 from mnv2_sweep.record.folders import weights_path
-from mnv2_sweep.record.store import Outcome, read_outcomes, read_plan
+from mnv2_sweep.record.store import Outcome, read_outcomes, read_schedule
 from mnv2_sweep.training.checkpoint import read_packed
 from mnv2_sweep.training.loop import evaluate_model
-from mnv2_sweep.training.shared import Group, Shared, cut_network, read_shared, tuned_path
+from mnv2_sweep.training.shared import Supernet, TrainedSupernet, cut_network, read_shared, tuned_path
 from mnv2_sweep.trials.trial import Trial, record_json, trial_header
 
 PIXELS = "value / 127.5 - 1, RGB, the whole image scaled to size"
@@ -39,7 +39,7 @@ class Exported:
 
 
 def export_network(folder: Path, dataset: Dataset, network: str, seed: int, as_slice: bool) -> Exported:
-    """The network named as in tables ("0.5 at 160", or 0.5@160), rebuilt from the sweep's shared weights; what it was
+    """Rebuild the network named as in tables ("0.5 at 160", or 0.5@160) from the sweep's shared weights, or what it was
     trained on to, where it was, unless the slice is wanted. Raises SweepError, also if it is not what was measured."""
     outcome = find_outcome(folder, network, seed, as_slice)
     trial = outcome.trial
@@ -59,7 +59,7 @@ def export_network(folder: Path, dataset: Dataset, network: str, seed: int, as_s
 
 
 def find_outcome(folder: Path, network: str, seed: int, as_slice: bool) -> Outcome:
-    """The recorded result that is meant. Raises SweepError with what there is."""
+    """Return the recorded result that is meant. Raises SweepError with what there is."""
     outcomes = [outcome for outcome in read_outcomes(folder) if outcome.status == "done"]
     shared = [outcome for outcome in outcomes if outcome.trial.shared]
     if not shared:
@@ -83,20 +83,20 @@ def find_outcome(folder: Path, network: str, seed: int, as_slice: bool) -> Outco
 
 
 def _with_point(label: str) -> str:
-    """ "1 at 224" as tables have it, "1.0 at 224"."""
+    """Return "1 at 224" as tables have it, "1.0 at 224"."""
     width, at, rest = label.partition(" at ")
     return f"{width}.0{at}{rest}" if width.isdecimal() else label
 
 
 def _cut(folder: Path, trial: Trial, dataset: Dataset) -> nn.Module:
-    plan = read_plan(folder).values()
-    archs: dict[str, ArchSpec] = {arch_key(t.arch): t.arch for t in plan if t.shared and t.shared.finetune is None}
+    schedule = read_schedule(folder).values()
+    archs: dict[str, ArchSpec] = {arch_key(t.arch): t.arch for t in schedule if t.shared and t.shared.finetune is None}
     problems: list[str] = []
-    group = Group(tuple(archs.values()), weights_path(folder, trial))
-    shared = read_shared(trial, group, problems.append)
-    if not isinstance(shared, Shared):
+    supernet = Supernet(tuple(archs.values()), weights_path(folder, trial))
+    shared = read_shared(trial, supernet, problems.append)
+    if not isinstance(shared, TrainedSupernet):
         why = str(shared or (problems[0] if problems else "the file is not there"))
-        raise StoreError(f"{group.path}: {why}; run the space with another --results folder to train them again")
+        raise StoreError(f"{supernet.path}: {why}; run the space with another --results folder to train them again")
     return cut_network(trial, shared.weights, dataset, "cpu")
 
 
@@ -111,7 +111,7 @@ def _read_tuned(folder: Path, trial: Trial) -> nn.Module:
 
 
 def write_export(exported: Exported, dataset: Dataset, path: Path) -> None:
-    """The file, whole or not at all. Raises StoreError."""
+    """Write the file, whole or not at all. Raises StoreError."""
     trial = exported.outcome.trial
     content = {
         "state_dict": {name: tensor.contiguous() for name, tensor in exported.model.state_dict().items()},

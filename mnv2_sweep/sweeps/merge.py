@@ -7,8 +7,8 @@ from pathlib import Path
 from mnv2_sweep.base.errors import StoreError
 from mnv2_sweep.base.files import link_file, write_whole
 from mnv2_sweep.record.folders import EXAMPLE, SHARED
-from mnv2_sweep.record.store import DATABASE, Outcome, read_outcomes, read_plan, record_all, write_plan
-from mnv2_sweep.sweeps.planned import SWEEP_FILES
+from mnv2_sweep.record.store import DATABASE, Outcome, read_outcomes, read_schedule, record_all, write_schedule
+from mnv2_sweep.sweeps.schedule import SWEEP_FILES
 from mnv2_sweep.trials.trial import find_differences, shared_id, trial_id
 
 
@@ -23,7 +23,7 @@ class Merge:
 
 
 def plan_merge(other: Path, results: Path) -> list[Merge]:
-    """What `merge` would do, sweep by sweep; writes nothing. Raises StoreError."""
+    """Return what `merge` would do, sweep by sweep; writes nothing. Raises StoreError."""
     if not other.is_dir():
         raise StoreError(f"{other}: no such folder; give the results folder of another machine")
     if other.resolve() == results.resolve():
@@ -61,13 +61,13 @@ def _plan_sweep(theirs: Path, ours: Path) -> Merge:
 
 
 def _is_same_result(one: Outcome, other: Outcome) -> bool:
-    """Equal in what was measured of the network; time and memory are the machine's."""
+    """Return whether two results are equal in what was measured of the network; time and memory are the machine's."""
     names = ("val_top1", "val_loss", "test_top1", "test_loss", "train_loss")
     return all(getattr(one.result, name) == getattr(other.result, name) for name in names)
 
 
 def write_merge(merge: Merge, theirs: Path, results: Path) -> None:
-    """Add the outcomes, all or none, before them the weights of slices, and the plan and files where there are none
+    """Add the outcomes, all or none, before them the weights of slices, and the schedule and files where there are none
     here. Raises StoreError."""
     ours = results / merge.sweep
     if not merge.added:
@@ -82,15 +82,16 @@ def write_merge(merge: Merge, theirs: Path, results: Path) -> None:
                     f"{path}: can't be written ({error.strerror}); nothing of {ours} was merged"
                 ) from error
     record_all(ours, merge.added)
-    plan = read_plan(theirs)
-    if plan:
-        write_plan(ours, list(plan.values()), replace=False)
+    schedule = read_schedule(theirs)
+    if schedule:
+        write_schedule(ours, list(schedule.values()), replace=False)
     for name in SWEEP_FILES:
         if (theirs / name).is_file() and not (ours / name).exists():
             write_whole(ours / name, (theirs / name).read_bytes())
 
 
 def _weights_of(outcomes: Sequence[Outcome]) -> dict[str, None]:
-    """Names of the files of what their trials are slices of, and of slices that were trained on; each once."""
+    """Return the names of the files of what their trials are slices of, and of slices that were trained on; each
+    once."""
     trials = [outcome.trial for outcome in outcomes if outcome.trial.shared]
     return dict.fromkeys(f"{name}.pt" for trial in trials for name in (shared_id(trial), trial_id(trial)))

@@ -1,6 +1,7 @@
-"""Try trials and yield an Outcome for each, in the order in which they end.
+"""Trials -> Outcomes, in the order in which they end: one after the other in this process, or in a pool of worker
+processes.
 
-`run_serial` for tests and debugging; `run_pool` for work: one process a worker, single-threaded. A trial that
+`run_serial` is for tests and debugging, `run_pool` for real sweeps: one process a worker, single-threaded. A trial that
 raises, grows too large, takes too long, or whose process dies, becomes a failed Outcome and never stops the others.
 Asked to stop, the running trials write their checkpoints and end as interrupted Outcomes.
 """
@@ -30,7 +31,7 @@ from mnv2_sweep.trials.trial import Trial
 # What every worker comes to need: training, and what torch's optimizers import when they are first used.
 IMPORTED = ["mnv2_sweep.training.shared", "torch._dynamo"]
 WAIT_SECONDS = 0.2
-IDLE_SECONDS = 1.0  # between two looks at what other runs have left
+IDLE_SECONDS = 1.0  # between two checks of what other runs have left
 DISMISS_SECONDS = 5
 STOP_SECONDS = 120  # for a running trial to write its checkpoint
 STOP, BEGAN, ASIDE = "stop", "began", "aside"
@@ -38,18 +39,18 @@ STOP, BEGAN, ASIDE = "stop", "began", "aside"
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Of one trial: resident bytes of its process (None: not watched), seconds of one attempt (None: any), without
-    those that are no part of the trial (`Control.count_time`)."""
+    """Limits of one trial: resident bytes of its process (None: not watched), seconds of one attempt (None: any),
+    without those that are no part of the trial (`Control.count_time`)."""
 
     memory_bytes: int | None = None
     seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """Where trials come from: `take` gives the next one or None, `others` how many may still come, `stop` says
-    whether to end early, `tick` is called a few times a second. With `pulse`, None is yielded among the outcomes as
-    often, so that whoever iterates can look around."""
+class Feed:
+    """What feeds an executor with trials: `take` gives the next one or None, `others` how many may still come, `stop`
+    says whether to end early, `tick` is called a few times a second. With `pulse`, None is yielded among the outcomes
+    as often, so that whoever iterates can look around."""
 
     take: Callable[[], Trial | None]
     others: Callable[[], int] = int
@@ -58,34 +59,35 @@ class Source:
     pulse: bool = False
 
 
-def run_serial(attempts: Attempts, source: Source) -> Iterator[Outcome | None]:
-    """One after the other in this process."""
-    while not source.stop():
-        trial = source.take()
+def run_serial(attempts: Attempts, feed: Feed) -> Iterator[Outcome | None]:
+    """Run trials one after the other in this process."""
+    while not feed.stop():
+        trial = feed.take()
         if trial is not None:
-            yield attempts.run(trial, source.stop)
-        elif source.others():
+            yield attempts.run(trial, feed.stop)
+        elif feed.others():
             time.sleep(IDLE_SECONDS)
         else:
             return
-        source.tick()
-        if source.pulse:
+        feed.tick()
+        if feed.pulse:
             yield None
 
 
 def run_pool(
-    attempts: Attempts, source: Source, workers: int, limits: Limits = Limits(), gpus: Sequence[str] = ()
+    attempts: Attempts, feed: Feed, workers: int, limits: Limits = Limits(), gpus: Sequence[str] = ()
 ) -> Iterator[Outcome | None]:
-    """In `workers` processes; the attempts' function must be picklable. With `gpus`, worker i sees only the i-th.
+    """Run trials in `workers` processes; the attempts' function must be picklable. With `gpus`, worker i sees only the
+    i-th.
 
     Closing the iterator, or an exception in the caller (Ctrl-C pressed twice), ends the workers at once.
     """
-    team = _Team(attempts, source, workers, limits, gpus)
+    team = _Team(attempts, feed, workers, limits, gpus)
     try:
         while team.fill():
-            yield from team.look()
-            source.tick()
-            if source.pulse:
+            yield from team.collect()
+            feed.tick()
+            if feed.pulse:
                 yield None
     finally:
         team.end()
@@ -94,30 +96,30 @@ def run_pool(
 class _Team:
     """The workers of one run: free places are filled, what ends is handed on."""
 
-    def __init__(self, attempts: Attempts, source: Source, workers: int, limits: Limits, gpus: Sequence[str]):
-        self.attempts, self.source, self.limits = attempts, source, limits
+    def __init__(self, attempts: Attempts, feed: Feed, workers: int, limits: Limits, gpus: Sequence[str]):
+        self.attempts, self.feed, self.limits = attempts, feed, limits
         self.gpus = [*gpus] or [None] * workers  # of each place
         self.workers: list[_Worker] = []
         self.idle_until = 0.0  # nothing to take before this
         self.asked = 0.0  # when the workers were asked to stop
 
     def fill(self) -> bool:
-        """Give free places work; False when nothing runs and nothing will come."""
-        if self.source.stop() and not self.asked:
+        """Give trials to free places; returns False when nothing runs and nothing will come."""
+        if self.feed.stop() and not self.asked:
             self.asked = time.monotonic()
             for worker in self.workers:
                 worker.ask_to_stop()
-        while len(self.workers) < len(self.gpus) and time.monotonic() >= self.idle_until and not self.source.stop():
-            trial = self.source.take()
+        while len(self.workers) < len(self.gpus) and time.monotonic() >= self.idle_until and not self.feed.stop():
+            trial = self.feed.take()
             if trial is None:
                 self.idle_until = time.monotonic() + IDLE_SECONDS
             else:
                 place = min(set(range(len(self.gpus))) - {worker.place for worker in self.workers})
                 self.workers.append(_Worker(self.attempts, self.limits, place, self.gpus[place]))
                 self.workers[-1].give(trial)
-        return bool(self.workers) or not (self.asked or not self.source.others())
+        return bool(self.workers) or not (self.asked or not self.feed.others())
 
-    def look(self) -> Iterator[Outcome]:
+    def collect(self) -> Iterator[Outcome]:
         """Wait a moment, and yield what has ended."""
         if not self.workers:
             time.sleep(WAIT_SECONDS)
@@ -127,7 +129,7 @@ class _Team:
             worker.watch(self.asked)
             outcome = worker.take() if worker.pipe.poll() else None
             if outcome is not None:
-                told = outcome.kind == INTERRUPTED and not (self.asked or self.source.stop())
+                told = outcome.kind == INTERRUPTED and not (self.asked or self.feed.stop())
                 if told:  # by somebody else; as if it had been killed, but for its checkpoint
                     outcome = replace(outcome, kind=KILLED, error="the worker process was told to end (SIGTERM)")
                 self._go_on(worker, outcome, told)
@@ -136,7 +138,7 @@ class _Team:
     def _go_on(self, worker: "_Worker", outcome: Outcome, told: bool) -> None:
         # After some errors CUDA answers nothing but errors in that process: the next trial gets a fresh one.
         is_spoilt = told or worker.is_dead or (worker.gpu is not None and outcome.status == "failed")
-        trial = None if self.asked or is_spoilt else self.source.take()
+        trial = None if self.asked or is_spoilt else self.feed.take()
         if trial is None:
             self.workers.remove(worker)
             worker.dismiss()
@@ -160,7 +162,7 @@ class _Worker:
     def __init__(self, attempts: Attempts, limits: Limits, place: int, gpu: str | None):
         self.pipe, theirs = Pipe()
         self.attempts, self.limits, self.place, self.gpu = attempts, limits, place, gpu
-        self.process = ChildProcess(_work, (theirs, attempts, limits, gpu), gpu is not None, IMPORTED)
+        self.process = ChildProcess(_serve, (theirs, attempts, limits, gpu), gpu is not None, IMPORTED)
         self.trial: Trial | None = None
         self.began: float | None = None  # None while the process starts, or does what is no part of the trial
         self.verdict: tuple[str, str] | None = None  # why we killed it
@@ -198,7 +200,7 @@ class _Worker:
             self.process.kill()
 
     def take(self) -> Outcome | None:
-        """What the process sent, or how it died; None where it only said whether its time counts."""
+        """Return what the process sent, or how it died; None where it only said whether its time counts."""
         try:
             outcome = self.pipe.recv()
             if outcome in (BEGAN, ASIDE):
@@ -215,7 +217,8 @@ class _Worker:
             return Outcome(self.trial, error=text, kind=kind)
 
     def dismiss(self) -> None:
-        """No more trials: the process ends by itself, or is ended if a thread of a trial keeps it."""
+        """Dismiss the process, for which no more trials come: it ends by itself, or is ended if a thread of a trial
+        keeps it."""
         self.pipe.close()
         self.process.join(DISMISS_SECONDS)
         self.process.kill()
@@ -232,8 +235,8 @@ def _describe_death(code: int) -> str:
     return f"the worker process was killed by {names.get(-code, f'signal {-code}')}{likely}"
 
 
-def _work(pipe: Connection, attempts: Attempts, limits: Limits, gpu: str | None) -> None:
-    """The life of a worker process: trials come, outcomes go, until the pipe is closed."""
+def _serve(pipe: Connection, attempts: Attempts, limits: Limits, gpu: str | None) -> None:
+    """Live as a worker process: trials come, outcomes go, until the pipe is closed."""
     parent = parent_process()  # the run
     asked = False
 
@@ -269,7 +272,7 @@ def _work(pipe: Connection, attempts: Attempts, limits: Limits, gpu: str | None)
 
 
 def _limit_memory(limits: Limits) -> None:
-    """An allocation beyond the limit fails with a clear error, where the system can say so (Linux)."""
+    """Let an allocation beyond the limit fail with a clear error, where the system can say so (Linux)."""
     if limits.memory_bytes is not None and sys.platform == "linux":
         with suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_DATA, (limits.memory_bytes, resource.RLIM_INFINITY))

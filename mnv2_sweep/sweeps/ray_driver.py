@@ -1,8 +1,8 @@
-"""Try trials on a Ray cluster, or through Ray on this machine: the face of `run_pool`, the same records.
+"""Trials -> Outcomes on a Ray cluster, or through Ray on this machine: called as `run_pool` is, with the same records.
 
-Ray decides where a trial runs: one CPU and a share of a GPU each, as many at once as the cluster has room for. This
-process alone takes trials and hands over outcomes. Nothing is tried again here: a trial whose process or node is
-lost ends as killed, and whoever records that decides.
+Ray decides where a trial runs: one CPU and a part of a GPU each, as many at once as the cluster has room for. This
+process alone takes trials and hands over outcomes. Nothing is tried again here: a trial whose process or node is lost
+ends as killed, and whoever records that decides.
 """
 
 import itertools
@@ -36,7 +36,7 @@ from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.record.folders import LOGS, RUNNING, checkpoint_path, progress_path
 from mnv2_sweep.record.store import EXCEPTION, INTERRUPTED, KILLED, OUT_OF_MEMORY, TIMED_OUT, Outcome
 from mnv2_sweep.sweeps.attempt import Attempts, remove_progress, write_progress
-from mnv2_sweep.sweeps.pool import IDLE_SECONDS, STOP_SECONDS, WAIT_SECONDS, Limits, Source
+from mnv2_sweep.sweeps.pool import IDLE_SECONDS, STOP_SECONDS, WAIT_SECONDS, Feed, Limits
 from mnv2_sweep.sweeps.ray_node import Ended, Hub, Seen, attempt_trial, header_of
 from mnv2_sweep.trials.trial import Trial, trial_id
 
@@ -70,7 +70,7 @@ def connect(address: str | None, cores: int) -> None:
 
 
 def _find_cluster(address: str) -> str:
-    """host:port, after somebody has answered there: Ray itself would try for many minutes."""
+    """Return host:port, after somebody has answered there: Ray itself would try for many minutes."""
     where = f"--address {address}"
     if address == "auto":
         try:
@@ -89,7 +89,7 @@ def _find_cluster(address: str) -> str:
 
 @contextmanager
 def _keep_sigterm() -> Iterator[None]:
-    """ray.init puts a handler of its own in place of ours."""
+    """Keep our handler: ray.init puts one of its own in place of it."""
     before = signal.getsignal(signal.SIGTERM)
     try:
         yield
@@ -98,7 +98,8 @@ def _keep_sigterm() -> Iterator[None]:
 
 
 def trial_demand(limits: Limits = NO_LIMITS, per_gpu: int = 0) -> Demand:
-    """What Ray sets aside for a trial: a core, its limit of memory, its share of a GPU that `per_gpu` trials share."""
+    """Return what Ray sets aside for a trial: a core, its limit of memory, its part of a GPU that `per_gpu` trials
+    share."""
     demand = {"CPU": 1.0}
     if limits.memory_bytes is not None:
         demand["memory"] = float(limits.memory_bytes)
@@ -108,21 +109,21 @@ def trial_demand(limits: Limits = NO_LIMITS, per_gpu: int = 0) -> Demand:
 
 
 def count_slots(demand: Demand) -> int:
-    """How many trials the cluster has room for, were it empty."""
+    """Count the trials that the cluster has room for, were it empty."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     return sum(math.floor(min(node.get(name, 0.0) / need for name, need in demand.items())) for node in nodes)
 
 
 def run_ray(
     attempts: Attempts,
-    source: Source,
+    feed: Feed,
     dataset: Dataset,
     workers: int | None = None,
     limits: Limits = NO_LIMITS,
     per_gpu: int = 0,
 ) -> Iterator[Outcome]:
-    """On the cluster that `connect` has joined, at most `workers` at once: without a number as many as there is room
-    for at the time, with one also more, which a cluster that grows by demand then grows to.
+    """Run trials on the cluster that `connect` has joined, at most `workers` at once: without a number as many as there
+    is room for at the time, with one also more, which a cluster that grows by demand then grows to.
 
     The attempts' function is called with the data set as the node sees it, the trial and its control; `per_gpu`
     trials share a GPU, 0 use none. Asked to stop, a trial writes its checkpoint, which comes back also from nodes that
@@ -132,23 +133,23 @@ def run_ray(
     idle_until, asked = 0.0, 0.0
     try:
         while True:
-            if source.stop() and not asked:
+            if feed.stop() and not asked:
                 asked = time.monotonic()
             while not asked and time.monotonic() >= idle_until and crew.has_room():
-                trial = source.take()
+                trial = feed.take()
                 if trial is None:
                     idle_until = time.monotonic() + IDLE_SECONDS
                 else:
                     crew.start(trial)
-            if not crew.tasks and (asked or not source.others()):
+            if not crew.tasks and (asked or not feed.others()):
                 return
             outcome = crew.wait()
             if outcome is not None:
                 idle_until = 0.0
                 yield outcome
             crew.watch(asked)
-            source.tick()
-            if source.pulse:
+            feed.tick()
+            if feed.pulse:
                 yield None
     finally:
         with hold_interrupts():
@@ -198,7 +199,7 @@ class _Crew:
         self.tasks[self.attempt.remote(self.common, self.hub, self.header, *rest)] = task
 
     def wait(self) -> Outcome | None:
-        """The next outcome, if one comes in a moment."""
+        """Return the next outcome, if one comes in a moment."""
         if not self.tasks:
             time.sleep(WAIT_SECONDS)
             return None
@@ -248,7 +249,8 @@ class _Crew:
 
 
 def _make_mark(folder: Path) -> Path:
-    """A file that only those find who see the folder; where the disk refuses it, every node works in one of its own."""
+    """Make a file that only those find who see the folder; where the disk refuses it, every node works in one of its
+    own."""
     mark = folder / RUNNING / f"{uuid.uuid4().hex}{MARK}"
     with suppress(OSError):
         mark.parent.mkdir(parents=True, exist_ok=True)
@@ -260,7 +262,7 @@ def _make_mark(folder: Path) -> Path:
 
 
 def _collect(reference: ray.ObjectRef, task: _Task) -> Ended:
-    """What the task returned, or how it ended."""
+    """Return what the task returned, or how it ended."""
     try:
         return ray.get(reference)
     except RayError as error:
@@ -283,7 +285,8 @@ def _describe_error(error: RayError, place: str) -> tuple[str, str]:
 
 
 def _bring_home(folder: Path, files: dict[str, bytes]) -> None:
-    """Files from a node to their places in the sweep's folder; what the disk refuses is lost, and harms no result."""
+    """Write files from a node to their places in the sweep's folder; what the disk refuses is lost, and harms no
+    result."""
     for name, data in files.items():
         path = folder / name
         with suppress(OSError):

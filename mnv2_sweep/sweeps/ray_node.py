@@ -1,8 +1,8 @@
-"""What runs elsewhere on a Ray cluster: an attempt at a trial on whatever node, the data as they are there, and the
-hub, a small process beside the driver that all of them can ask.
+"""A trial on a node of a Ray cluster -> an Outcome: the attempt, the data as they are there, and the hub, a small
+process beside the driver that all attempts can ask.
 
-A node that sees the sweep's folder (one machine, a shared file system) works in it. Any other works in a folder of
-its own and sends back what is in it: the log, events, and the checkpoint of a trial that was asked to stop.
+A node that sees the sweep's folder (one machine, a shared file system) works in it. Any other works in a folder of its
+own and sends back what is in it: the log, events, and the checkpoint of a trial that was asked to stop.
 """
 
 import tempfile
@@ -34,7 +34,8 @@ class Seen:
 
 
 class Hub:
-    """Lives on the driver's machine; nodes tell it how far they are and learn whether to stop and where pixels are."""
+    """A process on the driver's machine: nodes tell it how far they are and learn whether to stop and where pixels
+    are."""
 
     def __init__(self, dataset: Dataset):
         self.dataset, self.stopping = dataset, False
@@ -43,13 +44,13 @@ class Hub:
         self.shared: dict[tuple[str, int], ray.ObjectRef] = {}
 
     def hear(self, number: int, place: str, progress: dict | None) -> bool:
-        """From an attempt, once a second; returns whether it should stop."""
+        """Hear from an attempt, once a second; returns whether it should stop."""
         self.began.setdefault(number, time.monotonic())
         self.heard[number] = place, progress
         return self.stopping
 
     def look(self, stopping: bool, ended: Sequence[int]) -> dict[int, Seen]:
-        """From the driver: whether to stop and which attempts have ended; returns those that have begun."""
+        """Tell the hub, as the driver, whether to stop and which attempts have ended; returns those that have begun."""
         self.stopping = stopping
         for number in ended:
             self.began.pop(number, None)
@@ -58,7 +59,7 @@ class Hub:
         return {n: Seen(place, now - self.began[n], progress) for n, (place, progress) in self.heard.items()}
 
     def find(self, split: str, side: int) -> tuple[str, tuple[int, ...]]:
-        """The file that holds the images ('' if none does) and their shape.
+        """Return the file that holds the images ('' if none does) and their shape.
 
         A file counts only if its path names the data's fingerprint, as those of the cache do: then the same path on
         another machine holds the same images.
@@ -68,7 +69,8 @@ class Hub:
         return path if self.dataset.fingerprint[:12] in path else "", pixels.shape
 
     def share(self, split: str, side: int) -> list[ray.ObjectRef]:
-        """The images in the object store, put there when the first node asks; in a list, or Ray would fetch them."""
+        """Put the images into the object store when the first node asks, and return them in a list, or Ray would fetch
+        them."""
         if (split, side) not in self.shared:
             self.shared[split, side] = ray.put(np.asarray(self.dataset.pixels(split, side)))
         return [self.shared[split, side]]
@@ -76,7 +78,7 @@ class Hub:
 
 @dataclass(frozen=True, slots=True)
 class DataHeader:
-    """All of a data set but its pixels."""
+    """All that a data set is but its pixels."""
 
     name: str
     fingerprint: str
@@ -90,9 +92,9 @@ def header_of(dataset: Dataset) -> DataHeader:
 
 @dataclass(frozen=True)
 class NodeData:
-    """A Dataset on a node: pixels from the cache's file where the node sees it, else from the object store, to which
-    they come once a node and in which all its workers read them in place. One for each attempt, for what it holds
-    can't leave the store."""
+    """A Dataset on a node: pixels from the cache's file where the node sees it, else from the object store. To the
+    store they come once a node, and all its workers read them there in place. There is one NodeData for each attempt,
+    for what it holds can't leave the store."""
 
     header: DataHeader
     hub: ray.actor.ActorHandle
@@ -151,7 +153,7 @@ def attempt_trial(
     mark: str,
     checkpoint: bytes | None,
 ) -> Ended:
-    """The task: attempt `number` at the trial, whose id the driver says is `name`.
+    """Make attempt `number` at the trial, as a task of Ray's; the driver says that the trial's id is `name`.
 
     `mark` is a file in the sweep's folder by which a node knows whether it sees it; `checkpoint` is where the trial
     stands, for nodes that don't.
@@ -172,7 +174,8 @@ def attempt_trial(
 
 
 def _attempt(attempts: Attempts, hub: ray.actor.ActorHandle, number: int, trial: Trial, shown: bool) -> Outcome:
-    """`shown`: whoever watches the sweep sees the progress file."""
+    """Attempt the trial, asking the hub once a second whether to stop; `shown`: whoever watches the sweep sees the
+    progress file."""
     place, names = ray.util.get_node_ip_address(), {trial_id(trial): trial}
     asked, last = ray.get(hub.hear.remote(number, place, None)), time.monotonic()
 

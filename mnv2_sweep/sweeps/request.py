@@ -20,16 +20,16 @@ from mnv2_sweep.nets.resolve import arch_key
 from mnv2_sweep.nets.supernet import check_supernet, supernet_digest
 from mnv2_sweep.record.claims import read_claims
 from mnv2_sweep.record.folders import weights_path
-from mnv2_sweep.record.store import Outcome, read_outcomes, record_all, write_plan
+from mnv2_sweep.record.store import Outcome, read_outcomes, record_all, write_schedule
 from mnv2_sweep.spaces.space import ALONE, Strategy
-from mnv2_sweep.sweeps.planned import (
+from mnv2_sweep.sweeps.schedule import (
     DATA,
     check_sweep,
     count_failed,
     count_others,
     find_reusable,
     missing_trials,
-    plan_trials,
+    schedule_trials,
     write_sweep_files,
 )
 from mnv2_sweep.sweeps.settings import RunSettings
@@ -72,18 +72,18 @@ class SweepRequest:
 
     @property
     def data(self) -> DataRef:
-        """The data set as trials name it."""
+        """Return the data set as trials name it."""
         return DataRef(self.dataset.name, self.dataset.fingerprint, len(self.dataset.classes))
 
     @property
     def sharing(self) -> Sharing | None:
-        """What the trials have in common where the networks share weights. Raises ArchError where they can't."""
+        """Return what the trials have in common where the networks share weights. Raises ArchError where they can't."""
         return make_sharing(self.strategy, self.archs, self.recipe, len(self.dataset.labels["train"]))
 
 
 @dataclass(frozen=True)
 class Session:
-    """A sweep that is ready to run: `trials` planned, `reused` results of other sweeps, `missing` the trials still to
+    """A sweep that is ready to run: `trials` scheduled, `reused` results of other sweeps, `missing` the trials still to
     do, in the order they will run."""
 
     request: SweepRequest
@@ -97,14 +97,14 @@ class Session:
 
     @property
     def supernet(self) -> tuple[ArchSpec, ...]:
-        """The networks that share weights, where the trials do."""
+        """Return the networks that share weights, where the trials do."""
         return tuple(self.request.archs) if self.trials and self.trials[0].shared else ()
 
 
 def open_session(request: SweepRequest, tuned: Sequence[ArchSpec] = ()) -> Session:
     """Check everything that can be checked before a minute is spent. Raises SweepError; writes nothing.
 
-    `tuned` are those of the networks that share weights which are also trained on by themselves.
+    `tuned` are those networks of a supernet which are also trained on by themselves.
     """
     check_recipe(request.recipe)
     dataset, classes = request.dataset, len(request.dataset.classes)
@@ -115,21 +115,21 @@ def open_session(request: SweepRequest, tuned: Sequence[ArchSpec] = ()) -> Sessi
                 f"leave classes out, or give at least {classes}"
             )
     shared = request.sharing
-    trials = _plan(request, shared and replace(shared, finetune=None))
+    trials = _schedule(request, shared and replace(shared, finetune=None))
     if tuned:
-        trials += plan_trials(tuned, request.recipe, request.data, request.seeds, shared)
+        trials += schedule_trials(tuned, request.recipe, request.data, request.seeds, shared)
     missing = missing_trials(trials, request.folder, request.retry_failed)
     reused = tuple(find_reusable(missing, request.folder))
     known = {outcome.trial for outcome in reused}
     return Session(request, trials, reused, tuple(trial for trial in missing if trial not in known))
 
 
-def _plan(request: SweepRequest, shared: Sharing | None) -> tuple[Trial, ...]:
+def _schedule(request: SweepRequest, shared: Sharing | None) -> tuple[Trial, ...]:
     archs, recipe, data, seeds, counts = request.archs, request.recipe, request.data, request.seeds, request.counts
     if counts is None:
-        return plan_trials(archs, recipe, data, seeds, shared)
+        return schedule_trials(archs, recipe, data, seeds, shared)
     with_seed = [(seed, [arch for arch in archs if at < counts[arch]]) for at, seed in enumerate(seeds)]
-    return tuple(trial for seed, some in with_seed for trial in plan_trials(some, recipe, data, [seed], shared))
+    return tuple(trial for seed, some in with_seed for trial in schedule_trials(some, recipe, data, [seed], shared))
 
 
 def check_sharing(strategy: Strategy, settings: RunSettings) -> None:
@@ -143,8 +143,8 @@ def check_sharing(strategy: Strategy, settings: RunSettings) -> None:
 
 
 def make_sharing(strategy: Strategy, archs: Sequence[ArchSpec], recipe: Recipe, train_images: int) -> Sharing | None:
-    """What the trials of a shared training have in common; None for networks that are trained alone. Raises ArchError
-    where they can't share weights.
+    """Return what the trials of a shared training have in common; None for networks that are trained alone. Raises
+    ArchError where they can't share weights.
 
     Without a number of images, the networks of a step see as many in all as each network alone would have, together:
     at most four networks a step; more than MOST_ALONE networks count as so many.
@@ -163,8 +163,8 @@ def make_sharing(strategy: Strategy, archs: Sequence[ArchSpec], recipe: Recipe, 
     return Sharing(supernet_digest(archs), images, strategy.finetune)
 
 
-def describe_plan(session: Session) -> list[str]:
-    """Lines for a person: networks, trials, MAdds range, training sizes."""
+def describe_schedule(session: Session) -> list[str]:
+    """Return lines for a person: networks, trials, MAdds range, training sizes."""
     networks = {trial.arch: None for trial in session.trials}
     madds = [count_cost(arch).madds for arch in networks]
     sizes = [trial.train_size for trial in session.trials]
@@ -190,7 +190,8 @@ def describe_plan(session: Session) -> list[str]:
 
 
 def describe_tuning(session: Session) -> list[str]:
-    """Lines for a person, of a session whose slices are all there: which of them are trained on by themselves."""
+    """Return lines for a person, of a session whose slices are all there: which of them are trained on by
+    themselves."""
     tuned = [trial for trial in session.trials if trial.shared.finetune is not None]
     networks, epochs = len({trial.arch for trial in tuned}), tuned[0].shared.finetune
     done, notes = _describe_known(session, tuned)
@@ -202,7 +203,8 @@ def describe_tuning(session: Session) -> list[str]:
 
 
 def _describe_known(session: Session, trials: Sequence[Trial], notes: Sequence[str] = ()) -> tuple[int, list[str]]:
-    """How many of the trials this sweep has done, and lines on the rest of those that are not missing, with `notes`."""
+    """Return how many of the trials this sweep has done, and lines on the rest of those that are not missing, with
+    `notes`."""
     failed = count_failed(set(trials) - set(session.missing), session.folder)
     sources = Counter(outcome.source for outcome in session.reused)
     notes = [f"reused    {count_noun(count, 'result')} of sweep {name}" for name, count in sources.items()] + [*notes]
@@ -219,7 +221,7 @@ def _seeds(trials: Sequence[Trial]) -> str:
 
 
 def find_trained(session: Session) -> set[str]:
-    """The shared trainings of what is missing whose weights are there."""
+    """Return the shared trainings of what is missing whose weights are there."""
     shared = [trial for trial in session.missing if trial.shared]
     return {shared_id(trial) for trial in shared if has_weights(weights_path(session.folder, trial), trial)}
 
@@ -231,7 +233,7 @@ def prepare_session(session: Session, environment: dict) -> Iterator[tuple[int, 
     # Another run may have begun since the session was opened.
     check_sweep(session.folder, session.trials, read_outcomes(session.folder))
     write_sweep_files(session.folder, request.source, {**environment, DATA: request.data_name})
-    write_plan(session.folder, session.trials, replace=not read_claims(session.folder))
+    write_schedule(session.folder, session.trials, replace=not read_claims(session.folder))
     if session.reused:
         adopt_weights(session.folder, session.reused)  # first: who finds the results there does not look for weights
         record_all(session.folder, session.reused)
@@ -259,5 +261,5 @@ def adopt_weights(folder: Path, reused: Sequence[Outcome]) -> None:
 
 
 def _files_like(path: Path) -> list[Path]:
-    """Those of the same name of the sweeps beside this one."""
+    """Return the files of the same name of the sweeps beside this one."""
     return sorted(path.parent.parent.parent.glob(f"*/{path.parent.name}/{path.name}"))

@@ -1,4 +1,4 @@
-"""SweepRequest --run_sweep--> events: the plan and its time, images made, trials that end, how it ended.
+"""SweepRequest --run_sweep--> events: the schedule and its time, images made, trials that end, how it ended.
 
 Nothing is printed here: whoever asks for the sweep shows the events as they come.
 """
@@ -20,26 +20,26 @@ from mnv2_sweep.record.frame import load_frame
 from mnv2_sweep.sweeps.budget import TimeEstimate, estimate_text, fit_budget, fitted_text, trials_wall
 from mnv2_sweep.sweeps.environment import describe_environment
 from mnv2_sweep.sweeps.estimate import device_name, estimate_sweep, has_device
-from mnv2_sweep.sweeps.planned import count_failed, missing_trials, plan_trials
 from mnv2_sweep.sweeps.pool import IMPORTED
 from mnv2_sweep.sweeps.request import (
     NO_BUDGET,
     Session,
     SweepRequest,
     check_sharing,
-    describe_plan,
+    describe_schedule,
     describe_tuning,
     find_trained,
     open_session,
     prepare_session,
 )
+from mnv2_sweep.sweeps.schedule import count_failed, missing_trials, schedule_trials
 from mnv2_sweep.sweeps.settings import RunSettings, fill_gpus, usable_cores
 from mnv2_sweep.sweeps.workers import Ended, Ticked, find_groups, run_session
 from mnv2_sweep.trials.trial import Trial
 
 
 @dataclass(frozen=True, slots=True)
-class Planned:
+class Scheduled:
     """The sweep, or its second part, is open; `lines` describe it to a person. `tuning`: networks are trained on."""
 
     folder: Path
@@ -56,7 +56,7 @@ class Noted:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """The images of so many of the training sizes are made."""
+    """The images of `done` of the `total` training sizes are made."""
 
     done: int
     total: int
@@ -72,7 +72,7 @@ class Begun:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """All has ended that this run began: trials it `recorded`, trials `left` to a later run (0 unless it was stopped),
+    """All that this run began has ended: trials it `recorded`, trials `left` to a later run (0 unless it was stopped),
     trials of the sweep that `failed`, in whatever run."""
 
     folder: Path
@@ -81,11 +81,12 @@ class Finished:
     failed: int
 
 
-Event = Planned | Noted | Prepared | Begun | Ticked | Ended | Finished
+Event = Scheduled | Noted | Prepared | Begun | Ticked | Ended | Finished
 
 
 def run_sweep(request: SweepRequest, stop: StopRequest | None = None) -> Iterator[Event]:
-    """Plan, estimate, run and record what is asked for; then train on the networks of the front, where that is wanted.
+    """Schedule, estimate, run and record what is asked for; then train on the networks of the front, where that is
+    wanted.
 
     Once trials run, the first Ctrl-C sets `stop`: they write their checkpoints, and the last event says how many are
     `left`; the second one ends them at once. Raises SweepError, before anything is written where possible.
@@ -94,7 +95,7 @@ def run_sweep(request: SweepRequest, stop: StopRequest | None = None) -> Iterato
     check_sharing(request.strategy, request.settings)
     session = open_session(request)
     if request.announced:
-        yield Planned(request.folder, tuple(describe_plan(session)))
+        yield Scheduled(request.folder, tuple(describe_schedule(session)))
     finished = yield from _run_session(session, stop)
     if request.strategy.finetune is None or request.dry_run or finished.left:
         return
@@ -106,7 +107,7 @@ def run_sweep(request: SweepRequest, stop: StopRequest | None = None) -> Iterato
     summary = summarise(frame[frame["training"] == "shared"])  # the same front, whatever was fine-tuned before
     front = set(summary[summary["on_front"]]["arch_key"])
     session = open_session(request, tuned=[arch for arch in request.archs if arch_key(arch) in front])
-    yield Planned(request.folder, tuple(describe_tuning(session)), tuning=True)
+    yield Scheduled(request.folder, tuple(describe_tuning(session)), tuning=True)
     yield from _run_session(session, stop)
 
 
@@ -128,17 +129,17 @@ def _estimate(session: Session) -> Iterator[Event]:
     """Say what the missing trials take; returns the session with those that fit a budget, the settings with as many
     workers as there is work, and the estimated seconds of each trial."""
     request, settings, began = session.request, session.request.settings, time.monotonic()
-    # Beside the look, where it does not take the look's own core.
+    # Beside the timing, where it does not take its core.
     if session.missing and settings.elsewhere is None and not request.dry_run and usable_cores() > 1:
         prepare_processes(bool(settings.gpus), IMPORTED)
-    estimate = _look(session)
+    estimate = _estimate_missing(session)
     if settings.budget_seconds is not None:
         fitted = fit_budget(estimate, max(0.0, settings.budget_seconds - (time.monotonic() - began)))
         lines = fitted_text(fitted, estimate, settings.budget_seconds)
         if session.missing and not fitted.kept:
             raise SweepError(f"--budget: {lines[0].removeprefix('budget    ')}")
         yield Noted(tuple(lines))
-        session = replace(session, missing=fitted.kept)  # the rest stays planned
+        session = replace(session, missing=fitted.kept)  # the rest stays scheduled
     if settings.fills_gpus and session.missing:
         settings, lines = _fill_gpus(session, estimate)
         yield Noted(lines)
@@ -162,8 +163,9 @@ def _time_lines(
     ]
 
 
-def _look(session: Session) -> TimeEstimate:
-    """What the missing trials take: as `plan --time` measures it for a budget, else in fewer seconds and rougher."""
+def _estimate_missing(session: Session) -> TimeEstimate:
+    """Estimate what the missing trials take: as `plan --time` measures it for a budget, else in fewer seconds and
+    rougher."""
     request = session.request
     if not has_device(request.device):  # a cluster has what its machines have
         return TimeEstimate({}, request.settings.workers, request.device, {}, unknown="this machine has no GPU")
@@ -172,12 +174,12 @@ def _look(session: Session) -> TimeEstimate:
         session.missing, request.dataset, request.data_name, request.device, request.settings.workers, alone=quick,
         trained=find_trained(session),
     )  # fmt: skip
-    trim_heap()  # of what the look has trained
+    trim_heap()  # of what was trained for the timing
     return estimate
 
 
 def _fill_gpus(session: Session, estimate: TimeEstimate) -> tuple[RunSettings, tuple[str, ...]]:
-    """The settings with as many workers as the GPUs have room for, and a line on that."""
+    """Return the settings with as many workers as the GPUs have room for, and a line on that."""
     if estimate.unknown:
         raise SweepError(f"--per-gpu auto: {estimate.unknown}; give a number")
     settings = session.request.settings
@@ -214,7 +216,7 @@ def estimate_request(request: SweepRequest) -> list[str]:
     if shared and budget_seconds is not None:
         raise SweepError(NO_BUDGET)
     plain = shared and replace(shared, finetune=None)  # which networks will be on the front nobody knows yet
-    trials = plan_trials(request.archs, request.recipe, request.data, request.seeds, plain)
+    trials = schedule_trials(request.archs, request.recipe, request.data, request.seeds, plain)
     estimate = estimate_sweep(trials, request.dataset, request.data_name, request.device, request.settings.workers)
     lines = estimate_text(estimate)
     if shared and shared.finetune is not None:

@@ -14,26 +14,27 @@ from mnv2_sweep.base.text import parse_bytes, parse_seconds
 from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.record.store import Outcome
 from mnv2_sweep.sweeps.attempt import Attempts, Watch
-from mnv2_sweep.sweeps.pool import Limits, Source
+from mnv2_sweep.sweeps.pool import Feed, Limits
 
-MEMORY_SHARE = 0.9  # of the machine's memory, for all workers together; of a GPU's free memory likewise
+MEMORY_FRACTION = 0.9  # of the machine's memory, for all workers together; of a GPU's free memory likewise
 CONTEXT_BYTES = 2**30  # of a GPU for each process beside its tensors: CUDA itself, libraries; generous
 AUTO = "auto"
 EXECUTORS = ("local", "ray")
 
 # Runs trials on other machines; the attempts' function is called with the data as they are there.
-Elsewhere = Callable[[Attempts, Source, Dataset], Iterator[Outcome]]
+Elsewhere = Callable[[Attempts, Feed, Dataset], Iterator[Outcome]]
 
 
 @dataclass(frozen=True, slots=True)
 class RunSettings:
-    """Worker processes, the limits of one trial, what watches their curves; with GPUs, the GPU of each
-    worker (as CUDA_VISIBLE_DEVICES names it); whether more workers share them where measured memory allows; the
+    """How a sweep runs: worker processes, the limits of one trial, what watches their curves; with GPUs, the GPU of
+    each worker (as CUDA_VISIBLE_DEVICES names it); whether more workers share them where measured memory allows; the
     seconds that the run may take; whether the seeds of a network are trained as one, or trials as CUDA graphs; whether
-    the limit of memory is a worker's share of the machine's, which then grows with the threads of a shared training.
+    the limit of memory is the machine's divided by its workers, which then grows with the threads of a shared training.
 
     With the executor "ray": where the cluster is, how many trials share a GPU (0: they use none), what runs them, and
-    as `workers` how many there are at once (0: as many as there is room for)."""
+    as `workers` how many there are at once (0: as many as there is room for).
+    """
 
     workers: int
     limits: Limits = Limits()
@@ -47,12 +48,12 @@ class RunSettings:
     elsewhere: Elsewhere | None = None
     stacks_seeds: bool = False
     cuda_graphs: bool = False
-    memory_is_share: bool = False
+    memory_is_divided: bool = False
 
 
 def choose_device(wanted: str, executor: str = "local") -> str:
-    """auto | cpu | cuda -> cpu | cuda. Raises SweepError where there is no such device; the machine that joins a Ray
-    cluster need not have the GPU itself."""
+    """Choose auto | cpu | cuda -> cpu | cuda. Raises SweepError where there is no such device; the machine that joins a
+    Ray cluster need not have the GPU itself."""
     if wanted not in ("auto", "cpu", "cuda"):
         raise SweepError(f"--device {wanted}: auto, cpu or cuda")
     if wanted == "cuda" and executor == "ray":
@@ -112,36 +113,37 @@ def choose_settings(device: str, wishes: Wishes = Wishes()) -> RunSettings:
     gpus = list_gpus(None if per_gpu == AUTO else per_gpu) if device == "cuda" else ()
     count = workers or (len(gpus) if gpus else usable_cores())
     gpus = tuple(gpus[i % len(gpus)] for i in range(count)) if gpus else ()
-    is_share = limit is None and device == "cpu"
-    if is_share:
-        limit = int(MEMORY_SHARE * machine_memory_bytes() / count)
+    is_divided = limit is None and device == "cpu"
+    if is_divided:
+        limit = int(MEMORY_FRACTION * machine_memory_bytes() / count)
     return RunSettings(
         count, Limits(limit, seconds), gpus=gpus, fills_gpus=per_gpu == AUTO, budget_seconds=most,
         stacks_seeds=device == "cuda" and stack_seeds is not False and not cuda_graphs, cuda_graphs=cuda_graphs,
-        memory_is_share=is_share,
+        memory_is_divided=is_divided,
     )  # fmt: skip
 
 
 def count_per_gpu(trial_bytes: int, free_bytes: int, cores: int, gpus: int) -> int:
-    """How many trials fit on each of the GPUs with that many bytes free, one core of the machine for each trial."""
-    fitting = int(MEMORY_SHARE * free_bytes) // (trial_bytes + CONTEXT_BYTES)
+    """Count how many trials fit on each of the GPUs with that many bytes free, one core of the machine for each
+    trial."""
+    fitting = int(MEMORY_FRACTION * free_bytes) // (trial_bytes + CONTEXT_BYTES)
     return max(1, min(fitting, cores // gpus))
 
 
 def fill_gpus(settings: RunSettings, trial_bytes: int) -> RunSettings:
-    """The settings with as many workers on each GPU as their free memory holds trials of that many bytes."""
+    """Return the settings with as many workers on each GPU as their free memory holds trials of that many bytes."""
     free = min(torch.cuda.mem_get_info(i)[0] for i in range(torch.cuda.device_count()))
     gpus = settings.gpus * count_per_gpu(trial_bytes, free, usable_cores(), len(settings.gpus))
     return replace(settings, workers=len(gpus), gpus=gpus)
 
 
 def usable_cores() -> int:
-    """Cores that this process may use."""
+    """Count the cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def machine_memory_bytes() -> int:
-    """Of the machine, or what its container may use."""
+    """Return the memory of the machine, or what its container may use."""
     total = psutil.virtual_memory().total
     with suppress(OSError, ValueError):  # "max" without a limit
         total = min(total, int(Path("/sys/fs/cgroup/memory.max").read_text()))
@@ -149,7 +151,7 @@ def machine_memory_bytes() -> int:
 
 
 def list_gpus(per_gpu: str | None) -> tuple[str, ...]:
-    """Each visible GPU as often as trials may share it: round after round, so that few trials spread out."""
+    """List each visible GPU as often as trials may share it: round after round, so that few trials spread out."""
     names = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
     names = names or [str(i) for i in range(torch.cuda.device_count())]
     return tuple(names) * _parse_per_gpu("1" if per_gpu is None else per_gpu, "a whole number from 1, or auto")

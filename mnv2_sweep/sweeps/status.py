@@ -15,9 +15,9 @@ from mnv2_sweep.base.text import count_noun, duration
 from mnv2_sweep.nets.arch import arch_label
 from mnv2_sweep.record.claims import read_claims
 from mnv2_sweep.record.folders import log_path
-from mnv2_sweep.record.store import Outcome, read_outcomes, read_plan
+from mnv2_sweep.record.store import Outcome, read_outcomes, read_schedule
 from mnv2_sweep.sweeps.attempt import read_progress
-from mnv2_sweep.sweeps.planned import read_command, trained_madds
+from mnv2_sweep.sweeps.schedule import read_command, trained_madds
 from mnv2_sweep.trials.trial import Trial, trial_id
 
 
@@ -35,6 +35,8 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
+    """A trial that failed: how, how often it was tried, the first line of its error, its log where there is one."""
+
     trial: str
     kind: str
     attempts: int
@@ -44,9 +46,9 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """`planned` counts all trials of the sweep; `waiting` those nobody works on and that have no outcome yet, and
-    interrupted ones among them. `seconds_left` is None while nothing is measured, or nothing runs. `command` is the
-    one that ran last."""
+    """How a sweep stands. `planned` counts all trials of the sweep; `waiting` those nobody works on and that have no
+    outcome yet, and interrupted ones among them. `seconds_left` is None while nothing is measured, or nothing runs.
+    `command` is the one that ran last."""
 
     sweep: str
     planned: int
@@ -62,22 +64,22 @@ class Status:
 
 
 def read_status(folder: Path) -> Status:
-    """How the sweep stands now. Raises StoreError when its file can't be read."""
+    """Read how the sweep stands now. Raises StoreError when its file can't be read."""
     outcomes = {outcome.id: outcome for outcome in read_outcomes(folder)}
-    plan = read_plan(folder) or {name: outcome.trial for name, outcome in outcomes.items()}
+    schedule = read_schedule(folder) or {name: outcome.trial for name, outcome in outcomes.items()}
     claimed = read_claims(folder)
-    ended = {n: o for n, o in outcomes.items() if n in plan and (o.status == "done" or n not in claimed)}
-    active = {name: plan[name] for name in claimed if name in plan and name not in ended}
+    ended = {n: o for n, o in outcomes.items() if n in schedule and (o.status == "done" or n not in claimed)}
+    active = {name: schedule[name] for name in claimed if name in schedule and name not in ended}
     progress = {trial_id(trial): state for trial, state in read_progress(folder, active).items()}
     running = tuple(
         Running(_name(trial), claimed[name].split(" ")[0], **progress.get(name, {})) for name, trial in active.items()
     )
     failed = tuple(_describe_failure(folder, o) for o in ended.values() if o.status == "failed")
     counts = Counter(outcome.status for outcome in ended.values())
-    left = {name: trial for name, trial in plan.items() if name not in ended or ended[name].status == "interrupted"}
+    left = {name: trial for name, trial in schedule.items() if name not in ended or ended[name].status == "interrupted"}
     return Status(
         folder.name,
-        len(plan),
+        len(schedule),
         counts["done"],
         sum(outcome.source is not None for outcome in ended.values()),
         running,
@@ -91,7 +93,7 @@ def read_status(folder: Path) -> Status:
 
 
 def _seconds_left(ended: Sequence[Outcome], left: dict[str, Trial], progress: dict[str, dict]) -> float | None:
-    """With as many workers as trials are running now."""
+    """Return the seconds left, with as many workers as trials are running now."""
     rates = [o.result.seconds / _work(o.trial, o.result.train_images) for o in ended if o.result and not o.source]
     if not rates or not progress:
         return None if left else 0.0
@@ -104,7 +106,8 @@ def _seconds_left(ended: Sequence[Outcome], left: dict[str, Trial], progress: di
 
 
 def _work(trial: Trial, images: float) -> float:
-    """In proportion to what training takes: MAdds at the trained size, and a share that every image costs."""
+    """Return a number in proportion to what training takes: MAdds at the trained size, and a part that every image
+    costs."""
     return (trained_madds(trial) + 1e6) * images
 
 
@@ -119,12 +122,12 @@ def _name(trial: Trial) -> str:
 
 
 def status_json(status: Status) -> dict:
-    """One object."""
+    """Return the status as one object."""
     return asdict(status)
 
 
 def status_text(status: Status) -> str:
-    """Lines for a person."""
+    """Return lines for a person."""
     counts = [f"{status.done} of {status.planned} done"]
     counts += [f"{status.reused} of them from other sweeps"] if status.reused else []
     counts += [f"{len(status.running)} running"] if status.running else []

@@ -1,13 +1,13 @@
 """A few real steps of some networks on this machine -> Timings: seconds and bytes as a worker of a sweep will see them.
 
-`time_team` measures in as many fresh processes as there will be workers, all with the same network at the same
-time: cores share caches, memory bandwidth and often their clock, which makes each slower than it is alone. Their
-start, mostly the import of torch, takes seconds and is measured as well. `time_here` measures in this process,
-alone: rougher and sooner.
+`time_team` measures in as many fresh processes as there will be workers, all with the same network at the same time:
+cores share caches, memory bandwidth and often their clock, which makes each slower than it is alone. Their start,
+mostly the import of torch, takes seconds and is measured as well. `time_here` measures in this process, alone: rougher
+and sooner.
 
 Everything is bounded: a phase stops by the clock, and a batch that would hold too many activations is cut (time and
 memory are then scaled). Images are noise of the right size, so nothing needs to be in the cache; they are gathered,
-augmented, trained on and evaluated by the functions of `train`.
+augmented, trained on and evaluated by the functions of `training.loop`.
 """
 
 import math
@@ -51,11 +51,12 @@ class DoesNotFit(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """One network on one worker, means over the time-boxed steps.
+    """What one network takes on one worker, means over the time-boxed steps.
 
-    On a CPU the seconds are those the process computed, which other programs hardly change, and `cpu_share` is the
-    part of a core that they left it: wall time is the quotient. (Measured on a busy machine: the share of 1.5 s jumps
-    between 0.4 and 0.9, so it is better taken over all timings.) On a GPU they are wall time, and the share is 1.
+    On a CPU the seconds are those the process computed, which other programs hardly change, and `cpu_fraction` is the
+    part of a core that they left it: wall time is the quotient. (Measured on a busy machine: the fraction of 1.5 s
+    jumps between 0.4 and 0.9, so it is better taken over all timings.) On a GPU they are wall time, and the fraction is
+    1.
     """
 
     start_seconds: float  # of a trial, beyond its steps: building, the slow first ones
@@ -63,11 +64,11 @@ class Timing:
     eval_seconds: float  # one evaluated image
     peak_bytes: int  # resident, without the files (libraries) that all processes share
     gpu_bytes: int
-    cpu_share: float
+    cpu_fraction: float
 
 
 class TimingData:
-    """Noise in the place of a data set's images."""
+    """A data set with noise in the place of its images."""
 
     name, fingerprint = "noise", ""
 
@@ -80,7 +81,7 @@ class TimingData:
 
 
 def time_here(trials: Sequence[Trial], device: str) -> list[Timing]:
-    """Each trial's network in this process, on one thread. Raises DoesNotFit."""
+    """Time each trial's network in this process, on one thread. Raises DoesNotFit."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -99,7 +100,8 @@ def time_team(
     workers: int,
     boxes: tuple[float, float, int] = LONG,
 ) -> tuple[list[Timing], float]:
-    """Each trial's network in `workers` processes at once, and the seconds that a process computed to get ready.
+    """Time each trial's network in `workers` processes at once; also returns the seconds that a process computed to get
+    ready.
 
     Raises DoesNotFit, also when a process is killed, and TimeoutError.
     """
@@ -124,7 +126,7 @@ def time_team(
 
 
 def time_network(trial: Trial, device: str, boxes: tuple[float, float, int] = LONG) -> Timing:
-    """Build it, train it and evaluate it until the time boxes are over. Raises DoesNotFit."""
+    """Build a network, train it and evaluate it until the time boxes are over. Raises DoesNotFit."""
     try:
         return _time_network(trial, device, *boxes)
     except (MemoryError, RuntimeError) as error:  # torch says out of memory with either
@@ -158,23 +160,23 @@ def _time_network(trial: Trial, device: str, train_seconds: float, eval_seconds:
     peak = max(before, peak_memory_bytes("cpu") - shared_bytes())
     on_gpu = peak_memory_bytes("cuda") if device == "cuda" else 0
     size = trial.train_size
-    look_seconds, _ = _repeat(
+    evaluation_seconds, _ = _repeat(
         lambda: evaluate_model(course.model, data, "val", size, device), eval_seconds, calls, clock
     )
     return Timing(
         start_seconds=max(0.0, warm - WARM_STEPS * step_seconds),
         image_seconds=step_seconds / batch,
-        eval_seconds=look_seconds / len(data.labels["val"]),
+        eval_seconds=evaluation_seconds / len(data.labels["val"]),
         peak_bytes=before + round((peak - before) * wanted / batch),
         gpu_bytes=round(on_gpu * wanted / batch),
-        cpu_share=min(1.0, training / wall),
+        cpu_fraction=min(1.0, training / wall),
     )
 
 
 def _repeat(
     function: Callable[[], object], least_seconds: float, least_calls: int, clock: Callable[[], float]
 ) -> tuple[float, float]:
-    """Call it until a time box is over -> mean seconds of a call and seconds of all, by the clock."""
+    """Call the function until a time box is over -> mean seconds of a call and seconds of all, by the clock."""
     began, start, calls = time.perf_counter(), clock(), 0
     while calls < least_calls or time.perf_counter() - began < least_seconds:
         function()
@@ -184,12 +186,13 @@ def _repeat(
 
 
 def shared_bytes() -> int:
-    """Resident memory of this process that is files, kept once however many processes map them; 0 if unknown."""
+    """Return the resident memory of this process that is files, kept once however many processes map them; 0 if
+    unknown."""
     return getattr(psutil.Process().memory_info(), "shared", 0)  # Linux
 
 
 def timing_batch(trial: Trial) -> int:
-    """The trial's batch, or as many images as are safe to try."""
+    """Return the trial's batch, or as many images as are safe to try."""
     plan = resolve(replace(trial.arch, resolution=trial.train_size, classes=trial.data.classes))
     elements = sum(layer.output_elements for layer in plan.layers)
     return min(trial.recipe.batch, max(2, MOST_ELEMENTS // elements))
@@ -199,7 +202,7 @@ def timing_batch(trial: Trial) -> int:
 
 
 def _start(data_name: str, cache: Path, device: str) -> tuple[ChildProcess, Connection]:
-    """A process as a worker is one."""
+    """Start a process as a worker is one."""
     ours, theirs = Pipe()
     process = ChildProcess(_serve, (theirs, data_name, cache, device), device == "cuda", IMPORTED)
     theirs.close()  # then the pipe ends when the process does
@@ -207,7 +210,7 @@ def _start(data_name: str, cache: Path, device: str) -> tuple[ChildProcess, Conn
 
 
 def _serve(pipe: Connection, data_name: str, cache: Path, device: str) -> None:
-    """The life of a process: says when it is ready; then trials come, Timings or exceptions go."""
+    """Live as a process that times: it says when it is ready; then trials come, Timings or exceptions go."""
     begin_process(on_sigterm=signal.SIG_DFL)
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(device == "cpu")
@@ -224,7 +227,7 @@ def _serve(pipe: Connection, data_name: str, cache: Path, device: str) -> None:
 
 
 def _receive(member: tuple[ChildProcess, Connection]):
-    """What the process says next. Raises what it met, DoesNotFit when it was killed, TimeoutError."""
+    """Receive what the process says next. Raises what it met, DoesNotFit when it was killed, TimeoutError."""
     process, pipe = member
     if not pipe.poll(LIMIT_SECONDS):
         raise TimeoutError
@@ -241,11 +244,11 @@ def _receive(member: tuple[ChildProcess, Connection]):
 
 
 def _middle(timings: Sequence[Timing]) -> Timing:
-    """Medians of what the processes measured at the same time; of bytes the largest."""
+    """Return medians of what the processes measured at the same time; of bytes the largest."""
 
     def median(name: str) -> float:
         return float(np.median([getattr(timing, name) for timing in timings]))
 
-    times = {name: median(name) for name in ("start_seconds", "image_seconds", "eval_seconds", "cpu_share")}
+    times = {name: median(name) for name in ("start_seconds", "image_seconds", "eval_seconds", "cpu_fraction")}
     largest = {name: max(getattr(timing, name) for timing in timings) for name in ("peak_bytes", "gpu_bytes")}
     return Timing(**times, **largest)

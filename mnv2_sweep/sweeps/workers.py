@@ -13,13 +13,13 @@ from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.record.folders import stack_path, weights_path
 from mnv2_sweep.record.store import Outcome
 from mnv2_sweep.sweeps.attempt import Attempts
-from mnv2_sweep.sweeps.pool import Source, run_pool
+from mnv2_sweep.sweeps.pool import Feed, run_pool
+from mnv2_sweep.sweeps.queue import Need, TrialQueue, record_outcomes
 from mnv2_sweep.sweeps.request import Session, find_trained
 from mnv2_sweep.sweeps.settings import RunSettings
-from mnv2_sweep.sweeps.work import Need, Work, do_work
 from mnv2_sweep.training.control import Control
 from mnv2_sweep.training.loop import run_trial
-from mnv2_sweep.training.shared import Group, has_weights, run_shared_trial
+from mnv2_sweep.training.shared import Supernet, has_weights, run_shared_trial
 from mnv2_sweep.training.stacked import group_seeds, has_seed, run_stacked_trial
 from mnv2_sweep.trials.trial import Result, Trial, shared_id, trial_id
 
@@ -42,21 +42,22 @@ class Ended:
 def run_session(session: Session, settings: RunSettings, stop: Callable[[], bool]) -> Iterator[Ticked | Ended]:
     """Do what is missing, beside whatever other runs do; each outcome is on disk before it is yielded."""
     groups = find_groups(session, settings)
-    with Work(session.folder, session.missing, find_need=partial(_find_need, session.folder, groups)) as work:
-        source = Source(work.take, work.others, stop, work.tick, pulse=True)
-        with closing(do_work(work, _start(session, settings, source, groups))) as outcomes:
+    with TrialQueue(session.folder, session.missing, find_need=partial(_find_need, session.folder, groups)) as queue:
+        feed = Feed(queue.take, queue.others, stop, queue.tick, pulse=True)
+        with closing(record_outcomes(queue, _start(session, settings, feed, groups))) as outcomes:
             for outcome in outcomes:
-                elsewhere = tuple(work.elsewhere)
-                yield Ticked(elsewhere) if outcome is None else Ended(outcome, work.is_retried(outcome))
+                elsewhere = tuple(queue.elsewhere)
+                yield Ticked(elsewhere) if outcome is None else Ended(outcome, queue.is_retried(outcome))
 
 
 def find_groups(session: Session, settings: RunSettings) -> dict[Trial, tuple[Trial, ...]]:
-    """Trials of which several are trained as one -> all that are trained with them."""
+    """Return the trials of which several are trained as one -> all that are trained with them."""
     return group_seeds(session.missing) if settings.stacks_seeds else {}
 
 
 def _find_need(folder: Path, groups: Mapping[Trial, tuple[Trial, ...]], trial: Trial) -> Need | None:
-    """Weights that it is a slice of, or the results of the seeds that it is trained with."""
+    """Return what the trial needs: weights that it is a slice of, or the results of the seeds that it is trained
+    with."""
     if trial.shared:
         return Need(shared_id(trial), partial(has_weights, weights_path(folder, trial), trial))
     if trial in groups:
@@ -66,36 +67,37 @@ def _find_need(folder: Path, groups: Mapping[Trial, tuple[Trial, ...]], trial: T
 
 
 def _start(
-    session: Session, settings: RunSettings, source: Source, groups: Mapping[Trial, tuple[Trial, ...]]
+    session: Session, settings: RunSettings, feed: Feed, groups: Mapping[Trial, tuple[Trial, ...]]
 ) -> Iterator[Outcome]:
     if settings.elsewhere is not None:
         attempts = Attempts(partial(train_on, session.request.device), session.folder, watch=settings.watch)
-        return settings.elsewhere(attempts, source, session.request.dataset)
-    families = None
+        return settings.elsewhere(attempts, feed, session.request.dataset)
+    supernets = None
     if session.supernet:
         trainings = len({shared_id(trial) for trial in session.missing})
-        families = Families(session.supernet, session.folder, max(1, settings.workers // max(1, trainings)))
+        supernets = Supernets(session.supernet, session.folder, max(1, settings.workers // max(1, trainings)))
     stacks = Stacks(groups, session.folder) if groups else None
     function = partial(
         train_in_worker,
         session.request.data_name,
         cache_folder(),
         session.request.device,
-        families=families,
+        supernets=supernets,
         stacks=stacks,
         graphs=settings.cuda_graphs,
     )
     attempts = Attempts(function, session.folder, watch=settings.watch)
     limits = settings.limits
     # While the weights are trained, one worker does what as many would.
-    if families and settings.memory_is_share and len(find_trained(session)) < trainings:
-        limits = replace(limits, memory_bytes=families.threads * limits.memory_bytes)
-    return run_pool(attempts, source, settings.workers, limits, settings.gpus)
+    if supernets and settings.memory_is_divided and len(find_trained(session)) < trainings:
+        limits = replace(limits, memory_bytes=supernets.threads * limits.memory_bytes)
+    return run_pool(attempts, feed, settings.workers, limits, settings.gpus)
 
 
 @dataclass(frozen=True, slots=True)
-class Families:
-    """The networks that share weights, the sweep's folder, and how many threads each shared training may take."""
+class Supernets:
+    """The supernets of a sweep, one for each seed: their networks, the sweep's folder, and how many threads each shared
+    training may take."""
 
     archs: tuple[ArchSpec, ...]
     folder: Path
@@ -116,12 +118,12 @@ def train_in_worker(
     device: str,
     trial: Trial,
     control: Control,
-    families: Families | None = None,
+    supernets: Supernets | None = None,
     stacks: Stacks | None = None,
     graphs: bool = False,
 ) -> Result:
-    """What a worker process does with a trial; it opens the data once."""
-    return train_on(device, _worker_dataset(data_name, cache), trial, control, families, stacks, graphs)
+    """Do with a trial what a worker process does; it opens the data once."""
+    return train_on(device, _worker_dataset(data_name, cache), trial, control, supernets, stacks, graphs)
 
 
 def train_on(
@@ -129,7 +131,7 @@ def train_on(
     dataset: Dataset,
     trial: Trial,
     control: Control,
-    families: Families | None = None,
+    supernets: Supernets | None = None,
     stacks: Stacks | None = None,
     graphs: bool = False,
 ) -> Result:
@@ -138,8 +140,8 @@ def train_on(
     if dataset.fingerprint != trial.data.fingerprint:
         raise RuntimeError(f"{dataset.name} has changed since the sweep began; run the command again")
     if trial.shared:
-        group = Group(families.archs, weights_path(families.folder, trial), families.threads)
-        return run_shared_trial(trial, dataset, device, control, group)
+        supernet = Supernet(supernets.archs, weights_path(supernets.folder, trial), supernets.threads)
+        return run_shared_trial(trial, dataset, device, control, supernet)
     if stacks and trial in stacks.groups:
         paths = {own: stack_path(stacks.folder, own) for own in stacks.groups[trial]}
         return run_stacked_trial(trial, paths, dataset, device, control)

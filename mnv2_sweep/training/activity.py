@@ -17,8 +17,9 @@ MOST_IMAGES = 500  # whose channels are counted
 
 
 def measure_activities(trial: Trial, dataset: Dataset, device: str, control: Control) -> Activities:
-    """With one thread, as a sweep's workers have: the trained network is that of the same trial there. Raises
-    SweepError when there is too little to measure on, or the training diverges."""
+    """Train the trial's network and count its positive channels before and after. One thread does it, as in a sweep's
+    workers: the trained network is that of the same trial there. Raises SweepError when there is too little to measure
+    on, or the training diverges."""
     if len(dataset.labels["val"]) < 2:
         raise SweepError(f"activity: {dataset.name} has one validation image; batch norm needs two")
     threads = torch.get_num_threads()
@@ -40,7 +41,7 @@ def measure_activities(trial: Trial, dataset: Dataset, device: str, control: Con
 
 
 def _measured_images(trial: Trial, dataset: Dataset, device: str) -> Tensor:
-    """Up to MOST_IMAGES of the validation images, evenly spread over them: float32 [N, 3, size, size]."""
+    """Return up to MOST_IMAGES of the validation images, evenly spread over them: float32 [N, 3, size, size]."""
     pixels = dataset.pixels("val", trial.train_size)
     count = min(MOST_IMAGES, len(pixels))
     chosen = torch.arange(count) * len(pixels) // count

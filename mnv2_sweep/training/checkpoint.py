@@ -1,11 +1,11 @@
-"""State (tensors and plain types) <-> a file that says whose it is, whole or not there at all.
+"""Course (where a trial in training stands) <-> checkpoint, and the packed files in which any state is kept.
 
-A file is a line of JSON, the header, and then what torch.save writes; reading one runs no code of its own. torch.load
-would not notice a changed tensor, hence the header's digest.
+A packed file is a line of JSON, the header, which says whose it is, and then what torch.save writes of tensors and
+plain types. It is replaced whole or not at all. Reading one runs no code of its own. torch.load would not notice a
+changed tensor, hence the header's digest.
 
-Course (where a trial in training stands) <-> checkpoint file, so that a stopped trial goes on bit for bit.
-
-It is replaced whole or not at all; one that is damaged, or of another trial, version or device, counts as none.
+From its checkpoint, a packed file, a stopped trial goes on bit for bit. A checkpoint that is damaged, or of another
+trial, version or device, counts as none.
 """
 
 import hashlib
@@ -24,13 +24,14 @@ from torch import Tensor, nn
 from mnv2_sweep.base.files import open_whole, remove_files, remove_unfinished
 from mnv2_sweep.trials.trial import CODE_VERSION, CurvePoint
 
-# ---------------------------------------------------------------- packed
+# ---------------------------------------------------------------- packed files
 
 HEADER_BYTES = 4096  # the first line is far shorter; a damaged file may have no line's end at all
 
 
 def write_packed(path: Path, header: dict, state: dict) -> None:
-    """Replace the file, which another sweep may write at the same time. Raises OSError, and it then stays as it was."""
+    """Replace the file, which another sweep may write at the same time. Raises OSError, and the file then stays as it
+    was."""
     packed = io.BytesIO()  # and not straight to disk: the digest comes first, and torch.save hides the disk's own error
     torch.save(state, packed)
     payload = packed.getbuffer()
@@ -40,8 +41,8 @@ def write_packed(path: Path, header: dict, state: dict) -> None:
 
 
 def read_packed(path: Path, expected: dict) -> tuple[dict, dict]:
-    """(header, state), on the CPU. Raises OSError where there is no file, and anything else where it is damaged or its
-    header has another value than expected."""
+    """Return (header, state), on the CPU. Raises OSError where there is no file, and anything else where it is damaged
+    or its header has another value than expected."""
     with path.open("rb") as file:
         header, payload = _read_header(file, expected), file.read()
     if header["sha256"] != _digest(payload):
@@ -50,7 +51,7 @@ def read_packed(path: Path, expected: dict) -> tuple[dict, dict]:
 
 
 def is_whole(path: Path, expected: dict) -> bool:
-    """Whether the file is there, undamaged, and its header has the expected values; nothing is unpacked."""
+    """Return whether the file is there, undamaged, and its header has the expected values; nothing is unpacked."""
     try:
         with path.open("rb") as file:
             header = _read_header(file, expected)
@@ -71,18 +72,18 @@ def _digest(payload: bytes | memoryview) -> str:
     return hashlib.sha256(payload).hexdigest()
 
 
-# ---------------------------------------------------------------- checkpoint
+# ---------------------------------------------------------------- the course of a training
 
 
 class BatchOrder:
-    """Which images are in each batch: shuffled passes over range(count), one after the other without a gap."""
+    """The order of the images, batch by batch: shuffled passes over range(count), one after the other without a gap."""
 
     def __init__(self, count: int, generator: torch.Generator):
         self.count, self.generator = count, generator
         self.waiting = torch.empty(0, dtype=torch.long)  # the rest of the pass
 
     def take(self, batch: int) -> Tensor:
-        """The indices [batch] of the next batch."""
+        """Return the indices [batch] of the next batch."""
         while len(self.waiting) < batch:
             self.waiting = torch.cat([self.waiting, torch.randperm(self.count, generator=self.generator)])
         chosen, self.waiting = self.waiting[:batch], self.waiting[batch:]
@@ -97,8 +98,8 @@ class BatchOrder:
 
 
 def core_clock(device: str) -> Callable[[], float]:
-    """What counts the seconds of one core: the processor time of all of this process's threads, or, where a GPU does
-    the work, wall time."""
+    """Return what counts the seconds of one core: the processor time of all of this process's threads, or, where a GPU
+    does the work, wall time."""
     return time.process_time if device == "cpu" else time.perf_counter
 
 
@@ -134,7 +135,7 @@ class Course:
 
     @property
     def core_seconds(self) -> float:
-        """Of one core, however many threads share them; on a GPU wall time."""
+        """Return the seconds of one core, however many threads share them; on a GPU wall time."""
         return core_clock(self.device)() - self.core_began
 
     def images_per_second(self, batch: int) -> float:
@@ -142,7 +143,7 @@ class Course:
 
     @contextmanager
     def set_aside(self) -> Iterator[None]:
-        """What runs inside is not training: its time does not make training slower."""
+        """Count what runs inside as no training: its time does not make training slower."""
         start = time.perf_counter()
         try:
             yield
@@ -150,7 +151,7 @@ class Course:
             self.aside += time.perf_counter() - start
 
     def state(self) -> dict:
-        """Tensors, not copied, and plain types."""
+        """Return tensors, not copied, and plain types."""
         return {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -181,8 +182,11 @@ class Course:
             torch.cuda.set_rng_state(state["cuda_random"])
 
 
+# ---------------------------------------------------------------- checkpoints
+
+
 def checkpoint_header(owner: str, device: str) -> dict:
-    """What has to be the same for numbers to go on as they would have; the owner is a trial's id, or a shared
+    """Return what has to be the same for numbers to go on as they would have; the owner is a trial's id, or a shared
     training's."""
     return {"trial": owner, "code_version": CODE_VERSION, "torch": str(torch.__version__), "device": device}
 
@@ -196,7 +200,8 @@ def write_checkpoint(path: Path, owner: str, course: Course, log: Callable[[str]
 
 
 def read_checkpoint(path: Path, owner: str, device: str, log: Callable[[str], None]) -> dict | None:
-    """The state in the file, or None where there is none to go on from. Removes what a killed attempt left behind."""
+    """Return the state in the file, or None where there is none to go on from. Removes what a killed attempt left
+    behind."""
     remove_unfinished(path)
     try:
         header, state = read_packed(path, checkpoint_header(owner, device))
@@ -211,11 +216,12 @@ def read_checkpoint(path: Path, owner: str, device: str, log: Callable[[str], No
 
 
 def remove_checkpoint(path: Path) -> None:
-    """Also what is unfinished. What the system does not let go of stays: it is no reason to lose a result."""
+    """Remove the file, and what is unfinished of it. What the system does not let go of stays: it is no reason to lose
+    a result."""
     remove_unfinished(path)
     remove_files([path])
 
 
 def describe_error(error: Exception) -> str:
-    """In one line: its kind and the first line of its text."""
+    """Return an error in one line: its kind and the first line of its text."""
     return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"

@@ -19,7 +19,8 @@ def _nothing(*values: object) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """Called from inside a trial.
+    """What a running trial is given by whoever runs it: functions that are called from inside it, and a place for its
+    state.
 
     `report(step, steps, loss, images_per_second)` after every step, with the loss now and then; it must be cheap.
     `should_stop()` is asked after every step and every evaluated batch: once true, the trial writes its checkpoint

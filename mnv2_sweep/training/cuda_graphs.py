@@ -14,7 +14,7 @@ TRIED_STEPS = 5  # of each kind, to see which is faster
 
 def graph_passes(model: nn.Module, images: Tensor, log: Callable[[str], None]) -> bool:
     """Let the model, on a GPU and in training mode, run its passes as graphs from now on, if there is memory for them
-    and they are faster; whether it does. Its weights, statistics and random numbers stay what they were.
+    and they are faster; returns whether it does. Its weights, statistics and random numbers stay what they were.
 
     `images` [B, 3, side, side] are like those it will be trained on: the same shape in every step. In eval mode it runs
     as before. `forget_graphs` ends it.
@@ -49,7 +49,7 @@ def forget_graphs(model: nn.Module) -> None:
 
 
 def _time_passes(model: nn.Module, images: Tensor) -> float:
-    """Seconds of a forward and a backward pass."""
+    """Return the seconds of a forward and a backward pass."""
     for step in range(1 + TRIED_STEPS):  # the first also makes what is kept
         if step == 1:
             torch.cuda.synchronize()
@@ -63,5 +63,6 @@ def _time_passes(model: nn.Module, images: Tensor) -> float:
 
 
 def _autocast() -> torch.autocast:
-    """As in training, but with weights converted within each pass: a graph must not read what another pass made."""
+    """Return the context of training, but with weights converted within each pass: a graph must not read what another
+    pass made."""
     return torch.autocast("cuda", torch.bfloat16, cache_enabled=False)

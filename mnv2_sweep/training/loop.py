@@ -1,9 +1,9 @@
 """Trial -> Result: one network, trained and evaluated, the loop in plain view.
 
 Deterministic on a CPU: on one machine the same trial gives the same numbers, however many workers run. (On a GPU it
-trains in bfloat16 with kernels of which some are not repeatable.) Two streams of random
-numbers keep comparisons paired: `seed` alone decides the order of the images and their crops and flips, so every
-network of a sweep sees the same batches; weights and dropout draw from torch's own generator.
+trains in bfloat16 with kernels of which some are not repeatable.) Two streams of random numbers keep comparisons
+paired: `seed` alone decides the order of the images and their crops and flips, so every network of a sweep sees the
+same batches; weights and dropout draw from torch's own generator.
 """
 
 import math
@@ -85,7 +85,7 @@ def finish_course(
 
 @contextmanager
 def keeping(course: Course, owner: str, control: Control) -> Iterator[None]:
-    """The checkpoint stays where the course is interrupted, and is gone when it has ended or diverged."""
+    """Keep the checkpoint where the course is interrupted, and remove it when the course has ended or diverged."""
     try:
         yield
     except Interrupted:
@@ -105,7 +105,7 @@ def begin_on(device: str) -> None:
 
 
 def make_repeatable(device: str) -> None:
-    """The same numbers again: all of them on a CPU, what cuDNN has to offer on a GPU."""
+    """Make the same numbers come out again: all of them on a CPU, what cuDNN has to offer on a GPU."""
     torch.use_deterministic_algorithms(device == "cpu")
     torch.utils.deterministic.fill_uninitialized_memory = False  # with numbers nobody reads: it costs time
     torch.backends.cudnn.benchmark = False
@@ -113,7 +113,7 @@ def make_repeatable(device: str) -> None:
 
 
 def begin_course(trial: Trial, dataset: Dataset, device: str) -> Course:
-    """A network with its first weights, and the random numbers of the trial's seed."""
+    """Begin with a network's first weights, and the random numbers of the trial's seed."""
     torch.manual_seed(trial.seed)
     model = build_model(replace(trial.arch, classes=trial.data.classes))
     scale_shortcuts(model, trial.recipe.shortcut_gain)
@@ -121,14 +121,14 @@ def begin_course(trial: Trial, dataset: Dataset, device: str) -> Course:
 
 
 def open_course(model: nn.Module, trial: Trial, dataset: Dataset, device: str) -> Course:
-    """The model before the first step of the trial's recipe."""
+    """Return the course of the model before the first step of the trial's recipe."""
     order = BatchOrder(len(dataset.labels["train"]), torch.Generator().manual_seed(trial.seed))
     now = time.perf_counter()
     return Course(model, make_optimizer(model, trial.recipe), order, device, began=now, kept=now)
 
 
 def resume_course(begin: Callable[[], Course], owner: str, control: Control) -> Course:
-    """The course as its checkpoint has it, or from the beginning."""
+    """Return the course as its checkpoint has it, or from the beginning."""
     course = begin()
     state = control.checkpoint and read_checkpoint(control.checkpoint, owner, course.device, control.log)
     if not state:
@@ -158,7 +158,7 @@ def forget_course(control: Control) -> None:
 
 
 def train_model(course: Course, trial: Trial, dataset: Dataset, control: Control) -> None:
-    """Train to the end, from wherever the course stands."""
+    """Train the network to the end, from wherever the course stands."""
     with course.set_aside():
         pixels = keep_on_device(train_level(dataset, trial.train_size), course.device)
         labels = label_tensor(dataset, "train", course.device)
@@ -196,13 +196,14 @@ def train_course(
             check_stop(control)
             if time.perf_counter() - course.kept >= control.checkpoint_seconds:
                 keep_course(course, owner, control)
-        look(course, recipe, top1, control)
+        add_point(course, recipe, top1, control)
         if course.step == steps:  # what follows can take minutes
             keep_course(course, owner, control)
 
 
 def curve_marks(steps: int, steps_per_epoch: float) -> list[int]:
-    """The steps after which the curve has a point: as many as there are epochs and at least ten, evenly spaced."""
+    """Return the steps after which the curve has a point: as many as there are epochs and at least ten, evenly
+    spaced."""
     points = min(steps, max(10, math.floor(steps / steps_per_epoch)))
     return [round(steps * point / points) for point in range(1, points + 1)]
 
@@ -221,11 +222,11 @@ def take_step(course: Course, trial: Trial, pixels: np.ndarray | Tensor, labels:
     return loss.detach()
 
 
-def look(course: Course, recipe: Recipe, top1: Callable[[], float], control: Control) -> None:
+def add_point(course: Course, recipe: Recipe, top1: Callable[[], float], control: Control) -> None:
     """Add a point to the curve, with the top-1 of a few validation images.
 
-    It changes nothing, as evaluation draws no random numbers, and until it is over the course stands where it stood
-    before: stopped here, a trial goes on with the whole look.
+    It changes nothing else, as evaluation draws no random numbers, and until it is over the course stands where it
+    stood before: stopped here, a trial goes on with the whole evaluation.
     """
     steps, steps_per_epoch = count_steps(recipe, course.order.count)
     mean = torch.stack(course.losses).mean().item()
@@ -257,7 +258,7 @@ def measure_model(course: Course, trial: Trial, dataset: Dataset, control: Contr
 def evaluate_splits(
     model: nn.Module, dataset: Dataset, size: int, device: str, control: Control
 ) -> tuple[tuple, tuple]:
-    """(top-1, loss, images) of the validation and of the test images, (None, None, 0) where there are none."""
+    """Return (top-1, loss, images) of the validation and of the test images, (None, None, 0) where there are none."""
     val = evaluate_model(model, dataset, "val", size, device, control=control)
     has_test = "test" in dataset.labels
     return val, evaluate_model(model, dataset, "test", size, device, control=control) if has_test else (None, None, 0)
@@ -273,9 +274,9 @@ def evaluate_model(
     model: nn.Module, dataset: Dataset, split: str, size: int, device: str, most: int | None = None,
     control: Control = UNCONTROLLED,
 ) -> tuple[float, float, int]:  # fmt: skip
-    """Top-1 (a fraction), mean cross-entropy and number of images of a split, whole images at `size`.
+    """Return top-1 (a fraction), mean cross-entropy and number of images of a split, whole images at `size`.
 
-    With `most`, of that many of its images, the same ones every time, drawn from all of it. Raises Interrupted
+    With `most`, that many of its images are used, the same ones every time, drawn from all of it. Raises Interrupted
     before a batch when asked to stop.
     """
     model.eval()
@@ -292,14 +293,14 @@ def evaluate_model(
 
 
 def count_steps(recipe: Recipe, train_images: int) -> tuple[int, float]:
-    """(optimizer steps of the whole schedule, steps per pass over the training images)."""
+    """Return (optimizer steps of the whole schedule, steps per pass over the training images)."""
     per_epoch = train_images / recipe.batch
     wanted = recipe.images / recipe.batch if recipe.images is not None else recipe.epochs * per_epoch
     return max(1, round(wanted)), per_epoch
 
 
 def learning_rate(recipe: Recipe, step: int, steps: int, train_images: int) -> float:
-    """The rate of a step (from 0): see Recipe.schedule."""
+    """Return the rate of a step (from 0): see Recipe.schedule."""
     if recipe.schedule == "exponential":
         return recipe.lr * recipe.lr_decay ** (step * recipe.batch // train_images)
     warmup = recipe.warmup * steps
@@ -309,7 +310,8 @@ def learning_rate(recipe: Recipe, step: int, steps: int, train_images: int) -> f
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Weight decay on all weights, not on batch norm or biases (TF-slim spares depthwise kernels too).
+    """Return the optimizer of the recipe, with weight decay on all weights, not on batch norm or biases (TF-slim spares
+    depthwise kernels too).
 
     RMSProp has decay 0.9 (paper, section 6.1) and epsilon 1.0, TF-slim's, which the paper does not print; torch
     adds it outside the root.
@@ -340,7 +342,7 @@ def reset_peak_memory(device: str) -> None:
 
 
 def peak_memory_bytes(device: str) -> int:
-    """Peak resident memory of this process since `reset_peak_memory`, or of the GPU's allocator."""
+    """Return the peak resident memory of this process since `reset_peak_memory`, or of the GPU's allocator."""
     if device == "cuda":
         return torch.cuda.max_memory_allocated()
     with suppress(OSError):  # Linux

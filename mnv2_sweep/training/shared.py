@@ -1,4 +1,4 @@
-"""Family of networks -> one set of weights, trained so that each network is a slice of it; slice -> Result.
+"""Networks -> one set of weights, their supernet, trained so that each network is a slice of it; slice -> Result.
 
 Every step trains up to four networks on one batch: the largest on the labels, the others, random ones, on a mixture of
 the labels and of the largest one's soft outputs for the same crops, each at its own size. Their gradients add up. The
@@ -7,7 +7,7 @@ and is evaluated.
 
 That is the sandwich rule with in-place distillation of universally slimmable networks (Yu and Huang 2019), changed in
 three ways for short trainings (CIFAR-10, the paper's grid at a quarter to a half of the side, 12,000 to 20,000 images,
-seed 0). The soft outputs' share grows from none to all, as those of an untrained network hold the others and itself
+seed 0). The soft outputs' part grows from none to all, as those of an untrained network hold the others and itself
 back (at 7,000 images the largest had 31 % with soft outputs alone, 42 % with labels, and as much when trained by
 itself). The smallest network is no part of every step, which put it ahead of networks that cost more (0.35 at 96 before
 0.35 at 128). And the others' losses count less than the largest's, see STUDENT_WEIGHT.
@@ -75,7 +75,7 @@ from mnv2_sweep.trials.trial import (
 
 RANDOM = 3  # networks of a step beside the largest
 CALIBRATION_IMAGES, CALIBRATION_BATCH = 2000, 100
-LOOK_IMAGES = 200  # to calibrate the largest network with, for a point of the curve
+POINT_IMAGES = 200  # to calibrate the largest network with, for a point of the curve
 MOST_SLICES = 32  # kept as modules, the least recently used one makes room; making one takes 70 ms
 # Times the recipe's rate. What is shared is pulled at by four networks, whose pulls agree in part; the classifier sees
 # over a thousand features, none below zero, and its logits, which teach the others, run away at that rate.
@@ -94,7 +94,7 @@ FINETUNE_RATE = 0.2  # of the recipe's rate
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class Supernet:
     """The networks that share weights, where these lie or will lie, and how many threads their training may take."""
 
     archs: tuple[ArchSpec, ...]
@@ -103,9 +103,9 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Shared:
-    """Trained weights, the curve of the training (top-1 is the largest network's), and what it took: `seconds` of
-    one core (`Course.core_seconds`), however many threads shared them."""
+class TrainedSupernet:
+    """Trained weights, the curve of the training (top-1 is the largest network's), and what it took: `seconds` of one
+    core (`Course.core_seconds`), however many threads shared them."""
 
     weights: SharedWeights
     curve: tuple[CurvePoint, ...]
@@ -115,23 +115,23 @@ class Shared:
     peak_bytes: int
 
 
-def run_shared_trial(trial: Trial, dataset: Dataset, device: str, control: Control, group: Group) -> Result:
+def run_shared_trial(trial: Trial, dataset: Dataset, device: str, control: Control, supernet: Supernet) -> Result:
     """Evaluate a slice of the shared weights, which are trained first if nobody has done so; or train it on.
 
-    The seconds are the slice's own and an equal share of the shared training's, both of one core: the process's
+    The seconds are the slice's own and an equal part of the shared training's, both of one core: the process's
     processor time, as a shared training uses several threads, where a network trained alone has one and its wall time
     is the same. On a GPU they are wall time. Images and speed (by wall time) are the shared training's. Raises as
     run_trial.
     """
     begin_on(device)
-    shared = load_shared(trial, dataset, device, control, group)
+    shared = load_shared(trial, dataset, device, control, supernet)
     if trial.shared.finetune is not None:
-        return finetune_slice(trial, shared, dataset, device, control, group.path)
+        return finetune_slice(trial, shared, dataset, device, control, supernet.path)
     clock = core_clock(device)
     began = clock()
     model = cut_network(trial, shared.weights, dataset, device, control)
     val, test = evaluate_splits(model, dataset, trial.train_size, device, control)
-    archs, (own,) = trained_archs(trial, group.archs), trained_archs(trial, [trial.arch])
+    archs, (own,) = trained_archs(trial, supernet.archs), trained_archs(trial, [trial.arch])
     own_seconds = clock() - began
     of_largest = arch_key(own) == arch_key(largest_arch(archs))
     curve = shared.curve if of_largest else tuple(replace(point, val_top1=None) for point in shared.curve)
@@ -142,7 +142,9 @@ def run_shared_trial(trial: Trial, dataset: Dataset, device: str, control: Contr
     )  # fmt: skip
 
 
-def finetune_slice(trial: Trial, shared: Shared, dataset: Dataset, device: str, control: Control, path: Path) -> Result:
+def finetune_slice(
+    trial: Trial, shared: TrainedSupernet, dataset: Dataset, device: str, control: Control, path: Path
+) -> Result:
     """Train the slice on by itself, as any network, at FINETUNE_RATE times the recipe's rate; its weights are kept."""
     recipe = trial.recipe
     tuned = replace(
@@ -162,21 +164,21 @@ def finetune_slice(trial: Trial, shared: Shared, dataset: Dataset, device: str, 
 
 
 def tuned_path(path: Path, trial: Trial) -> Path:
-    """Where the weights of a slice lie that was trained on, beside the shared ones' file."""
+    """Return where the weights of a slice lie that was trained on, beside the shared ones' file."""
     return path.with_name(f"{trial_id(trial)}.pt")
 
 
-def load_shared(trial: Trial, dataset: Dataset, device: str, control: Control, group: Group) -> Shared:
-    """The weights that the trial is a slice of: as the group's file has them, or else trained and put there. Where that
-    ended with FloatingPointError, the file says so, and it is raised again: another training would only end there too.
-    """
-    found = read_shared(trial, group, control.log)
+def load_shared(trial: Trial, dataset: Dataset, device: str, control: Control, supernet: Supernet) -> TrainedSupernet:
+    """Return the weights that the trial is a slice of: as the supernet's file has them, or else trained and put there.
+    Where that ended with FloatingPointError, the file says so, and it is raised again: another training would only end
+    there too."""
+    found = read_shared(trial, supernet, control.log)
     if found is None:
         control.count_time(False)  # it is no part of the trial
         try:
-            found = train_shared(trial, dataset, device, control, group)
+            found = train_shared(trial, dataset, device, control, supernet)
         except FloatingPointError as error:
-            write_packed(group.path, weights_header(trial), {"ended": str(error)})
+            write_packed(supernet.path, weights_header(trial), {"ended": str(error)})
             raise
         trim_heap()  # of what it needed; the other workers begin now
         control.count_time(True)
@@ -186,16 +188,19 @@ def load_shared(trial: Trial, dataset: Dataset, device: str, control: Control, g
     return found
 
 
-def read_shared(trial: Trial, group: Group, log: Callable[[str], None]) -> Shared | FloatingPointError | None:
-    """None where there are none that could be used; how their training ended where it diverged."""
+def read_shared(
+    trial: Trial, supernet: Supernet, log: Callable[[str], None]
+) -> TrainedSupernet | FloatingPointError | None:
+    """Read the weights that the trial is a slice of; None where there are none that could be used, an error where their
+    training diverged."""
     try:
-        _, state = read_packed(group.path, weights_header(trial))
+        _, state = read_packed(supernet.path, weights_header(trial))
         if "ended" in state:
             return FloatingPointError(state["ended"])
-        weights = SharedWeights(trained_archs(trial, group.archs))
+        weights = SharedWeights(trained_archs(trial, supernet.archs))
         weights.load_state_dict(state.pop("weights"))
         curve = tuple(CurvePoint(*values) for values in state.pop("curve"))
-        return Shared(weights, curve, **state)
+        return TrainedSupernet(weights, curve, **state)
     except FileNotFoundError:
         return None
     except Exception as error:  # damaged, or written by other code
@@ -204,7 +209,7 @@ def read_shared(trial: Trial, group: Group, log: Callable[[str], None]) -> Share
 
 
 def has_weights(path: Path, trial: Trial) -> bool:
-    """Whether `read_shared` would find the trial's weights there. Cheap: a file is looked through once."""
+    """Return whether `read_shared` would find the trial's weights there. Cheap: a file is looked through once."""
     try:
         state = path.stat()
     except OSError:
@@ -222,7 +227,7 @@ def weights_header(trial: Trial) -> dict:
 
 
 def trained_archs(trial: Trial, archs: Sequence[ArchSpec]) -> tuple[ArchSpec, ...]:
-    """The networks with the data's classes, each once: two specs may be one network."""
+    """Return the networks with the data's classes, each once: two specs may be one network."""
     return tuple({arch_key(arch): replace(arch, classes=trial.data.classes) for arch in archs}.values())
 
 
@@ -233,8 +238,8 @@ def largest_arch(archs: Sequence[ArchSpec]) -> ArchSpec:
 def cut_network(
     trial: Trial, weights: SharedWeights, dataset: Dataset, device: str, control: Control = UNCONTROLLED
 ) -> nn.Module:
-    """The trial's network, stand-alone and in eval mode, its batch norms calibrated on whole training images; the same
-    ones every time, so the same network comes out."""
+    """Return the trial's network, stand-alone and in eval mode, its batch norms calibrated on whole training images;
+    the same ones every time, so the same network comes out."""
     model = cut_slice(weights, replace(trial.arch, classes=trial.data.classes), device)
     calibrate_norms(model, calibration_batches(dataset, trial.train_size, device, CALIBRATION_IMAGES, control))
     return model
@@ -243,7 +248,8 @@ def cut_network(
 def calibration_batches(
     dataset: Dataset, size: int, device: str, most: int, control: Control = UNCONTROLLED
 ) -> Iterator[Tensor]:
-    """Some training images, whole, at `size`: [N, 3, size, size] a batch. Raises Interrupted when asked to stop."""
+    """Yield some training images, whole, at `size`: [N, 3, size, size] a batch. Raises Interrupted when asked to
+    stop."""
     pixels = train_level(dataset, size)
     drawn = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0))[:most]
     # As evaluation does it, the whole image. A last batch of one would have no variance where maps are 1x1.
@@ -253,24 +259,24 @@ def calibration_batches(
             yield augment(image_batch(pixels, chosen, device), size)
 
 
-def train_shared(trial: Trial, dataset: Dataset, device: str, control: Control, group: Group) -> Shared:
-    """Train the weights of the trial's family, on from their checkpoint, and write them to the group's file."""
-    sandwich = Sandwich(trial, dataset, device, group)
+def train_shared(trial: Trial, dataset: Dataset, device: str, control: Control, supernet: Supernet) -> TrainedSupernet:
+    """Train the weights of the supernet, on from their checkpoint, and write them to its file."""
+    sandwich = Sandwich(trial, dataset, device, supernet)
     owner = shared_id(trial)
-    control = replace(control, checkpoint=control.checkpoint and group.path.with_suffix(".checkpoint"))
+    control = replace(control, checkpoint=control.checkpoint and supernet.path.with_suffix(".checkpoint"))
     course = resume_course(sandwich.begin, owner, control)
     with keeping(course, owner, control), sandwich.running(course):
         train_course(course, sandwich.recipe, owner, sandwich.step, lambda: sandwich.top1(control), control)
         shared = sandwich.measure()
-        keep_shared(group.path, trial, shared)
+        keep_shared(supernet.path, trial, shared)
     took = f"{course.seconds:.0f} s, {shared.seconds:.0f} s of one core"
     control.log(f"shared training of {len(sandwich.archs)} networks: {shared.images:,} images, {took}")
     return shared
 
 
-def keep_shared(path: Path, trial: Trial, shared: Shared) -> None:
+def keep_shared(path: Path, trial: Trial, shared: TrainedSupernet) -> None:
     """Write what `read_shared` reads. Raises OSError."""
-    facts = {field.name: getattr(shared, field.name) for field in fields(Shared)}
+    facts = {field.name: getattr(shared, field.name) for field in fields(TrainedSupernet)}
     state = facts | {"weights": shared.weights.state_dict(), "curve": [astuple(point) for point in shared.curve]}
     write_packed(path, weights_header(trial), state)
 
@@ -285,14 +291,14 @@ def slow_classifier(optimizer: torch.optim.Optimizer, weights: SharedWeights) ->
 
 
 class Sandwich:
-    """The networks of a family and what trains them together."""
+    """The networks of a supernet and what trains them together."""
 
-    def __init__(self, trial: Trial, dataset: Dataset, device: str, group: Group):
-        self.trial, self.dataset, self.device, self.threads = trial, dataset, device, group.threads
+    def __init__(self, trial: Trial, dataset: Dataset, device: str, supernet: Supernet):
+        self.trial, self.dataset, self.device, self.threads = trial, dataset, device, supernet.threads
         self.recipe: Recipe = replace(
             trial.recipe, images=trial.shared.images, epochs=None, lr=WEIGHTS_RATE * trial.recipe.lr
         )
-        by_cost = sorted(trained_archs(trial, group.archs), key=_cost_order)
+        by_cost = sorted(trained_archs(trial, supernet.archs), key=_cost_order)
         *self.others, self.largest = self.archs = tuple(by_cost)
         self.labels = label_tensor(dataset, "train", device)
         self.steps = count_steps(self.recipe, len(self.labels))[0]
@@ -308,7 +314,7 @@ class Sandwich:
         return train_size(arch, self.recipe)
 
     def begin(self) -> Course:
-        """The first weights, and the random numbers of the trial's seed."""
+        """Begin with the first weights, and the random numbers of the trial's seed."""
         torch.manual_seed(self.trial.seed)
         weights = SharedWeights(self.archs)
         weights.scale_shortcuts(self.recipe.shortcut_gain)
@@ -319,19 +325,19 @@ class Sandwich:
 
     @contextmanager
     def running(self, course: Course) -> Iterator[None]:
-        """Threads, and the slices of this course."""
+        """Hold the threads, and the slices of this course."""
         self.course = course
         self.slices: dict[ArchSpec, Slice] = {}
         # torch gives a new thread as many threads of its own as there are cores.
         with ThreadPoolExecutor(self.threads, initializer=torch.set_num_threads, initargs=(1,)) as self.pool:
             yield
 
-    def measure(self) -> Shared:
-        """What the course has come to."""
+    def measure(self) -> TrainedSupernet:
+        """Return what the course has come to."""
         course, batch = self.course, self.recipe.batch
         peak_bytes = max(course.peak_bytes, peak_memory_bytes(self.device))
         facts = course.core_seconds, course.images_per_second(batch), course.step * batch, peak_bytes
-        return Shared(course.model, tuple(course.curve), *facts)
+        return TrainedSupernet(course.model, tuple(course.curve), *facts)
 
     def step(self) -> Tensor:
         """Train on one batch -> the largest network's loss."""
@@ -355,8 +361,8 @@ class Sandwich:
         return sum(loss for _, loss in ends)
 
     def pick_others(self, step: int) -> list[ArchSpec]:
-        """The random networks of a step, one of each third by cost, cheapest first. A round of steps has every network
-        once: were some in more steps than others, by chance, that alone would put them ahead."""
+        """Return the random networks of a step, one of each third by cost, cheapest first. A round of steps has every
+        network once: were some in more steps than others, by chance, that alone would put them ahead."""
         count = len(self.others)
         turn, at = divmod(step, -(-count // RANDOM) or 1)
         draw = random.Random(f"{self.trial.seed} {turn}")
@@ -365,15 +371,15 @@ class Sandwich:
         return [third[at] for third in shuffled if at < len(third)]
 
     def mix_targets(self, labels: Tensor, logits: Tensor) -> Tensor:
-        """Labels [B], smoothed, and the largest network's logits [B, classes] -> what the others are to say."""
+        """Mix labels [B], smoothed, with the largest network's logits [B, classes] -> what the others are to say."""
         classes, smoothing = logits.shape[1], self.recipe.label_smoothing
         hard = nn.functional.one_hot(labels, classes) * (1 - smoothing) + smoothing / classes
         return torch.lerp(hard, logits.softmax(1), self.course.step / self.steps)
 
     def parts(self, arch: ArchSpec, in_halves: bool) -> list[tuple[Slice, slice]]:
-        """Of a step: a network as a module with the weights as they are now, and the images that it sees, or twice half
-        of them. Both halves may run at once: their gradients are added, in either order to the same sum, and the
-        running statistics that they disturb nobody reads."""
+        """Return the parts of a step that one network runs: it as a module with the weights as they are now, and the
+        images that it sees, or twice half of them. Both halves may run at once: their gradients are added, in either
+        order to the same sum, and the running statistics that they disturb nobody reads."""
         network, batch = self.find_slice(arch), self.recipe.batch
         network.load().train()
         if in_halves and self.device == "cpu" and batch > 3:  # batch norm needs two images
@@ -395,7 +401,8 @@ class Sandwich:
     def train_one(
         self, network: Slice, rows: slice, chosen: Tensor, crops: Tensor, target: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Forward and backward through one network, on a part of the batch -> (its logits, its share of the loss)."""
+        """Run forward and backward through one network, on a part of the batch -> (its logits, its part of the
+        loss)."""
         size, cuda = self.size(network.arch), self.device == "cuda"
         images = apply_crops(image_batch(self.levels[size], chosen[rows], self.device), size, crops[rows])
         smoothing = self.recipe.label_smoothing if target.ndim == 1 else 0.0  # mixtures are smooth already
@@ -416,14 +423,15 @@ class Sandwich:
         return made
 
     def top1(self, control: Control) -> float:
-        """Of the largest network, on a few validation images."""
+        """Return the top-1 of the largest network, on a few validation images."""
         trim_heap()  # calibration's batches are larger, and would not fit into the holes that training left
         size = self.size(self.largest)
         model = cut_slice(self.course.model, self.largest, self.device)
-        calibrate_norms(model, calibration_batches(self.dataset, size, self.device, LOOK_IMAGES, control))
+        calibrate_norms(model, calibration_batches(self.dataset, size, self.device, POINT_IMAGES, control))
         return evaluate_model(model, self.dataset, "val", size, self.device, self.recipe.curve_images, control)[0]
 
 
 def _cost_order(arch: ArchSpec) -> tuple[int, str]:
-    """Cheapest first; networks of one cost in an order of their own, the same on every machine."""
+    """Return what sorts networks cheapest first, those of one cost in an order of their own, the same on every
+    machine."""
     return count_cost(arch).madds, arch_key(arch)

@@ -1,7 +1,7 @@
 """Trials that differ in nothing but their seed -> their Results, from one network that trains all of them at once.
 
 What a seed decides it decides here as well: first weights, the order of its images, their crops, what is dropped out.
-Losses add up and optimizers work on single numbers, so no seed feels another, and each trains as `train.run_trial`
+Losses add up and optimizers work on single numbers, so no seed feels another, and each trains as `loop.run_trial`
 trains it alone, up to rounding. That is not the same number: the first steps of a deep network at a high rate make of
 a rounding error another network (measured: of 1e-7 in the loss, 0.1 in ten steps), as another machine's rounding does.
 A point of the curve and the Result are made from a plain network that takes one seed's weights after the other's.
@@ -31,12 +31,12 @@ from mnv2_sweep.training.checkpoint import Course, describe_error, is_whole, rea
 from mnv2_sweep.training.control import Control, Interrupted
 from mnv2_sweep.training.loop import (
     UNCONTROLLED,
+    add_point,
     begin_course,
     begin_on,
     count_steps,
     evaluate_model,
     keeping,
-    look,
     make_optimizer,
     measure_model,
     resume_course,
@@ -50,8 +50,8 @@ STACKED_FAMILY = "mobilenet_v2"
 
 
 def group_seeds(trials: Sequence[Trial]) -> dict[Trial, tuple[Trial, ...]]:
-    """Those of the trials that can be trained together with others -> all that are trained with them, MOST_SEEDS at
-    most. Slices of shared weights and other families are trained alone."""
+    """Group those of the trials that can be trained together with others -> all that are trained with them, MOST_SEEDS
+    at most. Slices of shared weights and other families are trained alone."""
     alike: dict[Trial, list[Trial]] = {}
     for trial in trials:
         if trial.shared is None and trial.arch.family == STACKED_FAMILY:
@@ -69,7 +69,7 @@ def group_seeds(trials: Sequence[Trial]) -> dict[Trial, tuple[Trial, ...]]:
 def run_stacked_trial(
     trial: Trial, paths: Mapping[Trial, Path], dataset: Dataset, device: str, control: Control
 ) -> Result:
-    """What `run_trial` returns or raises for the trial, as its file has it.
+    """Return or raise what `run_trial` does for the trial, as its file has it.
 
     `paths` are of the files of all seeds that are trained with it, its own among them. Where it has none, those
     without one are trained together, and each then has its own. Where a GPU has no room for them, the trial is trained
@@ -97,7 +97,7 @@ def run_stacked_trial(
 
 
 def _run_alone(trial: Trial, path: Path, dataset: Dataset, device: str, control: Control) -> Result:
-    """And leave the seed's file as well: then it is known that nobody has to wait for it."""
+    """Run the trial alone, and leave the seed's file as well: then it is known that nobody has to wait for it."""
     try:
         outcome = run_trial(trial, dataset, device, control)
     except FloatingPointError as error:
@@ -108,12 +108,12 @@ def _run_alone(trial: Trial, path: Path, dataset: Dataset, device: str, control:
 
 
 def has_seed(path: Path, trial: Trial) -> bool:
-    """Whether `read_seed` would find the trial's outcome there."""
+    """Return whether `read_seed` would find the trial's outcome there."""
     return is_whole(path, trial_header(trial))
 
 
 def read_seed(path: Path, trial: Trial, log: Callable[[str], None]) -> Result | FloatingPointError | None:
-    """None where there is none that could be used."""
+    """Read the trial's outcome; None where there is none that could be used."""
     try:
         _, state = read_packed(path, trial_header(trial))
         return load_result(state["result"]) if "result" in state else FloatingPointError(state["ended"])
@@ -135,13 +135,13 @@ def train_stacked(
 ) -> list[Result | FloatingPointError]:
     """Train the seeds of one network together -> what `run_trial` would return or raise for each, in their order.
 
-    A seed whose loss stops being a number ends with that FloatingPointError in its place; the others go on. Seconds
-    are an equal share of the training and its looks, and the seed's own final evaluation: all seeds' together are the
-    time it took. images_per_second is the seed's images over its share of the training's seconds, so it is the speed
-    of all seeds together. peak_memory_bytes is that of all together.
-    `control` is told the loss, speed and curve of all seeds together, means over those that still have a loss, and
-    logs those of each. Raises Interrupted when asked to stop; a checkpoint is of all seeds together. Raises SweepError
-    unless the trials are different seeds of one MobileNetV2, recipe and data set.
+    A seed whose loss stops being a number ends with that FloatingPointError in its place; the others go on. Seconds are
+    an equal part of the training and of the points of its curve, and the seed's own final evaluation: all seeds'
+    together are the time it took. images_per_second is the seed's images over its part of the training's seconds, so it
+    is the speed of all seeds together. peak_memory_bytes is that of all together. `control` is told the loss, speed and
+    curve of all seeds together, means over those that still have a loss, and logs those of each. Raises Interrupted
+    when asked to stop; a checkpoint is of all seeds together. Raises SweepError unless the trials are different seeds
+    of one MobileNetV2, recipe and data set.
     """
     check_seeds(trials)
     begin_on(device)
@@ -161,16 +161,16 @@ def train_stacked(
                 recipe,
                 owner,
                 step=lambda: take_stacked_step(stack, pixels, labels),
-                top1=lambda: look_at_seeds(stack, dataset, control),
+                top1=lambda: add_points(stack, dataset, control),
                 control=replace(control, report=partial(_report_all, control, len(trials))),
             )
         except FloatingPointError:  # of every seed that was left: each gets its own
-            look_at_seeds(stack, dataset, control)
+            add_points(stack, dataset, control)
         return measure_seeds(stack, dataset, control)
 
 
 def _owner(trials: Sequence[Trial]) -> str:
-    """Of checkpoints: these seeds, in this order."""
+    """Return the owner of checkpoints: these seeds, in this order."""
     return hashlib.sha256(" ".join(map(trial_id, trials)).encode()).hexdigest()[:16]
 
 
@@ -189,7 +189,7 @@ def check_seeds(trials: Sequence[Trial]) -> None:
 
 @dataclass
 class StackedCourse(Course):
-    """Of all seeds, with what is each one's own in its state."""
+    """The course of all seeds, with what is each one's own in its state."""
 
     stack: "Stack" = None
 
@@ -205,9 +205,9 @@ class StackedCourse(Course):
 class Stack:
     """Where a stacked training stands: the `course` of all, and each seed's own.
 
-    A seed's course holds its image order, curve and share of the time. Their `model` is one plain network for all,
-    with the weights of whoever was looked at last, and the optimizer is that of all. `losses` [S] are of the steps
-    since the last look; `ended` has the seeds, by their place, whose loss is no number any more.
+    A seed's course holds its image order, curve and part of the time. Their `model` is one plain network for all, with
+    the weights of whoever was evaluated last, and the optimizer is that of all. `losses` [S] are of the steps since the
+    last point of the curve; `ended` has the seeds, by their place, whose loss is no number any more.
     """
 
     trials: Sequence[Trial]
@@ -217,7 +217,7 @@ class Stack:
     ended: dict[int, FloatingPointError] = field(default_factory=dict)
 
     def state(self) -> dict:
-        """Of the seeds' own; their weights are in the course's."""
+        """Return the state of the seeds' own; their weights are in the course's."""
         return {
             "orders": [own.order.state() for own in self.seeds],
             "curves": [[astuple(point) for point in own.curve] for own in self.seeds],
@@ -236,8 +236,8 @@ class Stack:
         self.course.model.random_states[:] = state["random"]
 
     def in_turn(self) -> Iterator[tuple[int, Trial, Course]]:
-        """(place, trial, course) of each seed still training, its course as if it had trained alone in its share of the
-        time; the plain network has its weights until the next one's turn."""
+        """Yield (place, trial, course) of each seed still training, its course as if it had trained alone in its part
+        of the time; the plain network has its weights until the next one's turn."""
         seconds, aside = self.course.seconds / len(self.seeds), self.course.aside / len(self.seeds)
         for at, (trial, own) in enumerate(zip(self.trials, self.seeds, strict=True)):
             if at not in self.ended:
@@ -248,7 +248,7 @@ class Stack:
 
 
 def begin_stack(trials: Sequence[Trial], dataset: Dataset, device: str) -> Stack:
-    """Each seed as it begins alone, and the network of them all. Raises SweepError where there can be none."""
+    """Begin each seed as it begins alone, and the network of them all. Raises SweepError where there can be none."""
     seeds, random_states = [], []
     for trial in trials:
         seeds.append(begin_course(trial, dataset, device))
@@ -258,7 +258,7 @@ def begin_stack(trials: Sequence[Trial], dataset: Dataset, device: str) -> Stack
     optimizer, plain, last = make_optimizer(network, trials[0].recipe), seeds[0].model, seeds[-1]
     for own in seeds:
         own.model, own.optimizer = plain, optimizer
-    # Of this order the loop asks nothing but how many images there are.
+    # The loop asks nothing of this order but how many images there are.
     course = StackedCourse(network, optimizer, seeds[0].order, device, began=last.began, kept=last.kept)
     course.stack = Stack(trials, course, seeds)
     return course.stack
@@ -284,7 +284,7 @@ def take_stacked_step(stack: Stack, pixels: np.ndarray | Tensor, labels: Tensor)
     return losses.detach().nan_to_num(math.nan, math.nan, math.nan).nanmean()
 
 
-def look_at_seeds(stack: Stack, dataset: Dataset, control: Control) -> float:
+def add_points(stack: Stack, dataset: Dataset, control: Control) -> float:
     """Add a point to each seed's curve, or end it where its loss is no number -> mean top-1 of those that go on."""
     means, found, ended = torch.stack(stack.losses).mean(0), [], {}
     before = [len(own.curve) for own in stack.seeds]
@@ -292,12 +292,12 @@ def look_at_seeds(stack: Stack, dataset: Dataset, control: Control) -> float:
         for at, trial, own in stack.in_turn():
             own.losses = [means[at]]
             try:
-                _look_at_seed(trial, own, dataset, control)
+                _add_seed_point(trial, own, dataset, control)
                 found.append(own.curve[-1].val_top1)
             except FloatingPointError as error:
                 ended[at] = error
                 _log_seed(control, trial, f"ended: {error}")
-    except Interrupted:  # as `train.look`: until it is over nothing has changed
+    except Interrupted:  # as `loop.add_point`: until it is over nothing has changed
         for own, points in zip(stack.seeds, before, strict=True):
             del own.curve[points:]
         raise
@@ -306,13 +306,13 @@ def look_at_seeds(stack: Stack, dataset: Dataset, control: Control) -> float:
     return math.fsum(found) / len(found) if found else math.nan
 
 
-def _look_at_seed(trial: Trial, own: Course, dataset: Dataset, control: Control) -> None:
+def _add_seed_point(trial: Trial, own: Course, dataset: Dataset, control: Control) -> None:
     most = trial.recipe.curve_images
 
     def top1() -> float:
         return evaluate_model(own.model, dataset, "val", trial.train_size, own.device, most, control)[0]
 
-    look(own, trial.recipe, top1, Control(log=partial(_log_seed, control, trial)))
+    add_point(own, trial.recipe, top1, Control(log=partial(_log_seed, control, trial)))
 
 
 def measure_seeds(stack: Stack, dataset: Dataset, control: Control) -> list[Result | FloatingPointError]:

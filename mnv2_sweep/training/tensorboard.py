@@ -22,7 +22,7 @@ def _nowhere(line: str) -> None:
 def event_points(
     folder: Path, trial: Trial, log: Callable[[str], None] = _nowhere
 ) -> Iterator[Callable[[CurvePoint], None]]:
-    """Yields what is to be called with each point of the trial's curve; the point is on disk when it returns.
+    """Yield what is to be called with each point of the trial's curve; the point is on disk when it returns.
 
     A disk that refuses the events gets one line in the log; the trial then goes on without them.
     """
@@ -35,7 +35,7 @@ def event_points(
 
 @contextmanager
 def watch_points(folder: Path, trial: Trial, control: Control) -> Iterator[Control]:
-    """The control, with the trial's points going to events in the folder."""
+    """Yield the control, with the trial's points going to events in the folder."""
     with event_points(folder, trial, control.log) as point:
         yield replace(control, point=point)
 

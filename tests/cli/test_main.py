@@ -827,7 +827,7 @@ def test_photos_that_are_no_longer_where_they_were_are_asked_for(together, tmp_p
     assert code == 0 and out.startswith(f"{name}, slice of the shared weights")
 
 
-def test_what_is_priced_where_the_weights_are_there_already(together, tmp_path, monkeypatch):
+def test_what_is_estimated_where_the_weights_are_there_already(together, tmp_path, monkeypatch):
     """A slice is left to evaluate, as after Ctrl-C."""
     shutil.copytree(together.folder, tmp_path / "results" / "together-photos")
     for name in ("photos", "together.yaml"):
@@ -838,11 +838,11 @@ def test_what_is_priced_where_the_weights_are_there_already(together, tmp_path, 
         database.commit()
     estimated = []
 
-    def look(trials, *words, trained, **more) -> TimeEstimate:
+    def estimate(trials, *words, trained, **more) -> TimeEstimate:
         estimated.append((len(trials), trained))
         return TimeEstimate(dict.fromkeys(trials, 1.0), 1, "cpu", {})
 
-    monkeypatch.setattr("mnv2_sweep.sweeps.run.estimate_sweep", look)
+    monkeypatch.setattr("mnv2_sweep.sweeps.run.estimate_sweep", estimate)
     assert call(tmp_path, "run", "together.yaml", "--dry-run").code == 0
     weights = {shared_id(outcome.trial) for outcome in read_outcomes(together.folder)}
     assert estimated == [(1, weights)] and len(weights) == 1

@@ -16,7 +16,7 @@ from mnv2_sweep.models.stacked import stack_models
 from mnv2_sweep.nets.arch import FAMILIES, ArchSpec
 from mnv2_sweep.training import loop, stacked
 from mnv2_sweep.training.control import Control
-from mnv2_sweep.training.shared import Group, Sandwich, run_shared_trial
+from mnv2_sweep.training.shared import Sandwich, Supernet, run_shared_trial
 from tests.supernet_samples import SUPERNET, share
 
 DEPTHWISE = [(side, kernel, stride) for side, kernel, stride in itertools.product((1, 2, 3, 5), (3, 5, 7), (1, 2))]
@@ -204,7 +204,7 @@ def test_slices_train_fast_and_are_cut_plain(make_trial, tiny_data, tmp_path, mo
         return train_one(self, network, *given)
 
     monkeypatch.setattr(Sandwich, "train_one", train)
-    run_shared_trial(trial, tiny_data, "cpu", Control(), Group(SUPERNET, tmp_path / "weights.pt", threads=2))
+    run_shared_trial(trial, tiny_data, "cpu", Control(), Supernet(SUPERNET, tmp_path / "weights.pt", threads=2))
     assert calls and set(map(frozenset, kinds)) == {frozenset({FastConvolution})}
     assert layer_kinds(cut_slice(SharedWeights(SUPERNET), SUPERNET[0])) == PLAIN
 

@@ -26,11 +26,11 @@ from mnv2_sweep.record.store import (
     Outcome,
     done_ids,
     read_outcomes,
-    read_plan,
+    read_schedule,
     read_statuses,
     record,
     record_all,
-    write_plan,
+    write_schedule,
 )
 from mnv2_sweep.trials.recipe import Recipe
 from mnv2_sweep.trials.trial import DataRef, Trial, dump_result, dump_trial, trial_id
@@ -198,28 +198,28 @@ def test_results_of_older_code_are_not_done(tmp_path, make_trial, make_result, m
 
 
 def test_the_plan_is_kept_in_its_order(tmp_path, make_trial):
-    assert read_plan(tmp_path) == {}
+    assert read_schedule(tmp_path) == {}
     trials = [make_trial(seed) for seed in (5, 2, 9)]
-    write_plan(tmp_path, trials, replace=True)
-    assert list(read_plan(tmp_path).items()) == [(trial_id(trial), trial) for trial in trials]
+    write_schedule(tmp_path, trials, replace=True)
+    assert list(read_schedule(tmp_path).items()) == [(trial_id(trial), trial) for trial in trials]
     assert read_outcomes(tmp_path) == [] and read_statuses(tmp_path) == {}
 
 
 @pytest.mark.parametrize("replace, left", [(True, {1, 2}), (False, {0, 1, 2})], ids=["replaced", "joined"])
 def test_a_later_plan(tmp_path, make_trial, make_result, replace, left):
-    write_plan(tmp_path, [make_trial(0), make_trial(1)], replace=True)
+    write_schedule(tmp_path, [make_trial(0), make_trial(1)], replace=True)
     record(tmp_path, Outcome(make_trial(0), make_result()))
-    write_plan(tmp_path, [make_trial(1), make_trial(2)], replace)
-    assert {trial.seed for trial in read_plan(tmp_path).values()} == left
+    write_schedule(tmp_path, [make_trial(1), make_trial(2)], replace)
+    assert {trial.seed for trial in read_schedule(tmp_path).values()} == left
     assert len(read_outcomes(tmp_path)) == 1  # results stay
 
 
 def test_a_plan_of_another_program_is_refused(tmp_path, make_trial):
-    write_plan(tmp_path, [make_trial()], replace=True)
+    write_schedule(tmp_path, [make_trial()], replace=True)
     with closing(sqlite3.connect(tmp_path / DATABASE)) as database, database:
         database.execute("UPDATE planned SET trial = '{}'")
     with pytest.raises(StoreError, match="not a results file of this program"):
-        read_plan(tmp_path)
+        read_schedule(tmp_path)
 
 
 # ---------------------------------------------------------------- files of earlier versions
@@ -248,7 +248,7 @@ def test_an_old_file_is_read_as_it_is(old_folder, make_trial, make_result):
     assert done == Outcome(make_trial(0), make_result())
     assert failed == Outcome(make_trial(1), error="ValueError: old", kind=EXCEPTION, attempts=1)
     assert read_statuses(old_folder) == {done.id: ("done", 1.0), failed.id: ("failed", 2.0)}
-    assert read_plan(old_folder) == {}
+    assert read_schedule(old_folder) == {}
     assert (old_folder / DATABASE).read_bytes() == content
 
 
@@ -275,7 +275,7 @@ def test_the_later_columns_come_in_any_order(old_folder, make_trial):
 @pytest.mark.parametrize(
     "write",
     [
-        lambda folder, trial: write_plan(folder, [trial], replace=True),
+        lambda folder, trial: write_schedule(folder, [trial], replace=True),
         lambda folder, trial: record_all(folder, []),
     ],
     ids=["plan", "nothing"],

@@ -16,9 +16,9 @@ import psutil
 from mnv2_sweep.record.folders import CHECKPOINTS, RUNNING
 from mnv2_sweep.record.store import read_outcomes, read_statuses
 from mnv2_sweep.sweeps.attempt import Attempts
-from mnv2_sweep.sweeps.planned import missing_trials
-from mnv2_sweep.sweeps.pool import Source, run_pool, run_serial
-from mnv2_sweep.sweeps.work import Work, do_work
+from mnv2_sweep.sweeps.pool import Feed, run_pool, run_serial
+from mnv2_sweep.sweeps.queue import TrialQueue, record_outcomes
+from mnv2_sweep.sweeps.schedule import missing_trials
 from mnv2_sweep.training.control import Control
 from mnv2_sweep.trials.trial import Result, Trial
 from tests.trial_samples import plan, result_of, wait_until
@@ -51,9 +51,9 @@ def stand_for_training(seconds: float, trial: Trial, control: Control) -> Result
 def sweep(folder: Path, workers: int = 2) -> None:
     """What `run --retry-failed` does; with no workers in this process, and quickly."""
     attempts = Attempts(stand_for_training_slowly if workers else stand_for_training_quickly, folder)
-    with Work(folder, missing_trials(plan(*range(TRIALS)), folder, retry_failed=True)) as work:
-        source = Source(work.take, work.others)
-        for _ in do_work(work, run_pool(attempts, source, workers) if workers else run_serial(attempts, source)):
+    with TrialQueue(folder, missing_trials(plan(*range(TRIALS)), folder, retry_failed=True)) as queue:
+        feed = Feed(queue.take, queue.others)
+        for _ in record_outcomes(queue, run_pool(attempts, feed, workers) if workers else run_serial(attempts, feed)):
             pass
 
 

@@ -31,23 +31,23 @@ SPEED = 1e-10  # seconds a unit of work
 @pytest.fixture
 def machine(monkeypatch):
     """Timings of a machine on which time is exactly proportional to work; what was timed, and in how many processes."""
-    probed = []
+    timed = []
 
     def timing(trial):
         seconds = SPEED * count_work(trial)
-        return Timing(0.5, seconds, seconds / 4, peak_bytes=10**8, gpu_bytes=0, cpu_share=0.5)
+        return Timing(0.5, seconds, seconds / 4, peak_bytes=10**8, gpu_bytes=0, cpu_fraction=0.5)
 
     def team(trials, data_name, cache, device, workers):
-        probed.append(([trial.arch.width for trial in trials], data_name, workers))
+        timed.append(([trial.arch.width for trial in trials], data_name, workers))
         return [timing(trial) for trial in trials], 2.0
 
     def here(trials, device):
-        probed.append([trial.arch.width for trial in trials])
+        timed.append([trial.arch.width for trial in trials])
         return [timing(trial) for trial in trials]
 
     monkeypatch.setattr(estimate, "time_team", team)
     monkeypatch.setattr(estimate, "time_here", here)
-    return probed
+    return timed
 
 
 def test_the_dearest_the_cheapest_and_a_middle_network_are_timingd(machine, make_trial, tiny_data):
@@ -55,7 +55,7 @@ def test_the_dearest_the_cheapest_and_a_middle_network_are_timingd(machine, make
     estimate = estimate_sweep(trials, tiny_data, "toy", "cpu", 2)
     assert machine == [([1.4, 0.35, 0.75], "toy", 2)]
     assert [trial.arch.width for trial in estimate.probed] == [1.4, 0.35, 0.75]
-    assert tuple(estimate.trial_seconds) == tuple(trials) and (estimate.workers, estimate.cpu_share) == (2, 0.5)
+    assert tuple(estimate.trial_seconds) == tuple(trials) and (estimate.workers, estimate.cpu_fraction) == (2, 0.5)
     for trial, seconds in estimate.trial_seconds.items():  # 10 looks at 30 images, then 75; half a core
         per_image = SPEED * count_work(trial)
         assert seconds == pytest.approx((0.5 + 600 * per_image + 375 * per_image / 4) / 0.5)
@@ -73,7 +73,7 @@ def test_fewer_networks_need_fewer_timings_and_no_more_workers(machine, make_tri
 def test_alone_only_the_ends_are_timingd_here(machine, make_trial, tiny_data):
     trials = [make_trial(arch=arch) for arch in ARCHS]
     estimate = estimate_sweep(trials, tiny_data, "toy", "cpu", 2, alone=True)
-    assert machine == [[1.4, 0.35]] and estimate.start_seconds <= 10 / estimate.cpu_share
+    assert machine == [[1.4, 0.35]] and estimate.start_seconds <= 10 / estimate.cpu_fraction
     assert set(estimate.trial_seconds) == set(trials)
 
 

@@ -14,12 +14,12 @@ from mnv2_sweep.base.errors import StoreError, SweepError
 from mnv2_sweep.models.build import build_model
 from mnv2_sweep.nets.arch import ArchSpec, Stage, arch_label
 from mnv2_sweep.record.folders import weights_path
-from mnv2_sweep.record.store import Outcome, read_outcomes, record, record_all, write_plan
+from mnv2_sweep.record.store import Outcome, read_outcomes, record, record_all, write_schedule
 from mnv2_sweep.sweeps.export import export_network, find_outcome, write_export
 from mnv2_sweep.sweeps.request import adopt_weights
 from mnv2_sweep.training.control import Control
 from mnv2_sweep.training.loop import evaluate_model
-from mnv2_sweep.training.shared import Group, run_shared_trial
+from mnv2_sweep.training.shared import Supernet, run_shared_trial
 from mnv2_sweep.trials.recipe import Recipe
 from mnv2_sweep.trials.trial import DataRef, Trial
 from tests.conftest import ToyData
@@ -36,10 +36,10 @@ def folder(tmp_path_factory, tiny_data) -> Path:
     folder = tmp_path_factory.mktemp("results") / "sweep"
     trials = [share(Trial(arch, recipe, DataRef("toy", ToyData.fingerprint, 3), 0), images=24) for arch in SUPERNET]
     trials.append(share(trials[SUPERNET.index(SMALLEST)], images=24, finetune=0.5))
-    write_plan(folder, trials, replace=True)
+    write_schedule(folder, trials, replace=True)
     for trial in trials:
-        group = Group(SUPERNET, weights_path(folder, trial))
-        record(folder, Outcome(trial, run_shared_trial(trial, tiny_data, "cpu", Control(), group)))
+        supernet = Supernet(SUPERNET, weights_path(folder, trial))
+        record(folder, Outcome(trial, run_shared_trial(trial, tiny_data, "cpu", Control(), supernet)))
     return folder
 
 
@@ -107,7 +107,7 @@ def test_slices_of_another_sweep_that_are_reused_can_be_exported_here(folder, ti
     there, here = folder.with_name(f"there-{linked}"), folder.with_name(f"here-{linked}")
     shutil.copytree(folder, there)
     reused = [replace(outcome, source=there.name) for outcome in read_outcomes(there)]
-    write_plan(here, [outcome.trial for outcome in reused], replace=True)
+    write_schedule(here, [outcome.trial for outcome in reused], replace=True)
     record_all(here, reused)
     adopt_weights(here, reused)
     shutil.rmtree(there)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from mnv2_sweep.base.errors import StoreError
-from mnv2_sweep.record.store import Outcome, read_outcomes, read_plan, record, write_plan
+from mnv2_sweep.record.store import Outcome, read_outcomes, read_schedule, record, write_schedule
 from mnv2_sweep.sweeps.merge import plan_merge, write_merge
 from mnv2_sweep.trials.trial import shared_id, trial_id
 from tests.supernet_samples import share
@@ -32,14 +32,14 @@ def test_the_same_trial_once_and_results_win_over_failures(machines, make_trial,
     record(there / "s", Outcome(trials[1], make_result(val_top1=0.75)))
     record(there / "s", Outcome(trials[2], make_result(val_top1=0.25)))
     record(there / "s", Outcome(trials[3], error="died there"))
-    write_plan(there / "s", trials, replace=True)
+    write_schedule(there / "s", trials, replace=True)
     (there / "s" / "space.yaml").write_text("# ?\n")
     (one,) = merge(there, here)
     assert (len(one.added), one.same, one.conflicts) == (3, 1, ())
     outcomes = {outcome.trial.seed: outcome for outcome in read_outcomes(here / "s")}
     assert [outcomes[seed].status for seed in range(4)] == ["done", "done", "done", "failed"]
     assert (outcomes[0].result.seconds, outcomes[1].result.val_top1) == (2.5, 0.75)
-    assert len(read_plan(here / "s")) == 4 and (here / "s" / "space.yaml").exists()
+    assert len(read_schedule(here / "s")) == 4 and (here / "s" / "space.yaml").exists()
     (again,) = merge(there, here)
     assert (again.added, again.same) == ((), 4)
 

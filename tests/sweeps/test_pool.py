@@ -20,7 +20,7 @@ from mnv2_sweep.record.folders import log_path
 from mnv2_sweep.record.store import INTERRUPTED, KILLED, OUT_OF_MEMORY, TIMED_OUT, Outcome
 from mnv2_sweep.sweeps import pool
 from mnv2_sweep.sweeps.attempt import Attempts, read_progress
-from mnv2_sweep.sweeps.pool import Limits, Source, run_pool, run_serial
+from mnv2_sweep.sweeps.pool import Feed, Limits, run_pool, run_serial
 from mnv2_sweep.training.control import Control
 from mnv2_sweep.trials.trial import Result, Trial
 from tests.trial_samples import (
@@ -34,6 +34,7 @@ from tests.trial_samples import (
     by_id,
     die_writing,
     exit_politely,
+    feed_of,
     grow,
     is_running,
     name_gpu,
@@ -47,7 +48,6 @@ from tests.trial_samples import (
     report_then_raise,
     result_of,
     sleep_if_slow,
-    source_of,
     stop_if_told,
     train_until_stopped,
     wait_aside,
@@ -55,7 +55,7 @@ from tests.trial_samples import (
     wait_until,
 )
 
-Run = Callable[[Attempts, Source], Iterator[Outcome]]
+Run = Callable[[Attempts, Feed], Iterator[Outcome]]
 RUNS: dict[str, Run] = {"serial": run_serial, "pool": partial(run_pool, workers=2)}
 every_executor = pytest.mark.parametrize("run", RUNS.values(), ids=RUNS)
 PROMPT = 20  # seconds, on a busy machine; trials that nobody stops take a minute
@@ -85,27 +85,27 @@ def by_seed(outcomes) -> dict[int, Outcome]:
 @every_executor
 def test_every_trial_ends_as_an_outcome(run, tmp_path):
     trials = plan(FINE, RAISES, SLOW, 50, 51)
-    outcomes = by_seed(run(Attempts(behave, tmp_path), source_of(trials)))
+    outcomes = by_seed(run(Attempts(behave, tmp_path), feed_of(trials)))
     assert outcomes.pop(RAISES) == Outcome(trials[1], error="ValueError: too large\nby far")
     assert outcomes == {t.seed: Outcome(t, result_of(t.seed / 100)) for t in trials if t.seed != RAISES}
 
 
 @every_executor
 def test_no_trials_no_outcomes(run, tmp_path):
-    assert list(run(Attempts(behave, tmp_path), source_of([]))) == []
+    assert list(run(Attempts(behave, tmp_path), feed_of([]))) == []
 
 
 @every_executor
 def test_progress_appears_and_vanishes(run, tmp_path):
     folder = tmp_path / "new"
-    (outcome,) = run(Attempts(partial(read_own_progress, folder), folder), source_of(plan(FINE)))
+    (outcome,) = run(Attempts(partial(read_own_progress, folder), folder), feed_of(plan(FINE)))
     assert outcome.result == replace(result_of(1.25), train_images=4, val_images=9)
     assert no_progress(folder)
 
 
 @every_executor
 def test_failed_trials_leave_no_progress(run, tmp_path):
-    (outcome,) = run(Attempts(report_then_raise, tmp_path), source_of(plan(FINE)))
+    (outcome,) = run(Attempts(report_then_raise, tmp_path), feed_of(plan(FINE)))
     assert outcome.error == "KeyError: 'gone'"
     assert no_progress(tmp_path)
 
@@ -113,15 +113,15 @@ def test_failed_trials_leave_no_progress(run, tmp_path):
 @every_executor
 def test_ticks_come_while_trials_run(run, tmp_path):
     ticks = []
-    source = source_of(plan(FINE, SLOW, 50), tick=lambda: ticks.append(0))
-    assert len(list(run(Attempts(behave, tmp_path), source))) == 3 and ticks
+    feed = feed_of(plan(FINE, SLOW, 50), tick=lambda: ticks.append(0))
+    assert len(list(run(Attempts(behave, tmp_path), feed))) == 3 and ticks
 
 
 @every_executor
 def test_outcomes_come_one_by_one(run, tmp_path):
     """Each is handed over before the rest has ended: here the second waits until the first was received."""
     go, received = tmp_path / "go", []
-    for outcome in run(Attempts(partial(wait_unless_first, go), tmp_path), source_of(plan(FINE, SLOW))):
+    for outcome in run(Attempts(partial(wait_unless_first, go), tmp_path), feed_of(plan(FINE, SLOW))):
         received.append((outcome.trial.seed, outcome.result.val_top1))
         go.touch()
     assert received == [(FINE, 0.0), (SLOW, 1.0)]
@@ -137,31 +137,31 @@ def test_trials_may_come_later(run, tmp_path, monkeypatch):
         looks.append(0)
         return trial if len(looks) == 4 else None
 
-    source = Source(take, others=lambda: int(len(looks) < 4))
-    assert list(run(Attempts(behave, tmp_path), source)) == [Outcome(trial, result_of(0.5))]
+    feed = Feed(take, others=lambda: int(len(looks) < 4))
+    assert list(run(Attempts(behave, tmp_path), feed)) == [Outcome(trial, result_of(0.5))]
 
 
 @every_executor
 def test_what_others_do_is_not_waited_for_longer_than_they_take(run, tmp_path, monkeypatch):
     monkeypatch.setattr(pool, "IDLE_SECONDS", 0.02)
     left = [2, 1, 0]
-    assert list(run(Attempts(behave, tmp_path), Source(lambda: None, others=lambda: left.pop(0)))) == []
+    assert list(run(Attempts(behave, tmp_path), Feed(lambda: None, others=lambda: left.pop(0)))) == []
     assert left == []
 
 
 @every_executor
 def test_a_stop_request_before_the_first_trial(run, tmp_path):
     taken = []
-    source = Source(lambda: taken.append(0), others=lambda: 1, stop=lambda: True)
-    assert list(run(Attempts(behave, tmp_path), source)) == []
+    feed = Feed(lambda: taken.append(0), others=lambda: 1, stop=lambda: True)
+    assert list(run(Attempts(behave, tmp_path), feed)) == []
     assert taken == []
 
 
 @pytest.mark.parametrize("run, at_once", [(run_serial, 1), (partial(run_pool, workers=2), 2)], ids=RUNS)
 def test_a_stop_request_interrupts_what_runs_and_begins_nothing(run, at_once, tmp_path):
     trials = plan(10, 11, 12, 13)
-    source = source_of(trials, others=lambda: 4, stop=lambda: begun(tmp_path) == at_once)
-    outcomes = run(Attempts(partial(train_until_stopped, tmp_path), tmp_path), source)
+    feed = feed_of(trials, others=lambda: 4, stop=lambda: begun(tmp_path) == at_once)
+    outcomes = run(Attempts(partial(train_until_stopped, tmp_path), tmp_path), feed)
     start = time.monotonic()
     ended = list(outcomes)
     assert time.monotonic() - start < PROMPT
@@ -178,7 +178,7 @@ def test_the_death_of_all_at_once_has_its_words():
 
 
 def test_serial_runs_in_order_in_this_process(tmp_path):
-    outcomes = list(run_serial(Attempts(name_process, tmp_path), source_of(plan(9, 3, 7))))
+    outcomes = list(run_serial(Attempts(name_process, tmp_path), feed_of(plan(9, 3, 7))))
     assert [outcome.trial.seed for outcome in outcomes] == [9, 3, 7]
     assert {outcome.result.train_images for outcome in outcomes} == {os.getpid()}
 
@@ -187,10 +187,10 @@ def test_a_sweep_that_ends_leaves_another_one_s_progress_alone(tmp_path):
     """Two runs of one sweep: the first ends after the second's trial began and before it reports."""
 
     def train(trial: Trial, control: Control) -> Result:
-        assert list(run_pool(Attempts(behave, tmp_path), source_of([]), workers=1)) == []
+        assert list(run_pool(Attempts(behave, tmp_path), feed_of([]), workers=1)) == []
         return report_once(trial, control)
 
-    (outcome,) = run_serial(Attempts(train, tmp_path), source_of(plan(FINE)))
+    (outcome,) = run_serial(Attempts(train, tmp_path), feed_of(plan(FINE)))
     assert outcome.error is None
 
 
@@ -198,14 +198,14 @@ def test_a_sweep_that_ends_leaves_another_one_s_progress_alone(tmp_path):
 
 
 def test_workers_are_other_processes(tmp_path):
-    outcomes = list(run_pool(Attempts(name_process, tmp_path), source_of(plan(*range(4))), workers=2))
+    outcomes = list(run_pool(Attempts(name_process, tmp_path), feed_of(plan(*range(4))), workers=2))
     workers = {outcome.result.train_images for outcome in outcomes}
     assert len(outcomes) == 4 and 1 <= len(workers) <= 2 and os.getpid() not in workers
 
 
 def test_a_worker_that_dies_fails_its_trial_alone(tmp_path):
     trials = plan(EXITS, FINE, DIES, SLOW, SIGNALLED, 50, 51)
-    outcomes = by_seed(run_pool(Attempts(behave, tmp_path), source_of(trials), workers=2))
+    outcomes = by_seed(run_pool(Attempts(behave, tmp_path), feed_of(trials), workers=2))
     errors = {
         EXITS: "the worker process ended with exit code 7",
         DIES: "the worker process was killed by SIGKILL; out of memory?",
@@ -221,7 +221,7 @@ def test_a_worker_that_dies_fails_its_trial_alone(tmp_path):
 def test_progress_of_a_worker_that_died_vanishes_at_once(tmp_path):
     """Not at the sweep's end: the other trial runs on while nothing is left of the one that died."""
     go, trials = tmp_path / "go", plan(FINE, DIES)
-    outcomes = run_pool(Attempts(partial(report_then_die, go), tmp_path), source_of(trials), workers=2)
+    outcomes = run_pool(Attempts(partial(report_then_die, go), tmp_path), feed_of(trials), workers=2)
     died = next(outcomes)
     assert died.trial.seed == DIES and died.status == "failed"
     assert wait_until(lambda: list(read_progress(tmp_path, by_id(trials))) == [trials[0]])
@@ -230,13 +230,13 @@ def test_progress_of_a_worker_that_died_vanishes_at_once(tmp_path):
 
 
 def test_a_worker_killed_while_it_writes_its_progress_leaves_nothing(tmp_path):
-    (outcome,) = run_pool(Attempts(partial(die_writing, tmp_path), tmp_path), source_of(plan(DIES)), workers=1)
+    (outcome,) = run_pool(Attempts(partial(die_writing, tmp_path), tmp_path), feed_of(plan(DIES)), workers=1)
     assert outcome.status == "failed"
     assert no_progress(tmp_path)
 
 
 def test_sys_exit_in_a_trial_fails_it_alone(tmp_path):
-    outcomes = run_pool(Attempts(exit_politely, tmp_path), source_of(plan(EXITS, FINE)), workers=1)
+    outcomes = run_pool(Attempts(exit_politely, tmp_path), feed_of(plan(EXITS, FINE)), workers=1)
     assert [(outcome.trial.seed, outcome.error) for outcome in outcomes] == [(EXITS, "SystemExit: 3"), (FINE, None)]
 
 
@@ -248,7 +248,7 @@ def test_progress_can_be_watched_while_a_pool_runs(tmp_path):
         if len(seen[-1]) == 2:
             go.touch()
 
-    outcomes = run_pool(Attempts(partial(report_and_wait, go), tmp_path), source_of(trials, tick=tick), workers=2)
+    outcomes = run_pool(Attempts(partial(report_and_wait, go), tmp_path), feed_of(trials, tick=tick), workers=2)
     assert [outcome.result.val_top1 for outcome in outcomes] == [1.0, 1.0]
     watched = next(progress for progress in seen if len(progress) == 2)
     assert watched == dict.fromkeys(trials, {"step": 1, "steps": 2, "loss": 0.5, "images_per_second": 10.0})
@@ -258,7 +258,7 @@ def test_progress_can_be_watched_while_a_pool_runs(tmp_path):
 @pytest.mark.parametrize("end", ["close", "exception"])
 def test_ending_early_ends_the_workers(tmp_path, end):
     trials = plan(FINE, SLOW, 50, 51)
-    outcomes = run_pool(Attempts(partial(sleep_if_slow, tmp_path), tmp_path), source_of(trials), workers=2)
+    outcomes = run_pool(Attempts(partial(sleep_if_slow, tmp_path), tmp_path), feed_of(trials), workers=2)
     assert next(outcomes).trial.seed == FINE
     assert wait_until(lambda: len(read_progress(tmp_path, by_id(trials))) == 2)  # both workers sleep now
     workers = processes(tmp_path)
@@ -279,9 +279,9 @@ def test_an_error_in_tick_ends_the_workers(tmp_path):
         if begun(tmp_path) == 2:
             raise RuntimeError("the display broke")
 
-    source = source_of(plan(SLOW, 50), tick=tick)
+    feed = feed_of(plan(SLOW, 50), tick=tick)
     with pytest.raises(RuntimeError, match="the display broke"):
-        list(run_pool(Attempts(partial(sleep_if_slow, tmp_path), tmp_path), source, workers=2))
+        list(run_pool(Attempts(partial(sleep_if_slow, tmp_path), tmp_path), feed, workers=2))
     assert wait_until(lambda: not any(is_running(pid) for pid in processes(tmp_path)))
 
 
@@ -291,7 +291,7 @@ def test_an_error_in_tick_ends_the_workers(tmp_path):
 @pytest.mark.parametrize("how", ["large blocks", "small objects", "shared memory"])
 def test_a_trial_that_takes_too_much_memory_fails_alone(tmp_path, how):
     trials, limits = plan(FINE, SLOW, 50), Limits(memory_bytes=LIMIT_MIB << 20)
-    outcomes = by_seed(run_pool(Attempts(partial(grow, how), tmp_path), source_of(trials), 1, limits))
+    outcomes = by_seed(run_pool(Attempts(partial(grow, how), tmp_path), feed_of(trials), 1, limits))
     assert (outcomes[SLOW].kind, outcomes[SLOW].status) == (OUT_OF_MEMORY, "failed")
     if how == "shared memory":
         found = re.fullmatch(rf"used (.+) MiB, {LIMIT_MIB} MiB are allowed", outcomes[SLOW].error)
@@ -302,7 +302,7 @@ def test_a_trial_that_takes_too_much_memory_fails_alone(tmp_path, how):
 
 def test_a_trial_that_takes_too_long_fails_alone(tmp_path):
     trials = plan(SLOW, FINE)
-    run = run_pool(Attempts(partial(sleep_if_slow, tmp_path), tmp_path), source_of(trials), 1, Limits(seconds=2.5))
+    run = run_pool(Attempts(partial(sleep_if_slow, tmp_path), tmp_path), feed_of(trials), 1, Limits(seconds=2.5))
     slow, fine = run
     assert slow == Outcome(trials[0], error="took more than the 2 s allowed", kind=TIMED_OUT)
     assert fine == Outcome(trials[1], result_of(0.5))
@@ -311,14 +311,14 @@ def test_a_trial_that_takes_too_long_fails_alone(tmp_path):
 
 def test_what_is_no_part_of_a_trial_does_not_count_against_its_limit(tmp_path):
     trials = plan(FINE, SLOW)
-    run = run_pool(Attempts(partial(wait_aside, 0.8), tmp_path), source_of(trials), 1, Limits(seconds=0.4))
+    run = run_pool(Attempts(partial(wait_aside, 0.8), tmp_path), feed_of(trials), 1, Limits(seconds=0.4))
     assert [(outcome.trial.seed, outcome.kind) for outcome in run] == [(FINE, "done"), (SLOW, TIMED_OUT)]
 
 
 def test_a_trial_that_ends_at_its_limit_harms_not_the_next(tmp_path, monkeypatch):
     """The first ends between two looks at the clock, the second is quick."""
     monkeypatch.setattr(pool, "WAIT_SECONDS", 5)
-    run = run_pool(Attempts(behave, tmp_path), source_of(plan(50, 51, 52)), 1, Limits(seconds=0.02))
+    run = run_pool(Attempts(behave, tmp_path), feed_of(plan(50, 51, 52)), 1, Limits(seconds=0.02))
     assert [(outcome.trial.seed, outcome.error) for outcome in run] == [(50, None), (51, None), (52, None)]
 
 
@@ -332,15 +332,15 @@ def test_a_stop_request_reaches_a_worker_that_still_starts(tmp_path):
         taken.append(trial)
         return trial
 
-    source = Source(take, stop=lambda: len(taken) > 0)
-    (outcome,) = run_pool(Attempts(partial(train_until_stopped, tmp_path), tmp_path), source, workers=2)
+    feed = Feed(take, stop=lambda: len(taken) > 0)
+    (outcome,) = run_pool(Attempts(partial(train_until_stopped, tmp_path), tmp_path), feed, workers=2)
     assert outcome.kind == INTERRUPTED and taken == [trial]
 
 
 def test_a_trial_that_does_not_stop_is_ended(tmp_path, monkeypatch):
     monkeypatch.setattr(pool, "STOP_SECONDS", 0.2)
-    source = source_of(plan(SLOW), stop=lambda: begun(tmp_path) == 1)
-    (outcome,) = run_pool(Attempts(partial(sleep_if_slow, tmp_path), tmp_path), source, workers=1)
+    feed = feed_of(plan(SLOW), stop=lambda: begun(tmp_path) == 1)
+    (outcome,) = run_pool(Attempts(partial(sleep_if_slow, tmp_path), tmp_path), feed, workers=1)
     assert (outcome.kind, outcome.error) == (INTERRUPTED, "interrupted; it did not stop by itself")
     assert no_progress(tmp_path)
 
@@ -362,8 +362,8 @@ if __name__ == "__main__":
     attempts = Attempts(partial(function, folder), folder)
     with StopRequest(lambda: print("stopping", flush=True)) as stop:
         try:
-            source = trial_samples.source_of(trial_samples.plan(10, 11, 12), stop=stop)
-            for outcome in run_pool(attempts, source, workers=2):
+            feed = trial_samples.feed_of(trial_samples.plan(10, 11, 12), stop=stop)
+            for outcome in run_pool(attempts, feed, workers=2):
                 print(outcome.trial.seed, outcome.kind, flush=True)
             print("ended", flush=True)
         except KeyboardInterrupt:
@@ -425,8 +425,8 @@ def test_a_worker_that_somebody_else_tells_to_end_is_replaced(tmp_path):
             told.update(processes(tmp_path))
             os.kill(*told, signal.SIGTERM)
 
-    source = source_of(plan(SLOW, FINE), tick=tick)
-    first, second = run_pool(Attempts(partial(stop_if_told, tmp_path), tmp_path), source, workers=1)
+    feed = feed_of(plan(SLOW, FINE), tick=tick)
+    first, second = run_pool(Attempts(partial(stop_if_told, tmp_path), tmp_path), feed, workers=1)
     assert (first.kind, first.error) == (KILLED, "the worker process was told to end (SIGTERM)")
     assert second.status == "done" and len(processes(tmp_path)) == 2 and no_progress(tmp_path)
 
@@ -446,7 +446,7 @@ def test_workers_of_a_killed_parent_end(tmp_path, function):
 
 def test_each_worker_sees_its_own_gpu(tmp_path):
     run = run_pool(
-        Attempts(partial(name_gpu, tmp_path, 3), tmp_path), source_of(plan(10, 11, 12)), 3, gpus=("5", "7", "7")
+        Attempts(partial(name_gpu, tmp_path, 3), tmp_path), feed_of(plan(10, 11, 12)), 3, gpus=("5", "7", "7")
     )
     assert sorted(outcome.result.train_images for outcome in run) == [5, 7, 7]
 
@@ -455,7 +455,7 @@ def test_a_worker_in_the_place_of_a_dead_one_gets_its_gpu(tmp_path):
     """The first holds GPU 5 until the third has begun, where the second died."""
     trials = plan(10, DIES, 12)
     outcomes = by_seed(
-        run_pool(Attempts(partial(name_gpu, tmp_path, 3), tmp_path), source_of(trials), 2, gpus=("5", "7"))
+        run_pool(Attempts(partial(name_gpu, tmp_path, 3), tmp_path), feed_of(trials), 2, gpus=("5", "7"))
     )
     assert {seed: outcome.result and outcome.result.train_images for seed, outcome in outcomes.items()} == {
         10: 5,
@@ -467,14 +467,14 @@ def test_a_worker_in_the_place_of_a_dead_one_gets_its_gpu(tmp_path):
 @pytest.mark.parametrize("gpus, processes", [(("5",), 2), ((), 1)], ids=["GPU", "CPU"])
 def test_after_an_error_on_a_gpu_the_next_trial_gets_a_fresh_process(tmp_path, gpus, processes):
     attempts = Attempts(partial(note_then_behave, tmp_path), tmp_path)
-    first, second = run_pool(attempts, source_of(plan(RAISES, FINE)), 1, gpus=gpus)
+    first, second = run_pool(attempts, feed_of(plan(RAISES, FINE)), 1, gpus=gpus)
     assert (first.kind, second.status) == ("exception", "done")
     assert len({path.read_text() for path in tmp_path.glob("pid-*")}) == processes
 
 
 def test_the_log_of_a_trial_whose_process_died_says_why(tmp_path):
     (trial,) = plan(DIES)
-    (outcome,) = run_pool(Attempts(behave, tmp_path), source_of([trial]), 1)
+    (outcome,) = run_pool(Attempts(behave, tmp_path), feed_of([trial]), 1)
     assert f"killed: {outcome.error}" in log_path(tmp_path, trial).read_text().splitlines()[-1]
 
 
@@ -485,12 +485,12 @@ from pathlib import Path
 from mnv2_sweep.sweeps.attempt import Attempts
 from mnv2_sweep.sweeps.pool import run_pool
 from mnv2_sweep.sweeps import pool
-from tests.trial_samples import name_gpu, plan, source_of
+from tests.trial_samples import name_gpu, plan, feed_of
 
 pool.IMPORTED.clear()
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
-    (outcome,) = run_pool(Attempts(partial(name_gpu, folder, 1), folder), source_of(plan(10)), workers=1)
+    (outcome,) = run_pool(Attempts(partial(name_gpu, folder, 1), folder), feed_of(plan(10)), workers=1)
     print(outcome.result.train_images)
 """
 

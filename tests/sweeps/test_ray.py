@@ -25,8 +25,8 @@ from mnv2_sweep.record.claims import read_claims
 from mnv2_sweep.record.folders import checkpoint_path, log_path
 from mnv2_sweep.record.store import INTERRUPTED, KILLED, OUT_OF_MEMORY, TIMED_OUT, Outcome, read_outcomes
 from mnv2_sweep.sweeps.attempt import Attempts, read_progress
-from mnv2_sweep.sweeps.pool import IMPORTED, Limits, Source, run_pool
-from mnv2_sweep.sweeps.work import Work, do_work
+from mnv2_sweep.sweeps.pool import IMPORTED, Feed, Limits, run_pool
+from mnv2_sweep.sweeps.queue import TrialQueue, record_outcomes
 from mnv2_sweep.sweeps.workers import train_on
 from mnv2_sweep.training.control import Control
 from mnv2_sweep.training.loop import run_trial
@@ -39,12 +39,12 @@ from tests.trial_samples import (
     SLOW,
     behave,
     by_id,
+    feed_of,
     is_running,
     name_gpu,
     plan,
     result_of,
     sleep_if_slow,
-    source_of,
     train_until_stopped,
     wait_until,
     without_data,
@@ -131,7 +131,7 @@ def files_in(folder: Path, *names: str) -> list[Path]:
 def test_a_node_lost_in_mid_sweep_changes_no_result(cluster, other_node, tiny_data, make_trial, tmp_path):
     trials = [make_trial(seed=seed, images=500) for seed in range(5)]
     local = Attempts(partial(train_on, "cpu", tiny_data), tmp_path / "local")
-    expected = {o.trial: numbers(o.result) for o in run_pool(local, source_of(trials), workers=2)}
+    expected = {o.trial: numbers(o.result) for o in run_pool(local, feed_of(trials), workers=2)}
     notes, folder, lost = tmp_path / "notes", tmp_path / "ray", []
     notes.mkdir()
 
@@ -144,9 +144,11 @@ def test_a_node_lost_in_mid_sweep_changes_no_result(cluster, other_node, tiny_da
             lost.extend(busy)
             cluster.remove_node(other_node)
 
-    with Work(folder, trials) as work:
-        source = Source(work.take, work.others, tick=lose_the_node)
-        outcomes = list(do_work(work, run_ray(Attempts(partial(train_noting, notes), folder), source, tiny_data)))
+    with TrialQueue(folder, trials) as queue:
+        feed = Feed(queue.take, queue.others, tick=lose_the_node)
+        outcomes = list(
+            record_outcomes(queue, run_ray(Attempts(partial(train_noting, notes), folder), feed, tiny_data))
+        )
         assert read_claims(folder) == {}
     (killed,) = [outcome for outcome in outcomes if outcome.result is None]
     assert (killed.trial, killed.kind, killed.attempts) == (lost[0], KILLED, 1)
@@ -164,8 +166,8 @@ def test_a_node_lost_in_mid_sweep_changes_no_result(cluster, other_node, tiny_da
 
 def test_every_trial_ends_as_an_outcome(cluster, other_node, tiny_data, tmp_path):
     trials, ticks = plan(FINE, RAISES, DIES, 50, 51), []
-    source = source_of(trials, tick=lambda: ticks.append(0))
-    outcomes = {o.trial.seed: o for o in run_ray(Attempts(partial(without_data, behave), tmp_path), source, tiny_data)}
+    feed = feed_of(trials, tick=lambda: ticks.append(0))
+    outcomes = {o.trial.seed: o for o in run_ray(Attempts(partial(without_data, behave), tmp_path), feed, tiny_data)}
     assert outcomes.pop(RAISES) == Outcome(trials[1], error="ValueError: too large\nby far")
     dead = outcomes.pop(DIES)
     assert (dead.trial, dead.kind) == (trials[2], KILLED) and dead.error.startswith("the worker process on ")
@@ -177,8 +179,8 @@ def test_asked_to_stop_trials_end_as_interrupted_and_those_that_wait_never_begin
     cluster, other_node, tiny_data, tmp_path
 ):
     attempts = Attempts(partial(without_data, partial(train_until_stopped, tmp_path)), tmp_path)
-    source = source_of(plan(*range(9)), stop=lambda: len(list(tmp_path.glob("pid-*"))) >= 2)
-    outcomes = list(run_ray(attempts, source, tiny_data, workers=3))
+    feed = feed_of(plan(*range(9)), stop=lambda: len(list(tmp_path.glob("pid-*"))) >= 2)
+    outcomes = list(run_ray(attempts, feed, tiny_data, workers=3))
     assert [outcome.kind for outcome in outcomes] == [INTERRUPTED] * 3
     texts, begun = sorted(outcome.error for outcome in outcomes), len(list(tmp_path.glob("pid-*")))
     assert begun in (2, 3)  # the third may begin before the second is seen
@@ -188,9 +190,7 @@ def test_asked_to_stop_trials_end_as_interrupted_and_those_that_wait_never_begin
 
 def test_a_trial_that_takes_too_long_is_ended(cluster, tiny_data, tmp_path):
     attempts = Attempts(partial(without_data, partial(sleep_if_slow, tmp_path)), tmp_path)
-    (outcome,) = run_ray(
-        attempts, source_of(plan(SLOW)), tiny_data, limits=Limits(memory_bytes=50 * 2**20, seconds=0.5)
-    )
+    (outcome,) = run_ray(attempts, feed_of(plan(SLOW)), tiny_data, limits=Limits(memory_bytes=50 * 2**20, seconds=0.5))
     assert (outcome.kind, outcome.error) == (TIMED_OUT, "took more than the 0 s allowed")
     assert wait_until(lambda: not is_running(int((tmp_path / f"pid-{SLOW}").read_text())))
     assert files_in(tmp_path, "running") == []
@@ -198,7 +198,7 @@ def test_a_trial_that_takes_too_long_is_ended(cluster, tiny_data, tmp_path):
 
 def test_closing_early_ends_what_runs(cluster, other_node, tiny_data, tmp_path):
     attempts = Attempts(partial(without_data, partial(sleep_if_slow, tmp_path)), tmp_path)
-    outcomes = run_ray(attempts, source_of(plan(SLOW, FINE)), tiny_data)
+    outcomes = run_ray(attempts, feed_of(plan(SLOW, FINE)), tiny_data)
     assert next(outcomes).trial.seed == FINE
     assert wait_until((tmp_path / f"pid-{SLOW}").exists)
     outcomes.close()
@@ -218,9 +218,9 @@ def test_a_stopped_trial_goes_on_where_no_node_sees_the_folder(cluster, tiny_dat
     def begun() -> bool:
         return read_progress(tmp_path, by_id([trial])).get(trial, {"step": 0})["step"] > 5
 
-    (stopped,) = run_ray(attempts, source_of([trial], stop=begun), tiny_data)
+    (stopped,) = run_ray(attempts, feed_of([trial], stop=begun), tiny_data)
     assert stopped.kind == INTERRUPTED and checkpoint_path(tmp_path, trial).exists()
-    (done,) = run_ray(attempts, source_of([trial]), tiny_data)
+    (done,) = run_ray(attempts, feed_of([trial]), tiny_data)
     log = log_path(tmp_path, trial).read_text()
     assert log.count("attempt at") == 2 and "resumed after step" in log
     assert numbers(done.result) == numbers(run_trial(trial, tiny_data))
@@ -297,7 +297,7 @@ def test_slots_and_shares_of_a_gpu(cluster, monkeypatch):
 def test_a_trial_gets_its_share_of_a_gpu(cluster, other_node, tiny_data, tmp_path):
     """Ray believes in a GPU here."""
     attempts = Attempts(partial(without_data, partial(name_gpu, tmp_path, 1)), tmp_path)
-    (outcome,) = run_ray(attempts, source_of(plan(FINE)), tiny_data, per_gpu=2)
+    (outcome,) = run_ray(attempts, feed_of(plan(FINE)), tiny_data, per_gpu=2)
     assert outcome.result.train_images == 0
 
 

@@ -12,7 +12,7 @@ from mnv2_sweep.sweeps import settings
 from mnv2_sweep.sweeps.pool import Limits
 from mnv2_sweep.sweeps.run import check_sharing
 from mnv2_sweep.sweeps.settings import (
-    MEMORY_SHARE,
+    MEMORY_FRACTION,
     RunSettings,
     Wishes,
     choose_device,
@@ -97,8 +97,8 @@ def test_cuda_that_is_not_there_says_what_to_do(monkeypatch):
 
 
 def test_without_options_a_worker_a_core_shares_the_memory(machine):
-    limits = Limits(int(MEMORY_SHARE * 16 * GIB / 4), None)
-    assert choose_settings("cpu") == RunSettings(4, limits, memory_is_share=True)
+    limits = Limits(int(MEMORY_FRACTION * 16 * GIB / 4), None)
+    assert choose_settings("cpu") == RunSettings(4, limits, memory_is_divided=True)
 
 
 def test_the_person_s_options(machine):
@@ -107,7 +107,7 @@ def test_the_person_s_options(machine):
 
 
 def test_fewer_workers_may_take_more_memory_each(machine):
-    assert choose_settings("cpu", Wishes(workers=1)).limits.memory_bytes == int(MEMORY_SHARE * 16 * GIB)
+    assert choose_settings("cpu", Wishes(workers=1)).limits.memory_bytes == int(MEMORY_FRACTION * 16 * GIB)
 
 
 @pytest.mark.parametrize(

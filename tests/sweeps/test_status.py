@@ -7,8 +7,8 @@ import pytest
 from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.record.claims import claim_first, this_owner
 from mnv2_sweep.record.folders import log_path, progress_path
-from mnv2_sweep.record.store import INTERRUPTED, OUT_OF_MEMORY, Outcome, record, write_plan
-from mnv2_sweep.sweeps.planned import write_sweep_files
+from mnv2_sweep.record.store import INTERRUPTED, OUT_OF_MEMORY, Outcome, record, write_schedule
+from mnv2_sweep.sweeps.schedule import write_sweep_files
 from mnv2_sweep.sweeps.status import read_status, status_json, status_text
 from mnv2_sweep.trials.trial import trial_id
 
@@ -25,7 +25,7 @@ def write_progress(folder, trial, step, steps):
 
 
 def test_a_sweep_in_mid_course(tmp_path, trials, make_result):
-    write_plan(tmp_path, trials, replace=True)
+    write_schedule(tmp_path, trials, replace=True)
     record(tmp_path, Outcome(trials[0], make_result(seconds=100.0, train_images=600)))
     record(tmp_path, Outcome(trials[1], error="MemoryError: too large\nby far", kind=OUT_OF_MEMORY, attempts=2))
     record(tmp_path, Outcome(trials[2], error="interrupted", kind=INTERRUPTED))
@@ -49,7 +49,7 @@ def test_a_sweep_in_mid_course(tmp_path, trials, make_result):
 
 
 def test_a_finished_sweep_and_reused_results(tmp_path, trials, make_result):
-    write_plan(tmp_path, trials[:2], replace=True)
+    write_schedule(tmp_path, trials[:2], replace=True)
     for trial in trials[:2]:
         record(tmp_path, Outcome(trial, make_result(), source="other"))
     status = read_status(tmp_path)
@@ -58,7 +58,7 @@ def test_a_finished_sweep_and_reused_results(tmp_path, trials, make_result):
 
 
 def test_nothing_runs(tmp_path, trials):
-    write_plan(tmp_path, trials, replace=True)
+    write_schedule(tmp_path, trials, replace=True)
     write_progress(tmp_path, trials[0], 1, 2)  # left by a machine that was lost: nobody claims it
     status = read_status(tmp_path)
     assert (status.running, status.waiting, status.seconds_left) == ((), 6, None)

@@ -20,7 +20,7 @@ def test_a_real_network_is_measured(make_trial):
     for optimizer in ("sgd", "adamw"):
         measured = time_network(make_trial(batch=4, optimizer=optimizer), "cpu", SHORT)
         assert 1e-6 < measured.eval_seconds < 1 and 1e-6 < measured.image_seconds < 1
-        assert 0 <= measured.start_seconds < 10 and 0 < measured.cpu_share <= 1
+        assert 0 <= measured.start_seconds < 10 and 0 < measured.cpu_fraction <= 1
         assert 1e6 < measured.peak_bytes < 1e11 and measured.gpu_bytes == 0
 
 
@@ -108,5 +108,5 @@ def test_a_process_that_does_not_answer_is_not_waited_for(monkeypatch):
 
 def test_the_middle_of_what_processes_measured():
     one = Timing(1.0, 2.0, 3.0, 4, 5, 0.5)
-    others = [replace(one, image_seconds=10.0, peak_bytes=9), replace(one, image_seconds=4.0, cpu_share=0.7)]
+    others = [replace(one, image_seconds=10.0, peak_bytes=9), replace(one, image_seconds=4.0, cpu_fraction=0.7)]
     assert timing._middle([one, *others]) == Timing(1.0, 4.0, 3.0, 9, 5, 0.5)

@@ -13,7 +13,7 @@ from mnv2_sweep.models.build import build_model
 from mnv2_sweep.nets.arch import ArchSpec, Stage
 from mnv2_sweep.nets.resolve import resolve
 from mnv2_sweep.sweeps.attempt import Attempts
-from mnv2_sweep.sweeps.pool import Source, run_pool
+from mnv2_sweep.sweeps.pool import Feed, run_pool
 from mnv2_sweep.training import loop
 from mnv2_sweep.training.checkpoint import BatchOrder
 from mnv2_sweep.training.control import Control
@@ -166,8 +166,8 @@ def test_workers_give_the_same_numbers_as_this_process(make_trial, tiny_data, tm
     wide = replace(make_trial().arch, width=0.5)
     trials = [make_trial(seed=seed, images=200, arch=arch) for arch in (make_trial().arch, wide) for seed in (0, 1)]
     waiting = list(trials)
-    source = Source(lambda: waiting.pop() if waiting else None)
-    outcomes = run_pool(Attempts(partial(train_one_thread, tiny_data), tmp_path), source, workers=1)
+    feed = Feed(lambda: waiting.pop() if waiting else None)
+    outcomes = run_pool(Attempts(partial(train_one_thread, tiny_data), tmp_path), feed, workers=1)
     results = {outcome.trial: outcome.result for outcome in outcomes}
     assert len(results) == 4
     for trial in trials:

@@ -1,4 +1,4 @@
-"""One training for a whole family: repeatable, resumable, and every slice of it is the network that was measured."""
+"""One training for a whole supernet: repeatable, resumable, and every slice of it is the network that was measured."""
 
 import shutil
 from collections.abc import Callable
@@ -25,9 +25,9 @@ from mnv2_sweep.training.loop import evaluate_model, learning_rate
 from mnv2_sweep.training.shared import (
     FINETUNE_RATE,
     STUDENT_WEIGHT,
-    Group,
     Sandwich,
-    Shared,
+    Supernet,
+    TrainedSupernet,
     calibration_batches,
     cut_network,
     has_weights,
@@ -48,7 +48,7 @@ NEVER = 1e9
 
 @pytest.fixture
 def make_slice(make_trial) -> Callable[..., Trial]:
-    """make_slice(arch, family, images, seed, finetune, any field of Recipe) -> the trial of a slice."""
+    """make_slice(arch, archs, images, seed, finetune, any field of Recipe) -> the trial of a slice."""
 
     def make(arch=LARGEST, archs=SUPERNET, images=24, seed=0, finetune=None, **recipe) -> Trial:
         values = {"batch": 8, "lr": 0.03, "curve_images": 10, "shortcut_gain": 0.2, **recipe}
@@ -65,27 +65,27 @@ def path(tmp_path) -> Path:
 
 @pytest.fixture(scope="module")
 def undisturbed(tiny_data, tmp_path_factory):
-    """undisturbed(trial, family) -> the file of its shared training, run in one go by one thread."""
+    """undisturbed(trial, archs) -> the file of its shared training, run in one go by one thread."""
     known: dict[str, Path] = {}
 
     def run(trial: Trial, archs=SUPERNET) -> Path:
         if shared_id(trial) not in known:
             path = tmp_path_factory.mktemp("undisturbed") / "weights.pt"
-            train_shared(trial, tiny_data, "cpu", Control(), Group(archs, path))
+            train_shared(trial, tiny_data, "cpu", Control(), Supernet(archs, path))
             known[shared_id(trial)] = path
         return known[shared_id(trial)]
 
     return run
 
 
-def read(path: Path, trial: Trial, archs=SUPERNET) -> Shared:
+def read(path: Path, trial: Trial, archs=SUPERNET) -> TrainedSupernet:
     lines = []
-    found = read_shared(trial, Group(archs, path), lines.append)
+    found = read_shared(trial, Supernet(archs, path), lines.append)
     assert found is not None and lines == []
     return found
 
 
-def check_same(one: Shared, other: Shared) -> None:
+def check_same(one: TrainedSupernet, other: TrainedSupernet) -> None:
     """Bit for bit, in weights and curve."""
     assert one.curve == other.curve and one.images == other.images
     first, second = one.weights.state_dict(), other.weights.state_dict()
@@ -122,7 +122,7 @@ def add_network(
 def test_the_largest_learns_from_labels_and_three_others_from_these_and_its_outputs(make_slice, tiny_data, path):
     """The gradients that each step leaves, beside those of networks cut and added up here."""
     trial, labels = make_slice(batch=6), label_tensor(tiny_data, "train", "cpu")
-    sandwich = Sandwich(trial, tiny_data, "cpu", Group(SUPERNET, path))
+    sandwich = Sandwich(trial, tiny_data, "cpu", Supernet(SUPERNET, path))
     course = sandwich.begin()
     assert sandwich.largest == LARGEST and set(sandwich.others) == {SMALLEST, WIDE, DEEP}
     with sandwich.running(course):
@@ -156,7 +156,7 @@ def test_the_classifier_has_a_rate_of_its_own(make_slice, tiny_data, path):
     for stop, step in ((7, 3), (3, 4)):  # asked after each step and twice in each look
         control = Control(should_stop=Stop(stop), checkpoint=path, checkpoint_seconds=NEVER)
         with pytest.raises(Interrupted):
-            train_shared(trial, tiny_data, "cpu", control, Group(SUPERNET, path))
+            train_shared(trial, tiny_data, "cpu", control, Supernet(SUPERNET, path))
         _, state = read_packed(path.with_suffix(".checkpoint"), {})
         assert state["step"] == step
         usual = learning_rate(trial.recipe, step - 1, 5, 60)
@@ -180,7 +180,7 @@ def watch_steps(monkeypatch, path, trial, data, archs, steps: int) -> list[list[
         return real(self, network, rows, chosen, crops, target)
 
     monkeypatch.setattr(Sandwich, "train_one", train_one)
-    sandwich = Sandwich(trial, data, "cpu", Group(archs, path))
+    sandwich = Sandwich(trial, data, "cpu", Supernet(archs, path))
     with sandwich.running(sandwich.begin()):
         for _ in range(steps):
             seen.append([])
@@ -218,14 +218,14 @@ def test_a_round_has_every_network_once_however_many_there_are(count, seed):
 def test_sizes_above_the_data_s_own_read_the_same_images(make_slice, tiny_data, path):
     """Mapped, or on a GPU, once."""
     archs = tuple(replace(SMALLEST, resolution=resolution) for resolution in (8, 16, 20, 24))
-    levels = Sandwich(make_slice(archs=archs), tiny_data, "cpu", Group(archs, path)).levels
+    levels = Sandwich(make_slice(archs=archs), tiny_data, "cpu", Supernet(archs, path)).levels
     assert levels[16] is levels[20] is levels[24] and levels[8].shape == (60, 10, 10, 3)
 
 
 def test_what_is_free_is_given_back_now_and_then(make_slice, tiny_data, path, monkeypatch):
     trimmed = []
     monkeypatch.setattr(shared_train, "trim_heap", lambda: trimmed.append(course.step))
-    sandwich = Sandwich(make_slice(batch=2), tiny_data, "cpu", Group(SUPERNET, path))
+    sandwich = Sandwich(make_slice(batch=2), tiny_data, "cpu", Supernet(SUPERNET, path))
     course = sandwich.begin()
     with sandwich.running(course):
         for course.step in range(2 * shared_train.TRIM_STEPS + 1):
@@ -241,7 +241,7 @@ def test_small_batches_leave_batch_norm_two_images(make_slice, tiny_data, path, 
 
 
 def test_nothing_is_dropped_out_while_training_and_something_is_in_a_slice(make_slice, tiny_data, path):
-    sandwich = Sandwich(make_slice(), tiny_data, "cpu", Group(SUPERNET, path))
+    sandwich = Sandwich(make_slice(), tiny_data, "cpu", Supernet(SUPERNET, path))
     course = sandwich.begin()
     with sandwich.running(course):
         before = torch.get_rng_state()
@@ -256,14 +256,14 @@ def test_nothing_is_dropped_out_while_training_and_something_is_in_a_slice(make_
 
 def test_threads_change_nothing(make_slice, tiny_data, path, undisturbed):
     trial = make_slice()
-    shared = train_shared(trial, tiny_data, "cpu", Control(), Group(SUPERNET, path, threads=2))
+    shared = train_shared(trial, tiny_data, "cpu", Control(), Supernet(SUPERNET, path, threads=2))
     check_same(shared, read(undisturbed(trial), trial))
     check_same(shared, read(path, trial))
     assert only_file(path)
 
 
 def test_few_modules_at_once_change_nothing(make_slice, tiny_data, path, undisturbed, monkeypatch):
-    """A family may have more networks than are kept as modules, even fewer than a step has."""
+    """A supernet may have more networks than are kept as modules, even fewer than a step has."""
     trial, held = make_slice(), []
     real = Sandwich.step
 
@@ -274,24 +274,24 @@ def test_few_modules_at_once_change_nothing(make_slice, tiny_data, path, undistu
 
     monkeypatch.setattr(Sandwich, "step", step)
     monkeypatch.setattr(shared_train, "MOST_SLICES", 2)
-    shared = train_shared(trial, tiny_data, "cpu", Control(), Group(SUPERNET, path))
+    shared = train_shared(trial, tiny_data, "cpu", Control(), Supernet(SUPERNET, path))
     check_same(shared, read(undisturbed(trial), trial))
     assert held == [2, 2, 2]
 
 
 def test_a_network_that_is_there_twice_counts_once(make_slice, tiny_data, path, undisturbed):
-    """As a space's widths can round to the same channels; the family has one name with and without it."""
+    """As a space's widths can round to the same channels; the supernet has one name with and without it."""
     twins = (*SUPERNET, replace(WIDE, width=1.001))
     trial, lines = make_slice(archs=twins), []
     assert shared_id(trial) == shared_id(make_slice())
-    shared = train_shared(trial, tiny_data, "cpu", Control(log=lines.append), Group(twins, path))
+    shared = train_shared(trial, tiny_data, "cpu", Control(log=lines.append), Supernet(twins, path))
     check_same(shared, read(undisturbed(make_slice()), trial))
     assert lines[-1].startswith("shared training of 4 networks: ")
 
 
 def test_the_order_of_the_networks_changes_nothing_and_the_seed_does(make_slice, tiny_data, path, undisturbed):
     trial = make_slice(DEEP)
-    shared = train_shared(trial, tiny_data, "cpu", Control(), Group(SUPERNET[::-1], path))
+    shared = train_shared(trial, tiny_data, "cpu", Control(), Supernet(SUPERNET[::-1], path))
     usual = read(undisturbed(trial), trial)
     check_same(shared, usual)
     other = read(undisturbed(make_slice(seed=1)), make_slice(seed=1))
@@ -306,18 +306,18 @@ def test_stopped_anywhere_it_ends_as_if_it_had_not_been(make_slice, tiny_data, p
     archs = (WIDE, SMALLEST, DEEP)  # the quick ones
     trial, stop = make_slice(WIDE, archs), Stop()
     usual = read(undisturbed(trial, archs), trial, archs)
-    train_shared(trial, tiny_data, "cpu", Control(should_stop=stop), Group(archs, path))
+    train_shared(trial, tiny_data, "cpu", Control(should_stop=stop), Supernet(archs, path))
     assert stop.asked == 3 * (1 + 1 + 1)
     path.unlink()
     checkpoint = path.with_suffix(".checkpoint")
     for at in range(1, stop.asked + 1):
         control = Control(should_stop=Stop(at), checkpoint=path.parent / "trial.pt", checkpoint_seconds=NEVER)
         with pytest.raises(Interrupted):
-            train_shared(trial, tiny_data, "cpu", control, Group(archs, path))
+            train_shared(trial, tiny_data, "cpu", control, Supernet(archs, path))
         assert only_file(checkpoint)
         lines = []
         control = Control(log=lines.append, checkpoint=path.parent / "trial.pt", checkpoint_seconds=NEVER)
-        again = train_shared(trial, tiny_data, "cpu", control, Group(archs, path, threads=2))
+        again = train_shared(trial, tiny_data, "cpu", control, Supernet(archs, path, threads=2))
         check_same(again, usual)
         check_same(read(path, trial, archs), usual)
         assert lines[0] == f"resumed after step {(at + 2) // 3}" and only_file(path)
@@ -326,7 +326,7 @@ def test_stopped_anywhere_it_ends_as_if_it_had_not_been(make_slice, tiny_data, p
 
 @pytest.mark.parametrize("step", [1, 2, 3])
 def test_killed_in_any_step_it_goes_on_from_the_one_before(make_slice, tiny_data, path, undisturbed, step):
-    """And so does another network of the family, whose trial then leads."""
+    """And so does another network of the supernet, whose trial then leads."""
     lines = []
 
     def report(done: int, *_: float) -> None:
@@ -335,10 +335,10 @@ def test_killed_in_any_step_it_goes_on_from_the_one_before(make_slice, tiny_data
 
     control = Control(report, checkpoint=path.parent / "first.pt", checkpoint_seconds=0.0)
     with pytest.raises(Killed):
-        train_shared(make_slice(LARGEST), tiny_data, "cpu", control, Group(SUPERNET, path))
+        train_shared(make_slice(LARGEST), tiny_data, "cpu", control, Supernet(SUPERNET, path))
     trial = make_slice(DEEP)
     control = Control(log=lines.append, checkpoint=path.parent / "second.pt", checkpoint_seconds=0.0)
-    shared = train_shared(trial, tiny_data, "cpu", control, Group(SUPERNET, path))
+    shared = train_shared(trial, tiny_data, "cpu", control, Supernet(SUPERNET, path))
     check_same(shared, read(undisturbed(trial), trial))
     assert [line for line in lines if "resumed" in line] == [f"resumed after step {step - 1}"] * (step > 1)
     assert only_file(path)
@@ -347,9 +347,9 @@ def test_killed_in_any_step_it_goes_on_from_the_one_before(make_slice, tiny_data
 def test_a_checkpoint_of_another_training_is_not_used(make_slice, tiny_data, path, undisturbed):
     control = Control(should_stop=Stop(4), checkpoint=path)
     with pytest.raises(Interrupted):
-        train_shared(make_slice(seed=1), tiny_data, "cpu", control, Group(SUPERNET, path))
+        train_shared(make_slice(seed=1), tiny_data, "cpu", control, Supernet(SUPERNET, path))
     trial, lines = make_slice(seed=2), []
-    shared = train_shared(trial, tiny_data, "cpu", Control(log=lines.append, checkpoint=path), Group(SUPERNET, path))
+    shared = train_shared(trial, tiny_data, "cpu", Control(log=lines.append, checkpoint=path), Supernet(SUPERNET, path))
     assert lines[0].startswith("the checkpoint is not used: ValueError: its trial is '") and only_file(path)
     check_same(shared, read(undisturbed(trial), trial))
 
@@ -359,7 +359,7 @@ def test_a_training_that_diverges_says_so_once_for_all_its_networks(make_slice, 
     for arch in (LARGEST, SMALLEST):
         trial = make_slice(arch, lr=1e30)
         with pytest.raises(FloatingPointError, match=r"the training loss became (nan|inf) by step \d of 3; try"):
-            run_shared_trial(trial, tiny_data, "cpu", control, Group(SUPERNET, path))
+            run_shared_trial(trial, tiny_data, "cpu", control, Supernet(SUPERNET, path))
         assert only_file(path) and has_weights(path, trial)
         monkeypatch.setattr(shared_train, "train_shared", None)  # nobody trains again
 
@@ -387,20 +387,20 @@ def test_weights_that_are_no_good_are_trained_again(make_slice, tiny_data, path,
     path.parent.mkdir()
     shutil.copy(undisturbed(trial), path)
     DAMAGES[damage](path, undisturbed(make_slice(seed=1)))
-    result = run_shared_trial(trial, tiny_data, "cpu", Control(log=lines.append), Group(SUPERNET, path))
+    result = run_shared_trial(trial, tiny_data, "cpu", Control(log=lines.append), Supernet(SUPERNET, path))
     assert lines[0].startswith("the shared weights are not used: ") and "\n" not in lines[0]
     assert ("its shared is '" in lines[0]) == (damage == "of another seed")
     assert any(line.startswith("shared training of 4 networks: 24 images, ") for line in lines)
     check_same(read(path, trial), read(undisturbed(trial), trial))
     assert measured(result) == measured(
-        run_shared_trial(trial, tiny_data, "cpu", Control(), Group(SUPERNET, undisturbed(trial)))
+        run_shared_trial(trial, tiny_data, "cpu", Control(), Supernet(SUPERNET, undisturbed(trial)))
     )
 
 
 def test_weights_of_another_code_are_trained_again(make_slice, tiny_data, path, undisturbed, monkeypatch):
     trial, lines = make_slice(), []
     monkeypatch.setattr(shared_train, "CODE_VERSION", CODE_VERSION + 1)
-    assert read_shared(trial, Group(SUPERNET, undisturbed(trial)), lines.append) is None
+    assert read_shared(trial, Supernet(SUPERNET, undisturbed(trial)), lines.append) is None
     why = f"its code_version is {CODE_VERSION}, not {CODE_VERSION + 1}"
     assert lines == [f"the shared weights are not used: ValueError: {why}"]
 
@@ -429,13 +429,13 @@ def test_a_file_of_weights_is_looked_through_once(make_slice, path, undisturbed,
 
 def test_no_weights_are_no_mistake(make_slice, path):
     lines = []
-    assert read_shared(make_slice(), Group(SUPERNET, path), lines.append) is None and lines == []
+    assert read_shared(make_slice(), Supernet(SUPERNET, path), lines.append) is None and lines == []
 
 
-def test_weights_of_other_networks_are_not_those_of_the_family(make_slice, undisturbed):
+def test_weights_of_other_networks_are_not_those_of_the_supernet(make_slice, undisturbed):
     """Their name says so already; here the file is right and the networks are not."""
     trial, lines = make_slice(), []
-    assert read_shared(trial, Group((SMALLEST, DEEP), undisturbed(trial)), lines.append) is None
+    assert read_shared(trial, Supernet((SMALLEST, DEEP), undisturbed(trial)), lines.append) is None
     assert lines[0].startswith("the shared weights are not used: RuntimeError: ")
 
 
@@ -443,11 +443,11 @@ def test_weights_of_other_networks_are_not_those_of_the_family(make_slice, undis
 
 
 @pytest.fixture
-def trained(make_slice, path, undisturbed) -> Group:
-    """A family whose weights are there."""
+def trained(make_slice, path, undisturbed) -> Supernet:
+    """A supernet whose weights are there."""
     path.parent.mkdir()
     shutil.copy(undisturbed(make_slice()), path)
-    return Group(SUPERNET, path)
+    return Supernet(SUPERNET, path)
 
 
 def predictions(model: nn.Module, data: ToyData, size: int, split: str = "val") -> np.ndarray:
@@ -505,16 +505,16 @@ def test_seconds_are_of_one_core_also_after_a_stop(make_slice, tiny_data, path, 
 
     control, stops = Control(report, should_stop, checkpoint=path.parent / "trial.pt", checkpoint_seconds=NEVER), True
     with pytest.raises(Interrupted):
-        run_shared_trial(make_slice(), tiny_data, "cpu", control, Group(SUPERNET, path, threads=2))
+        run_shared_trial(make_slice(), tiny_data, "cpu", control, Supernet(SUPERNET, path, threads=2))
     counted[0], stops = 70_000, False
-    first = run_shared_trial(make_slice(), tiny_data, "cpu", control, Group(SUPERNET, path))
+    first = run_shared_trial(make_slice(), tiny_data, "cpu", control, Supernet(SUPERNET, path))
     assert read(path, make_slice()).seconds == 3000
 
     def look() -> bool:
         counted[0] += 2
         return False
 
-    second = run_shared_trial(make_slice(DEEP), tiny_data, "cpu", Control(should_stop=look), Group(SUPERNET, path))
+    second = run_shared_trial(make_slice(DEEP), tiny_data, "cpu", Control(should_stop=look), Supernet(SUPERNET, path))
     assert (first.seconds, second.seconds) == (750, 750 + 3 * 2)  # it calibrates, evaluates and tests in a batch each
     assert first.images_per_second == second.images_per_second > 0
 
@@ -522,19 +522,19 @@ def test_seconds_are_of_one_core_also_after_a_stop(make_slice, tiny_data, path, 
 def test_the_shared_training_is_no_part_of_the_trial_that_does_it(make_slice, tiny_data, path):
     told = []
     control = Control(lambda *_: told.append("step"), count_time=told.append)
-    run_shared_trial(make_slice(), tiny_data, "cpu", control, Group(SUPERNET, path))
+    run_shared_trial(make_slice(), tiny_data, "cpu", control, Supernet(SUPERNET, path))
     assert told == [False, "step", "step", "step", True]
-    run_shared_trial(make_slice(DEEP), tiny_data, "cpu", control, Group(SUPERNET, path))
+    run_shared_trial(make_slice(DEEP), tiny_data, "cpu", control, Supernet(SUPERNET, path))
     assert len(told) == 5  # the weights are there
 
 
 def test_the_largest_is_so_with_the_data_s_classes(make_slice, tiny_data, path):
     """More classes than the data's make the one of more last channels the dearer one, but only on paper."""
     archs = (replace(SMALLEST, classes=5000, last_channels=640), replace(LARGEST, classes=5000, last_channels=16))
-    group = Group(archs, path)
+    supernet = Supernet(archs, path)
     looks = [
         {point.val_top1 is not None for point in run_shared_trial(
-            make_slice(arch, archs, images=8), tiny_data, "cpu", Control(), group).curve}
+            make_slice(arch, archs, images=8), tiny_data, "cpu", Control(), supernet).curve}
         for arch in archs
     ]  # fmt: skip
     assert looks == [{False}, {True}]
@@ -557,7 +557,7 @@ def test_asked_to_stop_while_a_slice_is_evaluated_the_weights_stay(make_slice, t
 
 def test_a_family_of_one(make_slice, tiny_data, path):
     trial = make_slice(WIDE, (WIDE,), images=80)
-    result = run_shared_trial(trial, tiny_data, "cpu", Control(), Group((WIDE,), path))
+    result = run_shared_trial(trial, tiny_data, "cpu", Control(), Supernet((WIDE,), path))
     assert result.train_images == 80 and result.curve[-1].val_top1 is not None and len(result.curve) == 10
 
 
@@ -566,7 +566,7 @@ def test_a_family_learns(make_slice, tiny_data, path):
     tops = {}
     for arch in SUPERNET:
         trial = make_slice(arch, images=500, batch=20)
-        tops[arch] = run_shared_trial(trial, tiny_data, "cpu", Control(), Group(SUPERNET, path)).val_top1
+        tops[arch] = run_shared_trial(trial, tiny_data, "cpu", Control(), Supernet(SUPERNET, path)).val_top1
     assert tops[LARGEST] > 0.6 and sum(tops.values()) > 4 * 0.5, tops
 
 
@@ -646,7 +646,7 @@ def test_killed_as_its_weights_are_written_it_goes_on_to_the_same_ones(make_slic
 
 def test_without_weights_they_are_trained_first(make_slice, tiny_data, path, undisturbed):
     trial = make_slice(DEEP, finetune=0.3)
-    result = run_shared_trial(trial, tiny_data, "cpu", Control(), Group(SUPERNET, path))
+    result = run_shared_trial(trial, tiny_data, "cpu", Control(), Supernet(SUPERNET, path))
     check_same(read(path, trial), read(undisturbed(make_slice()), trial))
-    there = run_shared_trial(trial, tiny_data, "cpu", Control(), Group(SUPERNET, undisturbed(make_slice())))
+    there = run_shared_trial(trial, tiny_data, "cpu", Control(), Supernet(SUPERNET, undisturbed(make_slice())))
     assert measured(result) == measured(there)

@@ -11,7 +11,7 @@ from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.record.claims import one_at_a_time, read_claims
 from mnv2_sweep.record.folders import EXAMPLE
-from mnv2_sweep.record.store import DATABASE, Outcome, done_ids, read_outcomes, read_plan, read_statuses
+from mnv2_sweep.record.store import DATABASE, Outcome, done_ids, read_outcomes, read_schedule, read_statuses
 from mnv2_sweep.trials.recipe import Recipe
 from mnv2_sweep.trials.trial import DataRef, Sharing, Trial, find_differences, trial_id
 
@@ -19,10 +19,10 @@ SWEEP_FILES = ("space.yaml", "env.json")
 DATA, COMMAND = "data", "command"  # in env.json: as the last run opened the data, and was called
 
 
-def plan_trials(
+def schedule_trials(
     archs: Iterable[ArchSpec], recipe: Recipe, data: DataRef, seeds: Iterable[int], shared: Sharing | None = None
 ) -> tuple[Trial, ...]:
-    """Every network with every seed, each trial once: two specs of the same network are one trial."""
+    """Return every network with every seed, each trial once: two specs of the same network are one trial."""
     trials = {}
     archs = tuple(archs)
     for seed in seeds:
@@ -33,7 +33,7 @@ def plan_trials(
 
 
 def missing_trials(trials: Sequence[Trial], folder: Path, retry_failed: bool = False) -> tuple[Trial, ...]:
-    """The trials still to do, longest first (a long one that starts last is waited for alone).
+    """Return the trials still to do, longest first (a long one that starts last is waited for alone).
 
     Those without an outcome and interrupted ones; failed ones only with `retry_failed`. Recipe and data keep the
     names they have in the folder: a sweep has one of each, whatever they are called now. Raises StoreError as
@@ -49,7 +49,8 @@ def missing_trials(trials: Sequence[Trial], folder: Path, retry_failed: bool = F
 
 
 def find_reusable(trials: Sequence[Trial], folder: Path) -> list[Outcome]:
-    """Results of these trials in a person's other sweeps beside the folder, each with the sweep that measured it."""
+    """Return results of these trials in a person's other sweeps beside the folder, each with the sweep that measured
+    it."""
     wanted, found = {trial_id(trial): trial for trial in trials}, {}
     for path in sorted(folder.parent.glob(f"*/{DATABASE}")):
         if path.parent == folder or path.parent.name == EXAMPLE or not wanted:
@@ -69,38 +70,39 @@ def find_reusable(trials: Sequence[Trial], folder: Path) -> list[Outcome]:
 
 
 def count_failed(trials: Sequence[Trial], folder: Path) -> int:
-    """How many of the trials failed in an earlier run."""
+    """Count the trials that failed in an earlier run."""
     statuses = read_statuses(folder)
     return sum(statuses.get(trial_id(trial), ("",))[0] == "failed" for trial in trials)
 
 
 def count_others(trials: Sequence[Trial], folder: Path) -> int:
-    """Results in the folder that are none of these trials: networks or seeds of an earlier version of the space. A
-    slice of theirs that was trained on by itself is none of another network."""
-    planned, outcomes = {trial_id(trial) for trial in trials}, read_outcomes(folder)
+    """Count the results in the folder that are none of these trials: networks or seeds of an earlier version of the
+    space. A slice of theirs that was trained on by itself is none of another network."""
+    scheduled, outcomes = {trial_id(trial) for trial in trials}, read_outcomes(folder)
     tuned = {
-        outcome.id for outcome in outcomes if outcome.trial.shared and trial_id(_untuned(outcome.trial)) in planned
+        outcome.id for outcome in outcomes if outcome.trial.shared and trial_id(_untuned(outcome.trial)) in scheduled
     }
-    return len(done_ids(outcomes) - planned - tuned)
+    return len(done_ids(outcomes) - scheduled - tuned)
 
 
 def _untuned(trial: Trial) -> Trial:
-    """The slice itself, before it was trained on."""
+    """Return the slice itself, before it was trained on."""
     return replace(trial, shared=replace(trial.shared, finetune=None))
 
 
 def trained_madds(trial: Trial) -> int:
-    """MAdds of one image at the size it is trained at, with the data's classes: what training time follows."""
+    """Return the MAdds of one image at the size it is trained at, with the data's classes: what training time
+    follows."""
     return count_cost(replace(trial.arch, resolution=trial.train_size, classes=trial.data.classes)).madds
 
 
 def read_data_name(folder: Path) -> str | None:
-    """By what name or path the sweep's last run opened its data; None where that is not on record."""
+    """Read by what name or path the sweep's last run opened its data; None where that is not on record."""
     return _read_fact(folder, DATA)
 
 
 def read_command(folder: Path) -> str | None:
-    """The command that ran the sweep last; None where that is not on record, or not fit to print."""
+    """Read the command that ran the sweep last; None where that is not on record, or not fit to print."""
     command = _read_fact(folder, COMMAND)
     return command if command and command.isprintable() else None
 
@@ -144,13 +146,14 @@ def _earlier_environments(path: Path, environment: dict) -> list[dict]:
 
 
 def check_sweep(folder: Path, trials: Sequence[Trial], outcomes: Sequence[Outcome]) -> Trial | None:
-    """A trial as the sweep makes them: of its outcomes, failures included, or else of a run that works on it now.
+    """Return a trial as the sweep makes them: of its outcomes, failures included, or else of a run that works on it
+    now.
 
     Raises StoreError with the difference when the trials can't belong to the same sweep.
     """
     known = [outcome.trial for outcome in outcomes]
     if not known and read_claims(folder):
-        known = list(read_plan(folder).values())
+        known = list(read_schedule(folder).values())
     before = known[0] if known else None
     changed = find_differences(before, trials[0]) if before and trials else []
     if changed:

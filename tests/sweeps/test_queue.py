@@ -28,11 +28,11 @@ from mnv2_sweep.record.store import (
     read_outcomes,
     record,
 )
-from mnv2_sweep.sweeps import work as work_module
+from mnv2_sweep.sweeps import queue as queue_module
 from mnv2_sweep.sweeps.attempt import Attempts
-from mnv2_sweep.sweeps.planned import missing_trials
-from mnv2_sweep.sweeps.pool import Limits, Source, run_pool
-from mnv2_sweep.sweeps.work import Need, Work, do_work
+from mnv2_sweep.sweeps.pool import Feed, Limits, run_pool
+from mnv2_sweep.sweeps.queue import Need, TrialQueue, record_outcomes
+from mnv2_sweep.sweeps.schedule import missing_trials
 from mnv2_sweep.training.control import Control
 from mnv2_sweep.trials.trial import Result, Sharing, Trial, shared_id, trial_id
 from tests.trial_samples import (
@@ -60,8 +60,8 @@ def failed(trial: Trial, kind: str) -> Outcome:
     return Outcome(trial, error="so it ended", kind=kind)
 
 
-def take_all(work: Work) -> list[Trial]:
-    return list(iter(work.take, None))
+def take_all(queue: TrialQueue) -> list[Trial]:
+    return list(iter(queue.take, None))
 
 
 def ids_of(trials: list[Trial]) -> set[str]:
@@ -73,28 +73,28 @@ def ids_of(trials: list[Trial]) -> set[str]:
 
 def test_trials_are_taken_in_their_order_and_claimed(tmp_path):
     trials = plan(3, 1, 2)
-    with Work(tmp_path, trials) as work:
-        assert [work.take() for _ in range(4)] == [*trials, None]
-        assert read_claims(tmp_path) == dict.fromkeys(by_id(trials), str(work.owner))
-        assert work.others() == 0 and work.elsewhere == []
+    with TrialQueue(tmp_path, trials) as queue:
+        assert [queue.take() for _ in range(4)] == [*trials, None]
+        assert read_claims(tmp_path) == dict.fromkeys(by_id(trials), str(queue.owner))
+        assert queue.others() == 0 and queue.elsewhere == []
 
 
 def test_no_trials_no_work(tmp_path):
-    with Work(tmp_path, []) as work:
-        assert work.take() is None and work.others() == 0
+    with TrialQueue(tmp_path, []) as queue:
+        assert queue.take() is None and queue.others() == 0
 
 
 def test_what_others_hold_may_still_come(tmp_path):
     trials, other = plan(0, 1, 2), this_owner()
     claim_first(tmp_path, by_id(trials[:2]), other)
-    with Work(tmp_path, trials) as work:
-        assert take_all(work) == trials[1:]
-        assert work.others() == 1 and work.elsewhere == []
+    with TrialQueue(tmp_path, trials) as queue:
+        assert take_all(queue) == trials[1:]
+        assert queue.others() == 1 and queue.elsewhere == []
 
 
 def test_what_another_run_has_recorded_is_not_done_again(tmp_path):
     trials = plan(0, 1, 2, 3)
-    with Work(tmp_path, trials) as mine, Work(tmp_path, trials) as other:
+    with TrialQueue(tmp_path, trials) as mine, TrialQueue(tmp_path, trials) as other:
         for outcome in (done(other.take()), failed(other.take(), EXCEPTION)):
             other.ended(outcome)
         assert take_all(mine) == trials[2:]
@@ -107,16 +107,16 @@ def test_a_failure_of_an_earlier_run_is_tried_again_when_it_is_planned(tmp_path)
     (trial,) = plan(0)
     record(tmp_path, failed(trial, EXCEPTION))
     time.sleep(0.01)
-    with Work(tmp_path, [trial]) as work:
-        assert work.take() == trial
-        work.ended(done(trial))
+    with TrialQueue(tmp_path, [trial]) as queue:
+        assert queue.take() == trial
+        queue.ended(done(trial))
     assert read_outcomes(tmp_path) == [done(trial)]
 
 
 def test_what_another_run_was_interrupted_in_is_taken(tmp_path):
     trials = plan(0, 1)
-    with Work(tmp_path, trials) as mine:
-        with Work(tmp_path, trials) as other:
+    with TrialQueue(tmp_path, trials) as mine:
+        with TrialQueue(tmp_path, trials) as other:
             other.ended(failed(other.take(), INTERRUPTED))
         assert take_all(mine) == trials
 
@@ -126,12 +126,12 @@ def test_what_another_run_was_interrupted_in_is_taken(tmp_path):
 
 def test_an_outcome_is_recorded_and_its_claim_given_back(tmp_path):
     trials = plan(0, 1)
-    with Work(tmp_path, trials) as work:
-        work.take(), work.take()
-        assert work.ended(done(trials[1])) == done(trials[1])
+    with TrialQueue(tmp_path, trials) as queue:
+        queue.take(), queue.take()
+        assert queue.ended(done(trials[1])) == done(trials[1])
         assert read_outcomes(tmp_path) == [done(trials[1])]
         assert set(read_claims(tmp_path)) == ids_of(trials[:1])
-        work.ended(failed(trials[0], EXCEPTION))
+        queue.ended(failed(trials[0], EXCEPTION))
         assert read_claims(tmp_path) == {}
     assert [outcome.attempts for outcome in read_outcomes(tmp_path)] == [1, 1]
 
@@ -141,15 +141,15 @@ def test_an_outcome_is_recorded_and_its_claim_given_back(tmp_path):
 def test_what_the_machine_may_be_to_blame_for_is_tried_twice(tmp_path, kind, second):
     first, other = plan(0, 1)
     ends = {"done": done(first), "the same": failed(first, kind), "another kind": failed(first, EXCEPTION)}
-    with Work(tmp_path, [first, other]) as work:
-        returned = work.ended(failed(work.take(), kind))
-        assert (returned.kind, returned.attempts, work.is_retried(returned)) == (kind, 1, True)
+    with TrialQueue(tmp_path, [first, other]) as queue:
+        returned = queue.ended(failed(queue.take(), kind))
+        assert (returned.kind, returned.attempts, queue.is_retried(returned)) == (kind, 1, True)
         assert set(read_claims(tmp_path)) == {trial_id(first)}  # nobody else takes it
-        assert work.others() == 2
-        assert take_all(work) == [first, other]
-        returned = work.ended(ends[second])
-        assert returned.attempts == 2 and not work.is_retried(returned)
-        assert work.others() == 0 and work.take() is None
+        assert queue.others() == 2
+        assert take_all(queue) == [first, other]
+        returned = queue.ended(ends[second])
+        assert returned.attempts == 2 and not queue.is_retried(returned)
+        assert queue.others() == 0 and queue.take() is None
         assert set(read_claims(tmp_path)) == {trial_id(other)}
     assert read_outcomes(tmp_path) == [replace(ends[second], attempts=2)]
 
@@ -157,25 +157,25 @@ def test_what_the_machine_may_be_to_blame_for_is_tried_twice(tmp_path, kind, sec
 @pytest.mark.parametrize("kind", [EXCEPTION, DIVERGED, TIMED_OUT, INTERRUPTED])
 def test_what_would_end_the_same_way_is_not_tried_again(tmp_path, kind):
     (trial,) = plan(0)
-    with Work(tmp_path, [trial]) as work:
-        returned = work.ended(failed(work.take(), kind))
-        assert (returned.kind, returned.attempts, work.is_retried(returned)) == (kind, 1, False)
-        assert work.take() is None and work.others() == 0 and read_claims(tmp_path) == {}
+    with TrialQueue(tmp_path, [trial]) as queue:
+        returned = queue.ended(failed(queue.take(), kind))
+        assert (returned.kind, returned.attempts, queue.is_retried(returned)) == (kind, 1, False)
+        assert queue.take() is None and queue.others() == 0 and read_claims(tmp_path) == {}
     assert read_outcomes(tmp_path) == [failed(trial, kind)]
 
 
 def test_a_run_that_ends_before_the_second_attempt_leaves_it_to_the_next(tmp_path):
     """Its first attempt is no failure yet: the same command goes on with it, without --retry-failed."""
     trials = plan(0, 1)
-    with Work(tmp_path, trials) as work:
-        work.ended(failed(work.take(), KILLED))
+    with TrialQueue(tmp_path, trials) as queue:
+        queue.ended(failed(queue.take(), KILLED))
     assert set(missing_trials(trials, tmp_path)) == set(trials)
 
 
 def test_another_run_takes_over_a_trial_that_waits_for_its_second_attempt(tmp_path):
     trials = plan(0, 1)
-    with Work(tmp_path, trials) as mine:
-        with Work(tmp_path, trials) as other:
+    with TrialQueue(tmp_path, trials) as mine:
+        with TrialQueue(tmp_path, trials) as other:
             other.ended(failed(other.take(), KILLED))
         assert take_all(mine) == trials
 
@@ -197,11 +197,11 @@ def test_the_checkpoint_stays_for_what_goes_on(tmp_path, outcome, stays):
     path = checkpoint_path(tmp_path, trial)
     path.parent.mkdir(parents=True)
     path.write_text("half of it")
-    with Work(tmp_path, [trial]) as work:
-        work.ended(outcome(work.take()))
+    with TrialQueue(tmp_path, [trial]) as queue:
+        queue.ended(outcome(queue.take()))
         assert path.exists() == stays
-        if work.again:
-            work.ended(outcome(work.take()))
+        if queue.again:
+            queue.ended(outcome(queue.take()))
             assert not path.exists()
 
 
@@ -212,18 +212,18 @@ def test_what_a_kill_in_mid_writing_left_of_a_checkpoint_goes_too(tmp_path):
     left = [paths[0], paths[0].with_name(f"{paths[0].name}.4f2a.tmp"), paths[1].with_name(f"{paths[1].name}.77b1.tmp")]
     for path in left:
         path.write_text("half of it")
-    with Work(tmp_path, trials) as work:
-        work.ended(failed(work.take(), EXCEPTION))
+    with TrialQueue(tmp_path, trials) as queue:
+        queue.ended(failed(queue.take(), EXCEPTION))
     assert [path for path in left if path.exists()] == left[2:]
 
 
 def test_a_result_that_another_run_recorded_meanwhile_stays(tmp_path):
     """As when a run was thought dead: its trial is done twice, and the first result counts."""
     (trial,) = plan(0)
-    with Work(tmp_path, [trial]) as work:
-        work.take()
+    with TrialQueue(tmp_path, [trial]) as queue:
+        queue.take()
         record(tmp_path, done(trial, 0.25))
-        work.ended(done(trial, 0.75))
+        queue.ended(done(trial, 0.75))
     assert read_outcomes(tmp_path) == [done(trial, 0.25)]
 
 
@@ -234,10 +234,10 @@ def test_a_result_that_another_run_recorded_meanwhile_stays(tmp_path):
 def test_leaving_gives_all_claims_back(tmp_path, error):
     trials, other = plan(0, 1, 2), this_owner()
     claim_first(tmp_path, by_id(trials[2:]), other)
-    work = Work(tmp_path, trials)
+    queue = TrialQueue(tmp_path, trials)
     try:
-        with work:
-            assert take_all(work) == trials[:2]
+        with queue:
+            assert take_all(queue) == trials[:2]
             if error:
                 raise error
     except (RuntimeError, KeyboardInterrupt) as caught:
@@ -247,7 +247,7 @@ def test_leaving_gives_all_claims_back(tmp_path, error):
 
 def test_ctrl_c_waits_until_an_outcome_is_recorded(tmp_path, monkeypatch):
     (trial,) = plan(0)
-    real = work_module.record
+    real = queue_module.record
 
     def record_slowly(folder, outcome):
         os.kill(os.getpid(), signal.SIGINT)
@@ -255,25 +255,25 @@ def test_ctrl_c_waits_until_an_outcome_is_recorded(tmp_path, monkeypatch):
         time.sleep(0.01)
         real(folder, outcome)
 
-    monkeypatch.setattr(work_module, "record", record_slowly)
-    with Work(tmp_path, [trial]) as work, StopRequest() as stop:
-        work.take()
+    monkeypatch.setattr(queue_module, "record", record_slowly)
+    with TrialQueue(tmp_path, [trial]) as queue, StopRequest() as stop:
+        queue.take()
         with pytest.raises(KeyboardInterrupt):  # pressed twice
-            work.ended(done(trial))
+            queue.ended(done(trial))
         assert stop() and read_claims(tmp_path) == {}
     assert read_outcomes(tmp_path) == [done(trial)]
 
 
 def test_signs_of_life_come_now_and_then(tmp_path, monkeypatch):
     beats, now = [], [time.time()]
-    monkeypatch.setattr(work_module.time, "time", lambda: now[0])
-    monkeypatch.setattr(work_module, "beat", lambda folder, owner: beats.append((now[0], owner)))
-    with Work(tmp_path, plan(0)) as work:
+    monkeypatch.setattr(queue_module.time, "time", lambda: now[0])
+    monkeypatch.setattr(queue_module, "beat", lambda folder, owner: beats.append((now[0], owner)))
+    with TrialQueue(tmp_path, plan(0)) as queue:
         began = now[0]
         for _ in range(20):
             now[0] += 2
-            work.tick()
-    assert beats == [(began + 16, work.owner), (began + 32, work.owner)]
+            queue.tick()
+    assert beats == [(began + 16, queue.owner), (began + 32, queue.owner)]
 
 
 # ---------------------------------------------------------------- an executor's outcomes
@@ -283,13 +283,13 @@ def test_outcomes_are_on_disk_before_they_are_handed_over(tmp_path):
     trials, started = plan(0, 1, 2), []
 
     def executor():
-        for trial in iter(work.take, None):
+        for trial in iter(queue.take, None):
             started.append(trial)
             yield failed(trial, EXCEPTION) if trial.seed == 1 else done(trial)
 
     received = []
-    with Work(tmp_path, trials) as work:
-        for outcome in do_work(work, executor()):
+    with TrialQueue(tmp_path, trials) as queue:
+        for outcome in record_outcomes(queue, executor()):
             received.append(outcome)
             assert read_outcomes(tmp_path) == received
             assert len(started) == len(received)  # nothing is collected first
@@ -303,13 +303,13 @@ def test_a_sweep_that_ends_early_ends_its_executor(tmp_path, monkeypatch, how):
 
     def executor():
         try:
-            for trial in iter(work.take, None):
+            for trial in iter(queue.take, None):
                 yield done(trial)
         finally:
             ended.append(how)
 
-    with Work(tmp_path, trials) as work:
-        outcomes = do_work(work, executor())
+    with TrialQueue(tmp_path, trials) as queue:
+        outcomes = record_outcomes(queue, executor())
         next(outcomes)
         if how == "closed":
             outcomes.close()
@@ -321,7 +321,7 @@ def test_a_sweep_that_ends_early_ends_its_executor(tmp_path, monkeypatch, how):
             def refuse(folder, outcome):
                 raise StoreError("make room")
 
-            monkeypatch.setattr(work_module, "record", refuse)
+            monkeypatch.setattr(queue_module, "record", refuse)
             with pytest.raises(StoreError, match="make room") as caught:
                 next(outcomes)
             assert caught.traceback  # it keeps the frames alive, and what they hold
@@ -332,21 +332,21 @@ def test_a_sweep_that_ends_early_ends_its_executor(tmp_path, monkeypatch, how):
 
 def test_after_a_full_disk_the_same_command_goes_on(tmp_path):
     trials = plan(0, 1)
-    with Work(tmp_path, trials) as work:
-        work.ended(done(work.take()))
+    with TrialQueue(tmp_path, trials) as queue:
+        queue.ended(done(queue.take()))
         with full_disk(), pytest.raises(StoreError, match="results so far are safe: make room"):
-            work.ended(done(work.take()))
-    with Work(tmp_path, missing_trials(trials, tmp_path)) as work:
-        assert take_all(work) == trials[1:]
-        work.ended(done(trials[1]))
+            queue.ended(done(queue.take()))
+    with TrialQueue(tmp_path, missing_trials(trials, tmp_path)) as queue:
+        assert take_all(queue) == trials[1:]
+        queue.ended(done(trials[1]))
     assert read_outcomes(tmp_path) == [done(trial) for trial in trials]
 
 
 def test_bad_trials_in_one_sweep_with_good_ones(tmp_path):
     trials = plan(RAISES, DIVERGES, DIES, FINE, EXITS, GROWS, DIES_ONCE, 50, 51)
-    with Work(tmp_path, trials) as work:
-        attempts, source = Attempts(partial(misbehave, tmp_path), tmp_path), Source(work.take, work.others)
-        shown = list(do_work(work, run_pool(attempts, source, 2, Limits(memory_bytes=900 << 20))))
+    with TrialQueue(tmp_path, trials) as queue:
+        attempts, feed = Attempts(partial(misbehave, tmp_path), tmp_path), Feed(queue.take, queue.others)
+        shown = list(record_outcomes(queue, run_pool(attempts, feed, 2, Limits(memory_bytes=900 << 20))))
     assert len(shown) == len(trials) + 4  # one more for each of the four that were tried again
     assert {outcome.trial.seed: (outcome.kind, outcome.attempts) for outcome in read_outcomes(tmp_path)} == {
         RAISES: (EXCEPTION, 1),
@@ -369,8 +369,8 @@ from pathlib import Path
 from tests.trial_samples import plan, result_of
 from mnv2_sweep.sweeps import pool
 from mnv2_sweep.sweeps.attempt import Attempts
-from mnv2_sweep.sweeps.pool import Source, run_serial
-from mnv2_sweep.sweeps.work import Work, do_work
+from mnv2_sweep.sweeps.pool import Feed, run_serial
+from mnv2_sweep.sweeps.queue import TrialQueue, record_outcomes
 
 folder, go, count, pause, hang = Path(sys.argv[1]), Path(sys.argv[2]), *map(float, sys.argv[3:])
 pool.IDLE_SECONDS = 0.02
@@ -383,8 +383,8 @@ def train(trial, control):
 print("ready", flush=True)
 while not go.exists():
     time.sleep(0.001)
-with Work(folder, plan(*range(int(count)))) as work:
-    for outcome in do_work(work, run_serial(Attempts(train, folder), Source(work.take, work.others))):
+with TrialQueue(folder, plan(*range(int(count)))) as queue:
+    for outcome in record_outcomes(queue, run_serial(Attempts(train, folder), Feed(queue.take, queue.others))):
         print("ended", outcome.trial.seed, outcome.status, flush=True)
 """
 
@@ -472,9 +472,9 @@ def plan_shared(*widths: float, seed: int = FINE, finetune: float | None = None)
     return [replace(trial, arch=ArchSpec(width=width, classes=3), shared=sharing) for width in widths]
 
 
-def share(folder: Path, trials: list[Trial]) -> Work:
+def share(folder: Path, trials: list[Trial]) -> TrialQueue:
     """A run in which slices of shared weights wait for these."""
-    return Work(
+    return TrialQueue(
         folder,
         trials,
         find_need=lambda trial: Need(shared_id(trial), weights_path(folder, trial).exists) if trial.shared else None,
@@ -505,50 +505,50 @@ def test_until_the_weights_are_there_one_trial_alone_is_handed_out(tmp_path):
 def test_weights_that_are_there_keep_nothing_waiting(tmp_path):
     trials = [*plan_shared(1.0, 0.5), *plan_shared(0.5, finetune=2.0)]
     put_weights(tmp_path, trials[0])
-    with share(tmp_path, trials) as work:
-        assert take_all(work) == trials
+    with share(tmp_path, trials) as queue:
+        assert take_all(queue) == trials
 
 
 def test_each_training_has_its_own_first_and_trials_alone_do_not_wait(tmp_path):
     alone, seed0, seed1 = plan(FINE), plan_shared(1.0, 0.5), plan_shared(1.0, 0.5, seed=1)
     mixed = [seed0[0], seed1[0], seed0[1], seed1[1], *alone]
-    with share(tmp_path, mixed) as work:
-        assert take_all(work) == [seed0[0], seed1[0], *alone]
+    with share(tmp_path, mixed) as queue:
+        assert take_all(queue) == [seed0[0], seed1[0], *alone]
         put_weights(tmp_path, seed1[0])
-        assert take_all(work) == [seed1[1]]
+        assert take_all(queue) == [seed1[1]]
         put_weights(tmp_path, seed0[0])
-        assert take_all(work) == [seed0[1]]
+        assert take_all(queue) == [seed0[1]]
 
 
 def test_without_weights_one_that_is_trained_on_trains_them_for_the_others(tmp_path):
     """As when somebody has deleted them."""
     trials = plan_shared(1.0, 0.5, finetune=2.0)
-    with share(tmp_path, trials) as work:
-        assert take_all(work) == trials[:1]
+    with share(tmp_path, trials) as queue:
+        assert take_all(queue) == trials[:1]
         put_weights(tmp_path, trials[0])
-        assert take_all(work) == trials[1:]
+        assert take_all(queue) == trials[1:]
 
 
 @pytest.mark.parametrize("kind", [EXCEPTION, DIVERGED, TIMED_OUT, INTERRUPTED])
 def test_when_the_first_fails_the_next_trains(tmp_path, kind):
     trials = plan_shared(1.0, 0.5, 0.35)
-    with share(tmp_path, trials) as work:
-        assert take_all(work) == trials[:1]
-        work.ended(failed(trials[0], kind))
-        assert take_all(work) == trials[1:2]
+    with share(tmp_path, trials) as queue:
+        assert take_all(queue) == trials[:1]
+        queue.ended(failed(trials[0], kind))
+        assert take_all(queue) == trials[1:2]
         put_weights(tmp_path, trials[1])
-        assert take_all(work) == trials[2:]
+        assert take_all(queue) == trials[2:]
 
 
 @pytest.mark.parametrize("kind", [KILLED, OUT_OF_MEMORY])
 def test_when_the_first_is_killed_it_is_tried_again_and_nothing_else_meanwhile(tmp_path, kind):
     trials = plan_shared(1.0, 0.5, 0.35)
-    with share(tmp_path, trials) as work, share(tmp_path, trials) as other:
-        assert take_all(work) == trials[:1]
-        work.ended(failed(trials[0], kind))
-        assert take_all(work) == trials[:1] and take_all(other) == []
-        work.ended(failed(trials[0], kind))  # and again: it is given up
-        assert take_all(work) == trials[1:2]
+    with share(tmp_path, trials) as queue, share(tmp_path, trials) as other:
+        assert take_all(queue) == trials[:1]
+        queue.ended(failed(trials[0], kind))
+        assert take_all(queue) == trials[:1] and take_all(other) == []
+        queue.ended(failed(trials[0], kind))  # and again: it is given up
+        assert take_all(queue) == trials[1:2]
         assert take_all(other) == []
     assert [outcome.attempts for outcome in read_outcomes(tmp_path)] == [2]
 
@@ -572,7 +572,7 @@ def test_weights_that_are_no_good_are_as_none(tmp_path):
     trials, good = plan_shared(1.0, 0.5, 0.35), []
     put_weights(tmp_path, trials[0])
     checks = {"find_need": lambda trial: Need(shared_id(trial), lambda: bool(good))}
-    with Work(tmp_path, trials, **checks) as mine, Work(tmp_path, trials, **checks) as other:
+    with TrialQueue(tmp_path, trials, **checks) as mine, TrialQueue(tmp_path, trials, **checks) as other:
         assert take_all(mine) == trials[:1] and take_all(other) == []
         good.append("trained again")
         assert take_all(other) == trials[1:]
@@ -613,9 +613,9 @@ def train_or_read(folder: Path, trial: Trial, control: Control) -> Result:
 def test_workers_wait_for_the_one_that_trains(tmp_path):
     """It dies, is tried again and diverges; the next one trains, once; all others then read, two at a time."""
     trials = plan_shared(1.0, 0.5, 0.35, 0.75)
-    with share(tmp_path, trials) as work:
-        source = Source(work.take, work.others)
-        outcomes = list(do_work(work, run_pool(Attempts(partial(train_or_read, tmp_path), tmp_path), source, 2)))
+    with share(tmp_path, trials) as queue:
+        feed = Feed(queue.take, queue.others)
+        outcomes = list(record_outcomes(queue, run_pool(Attempts(partial(train_or_read, tmp_path), tmp_path), feed, 2)))
     assert (tmp_path / "diary").read_text().splitlines() == ["train 1.0", "train 1.0", "train 0.5"]
     assert [(outcome.trial.arch.width, outcome.kind) for outcome in outcomes[:3]] == [
         (1.0, KILLED), (1.0, DIVERGED), (0.5, "done"),

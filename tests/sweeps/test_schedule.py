@@ -13,14 +13,14 @@ from mnv2_sweep.nets.arch import MOBILENET_V2, ArchSpec, Stage
 from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.record.claims import CLAIMS
 from mnv2_sweep.record.store import DATABASE, INTERRUPTED, KILLED, Outcome, read_outcomes, record
-from mnv2_sweep.sweeps.planned import (
+from mnv2_sweep.sweeps.schedule import (
     check_sweep,
     count_failed,
     count_others,
     find_reusable,
     missing_trials,
-    plan_trials,
     read_data_name,
+    schedule_trials,
     trained_madds,
     write_sweep_files,
 )
@@ -35,7 +35,7 @@ ARCHS = tuple(ArchSpec(width=width, resolution=96) for width in (0.5, 1.0, 0.35)
 
 
 def test_every_network_with_every_seed():
-    trials = plan_trials(ARCHS, RECIPE, DATA, (0, 7))
+    trials = schedule_trials(ARCHS, RECIPE, DATA, (0, 7))
     assert [(trial.seed, trial.arch) for trial in trials] == [(seed, arch) for seed in (0, 7) for arch in ARCHS]
     assert {(trial.recipe, trial.data) for trial in trials} == {(RECIPE, DATA)}
 
@@ -45,19 +45,19 @@ def test_equal_networks_are_planned_once():
         [ArchSpec(), ArchSpec(width=1.001), ArchSpec(width=1)],
         [ArchSpec(stages=(Stage(2, 16, 1, 1),)), ArchSpec(stages=(Stage(2, 16, 1, 1),), residual="none")],
     ]
-    trials = plan_trials([arch for group in same for arch in group], RECIPE, DATA, (0, 1, 1))
+    trials = schedule_trials([arch for group in same for arch in group], RECIPE, DATA, (0, 1, 1))
     assert [(trial.arch, trial.seed) for trial in trials] == [(g[0], seed) for seed in (0, 1) for g in same]
 
 
 def test_networks_may_come_from_an_iterator():
-    assert len(plan_trials(iter(ARCHS), RECIPE, DATA, (0, 1))) == 6
+    assert len(schedule_trials(iter(ARCHS), RECIPE, DATA, (0, 1))) == 6
 
 
 # ---------------------------------------------------------------- what is missing
 
 
 def test_planned_minus_ended(tmp_path, make_result):
-    trials = plan_trials(ARCHS, RECIPE, DATA, (0, 1))
+    trials = schedule_trials(ARCHS, RECIPE, DATA, (0, 1))
     record(tmp_path, Outcome(trials[1], make_result()))
     record(tmp_path, Outcome(trials[2], error="wrong"))
     record(tmp_path, Outcome(trials[3], error="died twice", kind=KILLED, attempts=2))
@@ -71,7 +71,7 @@ def test_planned_minus_ended(tmp_path, make_result):
 
 
 def test_failed_trials_are_counted(tmp_path, make_result):
-    trials = plan_trials(ARCHS, RECIPE, DATA, (0, 1))
+    trials = schedule_trials(ARCHS, RECIPE, DATA, (0, 1))
     assert count_failed(trials, tmp_path) == 0
     for trial, kind in zip(trials, ("exception", KILLED, INTERRUPTED), strict=False):
         record(tmp_path, Outcome(trial, error="x", kind=kind))
@@ -81,14 +81,14 @@ def test_failed_trials_are_counted(tmp_path, make_result):
 
 
 def test_everything_is_missing_from_a_new_folder(tmp_path):
-    trials = plan_trials(ARCHS, RECIPE, DATA, (0,))
+    trials = schedule_trials(ARCHS, RECIPE, DATA, (0,))
     assert set(missing_trials(trials, tmp_path / "new")) == set(trials)
     assert not (tmp_path / "new").exists()
 
 
 def test_results_of_the_same_plan_under_another_spec_count(tmp_path, make_result):
     record(tmp_path, Outcome(Trial(ArchSpec(width=1.001), RECIPE, DATA, 0), make_result()))
-    assert missing_trials(plan_trials([ArchSpec()], RECIPE, DATA, (0,)), tmp_path) == ()
+    assert missing_trials(schedule_trials([ArchSpec()], RECIPE, DATA, (0,)), tmp_path) == ()
 
 
 def test_longest_first(tmp_path):
@@ -99,7 +99,7 @@ def test_longest_first(tmp_path):
         ArchSpec(width=0.35, resolution=224),
         ArchSpec(width=1.4, resolution=96),
     ]
-    trials = plan_trials(archs, replace(RECIPE, input_scale=0.25), DATA, (0, 1))
+    trials = schedule_trials(archs, replace(RECIPE, input_scale=0.25), DATA, (0, 1))
     missing = missing_trials(trials, tmp_path)
     assert [trials.index(trial) for trial in missing] == [1, 5, 3, 7, 2, 6, 0, 4]  # ties as planned
     assert [trained_madds(trial) for trial in missing] == sorted(map(trained_madds, trials), reverse=True)
@@ -133,7 +133,7 @@ def test_trained_madds_are_of_the_trained_size_and_head():
 def test_results_made_differently_are_refused(tmp_path, make_result, recipe, data, difference):
     record(tmp_path, Outcome(Trial(ArchSpec(), RECIPE, DATA, 0), make_result()))
     with pytest.raises(StoreError, match=f"its results were made differently .*{difference}.*another --name") as caught:
-        missing_trials(plan_trials([ArchSpec()], recipe, data, (0,)), tmp_path)
+        missing_trials(schedule_trials([ArchSpec()], recipe, data, (0,)), tmp_path)
     assert str(tmp_path) in str(caught.value)
 
 
@@ -142,17 +142,17 @@ def test_what_has_no_result_holds_the_recipe_fast_too(tmp_path, kind):
     """A clear account of every failure stays; an interrupted trial has a checkpoint to go on from."""
     record(tmp_path, Outcome(Trial(ArchSpec(), RECIPE, DATA, 0), error="x", kind=kind))
     with pytest.raises(StoreError, match=r"its results were made differently \(lr 0.1 -> 0.01\)"):
-        missing_trials(plan_trials([ArchSpec()], replace(RECIPE, lr=0.01), DATA, (0,)), tmp_path)
+        missing_trials(schedule_trials([ArchSpec()], replace(RECIPE, lr=0.01), DATA, (0,)), tmp_path)
 
 
 def test_other_nominal_classes_are_refused(tmp_path, make_result):
     record(tmp_path, Outcome(Trial(ArchSpec(classes=3), RECIPE, DATA, 0), make_result()))
     with pytest.raises(StoreError, match="classes 3 -> 1000"):
-        missing_trials(plan_trials([ArchSpec()], RECIPE, DATA, (0, 1)), tmp_path)
+        missing_trials(schedule_trials([ArchSpec()], RECIPE, DATA, (0, 1)), tmp_path)
 
 
 def test_results_of_other_networks_are_counted(tmp_path, make_result):
-    trials = plan_trials(ARCHS, RECIPE, DATA, (0,))
+    trials = schedule_trials(ARCHS, RECIPE, DATA, (0,))
     record(tmp_path, Outcome(trials[0], make_result()))
     assert (count_others(trials, tmp_path), count_others(trials[1:], tmp_path)) == (0, 1)
 
@@ -183,12 +183,12 @@ def test_where_the_data_were_is_read_again(tmp_path):
 )
 def test_names_may_change(tmp_path, make_result, recipe, data):
     record(tmp_path, Outcome(Trial(ArchSpec(), RECIPE, DATA, 0), make_result()))
-    assert missing_trials(plan_trials([ArchSpec()], recipe, data, (0,)), tmp_path) == ()
+    assert missing_trials(schedule_trials([ArchSpec()], recipe, data, (0,)), tmp_path) == ()
 
 
 def test_other_networks_and_seeds_may_join(tmp_path, make_result):
     record(tmp_path, Outcome(Trial(ArchSpec(), RECIPE, DATA, 0), make_result()))
-    trials = plan_trials([ArchSpec(stages=MOBILENET_V2[:3]), ArchSpec(kernel=5)], RECIPE, DATA, (4,))
+    trials = schedule_trials([ArchSpec(stages=MOBILENET_V2[:3]), ArchSpec(kernel=5)], RECIPE, DATA, (4,))
     assert set(missing_trials(trials, tmp_path)) == set(trials)
 
 
@@ -200,7 +200,7 @@ def test_no_trials_are_never_missing(tmp_path, make_result):
 def test_what_is_missing_keeps_the_names_that_results_have(tmp_path, make_result):
     """So that a sweep has one recipe and one data set, whatever they are called now."""
     record(tmp_path, Outcome(Trial(ArchSpec(), RECIPE, DATA, 0), make_result()))
-    renamed = plan_trials([ArchSpec()], replace(RECIPE, name="renamed"), replace(DATA, name="moved"), (0, 1))
+    renamed = schedule_trials([ArchSpec()], replace(RECIPE, name="renamed"), replace(DATA, name="moved"), (0, 1))
     assert missing_trials(renamed, tmp_path) == (Trial(ArchSpec(), RECIPE, DATA, 1),)
 
 
@@ -208,7 +208,7 @@ def test_what_is_missing_keeps_the_names_that_results_have(tmp_path, make_result
 
 
 def test_a_result_of_another_sweep_is_found(tmp_path, make_result):
-    trials = plan_trials(ARCHS, RECIPE, DATA, (0, 1))
+    trials = schedule_trials(ARCHS, RECIPE, DATA, (0, 1))
     record(tmp_path / "first", Outcome(trials[1], make_result(val_top1=0.25), attempts=2))
     record(tmp_path / "second", Outcome(trials[4], make_result(val_top1=0.75)))
     record(tmp_path / "second", Outcome(trials[5], error="died"))
@@ -221,7 +221,7 @@ def test_a_result_of_another_sweep_is_found(tmp_path, make_result):
 
 
 def test_reused_results_name_the_sweep_that_measured_them(tmp_path, make_result):
-    trials = plan_trials(ARCHS[:1], RECIPE, DATA, (0,))
+    trials = schedule_trials(ARCHS[:1], RECIPE, DATA, (0,))
     record(tmp_path / "first", Outcome(trials[0], make_result()))
     for name in ("second", "third"):
         (found,) = find_reusable(trials, tmp_path / name)
@@ -243,14 +243,14 @@ def test_reused_results_name_the_sweep_that_measured_them(tmp_path, make_result)
     ids=["seed", "recipe", "data", "network", "classes"],
 )
 def test_another_trial_is_not_reused(tmp_path, make_result, change):
-    (trial,) = plan_trials(ARCHS[:1], RECIPE, DATA, (0,))
+    (trial,) = schedule_trials(ARCHS[:1], RECIPE, DATA, (0,))
     record(tmp_path / "first", Outcome(trial, make_result()))
     assert find_reusable([change(trial)], tmp_path / "mine") == []
 
 
 def test_the_committed_example_is_not_reused(tmp_path, make_result):
     """It was measured on another machine, and a fresh clone's first sweep would train nothing."""
-    trials = plan_trials([ArchSpec()], RECIPE, DATA, (0,))
+    trials = schedule_trials([ArchSpec()], RECIPE, DATA, (0,))
     record(tmp_path / "example", Outcome(trials[0], make_result()))
     assert find_reusable(trials, tmp_path / "mine") == []
     record(tmp_path / "other", Outcome(trials[0], make_result()))
@@ -259,7 +259,7 @@ def test_the_committed_example_is_not_reused(tmp_path, make_result):
 
 def test_the_same_trial_under_another_name_is_reused(tmp_path, make_result):
     """The row is the planned trial's own, so that the new sweep has one recipe's name."""
-    (trial,) = plan_trials([ArchSpec(width=1.0)], RECIPE, DATA, (0,))
+    (trial,) = schedule_trials([ArchSpec(width=1.0)], RECIPE, DATA, (0,))
     there = Trial(ArchSpec(width=1.001), replace(RECIPE, name="renamed"), replace(DATA, name="moved"), 0)
     record(tmp_path / "first", Outcome(there, make_result()))
     (found,) = find_reusable([trial], tmp_path / "mine")
@@ -267,14 +267,14 @@ def test_the_same_trial_under_another_name_is_reused(tmp_path, make_result):
 
 
 def test_other_code_s_results_are_not_reused(tmp_path, make_result, monkeypatch):
-    trials = plan_trials(ARCHS[:1], RECIPE, DATA, (0,))
+    trials = schedule_trials(ARCHS[:1], RECIPE, DATA, (0,))
     record(tmp_path / "first", Outcome(trials[0], make_result()))
     monkeypatch.setattr("mnv2_sweep.trials.trial.CODE_VERSION", 10**6)
     assert find_reusable(trials, tmp_path / "mine") == []
 
 
 def test_folders_that_can_t_be_read_are_passed_over(tmp_path, make_result):
-    trials = plan_trials(ARCHS[:1], RECIPE, DATA, (0,))
+    trials = schedule_trials(ARCHS[:1], RECIPE, DATA, (0,))
     for name, content in (("a", b"these are no results\n" * 100), ("b", b""), ("c", b"SQLite format 3\x00\xff")):
         (tmp_path / name).mkdir()
         (tmp_path / name / DATABASE).write_bytes(content)
@@ -365,9 +365,9 @@ SHARING = Sharing("fedcba9876543210", 12_000)
 
 
 def test_slices_are_planned_like_any_trials():
-    alone, slices = (plan_trials(ARCHS, RECIPE, DATA, (0, 7), shared) for shared in (None, SHARING))
+    alone, slices = (schedule_trials(ARCHS, RECIPE, DATA, (0, 7), shared) for shared in (None, SHARING))
     assert slices == tuple(replace(trial, shared=SHARING) for trial in alone)
-    tuned = plan_trials(ARCHS, RECIPE, DATA, (0, 7), replace(SHARING, finetune=2.0))
+    tuned = schedule_trials(ARCHS, RECIPE, DATA, (0, 7), replace(SHARING, finetune=2.0))
     assert len({trial_id(trial) for trial in (*alone, *slices, *tuned)}) == 18
 
 
@@ -402,17 +402,17 @@ def test_a_sweep_has_one_strategy_and_one_training(tmp_path, make_result, old, n
 
 
 def test_a_slice_is_reused_and_never_for_a_network_alone(tmp_path, make_result):
-    (alone,), (of_family,) = (plan_trials(ARCHS[:1], RECIPE, DATA, (0,), shared) for shared in (None, SHARING))
-    record(tmp_path / "first", Outcome(of_family, make_result()))
-    assert [found.trial for found in find_reusable([of_family, alone], tmp_path / "mine")] == [of_family]
-    assert missing_trials([of_family], tmp_path / "first") == () and missing_trials([alone], tmp_path / "none") == (
+    (alone,), (of_supernet,) = (schedule_trials(ARCHS[:1], RECIPE, DATA, (0,), shared) for shared in (None, SHARING))
+    record(tmp_path / "first", Outcome(of_supernet, make_result()))
+    assert [found.trial for found in find_reusable([of_supernet, alone], tmp_path / "mine")] == [of_supernet]
+    assert missing_trials([of_supernet], tmp_path / "first") == () and missing_trials([alone], tmp_path / "none") == (
         alone,
     )
 
 
 def test_a_slice_that_was_trained_on_is_of_no_other_network(tmp_path, make_result):
     slices, tuned, others = (
-        plan_trials(archs, RECIPE, DATA, seeds, shared)
+        schedule_trials(archs, RECIPE, DATA, seeds, shared)
         for archs, seeds, shared in (
             (ARCHS[:2], (0,), SHARING),
             (ARCHS[:1], (0,), replace(SHARING, finetune=2.0)),

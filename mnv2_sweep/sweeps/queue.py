@@ -1,4 +1,5 @@
-"""The trials still to do, as this run sees them: claimed one by one, recorded as they end, some tried again."""
+"""The trials still to do, as this run of a sweep sees them: claimed one by one, recorded as they end, some tried
+again."""
 
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -25,7 +26,7 @@ class Need(NamedTuple):
     is_there: Callable[[], bool]
 
 
-class Work:
+class TrialQueue:
     """Trials in the order in which they should run. Several runs, on any machines, may hold the same ones.
 
     A trial is claimed before it starts and released after it is recorded; what another run has recorded since this
@@ -50,7 +51,7 @@ class Work:
         self.elsewhere: list[Trial] = []  # recorded by others
         self.began = self.last_beat = time.time()
 
-    def __enter__(self) -> "Work":
+    def __enter__(self) -> "TrialQueue":
         self._tidy()
         return self
 
@@ -66,13 +67,13 @@ class Work:
             self._forget_stacked()
 
     def _forget_stacked(self) -> None:
-        """Results of stacked seeds that have been recorded since."""
+        """Remove results of stacked seeds that have been recorded since."""
         left = list((self.folder / STACKED).glob("*.pt"))
         statuses = read_statuses(self.folder) if left else {}
         remove_files(path for path in left if statuses.get(path.stem, (INTERRUPTED,))[0] != INTERRUPTED)
 
     def take(self) -> Trial | None:
-        """The next trial for this run, claimed; None where nothing is left or others hold the rest."""
+        """Take the next trial for this run, claimed; None where nothing is left or others hold the rest."""
         if self.again:
             return self.again.pop(next(iter(self.again)))
         while self.waiting:
@@ -92,8 +93,8 @@ class Work:
         return None
 
     def _ready(self) -> list[str]:
-        """Ids of the waiting trials that can run now. Where what they need is not there, or damaged, that is the first
-        of them alone, which makes it; every run of the sweep has the same first one."""
+        """Return the ids of the waiting trials that can run now. Where what they need is not there, or damaged, that is
+        the first of them alone, which makes it; every run of the sweep has the same first one."""
         ready, closed = [], set(self.leading)
         there: dict[str, bool] = {}
         for name, trial in self.waiting.items():
@@ -108,7 +109,7 @@ class Work:
         return ready
 
     def others(self) -> int:
-        """How many trials may still come: others have claimed them, or they are to be tried again."""
+        """Count the trials that may still come: others have claimed them, or they are to be tried again."""
         return len(self.waiting) + len(self.again)
 
     def ended(self, outcome: Outcome) -> Outcome:
@@ -135,14 +136,14 @@ class Work:
         return outcome.kind in RETRIED and outcome.attempts < MOST_ATTEMPTS
 
     def tick(self) -> None:
-        """To be called every now and then: a sign of life for runs on other machines."""
+        """Give a sign of life for runs on other machines; to be called every now and then."""
         if time.time() - self.last_beat > BEAT_SECONDS:
             self.last_beat = time.time()
             beat(self.folder, self.owner)
 
 
-def do_work(work: Work, outcomes: Generator[Outcome | None, None, None]) -> Iterator[Outcome | None]:
+def record_outcomes(queue: TrialQueue, outcomes: Generator[Outcome | None, None, None]) -> Iterator[Outcome | None]:
     """Yield each outcome of an executor after it is recorded; the executor ends with it, whatever ends it."""
     with closing(outcomes):
         for outcome in outcomes:
-            yield None if outcome is None else work.ended(outcome)
+            yield None if outcome is None else queue.ended(outcome)
