@@ -17,7 +17,7 @@ from mnv2_sweep.nets.cost import count_cost, live_elements
 from mnv2_sweep.nets.resolve import resolve
 
 torch.set_num_threads(1)
-DRAW_ARCH = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "judge.py"))["draw_arch"]
+DRAW_ARCH = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "check_fvcore.py"))["draw_arch"]
 
 SPECS = {family: ArchSpec(family) for family in FAMILIES} | {
     f"{family} {seed}": DRAW_ARCH(random.Random(seed), family, (1, 17, 224)[seed])

@@ -17,7 +17,7 @@ from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.nets.resolve import resolve
 
 torch.set_num_threads(1)
-BENCHMARK = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "judge.py"))
+BENCHMARK = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "check_fvcore.py"))
 ARCH = ArchSpec(stages=(Stage(1, 8, 1, 1), Stage(3, 8, 2, 1)), width=0.5, resolution=16, last_channels=24, classes=5)
 
 SPECS = {"paper": ArchSpec(), "kernel larger than the image": ArchSpec(resolution=1, kernel=7)}
