@@ -1,7 +1,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
+# As many workers as cores and one more: tests that start processes wait a third of their time. A file's tests share
+# what they made once.
+PYTEST := $(BIN)/pytest -q -n 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: install sweep test check fmt demo bench
+.PHONY: install sweep test quick check-all check lint fmt demo bench
 
 install: .venv/.installed
 
@@ -14,10 +17,19 @@ sweep: install  ## the main job on the embedded data: train the paper's grid, pr
 	$(BIN)/mnv2-sweep run spaces/paper_grid.yaml
 	$(BIN)/mnv2-sweep plot --pareto paper_grid
 
-test: install  ## what CI runs
+lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder  # a file's tests share what they made once
+	$(BIN)/lint-imports --no-cache
+
+test: lint  ## linters and tests, under 4 minutes on two cores
+	$(PYTEST) -m "not heavy"
+
+quick: install  ## under a minute: without what is marked slow
+	$(PYTEST) -m "not slow and not heavy"
+
+check-all: install  ## what is heavier still: a Ray cluster, an empty environment
+	$(PYTEST) -m heavy -n 1
 
 check: test
 

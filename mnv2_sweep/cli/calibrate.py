@@ -1,5 +1,6 @@
 """`calibrate`: how far to trust the cheap orders of a space's networks."""
 
+from dataclasses import dataclass
 from datetime import date
 from typing import Annotated
 
@@ -7,47 +8,29 @@ import typer
 
 from mnv2_sweep.base.errors import SweepError
 from mnv2_sweep.base.text import count_noun
-from mnv2_sweep.cli.options import (
-    RESULTS,
-    Data,
-    Device,
-    DryRun,
-    Results,
-    RetryFailed,
-    RunOptions,
-    Seeds,
-    SpaceFile,
-    Workers,
-    check_name,
-    name_sweep,
-)
+from mnv2_sweep.cli.options import Seeds, SpaceFile, TrainOptions, check_name, name_sweep
 from mnv2_sweep.record.folders import PASSPORT
 from mnv2_sweep.spaces.space import ALONE, Space, Strategy
 
 
-def calibrate(
-    space: SpaceFile,
-    data: Data = None,
-    networks: Annotated[int, typer.Option(help="Networks to train for longer, spread over the space's costs.")] = 8,
+@dataclass(frozen=True)
+class CalibrationOptions:
+    """Which networks train for longer, for how long, and what is compared with them."""
+
+    networks: Annotated[int, typer.Option(help="Networks to train for longer, spread over the space's costs.")] = 8
     longer: Annotated[
         float | None, typer.Option(help="How many times as long as by the file's recipe they train; default: 4.")
-    ] = None,
+    ] = None
     images: Annotated[
         int | None, typer.Option(help="Training images of each of them, instead of --longer times the recipe's.")
-    ] = None,
-    seeds: Seeds = None,
-    proxies: Annotated[
-        str, typer.Option(help="What is compared with them, beside MAdds alone; commas between.")
-    ] = "short,small,shared,synflow",
-    workers: Workers = None,
-    device: Device = "auto",
-    name: Annotated[
-        str | None, typer.Option(help="Name of the sweep that is calibrated, as 'run' has it; default: as there.")
-    ] = None,
-    retry_failed: RetryFailed = False,
-    dry_run: DryRun = False,
-    results: Results = RESULTS,
-) -> None:
+    ] = None
+    seeds: Seeds = None
+    proxies: Annotated[str, typer.Option(help="What is compared with them, beside MAdds alone; commas between.")] = (
+        "short,small,shared,synflow"
+    )
+
+
+def calibrate(space: SpaceFile, calibration: CalibrationOptions, options: TrainOptions) -> None:
     """Train a handful of a space's networks for longer, and say what each cheaper order of them is worth."""
     from mnv2_sweep.analysis.calibration import (
         check_count,
@@ -65,46 +48,37 @@ def calibrate(
     from mnv2_sweep.sweeps.request import open_session
 
     loaded, path = open_space(space)
-    wanted = parse_proxies(proxies)
-    check_count(networks)
-    options = RunOptions(
-        data=data,
-        workers=workers,
-        device=device,
-        name=name,
-        retry_failed=retry_failed,
-        dry_run=dry_run,
-        results=results,
-    )
+    wanted = parse_proxies(calibration.proxies)
+    check_count(calibration.networks)
     opened = open_run(options, loaded.data, f"{path}: data:")
     train_images = len(opened.dataset.labels["train"])
-    reference = lengthen_recipe(loaded.recipe, longer, images, train_images)
-    calibration = plan_calibration(loaded, networks, wanted, reference, opened.classes)
-    sweeps = _calibrated_sweeps(loaded, name, opened.data_name, opened.dataset.name)
+    reference = lengthen_recipe(loaded.recipe, calibration.longer, calibration.images, train_images)
+    planned = plan_calibration(loaded, calibration.networks, wanted, reference, opened.classes)
+    sweeps = _calibrated_sweeps(loaded, options.name, opened.data_name, opened.dataset.name)
     main = next(iter(sweeps))
-    chosen = tuple(range(seeds)) if seeds else loaded.seeds
+    chosen = tuple(range(calibration.seeds)) if calibration.seeds else loaded.seeds
     source = f"{CALIBRATION}, of {main}\n{path.read_text(encoding='utf-8')}"
     requests = {
         part: opened.ask(
             f"{main}-{part.suffix}", part.archs, part.recipe, chosen, strategy=part.strategy, source=source
         )
-        for part in calibration.parts
+        for part in planned.parts
     }
     for request in requests.values():  # every mistake before the first hour of training
         open_session(request)
 
-    typer.echo("\n".join([f"calibrate {results / main}", *describe_calibration(calibration)]))
+    typer.echo("\n".join([f"calibrate {options.results / main}", *describe_calibration(planned)]))
     failed = 0
     for part, request in requests.items():
         typer.echo(f"\n{part.proxy or 'reference, for which networks train longer'}")
         failed += show_sweep(request)
-    if dry_run:
-        typer.echo(f"\nthe verdicts will be in {results / main / PASSPORT}")
+    if options.dry_run:
+        typer.echo(f"\nthe verdicts will be in {options.results / main / PASSPORT}")
         return
     folders = {part: request.folder for part, request in requests.items()}
-    orders = _read_orders(calibration, folders, chosen, opened.classes)
+    orders = _read_orders(planned, folders, chosen, opened.classes)
     try:
-        passport = _make_passport(calibration, orders, opened.dataset.name, len(chosen), opened.device)
+        passport = _make_passport(planned, orders, opened.dataset.name, len(chosen), opened.device)
     except SweepError as error:  # too many of the reference's trials failed
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from None
@@ -112,8 +86,8 @@ def calibrate(
     for sweep, proxy in sweeps.items():
         verdict = passport.find_proxy(proxy)
         if sweep == main or (verdict and verdict.is_made):
-            typer.echo(write_passport(results / sweep, passport))
-    if not (results / main / DATABASE).exists():
+            typer.echo(write_passport(options.results / sweep, passport))
+    if not (options.results / main / DATABASE).exists():
         typer.echo(f"sweep {main} has no results yet; 'mnv2-sweep run {space}' makes them, with this verdict")
     raise typer.Exit(1 if failed else 0)
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from mnv2_sweep.cli.options import RunOptions, check_name, choose_watch, command_line
+from mnv2_sweep.cli.options import RunOptions, TrainOptions, check_name, choose_watch, command_line
 from mnv2_sweep.cli.progress import open_data
 from mnv2_sweep.cli.ray import join_cluster
 from mnv2_sweep.data.catalog import Dataset
@@ -46,7 +46,7 @@ class Opened:
 
 
 def open_run(
-    options: RunOptions,
+    options: TrainOptions,
     data: str | None = None,
     where: str = "--data",
     strategy: Strategy = ALONE,
@@ -54,6 +54,8 @@ def open_run(
 ) -> Opened:
     """Choose the device and the settings, check the name, open the data: mistakes in the order in which they are quick
     to find. `data` and `where`: what is opened without --data, and where that stands. Raises SweepError."""
+    if not isinstance(options, RunOptions):
+        options = RunOptions(**{field.name: getattr(options, field.name) for field in fields(options)})
     device = choose_device(options.device, options.executor)
     wishes = {field.name: getattr(options, field.name) for field in fields(Wishes) if field.name != "budget"}
     settings = choose_settings(device, Wishes(**wishes, budget=budget))

@@ -46,9 +46,9 @@ Separate = Annotated[bool, typer.Option("--separate", help="Train each network a
 RESULTS, PLOTS = Path("results"), Path("plots")
 
 
-@dataclass(frozen=True, slots=True)
-class RunOptions:
-    """How a sweep runs, and where its results go."""
+@dataclass(frozen=True)
+class TrainOptions:
+    """What every command has that trains: on what, with how many workers, and where its results go."""
 
     data: Data = None
     workers: Workers = None
@@ -56,6 +56,15 @@ class RunOptions:
     name: Annotated[
         str | None, typer.Option(help="Name of the sweep; default: the space's or the ablation's, with the data's.")
     ] = None
+    retry_failed: RetryFailed = False
+    dry_run: DryRun = False
+    results: Results = RESULTS
+
+
+@dataclass(frozen=True)
+class RunOptions(TrainOptions):
+    """How a sweep runs, and where its plots go."""
+
     timeout: Annotated[
         str | None, typer.Option(help="Time one attempt at a trial may take, as in 2h, a shared training not counted.")
     ] = None
@@ -86,9 +95,6 @@ class RunOptions:
     address: Annotated[
         str | None, typer.Option(help="Ray's head as host:port, or auto; default: $RAY_ADDRESS, else a Ray of its own.")
     ] = None
-    retry_failed: RetryFailed = False
-    dry_run: DryRun = False
-    results: Results = RESULTS
     plots: Plots = PLOTS
 
 

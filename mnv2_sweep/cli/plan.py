@@ -1,6 +1,6 @@
 """The command `plan`: what a design space holds and costs, and how long its sweep would take."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import typer
@@ -12,32 +12,39 @@ from mnv2_sweep.cli.options import (
     Data,
     Device,
     Json,
-    RunOptions,
     Seeds,
     Separate,
     Shared,
     SpaceFile,
+    TrainOptions,
     Workers,
     choose_strategy,
 )
 from mnv2_sweep.nets.arch import ArchSpec
 
 
+@dataclass(frozen=True)
+class TimeOptions:
+    """How the time of the sweep is estimated."""
+
+    time: Annotated[
+        bool, typer.Option("--time", help="Time a few steps here: what the sweep will take in time, memory and disk.")
+    ] = False
+    budget: Annotated[
+        str | None, typer.Option(help="With --time: what fits into this time, as in 30m; seeds are dropped first.")
+    ] = None
+    data: Data = None
+    workers: Workers = None
+    device: Device = "auto"
+
+
 def plan(
     space: SpaceFile,
+    timing: TimeOptions,
     seeds: Seeds = None,
     classes: Annotated[
         int | None, typer.Option(min=1, help="The data's classes, where the file leaves them open.")
     ] = None,
-    time: Annotated[
-        bool, typer.Option("--time", help="Time a few steps here: what the sweep will take in time, memory and disk.")
-    ] = False,
-    budget: Annotated[
-        str | None, typer.Option(help="With --time: what fits into this time, as in 30m; seeds are dropped first.")
-    ] = None,
-    data: Data = None,
-    workers: Workers = None,
-    device: Device = "auto",
     shared: Shared = False,
     separate: Separate = False,
     as_json: Json = False,
@@ -53,11 +60,10 @@ def plan(
     path = find_space_file(space)
     loaded = load_space(path)
     loaded = replace(loaded, strategy=choose_strategy(loaded, shared, separate))
-    if time or budget is not None:
+    if timing.time or timing.budget is not None:
         if as_json or as_csv:
             raise SweepError("plan: --time prints text; leave out --json and --csv")
-        options = RunOptions(data=data, workers=workers, device=device)
-        typer.echo("\n".join(_estimate_time(loaded, f"{path}: data:", seeds, budget, options)))
+        typer.echo("\n".join(_estimate_time(loaded, f"{path}: data:", seeds, timing)))
         return
     listing, lines = describe_landscape(select_networks(loaded, classes))
     count, repeats = len(listing.costs), seeds or len(loaded.seeds)
@@ -71,12 +77,13 @@ def plan(
     print_costs(listing, as_json, as_csv, note)
 
 
-def _estimate_time(space, where: str, seeds: int | None, budget: str | None, options: RunOptions) -> list[str]:
+def _estimate_time(space, where: str, seeds: int | None, timing: TimeOptions) -> list[str]:
     """Return lines on what the sweep of the space would take here. Raises SweepError."""
     from mnv2_sweep.cli.open import open_run
     from mnv2_sweep.spaces.networks import expand
     from mnv2_sweep.sweeps.run import estimate_request
 
-    opened = open_run(options, space.data, where, space.strategy, budget)
+    options = TrainOptions(timing.data, timing.workers, timing.device)
+    opened = open_run(options, space.data, where, space.strategy, timing.budget)
     archs, chosen = expand(space, opened.classes), range(seeds) if seeds else space.seeds
     return estimate_request(opened.ask(space.name, archs, space.recipe, chosen, strategy=space.strategy))

@@ -1,7 +1,7 @@
 """The command `plot`: figures of a sweep, of what a design space costs, or of the paper."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -17,38 +17,52 @@ OPTIONS = {  # of each kind of plot; those of a sweep or a space have none of th
 BASE, INPUT_SCALE = "1.0@96", 0.25  # of --activity; a quarter of the side, as `ablate` has it
 
 
+@dataclass(frozen=True)
+class KindOptions:
+    """What is drawn: one of these."""
+
+    pareto: Annotated[bool, typer.Option("--pareto", help="Accuracy against MAdds, with the front.")] = False
+    ablation: Annotated[
+        bool, typer.Option("--ablation", help="With against without, per seed, and the difference.")
+    ] = False
+    expansion: Annotated[
+        bool, typer.Option("--expansion", help="Accuracy against MAdds for each t, and section 4's claims on them.")
+    ] = False
+    costs: Annotated[
+        bool, typer.Option("--costs", help="MAdds, params, peak memory and depth of a space, with its cliffs.")
+    ] = False
+    manifold: Annotated[
+        bool, typer.Option("--manifold", help="Figure 1: a spiral through ReLU and back, and what is lost on the way.")
+    ] = False
+    activity: Annotated[
+        bool, typer.Option("--activity", help="Figure 7: train a network, draw its positive channels before and after.")
+    ] = False
+
+
+@dataclass(frozen=True)
+class FigureOptions:
+    """What belongs to the figures of the paper alone."""
+
+    seed: Annotated[int | None, typer.Option(min=0, help="Of --manifold and --activity; default 0.")] = None
+    matrices: Annotated[
+        int | None, typer.Option(min=100, max=100_000, help="Of --manifold: matrices for each n; default 2,000.")
+    ] = None
+    base: Annotated[str | None, typer.Option(help="Of --activity: width@resolution; default 1.0@96.")] = None
+    data: Annotated[str | None, typer.Option(help="Of --activity: as in run; default shapes.")] = None
+    images: Annotated[
+        int | None, typer.Option(min=1, help="Of --activity: training images, instead of the recipe's.")
+    ] = None
+    input_scale: Annotated[
+        float | None, typer.Option(min=0.01, max=1, help="Of --activity: train at this fraction; default 0.25.")
+    ] = None
+
+
 def plot(
+    kind: KindOptions,
+    paper: FigureOptions,
     sweep: Annotated[
         str | None,
         typer.Argument(help="A sweep's name, without one the last; with --costs a design space or the sweep with one."),
-    ] = None,
-    pareto: Annotated[bool, typer.Option("--pareto", help="Accuracy against MAdds, with the front.")] = False,
-    ablation: Annotated[
-        bool, typer.Option("--ablation", help="With against without, per seed, and the difference.")
-    ] = False,
-    expansion: Annotated[
-        bool, typer.Option("--expansion", help="Accuracy against MAdds for each t, and section 4's claims on them.")
-    ] = False,
-    costs: Annotated[
-        bool, typer.Option("--costs", help="MAdds, params, peak memory and depth of a space, with its cliffs.")
-    ] = False,
-    manifold: Annotated[
-        bool, typer.Option("--manifold", help="Figure 1: a spiral through ReLU and back, and what is lost on the way.")
-    ] = False,
-    activity: Annotated[
-        bool, typer.Option("--activity", help="Figure 7: train a network, draw its positive channels before and after.")
-    ] = False,
-    seed: Annotated[int | None, typer.Option(min=0, help="Of --manifold and --activity; default 0.")] = None,
-    matrices: Annotated[
-        int | None, typer.Option(min=100, max=100_000, help="Of --manifold: matrices for each n; default 2,000.")
-    ] = None,
-    base: Annotated[str | None, typer.Option(help="Of --activity: width@resolution; default 1.0@96.")] = None,
-    data: Annotated[str | None, typer.Option(help="Of --activity: as in run; default shapes.")] = None,
-    images: Annotated[
-        int | None, typer.Option(min=1, help="Of --activity: training images, instead of the recipe's.")
-    ] = None,
-    input_scale: Annotated[
-        float | None, typer.Option(min=0.01, max=1, help="Of --activity: train at this fraction; default 0.25.")
     ] = None,
     results: Results = RESULTS,
     plots: Plots = PLOTS,
@@ -59,28 +73,27 @@ def plot(
     from mnv2_sweep.spaces.networks import select_networks
     from mnv2_sweep.spaces.read import load_space
 
-    kinds = {"--pareto": pareto, "--ablation": ablation, "--expansion": expansion, "--costs": costs}
-    kinds |= {"--manifold": manifold, "--activity": activity}
+    kinds = {f"--{field.name}": getattr(kind, field.name) for field in fields(kind)}
     if sum(kinds.values()) != 1:
         raise SweepError(f"plot: say what to draw; one of {', '.join([*kinds][:-1])} and {[*kinds][-1]}")
-    options = {"--seed": seed, "--matrices": matrices, "--base": base, "--data": data, "--images": images}
-    refuse_options(max(kinds, key=kinds.get), sweep, {**options, "--input-scale": input_scale})
-    if manifold:
-        _echo_paths(show_manifold(matrices, seed or 0, plots))
+    options = {f"--{field.name.replace('_', '-')}": getattr(paper, field.name) for field in fields(paper)}
+    refuse_options(max(kinds, key=kinds.get), sweep, options)
+    if kind.manifold:
+        _echo_paths(show_manifold(paper.matrices, paper.seed or 0, plots))
         return
-    if activity:
-        _echo_paths(show_activity(base, data, images, input_scale, seed or 0, plots))
+    if kind.activity:
+        _echo_paths(show_activity(paper, plots))
         return
-    if costs:
+    if kind.costs:
         path, name = find_space(results, sweep)
         _echo_paths(draw_costs(select_networks(replace(load_space(path), name=name)), plots))
         return
-    folder = find_sweep(results, sweep, ablation)
-    if expansion:
+    folder = find_sweep(results, sweep, kind.ablation)
+    if kind.expansion:
         typer.echo(describe_expansion(folder))
         _echo_paths(draw_expansion(folder, plots))
         return
-    _echo_paths(draw_ablation(folder, plots) if ablation else draw_pareto(folder, plots))
+    _echo_paths(draw_ablation(folder, plots) if kind.ablation else draw_pareto(folder, plots))
 
 
 def _echo_paths(paths: list[Path]) -> None:
@@ -109,9 +122,7 @@ def show_manifold(matrices: int | None, seed: int, plots: Path) -> list[Path]:
     return draw_manifold([embed_spiral(n, seed) for n in SHOWN], losses, seed, plots)
 
 
-def show_activity(
-    base: str | None, data: str | None, images: int | None, input_scale: float | None, seed: int, plots: Path
-) -> list[Path]:
+def show_activity(options: FigureOptions, plots: Path) -> list[Path]:
     """Train a network, print its positive channels before and after, then draw them; returns the files written."""
     from mnv2_sweep.analysis.ablation import parse_bases
     from mnv2_sweep.base.text import align
@@ -124,14 +135,14 @@ def show_activity(
     from mnv2_sweep.trials.recipe import change_recipe, find_recipe
     from mnv2_sweep.trials.trial import EMBEDDED, DataRef, Trial
 
-    arch, *more = parse_bases(BASE if base is None else base, or_else="")
+    arch, *more = parse_bases(BASE if options.base is None else options.base, or_else="")
     if more:
-        raise SweepError(f"--base {base}: one network is trained here; give one")
-    length = {"images": images, "epochs": None} if images else {}
-    recipe = change_recipe(find_recipe("short"), {"input_scale": input_scale or INPUT_SCALE, **length})
-    dataset, _ = open_data(EMBEDDED if data is None else data)
+        raise SweepError(f"--base {options.base}: one network is trained here; give one")
+    length = {"images": options.images, "epochs": None} if options.images else {}
+    recipe = change_recipe(find_recipe("short"), {"input_scale": options.input_scale or INPUT_SCALE, **length})
+    dataset, _ = open_data(EMBEDDED if options.data is None else options.data)
     arch = replace(arch, classes=max(arch.classes, len(dataset.classes)))
-    trial = Trial(arch, recipe, DataRef(dataset.name, dataset.fingerprint, len(dataset.classes)), seed)
+    trial = Trial(arch, recipe, DataRef(dataset.name, dataset.fingerprint, len(dataset.classes)), options.seed or 0)
     device = choose_device("auto")
     activities = measure_activities(trial, dataset, device, Control(log=lambda line: typer.echo(line, err=True)))
     typer.echo(align(activities_table(activities), left=("layer", "kind")) + "\n")

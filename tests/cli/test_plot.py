@@ -3,7 +3,7 @@
 import pytest
 
 from mnv2_sweep.base.errors import SweepError
-from mnv2_sweep.cli.plot import refuse_options, show_activity, show_manifold
+from mnv2_sweep.cli.plot import FigureOptions, refuse_options, show_activity, show_manifold
 from tests.photo_samples import split_files, write_folder
 
 NOTHING = dict.fromkeys(("--seed", "--matrices", "--base", "--data", "--images", "--input-scale"))
@@ -20,7 +20,7 @@ def test_manifold_prints_the_measurement_and_draws_it(tmp_path, capsys):
 def test_activity_trains_prints_and_draws(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("MNV2_SWEEP_CACHE", str(tmp_path / "cache"))
     photos = write_folder(tmp_path / "photos", split_files(train={"cat": 6, "dog": 6}, val={"cat": 2, "dog": 3}))
-    written = show_activity("0.35@32", str(photos), 64, 1.0, 1, tmp_path)
+    written = show_activity(FigureOptions(1, None, "0.35@32", str(photos), 64, 1.0), tmp_path)
     assert written == [tmp_path / "activity.png", tmp_path / "activity.svg"]
     assert all(path.stat().st_size > 10_000 for path in written)
     out, err = capsys.readouterr()
@@ -66,5 +66,5 @@ def test_what_belongs_together_passes():
 )
 def test_activity_is_of_one_network(tmp_path, base, message):
     with pytest.raises(SweepError) as caught:
-        show_activity(base, None, None, None, 0, tmp_path)
+        show_activity(FigureOptions(base=base), tmp_path)
     assert str(caught.value) == message

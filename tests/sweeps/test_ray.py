@@ -1,4 +1,5 @@
-"""A Ray cluster of two nodes on this machine: the records of the local executor, whatever happens to the nodes."""
+"""A Ray cluster of two nodes on this machine: the records of the local executor, whatever happens to the nodes. What
+needs the cluster is for `make check-all`."""
 
 import os
 import re
@@ -128,6 +129,7 @@ def files_in(folder: Path, *names: str) -> list[Path]:
 # ---------------------------------------------------------------- a node is lost
 
 
+@pytest.mark.heavy
 def test_a_node_lost_in_mid_sweep_changes_no_result(cluster, other_node, tiny_data, make_trial, tmp_path):
     trials = [make_trial(seed=seed, images=500) for seed in range(5)]
     local = Attempts(partial(train_on, "cpu", tiny_data), tmp_path / "local")
@@ -164,6 +166,7 @@ def test_a_node_lost_in_mid_sweep_changes_no_result(cluster, other_node, tiny_da
 # ---------------------------------------------------------------- how trials end
 
 
+@pytest.mark.heavy
 def test_every_trial_ends_as_an_outcome(cluster, other_node, tiny_data, tmp_path):
     trials, ticks = plan(FINE, RAISES, DIES, 50, 51), []
     feed = feed_of(trials, tick=lambda: ticks.append(0))
@@ -175,6 +178,7 @@ def test_every_trial_ends_as_an_outcome(cluster, other_node, tiny_data, tmp_path
     assert ticks and files_in(tmp_path, "running") == []
 
 
+@pytest.mark.heavy
 def test_asked_to_stop_trials_end_as_interrupted_and_those_that_wait_never_begin(
     cluster, other_node, tiny_data, tmp_path
 ):
@@ -188,6 +192,7 @@ def test_asked_to_stop_trials_end_as_interrupted_and_those_that_wait_never_begin
     assert files_in(tmp_path, "running") == []
 
 
+@pytest.mark.heavy
 def test_a_trial_that_takes_too_long_is_ended(cluster, tiny_data, tmp_path):
     attempts = Attempts(partial(without_data, partial(sleep_if_slow, tmp_path)), tmp_path)
     (outcome,) = run_ray(attempts, feed_of(plan(SLOW)), tiny_data, limits=Limits(memory_bytes=50 * 2**20, seconds=0.5))
@@ -196,6 +201,7 @@ def test_a_trial_that_takes_too_long_is_ended(cluster, tiny_data, tmp_path):
     assert files_in(tmp_path, "running") == []
 
 
+@pytest.mark.heavy
 def test_closing_early_ends_what_runs(cluster, other_node, tiny_data, tmp_path):
     attempts = Attempts(partial(without_data, partial(sleep_if_slow, tmp_path)), tmp_path)
     outcomes = run_ray(attempts, feed_of(plan(SLOW, FINE)), tiny_data)
@@ -209,6 +215,7 @@ def test_closing_early_ends_what_runs(cluster, other_node, tiny_data, tmp_path):
 # ---------------------------------------------------------------- nodes that see neither the folder nor the data
 
 
+@pytest.mark.heavy
 def test_a_stopped_trial_goes_on_where_no_node_sees_the_folder(cluster, tiny_data, make_trial, monkeypatch, tmp_path):
     monkeypatch.setattr(ray_driver, "_make_mark", lambda folder: folder / "not there")
     trial = make_trial(images=1_600)
@@ -248,6 +255,7 @@ def hub(cluster):
     return lambda data: ray.remote(num_cpus=0)(Hub).remote(data)
 
 
+@pytest.mark.heavy
 def test_pixels_come_from_the_cache_where_it_is_seen(hub, tmp_path):
     photos = write_folder(tmp_path / "photos", class_files({"red": 6, "blue": 6}, side=16))
     data = open_photos(photos, tmp_path / "cache")
@@ -259,6 +267,7 @@ def test_pixels_come_from_the_cache_where_it_is_seen(hub, tmp_path):
     assert (here.name, here.fingerprint, here.classes) == (data.name, data.fingerprint, data.classes)
 
 
+@pytest.mark.heavy
 def test_pixels_come_from_the_object_store_once(hub, tiny_data):
     there = hub(tiny_data)
     first, second = NodeData(header_of(tiny_data), there), NodeData(header_of(tiny_data), there)
@@ -285,6 +294,7 @@ def test_other_code_on_a_node_is_noticed(make_trial, tiny_data, tmp_path):
 # ---------------------------------------------------------------- the cluster
 
 
+@pytest.mark.heavy
 def test_slots_and_shares_of_a_gpu(cluster, monkeypatch):
     nodes = [({"CPU": 4.0, "GPU": 1.0, "memory": 10e9}, True), ({"CPU": 64.0, "GPU": 8.0, "memory": 90e9}, True)]
     nodes += [({"CPU": 0.0}, True), ({"CPU": 9.0, "GPU": 9.0}, False)]
@@ -294,6 +304,7 @@ def test_slots_and_shares_of_a_gpu(cluster, monkeypatch):
     assert count_slots(trial_demand(Limits(memory_bytes=4 * 10**9))) == 2 + 22
 
 
+@pytest.mark.heavy
 def test_a_trial_gets_its_share_of_a_gpu(cluster, other_node, tiny_data, tmp_path):
     """Ray believes in a GPU here."""
     attempts = Attempts(partial(without_data, partial(name_gpu, tmp_path, 1)), tmp_path)
@@ -331,6 +342,7 @@ data: photos
 """
 
 
+@pytest.mark.heavy
 def test_the_command_runs_on_the_cluster(cluster, monkeypatch, tmp_path, capsys):
     write_folder(tmp_path / "photos", class_files({"red": 8, "blue": 8}, side=24))
     (tmp_path / "tiny.yaml").write_text(SPACE)

@@ -58,12 +58,19 @@ def test_toy_data_are_learnt(make_trial, tiny_data):
     assert result.seconds > 0 and result.images_per_second > 0
 
 
-@pytest.mark.parametrize(
-    "family, width, images", [("mobilenet_v1", 0.25, 1600), ("shufflenet_v1", 0.5, 500), ("nasnet_a", 0.1, 500)]
-)
-def test_other_families_learn_by_the_same_loop(make_trial, tiny_data, family, width, images):
+# Each learns from any of the first values tried, with the convolutions of processors with and without AVX-512, to 0.83
+# and more: a network that barely learns in fewer steps does so on one processor and not on another.
+OTHERS = [
+    ("mobilenet_v1", 0.25, {"images": 1600}),
+    ("shufflenet_v1", 0.5, {"images": 600, "batch": 10, "lr": 0.02}),
+    ("nasnet_a", 0.25, {"images": 600, "batch": 10}),
+]
+
+
+@pytest.mark.parametrize("family, width, recipe", OTHERS, ids=lambda value: value if isinstance(value, str) else None)
+def test_other_families_learn_by_the_same_loop(make_trial, tiny_data, family, width, recipe):
     arch = ArchSpec(family=family, width=width, resolution=16)
-    assert run_trial(make_trial(arch=arch, shortcut_gain=0.5, images=images, curve_images=1), tiny_data).val_top1 > 0.6
+    assert run_trial(make_trial(arch=arch, shortcut_gain=0.5, curve_images=1, **recipe), tiny_data).val_top1 > 0.6
     few = make_trial(arch=arch, shortcut_gain=0.5, images=20, curve_images=1)
     assert measured(run_trial(few, tiny_data)) == measured(run_trial(few, tiny_data))
 
