@@ -123,7 +123,7 @@ def ablate(change: ChangeOptions, experiment: ExperimentOptions, options: RunOpt
 
 
 def _find_bases(base: str, space, classes: int | None = None) -> tuple:
-    """The networks to change; with at least as many classes as the data have, where the space does not say."""
+    """Return the networks to change; with at least as many classes as the data have, where the space does not say."""
     from mnv2_sweep.analysis.ablation import parse_bases
     from mnv2_sweep.spaces.networks import expand
 
@@ -133,7 +133,8 @@ def _find_bases(base: str, space, classes: int | None = None) -> tuple:
 
 
 def _name_base(base: str, space) -> str:
-    """Of the sweep's name: ablations of one thing in different networks lie beside each other."""
+    """Return the base's part of the sweep's name: ablations of one thing in different networks lie beside each
+    other."""
     if space is not None:
         return space.name
     words = [word.strip() for word in base.split(",")]
@@ -175,7 +176,7 @@ def _choose_recipe(space, experiment: ExperimentOptions):
 
 
 def _count_recorded(folder: Path, counts: dict, most: int) -> dict:
-    """Seeds that each network has from earlier runs of the command, where these are more."""
+    """Return the seeds that each network has from earlier runs of the command, where these are more."""
     from mnv2_sweep.nets.resolve import arch_key
     from mnv2_sweep.record.frame import load_frame
 
@@ -203,7 +204,7 @@ def _add_seeds(request: "SweepRequest", most: int) -> int:
 
 
 def _show(folder: Path, workers: int, plots: Path) -> None:
-    """Readings and plots, or the trials where there is nothing to compare."""
+    """Print the readings and draw them, or print the trials where there is nothing to compare."""
     from mnv2_sweep.analysis.differences import load_readings
     from mnv2_sweep.base.text import align
     from mnv2_sweep.record.frame import load_frame

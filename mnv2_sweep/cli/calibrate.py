@@ -1,4 +1,4 @@
-"""`calibrate`: how far to trust the cheap orders of a space's networks."""
+"""The command `calibrate`: how far to trust the cheap orders of a space's networks."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -93,8 +93,8 @@ def calibrate(space: SpaceFile, calibration: CalibrationOptions, options: TrainO
 
 
 def _calibrated_sweeps(space: Space, name: str | None, data_name: str, dataset_name: str) -> dict[str, str]:
-    """The sweeps that the calibration speaks of, and the proxy that each is: first the one that `run` makes, then the
-    one with --shared or --separate."""
+    """Return the sweeps that the calibration speaks of, and the proxy that each is: first the one that `run` makes,
+    then the one with --shared or --separate."""
     from mnv2_sweep.analysis.verdict import strategy_proxy
 
     if name is not None:
@@ -107,7 +107,7 @@ def _calibrated_sweeps(space: Space, name: str | None, data_name: str, dataset_n
 
 
 def _read_orders(calibration, folders: dict, seeds: tuple[int, ...], classes: int) -> dict:
-    """By proxy, the reference under ""."""
+    """Read the order of the networks by each proxy, the reference under ""."""
     from mnv2_sweep.analysis.passport import SYNFLOW
     from mnv2_sweep.analysis.proxies import read_order, score_order
 

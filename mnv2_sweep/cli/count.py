@@ -138,7 +138,8 @@ def _make_arch(network: NetworkOptions, given: Sequence[str]) -> ArchSpec:
 
 
 def _refuse_foreign_options(family: str, given: Sequence[str]) -> None:
-    """`count --family mobilenet_v1 --groups 3` would silently ignore the groups."""
+    """Raise SweepError for options that the family has not: `count --family mobilenet_v1 --groups 3` would silently
+    ignore the groups."""
     for option in given:
         field = OPTION_FIELDS.get(option)
         if field and family in FAMILIES and field not in FAMILIES[family]:
@@ -147,7 +148,7 @@ def _refuse_foreign_options(family: str, given: Sequence[str]) -> None:
 
 
 def _check_networks(judge: str, archs: Sequence[ArchSpec]) -> None:
-    """Exit 1 on any difference between our counts and the judge's."""
+    """Compare our counts with the judge's, and exit with 1 on any difference."""
     if judge != "fvcore":
         raise SweepError(f"--check {judge}: fvcore | split allowed")
     if len(archs) > MOST_CHECKED:
@@ -173,7 +174,7 @@ def _check_networks(judge: str, archs: Sequence[ArchSpec]) -> None:
 
 
 def _check_split(arch: ArchSpec) -> None:
-    """Exit 1 where a split network holds more than its bound, or has other outputs."""
+    """Measure a split network, and exit with 1 where it holds more than its bound, or has other outputs."""
     from mnv2_sweep.models.check_split import check_split
 
     lines, agreed = check_split(arch)

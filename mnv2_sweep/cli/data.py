@@ -1,4 +1,4 @@
-"""The commands `data ...`: a look at data sets."""
+"""The commands `data ...`: data sets, shown as contact sheets."""
 
 from typing import Annotated
 

@@ -28,10 +28,10 @@ PLAIN_SECONDS = 30  # between two lines about running trials
 
 
 class SweepDisplay:
-    """Overall bar with the time left, and a line per running trial: step, loss, images/s.
+    """The overall bar with the time left, and a line per running trial: step, loss, images/s.
 
-    `seconds` holds the expected seconds of each trial: the bar counts work, not trials, so that the time left is
-    right even when the longest run first. Use as a context manager; `tick` is cheap and may be called often.
+    `seconds` holds the estimated seconds of each trial: the bar counts work, not trials, so that the time left is right
+    even when the longest run first. Use as a context manager; `tick` is cheap and may be called often.
     """
 
     def __init__(self, seconds: Mapping[Trial, float], folder: Path, console: Console):
@@ -100,7 +100,8 @@ class SweepDisplay:
         return f"{self.finished} of {len(self.seconds)} trials{failed}"
 
     def _times(self, done: float) -> str:
-        """Elapsed, and left as the whole run so far says: the last seconds alone would jump with each trial's end."""
+        """Return the time elapsed, and left as the whole run so far says: the last seconds alone would jump with each
+        trial's end."""
         total, elapsed = sum(self.seconds.values()), time.monotonic() - self.started
         left = (
             f"about {_clock(elapsed * (total - done) / done)} left" if done > 0.01 * total else "time left unknown yet"
@@ -136,7 +137,7 @@ def show_sweep(request: SweepRequest, notes: Sequence[str] = ()) -> int:
 
 
 class _Shown:
-    """Events -> what stands on the terminal."""
+    """What stands on the terminal, made of the events of a sweep."""
 
     def __init__(self, notes: Sequence[str]):
         self.notes, self.failed, self.console = notes, 0, Console(soft_wrap=True)

@@ -1,4 +1,4 @@
-"""The command that takes a network out of a shared training."""
+"""The command `export`: a network of a shared training as a file of its own."""
 
 from pathlib import Path
 from typing import Annotated

@@ -40,7 +40,7 @@ for _command in (plan, count, paper, export, calibrate, ablate, run, plot, table
 
 
 def main() -> None:
-    """Entry point: run the command, turn mistakes into one line."""
+    """Run the command, and turn mistakes into one line."""
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         code = app(prog_name="mnv2-sweep", standalone_mode=False)

@@ -1,4 +1,5 @@
-"""What every command that trains begins with: device, settings, name, data. Then networks make it a SweepRequest."""
+"""Options -> Opened: what every command that trains begins with, device, settings, name and data; networks then make it
+a SweepRequest."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace

@@ -102,7 +102,7 @@ def _echo_paths(paths: list[Path]) -> None:
 
 
 def refuse_options(kind: str, sweep: str | None, given: Mapping[str, object]) -> None:
-    """`plot --pareto --seed 3` would silently ignore the seed. Raises SweepError."""
+    """Raise SweepError for options of another kind of plot: `plot --pareto --seed 3` would silently ignore the seed."""
     if kind in OPTIONS and sweep is not None:
         raise SweepError(f"plot {kind}: '{sweep}' given, but it draws no sweep; leave it out")
     wrong = [option for option, value in given.items() if value is not None and option not in OPTIONS.get(kind, ())]

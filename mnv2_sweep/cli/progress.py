@@ -1,4 +1,4 @@
-"""Work that takes a moment, as a person sees it: a bar while it is counted, and on stderr what was left out and why."""
+"""Bars for work that takes a moment, and what was left out of data and why, on stderr."""
 
 import sys
 from contextlib import contextmanager
@@ -16,7 +16,8 @@ SHOWN = 20  # skipped files listed by name
 
 @contextmanager
 def counting(console: Console, title: str, noun: str):
-    """A bar for work that is counted in `noun`s; yields `report(done, total)`. Silent where nothing is reported."""
+    """Show a bar for work that is counted in `noun`s; yields `report(done, total)`. Silent where nothing is
+    reported."""
     columns = [TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         tasks: list = []

@@ -1,4 +1,5 @@
-"""--executor ray: what the command line does before and instead of starting worker processes of its own."""
+"""What the command line does with --executor ray: it joins the cluster instead of starting worker processes of its
+own."""
 
 import os
 from dataclasses import replace
@@ -22,7 +23,8 @@ TOKEN_FILE = Path("~/.ray/auth_token")
 
 
 def join_cluster(settings, workers: int | None):
-    """RunSettings with `elsewhere` and the workers there, `workers` of them if that is given; connects to the cluster.
+    """Return the RunSettings with `elsewhere` and the workers there, `workers` of them if that is given; connects to
+    the cluster.
 
     Settings of another executor come back as they are. Raises SweepError.
     """
