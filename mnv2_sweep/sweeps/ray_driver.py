@@ -37,7 +37,7 @@ from mnv2_sweep.record.folders import LOGS, RUNNING, checkpoint_path, progress_p
 from mnv2_sweep.record.store import EXCEPTION, INTERRUPTED, KILLED, OUT_OF_MEMORY, TIMED_OUT, Outcome
 from mnv2_sweep.sweeps.attempt import Attempts, remove_progress, write_progress
 from mnv2_sweep.sweeps.pool import IDLE_SECONDS, STOP_SECONDS, WAIT_SECONDS, Feed, Limits
-from mnv2_sweep.sweeps.ray_node import Ended, Hub, Seen, attempt_trial, header_of
+from mnv2_sweep.sweeps.ray_node import Hub, Returned, Seen, attempt_trial, header_of
 from mnv2_sweep.trials.trial import Trial, trial_id
 
 REACH_SECONDS = 5.0
@@ -261,13 +261,13 @@ def _make_mark(folder: Path) -> Path:
     return mark
 
 
-def _collect(reference: ray.ObjectRef, task: _Task) -> Ended:
+def _collect(reference: ray.ObjectRef, task: _Task) -> Returned:
     """Return what the task returned, or how it ended."""
     try:
         return ray.get(reference)
     except RayError as error:
         kind, text = task.verdict or _describe_error(error, task.seen.place if task.seen else "a node")
-        return Ended(Outcome(task.trial, error=text, kind=kind), {})
+        return Returned(Outcome(task.trial, error=text, kind=kind), {})
 
 
 def _describe_error(error: RayError, place: str) -> tuple[str, str]:

@@ -136,7 +136,7 @@ def _read_pixels(path: str, shape: tuple[int, ...]) -> np.ndarray | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class Returned:
     """An outcome, and the files that come with it from a node that does not see the sweep's folder."""
 
     outcome: Outcome
@@ -152,7 +152,7 @@ def attempt_trial(
     name: str,
     mark: str,
     checkpoint: bytes | None,
-) -> Ended:
+) -> Returned:
     """Make attempt `number` at the trial, as a task of Ray's; the driver says that the trial's id is `name`.
 
     `mark` is a file in the sweep's folder by which a node knows whether it sees it; `checkpoint` is where the trial
@@ -162,7 +162,7 @@ def attempt_trial(
         raise RuntimeError("the node has another version of mnv2-sweep than the machine that runs the sweep")
     attempts = replace(attempts, function=partial(attempts.function, NodeData(header, hub)))
     if Path(mark).exists():
-        return Ended(_attempt(attempts, hub, number, trial, shown=True), {})
+        return Returned(_attempt(attempts, hub, number, trial, shown=True), {})
     with tempfile.TemporaryDirectory(prefix="mnv2-sweep-") as own:
         attempts = replace(attempts, folder=Path(own))
         if checkpoint is not None:
@@ -170,7 +170,7 @@ def attempt_trial(
             path.parent.mkdir(parents=True)
             path.write_bytes(checkpoint)
         outcome = _attempt(attempts, hub, number, trial, shown=False)
-        return Ended(outcome, _read_files(attempts.folder))
+        return Returned(outcome, _read_files(attempts.folder))
 
 
 def _attempt(attempts: Attempts, hub: ray.actor.ActorHandle, number: int, trial: Trial, shown: bool) -> Outcome:
