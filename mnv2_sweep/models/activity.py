@@ -19,8 +19,10 @@ CLIPPED = 6.0  # where ReLU6 ends
 
 
 def channel_activity(model: nn.Module, plan: Plan, images: Tensor) -> list[LayerActivity]:
-    """Expansions and depthwise layers of the blocks that expand, in order, over all positions of images
-    [N, 3, size, size]; the model in evaluation mode, and unchanged but for that."""
+    """Count expansions and depthwise layers of the blocks that expand, in order, over all positions of the images.
+
+    `images` are [N, 3, size, size]. The model is in evaluation mode afterwards, and unchanged but for that.
+    """
     tallies = [
         _Tally(layer, kind, block.convs[0].c_in)
         for block in plan.blocks
@@ -40,7 +42,7 @@ def channel_activity(model: nn.Module, plan: Plan, images: Tensor) -> list[Layer
 
 
 def settle_norms(model: nn.Module, images: Tensor) -> nn.Module:
-    """A copy whose batch norms know mean and variance of these images.
+    """Return a copy whose batch norms know mean and variance of these images.
 
     A new network's know nothing (mean 0, variance 1), while its first training step goes by those of its batch.
     """
@@ -91,14 +93,14 @@ class _Tally:
 
 
 def _activation(model: nn.Module, layer: Layer) -> nn.Module:
-    """The ReLU6 after a convolution: two places on, behind its batch norm (see `model.conv_bn`)."""
+    """Return the ReLU6 after a convolution: two places on, behind its batch norm (see `build.conv_bn`)."""
     assert layer.act in ("relu6", "relu")  # what lemma 2 speaks of
     before, _, at = layer.name.rpartition(".")
     return model.get_submodule(f"{before}.{int(at) + 2}")
 
 
 def _batches(images: Tensor) -> Iterable[Tensor]:
-    """Whole ones but for the last; a last one of a single image would have no variance to train by."""
+    """Yield whole batches but for the last; a last one of a single image would have no variance to train by."""
     batches = list(images.split(BATCH))
     if len(batches) > 1 and len(batches[-1]) == 1:
         batches[-2:] = [torch.cat(batches[-2:])]

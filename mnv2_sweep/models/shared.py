@@ -54,7 +54,7 @@ class Slice:
 
     @torch.no_grad()
     def load(self) -> nn.Module:
-        """The module with the weights as they are now."""
+        """Return the module with the weights as they are now."""
         for shared, share, own in self.shares:
             own.copy_(shared[share])
         return self.model
@@ -68,7 +68,7 @@ class Slice:
 
 
 def cut_slice(weights: SharedWeights, arch: ArchSpec, device: str = "cpu") -> nn.Module:
-    """A stand-alone network with its share of the weights; its batch norms are still to be calibrated."""
+    """Return a stand-alone network with its share of the weights; its batch norms are still to be calibrated."""
     return Slice(weights, arch, device).load()
 
 
@@ -89,7 +89,7 @@ def calibrate_norms(model: nn.Module, batches: Sequence[Tensor]) -> None:
 
 
 def _skeleton(arch: ArchSpec, device: str) -> nn.Module:
-    """The network without values: drawing some, if only on "meta", would load a part of torch that takes a second."""
+    """Return the network without values: drawing some, if only on "meta", loads a part of torch that takes a second."""
     with torch.device("meta"):
         model = build_layers(arch)
     if device != "meta":
@@ -114,7 +114,7 @@ def _named_parameters(arch: ArchSpec, model: nn.Module) -> list[tuple[str, nn.Pa
 
 
 def _first_values(name: str, shape: Sequence[int]) -> Tensor:
-    """As `build_model` draws them for the largest layer."""
+    """Draw values as `build_model` does for the largest layer."""
     values = torch.ones(*shape) if name.endswith("_scale") else torch.zeros(*shape)
     if len(shape) == 4:
         nn.init.kaiming_normal_(values, mode="fan_out")

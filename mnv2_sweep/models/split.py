@@ -123,12 +123,12 @@ class Depthwise(nn.Module):
         return self.run(x, self.weight, self.bias)
 
     def parts(self, groups: int) -> zip:
-        """(weight, bias) of each group of channels, as views."""
+        """Return (weight, bias) of each group of channels, as views."""
         weights = self.weight.tensor_split(groups, dim=1 if self.taps else 0)
         return zip(weights, self.bias.tensor_split(groups), strict=True)
 
     def run(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        """With a part of the weights, on as many channels."""
+        """Run it with a part of the weights, on as many channels."""
         kernel, stride = self.layer.kernel, self.layer.stride
         if self.taps:
             return _finish(self.layer, tap_by_tap(x, weight, bias, kernel, stride))
@@ -180,7 +180,7 @@ class Add(nn.Module):
 
 
 def tap_by_tap(x: Tensor, weight: Tensor, bias: Tensor, kernel: int, stride: int) -> Tensor:
-    """Depthwise convolution without any memory but its output: the input, moved and weighted, kernel^2 times.
+    """Convolve depthwise without any memory but the output: the input, moved and weighted, kernel^2 times.
 
     x is [N, s, s, c] and may be a slice of channels; weight [kernel^2, c]. Takes about 1.5 times as long as oneDNN.
     """

@@ -22,7 +22,7 @@ from mnv2_sweep.nets.resolve import resolve
 
 
 def stack_models(models: Sequence[nn.Module], arch: ArchSpec, random_states: Sequence[Tensor]) -> "StackedNetwork":
-    """The networks that `build_model(arch)` made, as one; their weights are copied.
+    """Join the networks that `build_model(arch)` made to one; their weights are copied.
 
     `random_states` are what their dropout draws from, one for each: states of torch's generator for their device.
     Raises SweepError for another family and for models of another network.
@@ -62,11 +62,11 @@ class StackedNetwork(nn.Module):
 
     @property
     def random_states(self) -> list[Tensor]:
-        """What each seed's dropout draws from next."""
+        """Return what each seed's dropout draws from next."""
         return self.classifier[0].states
 
     def seed_state(self, at: int) -> dict[str, Tensor]:
-        """The state_dict of the seed at that place, as `build_model(arch)` loads it; views, not copies."""
+        """Return the state_dict of the seed at that place, as `build_model(arch)` loads it; views, not copies."""
         return {name: value.chunk(self.seeds)[at] if value.ndim else value for name, value in self.state_dict().items()}
 
 
@@ -109,7 +109,7 @@ class SeedLinear(nn.Linear):
 
 
 def widen_plan(plan: Plan, seeds: int) -> Plan:
-    """The plan with every layer before the classifier that many times side by side."""
+    """Return the plan with every layer before the classifier that many times side by side."""
 
     def widen(layer):
         return layer._replace(c_in=layer.c_in * seeds, c_out=layer.c_out * seeds, groups=layer.groups * seeds)
@@ -120,5 +120,5 @@ def widen_plan(plan: Plan, seeds: int) -> Plan:
 
 
 def _layout(model: nn.Module) -> tuple[str, list[str | None]]:
-    """All that two networks need to have in common: modules with their settings, and shortcuts."""
+    """Return all that two networks need to have in common: modules with their settings, and shortcuts."""
     return str(model), [getattr(block, "shortcut", None) for block in getattr(model, "features", ())]
