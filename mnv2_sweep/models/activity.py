@@ -19,8 +19,10 @@ CLIPPED = 6.0  # where ReLU6 ends
 
 
 def channel_activity(model: nn.Module, plan: Plan, images: Tensor) -> list[LayerActivity]:
-    """Count the positive channels of expansions and depthwise layers of the blocks that expand, in order, over all
-    positions of images [N, 3, size, size]; the model is then in evaluation mode, and unchanged but for that."""
+    """Count expansions and depthwise layers of the blocks that expand, in order, over all positions of the images.
+
+    `images` are [N, 3, size, size]. The model is in evaluation mode afterwards, and unchanged but for that.
+    """
     tallies = [
         _Tally(layer, kind, block.convs[0].c_in)
         for block in plan.blocks
@@ -98,7 +100,7 @@ def _activation(model: nn.Module, layer: Layer) -> nn.Module:
 
 
 def _batches(images: Tensor) -> Iterable[Tensor]:
-    """Return whole batches but for the last; a last one of a single image would have no variance to train by."""
+    """Yield whole batches but for the last; a last one of a single image would have no variance to train by."""
     batches = list(images.split(BATCH))
     if len(batches) > 1 and len(batches[-1]) == 1:
         batches[-2:] = [torch.cat(batches[-2:])]

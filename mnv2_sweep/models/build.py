@@ -10,6 +10,7 @@ last map are operations between them. Shapes in comments: [batch, channels, size
 """
 
 import itertools
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -110,8 +111,7 @@ class InvertedResidual(nn.Module):
         self.expands, self.shortcut = block.expands, block.shortcut
 
     def forward(self, x: Tensor, wide: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Run the block on its input [N, c_in, s, s] and the previous block's expanded tensor -> output, own expanded
-        tensor."""
+        """Run it: block input [N, c_in, s, s], the previous block's expanded tensor -> output, own expanded tensor."""
         if self.shortcut != "expansion":
             expanded = self.conv[0](x) if self.expands else x
         elif self.expands:
@@ -175,11 +175,13 @@ class PlanNetwork(nn.Module):
         return tensors[len(self.steps)].flatten(1)
 
     def run_layer(self, layer: Layer, reads: list[Tensor]) -> Tensor:
-        """Return the layer's output, after its batch norm, additions and activation: maps [N, c_in, size_in, size_in]
-        -> [N, c_out, size_out, size_out]."""
+        """Return the layer's output, after its batch norm, additions and activation.
+
+        Maps are [N, c_in, size_in, size_in] -> [N, c_out, size_out, size_out].
+        """
         if layer.op not in WEIGHTED:
-            pools = layer.op in MODULES
-            return self._activate(layer, self.get_submodule(layer.name)(*reads) if pools else _join(layer, reads))
+            run = self.get_submodule(layer.name) if layer.op in MODULES else partial(_join, layer)
+            return self._activate(layer, run(*reads))
         x = self.dropout(reads[0].flatten(1)) if layer.op == "linear" else reads[0]
         x = self.get_submodule(layer.name)(x)
         if layer.norm:
@@ -203,7 +205,7 @@ def _max_pool(layer: Layer) -> nn.MaxPool2d:
 
 
 def _avg_pool(layer: Layer) -> nn.AvgPool2d:
-    """Return a pool that counts at the border only what is in the image, as TensorFlow does."""
+    """Return the mean over what is in the image: the border counts for nothing, as in TensorFlow."""
     return nn.AvgPool2d(layer.kernel, layer.stride, layer.kernel // 2, count_include_pad=False)
 
 
@@ -214,9 +216,8 @@ def _linear(layer: Layer) -> nn.Linear:
 MODULES = {"conv": _convolution, "linear": _linear, "max_pool": _max_pool, "avg_pool": _avg_pool}
 
 
-def _join(layer: Layer, reads: list[Tensor]) -> Tensor:
+def _join(layer: Layer, x: Tensor, *others: Tensor) -> Tensor:
     """Do what a layer does that is no module."""
-    x = reads[0]
     if layer.op == "global_pool":
         return x.mean(dim=(2, 3), keepdim=True)
     if layer.op == "shuffle":  # channel c of group g becomes channel g of group c (ShuffleNet paper, figure 1)
@@ -224,9 +225,9 @@ def _join(layer: Layer, reads: list[Tensor]) -> Tensor:
     if layer.op == "shift":  # one pixel up and left, zeros from beyond the edge
         return functional.pad(x, (0, 1, 0, 1))[:, :, 1:, 1:]
     if layer.op == "add":
-        return sum(reads[1:], x)
+        return sum(others, x)
     if layer.op == "concat":
-        return torch.cat(reads, 1)
+        return torch.cat([x, *others], 1)
     return x  # "relu": its activation says all
 
 

@@ -1,8 +1,8 @@
 """ArchSpec -> where fvcore, counting the built network, disagrees with our count: nowhere, unless one of us is wrong.
 
-fvcore traces the network with one image and knows nothing of the plan. Compared are, layer by layer, the shapes that it
-saw, multiply-adds, batch norms and parameters, and then the sums. It must meet no layer and no operator that the plan
-has no place for. Its total() is more than our MAdds: `explain.conventions` says why.
+fvcore traces the network with one image and knows nothing of the plan. Compared are, layer by layer, the shapes that
+it saw, multiply-adds, batch norms and parameters, and then the sums. It must meet no layer and no operator that the
+plan has no place for. Its total() counts more than MAdds: `explain.conventions` has its lines.
 """
 
 import warnings
@@ -38,7 +38,7 @@ SHAPE = ("c_in", "height_in", "width_in", "c_out", "height_out", "width_out")
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One figure that fvcore has otherwise than we.
+    """A figure that fvcore has otherwise than we.
 
     what: "MAdds" | "params" | "batch norm" | "shape in" | "shape out"; "missing", of a layer that the network never
     runs; or the name of an operator that runs where the plan has none. Without a layer it is about the whole network.
@@ -77,7 +77,7 @@ def differences_text(archs: Sequence[ArchSpec], differences: Sequence[Difference
 
 
 def count_operators(model: nn.Module, resolution: int) -> dict[str, Counter[str]]:
-    """Count what fvcore finds: module name -> its operators, without the modules inside; see `_counter` for the names.
+    """Return module name -> what fvcore counts in it, without the modules inside; see `_counter` for the names.
 
     Operators that fvcore has no rule for are counted by how often they run, under their full name ("aten::add").
     """
@@ -98,8 +98,7 @@ def count_operators(model: nn.Module, resolution: int) -> dict[str, Counter[str]
 
 
 def _counter(count: Callable, image: int) -> Callable[[list[Any], list[Any]], Counter[str]]:
-    """Return fvcore's own rule, as "MAdds", and beside it the shapes; `image` is the place of the map among the
-    inputs."""
+    """Return fvcore's own rule, as "MAdds", and beside it the shapes; `image` is the map's place among the inputs."""
 
     def count_with_shapes(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
         counted = count(inputs, outputs)
@@ -111,7 +110,7 @@ def _counter(count: Callable, image: int) -> Callable[[list[Any], list[Any]], Co
 
 
 def _layer_figures(layer: Layer, seen: dict[str, Counter[str]], params: dict[str, int]) -> list[tuple]:
-    """Return (layer, what, ours, theirs) for each figure of a layer with weights and its batch norm."""
+    """Return (layer, what, ours, theirs) of a layer with weights and its batch norm."""
     theirs = seen.get(layer.name)
     if not theirs:  # not there, or there and never called
         return [(layer.name, "missing", layer.madds, 0)]

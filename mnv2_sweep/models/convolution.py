@@ -3,7 +3,9 @@
 torch sums the weight gradient of a depthwise kernel slowly where it is larger than its map, and a pointwise convolution
 on a small map takes longer than the matrix product that it is. `python benchmarks/small_maps.py` (one thread of an AMD
 EPYC, torch 2.13.0, batch 64): forward and backward through such a depthwise layer 8 to 10 times faster, a pointwise one
-1.2 to 2 times; whole networks 2.1 times at 24 and 32 px, 1.3 to 1.4 at 40 and 56 px, 1.0 at 96 px.
+1.2 to 2 times; whole networks 2.1 times at 24 and 32 px, 1.3 to 1.4 at 40 and 56 px, 1.0 at 96 px. It depends on the
+processor: on an EPYC with AVX-512 a depthwise layer is 2 times faster, a pointwise one 1.7 times on 1x1 and 0.6 to 0.9
+times on larger maps, whole networks 1.1 times at 24 and 32 px and 0.85 to 0.95 times from 40 px on.
 
 Networks are built of plain nn.Conv2d, as counters, exporters and pickled files look a layer up by its exact class. A
 training step runs its passes inside `fast_convolutions(model)`, which gives the convolutions the class FastConvolution
@@ -88,8 +90,10 @@ class SmallDepthwise(torch.autograd.Function):
 
 
 def depthwise_taps(x: Tensor, grad: Tensor, kernel: int, stride: int, padding: int) -> Tensor:
-    """Return the gradient [C, 1, k, k] of a depthwise kernel from its input and the gradient of its output: at each
-    tap, the products of that gradient with what the tap saw, summed over images and places."""
+    """Return the gradient [C, 1, k, k] of a depthwise kernel from its input and the gradient of its output.
+
+    At each tap these are the products of that gradient with what the tap saw, summed over images and places.
+    """
     height, width = (stride * (side - 1) + 1 for side in grad.shape[2:])
     seen = functional.pad(x, [padding] * 4)
     taps = [

@@ -90,8 +90,7 @@ def calibrate_norms(model: nn.Module, batches: Sequence[Tensor]) -> None:
 
 
 def _skeleton(arch: ArchSpec, device: str) -> nn.Module:
-    """Return the network without values: drawing some, if only on "meta", would load a part of torch that takes a
-    second."""
+    """Return the network without values: drawing some, if only on "meta", loads a part of torch that takes a second."""
     with torch.device("meta"):
         model = build_layers(arch)
     if device != "meta":
@@ -116,7 +115,7 @@ def _named_parameters(arch: ArchSpec, model: nn.Module) -> list[tuple[str, nn.Pa
 
 
 def _first_values(name: str, shape: Sequence[int]) -> Tensor:
-    """Return the first values as `build_model` draws them for the largest layer."""
+    """Draw values as `build_model` does for the largest layer."""
     values = torch.ones(*shape) if name.endswith("_scale") else torch.zeros(*shape)
     if len(shape) == 4:
         nn.init.kaiming_normal_(values, mode="fan_out")

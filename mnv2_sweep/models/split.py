@@ -180,7 +180,7 @@ class Add(nn.Module):
 
 
 def tap_by_tap(x: Tensor, weight: Tensor, bias: Tensor, kernel: int, stride: int) -> Tensor:
-    """Run a depthwise convolution without any memory but its output: the input, moved and weighted, kernel^2 times.
+    """Convolve depthwise without any memory but the output: the input, moved and weighted, kernel^2 times.
 
     x is [N, s, s, c] and may be a slice of channels; weight [kernel^2, c]. Takes about 1.5 times as long as oneDNN.
     """

@@ -22,7 +22,7 @@ from mnv2_sweep.nets.resolve import resolve
 
 
 def stack_models(models: Sequence[nn.Module], arch: ArchSpec, random_states: Sequence[Tensor]) -> "StackedNetwork":
-    """Return the networks that `build_model(arch)` made, as one; their weights are copied.
+    """Join the networks that `build_model(arch)` made to one; their weights are copied.
 
     `random_states` are what their dropout draws from, one for each: states of torch's generator for their device.
     Raises SweepError for another family and for models of another network.

@@ -23,7 +23,7 @@ SMALL = ArchSpec(
 SPECS = {
     "small": SMALL,
     "unfolded no more": replace(SMALL, resolution=83),
-    "one pixel, kernel 7": replace(SMALL, resolution=1, kernel=7),
+    "few pixels, kernel 5": replace(SMALL, resolution=8, kernel=5),
     "expansions, hswish": replace(SMALL, residual="expansion", activation="hswish", linear_bottleneck=False),
     "table 2": ArchSpec(width=0.2, resolution=96, last_channels=40, classes=5),
 }
