@@ -186,6 +186,7 @@ def test_a_space_begins_with_the_question_it_answers_and_the_documents_ask_it_to
     assert f"| `{path.name}` | {first[2 : first.index('?') + 1]} |" in SPACES
 
 
+@pytest.mark.slow
 def test_the_tour_s_counts_and_plans_are_what_the_program_prints():
     """Those that train nothing; what stands before the first `...` of each."""
     shown = re.findall(r"^\$ mnv2-sweep ((?:count|plan) [^\n]*)\n(.*?)(?=^\.\.\.|^```)", README, re.M | re.S)
@@ -209,6 +210,7 @@ def test_a_finding_has_its_form_and_is_listed(path):
     assert f"| `{path.name}` |" in (ROOT / "findings" / "README.md").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["count --explain", "plan spaces/widths.yaml"])
 def test_outputs_on_the_page_of_costs_are_what_the_program_prints(command):
     """Line by line and in order, what `...` stands for left out."""

@@ -7,6 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
+
 PACKAGE = Path(__file__).parent.parent / "mnv2_sweep"
 FOLDERS = sorted(path.parent for path in PACKAGE.glob("*/__init__.py"))
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
@@ -57,6 +59,7 @@ def test_folders_hold_nothing_but_modules():
         assert ast.get_docstring(ast.parse(text)) and len(ast.parse(text).body) == 1
 
 
+@pytest.mark.slow
 def test_imports_have_one_form():
     assert len(own_imports()) > 300
     assert [found.where for found in own_imports() if not found.right_form] == []

@@ -61,6 +61,7 @@ def test_every_space_that_ships_can_be_sampled(path):
     assert count_pairs(chosen) >= 6 or count_pairs(madds) < 6
 
 
+@pytest.mark.slow
 def test_of_too_many_networks_some_are_looked_at():
     archs = [ArchSpec(width=1 + i / 10_000) for i in range(4 * MOST)]
     madds = [10**6 + 1000 * i for i in range(len(archs))]

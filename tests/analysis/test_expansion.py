@@ -157,6 +157,7 @@ def test_more_seeds_than_anybody_would_train_are_called_so():
     assert claims_text(claims, 3).endswith("; more than 1,000 seeds would be needed if all stays as it is")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("above, wrong", [(0.0, ("contradicted", "reproduced")), (1.0, ("reproduced", "reproduced"))])
 def test_verdicts_are_rarely_wrong(above, wrong):
     """Curves that are equal, or on the margin from each other: neither claim may be decided the wrong way too often."""

@@ -82,6 +82,7 @@ def test_seeds_without_a_spread_settle_nothing(differences, looks):
     assert p_beyond(estimate.mean, estimate.sd, estimate.n, 0.1, looks) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seeds", [2, 3, 5, 10])
 @pytest.mark.parametrize("true", [0.0, 0.013, -0.2])
 def test_the_interval_covers_the_true_difference_in_95_of_100(seeds, true):
@@ -147,6 +148,7 @@ def stop_when_decided(p: np.ndarray, start: int) -> list[bool]:
             counts[i] += 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("comparisons", [1, 4])
 def test_until_decided_rarely_cries_wolf(comparisons):
     """No network differs from the base, whose trials all comparisons share."""

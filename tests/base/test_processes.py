@@ -61,6 +61,7 @@ def is_blocked(pid: int, number: signal.Signals) -> bool:
     return bool(mask >> (number - 1) & 1)
 
 
+@pytest.mark.slow
 def test_a_process_ends_as_it_is_told():
     for number in (signal.SIGTERM, signal.SIGKILL):
         process, seconds, _ = start()
@@ -85,6 +86,7 @@ def test_until_it_has_begun_a_signal_waits_and_for_the_server_it_waits_for_good(
         process.join()
 
 
+@pytest.mark.slow
 @ON_LINUX
 def test_a_process_can_be_ended_when_the_server_is_gone():
     """As when the system is out of memory; the next process has another server."""
@@ -107,6 +109,7 @@ def tell_of_module(pipe, name: str) -> None:
     pipe.send(name in sys.modules)
 
 
+@pytest.mark.slow
 @ON_LINUX
 def test_the_server_has_imported_what_is_wanted_since_it_was_prepared():
     end_server()
@@ -118,6 +121,7 @@ def test_the_server_has_imported_what_is_wanted_since_it_was_prepared():
     end_server()
 
 
+@pytest.mark.slow
 @ON_LINUX
 def test_where_the_server_cannot_start_each_is_a_fresh_interpreter(monkeypatch):
     """As with a TMPDIR whose path is too long for a socket."""
@@ -132,6 +136,7 @@ def test_where_the_server_cannot_start_each_is_a_fresh_interpreter(monkeypatch):
     assert processes.forkserver.ensure_running.call_count == 1
 
 
+@pytest.mark.slow
 @ON_LINUX
 def test_an_orphan_that_nobody_reaps_is_not_waited_for():
     """As in a container whose first process does not."""

@@ -94,6 +94,7 @@ def sides(folder: Path) -> dict[str, list[int]]:
 # ---------------------------------------------------------------- one change, trained
 
 
+@pytest.mark.slow
 def test_ablate_trains_both_on_the_same_seeds_and_prints_the_difference(desk, in_this_process):
     code, out, _ = call(desk, "ablate", "--no-linear-bottleneck", *SMALL, "--seeds", 2)
     assert code == 0 and "trials    4 (0 done, 4 to run), seeds 0, 1" in out
@@ -129,6 +130,7 @@ def test_an_ablation_whose_one_side_failed_is_exit_1_and_says_why(desk, made_up,
 # ---------------------------------------------------------------- several, matched, bases, spaces
 
 
+@pytest.mark.slow
 def test_several_changes_are_compared_with_one_base(desk, made_up):
     words = ["ablate", "--residual", "none,expansion", "--no-linear-bottleneck", *SMALL, "--seeds", 4]
     code, out, _ = call(desk, *words)
@@ -156,6 +158,7 @@ def test_a_match_is_a_reading_of_its_own(desk, made_up):
     }
 
 
+@pytest.mark.slow
 def test_several_bases_and_a_space(desk, made_up):
     words = ["--images", 64, "--data", "photos", "--workers", 1]
     code, out, _ = call(desk, "ablate", "--residual", "none", "--base", "0.35@32,0.5@32", *words)
@@ -172,6 +175,7 @@ def test_several_bases_and_a_space(desk, made_up):
     assert {trial.recipe.name for trial in made_up} == {"tiny"}
 
 
+@pytest.mark.slow
 def test_curves_of_expansions_of_an_ablation(desk, made_up):
     words = ["--images", 64, "--data", "photos", "--workers", 1, "--base", "0.35@32,1.0@32"]
     assert call(desk, "ablate", "--expansion", "8,10", *words).code == 0
@@ -204,6 +208,7 @@ def test_a_dry_run_plans_and_writes_nothing(desk, made_up):
     assert "until     all is decided, or 9 seeds; 3 to begin with" in out and made_up == []
 
 
+@pytest.mark.slow
 def test_more_seeds_after_a_look_are_said(desk, made_up):
     words = ["ablate", "--residual", "expansion", *SMALL]
     assert "note: these networks were looked at before" not in call(desk, *words).out
@@ -216,6 +221,7 @@ def test_more_seeds_after_a_look_are_said(desk, made_up):
     assert all(note in answer.out for answer in (call(desk, *more), call(desk, *more), call(desk, "table")))
 
 
+@pytest.mark.slow
 def test_seeds_of_a_space_are_its_own(desk, made_up):
     (desk / "seeded.yaml").write_text((desk / "tiny.yaml").read_text() + "seeds: [4, 7]\n")
     words = ["ablate", "--residual", "none", "--base", "seeded.yaml", "--workers", 1]
@@ -228,6 +234,7 @@ def test_seeds_of_a_space_are_its_own(desk, made_up):
 # ---------------------------------------------------------------- until decided
 
 
+@pytest.mark.slow
 def test_until_decided_adds_seeds_where_they_are_needed(desk, made_up):
     words = ["ablate", "--residual", "none,expansion", *SMALL, "--until-decided", "--max-seeds", 8]
     code, out, _ = call(desk, *words)
@@ -243,6 +250,7 @@ def test_until_decided_adds_seeds_where_they_are_needed(desk, made_up):
     assert sum(status == "done" for status in load_frame(folder)["status"]) == len(made_up) == sum(counts.values())
 
 
+@pytest.mark.slow
 def test_until_decided_goes_on_where_it_was(desk, made_up):
     words = ["ablate", "--residual", "none,expansion", *SMALL, "--until-decided", "--max-seeds"]
     call(desk, *words, 5)
@@ -314,6 +322,7 @@ MISTAKES = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", MISTAKES)
 def test_a_mistake_is_one_whole_line_and_writes_nothing(photos, words):
     (photos / "v1.yaml").write_text("points: [{family: mobilenet_v1, width: 0.5}]")

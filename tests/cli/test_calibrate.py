@@ -81,6 +81,7 @@ def count_done(folder: Path) -> dict[str, int]:
     return {path.parent.name: len(read_outcomes(path.parent)) for path in folder.glob(f"results/*/{DATABASE}")}
 
 
+@pytest.mark.slow
 def test_each_way_to_train_is_a_sweep_of_its_own_and_the_verdicts_a_passport(calibrated):
     folder, (code, out, err) = calibrated
     assert (code, err) == (0, "reading photos: 60 files\n")
@@ -102,6 +103,7 @@ def test_each_way_to_train_is_a_sweep_of_its_own_and_the_verdicts_a_passport(cal
     assert [recipes[suffix].shared is not None for suffix in SUFFIXES] == [False, False, False, True]
 
 
+@pytest.mark.slow
 def test_what_is_printed(calibrated):
     out = calibrated[1].out
     lines, at = out.splitlines(), -1
@@ -138,6 +140,7 @@ def test_what_is_printed(calibrated):
     assert "nan" not in out.lower() and "\x1b" not in out
 
 
+@pytest.mark.slow
 def test_again_trains_nothing_and_says_the_same(copied, calibrated):
     code, out, _ = call(copied, "calibrate", "tiny.yaml")
     said = calibrated[1].out
@@ -146,6 +149,7 @@ def test_again_trains_nothing_and_says_the_same(copied, calibrated):
     assert [m.group() for m in table.finditer(out)] == [m.group() for m in table.finditer(said)]
 
 
+@pytest.mark.slow
 def test_results_without_a_run_are_said_to_be_none(copied):
     for words in (("table", "tiny-photos"), ("status", "tiny-photos"), ("plot", "--pareto", "tiny-photos")):
         code, out, err = call(copied, *words)
@@ -155,6 +159,7 @@ def test_results_without_a_run_are_said_to_be_none(copied):
     assert "calibrat" not in call(copied, "table").out.partition("\n")[2]
 
 
+@pytest.mark.slow
 def test_the_main_sweep_reuses_the_short_schedule_and_carries_the_verdict(copied, monkeypatch):
     monkeypatch.setattr(figures, "save_figure", save_figure)
     code, out, _ = call(copied, "run", "tiny.yaml")
@@ -170,6 +175,7 @@ def test_the_main_sweep_reuses_the_short_schedule_and_carries_the_verdict(copied
     assert "the order by shared weights has Kendall tau" in shared
 
 
+@pytest.mark.slow
 def test_calibrating_after_the_run_reuses_its_results(desk, tmp_path):
     folder = shutil.copytree(desk, tmp_path / "desk")
     assert NOT_CALIBRATED in call(folder, "run", "tiny.yaml").out
@@ -180,6 +186,7 @@ def test_calibrating_after_the_run_reuses_its_results(desk, tmp_path):
     assert NOT_CALIBRATED not in call(folder, "table", "tiny-photos").out
 
 
+@pytest.mark.slow
 def test_another_recipe_than_the_calibrated_one_is_said(desk, calibrated, tmp_path):
     folder = shutil.copytree(desk, tmp_path / "desk")
     passport = folder / "results" / "tiny-photos" / PASSPORT
@@ -193,6 +200,7 @@ def test_another_recipe_than_the_calibrated_one_is_said(desk, calibrated, tmp_pa
     assert line in call(folder, "run", "tiny.yaml").out.splitlines()
 
 
+@pytest.mark.slow
 def test_a_broken_passport_stops_no_table(copied):
     call(copied, "run", "tiny.yaml")
     (copied / "results" / "tiny-photos" / PASSPORT).write_text("{}")
@@ -217,6 +225,7 @@ def test_images_and_a_name_of_ones_own(desk):
     assert "sweep     results/mine-calibrate-short\n" in out and "results/mine/passport.json" in out
 
 
+@pytest.mark.slow
 def test_a_proxy_that_cannot_be_made_is_listed_and_the_others_go_on(desk, tmp_path):
     words = ("kernels.yaml", "--networks", 3, "--proxies", "shared,synflow")
     code, out, _ = call(desk, "calibrate", *words, "--results", tmp_path)
@@ -275,6 +284,7 @@ def test_a_mistake_is_one_line_and_exit_2_and_writes_nothing(desk, words):
     assert err == f"error: {MISTAKES[words]}\n"
 
 
+@pytest.mark.slow
 def test_results_of_another_recipe_are_refused_before_anything_is_trained(copied):
     (copied / "tiny.yaml").write_text(TINY.replace("batch: 8", "batch: 4"))
     before = read_tree(copied / "results")

@@ -130,6 +130,7 @@ def in_this_process(monkeypatch):
 # ---------------------------------------------------------------- run
 
 
+@pytest.mark.slow
 def test_run_prints_the_plan_then_progress_then_the_table_and_the_plots(swept):
     code, out, err = swept.first
     assert (code, "error" in err) == (0, False)
@@ -155,6 +156,7 @@ def test_run_prints_the_plan_then_progress_then_the_table_and_the_plots(swept):
     assert "\x1b" not in out + err  # no terminal: plain lines
 
 
+@pytest.mark.slow
 def test_run_leaves_the_record_the_space_the_environment_and_the_plots(swept):
     assert {path.name for path in swept.folder.iterdir()} == {
         *(DATABASE, "claims.db", "space.yaml", "env.json", "logs")
@@ -170,6 +172,7 @@ def test_run_leaves_the_record_the_space_the_environment_and_the_plots(swept):
         assert (plots / name).read_bytes() == (plots / "tiny-photos" / name).read_bytes() != b""
 
 
+@pytest.mark.slow
 def test_what_is_recorded_of_a_trial(swept):
     outcomes = read_outcomes(swept.folder)
     assert [(outcome.status, outcome.trial.seed, outcome.trial.data.name) for outcome in outcomes] == [
@@ -182,6 +185,7 @@ def test_what_is_recorded_of_a_trial(swept):
         assert result.peak_memory_bytes > 10e6 and result.device == "cpu"
 
 
+@pytest.mark.slow
 def test_running_again_trains_nothing(copied):
     rows = read_rows(copied.folder)
     shutil.rmtree(copied.desk / "plots")
@@ -192,6 +196,7 @@ def test_running_again_trains_nothing(copied):
     assert (copied.desk / "plots" / "pareto.png").exists()
 
 
+@pytest.mark.slow
 def test_more_seeds_add_only_what_is_missing(copied, in_this_process):
     rows = read_rows(copied.folder)
     code, out, _ = call(copied.desk, "run", "tiny.yaml", "--seeds", 2, "--workers", 1)
@@ -206,6 +211,7 @@ def ten_seconds_each(trials, dataset, data_name, device, workers, alone=False, t
     return TimeEstimate(dict.fromkeys(trials, 10.0), 1, device, {}, gpu_bytes=2**30)
 
 
+@pytest.mark.slow
 def test_a_budget_runs_what_fits_and_the_rest_later(copied, in_this_process):
     words = ["run", "tiny.yaml", "--seeds", 3, "--workers", 1]  # the two of seed 0 are done
     code, out, _ = call(copied.desk, *words, "--budget", "25s")
@@ -219,6 +225,7 @@ def test_a_budget_runs_what_fits_and_the_rest_later(copied, in_this_process):
     assert call(copied.desk, *words).code == 0 and len(read_rows(copied.folder)) == 6
 
 
+@pytest.mark.slow
 def test_per_gpu_auto_says_how_many_share_a_gpu(swept, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
@@ -234,6 +241,7 @@ def test_per_gpu_auto_says_how_many_share_a_gpu(swept, monkeypatch):
     assert "with 3 workers on cuda" in out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [("--seeds", 3), ("--name", "new"), ("--results", "elsewhere")], ids=str)
 def test_a_dry_run_writes_no_results(swept, words):
     before = read_tree(swept.desk)
@@ -246,6 +254,7 @@ def test_a_dry_run_writes_no_results(swept, words):
         assert "time      about" in out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("old, new", [("lr", "lr 0.03 -> 0.05"), ("images", "images 64 -> 72")])
 def test_another_recipe_under_the_same_name_is_refused(copied, old, new):
     before = read_tree(copied.folder)
@@ -257,6 +266,7 @@ def test_another_recipe_under_the_same_name_is_refused(copied, old, new):
     assert read_tree(copied.folder) == before
 
 
+@pytest.mark.slow
 def test_other_photos_under_the_same_name_are_refused(copied):
     (copied.desk / "photos").unlink()
     write_folder(copied.desk / "photos", class_files({"red": 4, "green": 4, "blue": 4}, "other/", side=16))
@@ -264,6 +274,7 @@ def test_other_photos_under_the_same_name_are_refused(copied):
     assert answer.code == 2 and "data photos (" in answer.err and ") -> other (" in answer.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["recipe", "data"])
 def test_a_new_name_for_the_same_recipe_or_data_keeps_the_sweep_usable(copied, in_this_process, what):
     words = ["run", "tiny.yaml", "--seeds", 2, "--name", "tiny-photos"]
@@ -276,6 +287,7 @@ def test_a_new_name_for_the_same_recipe_or_data_keeps_the_sweep_usable(copied, i
     assert call(copied.desk, "table", "tiny-photos").code == 0
 
 
+@pytest.mark.slow
 def test_failed_trials_are_exit_1_and_counted(swept, tmp_path, in_this_process):
     code, out, err = call(swept.desk, "run", "diverges.yaml", "--results", tmp_path, "--plots", tmp_path / "plots")
     assert code == 1
@@ -295,12 +307,14 @@ def test_failed_trials_are_exit_1_and_counted(swept, tmp_path, in_this_process):
 # ---------------------------------------------------------------- table and plot
 
 
+@pytest.mark.slow
 def test_the_table_is_the_one_of_the_run_and_the_last_sweep_needs_no_name(swept):
     shown = call(swept.desk, "table", "tiny-photos").out
     assert shown in swept.first.out
     assert call(swept.desk, "table").out == shown
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trials", [False, True], ids=["networks", "trials"])
 def test_csv_json_and_pandas_agree(swept, trials):
     from mnv2_sweep.analysis.stats import summarise
@@ -318,12 +332,14 @@ def test_csv_json_and_pandas_agree(swept, trials):
     assert len(rows) == 2 and all(value == value for row in rows for value in row.values())  # null, not NaN
 
 
+@pytest.mark.slow
 def test_trials_as_a_table(swept):
     lines = call(swept.desk, "table", "tiny-photos", "--trials").out.splitlines()
     assert sorted(line.split()[0] for line in lines[1:]) == ["0.35", "1.0"]  # in the order in which they ended
     assert all(re.search(r" 32 px +0  done +\d+\.\d +- ", line) for line in lines[1:])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [
@@ -339,6 +355,7 @@ def test_failed_and_done_trials_in_one_table(copied, words):
     assert (code, err) == (0, "") and "ValueError: no luck" in out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words", [("--pareto",), ("--pareto", "tiny-photos", "--plots", "drawn")], ids=["last", "named"]
 )
@@ -385,6 +402,7 @@ def test_count_options(words, changed):
     assert {key: answer[key] for key in changed} == changed
 
 
+@pytest.mark.slow
 def test_count_of_a_space(swept):
     shown, csv, rows = (call(swept.desk, "count", "tiny.yaml", *form).out for form in ((), ("--csv",), ("--json",)))
     assert shown.endswith("2 specs\n") and len(csv.splitlines()) == 3
@@ -392,6 +410,7 @@ def test_count_of_a_space(swept):
     assert pd.read_csv(io.StringIO(csv))["madds"].tolist() == [row["madds"] for row in json.loads(rows)]
 
 
+@pytest.mark.slow
 def test_plan_lists_without_training(swept):
     before = read_tree(swept.desk)
     code, out, err = call(swept.desk, "plan", "tiny.yaml", "--seeds", 3)
@@ -403,6 +422,7 @@ def test_plan_lists_without_training(swept):
     assert [row["madds"] for row in costs] == summarise(load_frame(swept.folder))["madds"].tolist()
 
 
+@pytest.mark.slow
 def test_plan_and_run_count_the_same_networks(swept):
     (swept.desk / "equal.yaml").write_text(TINY.replace("[0.35, 1.0]", "[1.0, 1.001]"))
     plan, run = call(swept.desk, "plan", "equal.yaml"), call(swept.desk, "run", "equal.yaml", "--dry-run")
@@ -410,6 +430,7 @@ def test_plan_and_run_count_the_same_networks(swept):
     assert re.search(r"(\d) networks? x 1 seed", plan.out)[1] == re.search(r"networks  (\d)", run.out)[1]
 
 
+@pytest.mark.slow
 def test_data_show_counts_and_draws(swept, tmp_path):
     code, out, _ = call(tmp_path, "data", "show", "--data", swept.desk / "photos", "--side", 24)
     assert (code, out.splitlines()[:3]) == (0, [f"{name}: 7 train, 1 val" for name in ("blue", "green", "red")])
@@ -417,6 +438,7 @@ def test_data_show_counts_and_draws(swept, tmp_path):
     assert (tmp_path / "plots" / "data-photos.png").stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_unreadable_photos_are_named(swept, tmp_path):
     photos = shutil.copytree(swept.desk / "photos", tmp_path / "some")
     (photos / "red" / "0.png").write_bytes(b"not an image")
@@ -445,6 +467,7 @@ def test_python_m_answers_the_version():
     assert (done.returncode, done.stdout, done.stderr) == (0, f"mnv2-sweep {__version__}\n", "")
 
 
+@pytest.mark.slow
 def test_commands_that_answer_at_once_never_import_torch(swept):
     code = """
 import sys
@@ -470,6 +493,7 @@ def test_a_reader_that_leaves_early_is_no_error():
     assert process.returncode == 0
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
 @pytest.mark.parametrize("words", [("count",), ("plan", "spaces/widths.yaml", "--csv")], ids=["text", "csv"])
 def test_output_that_cannot_be_written_is_one_line(words):
@@ -607,6 +631,7 @@ def desk(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", MISTAKES)
 def test_a_mistake_is_one_line_and_exit_2_and_writes_nothing(desk, words):
     before = read_tree(desk)
@@ -637,6 +662,7 @@ def test_data_with_more_classes_than_the_space_allows(desk, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["two.yaml"]
 
 
+@pytest.mark.slow
 def test_plots_that_cannot_be_written_are_one_line(swept):
     check_mistake(call(swept.desk, "plot", "--pareto", "tiny-photos", "--plots", "tiny.yaml"), "tiny.yaml")
 
@@ -691,6 +717,7 @@ def start_run(folder: Path, *words: str) -> subprocess.Popen:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_at_once_and_no_finished_trial_is_repeated(swept, tmp_path, in_this_process):
     shutil.copy(swept.desk / "many.yaml", tmp_path)
     words = ["many.yaml", "--data", str(swept.desk / "photos"), "--name", "many", "--workers", "1"]
@@ -768,6 +795,7 @@ def measurements(folder: Path) -> dict[str, tuple]:
     }
 
 
+@pytest.mark.slow
 def test_networks_that_share_weights_are_a_sweep_like_any_other_and_marked(together):
     code, out, err = together.first
     assert (code, "error" in err) == (0, False)
@@ -800,6 +828,7 @@ def test_networks_that_share_weights_are_a_sweep_like_any_other_and_marked(toget
     assert len(list((together.folder / "shared").iterdir())) == 1 + len(tuned)
 
 
+@pytest.mark.slow
 def test_a_network_of_a_shared_training_becomes_a_file(together, swept):
     name = load_frame(together.folder)["network"][0]
     code, out, err = call(together.desk, "export", name, "--sweep", "together-photos", "--data", "photos", "--slice")
@@ -816,6 +845,7 @@ def test_a_network_of_a_shared_training_becomes_a_file(together, swept):
     assert code == 2 and "no shared training; weights of networks that are trained alone are not kept" in err
 
 
+@pytest.mark.slow
 def test_photos_that_are_no_longer_where_they_were_are_asked_for(together, tmp_path):
     shutil.copytree(together.folder, tmp_path / "results" / "moved")
     environment = json.loads((together.folder / "env.json").read_text())
@@ -856,6 +886,7 @@ def test_where_trials_failed_nothing_is_trained_on_and_that_is_said(desk, tmp_pa
     assert out.count("finetune  skipped: 3 trials failed, so the front is not known; see --retry-failed\n") == 1
 
 
+@pytest.mark.slow
 def test_tables_tell_slices_from_what_was_trained_on(together, swept):
     lines = call(together.desk, "table", "together-photos", "--trials").out.splitlines()
     assert lines[0].split()[:2] == ["network", "weights"]
@@ -867,6 +898,7 @@ def test_tables_tell_slices_from_what_was_trained_on(together, swept):
     assert "slice" not in call(swept.desk, "table", "tiny-photos").out
 
 
+@pytest.mark.slow
 def test_running_a_shared_sweep_again_trains_nothing(together):
     rows = read_rows(together.folder)
     code, out, _ = call(together.desk, "run", "together.yaml", "--workers", 1)
@@ -896,6 +928,7 @@ def test_a_strategy_that_is_not_the_file_s_is_in_the_sweep_s_name(desk, monkeypa
     assert out.startswith(f"sweep     results/{name}\n") and f"recipe    tiny: {length}" in out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "images, options, difference",
     [
@@ -924,6 +957,7 @@ def press_ctrl_c(attempts, source, workers, limits, gpus):
     return run_serial(attempts, replace(source, stop=stop))
 
 
+@pytest.mark.slow
 def test_interrupted_in_the_shared_training_it_goes_on_to_the_same_numbers(together, tmp_path, in_this_process):
     (tmp_path / "photos").symlink_to(together.desk / "photos")
     shutil.copy(together.desk / "together.yaml", tmp_path)

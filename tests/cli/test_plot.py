@@ -9,6 +9,7 @@ from tests.photo_samples import split_files, write_folder
 NOTHING = dict.fromkeys(("--seed", "--matrices", "--base", "--data", "--images", "--input-scale"))
 
 
+@pytest.mark.slow
 def test_manifold_prints_the_measurement_and_draws_it(tmp_path, capsys):
     written = show_manifold(100, 3, tmp_path)
     assert written == [tmp_path / "manifold.png", tmp_path / "manifold.svg"]
@@ -17,6 +18,7 @@ def test_manifold_prints_the_measurement_and_draws_it(tmp_path, capsys):
     assert "appendix A" in header and [row.split()[0] for row in rows if row] == "2 3 4 5 6 8 10 12 15 20 30".split()
 
 
+@pytest.mark.slow
 def test_activity_trains_prints_and_draws(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("MNV2_SWEEP_CACHE", str(tmp_path / "cache"))
     photos = write_folder(tmp_path / "photos", split_files(train={"cat": 6, "dog": 6}, val={"cat": 2, "dog": 3}))

@@ -37,6 +37,7 @@ def test_hold_out_from_train_when_there_is_only_a_test(tmp_path, cache):
     assert data.notes == ("test has no image of class 'dog'",)
 
 
+@pytest.mark.slow
 def test_hold_out_ignores_the_order_and_is_at_most_about_5000():
     many = [Photo("train", label, f"{label}/{n}.jpg") for label in "abcd" for n in range(20_000)]
     chosen = [photo for photo in hold_out("x", many) if photo.split == "val"]

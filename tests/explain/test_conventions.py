@@ -207,6 +207,7 @@ def told_by(arch: ArchSpec, end: str) -> dict[str, int]:
     return {each.name: each.value for each in lines if each.explanation.rpartition("; ")[2] == end}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", TOOLS)
 @every_network
 def test_the_tool_counts_what_the_table_says(arch, end):

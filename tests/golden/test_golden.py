@@ -10,6 +10,7 @@ from tests.golden.capture import RESULTS, ROOT, capture_text, commands, expected
 DATABASES = sorted(RESULTS.glob("*/trials.db"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sweep", commands(), ids=lambda sweep: sweep or "none")
 def test_tables_plots_and_json_of_recorded_sweeps_are_as_before(sweep, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)

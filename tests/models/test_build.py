@@ -117,6 +117,7 @@ def test_drawn_specs_reach_every_corner():
     assert any(block.shortcut == "expansion" and not block.expands for arch in drawn for block in resolve(arch).blocks)
 
 
+@pytest.mark.slow
 @every_spec
 def test_fvcore_counts_the_same(arch):
     model = build_model(arch).eval()
@@ -132,6 +133,7 @@ def test_fvcore_counts_the_same(arch):
     assert sum(parameter.numel() for parameter in model.parameters()) == count_cost(arch).params
 
 
+@pytest.mark.slow
 @every_spec
 def test_every_convolution_is_the_plan_s(arch):
     model = build_model(arch).eval()
@@ -342,6 +344,7 @@ def test_every_parameter_learns(residual, linear):
         assert parameter.grad.isfinite().all() and parameter.grad.abs().sum() > 0, name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("residual", ["bottleneck", "expansion"])
 def test_gradient_is_the_slope(residual):
     """Against finite differences in float64: a tensor overwritten in place would show here."""
@@ -377,6 +380,7 @@ def test_the_seed_decides_the_weights():
     assert torch.equal(weights(1), weights(1)) and not torch.equal(weights(1), weights(2))
 
 
+@pytest.mark.slow
 @every_spec
 def test_every_planned_name_is_a_weight(arch):
     matrices = [name for name, parameter in build_model(arch).named_parameters() if parameter.ndim > 1]

@@ -27,6 +27,7 @@ for family in FAMILIES:
         SPECS[f"{family} {number}"] = BENCHMARK["draw_arch"](draw, family, draw.randint(1, 40))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arch", SPECS.values(), ids=SPECS)
 def test_fvcore_agrees(arch, capfd, caplog):
     assert check_fvcore(arch) == []
@@ -42,6 +43,7 @@ def test_benchmark_draws_every_field():
         assert all(len({getattr(arch, field) for arch in own}) > 1 for field in fields)
 
 
+@pytest.mark.slow
 def test_benchmark_ends_well(capsys):
     assert BENCHMARK["main"](["--networks", "3", "--seed", "5"]) == 0
     assert capsys.readouterr().out.splitlines()[-1].startswith("fvcore agrees: 3 networks, ")

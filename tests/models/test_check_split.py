@@ -32,6 +32,7 @@ needs_onednn = pytest.mark.skipif(
 )
 
 
+@pytest.mark.slow
 @needs_onednn
 @pytest.mark.parametrize("arch", SPECS.values(), ids=SPECS)
 def test_honest_networks_agree(arch):
@@ -43,6 +44,7 @@ def test_honest_networks_agree(arch):
     assert [peak.splits for peak in peaks][:5] == list(SPLITS) and len(peaks) == 6
 
 
+@pytest.mark.slow
 @needs_onednn
 def test_large_maps_hold_the_bound_alone():
     """There what torch's kernels take is next to nothing."""
@@ -61,6 +63,7 @@ def test_live_bytes_by_hand():
     assert live_bytes(lambda: [torch.ones(500), torch.ones(1500)], run) == 4 * (2000 + 3000)
 
 
+@pytest.mark.slow
 def test_nothing_is_written_and_nothing_else_changes(capfd):
     state, threads = torch.get_rng_state(), torch.get_num_threads()
     first, second = run_splits(SMALL), run_splits(SMALL)
@@ -160,6 +163,7 @@ def test_what_can_t_be_split(arch, message):
         check_split(arch)
 
 
+@pytest.mark.slow
 @needs_onednn
 @pytest.mark.parametrize("agreed", [True, False])
 def test_the_command_prints_the_lines_and_exits_by_them(agreed, monkeypatch):

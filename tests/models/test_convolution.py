@@ -169,6 +169,7 @@ def test_state_and_parameters_are_the_same_objects_inside():
     assert all(a is b and x == y for (x, a), (y, b) in zip(before, inside, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_trial_trains_fast_and_leaves_plain_modules(make_trial, tiny_data, monkeypatch, family):
     """Alone: fast in the step, plain wherever the network is evaluated."""

@@ -63,6 +63,7 @@ def random_images(arch: ArchSpec, count: int) -> Tensor:
 # ---------------------------------------------------------------- outputs
 
 
+@pytest.mark.slow
 @every_spec
 @pytest.mark.parametrize("splits", [1, 2, 3, 5, 7, 1000])
 def test_logits_are_the_models(arch, splits):
@@ -197,6 +198,7 @@ def block_peak(network: SplitNetwork, name: str) -> int:
     return live_bytes(run_before, lambda maps: network.run_operations(maps, places[0], places[-1] + 1))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="other convolutions take more memory")
 @pytest.mark.parametrize(
     "arch, tried",

@@ -58,6 +58,7 @@ def run_alone(model: nn.Module, state: Tensor, batches: Tensor, weights: Tensor)
 # ---------------------------------------------------------------- the same numbers
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("residual, linear", VARIANTS)
 def test_stacked_seeds_train_as_alone(residual, linear):
     """Logits, gradients and the statistics of batch norm, over three batches with dropout."""

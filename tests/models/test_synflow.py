@@ -68,6 +68,7 @@ def scaled_output(model: nn.Module, scale: float, size: int) -> float:
     return output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arch",
     [

@@ -28,6 +28,7 @@ def test_arrays_equal_the_one_by_one_count(draw):
     assert {getattr(counted, name).dtype for name in COSTS} == {np.dtype(np.int64)}
 
 
+@pytest.mark.slow
 @given(seeds=st.lists(st.integers(0, 2**32), min_size=1, max_size=6), kinds=st.randoms(use_true_random=False))
 @settings(max_examples=60)
 def test_arrays_of_mixed_networks(seeds, kinds):

@@ -70,6 +70,7 @@ def enliven(model: nn.Module, arch: ArchSpec) -> nn.Module:
 # ---------------------------------------------------------------- the built network is the plan
 
 
+@pytest.mark.slow
 @every_spec
 def test_built_network_has_the_plan_s_shapes(arch):
     """Convolutions by hooks at their names, all other layers by what they are given and give back."""
@@ -128,6 +129,7 @@ def test_plan_is_sound(arch):
     assert used == set(range(len(layers)))  # no layer works for nothing
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arch", [replace(V1, width=0.25), replace(SHUFFLE, width=0.5), replace(NASNET, width=0.25)], ids=lambda a: a.family
 )
@@ -377,6 +379,7 @@ BY_HAND = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", BY_HAND)
 @pytest.mark.parametrize("size", [33, 64])
 def test_forward_by_hand(family, size):
@@ -405,6 +408,7 @@ MOBILENETS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arch", MOBILENETS.values(), ids=MOBILENETS)
 def test_plan_network_is_mobilenet_v2(arch):
     model, network = enliven(build_model(arch), arch), PlanNetwork(resolve(arch)).eval()

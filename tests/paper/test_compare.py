@@ -200,6 +200,7 @@ def test_conventions_of_the_printed_params(classes):
     assert not all(fits(V1_LIST, 2)) and not all(fits(V1_LIST, 4))
 
 
+@pytest.mark.slow
 def test_two_numbers_per_norm_channel_are_our_own_convention():
     for arch in (ArchSpec(), V1, SHUFFLENET, ArchSpec(family="nasnet_a")):
         assert round(count_params(arch, 2) * 1e6) == count_cost(arch).params

@@ -145,6 +145,7 @@ def test_a_log_scale_only_over_more_than_a_decade(widths_figure, many_widths):
     assert [axes.get_yscale() for axes in widths_figure.axes[::2]] == ["log", "linear", "log", "linear"]
 
 
+@pytest.mark.slow
 def test_labels_of_cliffs_keep_apart_and_inside(widths_figure):
     sizes = make_costs([ArchSpec(resolution=size) for size in range(96, 225)])
     for fig, count in ((widths_figure, 4), (plot_costs(sizes, "sizes"), 5)):
@@ -213,6 +214,7 @@ def test_a_step_to_other_networks_is_no_cliff():
     assert texts(fig.axes[0], "cliff") == [] and len(lines(fig.axes[0])["mobilenet_v2, 224"]) == 2
 
 
+@pytest.mark.slow
 def test_different_networks_at_every_width_are_not_joined():
     rng = random.Random(1)
     archs = [
@@ -277,6 +279,7 @@ def test_many_networks_of_one_size_are_a_bar():
     assert texts(fig.axes[3], "note") == ["53"]
 
 
+@pytest.mark.slow
 def test_100_000_networks_are_quick(many_widths):
     costs = repeat_variants(many_widths, 315)
     start = time.process_time()
@@ -308,6 +311,7 @@ def test_titles_are_never_read_as_mathematics_and_the_frame_is_not_changed():
     pd.testing.assert_frame_equal(before, costs)
 
 
+@pytest.mark.slow
 def test_labels_are_inside_the_figure_however_wide_the_ticks():
     costs = make_costs([ArchSpec(width=width, resolution=size) for width in (0.5, 16.0) for size in (96, 4096)])
     fig = plot_costs(costs, "wide")

@@ -1,5 +1,6 @@
 """Where labels are put."""
 
+import pytest
 from matplotlib.text import Text
 
 from mnv2_sweep.analysis.stats import compare_published, summarise
@@ -7,6 +8,7 @@ from mnv2_sweep.plots.pareto import plot_pareto
 from tests.plot_samples import FACTS, PAPER, make_trials
 
 
+@pytest.mark.slow
 def test_labels_neither_overlap_nor_leave_the_panel():
     summary = summarise(make_trials(PAPER))
     figure = plot_pareto(summary, FACTS, compare_published(summary))

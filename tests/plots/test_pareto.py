@@ -24,12 +24,14 @@ def paper_figure(paper_summary) -> Figure:
     return plot_pareto(paper_summary, FACTS, compare_published(paper_summary))
 
 
+@pytest.mark.slow
 def test_every_paper_network_is_named_in_both_panels(paper_figure):
     for axes in paper_figure.axes:
         assert sorted(labels(axes)) == sorted(arch_label(arch) for arch in PAPER)
     assert [count_bars(axes) for axes in paper_figure.axes] == [22, 0]
 
 
+@pytest.mark.slow
 def test_panels_share_the_cost_axis_and_are_wide_enough(paper_figure, paper_summary):
     ours, published = paper_figure.axes
     assert ours.get_xlim() == published.get_xlim() and ours.get_xscale() == "log"
@@ -37,6 +39,7 @@ def test_panels_share_the_cost_axis_and_are_wide_enough(paper_figure, paper_summ
     assert ours.get_xlim()[1] > paper_summary["madds"].max() / 1e6
 
 
+@pytest.mark.slow
 def test_front_is_drawn_as_steps_through_the_front_rows(paper_figure, paper_summary):
     front = next(line for line in paper_figure.axes[0].lines if line.get_gid() == "front")
     assert front.get_drawstyle() == "steps-post"
@@ -45,6 +48,7 @@ def test_front_is_drawn_as_steps_through_the_front_rows(paper_figure, paper_summ
     )
 
 
+@pytest.mark.slow
 def test_caption_of_one_seed(paper_figure, paper_summary):
     text = caption(paper_figure)
     assert "Data shapes; recipe short; 8,000 training images" in text and "on cpu" in text
@@ -55,6 +59,7 @@ def test_caption_of_one_seed(paper_figure, paper_summary):
     assert "shapes" in words(paper_figure) and "Published: ImageNet" in words(paper_figure)
 
 
+@pytest.mark.slow
 def test_caption_says_what_the_order_is_worth(paper_summary, paper_figure):
     verdict = ["calibrated on shapes: tau 0.8", "within 25 % it is open"]
     text = caption(plot_pareto(paper_summary, FACTS, compare_published(paper_summary), verdict=verdict))
@@ -104,6 +109,7 @@ def test_one_network_and_none():
     assert "no network" in words(plot_pareto(summarise(pd.DataFrame([])), FACTS))
 
 
+@pytest.mark.slow
 def test_a_large_space_names_some_of_its_front():
     archs = [ArchSpec(width=0.3 + 0.01 * i, resolution=size) for i in range(60) for size in (32, 64)]
     summary = summarise(make_trials(archs)).drop_duplicates("madds", ignore_index=True)
@@ -141,6 +147,7 @@ def test_families_have_their_own_marks_and_published_points():
     assert len(shapes) == 2
 
 
+@pytest.mark.slow
 def test_any_number_of_families_is_drawn_and_named():
     """More of them than there are markers: as if each were registered in turn."""
     families = [*FAMILY_NAMES, *(f"family {number:02d}" for number in range(len(MARKERS)))]

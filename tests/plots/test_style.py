@@ -31,6 +31,7 @@ def test_contact_sheet_keeps_every_pixel():
     assert [tick.get_text() for tick in axes.get_yticklabels()] == ["hat", "$hoe"]
 
 
+@pytest.mark.slow
 def test_files_are_whole_and_repeatable(tmp_path):
     first, second = (
         save_figure(plot_pareto(summarise(make_trials(PAPER[-2:])), FACTS), tmp_path / name / "pareto v1.0")

@@ -100,6 +100,7 @@ def test_what_another_process_has_claimed_stays_its_own(folder, go, owner):
         assert read_claims(folder) == {IDS[0]: named, IDS[1]: named, IDS[2]: str(owner)}
 
 
+@pytest.mark.slow
 def test_processes_that_claim_at_the_same_time_share_the_trials(folder, tmp_path):
     go = tmp_path / "go"
     with claimer(folder, go, 200) as one, claimer(folder, go, 200) as other:
@@ -171,6 +172,7 @@ def test_setting_the_clock_kills_no_owner(folder, owner, monkeypatch):
     assert read_claims(folder) == {IDS[0]: str(owner)}
 
 
+@pytest.mark.slow
 def test_a_kill_in_the_middle_of_claiming_harms_nobody(folder, go, owner):
     draw = random.Random(0)
     for _ in range(4):
@@ -295,6 +297,7 @@ def test_a_file_damaged_while_a_run_goes_on(folder, owner, act):
     assert read_claims(folder) == {}
 
 
+@pytest.mark.slow
 def test_reading_waits_for_nobody_long(folder, owner):
     claim_first(folder, IDS, owner)
     with closing(sqlite3.connect(folder / CLAIMS)) as other:

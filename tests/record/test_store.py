@@ -289,6 +289,7 @@ def test_writing_anything_keeps_what_an_old_file_holds(old_folder, make_trial, w
 # ---------------------------------------------------------------- kills
 
 
+@pytest.mark.slow
 def test_a_killed_writer_loses_nothing_it_acknowledged(tmp_path):
     """Eight rounds of kill -9 at a random moment; each goes on where the one before was killed."""
     draw, acknowledged, start = random.Random(0), [], 0
@@ -331,6 +332,7 @@ def test_reading_after_a_kill_in_the_middle_of_a_commit(tmp_path):
 # ---------------------------------------------------------------- several processes
 
 
+@pytest.mark.slow
 def test_reading_while_another_process_writes(tmp_path):
     """Reads until ten of them fell between two writes; neither side hinders the other."""
     writer, seen, end = start_writer(tmp_path, 0, pause=0.02), [], time.monotonic() + 30

@@ -41,6 +41,7 @@ def write_sweep(tmp_path, make_trial, make_result):
     return write
 
 
+@pytest.mark.slow
 def test_the_front_is_drawn_with_a_copy_of_the_last_one(tmp_path, write_sweep):
     plots = tmp_path / "plots"
     first = write_sweep("first", {BASE: {0: 0.5, 1: 0.6}, ArchSpec(): {0: 0.7, 1: None}})
@@ -55,6 +56,7 @@ def test_the_front_is_drawn_with_a_copy_of_the_last_one(tmp_path, write_sweep):
     assert sum(len(files) for _, _, files in os.walk(plots)) == 6  # nothing unfinished is left
 
 
+@pytest.mark.slow
 def test_the_plot_says_that_the_order_was_not_calibrated(tmp_path, write_sweep, monkeypatch):
     drawn, draw = [], figures.plot_pareto
     monkeypatch.setattr(figures, "plot_pareto", lambda *words, **more: drawn.append(more) or draw(*words, **more))
@@ -76,6 +78,7 @@ def test_nothing_to_draw(tmp_path, write_sweep, top1s):
     assert not (tmp_path / "plots").exists()
 
 
+@pytest.mark.slow
 def test_an_ablation_is_drawn_and_each_base_has_a_file_of_its_own(tmp_path, write_sweep):
     plots, seeds = tmp_path / "plots", {0: 0.5, 1: 0.55}
     folder = write_sweep("ablate-x", {BASE: seeds, changed_arch(BASE, NO_LINEAR_BOTTLENECK): {0: 0.4, 1: 0.5}})
@@ -88,6 +91,7 @@ def test_an_ablation_is_drawn_and_each_base_has_a_file_of_its_own(tmp_path, writ
     assert drawn == [plots / name for name in [*names, *own]] and all(path.exists() for path in drawn)
 
 
+@pytest.mark.slow
 def test_several_changes_of_one_base_are_named_by_the_change(tmp_path, write_sweep):
     seeds = {0: 0.5, 1: 0.55}
     changed = [changed_arch(BASE, change) for change in (NO_RESIDUAL, NO_LINEAR_BOTTLENECK)]

@@ -120,6 +120,7 @@ def test_grid_properties(axes, bound, points):
             expand(space)
 
 
+@pytest.mark.slow
 @given(axes=AXES, seed=st.integers(0, 2**32 - 1), share=st.floats(0, 1))
 @settings(max_examples=40)
 def test_sample_properties(axes, seed, share):

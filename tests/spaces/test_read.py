@@ -223,6 +223,7 @@ def test_missing_file_and_folder(tmp_path):
         assert caught.value.mistakes == [f"{path}: {words}"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text, words",
     [

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import psutil
+import pytest
 
 from mnv2_sweep.record.folders import CHECKPOINTS, RUNNING
 from mnv2_sweep.record.store import read_outcomes, read_statuses
@@ -90,6 +91,7 @@ def results_of(folder: Path) -> dict[str, Result | None]:
     return {outcome.id: outcome.result for outcome in read_outcomes(folder)}
 
 
+@pytest.mark.slow
 def test_a_sweep_killed_again_and_again_ends_as_one_that_nobody_disturbed(tmp_path):
     calm, folder = tmp_path / "calm", tmp_path / "stormy"
     sweep(calm, workers=0)

@@ -56,6 +56,7 @@ def test_seconds_are_a_line_over_the_pixels_of_what_is_missing(monkeypatch):
     assert make_seconds(None, {10: files[10]}) == pytest.approx({10: 1.1})
 
 
+@pytest.mark.slow
 def test_rendering_takes_about_as_long_as_it_says(tmp_path):
     data = ShapesData(tmp_path)
     expected = 2_000 * image_seconds(data, 16)

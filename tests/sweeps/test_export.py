@@ -43,6 +43,7 @@ def folder(tmp_path_factory, tiny_data) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("network", "as_slice", "how"), [(LARGE, False, "shared"), (SMALL, False, "fine-tuned"),
                                                           (SMALL, True, "shared")])  # fmt: skip
 def test_the_file_holds_the_network_that_was_measured(folder, tiny_data, tmp_path, network, as_slice, how):
@@ -61,6 +62,7 @@ def test_the_file_holds_the_network_that_was_measured(folder, tiny_data, tmp_pat
     assert (content["trained"], content["classes"]) == (how, list(tiny_data.classes))
 
 
+@pytest.mark.slow
 def test_what_is_not_there_is_named(folder, tiny_data):
     names = ", ".join(arch_label(arch) for arch in SUPERNET)
     with pytest.raises(SweepError, match="9.0@96: .* has no such network with a result; there are: ") as caught:
@@ -70,6 +72,7 @@ def test_what_is_not_there_is_named(folder, tiny_data):
         find_outcome(folder, SMALL, 7, False)
 
 
+@pytest.mark.slow
 def test_other_data_are_refused(folder, tiny_data):
     class Other(ToyData):
         fingerprint = "other"
@@ -84,6 +87,7 @@ def test_networks_trained_alone_have_no_weights_to_export(make_trial, make_resul
         find_outcome(tmp_path, "0.5@96", 0, False)
 
 
+@pytest.mark.slow
 def test_weights_that_are_gone_or_damaged_are_one_line(folder, tiny_data):
     outcome = find_outcome(folder, LARGE, 0, True)
     path = weights_path(folder, outcome.trial)
@@ -99,6 +103,7 @@ def test_weights_that_are_gone_or_damaged_are_one_line(folder, tiny_data):
         path.write_bytes(content)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("linked", [True, False], ids=["link", "copy"])
 def test_slices_of_another_sweep_that_are_reused_can_be_exported_here(folder, tiny_data, monkeypatch, linked):
     """Also after the other sweep is gone."""
@@ -126,6 +131,7 @@ def test_slices_of_another_sweep_that_are_reused_can_be_exported_here(folder, ti
     }
 
 
+@pytest.mark.slow
 def test_weights_that_cannot_be_taken_over_are_one_line(folder):
     reused = read_outcomes(folder)
     (folder.with_name("full")).mkdir()
@@ -134,6 +140,7 @@ def test_weights_that_cannot_be_taken_over_are_one_line(folder):
         adopt_weights(folder.with_name("full"), reused)
 
 
+@pytest.mark.slow
 def test_a_place_that_cannot_be_written_is_one_line(folder, tiny_data, tmp_path):
     (tmp_path / "file").write_text("")
     exported = export_network(folder, tiny_data, LARGE, 0, True)
@@ -141,6 +148,7 @@ def test_a_place_that_cannot_be_written_is_one_line(folder, tiny_data, tmp_path)
         write_export(exported, tiny_data, tmp_path / "file" / "network.pt")
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_leaves_the_file_before(folder, tiny_data, tmp_path):
     exported = export_network(folder, tiny_data, SMALL, 0, False)
     path = tmp_path / "network.pt"
@@ -150,6 +158,7 @@ def test_a_disk_that_is_full_leaves_the_file_before(folder, tiny_data, tmp_path)
     assert path.read_text() == "before" and list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.slow
 def test_equal_networks_are_equal_files(folder, tiny_data, tmp_path):
     exported = export_network(folder, tiny_data, SMALL, 0, False)
     for name in ("one.pt", "other.pt"):

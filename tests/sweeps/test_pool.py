@@ -127,6 +127,7 @@ def test_outcomes_come_one_by_one(run, tmp_path):
     assert received == [(FINE, 0.0), (SLOW, 1.0)]
 
 
+@pytest.mark.slow
 @every_executor
 def test_trials_may_come_later(run, tmp_path, monkeypatch):
     """Others hold the rest: it is waited for, and done when they give it up."""
@@ -288,6 +289,7 @@ def test_an_error_in_tick_ends_the_workers(tmp_path):
 # ---------------------------------------------------------------- limits
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["large blocks", "small objects", "shared memory"])
 def test_a_trial_that_takes_too_much_memory_fails_alone(tmp_path, how):
     trials, limits = plan(FINE, SLOW, 50), Limits(memory_bytes=LIMIT_MIB << 20)
@@ -300,6 +302,7 @@ def test_a_trial_that_takes_too_much_memory_fails_alone(tmp_path, how):
     assert no_progress(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_trial_that_takes_too_long_fails_alone(tmp_path):
     trials = plan(SLOW, FINE)
     run = run_pool(Attempts(partial(sleep_if_slow, tmp_path), tmp_path), feed_of(trials), 1, Limits(seconds=2.5))
@@ -309,6 +312,7 @@ def test_a_trial_that_takes_too_long_fails_alone(tmp_path):
     assert no_progress(tmp_path)
 
 
+@pytest.mark.slow
 def test_what_is_no_part_of_a_trial_does_not_count_against_its_limit(tmp_path):
     trials = plan(FINE, SLOW)
     run = run_pool(Attempts(partial(wait_aside, 0.8), tmp_path), feed_of(trials), 1, Limits(seconds=0.4))
@@ -386,6 +390,7 @@ def sweep(folder: Path, function: str):
         process.communicate()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["Ctrl-C", "SIGTERM"])
 def test_asked_once_the_running_trials_stop_and_the_prompt_is_back(tmp_path, how):
     with sweep(tmp_path, "train_until_stopped") as process:
@@ -431,6 +436,7 @@ def test_a_worker_that_somebody_else_tells_to_end_is_replaced(tmp_path):
     assert second.status == "done" and len(processes(tmp_path)) == 2 and no_progress(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", ["beat", "train_until_stopped"])
 def test_workers_of_a_killed_parent_end(tmp_path, function):
     with sweep(tmp_path, function) as process:
@@ -444,6 +450,7 @@ def test_workers_of_a_killed_parent_end(tmp_path, function):
 # ---------------------------------------------------------------- GPUs
 
 
+@pytest.mark.slow
 def test_each_worker_sees_its_own_gpu(tmp_path):
     run = run_pool(
         Attempts(partial(name_gpu, tmp_path, 3), tmp_path), feed_of(plan(10, 11, 12)), 3, gpus=("5", "7", "7")
@@ -451,6 +458,7 @@ def test_each_worker_sees_its_own_gpu(tmp_path):
     assert sorted(outcome.result.train_images for outcome in run) == [5, 7, 7]
 
 
+@pytest.mark.slow
 def test_a_worker_in_the_place_of_a_dead_one_gets_its_gpu(tmp_path):
     """The first holds GPU 5 until the third has begun, where the second died."""
     trials = plan(10, DIES, 12)
@@ -464,6 +472,7 @@ def test_a_worker_in_the_place_of_a_dead_one_gets_its_gpu(tmp_path):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gpus, processes", [(("5",), 2), ((), 1)], ids=["GPU", "CPU"])
 def test_after_an_error_on_a_gpu_the_next_trial_gets_a_fresh_process(tmp_path, gpus, processes):
     attempts = Attempts(partial(note_then_behave, tmp_path), tmp_path)

@@ -407,6 +407,7 @@ def seeds(lines: list[str], word: str) -> list[int]:
     return [int(line.split()[1]) for line in lines if line.startswith(word)]
 
 
+@pytest.mark.slow
 def test_two_runs_share_the_trials(tmp_path):
     folder, go = tmp_path / "sweep", tmp_path / "go"
     with run(folder, go, 24, pause=0.01) as one, run(folder, go, 24, pause=0.01) as other:
@@ -440,6 +441,7 @@ def test_a_run_takes_over_what_a_killed_one_was_at(tmp_path):
     assert [outcome.status for outcome in read_outcomes(folder)] == ["done"] * 6
 
 
+@pytest.mark.slow
 def test_kills_at_any_moment_lose_nothing_and_double_nothing(tmp_path):
     """Twice two runs at a time, all killed; a last one ends it."""
     folder, go, ended = tmp_path / "sweep", tmp_path / "go", []
@@ -610,6 +612,7 @@ def train_or_read(folder: Path, trial: Trial, control: Control) -> Result:
     return result_of(trial.arch.width)
 
 
+@pytest.mark.slow
 def test_workers_wait_for_the_one_that_trains(tmp_path):
     """It dies, is tried again and diverges; the next one trains, once; all others then read, two at a time."""
     trials = plan_shared(1.0, 0.5, 0.35, 0.75)

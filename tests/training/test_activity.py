@@ -12,6 +12,7 @@ from mnv2_sweep.training.loop import run_trial
 CONTROL = Control()
 
 
+@pytest.mark.slow
 def test_it_trains_what_a_trial_trains_and_measures_both_ends(make_trial, tiny_data):
     trial, threads = make_trial(seed=3), torch.get_num_threads()
     lines = []

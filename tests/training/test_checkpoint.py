@@ -98,6 +98,7 @@ RECIPES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RECIPES)
 def test_stopped_anywhere_a_trial_ends_as_if_it_had_not_been(
     make_small, tiny_data, path, small_batches, undisturbed, name
@@ -113,6 +114,7 @@ def test_stopped_anywhere_a_trial_ends_as_if_it_had_not_been(
         assert resume(trial, tiny_data, path)[0] == usual
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "family, width, optimizer",
     [("mobilenet_v1", 0.25, "sgd"), ("shufflenet_v1", 0.25, "rmsprop"), ("mobilenet_v2", 0.35, "adamw")],
@@ -141,6 +143,7 @@ def test_a_trial_may_be_stopped_many_times(make_small, tiny_data, path, small_ba
     assert not list(path.parent.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [1, 2, 5, 10])
 def test_a_killed_trial_goes_on_from_its_last_checkpoint(make_small, tiny_data, path, undisturbed, step):
     trial = make_small(optimizer="adamw", lr=0.01, images=200)
@@ -358,6 +361,7 @@ DAMAGES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_file_that_is_no_good_is_ignored(make_small, tiny_data, path, undisturbed, damage):
     trial = make_small(images=40)

@@ -67,6 +67,7 @@ OTHERS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family, width, recipe", OTHERS, ids=lambda value: value if isinstance(value, str) else None)
 def test_other_families_learn_by_the_same_loop(make_trial, tiny_data, family, width, recipe):
     arch = ArchSpec(family=family, width=width, resolution=16)
@@ -98,6 +99,7 @@ def test_labels_that_mean_nothing_are_not_learnt(make_trial, tiny_data):
     assert run_trial(make_trial(images=1200), Rotated()).val_top1 < 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer, lr", [("sgd", 0.05), ("rmsprop", 0.02), ("adamw", 0.01)])
 @pytest.mark.parametrize("schedule", ["one_cycle", "exponential"])
 def test_every_optimizer_and_schedule_learns(make_trial, tiny_data, optimizer, lr, schedule):
@@ -169,6 +171,7 @@ def test_another_seed_gives_other_numbers(make_trial, tiny_data):
     assert first.train_loss != second.train_loss and first.val_loss != second.val_loss
 
 
+@pytest.mark.slow
 def test_workers_give_the_same_numbers_as_this_process(make_trial, tiny_data, tmp_path):
     wide = replace(make_trial().arch, width=0.5)
     trials = [make_trial(seed=seed, images=200, arch=arch) for arch in (make_trial().arch, wide) for seed in (0, 1)]
@@ -310,6 +313,7 @@ def test_curve_holds_mean_losses_since_the_point_before(make_trial, tiny_data, m
         assert point.train_loss == pytest.approx((losses[2 * i] + losses[2 * i + 1]) / 2, abs=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("images", [1, 10**6])
 def test_looking_at_validation_images_changes_nothing(make_trial, tiny_data, images):
     usual = run_trial(make_trial(seed=2, images=400, curve_images=5), tiny_data)

@@ -202,6 +202,7 @@ def test_the_others_are_drawn_three_a_step_and_each_once_a_round(make_slice, tin
     assert rounds == [set(archs) - {LARGEST}] * 6 and len(set(map(frozenset, others))) > 4
 
 
+@pytest.mark.slow
 @given(st.integers(0, 9), st.integers(0, 99))
 def test_a_round_has_every_network_once_however_many_there_are(count, seed):
     """And what a step draws depends on nothing but the seed and its number: so it goes on from a checkpoint."""
@@ -222,6 +223,7 @@ def test_sizes_above_the_data_s_own_read_the_same_images(make_slice, tiny_data, 
     assert levels[16] is levels[20] is levels[24] and levels[8].shape == (60, 10, 10, 3)
 
 
+@pytest.mark.slow
 def test_what_is_free_is_given_back_now_and_then(make_slice, tiny_data, path, monkeypatch):
     trimmed = []
     monkeypatch.setattr(shared_train, "trim_heap", lambda: trimmed.append(course.step))
@@ -289,6 +291,7 @@ def test_a_network_that_is_there_twice_counts_once(make_slice, tiny_data, path, 
     assert lines[-1].startswith("shared training of 4 networks: ")
 
 
+@pytest.mark.slow
 def test_the_order_of_the_networks_changes_nothing_and_the_seed_does(make_slice, tiny_data, path, undisturbed):
     trial = make_slice(DEEP)
     shared = train_shared(trial, tiny_data, "cpu", Control(), Supernet(SUPERNET[::-1], path))
@@ -301,6 +304,7 @@ def test_the_order_of_the_networks_changes_nothing_and_the_seed_does(make_slice,
 # ---------------------------------------------------------------- stopped and killed
 
 
+@pytest.mark.slow
 def test_stopped_anywhere_it_ends_as_if_it_had_not_been(make_slice, tiny_data, path, undisturbed):
     """After every step, and before every batch of every look: of the images that calibrate and of those evaluated."""
     archs = (WIDE, SMALLEST, DEEP)  # the quick ones
@@ -324,6 +328,7 @@ def test_stopped_anywhere_it_ends_as_if_it_had_not_been(make_slice, tiny_data, p
         path.unlink()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [1, 2, 3])
 def test_killed_in_any_step_it_goes_on_from_the_one_before(make_slice, tiny_data, path, undisturbed, step):
     """And so does another network of the supernet, whose trial then leads."""
@@ -344,6 +349,7 @@ def test_killed_in_any_step_it_goes_on_from_the_one_before(make_slice, tiny_data
     assert only_file(path)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_training_is_not_used(make_slice, tiny_data, path, undisturbed):
     control = Control(should_stop=Stop(4), checkpoint=path)
     with pytest.raises(Interrupted):
@@ -381,6 +387,7 @@ def flip(path: Path) -> None:
     path.write_bytes(content)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_weights_that_are_no_good_are_trained_again(make_slice, tiny_data, path, undisturbed, damage):
     trial, lines = make_slice(), []
@@ -561,6 +568,7 @@ def test_a_family_of_one(make_slice, tiny_data, path):
     assert result.train_images == 80 and result.curve[-1].val_top1 is not None and len(result.curve) == 10
 
 
+@pytest.mark.slow
 def test_a_family_learns(make_slice, tiny_data, path):
     """Chance is a third."""
     tops = {}

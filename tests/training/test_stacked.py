@@ -89,6 +89,7 @@ def assert_close(ours: Result, theirs: Result, error: float) -> None:
 # ---------------------------------------------------------------- as alone
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer, lr", OPTIMIZERS)
 def test_seeds_train_as_alone(make_seeds, tiny_data, doubled, final_weights, optimizer, lr):
     trials = make_seeds(optimizer=optimizer, lr=lr)
@@ -106,6 +107,7 @@ def test_seeds_train_as_alone(make_seeds, tiny_data, doubled, final_weights, opt
     assert max(point.train_loss for point in alone[0].curve) - min(point.train_loss for point in alone[0].curve) > 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer, lr", OPTIMIZERS)
 def test_seeds_train_as_alone_in_float32(make_seeds, tiny_data, optimizer, lr):
     trials = make_seeds(optimizer=optimizer, lr=lr / 10)
@@ -131,6 +133,7 @@ def test_another_size_and_other_shortcuts(make_seeds, tiny_data, doubled):
         assert ours.test_top1 is None
 
 
+@pytest.mark.slow
 def test_the_toy_data_are_learnt(make_seeds, tiny_data):
     trials = [replace(trial, arch=replace(trial.arch, dropout=0.1)) for trial in make_seeds(images=1200)]
     assert all(result.val_top1 > 0.9 for result in train_stacked(trials, tiny_data))
@@ -213,6 +216,7 @@ def test_every_step_is_reported_and_each_seed_has_its_lines(make_seeds, tiny_dat
     assert len(lines) == 44  # ten of the means
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("asked", [1, 3, 5, 10, 25, 45])
 def test_stopped_anywhere_it_goes_on_bit_for_bit(make_seeds, tiny_data, tmp_path, asked):
     undisturbed, lines, left = train_stacked(make_seeds(), tiny_data), [], iter(range(asked))
@@ -228,6 +232,7 @@ def test_stopped_anywhere_it_goes_on_bit_for_bit(make_seeds, tiny_data, tmp_path
         assert_close(ours, theirs, 0.0)
 
 
+@pytest.mark.slow
 def test_a_seed_that_ended_stays_so(make_seeds, tiny_data, tmp_path, monkeypatch):
     path, asked = tmp_path / "checkpoint", iter(range(30))
 
@@ -266,6 +271,7 @@ def are_there(paths: dict[Trial, Path]) -> list[bool]:
     return [has_seed(path, trial) for trial, path in paths.items()]
 
 
+@pytest.mark.slow
 def test_the_first_trial_trains_all_and_the_others_find_theirs(make_seeds, tiny_data, place, monkeypatch):
     trials, lines = make_seeds(), []
     together, paths = train_stacked(trials, tiny_data), place(trials)
