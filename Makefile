@@ -1,8 +1,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
-# As many workers as cores and one more: tests that start processes wait a third of their time. A file's tests share
-# what they made once.
-PYTEST := $(BIN)/pytest -q -n 3 --dist loadfile --no-loadscope-reorder
+# Where it is set, each of the many processes that tests and sweeps start compiles the package anew.
+export PYTHONDONTWRITEBYTECODE =
+# A file's tests share what they made once. All tests have a process more than there are cores, as those that start
+# processes wait a third of their time.
+PYTEST := $(BIN)/pytest -q --dist loadfile --no-loadscope-reorder
 
 .PHONY: install sweep test quick check-all check lint fmt demo bench
 
@@ -23,13 +25,13 @@ lint: install
 	$(BIN)/lint-imports --no-cache
 
 test: lint  ## linters and tests, under 4 minutes on two cores
-	$(PYTEST) -m "not heavy"
+	$(PYTEST) -n 3 -m "not heavy"
 
 quick: install  ## under a minute: without what is marked slow
-	$(PYTEST) -m "not slow and not heavy"
+	$(PYTEST) -n 2 -m "not slow and not heavy"
 
 check-all: install  ## what is heavier still: a Ray cluster, an empty environment
-	$(PYTEST) -m heavy -n 1
+	$(PYTEST) -n 1 -m heavy
 
 check: test
 
