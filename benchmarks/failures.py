@@ -41,7 +41,7 @@ from mnv2_sweep.record.store import (
 from mnv2_sweep.sweeps.attempt import Attempts
 from mnv2_sweep.sweeps.pool import Feed, Limits, run_pool
 from mnv2_sweep.sweeps.queue import TrialQueue, record_outcomes
-from mnv2_sweep.sweeps.workers import train_in_worker
+from mnv2_sweep.sweeps.workers import Training, train_in_worker
 from mnv2_sweep.training.control import Control
 from mnv2_sweep.trials.recipe import Recipe
 from mnv2_sweep.trials.trial import DataRef, Result, Trial, trial_id
@@ -209,7 +209,7 @@ TRIALS = (
 
 def train_or_fail(trial: Trial, control: Control) -> Result:
     TRIALS[trial.seed][1](control)
-    return train_in_worker("shapes", cache_folder(), "cpu", trial, control)
+    return train_in_worker("shapes", cache_folder(), Training(), trial, control)
 
 
 def check_trials(folder: Path) -> list[str]:

@@ -17,12 +17,15 @@ data: shapes
 """
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
+def build(how, folder: Path) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
-        return folder / build_wheel(str(folder))
+        return folder / how(str(folder))
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> Path:
+    return build(build_wheel, tmp_path_factory.mktemp("wheel"))
 
 
 def test_the_wheel_holds_every_module_and_the_spaces_and_nothing_else(wheel):
@@ -48,11 +51,12 @@ def test_the_source_archive_holds_what_a_wheel_is_made_of(tmp_path, monkeypatch)
 
 
 @pytest.mark.heavy
-def test_the_wheel_runs_in_an_empty_environment(wheel, tmp_path):
+@pytest.mark.parametrize("how", [build_wheel, build_sdist], ids=["wheel", "source archive"])
+def test_it_runs_in_an_empty_environment(how, tmp_path):
     """With the versions of this environment, installed anew: a space of one's own, and one that ships, by its name."""
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
     pip = [tmp_path / "venv" / "bin" / "pip", "install", "--quiet", "--constraint", ROOT / "constraints.txt"]
-    subprocess.run([*pip, wheel], check=True)
+    subprocess.run([*pip, build(how, tmp_path)], check=True)
     (tmp_path / "mine.yaml").write_text(OWN_SPACE)
     command = tmp_path / "venv" / "bin" / "mnv2-sweep"
 
@@ -62,3 +66,4 @@ def test_the_wheel_runs_in_an_empty_environment(wheel, tmp_path):
     assert "1 trial" in call("plan", "mine.yaml") and "val top-1" in call("run", "mine.yaml")
     assert (tmp_path / "plots" / "mine" / "pareto.png").stat().st_size > 10_000
     assert "22 networks" in call("plan", "paper_grid")
+    assert "plots/widths/costs.png" in call("plot", "--costs", "widths")

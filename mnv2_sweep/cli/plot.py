@@ -72,6 +72,7 @@ def plot(
     from mnv2_sweep.report.figures import describe_expansion, draw_ablation, draw_costs, draw_expansion, draw_pareto
     from mnv2_sweep.spaces.networks import select_networks
     from mnv2_sweep.spaces.read import load_space
+    from mnv2_sweep.spaces.shipped import shipped_file
 
     kinds = {f"--{field.name}": getattr(kind, field.name) for field in fields(kind)}
     if sum(kinds.values()) != 1:
@@ -85,7 +86,8 @@ def plot(
         _echo_paths(show_activity(paper, plots))
         return
     if kind.costs:
-        path, name = find_space(results, sweep)
+        shipped = None if sweep is None or (results / sweep).exists() else shipped_file(sweep)
+        path, name = (shipped, sweep) if shipped else find_space(results, sweep)
         _echo_paths(draw_costs(select_networks(replace(load_space(path), name=name)), plots))
         return
     folder = find_sweep(results, sweep, kind.ablation)

@@ -17,13 +17,16 @@ def find_space_file(given: Path) -> Path:
     """
     if given.exists() or given.name != str(given) or given.suffix not in ("", ".yaml"):
         return given
-    found = [folder / f"{given.stem}.yaml" for folder in FOLDERS]
-    path = next((path for path in found if path.is_file()), None)
+    path = shipped_file(given.stem)
     if path is None:
-        raise SpaceError(
-            [f"{given}: no such file, nor a design space that ships; there are: {', '.join(shipped_names())}"]
-        )
+        shipped = ", ".join(shipped_names())
+        raise SpaceError([f"{given}: no such file, nor a design space that ships; there are: {shipped}"])
     return path
+
+
+def shipped_file(name: str) -> Path | None:
+    """Return the file of the shipped space of that name, if there is one."""
+    return next((path for folder in FOLDERS if (path := folder / f"{name}.yaml").is_file()), None)
 
 
 def shipped_names() -> list[str]:

@@ -212,7 +212,7 @@ class _Worker:
             self.process.join()
             self.is_dead = True
             remove_progress(progress_path(self.attempts.folder, self.trial))
-            kind, text = self.verdict or (KILLED, _describe_death(self.process.exitcode))
+            kind, text = self.verdict or (KILLED, describe_death(self.process.exitcode))
             add_to_log(self.attempts.folder, self.trial, f"{kind}: {text}")
             return Outcome(self.trial, error=text, kind=kind)
 
@@ -225,7 +225,7 @@ class _Worker:
         self.process.join()
 
 
-def _describe_death(code: int) -> str:
+def describe_death(code: int) -> str:
     if code == SERVER_GONE:
         return "the worker process ended after the one that it was forked from; out of memory?"
     if code >= 0:

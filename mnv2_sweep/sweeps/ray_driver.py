@@ -266,11 +266,11 @@ def _collect(reference: ray.ObjectRef, task: _Task) -> Returned:
     try:
         return ray.get(reference)
     except RayError as error:
-        kind, text = task.verdict or _describe_error(error, task.seen.place if task.seen else "a node")
+        kind, text = task.verdict or describe_error(error, task.seen.place if task.seen else "a node")
         return Returned(Outcome(task.trial, error=text, kind=kind), {})
 
 
-def _describe_error(error: RayError, place: str) -> tuple[str, str]:
+def describe_error(error: RayError, place: str) -> tuple[str, str]:
     if isinstance(error, RayTaskError):  # raised by the task around the attempt: other code on the node, for instance
         return EXCEPTION, f"{type(error.cause).__name__}: {error.cause}"
     if isinstance(error, OutOfMemoryError):

@@ -109,13 +109,13 @@ def time_team(
     try:
         for _ in range(workers):
             team.append(_start(data_name, cache, device))
-        start_seconds = float(np.median([_receive(member) for member in team]))
+        start_seconds = float(np.median([receive_timing(member) for member in team]))
         timings = []
         for trial in trials:
             for _, pipe in team:
-                with suppress(OSError):  # it died: _receive will say so
+                with suppress(OSError):  # it died: receive_timing will say so
                     pipe.send((trial, device, boxes))
-            timings.append(_middle([_receive(member) for member in team]))
+            timings.append(take_middle([receive_timing(member) for member in team]))
         return timings, start_seconds
     finally:
         for process, pipe in team:
@@ -226,7 +226,7 @@ def _serve(pipe: Connection, data_name: str, cache: Path, device: str) -> None:
             pipe.send(error)
 
 
-def _receive(member: tuple[ChildProcess, Connection]):
+def receive_timing(member: tuple[ChildProcess, Connection]):
     """Receive what the process says next. Raises what it met, DoesNotFit when it was killed, TimeoutError."""
     process, pipe = member
     if not pipe.poll(LIMIT_SECONDS):
@@ -243,7 +243,7 @@ def _receive(member: tuple[ChildProcess, Connection]):
     return answer
 
 
-def _middle(timings: Sequence[Timing]) -> Timing:
+def take_middle(timings: Sequence[Timing]) -> Timing:
     """Return medians of what the processes measured at the same time; of bytes the largest."""
 
     def median(name: str) -> float:

@@ -44,7 +44,7 @@ def run_session(session: Session, settings: RunSettings, stop: Callable[[], bool
     groups = find_groups(session, settings)
     with TrialQueue(session.folder, session.missing, find_need=partial(_find_need, session.folder, groups)) as queue:
         feed = Feed(queue.take, queue.others, stop, queue.tick, pulse=True)
-        with closing(record_outcomes(queue, _start(session, settings, feed, groups))) as outcomes:
+        with closing(record_outcomes(queue, start_workers(session, settings, feed, groups))) as outcomes:
             for outcome in outcomes:
                 elsewhere = tuple(queue.elsewhere)
                 yield Ticked(elsewhere) if outcome is None else Ended(outcome, queue.is_retried(outcome))
@@ -66,26 +66,20 @@ def _find_need(folder: Path, groups: Mapping[Trial, tuple[Trial, ...]], trial: T
     return None
 
 
-def _start(
+def start_workers(
     session: Session, settings: RunSettings, feed: Feed, groups: Mapping[Trial, tuple[Trial, ...]]
-) -> Iterator[Outcome]:
+) -> Iterator[Outcome | None]:
+    """Try the trials of the feed in worker processes here, or elsewhere, and yield their outcomes as they end."""
     if settings.elsewhere is not None:
-        attempts = Attempts(partial(train_on, session.request.device), session.folder, watch=settings.watch)
+        attempts = Attempts(partial(train_on, Training(session.request.device)), session.folder, watch=settings.watch)
         return settings.elsewhere(attempts, feed, session.request.dataset)
     supernets = None
     if session.supernet:
         trainings = len({shared_id(trial) for trial in session.missing})
         supernets = Supernets(session.supernet, session.folder, max(1, settings.workers // max(1, trainings)))
     stacks = Stacks(groups, session.folder) if groups else None
-    function = partial(
-        train_in_worker,
-        session.request.data_name,
-        cache_folder(),
-        session.request.device,
-        supernets=supernets,
-        stacks=stacks,
-        graphs=settings.cuda_graphs,
-    )
+    training = Training(session.request.device, supernets, stacks, settings.cuda_graphs)
+    function = partial(train_in_worker, session.request.data_name, cache_folder(), training)
     attempts = Attempts(function, session.folder, watch=settings.watch)
     limits = settings.limits
     # While the weights are trained, one worker does what as many would.
@@ -112,42 +106,36 @@ class Stacks:
     folder: Path
 
 
-def train_in_worker(
-    data_name: str,
-    cache: Path,
-    device: str,
-    trial: Trial,
-    control: Control,
-    supernets: Supernets | None = None,
-    stacks: Stacks | None = None,
-    graphs: bool = False,
-) -> Result:
+@dataclass(frozen=True, slots=True)
+class Training:
+    """How trials are trained: the device, the supernets and stacks that they may belong to, whether as CUDA graphs."""
+
+    device: str = "cpu"
+    supernets: Supernets | None = None
+    stacks: Stacks | None = None
+    cuda_graphs: bool = False
+
+
+def train_in_worker(data_name: str, cache: Path, training: Training, trial: Trial, control: Control) -> Result:
     """Do with a trial what a worker process does; it opens the data once."""
-    return train_on(device, _worker_dataset(data_name, cache), trial, control, supernets, stacks, graphs)
+    return train_on(training, worker_dataset(data_name, cache), trial, control)
 
 
-def train_on(
-    device: str,
-    dataset: Dataset,
-    trial: Trial,
-    control: Control,
-    supernets: Supernets | None = None,
-    stacks: Stacks | None = None,
-    graphs: bool = False,
-) -> Result:
+def train_on(training: Training, dataset: Dataset, trial: Trial, control: Control) -> Result:
     """Train in one thread, on the data that the trial names; shared weights in as many as they are given."""
     torch.set_num_threads(1)
     if dataset.fingerprint != trial.data.fingerprint:
         raise RuntimeError(f"{dataset.name} has changed since the sweep began; run the command again")
+    device, supernets, stacks = training.device, training.supernets, training.stacks
     if trial.shared:
         supernet = Supernet(supernets.archs, weights_path(supernets.folder, trial), supernets.threads)
         return run_shared_trial(trial, dataset, device, control, supernet)
     if stacks and trial in stacks.groups:
         paths = {own: stack_path(stacks.folder, own) for own in stacks.groups[trial]}
         return run_stacked_trial(trial, paths, dataset, device, control)
-    return run_trial(trial, dataset, device, control, graphs)
+    return run_trial(trial, dataset, device, control, training.cuda_graphs)
 
 
 @cache
-def _worker_dataset(data_name: str, cache: Path) -> Dataset:
+def worker_dataset(data_name: str, cache: Path) -> Dataset:
     return open_dataset(data_name, cache)

@@ -174,7 +174,7 @@ def test_a_stop_request_interrupts_what_runs_and_begins_nothing(run, at_once, tm
 
 
 def test_the_death_of_all_at_once_has_its_words():
-    found = pool._describe_death(SERVER_GONE)
+    found = pool.describe_death(SERVER_GONE)
     assert found == "the worker process ended after the one that it was forked from; out of memory?"
 
 

@@ -28,7 +28,7 @@ from mnv2_sweep.record.store import INTERRUPTED, KILLED, OUT_OF_MEMORY, TIMED_OU
 from mnv2_sweep.sweeps.attempt import Attempts, read_progress
 from mnv2_sweep.sweeps.pool import IMPORTED, Feed, Limits, run_pool
 from mnv2_sweep.sweeps.queue import TrialQueue, record_outcomes
-from mnv2_sweep.sweeps.workers import train_on
+from mnv2_sweep.sweeps.workers import Training, train_on
 from mnv2_sweep.training.control import Control
 from mnv2_sweep.training.loop import run_trial
 from mnv2_sweep.trials.trial import Result, Trial
@@ -108,7 +108,7 @@ def train_slowly(dataset: Dataset, trial: Trial, control: Control) -> Result:
         time.sleep(0.025)
         control.report(*state)
 
-    return train_on("cpu", dataset, trial, replace(control, report=report))
+    return train_on(Training(), dataset, trial, replace(control, report=report))
 
 
 def train_noting(folder: Path, dataset: Dataset, trial: Trial, control: Control) -> Result:
@@ -132,7 +132,7 @@ def files_in(folder: Path, *names: str) -> list[Path]:
 @pytest.mark.heavy
 def test_a_node_lost_in_mid_sweep_changes_no_result(cluster, other_node, tiny_data, make_trial, tmp_path):
     trials = [make_trial(seed=seed, images=500) for seed in range(5)]
-    local = Attempts(partial(train_on, "cpu", tiny_data), tmp_path / "local")
+    local = Attempts(partial(train_on, Training(), tiny_data), tmp_path / "local")
     expected = {o.trial: numbers(o.result) for o in run_pool(local, feed_of(trials), workers=2)}
     notes, folder, lost = tmp_path / "notes", tmp_path / "ray", []
     notes.mkdir()
@@ -245,7 +245,7 @@ def test_a_stopped_trial_goes_on_where_no_node_sees_the_folder(cluster, tiny_dat
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
 def test_what_ray_says_becomes_a_record(error, kind, text):
-    found, described = ray_driver._describe_error(error, "10.0.0.7")
+    found, described = ray_driver.describe_error(error, "10.0.0.7")
     assert found == kind and described.startswith(text)
 
 

@@ -95,18 +95,18 @@ def test_what_a_process_meets_is_raised_here(answer, code, error):
         theirs.send(answer)
     theirs.close()
     with pytest.raises(error):
-        timing._receive((SimpleNamespace(join=lambda: None, exitcode=code), ours))
+        timing.receive_timing((SimpleNamespace(join=lambda: None, exitcode=code), ours))
 
 
 def test_a_process_that_does_not_answer_is_not_waited_for(monkeypatch):
     monkeypatch.setattr(timing, "LIMIT_SECONDS", 0.01)
     with pytest.raises(TimeoutError):
         ours, theirs = Pipe()
-        timing._receive((SimpleNamespace(), ours))
+        timing.receive_timing((SimpleNamespace(), ours))
     theirs.close()
 
 
 def test_the_middle_of_what_processes_measured():
     one = Timing(1.0, 2.0, 3.0, 4, 5, 0.5)
     others = [replace(one, image_seconds=10.0, peak_bytes=9), replace(one, image_seconds=4.0, cpu_fraction=0.7)]
-    assert timing._middle([one, *others]) == Timing(1.0, 4.0, 3.0, 9, 5, 0.5)
+    assert timing.take_middle([one, *others]) == Timing(1.0, 4.0, 3.0, 9, 5, 0.5)

@@ -18,7 +18,7 @@ from mnv2_sweep.sweeps import pool, request, workers
 from mnv2_sweep.sweeps.pool import Limits, run_serial
 from mnv2_sweep.sweeps.request import SweepRequest, find_trained, open_session, prepare_session
 from mnv2_sweep.sweeps.settings import RunSettings
-from mnv2_sweep.sweeps.workers import Ended, Supernets, Ticked, run_session, train_in_worker, train_on
+from mnv2_sweep.sweeps.workers import Ended, Supernets, Ticked, Training, run_session, train_in_worker, train_on
 from mnv2_sweep.training.checkpoint import write_packed
 from mnv2_sweep.training.control import Control, Interrupted
 from mnv2_sweep.training.shared import weights_header
@@ -53,7 +53,7 @@ def test_a_worker_opens_the_data_once_and_trains(photos, photo_trial, monkeypatc
     reports = []
     control = Control(report=lambda *state: reports.append(state))
     for _ in range(2):
-        result = train_in_worker(str(folder), cache, "cpu", photo_trial, control)
+        result = train_in_worker(str(folder), cache, Training(), photo_trial, control)
         assert (result.train_images, result.val_images, result.test_top1, result.device) == (20, 2, None, "cpu")
     assert opened == [str(folder)] and torch.get_num_threads() == 1
     assert [state[:2] for state in reports] == [(step, 4) for step in (1, 2, 3, 4)] * 2
@@ -62,14 +62,14 @@ def test_a_worker_opens_the_data_once_and_trains(photos, photo_trial, monkeypatc
 def test_a_worker_stops_when_asked(photos, photo_trial):
     folder, cache = photos
     with pytest.raises(Interrupted):
-        train_in_worker(str(folder), cache, "cpu", photo_trial, Control(should_stop=lambda: True))
+        train_in_worker(str(folder), cache, Training(), photo_trial, Control(should_stop=lambda: True))
 
 
 def test_data_that_changed_since_the_plan_are_not_trained_on(photos, photo_trial):
     folder, cache = photos
     other = replace(photo_trial, data=replace(photo_trial.data, fingerprint="another"))
     with pytest.raises(RuntimeError, match="photos has changed since the sweep began; run the command again"):
-        train_in_worker(str(folder), cache, "cpu", other, Control())
+        train_in_worker(str(folder), cache, Training(), other, Control())
 
 
 # ---------------------------------------------------------------- running
@@ -138,7 +138,7 @@ def test_seeds_of_a_network_are_trained_as_one(photo_session):
     assert not (opened.folder / STACKED).exists() and not (opened.folder / CHECKPOINTS).exists()
     by_trial = {outcome.trial: outcome.result for outcome in outcomes}
     for trial in opened.trials:
-        alone = train_in_worker(opened.request.data_name, workers.cache_folder(), "cpu", trial, Control())
+        alone = train_in_worker(opened.request.data_name, workers.cache_folder(), Training(), trial, Control())
         assert by_trial[trial].curve[0].train_loss == pytest.approx(alone.curve[0].train_loss, abs=1e-4)
     assert len({result.val_loss for result in by_trial.values()}) == 6
 
@@ -166,12 +166,12 @@ def test_a_stopped_session_begins_nothing(photo_session):
 def test_a_slice_is_trained_in_the_sweep_s_folder_with_the_threads_given(tmp_path, tiny_data, monkeypatch, make_trial):
     called, trial = [], share(make_trial(arch=LARGEST))
     monkeypatch.setattr(workers, "run_shared_trial", lambda *words: called.append(words))
-    train_on("cpu", tiny_data, trial, Control(), Supernets(SUPERNET, tmp_path, 3))
+    train_on(Training(supernets=Supernets(SUPERNET, tmp_path, 3)), tiny_data, trial, Control())
     ((_, _, _, _, supernet),) = called
     assert (supernet.archs, supernet.path, supernet.threads) == (SUPERNET, weights_path(tmp_path, trial), 3)
     monkeypatch.setattr(workers, "run_trial", None)
     with pytest.raises(AttributeError):  # never as a network alone, under the slice's name
-        train_on("cpu", tiny_data, trial, Control())
+        train_on(Training(), tiny_data, trial, Control())
 
 
 @pytest.mark.parametrize("count, seeds, threads", [(4, (0,), 4), (4, (0, 1), 2), (2, (0, 1, 2), 1), (1, (0,), 1)])
@@ -181,13 +181,13 @@ def test_trainings_share_the_workers_as_threads(tmp_path, tiny_data, monkeypatch
     opened = open_supernet(tmp_path, tiny_data, SHARED_40, seeds)
     for is_divided in (True, False):  # of the machine's memory: the one that trains does what several would
         limits = RunSettings(count, Limits(1000), memory_is_divided=is_divided)
-        assert list(workers._start(opened, limits, None, {})) == []
+        assert list(workers.start_workers(opened, limits, None, {})) == []
         attempts, _, _, limits, _ = given.pop()
-        assert attempts.function.keywords["supernets"] == Supernets(SUPERNET, tmp_path, threads)
+        assert attempts.function.args[2].supernets == Supernets(SUPERNET, tmp_path, threads)
         assert limits.memory_bytes == 1000 * (threads if is_divided else 1)
     for trial in opened.missing:  # trained: then each worker evaluates for itself
         write_packed(weights_path(tmp_path, trial), weights_header(trial), {})
-    assert list(workers._start(opened, RunSettings(count, Limits(1000), memory_is_divided=True), None, {})) == []
+    assert list(workers.start_workers(opened, RunSettings(count, Limits(1000), memory_is_divided=True), None, {})) == []
     assert given.pop()[3].memory_bytes == 1000
 
 
@@ -218,12 +218,12 @@ def test_a_supernet_is_run_recorded_and_leaves_its_weights_alone(tmp_path, tiny_
     monkeypatch.setattr(workers, "run_pool", lambda attempts, feed, *more: run_serial(attempts, feed))
     monkeypatch.setattr(workers, "open_dataset", lambda name, cache: tiny_data)
     monkeypatch.setattr(request, "prepare_pixels", lambda data, size: None)
-    workers._worker_dataset.cache_clear()
+    workers.worker_dataset.cache_clear()
     sharing = Strategy("shared", finetune=0.5)
     opened = open_supernet(folder, tiny_data, sharing, tuned=SUPERNET[1:2])
     list(prepare_session(opened, {}))
     outcomes, text = run_all(opened, RunSettings(1))
-    workers._worker_dataset.cache_clear()
+    workers.worker_dataset.cache_clear()
     assert [outcome.status for outcome in outcomes] == ["done"] * 5 and text.count("val top-1") == 5
     trained = [trial for trial in opened.trials if "shared training of 4" in log_path(folder, trial).read_text()]
     assert trained == [outcomes[0].trial] == [opened.missing[0]]
