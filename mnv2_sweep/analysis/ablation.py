@@ -10,7 +10,7 @@ have the first line alone; of them, and of any other sweep, the pairs are found 
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from mnv2_sweep.analysis.paired import ALWAYS, ONCE
 from mnv2_sweep.base.errors import StoreError, SweepError
 from mnv2_sweep.nets.arch import (
     ACTIVATIONS,
+    CHOICES,
     FAMILIES,
     FAMILY_NAMES,
     LIMITS,
@@ -38,10 +39,10 @@ from mnv2_sweep.trials.trial import record_json
 # ---------------------------------------------------------------- changes and comparisons
 
 MOST_BASES = 100
+# Fields that are parts of a network; the others are its size, its task or how it is trained.
+NO_PARTS = ("stages", "width", "resolution", "classes", "dropout")
+PARTS = tuple(name for name in FAMILIES["mobilenet_v2"] if name not in NO_PARTS)
 OR_ELSE = ", or several with commas between, or a design space (.yaml)"
-SHORTCUTS = {
-    "bottleneck": "shortcut between bottlenecks", "expansion": "shortcut between expansions", "none": "no residual"
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,18 +64,26 @@ def change_expansion(t: int) -> Change:
     return Change(f"expansion-{t}", "expansion", t, "its own t", f"t = {t}")
 
 
+def change_field(name: str, value: object) -> Change:
+    """Return the change of a field of ArchSpec to another value, in the words that stand beside the field."""
+    called, default = CHOICES[name].values or {}, getattr(ArchSpec(), name)
+    option = name.replace("_", "-")
+    if not isinstance(value, bool):
+        option = f"{option}-{value}"
+    elif not value:
+        option = f"no-{option}"
+    before = f"its own {name}" if len(called) != 2 and name != "residual" else called[default]
+    return Change(option, name, value, before, called.get(value) or f"{name} {value}")
+
+
 def change_activation(name: str) -> Change:
     """Return the change to another activation."""
-    return Change(f"activation-{name}", "activation", name, "its own activation", name)
+    return change_field("activation", name)
 
 
-NO_LINEAR_BOTTLENECK = Change(
-    "no-linear-bottleneck", "linear_bottleneck", False, "linear bottleneck", "ReLU6 in the bottleneck"
-)
-NO_RESIDUAL = Change("residual-none", "residual", "none", SHORTCUTS["bottleneck"], SHORTCUTS["none"])
-WIDE_RESIDUAL = Change("residual-expansion", "residual", "expansion", SHORTCUTS["bottleneck"], SHORTCUTS["expansion"])
-SCALE_LAST_CONV = Change("scale-last-conv", "scale_last_conv", True, "last convolution kept", "last convolution scaled")
-NO_DEPTHWISE = Change("no-depthwise", "depthwise", False, "depthwise convolutions", "ordinary convolutions")
+NO_LINEAR_BOTTLENECK = change_field("linear_bottleneck", False)
+NO_RESIDUAL, WIDE_RESIDUAL = change_field("residual", "none"), change_field("residual", "expansion")
+SCALE_LAST_CONV, NO_DEPTHWISE = change_field("scale_last_conv", True), change_field("depthwise", False)
 ALL = (
     *(NO_LINEAR_BOTTLENECK, NO_RESIDUAL, WIDE_RESIDUAL),
     *(change_expansion(t) for t in (1, 2, 3, 4, 6, 8, 10)),
@@ -134,11 +143,15 @@ def choose_changes(
     scale_last_conv: bool = False,
     no_depthwise: bool = False,
     everything: bool = False,
+    words: Mapping[str, Sequence] | None = None,
 ) -> tuple[Change, ...]:
-    """Return the changes that the options ask for, in the order of ALL. Raises SweepError."""
+    """Return the changes that the options ask for, in the order of ALL, then those of the `words` (field -> values).
+
+    Raises SweepError.
+    """
     given = {"--no-linear-bottleneck": no_linear_bottleneck, "--residual": residual, "--expansion": expansion}
     given |= {"--activation": activation, "--scale-last-conv": scale_last_conv, "--no-depthwise": no_depthwise}
-    names = [option for option, value in given.items() if value not in (False, None)]
+    names = [option for option, value in given.items() if value not in (False, None)] + [*(words or {})]
     if everything and names:
         raise SweepError(f"ablate: --all has {names[0]} in it; leave one of them out")
     if not everything and not names:
@@ -150,7 +163,20 @@ def choose_changes(
     chosen += [residuals[word] for word in _words("--residual", residual, ("none", "expansion"), RESIDUALS[0])]
     chosen += [change_expansion(t) for t in _expansions(expansion)]
     chosen += [change_activation(word) for word in _words("--activation", activation, ACTIVATIONS)]
-    return (*chosen, *[SCALE_LAST_CONV] * scale_last_conv, *[NO_DEPTHWISE] * no_depthwise)
+    chosen += [*[SCALE_LAST_CONV] * scale_last_conv, *[NO_DEPTHWISE] * no_depthwise]
+    chosen += [_change_word(name, value) for name, values in (words or {}).items() for value in values]
+    twice = next((change.after for i, change in enumerate(chosen) if change in chosen[:i]), None)
+    if twice:
+        raise SweepError(f"ablate: {twice} is there twice")
+    return tuple(chosen)
+
+
+def _change_word(name: str, value: object) -> Change:
+    """Return the change that a word asks for. Raises SweepError for what is no part of a network."""
+    parts = ["expansion", *(field for field, one in CHOICES.items() if field in PARTS)]
+    if name not in parts:
+        raise SweepError(f"ablate: {name}: no part of a network to change here; there is: {', '.join(parts)}")
+    return change_expansion(value) if name == "expansion" else change_field(name, value)
 
 
 def _words(option: str, text: str | None, allowed: Sequence[str], own: str | None = None) -> list[str]:
@@ -242,12 +268,15 @@ def _name_sides(comparison: Comparison) -> Comparison:
     """Name what the base has where its own value is changed ("t = 6", "relu6"), and what follows its projections
     then."""
     base, change = comparison.base, comparison.change
-    own = {"activation": base.activation, "residual": SHORTCUTS[base.residual]}
-    own["expansion"] = f"t = {find_expansion(base.stages) or 'mixed'}"
+    if change.field == "expansion":
+        own = f"t = {find_expansion(base.stages) or 'mixed'}"
+    else:
+        value = getattr(base, change.field)
+        own = (CHOICES[change.field].values or {}).get(value) or f"{change.field} {value}"
     after = change.after
     if change.field == "linear_bottleneck":
         after = after.replace("ReLU6", {"relu6": "ReLU6", "relu": "ReLU"}.get(base.activation, base.activation))
-    return replace(comparison, change=replace(change, before=own.get(change.field, change.before), after=after))
+    return replace(comparison, change=replace(change, before=own, after=after))
 
 
 def list_networks(comparisons: Sequence[Comparison]) -> tuple[ArchSpec, ...]:

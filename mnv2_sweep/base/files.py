@@ -4,6 +4,7 @@ Each is made beside its place, as <name>.<random>.tmp, and then put there in one
 the new one, and writers that race replace each other's. On any error the place stays as it was.
 """
 
+import errno
 import os
 import shutil
 import uuid
@@ -67,6 +68,8 @@ def remove_files(paths: Iterable[Path]) -> None:
 def _beside(path: Path) -> Iterator[Path]:
     """Give a free path beside it; what is there at the end of the block takes its place, and after an error goes."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and not (path.is_file() or path.is_dir()):  # os.replace would put a file where a device is
+        raise OSError(errno.EINVAL, "it is a device or a pipe, no ordinary file", str(path))
     unfinished = path.with_name(f"{path.name}.{uuid.uuid4().hex}{UNFINISHED}")
     try:
         yield unfinished

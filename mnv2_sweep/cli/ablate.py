@@ -67,7 +67,19 @@ class ExperimentOptions:
     ] = None
 
 
-def ablate(change: ChangeOptions, experiment: ExperimentOptions, options: RunOptions) -> None:
+def ablate(
+    change: ChangeOptions,
+    experiment: ExperimentOptions,
+    options: RunOptions,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[CHANGE]",
+            help="Fields and the values they change to, as in residual=none expansion=1,3,8.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
     """Train networks with and without their parts, on the same seeds: difference, interval, verdict on the paper."""
     from mnv2_sweep.analysis.ablation import (
         Protocol,
@@ -83,10 +95,11 @@ def ablate(change: ChangeOptions, experiment: ExperimentOptions, options: RunOpt
     from mnv2_sweep.cli.display import show_sweep
     from mnv2_sweep.cli.open import open_run, open_space
     from mnv2_sweep.report.ablation import comparisons_text
+    from mnv2_sweep.spaces.words import read_values
 
     changes = choose_changes(
         change.no_linear_bottleneck, change.residual, change.expansion, change.activation, change.scale_last_conv,
-        change.no_depthwise, change.everything,
+        change.no_depthwise, change.everything, read_values(words or (), "ablate"),
     )  # fmt: skip
     base, until_decided = change.base, experiment.until_decided
     space = open_space(Path(base))[0] if Path(base).suffix in (".yaml", ".yml") else None

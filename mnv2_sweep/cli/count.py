@@ -1,8 +1,9 @@
 """The command `count`: what one network, or every network of a design space, costs."""
 
+import dataclasses
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -10,44 +11,52 @@ import typer
 
 from mnv2_sweep.base.errors import SweepError
 from mnv2_sweep.cli.options import Csv, Json, drop_output, given_options
-from mnv2_sweep.nets.arch import FAMILIES, FAMILY_NAMES, ArchSpec, arch_label
+from mnv2_sweep.nets.arch import (
+    CHOICES,
+    FAMILIES,
+    FAMILY_NAMES,
+    ArchSpec,
+    arch_label,
+    check_arch,
+    check_limits,
+    set_expansion,
+)
 
-DEFAULT = ArchSpec()
-OPTION_FIELDS = {"--expansion": "stages", "--kernel": "kernel", "--residual": "residual", "--groups": "groups"}
-OPTION_FIELDS |= {"--no-linear-bottleneck": "linear_bottleneck", "--last-channels": "last_channels"}
-OPTION_FIELDS |= {"--activation": "activation", "--scale-last-conv": "scale_last_conv", "--no-depthwise": "depthwise"}
 MOST_CHECKED = 1000  # networks; each takes about a second
+EXPANSION = Annotated[int | None, typer.Option(help="Expansion t of every block that expands.")]
 
 
-@dataclass(frozen=True, slots=True)
-class NetworkOptions:
-    """One network as options."""
+def _network_options() -> type:
+    """Return the record of a single network as options: one for each field, --no-... where it is on by default."""
+    options: list[tuple[str, object, object]] = []
+    for field in fields(ArchSpec):
+        name, text = field.name, CHOICES[field.name].help
+        if name == "stages":
+            options.append(("expansion", EXPANSION, None))
+        elif field.type is bool:
+            name = f"no_{name}" if field.default else name
+            flag = typer.Option(f"--{name.replace('_', '-')}", help=text)
+            options.append((name, Annotated[bool, flag], False))
+        else:
+            options.append((name, Annotated[field.type, typer.Option(help=text)], field.default))
+    made = [(name, kind, dataclasses.field(default=default)) for name, kind, default in options]
+    return dataclasses.make_dataclass("NetworkOptions", made, frozen=True)
 
-    family: Annotated[str, typer.Option(help=f"One of {', '.join(FAMILIES)}.")] = DEFAULT.family
-    width: Annotated[float, typer.Option(help="Width multiplier.")] = DEFAULT.width
-    resolution: Annotated[int, typer.Option(help="Side of the input in pixels.")] = DEFAULT.resolution
-    expansion: Annotated[int | None, typer.Option(help="Expansion t of every block that expands.")] = None
-    kernel: Annotated[int, typer.Option(help="Side of the depthwise kernels.")] = DEFAULT.kernel
-    residual: Annotated[str, typer.Option(help="bottleneck, expansion or none.")] = DEFAULT.residual
-    no_linear_bottleneck: Annotated[
-        bool, typer.Option("--no-linear-bottleneck", help="ReLU6 after the projections.")
-    ] = False
-    activation: Annotated[str, typer.Option(help="relu6, relu or hswish.")] = DEFAULT.activation
-    no_depthwise: Annotated[
-        bool, typer.Option("--no-depthwise", help="Ordinary convolutions in the place of depthwise ones.")
-    ] = False
-    last_channels: Annotated[int, typer.Option(help="Channels of the last convolution.")] = DEFAULT.last_channels
-    scale_last_conv: Annotated[
-        bool, typer.Option("--scale-last-conv", help="Narrow the last convolution too below width 1.")
-    ] = False
-    groups: Annotated[int, typer.Option(help="Groups of ShuffleNet's 1x1 convolutions.")] = DEFAULT.groups
-    classes: Annotated[int, typer.Option(help="Classes.")] = DEFAULT.classes
+
+NetworkOptions = _network_options()
 
 
 def count(
     context: typer.Context,
     network: NetworkOptions,
-    space: Annotated[Path | None, typer.Argument(help="A design space; without one, a single network.")] = None,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[SPACE | NETWORK]",
+            help="A design space, or a network in its words, as in 1.0@224 activation=hswish; else the options say it.",
+            show_default=False,
+        ),
+    ] = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Layer by layer, by other conventions, and the memory of section 5.1.")
     ] = False,
@@ -65,16 +74,17 @@ def count(
     from mnv2_sweep.explain.layers import explain_csv, explain_json, explain_text
     from mnv2_sweep.explain.listing import cost_json, list_networks
     from mnv2_sweep.nets.memory import memory_text
+    from mnv2_sweep.spaces.words import is_network
 
     if explain and check is not None:
         raise SweepError("count: --explain --check given; one of them")
     if check is not None and (as_json or as_csv):
         raise SweepError("count: --check prints text; leave out --json and --csv")
     given = given_options(context)
-    if space is not None:
-        _count_space(space, given, check, as_json, as_csv)
+    if words and not is_network(words):
+        _count_space(Path(words[0]), given, check, as_json, as_csv)
         return
-    arch = _make_arch(network, given)
+    arch = _read_words(words, given) if words else _make_arch(network, given)
     if check == "split":
         _check_split(arch)
     elif check is not None:
@@ -109,42 +119,40 @@ def _count_space(space: Path, given: Sequence[str], check: str | None, as_json: 
     print_costs(Listing(networks, networks.costs, {}), as_json, as_csv, count_noun(len(networks), "spec"))
 
 
+def _read_words(words: Sequence[str], given: Sequence[str]) -> ArchSpec:
+    """Return the network of the words. Raises SweepError."""
+    from mnv2_sweep.spaces.words import read_network
+
+    wrong = [option for option in given if option not in ("--json", "--csv", "--check", "--explain")]
+    if wrong:
+        raise SweepError(
+            f"count: {wrong[0]} beside '{' '.join(words)}': say the network in words or in options, not both"
+        )
+    return read_network(words, "count")
+
+
 def _make_arch(network: NetworkOptions, given: Sequence[str]) -> ArchSpec:
     """Return the network of the options. Raises SweepError."""
-    from mnv2_sweep.nets.arch import check_arch, check_limits, set_expansion
-
-    arch = ArchSpec(
-        family=network.family,
-        width=network.width,
-        resolution=network.resolution,
-        kernel=network.kernel,
-        residual=network.residual,
-        linear_bottleneck=not network.no_linear_bottleneck,
-        last_channels=network.last_channels,
-        classes=network.classes,
-        groups=network.groups,
-        activation=network.activation,
-        scale_last_conv=network.scale_last_conv,
-        depthwise=not network.no_depthwise,
-    )
-    if network.expansion is not None and network.expansion < 1:
-        raise SweepError(f"--expansion {network.expansion}: a whole number from 1")
-    if network.expansion is not None:
-        arch = replace(arch, stages=set_expansion(arch.stages, network.expansion))
-    _refuse_foreign_options(arch.family, given)
+    values = {}
+    for field in fields(ArchSpec):
+        if field.type is bool and field.default:
+            values[field.name] = not getattr(network, f"no_{field.name}")
+        elif field.name != "stages":
+            values[field.name] = getattr(network, field.name)
+    arch, expansion = ArchSpec(**values), network.expansion
+    if expansion is not None and expansion < 1:
+        raise SweepError(f"--expansion {expansion}: a whole number from 1")
+    if expansion is not None:
+        arch = replace(arch, stages=set_expansion(arch.stages, expansion))
+    for option in given:  # `count --family mobilenet_v1 --groups 3` would silently ignore the groups
+        name = option.removeprefix("--no-").removeprefix("--").replace("-", "_")
+        name = "stages" if name == "expansion" else name
+        if name in CHOICES and arch.family in FAMILIES and name not in ("family", *FAMILIES[arch.family]):
+            choices = ", ".join(FAMILIES[arch.family])
+            raise SweepError(f"{option}: {FAMILY_NAMES[arch.family]} has no such choice; it has: {choices}")
     check_arch(arch)
     check_limits(arch)
     return arch
-
-
-def _refuse_foreign_options(family: str, given: Sequence[str]) -> None:
-    """Raise SweepError for options that the family has not: `count --family mobilenet_v1 --groups 3` would silently
-    ignore the groups."""
-    for option in given:
-        field = OPTION_FIELDS.get(option)
-        if field and family in FAMILIES and field not in FAMILIES[family]:
-            choices = ", ".join(FAMILIES[family])
-            raise SweepError(f"{option}: {FAMILY_NAMES[family]} has no such choice; it has: {choices}")
 
 
 def _check_networks(judge: str, archs: Sequence[ArchSpec]) -> None:

@@ -4,28 +4,18 @@ import hashlib
 from dataclasses import dataclass, fields, replace
 
 from mnv2_sweep.base.errors import ArchError
+from mnv2_sweep.nets.choice import FLAG, WHOLE, Choice, Rule, choice, choice_of, is_number, is_whole, one_of
 
-RESIDUALS = ("bottleneck", "expansion", "none")
-ACTIVATIONS = ("relu6", "relu", "hswish")
-MAX_RESOLUTION = 4096
-# The most a user may ask for, so that a slip of the finger is a message, not an hour; `resolve` has no such bounds.
-LIMITS = {"t": 100, "c": 10_000, "n": 100, "s": 16, "resolution": MAX_RESOLUTION, "kernel": 99}
-LIMITS |= {"last_channels": 100_000, "classes": 1_000_000}
-SHUFFLENET_GROUPS = (1, 2, 3, 4, 8)  # ShuffleNet paper, table 1
-
-# What each family lets one choose, beside its name.
-_COMMON = ("width", "resolution", "classes", "dropout")
-FAMILIES = {
-    "mobilenet_v2": (
-        *("stages", "width", "resolution", "kernel", "linear_bottleneck", "residual", "last_channels"),
-        *("classes", "dropout", "activation", "scale_last_conv", "depthwise"),
-    ),
-    "mobilenet_v1": _COMMON,
-    "shufflenet_v1": (*_COMMON, "groups"),
-    "nasnet_a": _COMMON,
-}
 FAMILY_NAMES = {
     "mobilenet_v2": "MobileNetV2", "mobilenet_v1": "MobileNetV1", "shufflenet_v1": "ShuffleNet", "nasnet_a": "NASNet-A"
+}  # fmt: skip
+V2, EVERY = ("mobilenet_v2",), tuple(FAMILY_NAMES)
+RESIDUALS = ("bottleneck", "expansion", "none")
+ACTIVATIONS = ("relu6", "relu", "hswish")
+SHUFFLENET_GROUPS = (1, 2, 3, 4, 8)  # ShuffleNet paper, table 1
+MAX_RESOLUTION = 4096
+SHORTCUTS = {
+    "bottleneck": "shortcut between bottlenecks", "expansion": "shortcut between expansions", "none": "no residual"
 }  # fmt: skip
 
 
@@ -33,10 +23,10 @@ FAMILY_NAMES = {
 class Stage:
     """One row of the block table (paper, table 2): n blocks of c channels, expansion t, first stride s."""
 
-    t: int
-    c: int
-    n: int
-    s: int
+    t: int = choice(WHOLE, "Expansion of its blocks.", limit=100)
+    c: int = choice(WHOLE, "Output channels at width 1.", limit=10_000)
+    n: int = choice(WHOLE, "Number of blocks.", limit=100)
+    s: int = choice(WHOLE, "Stride of the first block.", limit=16)
 
 
 MOBILENET_V2 = (  # paper, table 2
@@ -77,20 +67,82 @@ class ArchSpec:
     Raises ArchError from `resolve`, not here, so that a caller can hold a spec and report its mistakes later.
     """
 
-    family: str = "mobilenet_v2"
-    stages: tuple[Stage, ...] = MOBILENET_V2
-    width: float = 1.0
-    resolution: int = 224
-    kernel: int = 3
-    linear_bottleneck: bool = True
-    residual: str = "bottleneck"
-    last_channels: int = 1280
-    classes: int = 1000
-    dropout: float = 0.2
-    groups: int = 3
-    activation: str = "relu6"
-    scale_last_conv: bool = False
-    depthwise: bool = True
+    family: str = choice(
+        Rule(" | ".join(FAMILY_NAMES), lambda value: value in FAMILIES, tuple(FAMILY_NAMES)),
+        f"One of {', '.join(FAMILY_NAMES)}.", "mobilenet_v2", families=EVERY, label=lambda value: "",
+    )  # fmt: skip
+    stages: tuple[Stage, ...] = choice(
+        Rule("at least one row (t, c, n, s)", lambda value: len(value) > 0), "The block table, rows of t, c, n, s.",
+        MOBILENET_V2, families=V2, label=lambda value: _stages_label(value),
+    )  # fmt: skip
+    width: float = choice(
+        Rule("a number above 0, at most 16", lambda value: is_number(value) and 0 < value <= 16), "Width multiplier.",
+        1.0, families=EVERY, label=lambda value: "",
+    )  # fmt: skip
+    resolution: int = choice(
+        Rule("a whole number of pixels from 1", is_whole), "Side of the input in pixels.", 224, limit=MAX_RESOLUTION,
+        families=EVERY, label=lambda value: "",
+    )  # fmt: skip
+    kernel: int = choice(
+        Rule("an odd whole number (3, 5, 7)", lambda value: is_whole(value) and value % 2 == 1),
+        "Side of the depthwise kernels.", 3, limit=99, families=V2, label=lambda value: f"k={value}",
+        apart="kernels of two sizes have no common weights",
+    )  # fmt: skip
+    linear_bottleneck: bool = choice(
+        FLAG, "ReLU6 after the projections.", True, families=V2, label=lambda value: "non-linear",
+        values={True: "linear bottleneck", False: "ReLU6 in the bottleneck"}, is_free=True,
+        apart="the weights before and after a ReLU6 are not the same",
+    )  # fmt: skip
+    residual: str = choice(
+        one_of(*RESIDUALS), "bottleneck, expansion or none.", "bottleneck", families=V2, values=SHORTCUTS,
+        label=lambda value: "no residual" if value == "none" else "residual on expansions",
+        apart="shortcuts elsewhere ask other weights of the same layers",
+    )  # fmt: skip
+    last_channels: int = choice(
+        WHOLE, "Channels of the last convolution.", 1280, limit=100_000, families=V2,
+        label=lambda value: f"last={value}",
+    )  # fmt: skip
+    classes: int = choice(
+        WHOLE, "Classes.", 1000, limit=1_000_000, families=EVERY, label=lambda value: "",
+        apart="the classifier has one output a class",
+    )  # fmt: skip
+    dropout: float = choice(
+        Rule("a number from 0, below 1", lambda value: is_number(value) and 0 <= value < 1),
+        "Fraction of the classifier's inputs that training drops.", 0.2, families=EVERY, is_free=True,
+        label=lambda value: f"dropout={value:g}", apart="a shared training drops nothing out",
+    )  # fmt: skip
+    groups: int = choice(
+        one_of(*SHUFFLENET_GROUPS), "Groups of ShuffleNet's 1x1 convolutions.", 3, families=("shufflenet_v1",),
+        label=lambda value: f"g={value}",
+    )  # fmt: skip
+    activation: str = choice(
+        one_of(*ACTIVATIONS), "relu6, relu or hswish.", "relu6", families=V2, is_free=True,
+        values={word: word for word in ACTIVATIONS},
+        apart="the weights after a ReLU6 and after another activation are not the same",
+    )  # fmt: skip
+    scale_last_conv: bool = choice(
+        FLAG, "Narrow the last convolution too below width 1.", False, families=V2, label=lambda value: "last scaled",
+        values={False: "last convolution kept", True: "last convolution scaled"},
+    )  # fmt: skip
+    depthwise: bool = choice(
+        FLAG, "Ordinary convolutions in the place of depthwise ones.", True, families=V2,
+        label=lambda value: "ordinary convolutions",
+        values={True: "depthwise convolutions", False: "ordinary convolutions"},
+        apart="an ordinary kernel has weights between channels, a depthwise one has none",
+    )  # fmt: skip
+
+
+CHOICES: dict[str, Choice] = {field.name: choice_of(field) for field in fields(ArchSpec)}
+CELLS: dict[str, Choice] = {field.name: choice_of(field) for field in fields(Stage)}
+_RULES = tuple((name, one.rule.check, one.rule.allowed) for name, one in CHOICES.items())
+_CELL_RULES = tuple((name, one.rule.check, one.rule.allowed) for name, one in CELLS.items())
+# What each family lets one choose, beside its name.
+FAMILIES = {
+    family: tuple(name for name, one in CHOICES.items() if family in one.families and name != "family")
+    for family in FAMILY_NAMES
+}
+# The most a user may ask for, so that a slip of the finger is a message, not an hour; `resolve` has no such bounds.
+LIMITS = {name: one.limit for name, one in (CELLS | CHOICES).items() if one.limit is not None}
 
 
 def check_arch(arch: ArchSpec) -> None:
@@ -110,8 +162,8 @@ def check_arch(arch: ArchSpec) -> None:
 
 def check_limits(arch: ArchSpec) -> None:
     """Raise ArchError with every value of a possible spec that is over LIMITS."""
-    values = [(name, getattr(arch, name)) for name in ("resolution", "kernel", "last_channels", "classes")]
-    values += [(f.name, max(getattr(stage, f.name) for stage in arch.stages)) for f in fields(Stage)]
+    values = [(name, getattr(arch, name)) for name, one in CHOICES.items() if one.limit is not None]
+    values += [(name, max(getattr(stage, name) for stage in arch.stages)) for name in CELLS]
     over = [
         f"{name}: {value} given, at most {LIMITS[name]:,} allowed" for name, value in values if value > LIMITS[name]
     ]
@@ -121,36 +173,15 @@ def check_limits(arch: ArchSpec) -> None:
 
 def arch_rules(arch: ArchSpec):
     """Yield (field, value, whether it is allowed, what is allowed) for every field of the spec."""
-    yield "family", arch.family, arch.family in tuple(FAMILIES), " | ".join(FAMILIES)
-    yield "stages", arch.stages, len(arch.stages) > 0, "at least one row (t, c, n, s)"
-    for i, stage in enumerate(arch.stages):
-        if not (_is_whole(stage.t) and _is_whole(stage.c) and _is_whole(stage.n) and _is_whole(stage.s)):
-            for field in fields(Stage):
-                value = getattr(stage, field.name)
-                yield f"stages.{i}.{field.name}", value, _is_whole(value), "a whole number from 1"
-    width = _is_number(arch.width) and 0 < arch.width <= 16
-    yield "width", arch.width, width, "a number above 0, at most 16"
-    yield "resolution", arch.resolution, _is_whole(arch.resolution), "a whole number of pixels from 1"
-    odd = _is_whole(arch.kernel) and arch.kernel % 2 == 1
-    yield "kernel", arch.kernel, odd, "an odd whole number (3, 5, 7)"
-    yield "linear_bottleneck", arch.linear_bottleneck, isinstance(arch.linear_bottleneck, bool), "true or false"
-    yield "residual", arch.residual, arch.residual in RESIDUALS, " | ".join(RESIDUALS)
-    yield "last_channels", arch.last_channels, _is_whole(arch.last_channels), "a whole number from 1"
-    yield "classes", arch.classes, _is_whole(arch.classes), "a whole number from 1"
-    yield "dropout", arch.dropout, _is_number(arch.dropout) and 0 <= arch.dropout < 1, "a number from 0, below 1"
-    groups = _is_whole(arch.groups) and arch.groups in SHUFFLENET_GROUPS
-    yield "groups", arch.groups, groups, " | ".join(map(str, SHUFFLENET_GROUPS))
-    yield "activation", arch.activation, arch.activation in ACTIVATIONS, " | ".join(ACTIVATIONS)
-    for name in ("scale_last_conv", "depthwise"):
-        yield name, getattr(arch, name), isinstance(getattr(arch, name), bool), "true or false"
-
-
-def _is_whole(value: object) -> bool:
-    return type(value) is int and value >= 1
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    for name, check, allowed in _RULES:
+        value = getattr(arch, name)
+        yield name, value, check(value), allowed
+        if name == "stages":
+            for i, stage in enumerate(value):
+                for cell, check_cell, cell_allowed in _CELL_RULES:
+                    given = getattr(stage, cell)
+                    if not check_cell(given):  # of a long table only what is wrong, for `resolve` asks each time
+                        yield f"stages.{i}.{cell}", given, False, cell_allowed
 
 
 def arch_label(arch: ArchSpec) -> str:
@@ -158,27 +189,13 @@ def arch_label(arch: ArchSpec) -> str:
     words = [f"{float(arch.width)!r} at {arch.resolution}"]
     if arch.family != "mobilenet_v2":
         words[0] = f"{FAMILY_NAMES[arch.family]} {words[0]}"
-    if arch.family == "shufflenet_v1":
-        words.append(f"g={arch.groups}")
-    if arch.stages != MOBILENET_V2:
-        words.append(_stages_label(arch.stages))
-    if arch.kernel != 3:
-        words.append(f"k={arch.kernel}")
-    if not arch.linear_bottleneck:
-        words.append("non-linear")
-    if arch.residual != "bottleneck":
-        words.append("no residual" if arch.residual == "none" else "residual on expansions")
-    if arch.last_channels != 1280:
-        words.append(f"last={arch.last_channels}")
-    if arch.dropout != 0.2:
-        words.append(f"dropout={arch.dropout:g}")
-    if arch.activation != "relu6":
-        words.append(arch.activation)
-    if arch.scale_last_conv:
-        words.append("last scaled")
-    if not arch.depthwise:
-        words.append("ordinary convolutions")
-    return ", ".join(words)
+    if arch.family == "shufflenet_v1":  # a ShuffleNet is known by its groups
+        words.append(CHOICES["groups"].label(arch.groups))
+    for field in fields(ArchSpec):
+        value = getattr(arch, field.name)
+        if value != field.default and field.name != "groups":
+            words.append(CHOICES[field.name].label(value))
+    return ", ".join(filter(None, words))
 
 
 def _stages_label(stages: tuple[Stage, ...]) -> str:

@@ -11,29 +11,18 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from mnv2_sweep.nets.arch import ACTIVATIONS, FAMILIES, RESIDUALS, ArchSpec, Stage
+from mnv2_sweep.nets.arch import CELLS, CHOICES, FAMILIES, RESIDUALS, ArchSpec, Stage
 from mnv2_sweep.nets.cost import BYTES_PER_ACTIVATION, Cost, count_cost
 from mnv2_sweep.nets.mobilenet_v2 import STEM_CHANNELS
 
 # Fields of text are columns of indices into these.
-CODES = {"family": tuple(FAMILIES), "residual": RESIDUALS, "activation": ACTIVATIONS}
-assert CODES.keys() == {field.name for field in fields(ArchSpec) if field.type is str}, (
-    "a field of text needs its words"
-)
-assert tuple(field.name for field in fields(Stage)) == ("t", "c", "n", "s"), "Columns has these columns of the table"
+CODES = {field.name: CHOICES[field.name].rule.words for field in fields(ArchSpec) if field.type is str}
+assert all(CODES.values()), "a field of text needs its words"
+assert tuple(CELLS) == ("t", "c", "n", "s"), "Columns has these columns of the table"
 # MobileNetV2's fields that the sums for all rows at once are made of, and those that change no cost.
-SUMMED = (
-    "stages",
-    "width",
-    "resolution",
-    "kernel",
-    "residual",
-    "last_channels",
-    "classes",
-    "scale_last_conv",
-    "depthwise",
-)
-FREE = ("linear_bottleneck", "dropout", "activation")
+SUMMED = ("stages", "width", "resolution", "kernel", "residual", "last_channels", "classes")
+SUMMED += ("scale_last_conv", "depthwise")
+FREE = tuple(name for name, one in CHOICES.items() if one.is_free)
 LARGEST = 2**62  # above this a sum might not fit 64 bits
 
 

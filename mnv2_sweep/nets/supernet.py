@@ -8,20 +8,9 @@ import hashlib
 from collections.abc import Sequence
 
 from mnv2_sweep.base.errors import ArchError
-from mnv2_sweep.nets.arch import ArchSpec
+from mnv2_sweep.nets.arch import CHOICES, ArchSpec
 from mnv2_sweep.nets.plan import Block, Layer, Plan
 from mnv2_sweep.nets.resolve import arch_key
-
-# Fields of which all networks of a supernet have one value, and why.
-UNSHARED = {
-    "kernel": "kernels of two sizes have no common weights",
-    "linear_bottleneck": "the weights before and after a ReLU6 are not the same",
-    "activation": "the weights after a ReLU6 and after another activation are not the same",
-    "depthwise": "an ordinary kernel has weights between channels, a depthwise one has none",
-    "residual": "shortcuts elsewhere ask other weights of the same layers",
-    "classes": "the classifier has one output a class",
-    "dropout": "a shared training drops nothing out",
-}
 
 
 def check_supernet(archs: Sequence[ArchSpec]) -> None:
@@ -29,8 +18,9 @@ def check_supernet(archs: Sequence[ArchSpec]) -> None:
     families = sorted({arch.family for arch in archs})
     if families != ["mobilenet_v2"]:
         raise ArchError(f"family: {', '.join(families)} given, only mobilenet_v2 allowed: the others have no slices")
-    for field, why in UNSHARED.items():
-        _check_axis(field, {getattr(arch, field) for arch in archs}, why)
+    for name, one in CHOICES.items():
+        if one.apart:
+            _check_axis(name, {getattr(arch, name) for arch in archs}, one.apart)
     tables = {arch.stages for arch in archs}
     _check_axis("stages", {len(table) for table in tables}, "rows of one table have no place in another", "rows")
     for row in range(len(archs[0].stages)):

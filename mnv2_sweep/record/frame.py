@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from mnv2_sweep.nets.arch import MOBILENET_V2, arch_label, find_expansion
+from mnv2_sweep.nets.arch import CHOICES, MOBILENET_V2, arch_label, find_expansion
 from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.nets.resolve import arch_key
 from mnv2_sweep.record.store import Outcome, read_outcomes
@@ -17,11 +17,12 @@ from mnv2_sweep.trials.trial import Result, Trial
 
 RESULT_COLUMNS = tuple(name for name in Result.__dataclass_fields__ if name != "curve")
 
+# Fields of a network that are columns by themselves, beside those that come first.
+FIELDS = tuple(name for name in CHOICES if name not in ("family", "stages", "width", "resolution"))
 COLUMNS = (
     *("trial_id", "sweep", "status", "error", "kind", "attempts", "source"),
-    *("network", "arch_key", "width", "resolution", "train_size", "expansion"),
-    *("paper_table", "kernel", "linear_bottleneck", "residual", "last_channels", "classes", "dropout", "family"),
-    *("groups", "activation", "scale_last_conv", "depthwise"),
+    *("network", "arch_key", "width", "resolution", "train_size", "expansion", "paper_table"),
+    *(*FIELDS[:6], "family", *FIELDS[6:]),  # where files of earlier versions have it
     *("recipe", "input_scale", "data", "data_classes", "seed", "training", *RESULT_COLUMNS),
     *("madds", "params", "peak_activation_bytes", "depth"),
 )
@@ -73,17 +74,8 @@ def _row(sweep: str, outcome: Outcome) -> dict:
         "train_size": trial.train_size,
         "expansion": find_expansion(arch.stages),
         "paper_table": arch.stages == MOBILENET_V2,
-        "kernel": arch.kernel,
-        "linear_bottleneck": arch.linear_bottleneck,
-        "residual": arch.residual,
-        "last_channels": arch.last_channels,
-        "classes": arch.classes,
-        "dropout": arch.dropout,
         "family": arch.family,
-        "groups": arch.groups,
-        "activation": arch.activation,
-        "scale_last_conv": arch.scale_last_conv,
-        "depthwise": arch.depthwise,
+        **{name: getattr(arch, name) for name in FIELDS},
         "recipe": trial.recipe.name,
         "input_scale": trial.recipe.input_scale,
         "data": trial.data.name,

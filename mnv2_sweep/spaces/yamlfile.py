@@ -141,6 +141,13 @@ class _Composer(yaml.SafeLoader):
         return node
 
 
+def read_word(text: str) -> Entry:
+    """Read a word of the command line as the file would read the same scalar without quotes."""
+    tag = yaml.SafeLoader("").resolve(yaml.ScalarNode, text, (True, False))
+    mark = yaml.Mark("", 0, 0, 0, None, 0)
+    return Entry(*_scalar(yaml.ScalarNode(tag, text, mark, mark), 0))
+
+
 def _explain_syntax(error: yaml.YAMLError, text: str) -> tuple[int, str]:
     """Return the line and the meaning of PyYAML's complaint."""
     if isinstance(error, yaml.reader.ReaderError):

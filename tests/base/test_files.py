@@ -223,3 +223,11 @@ def test_what_is_not_there_or_can_t_be_removed_is_left(tmp_path):
     remove_all_unfinished(tmp_path / "nowhere")
     remove_unfinished(tmp_path / "nowhere" / "x.pt")
     assert (tmp_path / "folder.77b1.tmp").is_dir()
+
+
+def test_a_pipe_or_device_is_not_replaced(tmp_path):
+    """As with --out /dev/null, which root could do."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="no ordinary file"):
+        write_whole(tmp_path / "pipe", "text")
+    assert (tmp_path / "pipe").is_fifo() and len(list(tmp_path.iterdir())) == 1

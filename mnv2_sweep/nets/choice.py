@@ -1,0 +1,66 @@
+"""What there is to say of one field of a record, said once, beside the field: what it may be, in whose words, for which
+families, how labels name it, whether networks that differ in it can share weights.
+
+Space files, command line, labels, tables, ablations and sharing read it from there.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, Field, dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Which values are allowed, and how a message says so; `words` where they are a few words or numbers."""
+
+    allowed: str
+    check: Callable[[object], bool]
+    words: tuple = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A field of a record.
+
+    `help` is for people who look for it; `limit` is the most that a user may ask for. `families` have the field.
+    `label` names a value in the short names of networks ("" says nothing), `values` names values as parts of a
+    network, for ablations. `apart` says why networks with several values can't be slices of one set of weights; without
+    it they can. `is_free`: no cost depends on it.
+    """
+
+    rule: Rule
+    help: str
+    limit: int | None = None
+    families: tuple[str, ...] = ()
+    label: Callable[[object], str] = str
+    values: Mapping[object, str] | None = None
+    apart: str = ""
+    is_free: bool = False
+
+
+def choice(rule: Rule, help: str, default: object = MISSING, **more):
+    """Return the dataclass field with a Choice; `more` are further fields of that."""
+    return field(default=default, metadata={"choice": Choice(rule, help, **more)})
+
+
+def choice_of(one: Field) -> Choice:
+    """Return what is said of a field that `choice` made."""
+    return one.metadata["choice"]
+
+
+def is_whole(value: object) -> bool:
+    """Say whether it is an int from 1 (True is none)."""
+    return type(value) is int and value >= 1
+
+
+def is_number(value: object) -> bool:
+    """Say whether it is an int or a float (True is none)."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def one_of(*words: object) -> Rule:
+    """Allow just these words or numbers."""
+    return Rule(" | ".join(map(str, words)), lambda value: type(value) is type(words[0]) and value in words, words)
+
+
+WHOLE = Rule("a whole number from 1", is_whole)
+FLAG = Rule("true or false", lambda value: isinstance(value, bool))

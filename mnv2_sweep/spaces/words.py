@@ -1,0 +1,79 @@
+"""Words of the command line -> a network, or values of its fields, in the space file's own terms.
+
+`1.0@224 activation=hswish residual=none` is one network; `expansion=1,3,8` are three values of one field.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from mnv2_sweep.base.errors import SpaceError
+from mnv2_sweep.nets.arch import FAMILIES, FAMILY_NAMES, MOBILENET_V2, ArchSpec, check_arch
+from mnv2_sweep.spaces.fields import known_settings, read_value
+from mnv2_sweep.spaces.space import Space, build_arch
+from mnv2_sweep.spaces.yamlfile import Entry, Mistakes, read_word, short
+
+SIZE = re.compile(r"([^@=]+)@([^@=]+)")  # width@resolution
+
+
+def is_network(words: Sequence[str]) -> bool:
+    """Say whether the words are a network's, and not the name of one design space."""
+    return len(words) != 1 or "=" in words[0] or SIZE.fullmatch(words[0]) is not None
+
+
+def read_network(words: Sequence[str], command: str) -> ArchSpec:
+    """Return the network, the paper's where nothing else is said. Raises SpaceError, which begins with the command, and
+    ArchError where the values do not go together."""
+    pairs: dict[str, str] = {}
+    for word in words:
+        size = SIZE.fullmatch(word)
+        given = {"width": size[1], "resolution": size[2]} if size else _split(word, command)
+        for key, text in given.items():
+            if key in pairs:
+                raise SpaceError([f"{command}: {key} is given twice: {pairs[key]} and {text}"])
+            pairs[key] = text
+    settings = _read({key: (text,) for key, text in pairs.items()}, command)
+    arch = build_arch(Space(command), {key: values[0] for key, values in settings.items()})
+    check_arch(arch)
+    for key in settings:  # also where it has the very value that would be ignored
+        field = "stages" if key == "expansion" or key.startswith("stages.") else key
+        if field not in ("family", *FAMILIES[arch.family]):
+            choices = ", ".join(FAMILIES[arch.family])
+            raise SpaceError([f"{command}: {key}: {FAMILY_NAMES[arch.family]} has no such choice; it has: {choices}"])
+    return arch
+
+
+def read_values(words: Sequence[str], command: str) -> dict[str, tuple]:
+    """Return each field that is named with its values, as in "expansion=1,3,8". Raises SpaceError."""
+    pairs: dict[str, str] = {}
+    for word in words:
+        for key, text in _split(word, command).items():
+            if key in pairs:
+                together = f"{key}={pairs[key]},{text}"
+                raise SpaceError([f"{command}: {key} is given twice; put its values together: {together}"])
+            pairs[key] = text
+    lists = {key: tuple(part.strip() for part in text.split(",")) for key, text in pairs.items()}
+    for key, texts in lists.items():
+        if len(set(texts)) < len(texts):
+            raise SpaceError([f"{command}: {key}={pairs[key]}: a value is there twice"])
+    return _read(lists, command)
+
+
+def _split(word: str, command: str) -> dict[str, str]:
+    key, equals, text = word.partition("=")
+    if not equals or not key or not text:
+        form = "1.0@224 (width@resolution) or field=value"
+        raise SpaceError([f"{command}: '{short(word)}' given; words are of the form {form}"])
+    return {key: text}
+
+
+def _read(texts: Mapping[str, Sequence[str]], command: str) -> dict[str, tuple]:
+    """Read the values of every field by its rule, as in a space file."""
+    mistakes = Mistakes(Path(command))
+    words = {key: tuple(map(read_word, values)) for key, values in texts.items()}
+    firsts = Entry({key: entries[0] for key, entries in words.items()}, 0)
+    known = known_settings(firsts, command, MOBILENET_V2, mistakes)
+    values = {key: tuple(read_value(key, entry, "", mistakes) for entry in words[key]) for key in known}
+    if mistakes.found:
+        raise SpaceError([f"{command}: {text.replace(f'{command}.', '')}" for _, text in mistakes.found])
+    return values

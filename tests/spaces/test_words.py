@@ -1,0 +1,71 @@
+"""Networks and values in words of the command line, by the rules of a space file."""
+
+from dataclasses import replace
+
+import pytest
+
+from mnv2_sweep.base.errors import SweepError
+from mnv2_sweep.nets.arch import MOBILENET_V2, ArchSpec, set_expansion
+from mnv2_sweep.spaces.words import is_network, read_network, read_values
+
+NETWORKS = {
+    "1.0@224": ArchSpec(),
+    "0.5@160 activation=hswish residual=none": ArchSpec(
+        width=0.5, resolution=160, activation="hswish", residual="none"
+    ),
+    "expansion=3 kernel=5": ArchSpec(stages=set_expansion(MOBILENET_V2, 3), kernel=5),
+    "linear_bottleneck=false depthwise=false": ArchSpec(linear_bottleneck=False, depthwise=False),
+    "family=shufflenet_v1 groups=8 width=2": ArchSpec("shufflenet_v1", groups=8, width=2.0),
+    "stages.3.c=48": ArchSpec(stages=tuple(replace(s, c=48) if i == 3 else s for i, s in enumerate(MOBILENET_V2))),
+}
+MISTAKES = {
+    "activation=hswsh": "count: activation: 'hswsh' given; allowed: relu6 | relu | hswish (did you mean hswish?)",
+    "residual=no": "count: residual: 'no' given; allowed: bottleneck | expansion | none "
+    "(YAML reads 'no' as false; did you mean none?)",
+    "1.0@224 width=2": "count: width is given twice: 1.0 and 2",
+    "1.0@224 groups=3": "count: groups: MobileNetV2 has no such choice; it has: stages, width, resolution, kernel, ",
+    "family=nasnet_a kernel=3": "count: kernel: NASNet-A has no such choice; it has: width, resolution, classes",
+    "alpha=2": "count: unknown key 'alpha'; did you mean 'width'? Allowed: family, width, ",
+    "width=": "count: 'width=' given; words are of the form 1.0@224 (width@resolution) or field=value",
+    "one two": "count: 'one' given; words are of the form",
+    "wide@224": "count: width: 'wide' given; allowed: a number above 0, at most 16",
+    "1.0@5000": "count: resolution: 5000 given; allowed: a whole number up to 4,096",
+    "stages.9.c=3": "count: stages.9.c: there is no stage 9; stages count from 0, which is [1, 16, 1, 1], to 6",
+    "depthwise=no": "count: depthwise: 'no' given; allowed: true or false (YAML reads 'no' as false)",
+    "kernel=[3]": "count: kernel: '[3]' given; allowed: an odd whole number",
+}
+
+
+@pytest.mark.parametrize("words", NETWORKS)
+def test_words_are_the_network(words):
+    assert read_network(words.split(), "count") == NETWORKS[words]
+
+
+@pytest.mark.parametrize("words", MISTAKES)
+def test_a_mistake_is_one_line(words):
+    with pytest.raises(SweepError) as caught:
+        read_network(words.split(), "count")
+    assert str(caught.value).startswith(MISTAKES[words]) and "\n" not in str(caught.value)
+
+
+def test_one_word_without_a_sign_is_a_space():
+    assert not is_network(["paper_grid"]) and not is_network(["spaces/quick.yaml"])
+    assert is_network(["1.0@224"]) and is_network(["width=1"]) and is_network(["a", "b"])
+
+
+def test_values_of_several_fields():
+    words = ["residual=none,expansion", "expansion=1, 3", "depthwise=false"]
+    assert read_values(words, "ablate") == {
+        "residual": ("none", "expansion"),
+        "expansion": (1, 3),
+        "depthwise": (False,),
+    }
+    assert read_values([], "ablate") == {}
+    for words, message in (
+        (["expansion=1,1"], "ablate: expansion=1,1: a value is there twice"),
+        (["expansion=1", "expansion=3"], "ablate: expansion is given twice; put its values together: expansion=1,3"),
+        (["expansion=1,x"], "ablate: expansion: 'x' given; allowed: a whole number from 1"),
+    ):
+        with pytest.raises(SweepError) as caught:
+            read_values(words, "ablate")
+        assert str(caught.value) == message
