@@ -24,10 +24,10 @@ def channel_activity(model: nn.Module, plan: Plan, images: Tensor) -> list[Layer
     `images` are [N, 3, size, size]. The model is in evaluation mode afterwards, and unchanged but for that.
     """
     tallies = [
-        _Tally(layer, kind, block.convs[0].c_in)
+        _Tally(block.find(role), kind, block.find("expand").c_in)
         for block in plan.blocks
         if block.expands
-        for layer, kind in zip(block.convs, ("expansion", "depthwise"), strict=False)
+        for role, kind in (("expand", "expansion"), ("depthwise", "depthwise"))
     ]
     hooks = [_activation(model, tally.layer).register_forward_hook(tally.count) for tally in tallies]
     try:

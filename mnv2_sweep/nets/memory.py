@@ -81,12 +81,12 @@ def bound_operations(plan: Plan, splits: int) -> list[Operation]:
 
 def can_split(block: Block) -> bool:
     """Return whether a block's hidden channels can be computed in groups."""
-    return block.kind == "bottleneck" and block.layers[-2].groups == block.hidden
+    return block.kind == "bottleneck" and block.find("depthwise").groups == block.hidden
 
 
 def split_elements(block: Block, groups: int) -> int:
     """Count the elements of input, output and one group's inner tensors of a bottleneck block."""
-    deep = block.layers[-2]
+    deep = block.find("depthwise")
     inner = (deep.size_in**2 if block.expands else 0) + deep.size_out**2
     ends = block.layers[0].input_elements + block.layers[-1].output_elements
     return ends + math.ceil(block.hidden / groups) * inner

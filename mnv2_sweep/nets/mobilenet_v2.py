@@ -3,6 +3,11 @@
 from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.nets.plan import Block, Layer, Plan, classifier_block, round_channels
 
+# By whether a block has a layer before its depthwise one, and whether that is an expansion.
+ROLES = {
+    (True, True): ("expand", "depthwise", "project"), (True, False): ("sum", "depthwise", "project"),
+    (False, False): ("depthwise", "project"),
+}  # fmt: skip
 STEM_CHANNELS = 32  # paper, table 2, first row; scaled by the width multiplier like every block
 
 
@@ -36,7 +41,7 @@ def _bottleneck(
     name = f"features.{len(blocks)}"
     narrow = arch.residual == "bottleneck" and stride == 1 and c_in == c_out
     wide = arch.residual == "expansion" and before.kind == "bottleneck"
-    wide = wide and before.layers[-2].stride == 1 and before.hidden == hidden
+    wide = wide and before.find("depthwise").stride == 1 and before.hidden == hidden
     layers = []
     # Behind the block's input, which is -1, lie the block before's projection and then its expanded tensor.
     if t > 1:
@@ -53,4 +58,4 @@ def _bottleneck(
         f"{name}.conv.{at + 1}", "conv", hidden, c_out, 1, 1, 1, size_out, size_out, act, True, reads, None, narrow
     )
     shortcut = "bottleneck" if narrow else "expansion" if wide else None
-    return Block(name, "bottleneck", row, (*layers, deep, project), shortcut)
+    return Block(name, "bottleneck", row, (*layers, deep, project), shortcut, ROLES[bool(layers), t > 1])

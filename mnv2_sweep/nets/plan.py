@@ -79,6 +79,7 @@ class Block(NamedTuple):
     stage: str
     layers: tuple[Layer, ...]
     shortcut: str | None = None
+    roles: tuple[str, ...] = ()  # of the layers of a bottleneck: "expand" | "sum" | "depthwise" | "project"
 
     @property
     def convs(self) -> tuple[Layer, ...]:
@@ -87,13 +88,17 @@ class Block(NamedTuple):
 
     @property
     def expands(self) -> bool:
-        """Return whether a bottleneck begins with an expansion."""
-        return self.kind == "bottleneck" and len(self.convs) == 3
+        """Return whether it is a bottleneck that begins with an expansion."""
+        return "expand" in self.roles
 
     @property
     def hidden(self) -> int:
         """Return the channels of a bottleneck's expanded tensor, the depthwise (or ordinary) convolution's input."""
-        return self.layers[-2].c_in
+        return self.find("depthwise").c_in
+
+    def find(self, role: str) -> Layer:
+        """Return the layer of that role; a block's layers are known by it, not by their place."""
+        return self.layers[self.roles.index(role)]
 
 
 @dataclass(frozen=True, slots=True)

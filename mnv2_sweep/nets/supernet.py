@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from mnv2_sweep.base.errors import ArchError
 from mnv2_sweep.nets.arch import CHOICES, ArchSpec
-from mnv2_sweep.nets.plan import Block, Layer, Plan
+from mnv2_sweep.nets.plan import WEIGHTED, Layer, Plan
 from mnv2_sweep.nets.resolve import arch_key
 
 
@@ -47,14 +47,7 @@ def supernet_places(plan: Plan) -> list[tuple[str, Layer]]:
     for block in plan.blocks:
         repeat = repeats.get(block.stage, 0)
         repeats[block.stage] = repeat + 1
-        for role, layer in zip(_roles(block), block.convs, strict=True):
-            places.append((f"{block.stage}_{repeat}_{role}", layer))
+        for role, layer in zip(block.roles or ("conv",) * len(block.layers), block.layers, strict=True):
+            if layer.op in WEIGHTED:
+                places.append((f"{block.stage}_{repeat}_{role}", layer))
     return places
-
-
-def _roles(block: Block) -> tuple[str, ...]:
-    """Return the role of each of a block's layers with weights; without an expansion a bottleneck begins with its
-    depthwise convolution."""
-    if block.kind != "bottleneck":
-        return ("conv",)
-    return ("expand", "depthwise", "project")[-len(block.convs) :]
