@@ -282,7 +282,7 @@ def _read_recipe_field(name: str, entry: Entry, base: Recipe, mistakes: Mistakes
     if fits and kind is str:
         fits = entry.text.isprintable() and 0 < len(entry.text.strip()) <= 60
     rules = list(recipe_rules(replace(base, **{name: value}) if fits else base))
-    plain = {bool: "true or false", str: "a name of at most 60 characters"}.get(kind, "a number")
+    plain = {bool: "true or false", str: "a name of at most 60 characters, in quotes if need be"}.get(kind, "a number")
     allowed = [allowed for rule, _, _, allowed in rules if rule == name][-1:] or [plain]
     if fits and all(ok for rule, _, ok, _ in rules if rule == name):
         return value

@@ -22,7 +22,7 @@ from ruamel.yaml.scanner import Scanner
 
 from mnv2_sweep.base.errors import SpaceError
 
-MAX_BYTES = 500_000  # the worst that fits takes some twelve seconds to read
+MAX_BYTES = 500_000  # the worst that fits takes some eight seconds to read
 MAX_DEPTH = 20  # lists and mappings inside each other; a space needs four
 MAX_MISTAKES = 100
 
@@ -285,8 +285,8 @@ def refusal(key: str, entry: Entry, allowed: str) -> str:
         near = "none"
     if near:
         hints.append(f"did you mean {near}?")
-    if isinstance(entry.value, float) and entry.value.is_integer() and abs(entry.value) < 1e16 and "whole" in allowed:
-        hints.append(f"write {int(entry.value)}")
+    if "whole number" in allowed and isinstance(entry.value, float) and entry.value.is_integer():
+        hints.append(f"write {int(entry.value)}" if abs(entry.value) < 1e16 else "it is too large")
     return f"{key}: {given} given; allowed: {allowed}" + (f" ({'; '.join(hints)})" if hints else "")
 
 
