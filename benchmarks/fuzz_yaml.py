@@ -2,10 +2,10 @@
 
     python benchmarks/fuzz_yaml.py [--files 10000] [--seed 0] [--show NUMBER]
 
-Every file is one of spaces/ or tests/broken_spaces with one to four changes: bytes, lines, words, nesting, anchors,
-huge numbers, odd characters. It is loaded; its networks are selected where that is little work, the first and last are
-counted once more one by one, and few are listed as `plan` lists them. Anything raised that is not a SweepError,
-warnings and limits included, is printed with the file. `--show` prints one file of the series and stops.
+Every file is one of spaces/ or tests/spaces/broken_spaces with one to four changes: bytes, lines, words, nesting,
+anchors, huge numbers, odd characters. It is loaded; its networks are selected where that is little work, the first and
+last are counted once more one by one, and few are listed as `plan` lists them. Anything raised that is not a
+SweepError, warnings and limits included, is printed with the file. `--show` prints one file of the series and stops.
 """
 
 import argparse
@@ -34,7 +34,7 @@ from mnv2_sweep.trials.trial import DataRef, Trial, trial_id
 
 ROOT = Path(__file__).parents[1]
 SPACES = [path.read_bytes() for path in sorted((ROOT / "spaces").glob("*.yaml"))]
-BROKEN = [path.read_bytes() for path in sorted((ROOT / "tests" / "broken_spaces").glob("*.yaml"))]
+BROKEN = [path.read_bytes() for path in sorted((ROOT / "tests" / "spaces" / "broken_spaces").glob("*.yaml"))]
 # All that a file can say, in few combinations.
 SPACES += [
     b"""stages: [[1, 16, 1, 1], [6, 24, 2, 2], [6, 32, 2, 2]]
@@ -84,6 +84,12 @@ VALUES += [
     b"010",
     b"1_000",
     b"1:30",
+    b"0o17",
+    b".5",
+    b"6.e7",
+    b"1e-3",
+    b"1e999",
+    b"off",
 ]
 VALUES += [
     b"2001-01-01",
@@ -169,6 +175,8 @@ PIECES += [
     b"---\n",
     b"...\n",
     b"%YAML 1.1\n",
+    b"%YAML 1.2\n---\n",
+    b"%YAML 99999.3\n---\n",
     b"%TAG ! tag:x,2000:\n",
     b"<<: *a\n",
     b",",

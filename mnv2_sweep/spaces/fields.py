@@ -88,8 +88,6 @@ def read_value(key: str, entry: Entry, where: str, mistakes: Mistakes) -> object
     allowed = [allowed for name, _, ok, allowed in arch_rules(arch) if name == rule and not ok]
     if column in LIMITS and not allowed and entry.value > LIMITS[column]:
         allowed = [f"a whole number up to {LIMITS[column]:,}"]
-    if isinstance(entry.value, bool) and entry.trap:  # `no` for false
-        allowed = allowed or ["true or false"]
     if allowed:
         mistakes.add(entry.line, refusal(where + key, entry, allowed[0]))
         return None

@@ -255,10 +255,11 @@ def _read_strategy_name(key: str, entry: Entry | None, mistakes: Mistakes) -> st
 def _read_epochs(entry: Entry, strategy: str, mistakes: Mistakes) -> float | None:
     """Read a number of epochs, also as in "2 epochs"."""
     match = re.fullmatch(r"([0-9]{1,7}(?:\.[0-9]{1,6})?)(?: epochs?)?", entry.text.strip())
+    epochs = float(match[1]) if match else entry.value
     if strategy == "separate":
         mistakes.add(entry.line, "finetune: it goes on from a shared training; add strategy: shared, or leave it out")
-    elif match and 0 < float(match[1]) <= MAX_EPOCHS:
-        return float(match[1])
+    elif type(epochs) in (int, float) and 0 < epochs <= MAX_EPOCHS:
+        return float(epochs)
     elif entry.value is not BROKEN:
         mistakes.add(entry.line, refusal("finetune", entry, f"a number of epochs above 0, at most {MAX_EPOCHS:,}"))
     return None
@@ -277,11 +278,11 @@ def _read_recipe_field(name: str, entry: Entry, base: Recipe, mistakes: Mistakes
     kind = next((kind for kind in get_args(RECIPE_TYPES[name]) if kind is not type(None)), RECIPE_TYPES[name])
     kinds = (int, float) if kind is float else (kind,)
     value = float(entry.value) if kind is float and type(entry.value) is int else entry.value
-    fits = type(entry.value) in kinds and not (kind is bool and entry.trap)
+    fits = type(entry.value) in kinds
     if fits and kind is str:
         fits = entry.text.isprintable() and 0 < len(entry.text.strip()) <= 60
     rules = list(recipe_rules(replace(base, **{name: value}) if fits else base))
-    plain = {bool: "true or false", str: "a name of at most 60 characters"}.get(kind, "a number")
+    plain = {bool: "true or false", str: "a name of at most 60 characters, in quotes if need be"}.get(kind, "a number")
     allowed = [allowed for rule, _, _, allowed in rules if rule == name][-1:] or [plain]
     if fits and all(ok for rule, _, ok, _ in rules if rule == name):
         return value

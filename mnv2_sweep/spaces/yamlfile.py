@@ -1,8 +1,8 @@
 """A YAML file -> Entry (every value with the line it stands on), and the words for what is wrong with a value.
 
-PyYAML follows YAML 1.1, which reads `no` as false, `1e-3` as text, `010` as 8 and `1:30` as 90. Such a scalar
-keeps its spelling here, and a sentence for the person who wrote it. Anchors, aliases, merge keys and tags are
-refused: a few bytes of them can stand for gigabytes, or for code.
+ruamel.yaml gives the structure; a scalar means what YAML 1.2's core schema says: `no` is a word, `1e-3` a number, `010`
+is 10 and `1:30` text. Where that may surprise, the scalar has a sentence for the person who wrote it. Anchors,
+aliases, merge keys and tags are refused: a few bytes of them can stand for gigabytes, or for code.
 """
 
 import difflib
@@ -10,30 +10,37 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
 
-import yaml
+from ruamel.yaml import YAML
+from ruamel.yaml.composer import Composer
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import AliasEvent
+from ruamel.yaml.nodes import Node, ScalarNode, SequenceNode
+from ruamel.yaml.reader import ReaderError
+from ruamel.yaml.scanner import Scanner
 
 from mnv2_sweep.base.errors import SpaceError
 
-MAX_BYTES = 1_000_000
+MAX_BYTES = 500_000  # the worst that fits takes some eight seconds to read
 MAX_DEPTH = 20  # lists and mappings inside each other; a space needs four
 MAX_MISTAKES = 100
 
 BROKEN = object()  # the value of an Entry whose mistake is already noted
 
-WHOLE = re.compile(r"[-+]?(0|[1-9][0-9]*)")
-DECIMAL = re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+)([eE][-+][0-9]+)?")
-EXPONENT = re.compile(r"([-+]?)([0-9]+\.?[0-9]*|\.[0-9]+)[eE]([-+]?)([0-9]{1,4})")
+WHOLE = re.compile(r"[-+]?[0-9]+")
+NUMBER = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+BOOLS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+NULLS = ("", "~", "null", "Null", "NULL")
+SWITCHES = {"yes": "true", "on": "true", "no": "false", "off": "false"}  # by YAML 1.1, which many still have in mind
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A value of the file: a scalar, a tuple of entries, a dict of entries by key, or BROKEN.
 
-    `text` is the scalar as written; `trap` says how YAML reads it, where that may surprise. A number in an
-    unusual spelling has its text as value, so that it passes for no number.
+    `text` is the scalar as written; `trap` says how YAML reads it, where that may surprise. A number that is too long,
+    not finite or not in decimal has its text as value, so that it passes for no number.
     """
 
     value: object
@@ -72,13 +79,9 @@ def read_yaml(path: Path, mistakes: Mistakes) -> Entry:
             mistakes.add(number, "a tab at the start of the line; YAML wants spaces here")
     mistakes.stop()
     try:
-        loader = _Composer(text, mistakes)
-        node = loader.get_single_node()
-    except yaml.YAMLError as error:
+        node = _Loader(mistakes).compose(text)
+    except YAMLError as error:
         mistakes.add(*_explain_syntax(error, text))
-        mistakes.stop()
-    except (ValueError, OverflowError):  # PyYAML on "\U99999999", or on a directive of 5,000 digits
-        mistakes.add(loader.line + 1, "not valid YAML: a number after '\\' or '%' that is out of range")
         mistakes.stop()
     if node is None:
         mistakes.add(0, "the file is empty; it needs at least 'axes' or 'points'")
@@ -106,55 +109,78 @@ def _read_text(path: Path, mistakes: Mistakes) -> str:
     return text
 
 
-class _Composer(yaml.SafeLoader):
-    """PyYAML's node tree, without what a design space does not need: anchors, aliases, tags, deep nesting."""
+class _Loader(YAML):
+    """ruamel.yaml's tree of nodes, by YAML 1.2 whatever the file asks for; what is not supported is noted."""
 
-    def __init__(self, text: str, mistakes: Mistakes):
-        super().__init__(text)
-        self.mistakes, self.depth = mistakes, 0
+    def __init__(self, mistakes: Mistakes):
+        super().__init__(typ="safe", pure=True)
+        self.mistakes, self.Scanner, self.Composer = mistakes, _Scanner, _Composer
+
+
+class _Scanner(Scanner):
+    def scan_yaml_directive_value(self, start_mark):
+        """Scan the version that the file asks for, noting any but 1.2, whose rules hold all the same."""
+        version = super().scan_yaml_directive_value(start_mark)
+        if version != (1, 2):
+            asked = short(".".join(map(str, version)))
+            self.loader.mistakes.add(
+                start_mark.line + 1, f"'%YAML {asked}' asks for other rules than YAML 1.2's; leave the line out"
+            )
+        self.yaml_version = (1, 2)
+        return self.yaml_version
+
+
+class _Composer(Composer):
+    """Nodes without anchors, aliases, tags and deep nesting."""
+
+    level = 0
+
+    def get_single_node(self):
+        """Compose the file's one document."""
+        try:
+            return super().get_single_node()
+        except (ValueError, OverflowError) as error:  # on "\U99999999", "!%25x", or a directive of 5,000 digits
+            problem = "a number after '\\' or '%' that is out of range"
+            raise MarkedYAMLError(problem=problem, problem_mark=self.loader.reader.get_mark()) from error
 
     def compose_node(self, parent, index):
-        """Compose a node as PyYAML does, noting what is not supported; raises on nesting that is too deep."""
-        event = self.peek_event()
+        """Compose a node as ruamel.yaml does, noting what is not supported; raises on nesting that is too deep."""
+        event = self.parser.peek_event()
         line = event.start_mark.line + 1
-        if isinstance(event, yaml.AliasEvent):
-            self.mistakes.add(
-                line, f"'*{short(event.anchor)}' stands for another part of the file; write that part out"
-            )
-            self.get_event()
-            return yaml.ScalarNode("broken", "", event.start_mark, event.end_mark)
+        add = self.loader.mistakes.add
+        name = short((event.anchor or "").rstrip(":"))  # "*a: 1" is the alias "a:" to YAML 1.2, but to no one else
+        if isinstance(event, AliasEvent):
+            add(line, f"'*{name}' stands for another part of the file; write that part out")
+            self.parser.get_event()
+            return ScalarNode("broken", "", event.start_mark, event.end_mark)
         if event.anchor is not None:
-            self.mistakes.add(
-                line, f"'&{short(event.anchor)}' names a part of the file for reuse, which is not supported"
-            )
+            add(line, f"'&{name}' names a part of the file for reuse, which is not supported")
         if event.tag is not None:
             tag = event.tag.replace("tag:yaml.org,2002:", "!!")
-            self.mistakes.add(line, f"the tag {short(tag)!r} is not supported; write the plain value")
-        event.anchor = event.tag = None
-        if self.depth == MAX_DEPTH:
-            raise yaml.MarkedYAMLError(
-                problem=f"more than {MAX_DEPTH} levels of nesting", problem_mark=event.start_mark
-            )
-        self.depth += 1
+            add(line, f"the tag {short(tag)!r} is not supported; write the plain value")
+        event.anchor = event.ctag = None
+        if self.level == MAX_DEPTH:
+            raise MarkedYAMLError(problem=f"more than {MAX_DEPTH} levels of nesting", problem_mark=event.start_mark)
+        self.level += 1
         node = super().compose_node(parent, index)
-        self.depth -= 1
+        self.level -= 1
         return node
 
 
 def read_word(text: str) -> Entry:
     """Read a word of the command line as the file would read the same scalar without quotes."""
-    tag = yaml.SafeLoader("").resolve(yaml.ScalarNode, text, (True, False))
-    mark = yaml.Mark("", 0, 0, 0, None, 0)
-    return Entry(*_scalar(yaml.ScalarNode(tag, text, mark, mark), 0))
+    return _scalar(text, True, 0)
 
 
-def _explain_syntax(error: yaml.YAMLError, text: str) -> tuple[int, str]:
-    """Return the line and the meaning of PyYAML's complaint."""
-    if isinstance(error, yaml.reader.ReaderError):
+def _explain_syntax(error: YAMLError, text: str) -> tuple[int, str]:
+    """Return the line and the meaning of ruamel.yaml's complaint."""
+    if isinstance(error, ReaderError):
         character = f"the character {chr(error.character)!r}" if isinstance(error.character, int) else "a character"
         return text.count("\n", 0, error.position) + 1, f"not valid YAML: {character} is not allowed"
     problem, context = error.problem or "", error.context or ""
-    line = error.problem_mark.line + 1 if error.problem_mark else 1
+    problem = re.sub(r"\('(.*)',\)$", r"'\1'", problem)  # a tuple by mistake, in ruamel.yaml 0.19
+    mark = error.problem_mark or error.context_mark
+    line = mark.line + 1 if mark else 1
     if "'\\t'" in problem:
         return line, "a tab between the values; YAML wants spaces here"
     if context.startswith("while scanning a block scalar"):
@@ -178,19 +204,19 @@ def _explain_syntax(error: yaml.YAMLError, text: str) -> tuple[int, str]:
     return line, "not valid YAML: " + ", ".join(filter(None, [context, problem]))
 
 
-def _entry(node: yaml.Node, mistakes: Mistakes) -> Entry:
+def _entry(node: Node, mistakes: Mistakes) -> Entry:
     line = node.start_mark.line + 1
-    if isinstance(node, yaml.SequenceNode):
+    if isinstance(node, SequenceNode):
         return Entry(tuple(_entry(child, mistakes) for child in node.value), line)
-    if isinstance(node, yaml.ScalarNode):
-        return Entry(*_scalar(node, line))
+    if isinstance(node, ScalarNode):
+        return Entry(BROKEN, line) if node.tag == "broken" else _scalar(node.value, node.style is None, line)
     entries: dict[str, Entry] = {}
     lines: dict[str, int] = {}
     for key, value in node.value:
         at = key.start_mark.line + 1
-        if not isinstance(key, yaml.ScalarNode):
+        if not isinstance(key, ScalarNode):
             mistakes.add(at, "a key is a list or a mapping; keys are words")
-        elif key.tag.endswith(":merge"):
+        elif key.value == "<<" and key.style is None:
             mistakes.add(at, "'<<' takes over keys from elsewhere, which is not supported; write them out")
         elif key.tag == "broken":
             continue
@@ -203,63 +229,38 @@ def _entry(node: yaml.Node, mistakes: Mistakes) -> Entry:
     return Entry(entries, line)
 
 
-def _scalar(node: yaml.ScalarNode, line: int) -> tuple[object, int, str, str]:
-    """Return (value, line, text, trap) of a scalar; see Entry."""
-    text, tag = node.value, node.tag.rpartition(":")[2]
-    shown = short(text)
-    if tag == "broken":
-        return BROKEN, line, text, ""
-    if node.style is not None:
-        bare = WHOLE.fullmatch(text) or DECIMAL.fullmatch(text) or text in ("true", "false")
-        return text, line, text, f"in quotes it is text; write {shown}" if bare else ""
-    if tag == "null":
-        return None, line, text, f"YAML reads '{text}' as no value at all" if text else ""
-    if tag == "bool":
-        value = text.lower() in ("true", "yes", "on")
-        said = "" if text.lower() in ("true", "false") else f"YAML reads '{text}' as {str(value).lower()}"
-        return value, line, text, said
-    if tag in ("int", "float"):
-        return *_number(text, tag, line), text, _number_trap(text)
-    return text, line, text, _number_trap(text)
-
-
-def _number(text: str, tag: str, line: int) -> tuple[object, int]:
-    if tag == "int" and WHOLE.fullmatch(text) and len(text) <= 16:
-        return int(text), line
-    if tag == "float" and DECIMAL.fullmatch(text) and math.isfinite(float(text)):
-        return float(text), line
-    return text, line
+def _scalar(text: str, plain: bool, line: int) -> Entry:
+    """Read a scalar, plain or in quotes, by YAML 1.2's core schema."""
+    if not plain:
+        bare = NUMBER.fullmatch(text) or text in ("true", "false")
+        return Entry(text, line, text, f"in quotes it is text; write {short(text)}" if bare else "")
+    if text in NULLS:
+        return Entry(None, line, text, f"YAML reads '{text}' as no value at all" if text else "")
+    if text in BOOLS:
+        return Entry(BOOLS[text], line, text)
+    if WHOLE.fullmatch(text):
+        fits = len(text) <= 16
+        return Entry(int(text), line, text) if fits else Entry(text, line, text, "it has too many digits")
+    if NUMBER.fullmatch(text):
+        value = float(text)
+        return Entry(value, line, text) if math.isfinite(value) else Entry(text, line, text, "it is too large")
+    return Entry(text, line, text, _number_trap(text))
 
 
 def _number_trap(text: str) -> str:
-    """Say what is odd about a plain scalar that a person may have meant as a number; "" if nothing is."""
-    if WHOLE.fullmatch(text):
-        return "" if len(text) <= 16 else "it has too many digits"
-    if DECIMAL.fullmatch(text):
-        return "" if math.isfinite(float(text)) else "it is too large"
+    """Say what is odd about plain text that a person may have meant as a number; "" if nothing is."""
     if len(text) > 60:  # no number of a person; the patterns below would take minutes on a megabyte of digits
         return ""
     if re.fullmatch(r"[-+]?[0-9][0-9_.]*", text) and "_" in text:
         return f"not every YAML reader takes '_' in a number; write {short(text.replace('_', ''))}"
-    if re.fullmatch(r"[-+]?0[0-7]{1,15}", text):
-        return f"YAML reads it as octal, {int(text, 8)}; write {int(text)} if you mean that, else {int(text, 8)}"
-    if re.fullmatch(r"[-+]?0[0-9]{1,15}", text):
-        return f"YAML reads it as text; write {int(text)}"
-    if re.fullmatch(r"[-+]?0[xb][0-9a-fA-F_]+", text):
-        return "hexadecimal and binary numbers are not supported; write it in decimal"
+    if re.fullmatch(r"[-+]?0[xob][0-9a-fA-F_]+", text):
+        return "hexadecimal, octal and binary numbers are not supported; write it in decimal"
     if re.fullmatch(r"[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?", text):
-        return "YAML reads numbers with ':' in base 60; write a plain number"
+        return "YAML reads it as text; write a plain number"
     if re.fullmatch(r"[-+]?\.?(inf|nan)", text.lower()):
         return "it is not a finite number"
     if re.fullmatch(r"[0-9]{1,3}(,[0-9]{3})+", text):
         return f"YAML reads it as text; write {text.replace(',', '')}"
-    if match := EXPONENT.fullmatch(text):
-        sign, digits, exponent_sign, exponent = match.groups()
-        dotted = digits if "." in digits else digits + ".0"
-        forms = [f"{sign}{dotted}e{exponent_sign or '+'}{exponent}"]
-        if int(exponent) <= 12 and len(digits) <= 12:
-            forms.insert(0, f"{Decimal(text):f}")
-        return f"YAML reads it as text, for want of a dot and a sign; write {' or '.join(forms)}"
     return ""
 
 
@@ -279,11 +280,13 @@ def refusal(key: str, entry: Entry, allowed: str) -> str:
         given = short(entry.text) if type(entry.value) in (int, float) else f"'{short(entry.text)}'"
     hints = [entry.trap] if entry.trap else []
     choices = allowed.split(" | ") if " | " in allowed else []
-    near = "none" if "none" in choices and entry.value in (False, None) and entry.text else nearest(entry.text, choices)
+    near = SWITCHES.get(entry.text.lower(), "") if allowed == "true or false" else nearest(entry.text, choices)
+    if "none" in choices and (entry.text.lower() in ("no", "off") or entry.text and entry.value in (False, None)):
+        near = "none"
     if near:
         hints.append(f"did you mean {near}?")
-    if isinstance(entry.value, float) and entry.value.is_integer() and "whole number" in allowed:
-        hints.append(f"write {int(entry.value)}")
+    if "whole number" in allowed and isinstance(entry.value, float) and entry.value.is_integer():
+        hints.append(f"write {int(entry.value)}" if abs(entry.value) < 1e16 else "it is too large")
     return f"{key}: {given} given; allowed: {allowed}" + (f" ({'; '.join(hints)})" if hints else "")
 
 

@@ -14,6 +14,7 @@ from mnv2_sweep.spaces import read
 from mnv2_sweep.spaces.networks import expand
 from mnv2_sweep.spaces.read import load_space
 from mnv2_sweep.spaces.space import Constraint, Sample, Space, Strategy
+from mnv2_sweep.spaces.yamlfile import Mistakes, read_word, read_yaml
 from mnv2_sweep.trials.recipe import check_recipe
 
 SPACES = Path(__file__).parents[2] / "spaces"
@@ -194,6 +195,27 @@ def test_utf8_mark_and_windows_lines_are_fine(tmp_path):
     assert (space.axes, space.seeds) == ((("width", (0.5,)),), (0, 1))
 
 
+WORDS = {
+    **{"no": "no", "Yes": "Yes", "on": "on", "off": "off", "y": "y", "tRue": "tRue", "1:30": "1:30", "a-b": "a-b"},
+    **{"2001-01-01": "2001-01-01", "=": "=", "1.2.3": "1.2.3", "e3": "e3", ".": ".", "-x": "-x", "1e": "1e"},
+}
+NUMBERS = {
+    **{"1e-3": 0.001, "60e6": 6e7, "6.0e7": 6e7, "6.E+7": 6e7, ".5": 0.5, "-.5e1": -5.0, "1.": 1.0, "+1.5": 1.5},
+    **{"010": 10, "0128": 128, "-007": -7, "+3": 3, "0": 0, "9007199254740993": 9007199254740993},
+}
+OTHERS = {"true": True, "True": True, "FALSE": False, "null": None, "~": None, "Null": None}
+
+
+@pytest.mark.parametrize("text, value", [*{**WORDS, **NUMBERS, **OTHERS}.items()])
+def test_a_plain_scalar_is_read_by_yaml_1_2(tmp_path, text, value):
+    path = tmp_path / "given.yaml"
+    path.write_text(f"%YAML 1.2\n---\nfirst: {text}\nsecond: ['{text}']\n")
+    first, second = read_yaml(path, Mistakes(path)).value.values()
+    for entry in (first, read_word(text)):
+        assert (type(entry.value), entry.value, entry.text) == (type(value), value, text)
+    assert (first.line, second.value[0].value, second.value[0].line) == (3, text, 4)
+
+
 # ---------------------------------------------------------------- mistakes
 
 
@@ -227,10 +249,10 @@ def test_missing_file_and_folder(tmp_path):
 @pytest.mark.parametrize(
     "text, words",
     [
-        (b"#" * 1_000_001, ": the file is larger than 1,000,000 bytes; is it a design space?"),
-        (b"axes: " + b"[" * 900_000, ":1: not valid YAML: more than 20 levels of nesting"),
-        (b"axes: {width: [" + b"9" * 900_000 + b"]}", "(it has too many digits)"),
-        (b"axes: {width: [" + b"9" * 400_000 + b"e" + b"9" * 400_000 + b"]}", "a number above 0, at most 16"),
+        (b"#" * 500_001, ": the file is larger than 500,000 bytes; is it a design space?"),
+        (b"axes: " + b"[" * 490_000, ":1: not valid YAML: more than 20 levels of nesting"),
+        (b"axes: {width: [" + b"9" * 490_000 + b"]}", "(it has too many digits)"),
+        (b"axes: {width: [" + b"9" * 240_000 + b"e" + b"9" * 240_000 + b"]}", "(it is too large)"),
         (b"\xff\xfea\x00x\x00e\x00s\x00", ":1: the byte 0xff is not UTF-8; save the file as UTF-8"),
         (
             b"axes:\n" + b"".join(b"  w%d: [1]\n" % i for i in range(200)),
@@ -248,6 +270,7 @@ def test_large_or_hostile_files(tmp_path, text, words):
 
 FRAGMENTS = [b"*a", b"&a ", b"!!x ", b"---\n", b"\t", b"? ", b"- ", b": ", b"{", b"]", b'"', b"|\n", b"<<", b"\xff"]
 FRAGMENTS += [b"no", b"~", b"1e5", b".inf", b"\\U", b"%YAML 1", b"\xe2\x80\xa8", b"2001-01-01", b"9" * 5000, b"\x00"]
+FRAGMENTS += [b"0o7", b"1e-3", b"off"]
 FILES = [path.read_bytes() for folder in (SPACES, BROKEN_SPACES) for path in sorted(folder.glob("*.yaml"))]
 
 
@@ -295,6 +318,8 @@ def check_space_or_mistakes(folder: Path, content: bytes) -> None:
         ("strategy: shared\nfinetune: 1 epoch", Strategy("shared", finetune=1.0)),
         ("strategy: shared\nfinetune: 2.5 epochs", Strategy("shared", finetune=2.5)),
         ("strategy: shared\nfinetune: 1000000", Strategy("shared", finetune=1e6)),
+        ("strategy: shared\nfinetune: .5", Strategy("shared", finetune=0.5)),
+        ("strategy: shared\nfinetune: 5e-1", Strategy("shared", finetune=0.5)),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

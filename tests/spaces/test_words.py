@@ -13,6 +13,7 @@ NETWORKS = {
     "0.5@160 activation=hswish residual=none": ArchSpec(
         width=0.5, resolution=160, activation="hswish", residual="none"
     ),
+    "5e-1@0160": ArchSpec(width=0.5, resolution=160),
     "expansion=3 kernel=5": ArchSpec(stages=set_expansion(MOBILENET_V2, 3), kernel=5),
     "linear_bottleneck=false depthwise=false": ArchSpec(linear_bottleneck=False, depthwise=False),
     "family=shufflenet_v1 groups=8 width=2": ArchSpec("shufflenet_v1", groups=8, width=2.0),
@@ -20,8 +21,7 @@ NETWORKS = {
 }
 MISTAKES = {
     "activation=hswsh": "count: activation: 'hswsh' given; allowed: relu6 | relu | hswish (did you mean hswish?)",
-    "residual=no": "count: residual: 'no' given; allowed: bottleneck | expansion | none "
-    "(YAML reads 'no' as false; did you mean none?)",
+    "residual=no": "count: residual: 'no' given; allowed: bottleneck | expansion | none (did you mean none?)",
     "1.0@224 width=2": "count: width is given twice: 1.0 and 2",
     "1.0@224 groups=3": "count: groups: MobileNetV2 has no such choice; it has: stages, width, resolution, kernel, ",
     "family=nasnet_a kernel=3": "count: kernel: NASNet-A has no such choice; it has: width, resolution, classes",
@@ -31,7 +31,7 @@ MISTAKES = {
     "wide@224": "count: width: 'wide' given; allowed: a number above 0, at most 16",
     "1.0@5000": "count: resolution: 5000 given; allowed: a whole number up to 4,096",
     "stages.9.c=3": "count: stages.9.c: there is no stage 9; stages count from 0, which is [1, 16, 1, 1], to 6",
-    "depthwise=no": "count: depthwise: 'no' given; allowed: true or false (YAML reads 'no' as false)",
+    "depthwise=no": "count: depthwise: 'no' given; allowed: true or false (did you mean false?)",
     "kernel=[3]": "count: kernel: '[3]' given; allowed: an odd whole number",
 }
 
