@@ -22,7 +22,7 @@ from ruamel.yaml.scanner import Scanner
 
 from mnv2_sweep.base.errors import SpaceError
 
-MAX_BYTES = 500_000  # the worst that fits takes some eight seconds to read
+MAX_BYTES = 1_000_000  # as copies in recorded sweeps may have; the worst that fits takes half a minute to read
 MAX_DEPTH = 20  # lists and mappings inside each other; a space needs four
 MAX_MISTAKES = 100
 

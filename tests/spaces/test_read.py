@@ -249,7 +249,7 @@ def test_missing_file_and_folder(tmp_path):
 @pytest.mark.parametrize(
     "text, words",
     [
-        (b"#" * 500_001, ": the file is larger than 500,000 bytes; is it a design space?"),
+        (b"#" * 1_000_001, ": the file is larger than 1,000,000 bytes; is it a design space?"),
         (b"axes: " + b"[" * 490_000, ":1: not valid YAML: more than 20 levels of nesting"),
         (b"axes: {width: [" + b"9" * 490_000 + b"]}", "(it has too many digits)"),
         (b"axes: {width: [" + b"9" * 240_000 + b"e" + b"9" * 240_000 + b"]}", "(it is too large)"),
