@@ -95,6 +95,7 @@ def ablate(
     from mnv2_sweep.cli.display import show_sweep
     from mnv2_sweep.cli.open import open_run, open_space
     from mnv2_sweep.report.ablation import comparisons_text
+    from mnv2_sweep.spaces.shipped import shipped_file
     from mnv2_sweep.spaces.words import read_values
 
     changes = choose_changes(
@@ -102,7 +103,7 @@ def ablate(
         change.no_depthwise, change.everything, read_values(words or (), "ablate"),
     )  # fmt: skip
     base, until_decided = change.base, experiment.until_decided
-    space = open_space(Path(base))[0] if Path(base).suffix in (".yaml", ".yml") else None
+    space = open_space(Path(base))[0] if Path(base).suffix in (".yaml", ".yml") or shipped_file(base) else None
     planned, _ = plan_comparisons(_find_bases(base, space), changes, change.match)  # mistakes before anything is opened
     own = space.seeds if space is not None and experiment.seeds is None and not until_decided else None
     seeds = range(experiment.seeds or SEEDS) if own is None else own

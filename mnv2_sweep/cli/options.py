@@ -54,7 +54,10 @@ class TrainOptions:
     workers: Workers = None
     device: Device = "auto"
     name: Annotated[
-        str | None, typer.Option(help="Name of the sweep; default: the space's or the ablation's, with the data's.")
+        str | None,
+        typer.Option(
+            help="Name of the sweep that is run or calibrated; default: the space's or ablation's, with the data's."
+        ),
     ] = None
     retry_failed: RetryFailed = False
     dry_run: DryRun = False

@@ -15,9 +15,12 @@ def find_space_file(given: Path) -> Path:
 
     Raises SpaceError for a name that neither has; a path into a folder is left to whoever reads it.
     """
-    if given.exists() or given.name != str(given) or given.suffix not in ("", ".yaml"):
+    is_there = given.is_file() or given.is_symlink()  # a folder of photos may have a shipped space's name
+    if is_there or given.name != str(given) or given.suffix not in ("", ".yaml"):
         return given
     path = shipped_file(given.stem)
+    if path is None and given.exists():
+        return given
     if path is None:
         shipped = ", ".join(shipped_names())
         raise SpaceError([f"{given}: no such file, nor a design space that ships; there are: {shipped}"])

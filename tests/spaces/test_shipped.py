@@ -42,3 +42,11 @@ def test_a_name_that_nobody_has_is_refused_with_those_there_are(tmp_path, monkey
 def test_other_paths_stay_as_they_are(given, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert find_space_file(Path(given)) == Path(given)
+
+
+def test_a_folder_does_not_hide_a_shipped_space(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("photos", "mine"):
+        (tmp_path / name).mkdir()
+    assert find_space_file(Path("photos")).name == "photos.yaml"
+    assert find_space_file(Path("mine")) == Path("mine")  # whoever reads it says that it is a folder
