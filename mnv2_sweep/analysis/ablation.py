@@ -72,8 +72,7 @@ def change_field(name: str, value: object) -> Change:
         option = f"{option}-{value}"
     elif not value:
         option = f"no-{option}"
-    before = f"its own {name}" if len(called) != 2 and name != "residual" else called[default]
-    return Change(option, name, value, before, called.get(value) or f"{name} {value}")
+    return Change(option, name, value, called.get(default) or f"its own {name}", called.get(value) or f"{name} {value}")
 
 
 def change_activation(name: str) -> Change:

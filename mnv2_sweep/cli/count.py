@@ -14,11 +14,11 @@ from mnv2_sweep.cli.options import Csv, Json, drop_output, given_options
 from mnv2_sweep.nets.arch import (
     CHOICES,
     FAMILIES,
-    FAMILY_NAMES,
     ArchSpec,
     arch_label,
     check_arch,
     check_limits,
+    no_such_choice,
     set_expansion,
 )
 
@@ -106,8 +106,7 @@ def _count_space(space: Path, given: Sequence[str], check: str | None, as_json: 
     from mnv2_sweep.spaces.read import load_space
     from mnv2_sweep.spaces.shipped import find_space_file
 
-    # `count SPACE --width 1.0` would silently ignore the width.
-    wrong = [option for option in given if option not in ("--json", "--csv", "--check")]
+    wrong = _others(given, "--json", "--csv", "--check")  # `count SPACE --width 1.0` would silently ignore the width
     if wrong:
         raise SweepError(f"count: {wrong[0]} is for a single network; leave it out beside a design space")
     if check == "split":
@@ -119,11 +118,15 @@ def _count_space(space: Path, given: Sequence[str], check: str | None, as_json: 
     print_costs(Listing(networks, networks.costs, {}), as_json, as_csv, count_noun(len(networks), "spec"))
 
 
+def _others(given: Sequence[str], *allowed: str) -> list[str]:
+    return [option for option in given if option not in allowed]
+
+
 def _read_words(words: Sequence[str], given: Sequence[str]) -> ArchSpec:
     """Return the network of the words. Raises SweepError."""
     from mnv2_sweep.spaces.words import read_network
 
-    wrong = [option for option in given if option not in ("--json", "--csv", "--check", "--explain")]
+    wrong = _others(given, "--json", "--csv", "--check", "--explain")
     if wrong:
         raise SweepError(
             f"count: {wrong[0]} beside '{' '.join(words)}': say the network in words or in options, not both"
@@ -148,8 +151,7 @@ def _make_arch(network: NetworkOptions, given: Sequence[str]) -> ArchSpec:
         name = option.removeprefix("--no-").removeprefix("--").replace("-", "_")
         name = "stages" if name == "expansion" else name
         if name in CHOICES and arch.family in FAMILIES and name not in ("family", *FAMILIES[arch.family]):
-            choices = ", ".join(FAMILIES[arch.family])
-            raise SweepError(f"{option}: {FAMILY_NAMES[arch.family]} has no such choice; it has: {choices}")
+            raise SweepError(f"{option}: {no_such_choice(arch.family)}")
     check_arch(arch)
     check_limits(arch)
     return arch

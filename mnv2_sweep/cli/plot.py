@@ -86,8 +86,9 @@ def plot(
         _echo_paths(show_activity(paper, plots))
         return
     if kind.costs:
-        shipped = None if sweep is None or (results / sweep).exists() else shipped_file(sweep)
-        path, name = (shipped, sweep) if shipped else find_space(results, sweep)
+        own = sweep is None or Path(sweep).is_file() or (results / sweep).exists()
+        shipped = None if own else shipped_file(sweep)
+        path, name = (shipped, shipped.stem) if shipped else find_space(results, sweep)
         _echo_paths(draw_costs(select_networks(replace(load_space(path), name=name)), plots))
         return
     folder = find_sweep(results, sweep, kind.ablation)

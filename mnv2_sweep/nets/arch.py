@@ -152,12 +152,17 @@ def check_arch(arch: ArchSpec) -> None:
     ]
     if not mistakes:
         mistakes = [
-            f"{field.name}: {FAMILY_NAMES[arch.family]} has no such choice; it has: {', '.join(FAMILIES[arch.family])}"
+            f"{field.name}: {no_such_choice(arch.family)}"
             for field in fields(ArchSpec)
             if field.name not in ("family", *FAMILIES[arch.family]) and getattr(arch, field.name) != field.default
         ]
     if mistakes:
         raise ArchError("; ".join(mistakes))
+
+
+def no_such_choice(family: str) -> str:
+    """Return the words for a field that a family does not have."""
+    return f"{FAMILY_NAMES[family]} has no such choice; it has: {', '.join(FAMILIES[family])}"
 
 
 def check_limits(arch: ArchSpec) -> None:
@@ -172,7 +177,7 @@ def check_limits(arch: ArchSpec) -> None:
 
 
 def arch_rules(arch: ArchSpec):
-    """Yield (field, value, whether it is allowed, what is allowed) for every field of the spec."""
+    """Yield (field, value, whether it is allowed, what is allowed) for every field, and the cells that are wrong."""
     for name, check, allowed in _RULES:
         value = getattr(arch, name)
         yield name, value, check(value), allowed

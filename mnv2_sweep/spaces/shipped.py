@@ -18,7 +18,7 @@ def find_space_file(given: Path) -> Path:
     is_there = given.is_file() or given.is_symlink()  # a folder of photos may have a shipped space's name
     if is_there or given.name != str(given) or given.suffix not in ("", ".yaml"):
         return given
-    path = shipped_file(given.stem)
+    path = shipped_file(given.name)
     if path is None and given.exists():
         return given
     if path is None:
@@ -28,8 +28,9 @@ def find_space_file(given: Path) -> Path:
 
 
 def shipped_file(name: str) -> Path | None:
-    """Return the file of the shipped space of that name, if there is one."""
-    return next((path for folder in FOLDERS if (path := folder / f"{name}.yaml").is_file()), None)
+    """Return the file of the shipped space of that name, with or without its ending, if there is one."""
+    file = f"{name.removesuffix('.yaml')}.yaml"
+    return next((path for folder in FOLDERS if (path := folder / file).is_file()), None)
 
 
 def shipped_names() -> list[str]:

@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mnv2_sweep.base.errors import SpaceError
-from mnv2_sweep.nets.arch import FAMILIES, FAMILY_NAMES, MOBILENET_V2, ArchSpec, check_arch
+from mnv2_sweep.nets.arch import FAMILIES, MOBILENET_V2, ArchSpec, check_arch, no_such_choice
 from mnv2_sweep.spaces.fields import known_settings, read_value
 from mnv2_sweep.spaces.space import Space, build_arch
 from mnv2_sweep.spaces.yamlfile import Entry, Mistakes, read_word, short
 
 SIZE = re.compile(r"([^@=]+)@([^@=]+)")  # width@resolution
+NETWORK_WORDS, VALUE_WORDS = "1.0@224 (width@resolution) or field=value", "field=value, as in expansion=1,3"
 
 
 def is_network(words: Sequence[str]) -> bool:
@@ -27,19 +28,18 @@ def read_network(words: Sequence[str], command: str) -> ArchSpec:
     pairs: dict[str, str] = {}
     for word in words:
         size = SIZE.fullmatch(word)
-        given = {"width": size[1], "resolution": size[2]} if size else _split(word, command)
+        given = {"width": size[1], "resolution": size[2]} if size else _split(word, command, NETWORK_WORDS)
         for key, text in given.items():
             if key in pairs:
                 raise SpaceError([f"{command}: {key} is given twice: {pairs[key]} and {text}"])
             pairs[key] = text
     settings = _read({key: (text,) for key, text in pairs.items()}, command)
     arch = build_arch(Space(command), {key: values[0] for key, values in settings.items()})
-    check_arch(arch)
     for key in settings:  # also where it has the very value that would be ignored
         field = "stages" if key == "expansion" or key.startswith("stages.") else key
         if field not in ("family", *FAMILIES[arch.family]):
-            choices = ", ".join(FAMILIES[arch.family])
-            raise SpaceError([f"{command}: {key}: {FAMILY_NAMES[arch.family]} has no such choice; it has: {choices}"])
+            raise SpaceError([f"{command}: {key}: {no_such_choice(arch.family)}"])
+    check_arch(arch)
     return arch
 
 
@@ -47,7 +47,7 @@ def read_values(words: Sequence[str], command: str) -> dict[str, tuple]:
     """Return each field that is named with its values, as in "expansion=1,3,8". Raises SpaceError."""
     pairs: dict[str, str] = {}
     for word in words:
-        for key, text in _split(word, command).items():
+        for key, text in _split(word, command, VALUE_WORDS).items():
             if key in pairs:
                 together = f"{key}={pairs[key]},{text}"
                 raise SpaceError([f"{command}: {key} is given twice; put its values together: {together}"])
@@ -59,10 +59,9 @@ def read_values(words: Sequence[str], command: str) -> dict[str, tuple]:
     return _read(lists, command)
 
 
-def _split(word: str, command: str) -> dict[str, str]:
+def _split(word: str, command: str, form: str) -> dict[str, str]:
     key, equals, text = word.partition("=")
     if not equals or not key or not text:
-        form = "1.0@224 (width@resolution) or field=value"
         raise SpaceError([f"{command}: '{short(word)}' given; words are of the form {form}"])
     return {key: text}
 

@@ -6,7 +6,7 @@ import pytest
 
 from mnv2_sweep.base.errors import SpaceError
 from mnv2_sweep.spaces.read import load_space
-from mnv2_sweep.spaces.shipped import find_space_file, shipped_names
+from mnv2_sweep.spaces.shipped import find_space_file, shipped_file, shipped_names
 
 ROOT = Path(__file__).parents[2]
 
@@ -16,7 +16,7 @@ def test_a_shipped_space_is_found_by_name(given, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = find_space_file(Path(given))
     assert path.read_text() == (ROOT / "spaces" / "paper_grid.yaml").read_text()
-    assert load_space(path).name == "paper_grid"
+    assert load_space(path).name == "paper_grid" and shipped_file(given) == path
 
 
 def test_a_file_of_ones_own_comes_first(tmp_path, monkeypatch):

@@ -24,6 +24,7 @@ MISTAKES = {
     "residual=no": "count: residual: 'no' given; allowed: bottleneck | expansion | none (did you mean none?)",
     "1.0@224 width=2": "count: width is given twice: 1.0 and 2",
     "1.0@224 groups=3": "count: groups: MobileNetV2 has no such choice; it has: stages, width, resolution, kernel, ",
+    "1.0@224 groups=8": "count: groups: MobileNetV2 has no such choice; it has: stages, width, ",
     "family=nasnet_a kernel=3": "count: kernel: NASNet-A has no such choice; it has: width, resolution, classes",
     "alpha=2": "count: unknown key 'alpha'; did you mean 'width'? Allowed: family, width, ",
     "width=": "count: 'width=' given; words are of the form 1.0@224 (width@resolution) or field=value",
@@ -64,6 +65,7 @@ def test_values_of_several_fields():
     for words, message in (
         (["expansion=1,1"], "ablate: expansion=1,1: a value is there twice"),
         (["expansion=1", "expansion=3"], "ablate: expansion is given twice; put its values together: expansion=1,3"),
+        (["1.0@224"], "ablate: '1.0@224' given; words are of the form field=value, as in expansion=1,3"),
         (["expansion=1,x"], "ablate: expansion: 'x' given; allowed: a whole number from 1"),
     ):
         with pytest.raises(SweepError) as caught:
