@@ -24,17 +24,17 @@ from mnv2_sweep.nets.arch import (
     LIMITS,
     RESIDUALS,
     ArchSpec,
-    Stage,
     arch_label,
+    arch_record,
     check_arch,
     check_limits,
     find_expansion,
+    load_arch,
     set_expansion,
 )
 from mnv2_sweep.nets.match import MATCHED, is_matched, match_width
 from mnv2_sweep.nets.resolve import arch_key
 from mnv2_sweep.record.folders import ABLATION
-from mnv2_sweep.trials.trial import record_json
 
 # ---------------------------------------------------------------- changes and comparisons
 
@@ -319,8 +319,8 @@ def dump_protocol(protocol: Protocol, options: Sequence[str]) -> str:
     pairs = [
         {
             "change": asdict(one.change),
-            "base": record_json(one.base),
-            "variant": record_json(one.variant),
+            "base": arch_record(one.base),
+            "variant": arch_record(one.variant),
             "matched": one.matched,
         }
         for one in protocol.comparisons
@@ -364,12 +364,5 @@ def continue_protocol(before: Protocol, now: Protocol) -> Protocol:
 
 
 def _load_comparison(record: dict) -> Comparison:
-    archs = (_load_arch(record[side]) for side in ("base", "variant"))
+    archs = (load_arch(record[side]) for side in ("base", "variant"))
     return Comparison(Change(**record["change"]), *archs, record["matched"])
-
-
-def _load_arch(record: dict) -> ArchSpec:
-    values = dict(record)
-    if "stages" in values:
-        values["stages"] = tuple(Stage(**stage) for stage in values["stages"])
-    return ArchSpec(**values)

@@ -61,7 +61,7 @@ def _madds_conventions(arch: ArchSpec, plan: Plan) -> Iterator[Convention]:
     yield Convention("convolution + linear", madds, "the table above; as the papers and TF-slim count")
     yield from _millions(arch, madds)
     yield from _with_small_operations(plan, madds)
-    kept = sum(channels**2 * size**2 for channels, size in _kept_expansions(plan))
+    kept = sum(channels**2 * size.area for channels, size in _kept_expansions(plan))
     if kept:
         yield Convention("+ 1x1 expansion kept at t = 1", madds + kept, KEPT)
     yield Convention("two per multiply-add", 2 * madds, "multiplications and additions; torch's FlopCounterMode")

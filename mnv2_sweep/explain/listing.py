@@ -11,7 +11,7 @@ import numpy as np
 from mnv2_sweep.base.text import align_lines
 from mnv2_sweep.nets.arch import ArchSpec, arch_label
 from mnv2_sweep.nets.cost import Cost, count_cost
-from mnv2_sweep.nets.cost_arrays import COSTS, CostArrays, columns_of, count_columns
+from mnv2_sweep.nets.cost_arrays import COSTS, CostArrays, count_archs
 
 SHOWN = 40  # networks listed for a person; programs get all
 ARCH_FIELDS = tuple(ArchSpec.__dataclass_fields__)
@@ -29,7 +29,7 @@ class Listing:
 
 def list_networks(archs: Sequence[ArchSpec]) -> Listing:
     """List each network with its costs, in the given order."""
-    return Listing(archs, count_columns(columns_of(archs)), {})
+    return Listing(archs, count_archs(archs), {})
 
 
 def costs_text(listing: Listing, note: str = "") -> str:
@@ -84,5 +84,5 @@ def _records(listing: Listing) -> Iterator[dict]:
 def _record(arch: ArchSpec, cost: Cost) -> dict:
     record = {"network": arch_label(arch)} | {name: getattr(cost, name) for name in COSTS}
     record |= {name: getattr(arch, name) for name in ARCH_FIELDS}
-    record["stages"] = [[stage.t, stage.c, stage.n, stage.s] for stage in arch.stages]
+    record["stages"] = [list(stage) for stage in arch.stages]
     return record

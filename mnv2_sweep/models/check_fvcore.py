@@ -114,13 +114,11 @@ def _layer_figures(layer: Layer, seen: dict[str, Counter[str]], params: dict[str
     theirs = seen.get(layer.name)
     if not theirs:  # not there, or there and never called
         return [(layer.name, "missing", layer.madds, 0)]
-    shape_in = f"{layer.c_in}x{layer.size_in}x{layer.size_in}"
-    shape_out = f"{layer.c_out}x{layer.size_out}x{layer.size_out}"
     norm = norm_name(layer.name) if layer.norm else ""
     normed = BATCH_NORM * layer.output_elements if norm else 0
     return [
-        (layer.name, "shape in", shape_in, "x".join(str(theirs[key]) for key in SHAPE[:3])),
-        (layer.name, "shape out", shape_out, "x".join(str(theirs[key]) for key in SHAPE[3:])),
+        (layer.name, "shape in", layer.shape_in, "x".join(str(theirs[key]) for key in SHAPE[:3])),
+        (layer.name, "shape out", layer.shape_out, "x".join(str(theirs[key]) for key in SHAPE[3:])),
         (layer.name, "MAdds", layer.madds, theirs["MAdds"]),
         (layer.name, "batch norm", normed, seen.get(norm, Counter())["batch_norm"] if norm else 0),
         (layer.name, "params", layer.params, params.get(layer.name, 0) + (params.get(norm, 0) if norm else 0)),

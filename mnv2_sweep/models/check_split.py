@@ -125,7 +125,7 @@ def _limit_bytes(operation: Operation) -> int:
             channels = -(-layer.c_in // operation.groups)
             beside = max(beside, layer.kernel**2 * VECTOR * -(-channels // VECTOR))
         elif layer.kernel > 1 and layer.input_elements < UNFOLDED_BELOW:
-            beside = max(beside, layer.kernel**2 * layer.c_in * layer.size_out**2)
+            beside = max(beside, layer.kernel**2 * layer.c_in * layer.size_out.area)
     return BYTES * (operation.elements + beside)
 
 

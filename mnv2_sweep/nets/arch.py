@@ -1,10 +1,22 @@
 """ArchSpec: one network as a few numbers, what each may be, and a short name; `resolve` decides its shapes."""
 
 import hashlib
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
+from typing import Annotated, NamedTuple
 
 from mnv2_sweep.base.errors import ArchError
-from mnv2_sweep.nets.choice import FLAG, WHOLE, Choice, Rule, choice, choice_of, is_number, is_whole, one_of
+from mnv2_sweep.nets.choice import (
+    FLAG,
+    WHOLE,
+    Choice,
+    Rule,
+    annotated_choices,
+    choice,
+    choice_of,
+    is_number,
+    is_whole,
+    one_of,
+)
 
 FAMILY_NAMES = {
     "mobilenet_v2": "MobileNetV2", "mobilenet_v1": "MobileNetV1", "shufflenet_v1": "ShuffleNet", "nasnet_a": "NASNet-A"
@@ -19,14 +31,16 @@ SHORTCUTS = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
+ONE_SIZE = "a stage has one stride, as its blocks see one size"
+
+
+class Stage(NamedTuple):
     """One row of the block table (paper, table 2): n blocks of c channels, expansion t, first stride s."""
 
-    t: int = choice(WHOLE, "Expansion of its blocks.", limit=100)
-    c: int = choice(WHOLE, "Output channels at width 1.", limit=10_000)
-    n: int = choice(WHOLE, "Number of blocks.", limit=100)
-    s: int = choice(WHOLE, "Stride of the first block.", limit=16)
+    t: Annotated[int, Choice(WHOLE, "Expansion of its blocks.", limit=100)]
+    c: Annotated[int, Choice(WHOLE, "Output channels at width 1.", limit=10_000)]
+    n: Annotated[int, Choice(WHOLE, "Number of blocks.", limit=100)]
+    s: Annotated[int, Choice(WHOLE, "Stride of the first block.", limit=16, apart=ONE_SIZE)]
 
 
 MOBILENET_V2 = (  # paper, table 2
@@ -133,7 +147,7 @@ class ArchSpec:
 
 
 CHOICES: dict[str, Choice] = {field.name: choice_of(field) for field in fields(ArchSpec)}
-CELLS: dict[str, Choice] = {field.name: choice_of(field) for field in fields(Stage)}
+CELLS: dict[str, Choice] = annotated_choices(Stage)
 _RULES = tuple((name, one.rule.check, one.rule.allowed) for name, one in CHOICES.items())
 _CELL_RULES = tuple((name, one.rule.check, one.rule.allowed) for name, one in CELLS.items())
 # What each family lets one choose, beside its name.
@@ -189,6 +203,32 @@ def arch_rules(arch: ArchSpec):
                         yield f"stages.{i}.{cell}", given, False, cell_allowed
 
 
+def arch_record(arch: ArchSpec) -> dict:
+    """Return the spec as a JSON object, without the fields and cells that have their default value."""
+    record = {
+        field.name: getattr(arch, field.name)
+        for field in fields(ArchSpec)
+        if getattr(arch, field.name) != field.default
+    }
+    if "stages" in record:
+        record["stages"] = [stage_record(stage) for stage in arch.stages]
+    return record
+
+
+def stage_record(stage: Stage) -> dict:
+    """Return the cells of a row that differ from their default, or have none."""
+    defaults = Stage._field_defaults
+    return {name: value for name, value in stage._asdict().items() if name not in defaults or value != defaults[name]}
+
+
+def load_arch(record: dict) -> ArchSpec:
+    """Return the spec of an object by `arch_record`. Raises KeyError or TypeError on any other."""
+    values = dict(record)
+    if "stages" in values:
+        values["stages"] = tuple(Stage(**stage) for stage in values["stages"])
+    return ArchSpec(**values)
+
+
 def arch_label(arch: ArchSpec) -> str:
     """Return a short name for tables: "0.75 at 160", and whatever differs from the paper's network."""
     words = [f"{float(arch.width)!r} at {arch.resolution}"]
@@ -214,7 +254,7 @@ def _stages_label(stages: tuple[Stage, ...]) -> str:
 
 def set_expansion(stages: tuple[Stage, ...], t: int) -> tuple[Stage, ...]:
     """Return the block table with expansion t in every stage that expands: table 2's first stage keeps its t = 1."""
-    return tuple(replace(stage, t=t) if stage.t > 1 else stage for stage in stages)
+    return tuple(stage._replace(t=t) if stage.t > 1 else stage for stage in stages)
 
 
 def find_expansion(stages: tuple[Stage, ...]) -> int | None:

@@ -6,6 +6,7 @@ Space files, command line, labels, tables, ablations and sharing read it from th
 
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field
+from typing import get_type_hints
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,12 @@ def choice(rule: Rule, help: str, default: object = MISSING, **more):
 def choice_of(one: Field) -> Choice:
     """Return what is said of a field that `choice` made."""
     return one.metadata["choice"]
+
+
+def annotated_choices(record: type) -> dict[str, Choice]:
+    """Return what is said of the fields of a NamedTuple, each annotated as Annotated[type, Choice(...)]."""
+    hints = get_type_hints(record, include_extras=True)
+    return {name: hint.__metadata__[0] for name, hint in hints.items()}
 
 
 def is_whole(value: object) -> bool:

@@ -5,14 +5,14 @@ axis gives a setting a list of values or a range. What a family of the space has
 """
 
 import re
-from dataclasses import fields, replace
+from dataclasses import replace
 from decimal import Decimal
 
-from mnv2_sweep.nets.arch import FAMILIES, LIMITS, MOBILENET_V2, ArchSpec, Stage, arch_rules
+from mnv2_sweep.nets.arch import CELLS, FAMILIES, LIMITS, MOBILENET_V2, ArchSpec, Stage, arch_rules
 from mnv2_sweep.spaces.space import FIELD_TYPES, Space
 from mnv2_sweep.spaces.yamlfile import BROKEN, Entry, Mistakes, read_mapping, refusal, short, unknown_key
 
-COLUMNS = tuple(field.name for field in fields(Stage))
+COLUMNS = tuple(CELLS)
 
 # Words of other papers and libraries.
 SYNONYMS = {"t": "expansion", "alpha": "width", "width_mult": "width", "depth_multiplier": "width", "scale": "width"}
@@ -82,7 +82,7 @@ def read_value(key: str, entry: Entry, where: str, mistakes: Mistakes) -> object
         return None
     column = "t" if key == "expansion" else key.rpartition(".")[2]
     if column in COLUMNS:
-        arch, rule = ArchSpec(stages=(replace(Stage(1, 1, 1, 1), **{column: entry.value}),)), f"stages.0.{column}"
+        arch, rule = ArchSpec(stages=(Stage(1, 1, 1, 1)._replace(**{column: entry.value}),)), f"stages.0.{column}"
     else:
         arch, rule = replace(ArchSpec(), **{key: entry.value}), key
     allowed = [allowed for name, _, ok, allowed in arch_rules(arch) if name == rule and not ok]

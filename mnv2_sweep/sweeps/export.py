@@ -17,14 +17,14 @@ from mnv2_sweep.base.files import open_whole
 from mnv2_sweep.base.text import percent
 from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.models.build import build_model
-from mnv2_sweep.nets.arch import ArchSpec, arch_label
+from mnv2_sweep.nets.arch import ArchSpec, arch_label, arch_record
 from mnv2_sweep.nets.resolve import arch_key
 from mnv2_sweep.record.folders import weights_path
 from mnv2_sweep.record.store import Outcome, read_outcomes, read_schedule
 from mnv2_sweep.training.checkpoint import read_packed
 from mnv2_sweep.training.loop import evaluate_model
 from mnv2_sweep.training.shared import Supernet, TrainedSupernet, cut_network, read_shared, tuned_path
-from mnv2_sweep.trials.trial import Trial, record_json, trial_header
+from mnv2_sweep.trials.trial import Trial, trial_header
 
 PIXELS = "value / 127.5 - 1, RGB, the whole image scaled to size"
 
@@ -115,7 +115,7 @@ def write_export(exported: Exported, dataset: Dataset, path: Path) -> None:
     trial = exported.outcome.trial
     content = {
         "state_dict": {name: tensor.contiguous() for name, tensor in exported.model.state_dict().items()},
-        "arch": json.dumps(record_json(replace(trial.arch, classes=trial.data.classes))),
+        "arch": json.dumps(arch_record(replace(trial.arch, classes=trial.data.classes))),
         "classes": list(dataset.classes),
         "size": trial.train_size,
         "pixels": PIXELS,

@@ -9,7 +9,7 @@ import hashlib
 import json
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 
-from mnv2_sweep.nets.arch import ArchSpec, Stage
+from mnv2_sweep.nets.arch import ArchSpec, arch_record, load_arch
 from mnv2_sweep.nets.resolve import arch_key
 from mnv2_sweep.trials.recipe import Recipe
 
@@ -147,7 +147,7 @@ def record_json(record) -> dict:
 
 def dump_trial(trial: Trial) -> str:
     """Return the trial as JSON, from which `load_trial` makes it again."""
-    parts = {"arch": record_json(trial.arch), "recipe": record_json(trial.recipe), "data": record_json(trial.data)}
+    parts = {"arch": arch_record(trial.arch), "recipe": record_json(trial.recipe), "data": record_json(trial.data)}
     parts |= {"shared": record_json(trial.shared)} if trial.shared else {}
     return json.dumps({**parts, "seed": trial.seed}, sort_keys=True)
 
@@ -155,11 +155,10 @@ def dump_trial(trial: Trial) -> str:
 def load_trial(text: str) -> Trial:
     """Return the trial of a JSON text by `dump_trial`. Raises ValueError, KeyError or TypeError on any other text."""
     values = json.loads(text)
-    arch = dict(values["arch"])
-    if "stages" in arch:
-        arch["stages"] = tuple(Stage(**stage) for stage in arch["stages"])
     shared = Sharing(**values["shared"]) if "shared" in values else None
-    return Trial(ArchSpec(**arch), Recipe(**values["recipe"]), DataRef(**values["data"]), values["seed"], shared)
+    return Trial(
+        load_arch(values["arch"]), Recipe(**values["recipe"]), DataRef(**values["data"]), values["seed"], shared
+    )
 
 
 def dump_result(result: Result) -> str:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnv2_sweep.base.errors import ArchError, SweepError
+from mnv2_sweep.base.size import square
 from mnv2_sweep.nets.arch import (
     ACTIVATIONS,
     MOBILENET_V2,
@@ -68,8 +69,8 @@ def test_paper_network_is_table_2():
     rows = [(3, 224), (32, 112), (16, 112), (24, 56), (32, 28), (64, 14), (96, 14), (160, 7), (320, 7), (1280, 1)]
     starts = [0, 1, 2, 4, 7, 11, 14, 17, 18, 19]  # where the rows' first blocks are: n = 1 1 2 3 4 3 3 1
     first = [plan.blocks[i].convs[0] for i in starts]
-    assert [(conv.c_in, conv.size_in) for conv in first] == rows
-    assert len(plan.blocks) == 20 and plan.blocks[18].convs[0].size_out == 7
+    assert [(conv.c_in, conv.size_in.width) for conv in first] == rows
+    assert len(plan.blocks) == 20 and plan.blocks[18].convs[0].size_out == square(7)
     assert [conv.stride for conv in plan.convs if conv.stride != 1] == [2] * 5
     assert len(plan.convs) == 53
 
@@ -86,10 +87,10 @@ def test_paper_network_is_table_2():
 )
 def test_sizes_are_halved_upwards_and_never_below_one_pixel(resolution, sizes):
     plan = resolve(ArchSpec(resolution=resolution))
-    assert {conv.size_in for conv in plan.convs[:-1]} == sizes
+    assert {conv.size_in.width for conv in plan.convs[:-1]} == sizes
     for before, after in zip(plan.convs[:-2], plan.convs[1:-1], strict=True):
         assert (after.c_in, after.size_in) == (before.c_out, before.size_out)
-        assert before.size_out == -(-before.size_in // before.stride)
+        assert before.size_out == before.size_in.shrink(before.stride)
 
 
 def test_kernel_is_the_depthwise_ones_alone():
