@@ -24,7 +24,7 @@ ACTIVATIONS = {"relu6": nn.ReLU6, "relu": nn.ReLU, "hswish": nn.Hardswish}
 
 
 def build_model(arch: ArchSpec) -> nn.Module:
-    """Return the network: [N, 3, resolution, resolution] float32 -> logits [N, classes]. Raises ArchError.
+    """Return the network: [N, in_channels, height, width] float32 -> logits [N, classes]. Raises ArchError.
 
     Initialised as torchvision does: He-normal (fan out) convolutions, unit batch norm, linear N(0, 0.01).
     """
@@ -180,7 +180,7 @@ class PlanNetwork(nn.Module):
         Maps are [N, c_in, size_in, size_in] -> [N, c_out, size_out, size_out].
         """
         if layer.op not in WEIGHTED:
-            run = self.get_submodule(layer.name) if layer.op in MODULES else partial(_join, layer)
+            run = self.get_submodule(layer.name) if layer.op in MODULES else partial(join_maps, layer)
             return self._activate(layer, run(*reads))
         x = self.dropout(reads[0].flatten(1)) if layer.op == "linear" else reads[0]
         x = self.get_submodule(layer.name)(x)
@@ -216,8 +216,8 @@ def _linear(layer: Layer) -> nn.Linear:
 MODULES = {"conv": _convolution, "linear": _linear, "max_pool": _max_pool, "avg_pool": _avg_pool}
 
 
-def _join(layer: Layer, x: Tensor, *others: Tensor) -> Tensor:
-    """Do what a layer does that is no module."""
+def join_maps(layer: Layer, x: Tensor, *others: Tensor) -> Tensor:
+    """Do what a layer does that is no module, on maps [N, channels, height, width]."""
     if layer.op == "global_pool":
         return x.mean(dim=(2, 3), keepdim=True)
     if layer.op == "shuffle":  # channel c of group g becomes channel g of group c (ShuffleNet paper, figure 1)

@@ -67,7 +67,8 @@ def run_splits(arch: ArchSpec) -> list[SplitRun]:
         torch.manual_seed(0)
         model = build_model(arch)
         split_model(model, arch, 1)  # raises at once where it can't be
-        images = torch.randn(SETTLED_IMAGES, 3, arch.resolution, arch.resolution)
+        channels, size = plan.image
+        images = torch.randn(SETTLED_IMAGES, channels, *size)
     torch.set_num_threads(1)  # with more, what is live at once is chance
     try:
         model = settle_norms(model, images)

@@ -23,9 +23,9 @@ class Choice:
     """A field of a record.
 
     `help` is for people who look for it; `limit` is the most that a user may ask for. `families` have the field.
-    `label` names a value in the short names of networks ("" says nothing), `values` names values as parts of a
-    network, for ablations. `apart` says why networks with several values can't be slices of one set of weights; without
-    it they can. `is_free`: no cost depends on it.
+    `label` names a value in the short names of networks ("" says nothing), `read` turns what a file or the command line
+    has into a value, and leaves alone what it does not know. `values` names values as parts of a network, for
+    ablations. `apart` says why networks with several values can't be slices of one set of weights; without it they can.
     """
 
     rule: Rule
@@ -33,9 +33,9 @@ class Choice:
     limit: int | None = None
     families: tuple[str, ...] = ()
     label: Callable[[object], str] = str
+    read: Callable[[object], object] = lambda value: value
     values: Mapping[object, str] | None = None
     apart: str = ""
-    is_free: bool = False
 
 
 def choice(rule: Rule, help: str, default: object = MISSING, **more):

@@ -1,7 +1,7 @@
 """ArchSpec -> blocks of a MobileNetV1 (Howard et al., arXiv 1704.04861, table 1, as TF-slim builds it)."""
 
-from mnv2_sweep.base.size import Size, square
-from mnv2_sweep.nets.arch import ArchSpec
+from mnv2_sweep.base.size import Size
+from mnv2_sweep.nets.arch import ArchSpec, input_size
 from mnv2_sweep.nets.plan import Block, Layer, classifier_block
 from mnv2_sweep.nets.steps import State
 
@@ -18,9 +18,9 @@ def scale_channels(channels: int, width: float) -> int:
 def build_mobilenet_v1(state: State, at: int, row: int, arch: ArchSpec) -> tuple[tuple[Block, ...], tuple]:
     """Make stem, thirteen pairs of a 3x3 depthwise and a 1x1 convolution (ReLU6 after each), classifier: the whole
     network, a step (`nets.steps`)."""
-    channels, image = scale_channels(STEM_CHANNELS, arch.width), square(arch.resolution)
+    channels, image = scale_channels(STEM_CHANNELS, arch.width), input_size(arch)
     size = image.shrink(2)
-    stem = Layer("features.0.0", "conv", 3, channels, 3, 2, 1, image, size, "relu6")
+    stem = Layer("features.0.0", "conv", arch.in_channels, channels, 3, 2, 1, image, size, "relu6")
     blocks = [Block("features.0", "conv", "stem", (stem,))]
     for row, (c, stride) in enumerate(ROWS):
         c_out, size_out, name = scale_channels(c, arch.width), size.shrink(stride), f"features.{row + 1}"

@@ -2,26 +2,25 @@
 last convolution, classifier. Names of layers are torchvision's."""
 
 from collections import namedtuple
+from dataclasses import replace
 from functools import lru_cache
 from operator import attrgetter
 
-from mnv2_sweep.base.size import Size, square
-from mnv2_sweep.nets.arch import CELLS, CHOICES, FAMILIES, ArchSpec, Stage, check_arch
+from mnv2_sweep.base.size import Size
+from mnv2_sweep.nets.arch import CHOICES, FAMILIES, OPTIONAL_CELLS, ArchSpec, Stage, check_arch, input_size
 from mnv2_sweep.nets.plan import Block, Layer, classifier_block, round_channels
 from mnv2_sweep.nets.steps import State, Step, find_step, on_forget
 
-STEM_CHANNELS = 32  # paper, table 2, first row; scaled by the width multiplier like every block
 # Which fields the steps see, beside what came before them: the stem, the last convolution, the classifier, and rows of
 # the table, which see all others.
-STEM = ("width", "resolution", "activation")
-LAST = ("width", "last_channels", "scale_last_conv", "activation")
+STEM = ("in_channels", "stem_channels", "width", "divisor", "resolution", "activation")
+LAST = ("last_channels", "scale_last_conv", "width", "divisor", "activation")
 END = ("classes",)
 Style = namedtuple("Style", [
     name for name in FAMILIES["mobilenet_v2"]
     if name == "activation" or name not in ("stages", "dropout", *STEM, *LAST, *END)
 ])  # fmt: skip
-SCALING = ("width",)  # through its channels
-OPTIONAL = tuple(name for name in CELLS if name in CHOICES)  # cells that take the network's value where they have none
+SCALING = ("width", "divisor")  # through its channels
 _scalars = attrgetter(*(name for name in CHOICES if name != "stages"))
 
 
@@ -30,15 +29,15 @@ class _Own:
 
     def __init__(self, arch: ArchSpec):
         self.arch = arch
-        self.stem = find_step(build_stem, *attrgetter(*STEM)(arch))
+        self.stem = find_step(build_stem, *attrgetter(*STEM)(replace(arch, resolution=input_size(arch))))
         self.ends = (find_step(build_last, *attrgetter(*LAST)(arch)), find_step(build_end, arch.classes))
         self.style = Style(*(getattr(arch, name) for name in Style._fields))
         self.rows: dict[Stage, tuple[Stage, Step]] = {}
 
     def row(self, stage: Stage) -> Step:
         """Return the step of a row of the table."""
-        c = round_channels(stage.c * self.arch.width)
-        filled = {name: getattr(self.arch, name) for name in OPTIONAL if getattr(stage, name) is None}
+        c = round_channels(stage.c * self.arch.width, self.arch.divisor)
+        filled = {name: getattr(self.arch, name) for name in OPTIONAL_CELLS if getattr(stage, name) is None}
         step = find_step(build_row, self.style, stage._replace(c=c, **filled))
         self.rows[stage] = stage, step
         return step
@@ -81,12 +80,13 @@ def mobilenet_v2_fields(arch: ArchSpec) -> list[tuple[tuple[str, ...], int | Non
     return [(STEM, None), *rows, (LAST, None), (END, None)]
 
 
-def build_stem(state: State, at: int, row: int, width: float, resolution: int, act: str) -> tuple:
+def build_stem(
+    state: State, at: int, row: int, c_in: int, channels: int, width: float, divisor: int, image: Size, act: str
+) -> tuple:
     """Make the first convolution."""
-    channels, image = round_channels(STEM_CHANNELS * width), square(resolution)
-    size = image.shrink(2)
-    stem = Layer(f"features.{at}.0", "conv", 3, channels, 3, 2, 1, image, size, act)
-    return (Block(f"features.{at}", "conv", "stem", (stem,)),), (channels, size, None)
+    c_out, size = round_channels(channels * width, divisor), image.shrink(2)
+    stem = Layer(f"features.{at}.0", "conv", c_in, c_out, 3, 2, 1, image, size, act)
+    return (Block(f"features.{at}", "conv", "stem", (stem,)),), (c_out, size, None)
 
 
 def build_row(state: State, at: int, row: int, style: Style, stage: Stage) -> tuple:
@@ -103,11 +103,15 @@ def build_row(state: State, at: int, row: int, style: Style, stage: Stage) -> tu
     return tuple(blocks), (channels, size, before._replace(name="", stage="") if joinable else None)
 
 
-def build_last(state: State, at: int, row: int, width: float, channels: int, scaled: bool, act: str) -> tuple:
-    """Make the last convolution, which below width 1 keeps its channels (paper, section 4)."""
-    last, size = round_channels(channels * (width if scaled else max(1.0, width))), state.size
-    conv = Layer(f"features.{at}.0", "conv", state.channels, last, 1, 1, 1, size, size, act)
-    return (Block(f"features.{at}", "conv", "last", (conv,)),), (last, size, None)
+def build_last(
+    state: State, at: int, row: int, channels: int, scaled: bool, width: float, divisor: int, act: str
+) -> tuple:
+    """Make the last convolution, which below width 1 keeps its channels (paper, section 4); none of 0 channels."""
+    if not channels:
+        return (), (state.channels, state.size, None)
+    c_out, size = round_channels(channels * (width if scaled else max(1.0, width)), divisor), state.size
+    conv = Layer(f"features.{at}.0", "conv", state.channels, c_out, 1, 1, 1, size, size, act)
+    return (Block(f"features.{at}", "conv", "last", (conv,)),), (c_out, size, None)
 
 
 def build_end(state: State, at: int, row: int, classes: int) -> tuple:
@@ -133,7 +137,7 @@ def _bottleneck(style: Style, stage: Stage, name: str, row: str, c_in: int, size
         parts.append(("sum", Layer(f"{name}.sum", "add", c_in, c_in, 1, 1, 1, size, size, norm=False, reads=reads)))
     at = int(t > 1)
     groups = hidden if style.depthwise else 1
-    deep = Layer(f"{name}.conv.{at}.0", "conv", hidden, hidden, style.kernel, stride, groups, size, size_out, act)
+    deep = Layer(f"{name}.conv.{at}.0", "conv", hidden, hidden, stage.kernel, stride, groups, size, size_out, act)
     parts.append(("depthwise", deep))
     reads = (-1, -1 - len(parts)) if narrow else (-1,)
     act = "" if style.linear_bottleneck else act

@@ -9,8 +9,8 @@ is a layer of its own.
 
 from typing import NamedTuple
 
-from mnv2_sweep.base.size import Size, square
-from mnv2_sweep.nets.arch import ArchSpec
+from mnv2_sweep.base.size import Size
+from mnv2_sweep.nets.arch import ArchSpec, input_size
 from mnv2_sweep.nets.plan import Block, Layer, classifier_block
 from mnv2_sweep.nets.steps import State
 
@@ -47,11 +47,13 @@ def scale_filters(width: float) -> int:
 def build_nasnet(state: State, at: int, row: int, arch: ArchSpec) -> tuple[tuple[Block, ...], tuple]:
     """Make stem, sixteen cells, classifier: the whole network, a step (`nets.steps`)."""
     # The stem has no padding in TF-slim. Images of one or two pixels get it, as nothing would be left of them.
-    image = square(arch.resolution)
+    image = input_size(arch)
     bare = min(image) >= 3
     size = Size(*((side - 1) // 2 for side in image)) if bare else image.shrink(2)
     padding = 0 if bare else None
-    layers = [Layer("features.0.0", "conv", 3, STEM_CHANNELS, 3, 2, 1, image, size, "relu", padding=padding)]
+    layers = [
+        Layer("features.0.0", "conv", arch.in_channels, STEM_CHANNELS, 3, 2, 1, image, size, "relu", padding=padding)
+    ]
     blocks = [Block("features.0", "conv", "stem", tuple(layers))]
     before, now, before_is_larger = None, Map(1, STEM_CHANNELS, size), False
     for stage, halves, scale in CELLS:

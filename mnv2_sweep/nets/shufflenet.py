@@ -2,8 +2,8 @@
 
 import math
 
-from mnv2_sweep.base.size import Size, square
-from mnv2_sweep.nets.arch import ArchSpec
+from mnv2_sweep.base.size import Size
+from mnv2_sweep.nets.arch import ArchSpec, input_size
 from mnv2_sweep.nets.plan import Block, Layer, classifier_block
 from mnv2_sweep.nets.steps import State
 
@@ -27,10 +27,10 @@ def stem_scale(scale: float) -> float:
 def build_shufflenet(state: State, at: int, row: int, arch: ArchSpec) -> tuple[tuple[Block, ...], tuple]:
     """Make stem, max pooling, stages 2 to 4, classifier: the whole network, a step (`nets.steps`). `arch.width` is the
     paper's scale factor s."""
-    groups, image = arch.groups, square(arch.resolution)
+    groups, image = arch.groups, input_size(arch)
     size = image.shrink(2)
     channels = scale_channels(STEM_CHANNELS, stem_scale(arch.width), groups)
-    stem = Layer("features.0.0", "conv", 3, channels, 3, 2, 1, image, size, "relu")
+    stem = Layer("features.0.0", "conv", arch.in_channels, channels, 3, 2, 1, image, size, "relu")
     pooled = size.shrink(2)
     pool = Layer("features.1", "max_pool", channels, channels, 3, 2, 1, size, pooled, norm=False)
     blocks = [Block("features.0", "conv", "stem", (stem,)), Block("features.1", "pool", "stem", (pool,))]

@@ -160,7 +160,8 @@ def on_forget(forget: Callable[[], None]) -> None:
 def _make_part(step: Step, state: State) -> Part:
     blocks, after = step.build(state, 0, 0, *step.values)
     before = state.block.layers if state.block else ()
-    costs = count_layers([layer for block in blocks for layer in block.layers], before)
+    layers = [layer for block in blocks for layer in block.layers]
+    costs = count_layers(layers, before) if layers else (0, 0, 0, 0)
     part = state.parts[step] = Part(*costs, _find_state(after), step, state)
     return part
 

@@ -1,7 +1,7 @@
 """A design space as a file: YAML --load_space--> Space, or SpaceError with every mistake of the file at once.
 
     # Does a thinner network lose more at a low resolution?        (first comment: the question)
-    stages: mobilenet_v2               # or rows of [t, c, n, s]
+    stages: mobilenet_v2               # or rows of [t, c, n, s], or of {t: 6, c: 24, n: 2, s: 2, kernel: 5}
     fixed: {kernel: 3}                 # one value for every network, points too
     axes:                              # every combination; the last axis runs fastest
       width: [0.5, 1.0]
@@ -118,14 +118,28 @@ def _read_stages(entry: Entry, mistakes: Mistakes) -> tuple[Stage, ...] | None:
         return None
     rows = []
     for i, row in enumerate(entry.value):
-        if not isinstance(row.value, tuple) or len(row.value) != 4:
-            if row.value is not BROKEN:
-                mistakes.add(row.line, f"stages.{i}: four numbers [t, c, n, s] are needed, as in [6, 24, 2, 2]")
-            continue
-        cells = zip(COLUMNS, row.value, strict=True)
-        cells = [read_value(f"stages.{i}.{column}", cell, "", mistakes) for column, cell in cells]
-        rows.append(None if None in cells else Stage(*cells))
+        cells = _read_cells(f"stages.{i}", row, mistakes)
+        values = {name: read_value(f"stages.{i}.{name}", cell, "", mistakes) for name, cell in cells.items()}
+        rows.append(Stage(**values) if values and None not in values.values() else None)
     return tuple(rows) if len(rows) == len(entry.value) and None not in rows else None
+
+
+def _read_cells(where: str, row: Entry, mistakes: Mistakes) -> dict[str, Entry]:
+    """Return the cells of a row of the block table, [t, c, n, s] or {t: 6, c: 24, n: 2, s: 2, kernel: 5}; none after a
+    mistake."""
+    if isinstance(row.value, dict):
+        before = len(mistakes.found)
+        cells = read_mapping(row, where, COLUMNS, mistakes, SYNONYMS)
+        missing = [name for name in COLUMNS[:4] if name not in row.value]
+        if missing and len(mistakes.found) == before:
+            mistakes.add(row.line, f"{where}.{missing[0]}: it is missing; a row has t, c, n and s")
+        return cells if len(mistakes.found) == before else {}
+    if isinstance(row.value, tuple) and len(row.value) == 4:
+        return dict(zip(COLUMNS, row.value, strict=False))
+    if row.value is not BROKEN:
+        text = f"{where}: four numbers [t, c, n, s] are needed, as in [6, 24, 2, 2], or further cells by name"
+        mistakes.add(row.line, f"{text}, as in {{t: 6, c: 24, n: 2, s: 2, kernel: 5}}")
+    return {}
 
 
 def _read_points(entry: Entry, stages: tuple[Stage, ...] | None, mistakes: Mistakes) -> tuple:

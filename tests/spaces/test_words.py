@@ -1,6 +1,5 @@
 """Networks and values in words of the command line, by the rules of a space file."""
 
-
 import pytest
 
 from mnv2_sweep.base.errors import SweepError
