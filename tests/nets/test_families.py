@@ -449,7 +449,7 @@ def test_specs_of_the_same_network_share_a_key():
     assert arch_key(replace(V1, width=0.001)) == arch_key(replace(V1, width=0.002))
 
 
-CHOICES = "width, resolution, classes, dropout"
+CHOICES = ", ".join(FAMILIES["mobilenet_v1"])
 
 
 @pytest.mark.parametrize(
@@ -465,13 +465,15 @@ CHOICES = "width, resolution, classes, dropout"
         ),
         (
             ArchSpec(groups=4),
-            "groups: MobileNetV2 has no such choice; it has: stages, width, resolution, kernel, linear_bottleneck, "
-            "residual, last_channels, classes, dropout, activation, scale_last_conv, depthwise",
+            f"groups: MobileNetV2 has no such choice; it has: {', '.join(FAMILIES['mobilenet_v2'])}",
         ),
         (replace(SHUFFLE, groups=5), "groups: 5 given, 1 | 2 | 3 | 4 | 8 allowed"),
         (replace(SHUFFLE, groups=True), "groups: True given, 1 | 2 | 3 | 4 | 8 allowed"),
         (ArchSpec(family="resnet"), f"family: 'resnet' given, {' | '.join(FAMILIES)} allowed"),
-        (replace(NASNET, resolution=0), "resolution: 0 given, a whole number of pixels from 1 allowed"),
+        (
+            replace(NASNET, resolution=0),
+            "resolution: 0 given, a whole number of pixels from 1, or width x height as in 160x120 allowed",
+        ),
         (
             replace(V1, kernel=5, residual="none"),
             f"kernel: MobileNetV1 has no such choice; it has: {CHOICES}; "

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mnv2_sweep.base.errors import SpaceError
-from mnv2_sweep.nets.arch import MOBILENET_V2, ArchSpec, Stage
+from mnv2_sweep.nets.arch import CELLS, CHOICES, FAMILIES, MOBILENET_V2, ArchSpec, Stage
 from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.spaces import read
 from mnv2_sweep.spaces.networks import expand
@@ -219,11 +219,20 @@ def test_a_plain_scalar_is_read_by_yaml_1_2(tmp_path, text, value):
 # ---------------------------------------------------------------- mistakes
 
 
+def fill(message: str) -> str:
+    """Put the names of fields and cells in their places, so that a new one is no change of these files."""
+    words = {"<FIELDS>": [*(name for name in CHOICES if name != "stages"), "expansion"]}
+    words |= {"<V2 FIELDS>": FAMILIES["mobilenet_v2"], "<OTHER FIELDS>": FAMILIES["mobilenet_v1"], "<ROW CELLS>": CELLS}
+    for mark, names in words.items():
+        message = message.replace(mark, ", ".join(names))
+    return message.replace("<CELLS>", f"<{'|'.join(CELLS)}>")
+
+
 @pytest.mark.parametrize("path", sorted(BROKEN_SPACES.glob("*.yaml")), ids=lambda path: path.stem)
 def test_broken_space(path):
     """Each file ends with the whole message, after '#> '."""
     lines = path.read_bytes().decode(errors="replace").splitlines()
-    expected = [line[3:] for line in lines if line.startswith("#> ")]
+    expected = [fill(line[3:]) for line in lines if line.startswith("#> ")]
     with pytest.raises(SpaceError) as caught:
         load_space(path)
     assert expected
