@@ -15,11 +15,15 @@ def draw_arch(seed: int) -> ArchSpec:
         for _ in range(draw.randint(1, 5))
     )
     own = random.Random(f"cells {seed}")  # of its own, so that the fields above stay as they were
-    stages = tuple(stage._replace(kernel=own.choice((None, None, 3, 5))) for stage in stages)
+    stages = tuple(
+        stage._replace(kernel=own.choice((None, None, 3, 5)), se_ratio=own.choice((None, None, None, 0.25)))
+        for stage in stages
+    )
     return ArchSpec(
         in_channels=own.choice((3, 3, 1)),
         stem_channels=own.choice((32, 32, 16, 12)),
         divisor=own.choice((8, 8, 4, 1)),
+        se_ratio=own.choice((0.0, 0.0, 0.0, 0.1)),
         stages=draw.choice((stages, MOBILENET_V2)),
         width=draw.choice((0.25, 0.35, 0.5, 0.75, 1.0, 1.4, draw.uniform(0.1, 1.5))),
         resolution=_draw_resolution(draw, own),

@@ -10,6 +10,7 @@ last map are operations between them. Shapes in comments: [batch, channels, size
 """
 
 import itertools
+import math
 from functools import partial
 
 import torch
@@ -20,7 +21,7 @@ from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.nets.plan import WEIGHTED, Block, Layer, Plan
 from mnv2_sweep.nets.resolve import resolve
 
-ACTIVATIONS = {"relu6": nn.ReLU6, "relu": nn.ReLU, "hswish": nn.Hardswish}
+ACTIVATIONS = {"relu6": nn.ReLU6, "relu": nn.ReLU, "hswish": nn.Hardswish, "sigmoid": nn.Sigmoid}
 
 
 def build_model(arch: ArchSpec) -> nn.Module:
@@ -105,9 +106,13 @@ class InvertedResidual(nn.Module):
 
     def __init__(self, block: Block):
         super().__init__()
-        *before, projection = block.convs
-        layers = [conv_bn(conv) for conv in before] + list(conv_bn(projection))
-        self.conv = nn.Sequential(*layers)
+        layers: list[nn.Module] = []
+        for role, layer in zip(block.roles, block.layers, strict=True):
+            if role in ("expand", "depthwise"):
+                layers.append(conv_bn(layer))
+            elif role == "squeeze":
+                layers.append(SqueezeExcite(block.find("reduce"), block.find("restore")))
+        self.conv = nn.Sequential(*layers, *conv_bn(block.find("project")))
         self.expands, self.shortcut = block.expands, block.shortcut
 
     def forward(self, x: Tensor, wide: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -123,6 +128,19 @@ class InvertedResidual(nn.Module):
         for layer in self.conv[1:] if self.expands else self.conv:
             out = layer(out)
         return (x + out if self.shortcut == "bottleneck" else out), expanded
+
+
+class SqueezeExcite(nn.Module):
+    """Weights for the channels of a map, from its own means: [N, c, s, s] -> the same (arXiv 1709.01507)."""
+
+    def __init__(self, reduce: Layer, restore: Layer):
+        super().__init__()
+        self.fc1, self.fc2 = _convolution(reduce), _convolution(restore)
+        self.relu, self.sigmoid = nn.ReLU(), nn.Sigmoid()
+
+    def forward(self, x: Tensor) -> Tensor:
+        means = x.mean(dim=(2, 3), keepdim=True)  # [N, c, 1, 1]
+        return x * self.sigmoid(self.fc2(self.relu(self.fc1(means))))
 
 
 def conv_bn(conv: Layer) -> nn.Sequential:
@@ -228,6 +246,8 @@ def join_maps(layer: Layer, x: Tensor, *others: Tensor) -> Tensor:
         return sum(others, x)
     if layer.op == "concat":
         return torch.cat([x, *others], 1)
+    if layer.op == "multiply":
+        return math.prod(others, start=x)
     return x  # "relu": its activation says all
 
 

@@ -39,6 +39,10 @@ SHORTCUTS = {
 ONE_SIZE = "a stage has one stride, as its blocks see one size"
 
 
+SQUEEZE = Rule("a number from 0, at most 1", lambda value: is_number(value) and 0 <= value <= 1)
+SQUEEZES_APART = "with and without squeeze-and-excite, or with another ratio, the same weights mean other things"
+
+
 class Stage(NamedTuple):
     """One row of the block table (paper, table 2): n blocks of c channels, expansion t, first stride s. A further cell
     that has no value (None) takes the network's."""
@@ -50,6 +54,10 @@ class Stage(NamedTuple):
     kernel: Annotated[
         int | None,
         Choice(KERNEL, "Side of its depthwise kernels.", limit=99, label="k={}".format, apart=KERNELS_APART),
+    ] = None
+    se_ratio: Annotated[
+        float | None,
+        Choice(SQUEEZE, "Squeeze-and-excite in its blocks.", label="se={:g}".format, apart=SQUEEZES_APART),
     ] = None
 
 
@@ -86,7 +94,10 @@ class ArchSpec:
 
     `activation` takes the place of every ReLU6: "relu", or "hswish", x * relu6(x + 3) / 6. `scale_last_conv` narrows
     the last convolution too where the width is below 1 (section 4 leaves it as it is). `depthwise=False` puts an
-    ordinary convolution (figure 2a) in the place of each depthwise one.
+    ordinary convolution (figure 2a) in the place of each depthwise one. `se_ratio` above 0 puts squeeze-and-excite (Hu
+    et al., arXiv 1709.01507) behind each depthwise convolution's activation, as MnasNet-A1 has it (arXiv 1807.11626):
+    the mean over the map, a 1x1 layer to int(se_ratio * the block's input channels), at least 1, with ReLU, another
+    back to all channels with a sigmoid, which the map is multiplied by.
 
     Raises ArchError from `resolve`, not here, so that a caller can hold a spec and report its mistakes later.
     """
@@ -160,6 +171,10 @@ class ArchSpec:
     )  # fmt: skip
     stem_channels: int = choice(  # paper, table 2, first row
         WHOLE, "Channels of the first convolution at width 1.", 32, limit=10_000, families=V2, label="stem={}".format,
+    )  # fmt: skip
+    se_ratio: float = choice(
+        SQUEEZE, "Channels of squeeze-and-excite, as a share of its block's input's; 0 for none.", 0.0, families=V2,
+        label="se={:g}".format, apart=SQUEEZES_APART,
     )  # fmt: skip
     divisor: int = choice(
         WHOLE, "Channels are rounded to multiples of it.", 8, limit=64, families=V2, label="divisor={}".format,

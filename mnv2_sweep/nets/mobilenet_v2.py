@@ -8,7 +8,7 @@ from operator import attrgetter
 
 from mnv2_sweep.base.size import Size
 from mnv2_sweep.nets.arch import CHOICES, FAMILIES, OPTIONAL_CELLS, ArchSpec, Stage, check_arch, input_size
-from mnv2_sweep.nets.plan import Block, Layer, classifier_block, round_channels
+from mnv2_sweep.nets.plan import DOT, Block, Layer, classifier_block, round_channels
 from mnv2_sweep.nets.steps import State, Step, find_step, on_forget
 
 # Which fields the steps see, beside what came before them: the stem, the last convolution, the classifier, and rows of
@@ -139,9 +139,22 @@ def _bottleneck(style: Style, stage: Stage, name: str, row: str, c_in: int, size
     groups = hidden if style.depthwise else 1
     deep = Layer(f"{name}.conv.{at}.0", "conv", hidden, hidden, stage.kernel, stride, groups, size, size_out, act)
     parts.append(("depthwise", deep))
+    if stage.se_ratio:
+        parts += _squeeze_excite(f"{name}.conv.{at + 1}", hidden, max(1, int(c_in * stage.se_ratio)), size_out)
+        at += 1
     reads = (-1, -1 - len(parts)) if narrow else (-1,)
     act = "" if style.linear_bottleneck else act
     place, ends = f"{name}.conv.{at + 1}", (1, 1, 1, size_out, size_out)
     parts.append(("project", Layer(place, "conv", hidden, c_out, *ends, act, True, reads, None, narrow)))
     roles, layers = zip(*parts, strict=True)
     return Block(name, "bottleneck", row, layers, "bottleneck" if narrow else "expansion" if wide else None, roles)
+
+
+def _squeeze_excite(name: str, channels: int, squeezed: int, size: Size) -> list[tuple[str, Layer]]:
+    """Make the layers that weight the channels of the map before them, with their roles."""
+    return [
+        ("squeeze", Layer(f"{name}.squeeze", "global_pool", channels, channels, 1, 1, 1, size, DOT, norm=False)),
+        ("reduce", Layer(f"{name}.fc1", "conv", channels, squeezed, 1, 1, 1, DOT, DOT, "relu", False)),
+        ("restore", Layer(f"{name}.fc2", "conv", squeezed, channels, 1, 1, 1, DOT, DOT, "sigmoid", False)),
+        ("scale", Layer(f"{name}.scale", "multiply", channels, channels, 1, 1, 1, size, size, "", False, (-4, -1))),
+    ]

@@ -12,7 +12,7 @@ from mnv2_sweep.base.size import Size
 
 WEIGHTED = ("conv", "linear")
 DOT = Size(1, 1)
-OPERATIONS = (*WEIGHTED, "relu", "shuffle", "shift", "max_pool", "avg_pool", "global_pool", "add", "concat")
+OPERATIONS = (*WEIGHTED, "relu", "shuffle", "shift", "max_pool", "avg_pool", "global_pool", "add", "concat", "multiply")
 
 
 class Layer(NamedTuple):
@@ -21,7 +21,7 @@ class Layer(NamedTuple):
     `name` is its place in the built network, for instance "features.2.conv.0.0"; batch norm comes right after it, at
     "features.2.conv.0.1". A "linear" layer is a 1x1 convolution on a 1x1 map (last row of table 2). "conv" and "relu"
     read one tensor; what else a "conv" reads is added to its output, after its batch norm and before its activation
-    (`sum_last`: after its activation). "add" and "concat" join all tensors they read.
+    (`sum_last`: after its activation). "add", "concat" and "multiply" join all tensors they read.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Layer(NamedTuple):
     groups: int
     size_in: Size
     size_out: Size
-    act: str = ""  # "relu6" | "relu" | "hswish" | "" for none
+    act: str = ""  # "relu6" | "relu" | "hswish" | "sigmoid" | "" for none
     norm: bool = True  # batch norm follows, and the convolution has no bias
     reads: tuple[int, ...] = (-1,)
     padding: int | None = None  # pixels on every side; None for kernel // 2, with which the size is ceil(size / stride)
@@ -91,7 +91,7 @@ class Block(NamedTuple):
     stage: str
     layers: tuple[Layer, ...]
     shortcut: str | None = None
-    roles: tuple[str, ...] = ()  # of the layers of a bottleneck: "expand" | "sum" | "depthwise" | "project"
+    roles: tuple[str, ...] = ()  # of the layers of a bottleneck, as "expand", "depthwise", "project"
 
     @property
     def convs(self) -> tuple[Layer, ...]:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnv2_sweep.base.errors import ArchError, SweepError
-from mnv2_sweep.base.size import square
+from mnv2_sweep.base.size import Size, square
 from mnv2_sweep.nets.arch import (
     ACTIVATIONS,
     MOBILENET_V2,
@@ -202,13 +202,32 @@ def test_shortcuts_without_expansion(residual):
         ({"width": float("inf")}, "width: inf given, a number above 0, at most 16 allowed"),
         ({"width": "1.0"}, "width: '1.0' given, a number above 0, at most 16 allowed"),
         ({"width": True}, "width: True given, a number above 0, at most 16 allowed"),
-        ({"resolution": 0}, "resolution: 0 given, a whole number of pixels from 1 allowed"),
-        ({"resolution": 96.0}, "resolution: 96.0 given, a whole number of pixels from 1 allowed"),
+        (
+            {"resolution": 0},
+            "resolution: 0 given, a whole number of pixels from 1, or width x height as in 160x120 allowed",
+        ),
+        (
+            {"resolution": 96.0},
+            "resolution: 96.0 given, a whole number of pixels from 1, or width x height as in 160x120 allowed",
+        ),
         ({"kernel": 4}, "kernel: 4 given, an odd whole number (3, 5, 7) allowed"),
         ({"kernel": -3}, "kernel: -3 given, an odd whole number (3, 5, 7) allowed"),
         ({"linear_bottleneck": 1}, "linear_bottleneck: 1 given, true or false allowed"),
         ({"residual": "yes"}, "residual: 'yes' given, bottleneck | expansion | none allowed"),
-        ({"last_channels": 0}, "last_channels: 0 given, a whole number from 1 allowed"),
+        ({"last_channels": -1}, "last_channels: -1 given, a whole number from 1, or 0 for no last convolution allowed"),
+        ({"in_channels": 2}, "in_channels: 2 given, 3 | 1 allowed"),
+        (
+            {"resolution": Size(0, 8)},
+            "resolution: Size(height=0, width=8) given, a whole number of pixels from 1, or "
+            "width x height as in 160x120 allowed",
+        ),
+        (
+            {"resolution": Size(8, 8)},
+            "resolution: Size(height=8, width=8) given, a whole number of pixels from 1, or "
+            "width x height as in 160x120 allowed",
+        ),
+        ({"se_ratio": 1.5}, "se_ratio: 1.5 given, a number from 0, at most 1 allowed"),
+        ({"divisor": 0}, "divisor: 0 given, a whole number from 1 allowed"),
         ({"classes": 0}, "classes: 0 given, a whole number from 1 allowed"),
         ({"dropout": 1}, "dropout: 1 given, a number from 0, below 1 allowed"),
         ({"dropout": -0.1}, "dropout: -0.1 given, a number from 0, below 1 allowed"),
