@@ -23,6 +23,7 @@ import numpy as np
 from mnv2_sweep.analysis.passport import MADDS_ALONE, SHARED_WEIGHTS, SHORT_SCHEDULE, SMALL_INPUT, SYNFLOW
 from mnv2_sweep.analysis.stats import near_pairs
 from mnv2_sweep.base.errors import ArchError, SpaceError, SweepError
+from mnv2_sweep.base.size import size_range
 from mnv2_sweep.base.text import count_noun
 from mnv2_sweep.nets.arch import ArchSpec, arch_label
 from mnv2_sweep.nets.cost import count_cost
@@ -32,7 +33,7 @@ from mnv2_sweep.spaces.coincide import find_coinciding
 from mnv2_sweep.spaces.networks import Picked, select_networks
 from mnv2_sweep.spaces.space import ALONE, Space, Strategy
 from mnv2_sweep.trials.recipe import Recipe, check_recipe
-from mnv2_sweep.trials.trial import train_size
+from mnv2_sweep.trials.trial import input_size, train_size
 
 PROXIES = {"short": SHORT_SCHEDULE, "small": SMALL_INPUT, "shared": SHARED_WEIGHTS, "synflow": SYNFLOW}
 LONGER = 4.0  # times the recipe's length
@@ -185,8 +186,7 @@ def length_text(recipe: Recipe) -> str:
 
 def sizes_text(archs: Sequence[ArchSpec], recipe: Recipe) -> str:
     """Say at which sizes the networks are trained, in pixels."""
-    sizes = [train_size(arch, recipe) for arch in archs]
-    return f"{min(sizes)} px" if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)} px"
+    return f"{size_range(train_size(arch, recipe) for arch in archs)} px"
 
 
 # ---------------------------------------------------------------- which networks: strata of cost
@@ -271,7 +271,8 @@ def _shape(arch: ArchSpec) -> list[float]:
     blocks = sum(stage.n for stage in arch.stages)
     expansion = sum(stage.n * stage.t for stage in arch.stages) / blocks
     channels = sum(stage.n * stage.c for stage in arch.stages) / blocks
-    sizes = (arch.width, arch.resolution, arch.kernel, arch.last_channels, arch.groups, blocks, expansion, channels)
+    side = math.sqrt(input_size(arch).area)
+    sizes = (arch.width, side, arch.kernel, arch.last_channels, arch.groups, blocks, expansion, channels)
     words = (arch.linear_bottleneck, arch.residual == "bottleneck", arch.residual == "expansion")
     words += (arch.activation == "relu6", arch.activation == "hswish", arch.scale_last_conv, arch.depthwise)
     return [*np.log(sizes), *words]

@@ -19,6 +19,7 @@ from scipy.stats import kendalltau
 
 from mnv2_sweep.analysis.pareto import pareto_front
 from mnv2_sweep.base.errors import SweepError
+from mnv2_sweep.base.size import as_size
 from mnv2_sweep.paper.published import published_checkpoints
 
 CONFIDENCE = 0.95
@@ -177,13 +178,13 @@ def _check_comparable(trials: pd.DataFrame) -> None:
         names = sorted(trials[column].unique())
         if len(names) > 1:
             raise SweepError(f"trials: {column} {', '.join(names)} given, one allowed in a summary; choose one of them")
-    sizes = trials.groupby("network", sort=True)["train_size"].agg(["min", "max"])
-    mixed = sizes[sizes["min"] != sizes["max"]]
+    sizes = trials.groupby("network", sort=True)["train_size"].unique()
+    mixed = sizes[sizes.map(len) > 1]
     if len(mixed):
-        name, (small, large) = mixed.index[0], mixed.iloc[0]
+        name, trained = mixed.index[0], sorted(map(as_size, mixed.iloc[0]), key=lambda size: (size.area, size))
         raise SweepError(
-            f"trials: '{name}' was trained at {small} px and at {large} px, one training size allowed in a summary; "
-            "choose the trials of one input_scale"
+            f"trials: '{name}' was trained at {trained[0]} px and at {trained[-1]} px, one training size allowed in a "
+            "summary; choose the trials of one input_scale"
         )
 
 

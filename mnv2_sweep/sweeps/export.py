@@ -1,8 +1,8 @@
 """A network of a sweep with a shared training -> a file of its own: the slice, or what it was trained on to.
 
 The file is what torch.save writes of a dictionary of plain types, for torch.load(weights_only=True): `state_dict`, with
-torchvision's names for mobilenet_v2; `arch` (JSON), `classes` (names), `size` (side of the images in pixels),
-`pixels` (what becomes of their values), `seed`, `val_top1`, `trained` ("shared" or "fine-tuned").
+torchvision's names for mobilenet_v2; `arch` (JSON), `classes` (names), `size` (of the images in pixels: the side, or
+"160x120"), `pixels` (what becomes of their values), `seed`, `val_top1`, `trained` ("shared" or "fine-tuned").
 """
 
 import json
@@ -117,7 +117,7 @@ def write_export(exported: Exported, dataset: Dataset, path: Path) -> None:
         "state_dict": {name: tensor.contiguous() for name, tensor in exported.model.state_dict().items()},
         "arch": json.dumps(record_json(replace(trial.arch, classes=trial.data.classes))),
         "classes": list(dataset.classes),
-        "size": trial.train_size,
+        "size": trial.train_size.cell,
         "pixels": PIXELS,
         "seed": trial.seed,
         "val_top1": exported.val_top1,

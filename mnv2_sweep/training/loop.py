@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mnv2_sweep.base.size import Size
 from mnv2_sweep.base.text import percent
 from mnv2_sweep.data.batches import augment, image_batch, keep_on_device, label_tensor, train_level
 from mnv2_sweep.data.catalog import Dataset
@@ -57,7 +58,7 @@ def run_trial(
     if not graphs or device != "cuda":
         return finish_course(course, trial, dataset, control)
     with course.set_aside():
-        images = torch.zeros(trial.recipe.batch, 3, trial.train_size, trial.train_size, device=device)
+        images = torch.zeros(trial.recipe.batch, 3, *trial.train_size, device=device)
         graph_passes(course.model.train(), images, control.log)
     try:
         return finish_course(course, trial, dataset, control)
@@ -256,7 +257,7 @@ def measure_model(course: Course, trial: Trial, dataset: Dataset, control: Contr
 
 
 def evaluate_splits(
-    model: nn.Module, dataset: Dataset, size: int, device: str, control: Control
+    model: nn.Module, dataset: Dataset, size: Size, device: str, control: Control
 ) -> tuple[tuple, tuple]:
     """Return (top-1, loss, images) of the validation and of the test images, (None, None, 0) where there are none."""
     val = evaluate_model(model, dataset, "val", size, device, control=control)
@@ -271,7 +272,7 @@ def check_stop(control: Control) -> None:
 
 @torch.inference_mode()
 def evaluate_model(
-    model: nn.Module, dataset: Dataset, split: str, size: int, device: str, most: int | None = None,
+    model: nn.Module, dataset: Dataset, split: str, size: Size, device: str, most: int | None = None,
     control: Control = UNCONTROLLED,
 ) -> tuple[float, float, int]:  # fmt: skip
     """Return top-1 (a fraction), mean cross-entropy and number of images of a split, whole images at `size`.

@@ -29,6 +29,7 @@ import torch
 from torch import Tensor, nn
 
 from mnv2_sweep.base.heap import trim_heap
+from mnv2_sweep.base.size import Size
 from mnv2_sweep.base.text import percent
 from mnv2_sweep.data.batches import (
     apply_crops,
@@ -246,9 +247,9 @@ def cut_network(
 
 
 def calibration_batches(
-    dataset: Dataset, size: int, device: str, most: int, control: Control = UNCONTROLLED
+    dataset: Dataset, size: Size, device: str, most: int, control: Control = UNCONTROLLED
 ) -> Iterator[Tensor]:
-    """Yield some training images, whole, at `size`: [N, 3, size, size] a batch. Raises Interrupted when asked to
+    """Yield some training images, whole, at `size`: [N, 3, h, w] a batch. Raises Interrupted when asked to
     stop."""
     pixels = train_level(dataset, size)
     drawn = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0))[:most]
@@ -310,7 +311,7 @@ class Sandwich:
                 made[pixels.shape] = keep_on_device(pixels, device)
             self.levels[size] = made[pixels.shape]
 
-    def size(self, arch: ArchSpec) -> int:
+    def size(self, arch: ArchSpec) -> Size:
         return train_size(arch, self.recipe)
 
     def begin(self) -> Course:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from mnv2_sweep.base.size import square
 from mnv2_sweep.data.batches import augment, image_batch, keep_on_device, label_tensor, train_level
 from mnv2_sweep.trials.recipe import Recipe
 
@@ -17,7 +18,7 @@ RECIPE = Recipe("crops", images=100, crop_min_area=0.35)
 
 
 def draw(images: Tensor, size: int, recipe: Recipe = RECIPE, seed: int = 0) -> Tensor:
-    return augment(images, size, recipe, torch.Generator().manual_seed(seed))
+    return augment(images, square(size), recipe, torch.Generator().manual_seed(seed))
 
 
 def coordinate_images(count: int, side: int = 32) -> Tensor:
@@ -49,7 +50,7 @@ def test_pixels_become_minus_one_to_one():
 
 
 def test_batches_are_channels_last_and_leave_the_array_alone(tiny_data):
-    pixels = tiny_data.pixels("train", 16)
+    pixels = tiny_data.pixels("train", square(16))
     assert not pixels.flags.writeable
     before = pixels.copy()
     batch = image_batch(pixels, torch.arange(4), "cpu")
@@ -65,10 +66,10 @@ def test_labels_are_indices(tiny_data):
 @pytest.mark.parametrize("size, asked", [(16, 20), (24, 30), (56, 70), (25, 32), (1, 2)])
 def test_training_images_are_a_quarter_larger_than_crops(size, asked):
     class Asked:
-        def pixels(self, split, side):
-            return split, side
+        def pixels(self, split, size):
+            return split, size
 
-    assert train_level(Asked(), size) == ("train", asked)
+    assert train_level(Asked(), square(size)) == ("train", square(asked))
 
 
 # ---------------------------------------------------------------- whole images
@@ -76,22 +77,24 @@ def test_training_images_are_a_quarter_larger_than_crops(size, asked):
 
 def test_whole_images_of_the_right_size_are_untouched():
     images = torch.rand(2, 3, 9, 9)
-    assert augment(images, 9) is images
+    assert augment(images, square(9)) is images
 
 
 @pytest.mark.parametrize("side, size", [(12, 6), (12, 8), (6, 12)])
 def test_whole_images_are_resized(side, size):
     images = torch.rand(2, 3, side, side)
-    resized = augment(images, size)
+    resized = augment(images, square(size))
     expected = functional.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
     assert resized.shape == (2, 3, size, size)
     torch.testing.assert_close(resized, expected)
-    torch.testing.assert_close(augment(coordinate_images(1, side), size).mean(dim=(0, 2, 3)), torch.tensor([0.0, 0, 1]))
+    torch.testing.assert_close(
+        augment(coordinate_images(1, side), square(size)).mean(dim=(0, 2, 3)), torch.tensor([0.0, 0, 1])
+    )
 
 
 def test_fine_checks_fade_when_made_smaller():
     checks = (torch.arange(16)[:, None] + torch.arange(16)).fmod(2).expand(1, 3, 16, 16) * 2.0 - 1
-    assert augment(checks, 4)[..., 1:-1, 1:-1].abs().max() < 0.1
+    assert augment(checks, square(4))[..., 1:-1, 1:-1].abs().max() < 0.1
 
 
 # ---------------------------------------------------------------- random crops
@@ -176,18 +179,18 @@ def test_crops_are_magnified_where_they_were():
 
 
 def test_images_on_a_device_become_the_same_batches(tiny_data):
-    pixels, chosen = tiny_data.pixels("train", 16), torch.tensor([5, 0, 5, 59])
+    pixels, chosen = tiny_data.pixels("train", square(16)), torch.tensor([5, 0, 5, 59])
     from_device = image_batch(torch.from_numpy(pixels.copy()), chosen, "cpu")
     assert torch.equal(from_device, image_batch(pixels, chosen, "cpu"))
 
 
 def test_images_stay_where_they_are_without_a_gpu(tiny_data):
-    pixels = tiny_data.pixels("train", 16)
+    pixels = tiny_data.pixels("train", square(16))
     assert keep_on_device(pixels, "cpu") is pixels
 
 
 def test_images_that_would_fill_a_gpu_are_not_kept_there(tiny_data, monkeypatch):
-    pixels = tiny_data.pixels("train", 16)
+    pixels = tiny_data.pixels("train", square(16))
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (3 * pixels.nbytes, 8 * pixels.nbytes))
     assert keep_on_device(pixels, "cuda") is pixels
 
@@ -195,5 +198,5 @@ def test_images_that_would_fill_a_gpu_are_not_kept_there(tiny_data, monkeypatch)
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_images_are_kept_on_a_gpu(tiny_data):
-    pixels = keep_on_device(tiny_data.pixels("train", 16), "cuda")
-    assert pixels.is_cuda and np.array_equal(pixels.cpu().numpy(), tiny_data.pixels("train", 16))
+    pixels = keep_on_device(tiny_data.pixels("train", square(16)), "cuda")
+    assert pixels.is_cuda and np.array_equal(pixels.cpu().numpy(), tiny_data.pixels("train", square(16)))

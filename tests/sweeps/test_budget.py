@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnv2_sweep.base.errors import SweepError
+from mnv2_sweep.base.size import square
 from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.spaces.space import Strategy
 from mnv2_sweep.sweeps import run
@@ -60,7 +61,9 @@ def test_wall_time_is_within_the_bounds_of_any_schedule(seconds, workers):
 def test_a_command_is_its_own_time_the_images_a_start_and_the_trials():
     estimate = make_estimate({0.5: 10, 1.0: 30}, seeds=(0, 1), workers=2, start_seconds=3, command_seconds=7)
     assert estimate.wall_seconds == 7 + 3 + (30 + 10)
-    assert replace(estimate, size_seconds={32: 20.0, 48: 100.0}).wall_seconds == 70  # nothing is trained at 48
+    assert (
+        replace(estimate, size_seconds={square(32): 20.0, square(48): 100.0}).wall_seconds == 70
+    )  # nothing is trained at 48
     assert command_wall(estimate, [trial for trial in estimate.trial_seconds if trial.arch.width == 0.5]) == 20
     assert command_wall(estimate, []) == 0 == replace(estimate, trial_seconds={}).wall_seconds
 

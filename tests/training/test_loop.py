@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from mnv2_sweep.base.size import Size, square
 from mnv2_sweep.models.build import build_model
 from mnv2_sweep.nets.arch import ArchSpec, Stage
 from mnv2_sweep.nets.resolve import resolve
@@ -125,9 +126,9 @@ def test_images_are_trained_and_evaluated_at_the_scaled_size(make_trial, tiny_da
         labels = tiny_data.labels
 
         @staticmethod
-        def pixels(split, side):
-            asked.append((split, side))
-            return tiny_data.pixels(split, side)
+        def pixels(split, size):
+            asked.append((split, size.cell))
+            return tiny_data.pixels(split, size)
 
     run_trial(make_trial(images=40, input_scale=0.5), Watched())
     assert asked[0] == ("train", 10) and asked[-2:] == [("val", 8), ("test", 8)]
@@ -420,9 +421,9 @@ class BrightestChannel(nn.Module):
 def test_evaluation_counts_every_image_once(tiny_data, monkeypatch, batch, batches):
     monkeypatch.setattr(loop, "EVAL_BATCH", batch)
     model = BrightestChannel()
-    top1, loss, images = evaluate_model(model, tiny_data, "test", 16, "cpu")
+    top1, loss, images = evaluate_model(model, tiny_data, "test", square(16), "cpu")
     assert (top1, images, model.batches) == (1.0, 45, batches)
-    pixels = torch.from_numpy(tiny_data.pixels("test", 16).astype(np.float64)).mean(dim=(1, 2)) / 127.5 - 1
+    pixels = torch.from_numpy(tiny_data.pixels("test", square(16)).astype(np.float64)).mean(dim=(1, 2)) / 127.5 - 1
     expected = -torch.log_softmax(20 * pixels, 1)[torch.arange(45), torch.from_numpy(tiny_data.labels["test"]).long()]
     assert loss == pytest.approx(expected.mean().item(), rel=1e-4)
 
@@ -433,7 +434,7 @@ def test_top1_is_the_share_that_is_right(tiny_data):
         pixels = staticmethod(tiny_data.pixels)
 
     OneWrong.labels["val"][0] = 2
-    assert evaluate_model(BrightestChannel(), OneWrong(), "val", 16, "cpu")[0] == pytest.approx(29 / 30)
+    assert evaluate_model(BrightestChannel(), OneWrong(), "val", square(16), "cpu")[0] == pytest.approx(29 / 30)
 
 
 def test_evaluation_enlarges_what_the_data_set_has_too_small(tiny_data):
@@ -444,7 +445,7 @@ def test_evaluation_enlarges_what_the_data_set_has_too_small(tiny_data):
             sizes.append(x.shape[2:])
             return super().forward(x)
 
-    assert evaluate_model(Watch(), tiny_data, "val", 24, "cpu")[0] == 1.0
+    assert evaluate_model(Watch(), tiny_data, "val", square(24), "cpu")[0] == 1.0
     assert sizes == [(24, 24)]
 
 
@@ -459,16 +460,16 @@ def guess_first_class(labels: np.ndarray, most: int) -> float:
         def __init__(self):
             self.labels = {"val": labels}
 
-        def pixels(self, split: str, side: int) -> np.ndarray:
-            return np.full((len(labels), side, side, 3), 127, dtype=np.uint8)
+        def pixels(self, split: str, size: Size) -> np.ndarray:
+            return np.full((len(labels), *size, 3), 127, dtype=np.uint8)
 
-    return evaluate_model(Constant(), Grey(), "val", 2, "cpu", most)[0]
+    return evaluate_model(Constant(), Grey(), "val", square(2), "cpu", most)[0]
 
 
 @pytest.mark.parametrize("most, images", [(1, 1), (7, 7), (44, 44), (45, 45), (46, 45), (None, 45)])
 def test_evaluation_of_some_images(tiny_data, most, images):
     model = BrightestChannel()
-    top1, loss, count = evaluate_model(model, tiny_data, "test", 16, "cpu", most)
+    top1, loss, count = evaluate_model(model, tiny_data, "test", square(16), "cpu", most)
     assert count == sum(model.batches) == images and top1 == 1.0 and loss < 0.2
 
 
