@@ -324,7 +324,7 @@ def measure_networks(scale: Scale, job: Job, loaders: int, turns: int) -> None:
             arch=replace(job.arch, width=width, resolution=size),
             recipe=replace(job.recipe, images=images, curve_images=1),  # next to no evaluation
         )
-        prepare_pixels(this.open_data(), size)
+        prepare_pixels(this.open_data(), square(size))
         sides = {
             "ours, 1 process": (partial(our_speed, this), 1),
             f"ours, {WORKERS} processes at once": (partial(our_speed, this), WORKERS),

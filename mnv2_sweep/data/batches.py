@@ -1,6 +1,7 @@
 """A Dataset -> batches of images as tensors on the device: gathered, moved, cropped and flipped, a batch at a time.
 
-Pixel values become x / 127.5 - 1, in [-1, 1], as in TF-slim's preprocessing.
+Data are kept in RGB; a network with one input channel gets their luma. Pixel values become x / 127.5 - 1, in [-1, 1],
+as in TF-slim's preprocessing.
 """
 
 import math
@@ -50,17 +51,25 @@ def keep_on_device(pixels: np.ndarray, device: str) -> np.ndarray | Tensor:
     return kept
 
 
-def image_batch(pixels: np.ndarray | Tensor, chosen: Tensor, device: str) -> Tensor:
-    """Make a batch, float32 [B, 3, h, w] in [-1, 1], channels last in memory, of images uint8 [N, h, w, 3], here or on
-    the device, and indices [B]."""
+def image_batch(pixels: np.ndarray | Tensor, chosen: Tensor, device: str, channels: int = 3) -> Tensor:
+    """Make a batch, float32 [B, channels, h, w] in [-1, 1], channels last in memory, of images uint8 [N, h, w, 3], here
+    or on the device, and indices [B]; one channel is their luma."""
     if isinstance(pixels, np.ndarray):
-        return scale_pixels(torch.from_numpy(pixels[chosen.numpy()]).to(device, non_blocking=True))
-    return scale_pixels(pixels[chosen.to(device, non_blocking=True)])
+        return scale_pixels(torch.from_numpy(pixels[chosen.numpy()]).to(device, non_blocking=True), channels)
+    return scale_pixels(pixels[chosen.to(device, non_blocking=True)], channels)
 
 
-def scale_pixels(batch: Tensor) -> Tensor:
-    """Turn uint8 [B, h, w, 3] into float32 [B, 3, h, w] in [-1, 1], channels last in memory."""
+def scale_pixels(batch: Tensor, channels: int = 3) -> Tensor:
+    """Turn uint8 [B, h, w, 3] into float32 [B, channels, h, w] in [-1, 1], channels last in memory."""
+    if channels == 1:
+        batch = pick_luma(batch)
     return batch.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+
+
+def pick_luma(batch: Tensor) -> Tensor:
+    """Turn RGB [B, h, w, 3] into luma [B, h, w, 1], whole numbers: ITU-R 601 as Pillow rounds it in its mode "L"."""
+    red, green, blue = batch.int().unbind(-1)
+    return ((19595 * red + 38470 * green + 7471 * blue + 2**15) >> 16).unsqueeze(-1)
 
 
 def augment(

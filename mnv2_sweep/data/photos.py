@@ -96,10 +96,15 @@ class PhotoData:
                 _write_rectangles(self, split, file, size)
             return np.load(file, mmap_mode="r")
 
-    def read_first(self, split: str, count: int) -> list[bytes]:
-        """Return the first files of a split, as they are."""
+    def list_photos(self, split: str) -> tuple[PhotoSource, list[Photo]]:
+        """Return where the photos are read, and those of a split in the order of its labels. Raises DataError where they
+        are gone or are others."""
         source = _open_source(self)
-        return [source.read(photo) for photo in _photos_of(self, source, split)[:count]]
+        found = {photo.path: photo for photo in source.photos}
+        for path in self.names[split]:
+            if path not in found:
+                raise _changed(self, repr(path))
+        return source, [found[path] for path in self.names[split]]
 
 
 def _no_report(done: int, total: int) -> None:
@@ -243,14 +248,30 @@ def _shrink_row(size: Size, pixels: np.ndarray) -> np.ndarray:
     return np.asarray(Image.fromarray(pixels).resize((size.width, size.height), RESAMPLING))
 
 
+def _publish(folder: Path, name: str, cache: Path, known: Mapping[str, Any]) -> None:
+    """Give a complete cache folder its name, unless another process was first; a damaged one is replaced."""
+    final = cache / _folder_name(name, known["fingerprint"])
+    if final.exists() and not _load(name, cache, known):
+        shutil.rmtree(final)
+    try:
+        folder.rename(final)
+    except OSError:
+        if not _load(name, cache, known):
+            raise
+
+
+def _folder_name(name: str, fingerprint: str) -> str:
+    return f"{name}-{fingerprint[:12]}"
+
+
 # ---------------------------------------------------------------- rectangles
 
 
 def _write_rectangles(data: PhotoData, split: str, file: Path, size: Size) -> None:
     """Write the images of a split from the photos themselves, whole or not at all. Raises DataError where one is not
     what it was when the squares were made."""
-    source, digests = _open_source(data), _read_digests(data)
-    photos = _photos_of(data, source, split)
+    source, photos = data.list_photos(split)
+    digests = _read_digests(data, source)
     check_space(file.parent, len(photos) * 3 * size.area)
     with (
         warnings.catch_warnings(),
@@ -260,8 +281,8 @@ def _write_rectangles(data: PhotoData, split: str, file: Path, size: Size) -> No
     ):
         warnings.simplefilter("ignore")  # as where the squares were made
         for one, pixels in results:
-            if pixels is None or one.digest != digests[one.photo.path]:
-                raise _changed(data, one.photo.path)
+            if pixels is None or one.digest != digests.get(one.photo.path):
+                raise _changed(data, repr(one.photo.path) + (f" ({one.reason})" if one.reason else ""))
             rows.add(pixels)
 
 
@@ -274,20 +295,10 @@ def _open_source(data: PhotoData) -> PhotoSource:
     return list_photos(open_photo_files(data.source))
 
 
-def _photos_of(data: PhotoData, source: PhotoSource, split: str) -> list[Photo]:
-    """Return the readable photos of a split, in the order of its labels."""
-    found = {photo.path: photo for photo in source.photos}
-    for path in data.names[split]:
-        if path not in found:
-            raise _changed(data, path)
-    return [found[path] for path in data.names[split]]
-
-
-def _read_digests(data: PhotoData) -> dict[str, str]:
+def _read_digests(data: PhotoData, source: PhotoSource) -> dict[str, str]:
     """Read by path the digest of each photo when the squares were made."""
     known = read_json(data.folder / DIGESTS)
     if known is None:  # made by an earlier version, which kept no more than the digest of all
-        source = _open_source(data)
         hashed = [one for one, _ in in_order(partial(decode_one, source, None), source.photos)]
         if fingerprint_photos(hashed) != data.fingerprint:
             raise _changed(data, "some photo")
@@ -305,19 +316,3 @@ def _changed(data: PhotoData, what: str) -> DataError:
         f"{data.source}: {what} is not what it was when the data were opened; put it back, or run the command again, "
         "which opens the data as they are now"
     )
-
-
-def _publish(folder: Path, name: str, cache: Path, known: Mapping[str, Any]) -> None:
-    """Give a complete cache folder its name, unless another process was first; a damaged one is replaced."""
-    final = cache / _folder_name(name, known["fingerprint"])
-    if final.exists() and not _load(name, cache, known):
-        shutil.rmtree(final)
-    try:
-        folder.rename(final)
-    except OSError:
-        if not _load(name, cache, known):
-            raise
-
-
-def _folder_name(name: str, fingerprint: str) -> str:
-    return f"{name}-{fingerprint[:12]}"

@@ -28,9 +28,10 @@ from mnv2_sweep.base.size import Size
 from mnv2_sweep.base.text import bytes_text, duration, percent
 from mnv2_sweep.data.batches import level_size
 from mnv2_sweep.data.catalog import Dataset, ShapesData, cache_folder
-from mnv2_sweep.data.decode import RESAMPLING, decode_photo
+from mnv2_sweep.data.decode import RESAMPLING
 from mnv2_sweep.data.photos import PhotoData
 from mnv2_sweep.data.shapes import CHUNK_PIXELS, render_scenes
+from mnv2_sweep.data.source import decode_one
 from mnv2_sweep.nets.arch import ArchSpec, arch_label
 from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.nets.resolve import resolve
@@ -276,12 +277,13 @@ def image_seconds(dataset: Dataset, size: Size) -> float:
         def make() -> None:
             render_scenes(dataset.scenes["val"], slice(0, count), size)
     elif isinstance(dataset, PhotoData) and not size.is_square:
-        photos = dataset.read_first("val", TIMED_PHOTOS)
+        source, photos = dataset.list_photos("val")
+        photos = photos[:TIMED_PHOTOS]
         count = len(photos)
 
         def make() -> None:
             for photo in photos:
-                decode_photo(photo, size, dataset.name)
+                decode_one(source, size, photo)
     else:
         count, native = TIMED_PHOTOS, getattr(dataset, "side", size.width)
         photo = Image.fromarray(np.random.RandomState(0).randint(0, 256, (native, native, 3), np.uint8))

@@ -97,7 +97,7 @@ def test_seeds_go_before_networks_and_the_longest_networks_first(budget, widths,
 def test_images_of_a_size_that_nothing_is_trained_at_any_more_are_not_paid_for():
     trials = [Trial(ArchSpec(width=0.5, resolution=size), RECIPE, DATA, 0) for size in (32, 64)]
     estimate = TimeEstimate(
-        dict(zip(trials, (10, 20), strict=True)), 1, "cpu", {32: 5.0, 64: 1000.0}, command_seconds=2
+        dict(zip(trials, (10, 20), strict=True)), 1, "cpu", {square(32): 5.0, square(64): 1000.0}, command_seconds=2
     )
     assert fit_budget(estimate, 20).kept == (trials[0],) and fit_budget(estimate, 20).seconds == 17
 
@@ -242,7 +242,7 @@ def test_networks_alone_are_spread_as_they_always_were():
 
 def test_the_command_s_wall_time_knows_of_the_training():
     seconds = make_shared({1.0: 100, 0.5: 2})
-    estimate = TimeEstimate(seconds, 2, "cpu", {32: 7.0}, start_seconds=3.0, command_seconds=9.0)
+    estimate = TimeEstimate(seconds, 2, "cpu", {square(32): 7.0}, start_seconds=3.0, command_seconds=9.0)
     assert estimate.wall_seconds == command_wall(estimate, tuple(seconds)) == 9 + 7 + 3 + 50 + 2
 
 

@@ -14,6 +14,10 @@ from mnv2_sweep.sweeps.estimate import ImageFile, image_files, image_seconds, ma
 from tests.photo_samples import class_files, write_folder
 
 
+def of(file: ImageFile) -> tuple[str, int | str, bool]:
+    return file.split, file.size.cell, file.cached
+
+
 def test_shapes_that_are_not_rendered_yet(tmp_path):
     data = ShapesData(tmp_path)
     data.folder.mkdir()
@@ -24,7 +28,7 @@ def test_shapes_that_are_not_rendered_yet(tmp_path):
         ImageFile("val", square(8), 2_000, True),
         ImageFile("test", square(8), 2_000, False),
     ]
-    assert [(file.split, file.size.cell, file.cached) for file in files[square(16)]] == [
+    assert [of(file) for file in files[square(16)]] == [
         ("train", 20, False), ("val", 16, False), ("test", 16, False)
     ]  # fmt: skip
     assert files[square(8)][0].bytes == 12_000 * 3 * 100
@@ -34,11 +38,11 @@ def test_photos_are_made_smaller_and_never_larger(tmp_path):
     path = write_folder(tmp_path / "photos", class_files({"red": 6, "blue": 6}, side=16))
     data = open_photos(path, tmp_path / "cache")
     files = image_files(data, {square(12), square(40)})
-    assert [(file.split, file.size.cell, file.cached) for file in files[square(12)]] == [
+    assert [of(file) for file in files[square(12)]] == [
         ("train", 15, False),
         ("val", 12, False),
     ]
-    assert [(file.split, file.size.cell, file.cached) for file in files[square(40)]] == [
+    assert [of(file) for file in files[square(40)]] == [
         ("train", 16, True),
         ("val", 16, True),
     ]
@@ -46,9 +50,8 @@ def test_photos_are_made_smaller_and_never_larger(tmp_path):
     prepared = image_files(data, {square(12), square(40)})
     assert all(file.cached for made in prepared.values() for file in made)
     assert make_seconds(data, prepared) == {square(12): 0, square(40): 0}
-    assert all(
-        (data.folder / f"{file.split}-{file.size}.npy").stat().st_size >= file.bytes for file in prepared[square(12)]
-    )
+    made = [(data.folder / f"{file.split}-{file.size}.npy", file.bytes) for file in prepared[square(12)]]
+    assert all(path.stat().st_size >= least for path, least in made)
     assert 0 < image_seconds(data, square(12)) < 0.1
 
 

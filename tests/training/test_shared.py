@@ -110,7 +110,7 @@ def add_network(
     chosen, crops, target = batch
     model = cut_slice(weights, arch).train()
     model.classifier[0].p = 0.0
-    pixels = train_level(data, arch.resolution)
+    pixels = train_level(data, square(arch.resolution))
     logits = model(apply_crops(image_batch(pixels, chosen, "cpu"), square(arch.resolution), crops))
     smoothing = trial.recipe.label_smoothing if target.ndim == 1 else 0.0
     loss = nn.functional.cross_entropy(logits, target, label_smoothing=smoothing) * len(chosen) / trial.recipe.batch
@@ -221,7 +221,8 @@ def test_sizes_above_the_data_s_own_read_the_same_images(make_slice, tiny_data, 
     """Mapped, or on a GPU, once."""
     archs = tuple(replace(SMALLEST, resolution=resolution) for resolution in (8, 16, 20, 24))
     levels = Sandwich(make_slice(archs=archs), tiny_data, "cpu", Supernet(archs, path)).levels
-    assert levels[16] is levels[20] is levels[24] and levels[8].shape == (60, 10, 10, 3)
+    small, *same = (levels[square(side)] for side in (8, 16, 20, 24))
+    assert same[0] is same[1] is same[2] and small.shape == (60, 10, 10, 3)
 
 
 @pytest.mark.slow
@@ -556,11 +557,7 @@ def test_the_same_images_calibrate_every_time(tiny_data, monkeypatch):
     one, other = ([batch.clone() for batch in calibration_batches(tiny_data, square(8), "cpu", 20)] for _ in range(2))
     assert len(one) == 1 and one[0].shape == (20, 3, 8, 8) and torch.equal(one[0], other[0])
     monkeypatch.setattr(shared_train, "CALIBRATION_BATCH", 7)
-    assert [len(batch) for batch in calibration_batches(tiny_data, square(8), "cpu", 22)] == [
-        7,
-        7,
-        7,
-    ]  # no batch of one
+    assert [len(batch) for batch in calibration_batches(tiny_data, square(8), "cpu", 22)] == [7] * 3  # none of one
     assert [len(batch) for batch in calibration_batches(tiny_data, square(8), "cpu", 999)] == [7] * 8 + [4]
 
 
