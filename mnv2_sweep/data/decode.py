@@ -71,7 +71,9 @@ def crop_centre(image: Image.Image, size: Size) -> Image.Image:
     """Cut the largest part of the size's aspect out of the middle, resampled to the size."""
     width = min(image.width, image.height * size.width / size.height)
     height = min(image.height, image.width * size.height / size.width)
-    left, top = (image.width - width) // 2, (image.height - height) // 2
+    left, top = (image.width - width) / 2, (image.height - height) / 2
+    if size.is_square:  # as caches have always had them
+        left, top = int(left), int(top)
     box = (left, top, left + width, top + height)
     return image.resize((size.width, size.height), RESAMPLING, box, reducing_gap=3.0)
 

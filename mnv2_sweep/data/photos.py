@@ -97,8 +97,8 @@ class PhotoData:
             return np.load(file, mmap_mode="r")
 
     def list_photos(self, split: str) -> tuple[PhotoSource, list[Photo]]:
-        """Return where the photos are read, and those of a split in the order of its labels. Raises DataError where they
-        are gone or are others."""
+        """Return the source and the photos of a split, in the order of its labels. Raises DataError where they are gone
+        or are others."""
         source = _open_source(self)
         found = {photo.path: photo for photo in source.photos}
         for path in self.names[split]:

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from mnv2_sweep.base.errors import DataError
-from mnv2_sweep.base.size import square
+from mnv2_sweep.base.size import Size, square
 from mnv2_sweep.data.decode import MAX_PIXELS, UnreadableImage, crop_centre, decode_photo, photo_size
 
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
@@ -163,3 +163,18 @@ def test_damaged_file_has_a_reason_without_addresses(data, reason):
     with pytest.raises(UnreadableImage, match=reason) as caught:
         decode_photo(data, square(16), "x")
     assert "0x" not in str(caught.value)
+
+
+@pytest.mark.parametrize("size", [Size(16, 24), Size(24, 16), Size(10, 30), Size(30, 10)], ids=str)
+@pytest.mark.parametrize("photo", [(48, 32), (32, 48), (60, 20), (41, 41)], ids=str)
+def test_a_rectangle_is_the_largest_part_of_its_aspect_in_the_middle(photo, size):
+    """In an image of coordinates the corners tell what was cut, and the steps between pixels the scale."""
+    x, y = np.meshgrid(np.arange(photo[0]), np.arange(photo[1]))
+    image = Image.fromarray(np.stack([4 * x, 4 * y, 0 * x], axis=-1).astype(np.uint8))
+    cut = np.asarray(crop_centre(image, size)).astype(float) / 4
+    inner = cut[2:-2, 2:-2]  # the filter sees the image's border
+    across, down = np.diff(inner[..., 0], axis=1).mean(), np.diff(inner[..., 1], axis=0).mean()
+    assert across == pytest.approx(down, rel=0.1)  # nothing is stretched; a step is in quarters
+    assert across == pytest.approx(min(photo[0] / size.width, photo[1] / size.height), rel=0.1)
+    assert inner[..., 0].mean() == pytest.approx((photo[0] - 1) / 2, abs=0.6)
+    assert inner[..., 1].mean() == pytest.approx((photo[1] - 1) / 2, abs=0.6)

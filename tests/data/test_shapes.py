@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from mnv2_sweep.base.size import square
+from mnv2_sweep.base.size import Size, square
 from mnv2_sweep.data.shapes import (
     CHUNK_PIXELS,
     CLASSES,
@@ -195,3 +195,35 @@ def test_stripes_fade_to_grey_below_two_pixels_a_period():
     striped = slice(FILLS.index("striped"), None, len(FILLS))
     small, large = (render_scenes(scenes, striped, square(side))[..., 0].std(axis=(1, 2)) / 255 for side in (14, 56))
     assert len(small) == 5 and small.max() < 0.005 and large.min() > 0.15
+
+
+# ---------------------------------------------------------------- rectangles
+
+
+@pytest.mark.parametrize("size", [Size(24, 40), Size(36, 24), Size(24, 96)], ids=str)
+def test_the_middle_of_a_rectangle_is_the_square(size):
+    """Nothing is stretched, moved or scaled: the pixels are the same but for the noise."""
+    scenes = replace(draw_scenes(40, 7), noise=np.zeros(40))
+    whole, inner = render_scenes(scenes, ALL, size), render_scenes(scenes, ALL, square(24))
+    assert whole.shape == (40, *size, 3)
+    top, left = (size.height - 24) // 2, (size.width - 24) // 2
+    np.testing.assert_array_equal(whole[:, top : top + 24, left : left + 24], inner)
+
+
+def test_around_the_square_the_background_goes_on():
+    scenes = draw_plain(10, paper=np.full((10, 3), 0.5), shade=np.tile([0.1, 0.0], (10, 1)))
+    row = render_scenes(scenes, ALL, Size(20, 60))[:, 0, :, 0].astype(int)
+    assert (np.diff(row) >= 0).all() and (row[:, 0] < row[:, 20]).all() and (row[:, 39] < row[:, 59]).all()
+
+
+def test_a_rectangle_has_the_noise_of_its_shorter_side():
+    scenes = draw_plain(10, paper=np.full((10, 3), 0.5), radius=np.full(10, 0.01), noise=np.full(10, 0.04))
+    deviations = [render_scenes(scenes, ALL, size)[..., 0].std() for size in (square(64), Size(64, 128))]
+    assert deviations[0] == pytest.approx(deviations[1], rel=0.05)
+
+
+def test_chunks_of_rectangles_are_all_scenes_in_order():
+    scenes, size = draw_scenes(11, 5), Size(200, 450)
+    *full, rest = render_chunks(scenes, size)
+    assert {len(images) for images in full} == {CHUNK_PIXELS // size.area} and len(rest) <= len(full[0])
+    np.testing.assert_array_equal(np.concatenate([*full, rest]), render_scenes(scenes, ALL, size))
