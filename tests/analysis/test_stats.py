@@ -146,8 +146,10 @@ def test_a_trial_held_by_two_sweeps_counts_once():
         ({"data": "photos"}, "data photos, shapes"),
         ({"recipe": "long"}, "recipe long"),
         ({"train_size": 96}, "24 px.*96 px"),
+        ({"train_size": "160x120"}, "24 px and at 160x120 px"),
+        ({"train_size": "100x4"}, "at 100x4 px and at 24 px"),
     ],
-    ids=["data", "recipe", "size"],
+    ids=["data", "recipe", "size", "rectangle", "smaller-rectangle"],
 )
 def test_trials_that_cannot_be_averaged_are_refused(changes, message):
     trials = [make_trial(SMALL, 0, 0.6), make_trial(SMALL, 1, 0.7, trial_id="other", **changes)]

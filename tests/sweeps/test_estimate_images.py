@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from mnv2_sweep.base.size import square
+from mnv2_sweep.base.size import Size, square
 from mnv2_sweep.data.batches import prepare_pixels
 from mnv2_sweep.data.catalog import ShapesData
 from mnv2_sweep.data.photos import open_photos
@@ -78,3 +78,26 @@ def test_rendering_takes_about_as_long_as_it_says(tmp_path):
     start = time.process_time()
     assert isinstance(data.pixels("val", square(16)), np.ndarray)
     assert 0.3 < expected / (time.process_time() - start) < 3
+
+
+def test_rectangles_of_photos_have_files_and_seconds_of_their_own(tmp_path):
+    path = write_folder(tmp_path / "photos", class_files({"red": 6, "blue": 6}, side=16))
+    data, wide = open_photos(path, tmp_path / "cache"), Size(8, 12)
+    files = image_files(data, {wide, Size(20, 30), square(12)})
+    assert [of(file) for file in files[wide]] == [("train", "15x10", False), ("val", "12x8", False)]
+    assert [of(file) for file in files[Size(20, 30)]] == [("train", "24x16", False), ("val", "24x16", False)]
+    assert files[wide][0].bytes == len(data.labels["train"]) * 3 * 150
+    seconds = make_seconds(data, files)
+    assert all(0 < each < 1 for each in seconds.values())
+    prepare_pixels(data, wide)
+    prepared = image_files(data, {wide})
+    assert all(file.cached for file in prepared[wide]) and make_seconds(data, prepared) == {wide: 0}
+
+
+def test_rectangles_are_timed_apart_from_squares(monkeypatch):
+    timed = []
+    monkeypatch.setattr(estimate, "image_seconds", lambda data, size: timed.append(size) or float(not size.is_square))
+    sizes = [square(10), Size(10, 20), square(40), Size(30, 50)]
+    files = {size: [ImageFile("train", size, 100, False)] for size in sizes}
+    assert list(make_seconds(None, files).values()) == [0, 100, 0, 100]
+    assert timed == [square(10), square(40), Size(10, 20), Size(30, 50)]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mnv2_sweep.base.size import Size, square
-from mnv2_sweep.models.build import build_model
+from mnv2_sweep.models.build import build_model, input_channels
 from mnv2_sweep.nets.arch import ArchSpec, Stage
 from mnv2_sweep.nets.resolve import resolve
 from mnv2_sweep.sweeps.attempt import Attempts
@@ -480,3 +480,47 @@ def test_some_images_are_of_all_classes_where_these_are_sorted():
 
 def test_some_images_are_of_all_classes_where_these_come_in_turn():
     assert guess_first_class(np.arange(2000) % 10, 500) == pytest.approx(0.1, abs=0.05)
+
+
+# ---------------------------------------------------------------- rectangles and one channel
+
+
+class Shapes(nn.Module):
+    """A small network that notes the shapes it is given."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(channels, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
+        self.classifier, self.shapes, self.seen = nn.Linear(4, 3), [], []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.shapes.append(tuple(x.shape))
+        self.seen.append(x.detach())
+        return self.classifier(self.layers(x).mean(dim=(2, 3)))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_training_and_evaluation_on_rectangles(make_trial, tiny_data, monkeypatch, channels):
+    model, trial = Shapes(channels), make_trial(images=40, batch=20, input_scale=0.5)
+    monkeypatch.setattr(loop, "build_model", lambda arch: model)
+    monkeypatch.setattr(loop, "trial_id", lambda trial: "rectangle")
+    monkeypatch.setattr(loop, "scale_shortcuts", lambda model, gain: None)
+    wide = replace(trial, arch=replace(trial.arch, resolution=Size(16, 24)))
+    assert wide.train_size == Size(8, 12)
+    result = run_trial(wide, tiny_data)
+    assert result.val_images == 30 and result.train_images == 40
+    assert {shape[1:] for shape in model.shapes} == {(channels, 8, 12)}
+
+
+def test_a_network_of_one_channel_sees_luma(tiny_data):
+    model = Shapes(1)
+    assert evaluate_model(model, tiny_data, "val", square(16), "cpu")[2] == 30
+    pixels = tiny_data.pixels("val", square(16)).astype(float)
+    luma = pixels @ np.array([0.299, 0.587, 0.114])
+    assert np.abs((model.seen[0][:, 0].numpy() + 1) * 127.5 - luma).max() <= 0.51  # rounded to whole numbers
+
+
+def test_input_channels_are_the_first_convolution_s():
+    assert [input_channels(Shapes(channels)) for channels in (1, 3)] == [1, 3]
+    assert input_channels(nn.Sequential(nn.Conv2d(6, 12, 3, groups=6))) == 1  # six seeds side by side
+    assert input_channels(build_model(ArchSpec(family="shufflenet_v1", resolution=32))) == 3
