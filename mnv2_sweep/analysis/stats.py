@@ -89,7 +89,8 @@ def wilson_interval(fraction: float, n: float) -> tuple[float, float]:
     z2 = ndtri((1 + CONFIDENCE) / 2) ** 2
     centre = (fraction + z2 / (2 * n)) / (1 + z2 / n)
     half = np.sqrt(z2 * (fraction * (1 - fraction) / n + z2 / (4 * n**2))) / (1 + z2 / n)
-    return float(max(0.0, centre - half)), float(min(1.0, centre + half))
+    low, high = min(fraction, centre - half), max(fraction, centre + half)  # rounding must not leave it outside
+    return float(max(0.0, low)), float(min(1.0, high))
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
