@@ -17,7 +17,7 @@ from mnv2_sweep.data.photos import PhotoData, open_photos
 from tests.photo_samples import must_not_decode, write_folder, write_zip
 
 LANDSCAPE = Size(16, 24)  # "24x16"
-EDGES = {"cat": ((255, 0, 0), (0, 0, 255)), "dog": ((0, 0, 255), (255, 0, 0))}  # left and right colour
+EDGES = {"cat": ((255, 0, 0), (255, 255, 0)), "dog": ((0, 0, 255), (0, 255, 255))}  # left and right colour
 
 
 def landscape_bytes(label: str, grey: int, orientation: int = 1) -> bytes:
