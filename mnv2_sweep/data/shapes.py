@@ -10,8 +10,8 @@ makes it worth training on:
 
 A scene is a row of numbers drawn once; each size renders the same scenes. A rectangle shows the scene of the square of
 its shorter side in its middle, and around it what lies there: the background goes on, objects that reach out of the
-square are seen whole, and nothing is stretched. Edges are anti-aliased and every wave
-is averaged exactly over each pixel, so a small image is what a small sensor would see.
+square are seen whole, and nothing is stretched. Edges are anti-aliased and every wave is averaged exactly over each
+pixel, so a small image is what a small sensor would see.
 """
 
 import hashlib
