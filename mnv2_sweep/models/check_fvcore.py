@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from mnv2_sweep.base.size import as_size
 from mnv2_sweep.base.text import count_noun
 from mnv2_sweep.models.build import build_model, norm_name
 from mnv2_sweep.nets.arch import ArchSpec, arch_label
@@ -56,7 +55,7 @@ def check_fvcore(arch: ArchSpec) -> list[Difference]:
     """Build the network, let fvcore count it, compare. Raises ArchError on an impossible spec."""
     plan, cost, network = resolve(arch), count_cost(arch), arch_label(arch)
     model = build_model(arch).eval()
-    seen, params = count_operators(model, (plan.layers[0].c_in, *as_size(arch.resolution))), parameter_count(model)
+    seen, params = count_operators(model, arch.resolution), parameter_count(model)
     figures = []  # (layer, what, ours, theirs)
     for layer in plan.convs:
         figures += _layer_figures(layer, seen, params)
@@ -77,13 +76,12 @@ def differences_text(archs: Sequence[ArchSpec], differences: Sequence[Difference
     return "\n".join(map(_difference_line, differences))
 
 
-def count_operators(model: nn.Module, shape: tuple[int, int, int]) -> dict[str, Counter[str]]:
-    """Return module name -> what fvcore counts in it, without the modules inside, for an image [C, h, w] of that shape;
-    see `_counter` for the names.
+def count_operators(model: nn.Module, resolution: int) -> dict[str, Counter[str]]:
+    """Return module name -> what fvcore counts in it, without the modules inside; see `_counter` for the names.
 
     Operators that fvcore has no rule for are counted by how often they run, under their full name ("aten::add").
     """
-    analysis = FlopCountAnalysis(model, torch.zeros(1, *shape))
+    analysis = FlopCountAnalysis(model, torch.zeros(1, 3, resolution, resolution))
     analysis.set_op_handle(
         **{"aten::_convolution": _counter(conv_flop_jit, 0), "aten::linear": _counter(linear_flop_jit, 0)},
         **{"aten::addmm": _counter(addmm_flop_jit, 1)},  # nn.Linear, in some versions of torch

@@ -20,7 +20,6 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from mnv2_sweep.base.size import as_size
 from mnv2_sweep.base.text import align
 from mnv2_sweep.models.activity import settle_norms
 from mnv2_sweep.models.build import build_model
@@ -68,7 +67,7 @@ def run_splits(arch: ArchSpec) -> list[SplitRun]:
         torch.manual_seed(0)
         model = build_model(arch)
         split_model(model, arch, 1)  # raises at once where it can't be
-        images = torch.randn(SETTLED_IMAGES, plan.layers[0].c_in, *as_size(arch.resolution))
+        images = torch.randn(SETTLED_IMAGES, 3, arch.resolution, arch.resolution)
     torch.set_num_threads(1)  # with more, what is live at once is chance
     try:
         model = settle_norms(model, images)
