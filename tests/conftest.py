@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
+from mnv2_sweep.base.size import Size
 from mnv2_sweep.nets.arch import ArchSpec, Stage
 from mnv2_sweep.trials.recipe import Recipe
 from mnv2_sweep.trials.trial import CurvePoint, DataRef, Result, Trial
@@ -64,10 +65,10 @@ class ToyData:
             self.images[split] = noise.astype(np.uint8)
             self.images[split].setflags(write=False)
 
-    def pixels(self, split: str, side: int) -> np.ndarray:
-        side = min(side, 16)
-        rows = np.arange(side) * 16 // side
-        chosen = np.ascontiguousarray(self.images[split][:, rows][:, :, rows])
+    def pixels(self, split: str, size: Size) -> np.ndarray:
+        size = size.scale(min(1, 16 / max(size)))
+        rows, columns = (np.arange(side) * 16 // side for side in size)
+        chosen = np.ascontiguousarray(self.images[split][:, rows][:, :, columns])
         chosen.setflags(write=False)
         return chosen
 

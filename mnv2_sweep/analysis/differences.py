@@ -25,6 +25,7 @@ from mnv2_sweep.analysis.paired import (
     p_within,
 )
 from mnv2_sweep.analysis.stats import Facts, read_facts
+from mnv2_sweep.base.size import as_size
 from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.nets.cost import Cost, count_cost
 from mnv2_sweep.nets.resolve import arch_key
@@ -59,7 +60,7 @@ class Reading:
     further: int | None
     seconds: tuple[float, float]
     failed: int
-    train_size: int
+    train_size: int | str  # as in tables; 0 where nothing was trained
     val_images: int
     facts: Facts | None
 
@@ -110,7 +111,7 @@ def _measure(trials: pd.DataFrame, comparison: Comparison, looks: str) -> Readin
         further=None,
         seconds=tuple(float(side["seconds"].astype(float).mean()) for side in sides),
         failed=int((ours["status"] == "failed").sum()),
-        train_size=int(ours["train_size"].iloc[0]) if len(ours) else 0,
+        train_size=as_size(ours["train_size"].iloc[0]).cell if len(ours) else 0,
         val_images=int(done["val_images"].iloc[0]) if len(done) else 0,
         facts=read_facts(ours) if len(ours) else None,
     )

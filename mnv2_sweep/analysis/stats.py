@@ -19,6 +19,7 @@ from scipy.stats import kendalltau
 
 from mnv2_sweep.analysis.pareto import pareto_front
 from mnv2_sweep.base.errors import SweepError
+from mnv2_sweep.base.size import as_size
 from mnv2_sweep.paper.published import published_checkpoints
 
 CONFIDENCE = 0.95
@@ -88,7 +89,8 @@ def wilson_interval(fraction: float, n: float) -> tuple[float, float]:
     z2 = ndtri((1 + CONFIDENCE) / 2) ** 2
     centre = (fraction + z2 / (2 * n)) / (1 + z2 / n)
     half = np.sqrt(z2 * (fraction * (1 - fraction) / n + z2 / (4 * n**2))) / (1 + z2 / n)
-    return float(max(0.0, centre - half)), float(min(1.0, centre + half))
+    low, high = min(fraction, centre - half), max(fraction, centre + half)  # rounding must not leave it outside
+    return float(max(0.0, low)), float(min(1.0, high))
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
@@ -177,13 +179,13 @@ def _check_comparable(trials: pd.DataFrame) -> None:
         names = sorted(trials[column].unique())
         if len(names) > 1:
             raise SweepError(f"trials: {column} {', '.join(names)} given, one allowed in a summary; choose one of them")
-    sizes = trials.groupby("network", sort=True)["train_size"].agg(["min", "max"])
-    mixed = sizes[sizes["min"] != sizes["max"]]
+    sizes = trials.groupby("network", sort=True)["train_size"].unique()
+    mixed = sizes[sizes.map(len) > 1]
     if len(mixed):
-        name, (small, large) = mixed.index[0], mixed.iloc[0]
+        name, trained = mixed.index[0], sorted(map(as_size, mixed.iloc[0]), key=lambda size: (size.area, size))
         raise SweepError(
-            f"trials: '{name}' was trained at {small} px and at {large} px, one training size allowed in a summary; "
-            "choose the trials of one input_scale"
+            f"trials: '{name}' was trained at {trained[0]} px and at {trained[-1]} px, one training size allowed in a "
+            "summary; choose the trials of one input_scale"
         )
 
 

@@ -8,9 +8,8 @@ from dataclasses import astuple, dataclass
 
 import numpy as np
 
-from mnv2_sweep.base.size import Size
 from mnv2_sweep.base.text import align_lines
-from mnv2_sweep.nets.arch import ArchSpec, arch_label, stage_record
+from mnv2_sweep.nets.arch import ArchSpec, arch_label, input_size, stage_record
 from mnv2_sweep.nets.cost import Cost, count_cost
 from mnv2_sweep.nets.cost_arrays import COSTS, CostArrays, count_archs
 
@@ -98,7 +97,6 @@ def _records(listing: Listing) -> Iterator[dict]:
 def _record(arch: ArchSpec, cost: Cost) -> dict:
     record = {"network": arch_label(arch)} | {name: getattr(cost, name) for name in COSTS}
     record |= {name: getattr(arch, name) for name in ARCH_FIELDS}
-    if isinstance(arch.resolution, Size):
-        record["resolution"] = str(arch.resolution)
+    record["resolution"] = input_size(arch).cell
     record["stages"] = [_row(stage_record(stage)) for stage in arch.stages]
     return record

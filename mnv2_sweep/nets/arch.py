@@ -2,11 +2,12 @@
 
 import hashlib
 import re
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from typing import Annotated, NamedTuple
 
 from mnv2_sweep.base.errors import ArchError
-from mnv2_sweep.base.size import Size, square
+from mnv2_sweep.base.size import Size, as_size, square
 from mnv2_sweep.nets.choice import (
     FLAG,
     WHOLE,
@@ -186,11 +187,10 @@ def _is_resolution(value: object) -> bool:
 
 
 def _read_resolution(value: object) -> object:
-    found = re.fullmatch(r"([0-9]{1,6})[xX×]([0-9]{1,6})", value) if isinstance(value, str) else None
-    if found is None:
-        return value
-    size = Size(int(found[2]), int(found[1]))
-    return size.width if size.is_square else size
+    if isinstance(value, str) and re.fullmatch("[1-9][0-9]*x[1-9][0-9]*", value):
+        with suppress(ValueError):  # too many digits
+            return as_size(value).plain
+    return value
 
 
 CHOICES: dict[str, Choice] = {field.name: choice_of(field) for field in fields(ArchSpec)}
@@ -272,8 +272,8 @@ def arch_record(arch: ArchSpec) -> dict:
     }
     if "stages" in record:
         record["stages"] = [stage_record(stage) for stage in arch.stages]
-    if isinstance(arch.resolution, Size):
-        record["resolution"] = str(arch.resolution)
+    if "resolution" in record:
+        record["resolution"] = input_size(arch).cell
     return record
 
 

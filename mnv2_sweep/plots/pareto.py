@@ -17,6 +17,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 
 from mnv2_sweep.analysis.pareto import pareto_front
 from mnv2_sweep.analysis.stats import Facts, PublishedComparison
+from mnv2_sweep.base.size import as_size, size_range
 from mnv2_sweep.base.text import count_noun, percent
 from mnv2_sweep.nets.arch import FAMILY_NAMES
 from mnv2_sweep.nets.cost import count_cost
@@ -146,7 +147,8 @@ def _series(networks: pd.DataFrame) -> dict[str, np.ndarray]:
         label.replace(f" at {size}", "")
         for label, size in zip(networks["network"], networks["resolution"], strict=True)
     ]
-    by_size = networks.assign(series=names).sort_values("resolution", kind="stable")
+    areas = [as_size(size).area for size in networks["resolution"]]
+    by_size = networks.assign(series=names, area=areas).sort_values("area", kind="stable")
     return {name: rows.index.to_numpy() for name, rows in by_size.groupby("series", sort=False)}
 
 
@@ -233,18 +235,18 @@ def _facts_line(summary: pd.DataFrame, facts: Facts) -> str:
 def _trained_at(summary: pd.DataFrame) -> str:
     """Say the sizes, as in "trained at 24 to 56 px (0.25 of nominal)"; the fraction only where it explains every
     size."""
-    sizes, nominal = summary["train_size"].to_numpy(dtype=float), summary["resolution"].to_numpy(dtype=float)
-    if not len(sizes):
+    sizes, nominal = ([as_size(size) for size in summary[column]] for column in ("train_size", "resolution"))
+    if not sizes:
         return ""
-    text = f"trained at {_range(sizes)} px"
-    if (sizes == nominal).all():
+    text = f"trained at {size_range(sizes)} px"
+    if sizes == nominal:
         return text + " (nominal)"
-    largest = np.argmax(nominal)
+    trained, largest = max(zip(sizes, nominal, strict=True), key=lambda pair: pair[1].area)
     for digits in (1, 2, 3):
-        scale = round(sizes[largest] / nominal[largest], digits)
-        if (np.maximum(1, np.round(nominal * scale)) == sizes).all():
+        scale = round(max(trained) / max(largest), digits)
+        if [size.scale(scale) for size in nominal] == sizes:
             return text + f" ({scale:g} of nominal)"
-    return text + f" (nominal {_range(nominal)} px)"
+    return text + f" (nominal {size_range(nominal)} px)"
 
 
 def _range(values: np.ndarray) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from mnv2_sweep.nets.arch import CHOICES, MOBILENET_V2, arch_label, find_expansion
+from mnv2_sweep.nets.arch import CHOICES, MOBILENET_V2, arch_label, find_expansion, input_size
 from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.nets.resolve import arch_key
 from mnv2_sweep.record.store import Outcome, read_outcomes
@@ -32,7 +32,8 @@ def load_frame(folder: str | Path) -> pd.DataFrame:
     """Load one row per recorded trial of a sweep, failed ones included (their measurements are missing values).
 
     top-1 columns are fractions, costs are for one image at the nominal resolution and classes, `train_size` is
-    the side in pixels that was trained and evaluated. Raises StoreError when the file is not a results file.
+    the size in pixels that was trained and evaluated; sizes are the side of a square, or words as "160x120". Raises
+    StoreError when the file is not a results file.
     """
     folder = Path(folder)
     rows = [_row(folder.name, outcome) for outcome in read_outcomes(folder)]
@@ -70,8 +71,8 @@ def _row(sweep: str, outcome: Outcome) -> dict:
         "network": arch_label(arch),
         "arch_key": arch_key(arch),
         "width": arch.width,
-        "resolution": arch.resolution,
-        "train_size": trial.train_size,
+        "resolution": input_size(arch).cell,
+        "train_size": trial.train_size.cell,
         "expansion": find_expansion(arch.stages),
         "paper_table": arch.stages == MOBILENET_V2,
         "family": arch.family,

@@ -78,7 +78,7 @@ def readings_text(readings: Sequence[Reading], looks: str, workers: int | None =
 def _base_line(base, readings: Sequence[Reading]) -> str:
     facts = next((one.facts for one in readings if one.facts is not None), None)
     where = f": data {facts.data}, recipe {facts.recipe}" if facts else ""
-    size = max(one.train_size for one in readings)
+    size = next((one.train_size for one in readings if one.train_size), 0)
     return f"{arch_label(base)}{where}{f', trained at {size} px' if size else ''}"
 
 

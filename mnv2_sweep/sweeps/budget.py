@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mnv2_sweep.base.errors import SweepError
+from mnv2_sweep.base.size import Size
 from mnv2_sweep.base.text import bytes_text, count_noun, duration
 from mnv2_sweep.nets.arch import ArchSpec, arch_label
 from mnv2_sweep.trials.trial import Trial, shared_id
@@ -30,7 +31,7 @@ class TimeEstimate:
     trial_seconds: Mapping[Trial, float]
     workers: int
     device: str
-    size_seconds: Mapping[int, float]
+    size_seconds: Mapping[Size, float]
     start_seconds: float = 0.0
     command_seconds: float = 0.0
     memory_bytes: int = 0

@@ -1,8 +1,8 @@
 """A network of a sweep with a shared training -> a file of its own: the slice, or what it was trained on to.
 
 The file is what torch.save writes of a dictionary of plain types, for torch.load(weights_only=True): `state_dict`, with
-torchvision's names for mobilenet_v2; `arch` (JSON), `classes` (names), `size` (side of the images in pixels),
-`pixels` (what becomes of their values), `seed`, `val_top1`, `trained` ("shared" or "fine-tuned").
+torchvision's names for mobilenet_v2; `arch` (JSON), `classes` (names), `size` (of the images in pixels: the side, or
+"160x120"), `pixels` (what becomes of their values), `seed`, `val_top1`, `trained` ("shared" or "fine-tuned").
 """
 
 import json
@@ -14,9 +14,10 @@ from torch import nn
 
 from mnv2_sweep.base.errors import StoreError, SweepError
 from mnv2_sweep.base.files import open_whole
+from mnv2_sweep.base.size import Size
 from mnv2_sweep.base.text import percent
 from mnv2_sweep.data.catalog import Dataset
-from mnv2_sweep.models.build import build_model
+from mnv2_sweep.models.build import build_model, input_channels
 from mnv2_sweep.nets.arch import ArchSpec, arch_label, arch_record
 from mnv2_sweep.nets.resolve import arch_key
 from mnv2_sweep.record.folders import weights_path
@@ -26,7 +27,9 @@ from mnv2_sweep.training.loop import evaluate_model
 from mnv2_sweep.training.shared import Supernet, TrainedSupernet, cut_network, read_shared, tuned_path
 from mnv2_sweep.trials.trial import Trial, trial_header
 
-PIXELS = "value / 127.5 - 1, RGB, the whole image scaled to size"
+COLOURS = {3: "RGB", 1: "luma (ITU-R 601)"}
+SQUARE = "the whole image scaled to size"
+RECTANGLE = "the largest part of that aspect from the middle of the image, scaled to size"
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,11 @@ def _read_tuned(folder: Path, trial: Trial) -> nn.Module:
     return model.eval().to(memory_format=torch.channels_last)
 
 
+def describe_pixels(model: nn.Module, size: Size) -> str:
+    """Say what becomes of an image before the network reads it."""
+    return f"value / 127.5 - 1, {COLOURS[input_channels(model)]}, {SQUARE if size.is_square else RECTANGLE}"
+
+
 def write_export(exported: Exported, dataset: Dataset, path: Path) -> None:
     """Write the file, whole or not at all. Raises StoreError."""
     trial = exported.outcome.trial
@@ -117,8 +125,8 @@ def write_export(exported: Exported, dataset: Dataset, path: Path) -> None:
         "state_dict": {name: tensor.contiguous() for name, tensor in exported.model.state_dict().items()},
         "arch": json.dumps(arch_record(replace(trial.arch, classes=trial.data.classes))),
         "classes": list(dataset.classes),
-        "size": trial.train_size,
-        "pixels": PIXELS,
+        "size": trial.train_size.cell,
+        "pixels": describe_pixels(exported.model, trial.train_size),
         "seed": trial.seed,
         "val_top1": exported.val_top1,
         "trained": "shared" if trial.shared.finetune is None else "fine-tuned",

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mnv2_sweep.base.errors import ArchError, StoreError, SweepError
 from mnv2_sweep.base.files import link_file
+from mnv2_sweep.base.size import size_range
 from mnv2_sweep.base.text import count_noun, millions
 from mnv2_sweep.data.batches import prepare_pixels
 from mnv2_sweep.data.catalog import Dataset
@@ -167,13 +168,12 @@ def describe_schedule(session: Session) -> list[str]:
     """Return lines for a person: networks, trials, MAdds range, training sizes."""
     networks = {trial.arch: None for trial in session.trials}
     madds = [count_cost(arch).madds for arch in networks]
-    sizes = [trial.train_size for trial in session.trials]
+    sizes = f"{size_range(trial.train_size for trial in session.trials)} px"
     recipe = session.trials[0].recipe
     length = f"{recipe.images:,} images each" if recipe.images else f"{recipe.epochs:g} epochs each"
     shared = session.trials[0].shared
     if shared:
         length = f"one training of {shared.images:,} images for all networks, which share its weights"
-    sizes_text = f"{min(sizes)} px" if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)} px"
     low, high = millions(min(madds)), millions(max(madds))
     madds_text = f"{low if low == high else f'{low} to {high}'} MAdds at the nominal resolution"
     counts = ", ".join(f"{len(labels):,} {split}" for split, labels in session.request.dataset.labels.items())
@@ -183,7 +183,7 @@ def describe_schedule(session: Session) -> list[str]:
     return [
         f"data      {session.request.dataset.name}: {len(session.request.dataset.classes)} classes; {counts}",
         f"networks  {len(networks)}, {madds_text}",
-        f"recipe    {recipe.name}: {length}, trained at {sizes_text} (input scale {recipe.input_scale:g})",
+        f"recipe    {recipe.name}: {length}, trained at {sizes} (input scale {recipe.input_scale:g})",
         f"trials    {len(session.trials)} ({done} done, {len(session.missing)} to run), seeds {_seeds(session.trials)}",
         *notes,
     ]
@@ -237,7 +237,7 @@ def prepare_session(session: Session, environment: dict) -> Iterator[tuple[int, 
     if session.reused:
         adopt_weights(session.folder, session.reused)  # first: who finds the results there does not look for weights
         record_all(session.folder, session.reused)
-    sizes = sorted({trial.train_size for trial in session.missing})
+    sizes = sorted({trial.train_size for trial in session.missing}, key=lambda size: size.area)
     for done, size in enumerate(sizes, 1):
         prepare_pixels(request.dataset, size)
         yield done, len(sizes)

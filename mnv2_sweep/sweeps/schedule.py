@@ -13,7 +13,7 @@ from mnv2_sweep.record.claims import one_at_a_time, read_claims
 from mnv2_sweep.record.folders import EXAMPLE
 from mnv2_sweep.record.store import DATABASE, Outcome, done_ids, read_outcomes, read_schedule, read_statuses
 from mnv2_sweep.trials.recipe import Recipe
-from mnv2_sweep.trials.trial import DataRef, Sharing, Trial, find_differences, trial_id
+from mnv2_sweep.trials.trial import DataRef, Sharing, Trial, find_differences, trained_network, trial_id
 
 SWEEP_FILES = ("space.yaml", "env.json")
 DATA, COMMAND = "data", "command"  # in env.json: as the last run opened the data, and was called
@@ -93,7 +93,7 @@ def _untuned(trial: Trial) -> Trial:
 def trained_madds(trial: Trial) -> int:
     """Return the MAdds of one image at the size it is trained at, with the data's classes: what training time
     follows."""
-    return count_cost(replace(trial.arch, resolution=trial.train_size, classes=trial.data.classes)).madds
+    return count_cost(trained_network(trial)).madds
 
 
 def read_data_name(folder: Path) -> str | None:

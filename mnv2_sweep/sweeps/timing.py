@@ -10,7 +10,6 @@ memory are then scaled). Images are noise of the right size, so nothing needs to
 augmented, trained on and evaluated by the functions of `training.loop`.
 """
 
-import math
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -25,7 +24,8 @@ import psutil
 import torch
 
 from mnv2_sweep.base.processes import SERVER_GONE, ChildProcess, begin_process, start_seconds
-from mnv2_sweep.data.batches import CROP_MARGIN, label_tensor
+from mnv2_sweep.base.size import Size
+from mnv2_sweep.data.batches import label_tensor, level_size
 from mnv2_sweep.data.catalog import open_dataset
 from mnv2_sweep.nets.resolve import resolve
 from mnv2_sweep.sweeps.pool import IMPORTED
@@ -37,7 +37,7 @@ from mnv2_sweep.training.loop import (
     reset_peak_memory,
     take_step,
 )
-from mnv2_sweep.trials.trial import Trial
+from mnv2_sweep.trials.trial import Trial, trained_network
 
 WARM_STEPS = 2
 LONG, SHORT = (1.5, 0.4, 3), (0.3, 0.1, 1)  # of training and evaluating each network: seconds and calls, at least
@@ -76,8 +76,8 @@ class TimingData:
         self.classes = tuple(map(str, range(classes)))
         self.labels = {split: np.arange(count) % classes for split in ("train", "val")}
 
-    def pixels(self, split: str, side: int) -> np.ndarray:
-        return np.random.RandomState(0).randint(0, 256, (len(self.labels[split]), side, side, 3), np.uint8)
+    def pixels(self, split: str, size: Size) -> np.ndarray:
+        return np.random.RandomState(0).randint(0, 256, (len(self.labels[split]), *size, 3), np.uint8)
 
 
 def time_here(trials: Sequence[Trial], device: str) -> list[Timing]:
@@ -139,7 +139,7 @@ def _time_network(trial: Trial, device: str, train_seconds: float, eval_seconds:
     wanted, batch = trial.recipe.batch, timing_batch(trial)
     small = replace(trial, recipe=replace(trial.recipe, batch=batch))
     data = TimingData(trial.data.classes, max(batch, EVAL_BATCH))
-    pixels = data.pixels("train", math.ceil(trial.train_size * CROP_MARGIN))
+    pixels = data.pixels("train", level_size(trial.train_size))
     clock = time.perf_counter if device == "cuda" else time.process_time
     reset_peak_memory(device)
     before, start = peak_memory_bytes("cpu") - shared_bytes(), clock()
@@ -193,7 +193,7 @@ def shared_bytes() -> int:
 
 def timing_batch(trial: Trial) -> int:
     """Return the trial's batch, or as many images as are safe to try."""
-    plan = resolve(replace(trial.arch, resolution=trial.train_size, classes=trial.data.classes))
+    plan = resolve(trained_network(trial))
     elements = sum(layer.output_elements for layer in plan.layers)
     return min(trial.recipe.batch, max(2, MOST_ELEMENTS // elements))
 

@@ -19,10 +19,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mnv2_sweep.base.size import Size
 from mnv2_sweep.base.text import percent
 from mnv2_sweep.data.batches import augment, image_batch, keep_on_device, label_tensor, train_level
 from mnv2_sweep.data.catalog import Dataset
-from mnv2_sweep.models.build import build_model
+from mnv2_sweep.models.build import build_model, input_channels
 from mnv2_sweep.models.convolution import fast_convolutions
 from mnv2_sweep.nets.arch import arch_label
 from mnv2_sweep.training.checkpoint import (
@@ -57,7 +58,7 @@ def run_trial(
     if not graphs or device != "cuda":
         return finish_course(course, trial, dataset, control)
     with course.set_aside():
-        images = torch.zeros(trial.recipe.batch, 3, trial.train_size, trial.train_size, device=device)
+        images = torch.zeros(trial.recipe.batch, input_channels(course.model), *trial.train_size, device=device)
         graph_passes(course.model.train(), images, control.log)
     try:
         return finish_course(course, trial, dataset, control)
@@ -212,7 +213,8 @@ def take_step(course: Course, trial: Trial, pixels: np.ndarray | Tensor, labels:
     """Train on one batch -> its loss, still on the device."""
     recipe, device, optimizer = trial.recipe, course.device, course.optimizer
     chosen = course.order.take(recipe.batch)
-    images = augment(image_batch(pixels, chosen, device), trial.train_size, recipe, course.order.generator)
+    images = image_batch(pixels, chosen, device, input_channels(course.model))
+    images = augment(images, trial.train_size, recipe, course.order.generator)
     with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"), fast_convolutions(course.model):
         logits = course.model(images)
         loss = nn.functional.cross_entropy(logits, labels[chosen], label_smoothing=recipe.label_smoothing)
@@ -256,7 +258,7 @@ def measure_model(course: Course, trial: Trial, dataset: Dataset, control: Contr
 
 
 def evaluate_splits(
-    model: nn.Module, dataset: Dataset, size: int, device: str, control: Control
+    model: nn.Module, dataset: Dataset, size: Size, device: str, control: Control
 ) -> tuple[tuple, tuple]:
     """Return (top-1, loss, images) of the validation and of the test images, (None, None, 0) where there are none."""
     val = evaluate_model(model, dataset, "val", size, device, control=control)
@@ -271,7 +273,7 @@ def check_stop(control: Control) -> None:
 
 @torch.inference_mode()
 def evaluate_model(
-    model: nn.Module, dataset: Dataset, split: str, size: int, device: str, most: int | None = None,
+    model: nn.Module, dataset: Dataset, split: str, size: Size, device: str, most: int | None = None,
     control: Control = UNCONTROLLED,
 ) -> tuple[float, float, int]:  # fmt: skip
     """Return top-1 (a fraction), mean cross-entropy and number of images of a split, whole images at `size`.
@@ -281,12 +283,13 @@ def evaluate_model(
     """
     model.eval()
     pixels, labels = dataset.pixels(split, size), label_tensor(dataset, split, device)
+    channels = input_channels(model)
     count = min(most or len(pixels), len(pixels))
     correct, loss = 0, 0.0
     drawn = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0))[:count].sort().values
     for chosen in drawn.split(EVAL_BATCH):
         check_stop(control)
-        logits = model(augment(image_batch(pixels, chosen, device), size)).float()
+        logits = model(augment(image_batch(pixels, chosen, device, channels), size)).float()
         correct += (logits.argmax(1) == labels[chosen]).sum().item()
         loss += nn.functional.cross_entropy(logits, labels[chosen], reduction="sum").item()
     return correct / count, loss / count, count

@@ -29,6 +29,7 @@ import torch
 from torch import Tensor, nn
 
 from mnv2_sweep.base.heap import trim_heap
+from mnv2_sweep.base.size import Size
 from mnv2_sweep.base.text import percent
 from mnv2_sweep.data.batches import (
     apply_crops,
@@ -40,6 +41,7 @@ from mnv2_sweep.data.batches import (
     train_level,
 )
 from mnv2_sweep.data.catalog import Dataset
+from mnv2_sweep.models.build import input_channels
 from mnv2_sweep.models.convolution import fast_convolutions
 from mnv2_sweep.models.shared import SharedWeights, Slice, calibrate_norms, cut_slice
 from mnv2_sweep.nets.arch import ArchSpec
@@ -241,14 +243,16 @@ def cut_network(
     """Return the trial's network, stand-alone and in eval mode, its batch norms calibrated on whole training images;
     the same ones every time, so the same network comes out."""
     model = cut_slice(weights, replace(trial.arch, classes=trial.data.classes), device)
-    calibrate_norms(model, calibration_batches(dataset, trial.train_size, device, CALIBRATION_IMAGES, control))
+    channels = input_channels(model)
+    batches = calibration_batches(dataset, trial.train_size, device, CALIBRATION_IMAGES, control, channels)
+    calibrate_norms(model, batches)
     return model
 
 
 def calibration_batches(
-    dataset: Dataset, size: int, device: str, most: int, control: Control = UNCONTROLLED
+    dataset: Dataset, size: Size, device: str, most: int, control: Control = UNCONTROLLED, channels: int = 3
 ) -> Iterator[Tensor]:
-    """Yield some training images, whole, at `size`: [N, 3, size, size] a batch. Raises Interrupted when asked to
+    """Yield some training images, whole, at `size`: [N, channels, h, w] a batch. Raises Interrupted when asked to
     stop."""
     pixels = train_level(dataset, size)
     drawn = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0))[:most]
@@ -256,7 +260,7 @@ def calibration_batches(
     for chosen in drawn.sort().values.split(CALIBRATION_BATCH):
         check_stop(control)
         if len(chosen) > 1 or len(drawn) == 1:
-            yield augment(image_batch(pixels, chosen, device), size)
+            yield augment(image_batch(pixels, chosen, device, channels), size)
 
 
 def train_shared(trial: Trial, dataset: Dataset, device: str, control: Control, supernet: Supernet) -> TrainedSupernet:
@@ -310,7 +314,7 @@ class Sandwich:
                 made[pixels.shape] = keep_on_device(pixels, device)
             self.levels[size] = made[pixels.shape]
 
-    def size(self, arch: ArchSpec) -> int:
+    def size(self, arch: ArchSpec) -> Size:
         return train_size(arch, self.recipe)
 
     def begin(self) -> Course:
@@ -404,7 +408,8 @@ class Sandwich:
         """Run forward and backward through one network, on a part of the batch -> (its logits, its part of the
         loss)."""
         size, cuda = self.size(network.arch), self.device == "cuda"
-        images = apply_crops(image_batch(self.levels[size], chosen[rows], self.device), size, crops[rows])
+        images = image_batch(self.levels[size], chosen[rows], self.device, input_channels(network.model))
+        images = apply_crops(images, size, crops[rows])
         smoothing = self.recipe.label_smoothing if target.ndim == 1 else 0.0  # mixtures are smooth already
         with torch.autocast(self.device, torch.bfloat16, enabled=cuda):
             logits = network.model(images)
@@ -427,7 +432,8 @@ class Sandwich:
         trim_heap()  # calibration's batches are larger, and would not fit into the holes that training left
         size = self.size(self.largest)
         model = cut_slice(self.course.model, self.largest, self.device)
-        calibrate_norms(model, calibration_batches(self.dataset, size, self.device, POINT_IMAGES, control))
+        batches = calibration_batches(self.dataset, size, self.device, POINT_IMAGES, control, input_channels(model))
+        calibrate_norms(model, batches)
         return evaluate_model(model, self.dataset, "val", size, self.device, self.recipe.curve_images, control)[0]
 
 

@@ -24,6 +24,7 @@ from mnv2_sweep.base.errors import SweepError
 from mnv2_sweep.base.text import percent
 from mnv2_sweep.data.batches import apply_crops, draw_crops, image_batch, keep_on_device, label_tensor, train_level
 from mnv2_sweep.data.catalog import Dataset
+from mnv2_sweep.models.build import input_channels
 from mnv2_sweep.models.convolution import fast_convolutions
 from mnv2_sweep.models.stacked import stack_models
 from mnv2_sweep.nets.arch import arch_label
@@ -270,7 +271,7 @@ def take_stacked_step(stack: Stack, pixels: np.ndarray | Tensor, labels: Tensor)
     device, size = course.device, stack.trials[0].train_size
     chosen = torch.cat([own.order.take(recipe.batch) for own in stack.seeds])
     crops = torch.cat([draw_crops(recipe.batch, recipe, own.order.generator) for own in stack.seeds])
-    images = apply_crops(image_batch(pixels, chosen, device), size, crops)
+    images = apply_crops(image_batch(pixels, chosen, device, input_channels(course.model)), size, crops)
     with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"), fast_convolutions(course.model):
         logits = course.model(images.unflatten(0, (count, -1)))
         each = nn.functional.cross_entropy(

@@ -9,7 +9,8 @@ import hashlib
 import json
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 
-from mnv2_sweep.nets.arch import ArchSpec, arch_record, load_arch
+from mnv2_sweep.base.size import Size
+from mnv2_sweep.nets.arch import ArchSpec, arch_record, input_size, load_arch
 from mnv2_sweep.nets.resolve import arch_key
 from mnv2_sweep.trials.recipe import Recipe
 
@@ -56,8 +57,8 @@ class Trial:
     shared: Sharing | None = None
 
     @property
-    def train_size(self) -> int:
-        """Return the side in pixels of the images it is trained and evaluated on."""
+    def train_size(self) -> Size:
+        """Return the size of the images it is trained and evaluated on."""
         return train_size(self.arch, self.recipe)
 
 
@@ -97,9 +98,14 @@ class Result:
     device: str
 
 
-def train_size(arch: ArchSpec, recipe: Recipe) -> int:
-    """Return the side in pixels of the training images: nominal resolution x input_scale, rounded, at least 1."""
-    return max(1, round(arch.resolution * recipe.input_scale))
+def train_size(arch: ArchSpec, recipe: Recipe) -> Size:
+    """Return the size of the training images: the nominal one x input_scale, each side rounded, at least 1."""
+    return input_size(arch).scale(recipe.input_scale)
+
+
+def trained_network(trial: Trial) -> ArchSpec:
+    """Return the network at the size and with the classes it is trained with."""
+    return replace(trial.arch, resolution=trial.train_size.plain, classes=trial.data.classes)
 
 
 def trial_id(trial: Trial) -> str:

@@ -68,7 +68,12 @@ def test_wilson_equals_scipy(correct, n):
 @given(st.floats(0, 1), st.integers(1, 10**6))
 def test_wilson_holds_the_share_within_0_and_1(share, n):
     low, high = wilson_interval(share, n)
-    assert 0 <= low <= share + 1e-9 and share - 1e-9 <= high <= 1 and low < high
+    assert 0 <= low <= share <= high <= 1 and low < high
+
+
+def test_wilson_of_all_right_ends_at_all():
+    """Above 1 - 1e-16 lies the share itself: a bar of negative length can't be drawn."""
+    assert all(wilson_interval(1.0, np.float64(n))[1] == 1.0 for n in range(1, 200))
 
 
 @pytest.mark.parametrize("share, n", [(0.5, 0), (np.nan, 10), (np.nan, np.nan)])
@@ -146,8 +151,10 @@ def test_a_trial_held_by_two_sweeps_counts_once():
         ({"data": "photos"}, "data photos, shapes"),
         ({"recipe": "long"}, "recipe long"),
         ({"train_size": 96}, "24 px.*96 px"),
+        ({"train_size": "160x120"}, "24 px and at 160x120 px"),
+        ({"train_size": "100x4"}, "at 100x4 px and at 24 px"),
     ],
-    ids=["data", "recipe", "size"],
+    ids=["data", "recipe", "size", "rectangle", "smaller-rectangle"],
 )
 def test_trials_that_cannot_be_averaged_are_refused(changes, message):
     trials = [make_trial(SMALL, 0, 0.6), make_trial(SMALL, 1, 0.7, trial_id="other", **changes)]

@@ -439,6 +439,14 @@ def test_data_show_counts_and_draws(swept, tmp_path):
 
 
 @pytest.mark.slow
+def test_data_show_draws_rectangles(tmp_path, swept, monkeypatch):
+    monkeypatch.setenv("MNV2_SWEEP_CACHE", str(tmp_path / "cache"))
+    code, out, _ = call(tmp_path, "data", "show", "--data", swept.desk / "photos", "--side", "20x12")
+    assert code == 0 and out.splitlines()[3:] == ["plots/data-photos.png", "plots/data-photos.svg"]
+    assert list((tmp_path / "cache").glob("*/train-20x12.npy"))
+
+
+@pytest.mark.slow
 def test_unreadable_photos_are_named(swept, tmp_path):
     photos = shutil.copytree(swept.desk / "photos", tmp_path / "some")
     (photos / "red" / "0.png").write_bytes(b"not an image")
@@ -619,7 +627,9 @@ MISTAKES = {
     "cuont": "No such command 'cuont'",
     "--verison": "No such option: --verison",
     "data show --data nowhere": "--data nowhere: no such folder or zip",
-    "data show --side 4": "--side",
+    "data show --side 4": "--side 4: a side from 8 to 256 pixels is wanted, or width x height as in 160x120",
+    "data show --side 160by120": "--side 160by120: a side from 8 to 256 pixels is wanted",
+    "data show --side 512x96": "--side 512x96: a side from 8 to 256 pixels is wanted",
 }  # fmt: skip
 
 

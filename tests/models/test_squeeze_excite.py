@@ -1,4 +1,4 @@
-"""Squeeze-and-excite as one field: shapes, weights between 0 and 1, roles, slices, and its place in words and labels."""
+"""Squeeze-and-excite as one field: shapes, roles, weights between 0 and 1, slices, labels."""
 
 from dataclasses import replace
 

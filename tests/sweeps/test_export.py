@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from mnv2_sweep.base.errors import StoreError, SweepError
+from mnv2_sweep.base.size import square
 from mnv2_sweep.models.build import build_model
 from mnv2_sweep.nets.arch import ArchSpec, Stage, arch_label
 from mnv2_sweep.record.folders import weights_path
@@ -57,7 +58,7 @@ def test_the_file_holds_the_network_that_was_measured(folder, tiny_data, tmp_pat
     model = build_model(arch)
     model.load_state_dict(content["state_dict"])
     model = model.to(memory_format=torch.channels_last)
-    top1 = evaluate_model(model, tiny_data, "val", content["size"], "cpu")[0]
+    top1 = evaluate_model(model, tiny_data, "val", square(content["size"]), "cpu")[0]
     assert top1 == content["val_top1"] == exported.outcome.result.val_top1
     assert (content["trained"], content["classes"]) == (how, list(tiny_data.classes))
 

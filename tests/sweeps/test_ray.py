@@ -18,6 +18,7 @@ import pytest
 
 from mnv2_sweep.base.errors import SweepError
 from mnv2_sweep.base.processes import prepare_processes
+from mnv2_sweep.base.size import square
 from mnv2_sweep.cli.main import main
 from mnv2_sweep.cli.ray import ENVIRONMENT
 from mnv2_sweep.data.catalog import Dataset
@@ -260,10 +261,10 @@ def test_pixels_come_from_the_cache_where_it_is_seen(hub, tmp_path):
     photos = write_folder(tmp_path / "photos", class_files({"red": 6, "blue": 6}, side=16))
     data = open_photos(photos, tmp_path / "cache")
     here = NodeData(header_of(data), hub(data))
-    assert Path(here.pixels("train", 8).filename) == data.pixels("train", 8).filename
-    assert (here.pixels("val", 99) == data.pixels("val", 99)).all()
-    (sent,) = ray.get(here.hub.share.remote("train", 8))
-    assert (ray.get(sent) == data.pixels("train", 8)).all()
+    assert Path(here.pixels("train", square(8)).filename) == data.pixels("train", square(8)).filename
+    assert (here.pixels("val", square(99)) == data.pixels("val", square(99))).all()
+    (sent,) = ray.get(here.hub.share.remote("train", square(8)))
+    assert (ray.get(sent) == data.pixels("train", square(8))).all()
     assert (here.name, here.fingerprint, here.classes) == (data.name, data.fingerprint, data.classes)
 
 
@@ -272,18 +273,18 @@ def test_pixels_come_from_the_object_store_once(hub, tiny_data):
     there = hub(tiny_data)
     first, second = NodeData(header_of(tiny_data), there), NodeData(header_of(tiny_data), there)
     for data in (first, second):
-        pixels = data.pixels("train", 12)
-        assert (pixels == tiny_data.pixels("train", 12)).all() and not pixels.flags.writeable
-        assert data.pixels("train", 12) is pixels
-    one, two = (ray.get(there.share.remote("train", 12))[0] for _ in range(2))
+        pixels = data.pixels("train", square(12))
+        assert (pixels == tiny_data.pixels("train", square(12))).all() and not pixels.flags.writeable
+        assert data.pixels("train", square(12)) is pixels
+    one, two = (ray.get(there.share.remote("train", square(12)))[0] for _ in range(2))
     assert one == two
 
 
 def test_a_file_of_other_data_is_not_trusted(tmp_path, tiny_data):
     path = tmp_path / "train.npy"
-    np.save(path, tiny_data.pixels("train", 16))
-    mapped = SimpleNamespace(fingerprint="f" * 64, pixels=lambda split, side: np.load(path, mmap_mode="r"))
-    assert Hub(mapped).find("train", 16) == ("", (60, 16, 16, 3))
+    np.save(path, tiny_data.pixels("train", square(16)))
+    mapped = SimpleNamespace(fingerprint="f" * 64, pixels=lambda split, size: np.load(path, mmap_mode="r"))
+    assert Hub(mapped).find("train", square(16)) == ("", (60, 16, 16, 3))
 
 
 def test_other_code_on_a_node_is_noticed(make_trial, tiny_data, tmp_path):

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from mnv2_sweep.base.errors import ArchError, SweepError
+from mnv2_sweep.base.size import square
 from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.nets.supernet import supernet_digest
@@ -148,15 +149,15 @@ def test_preparing_writes_the_files_and_makes_every_size_once(tmp_path, tiny_dat
     monkeypatch.setattr(request, "prepare_pixels", lambda data, size: made.append(size))
     asked = SweepRequest(tmp_path, ARCHS, RECIPE, (0, 1), tiny_data, "toy", source="# space\n")
     opened = open_session(asked)
-    assert list(prepare_session(opened, {"torch": "1"})) == [(1, 2), (2, 2)] and made == [12, 16]
+    assert list(prepare_session(opened, {"torch": "1"})) == [(1, 2), (2, 2)] and made == [square(12), square(16)]
     assert (tmp_path / "space.yaml").read_text() == "# space\n"
     assert json.loads((tmp_path / "env.json").read_text()) == {"torch": "1", "data": "toy"}
     for trial in opened.trials:
-        if trial.train_size == 16:
+        if trial.train_size == square(16):
             record(tmp_path, Outcome(trial, make_result()))
     made.clear()
     prepare(open_tiny(tmp_path, tiny_data))
-    assert made == [12]  # only what is still to be trained
+    assert made == [square(12)]  # only what is still to be trained
 
 
 @pytest.fixture

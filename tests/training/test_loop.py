@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mnv2_sweep.models.build import build_model
+from mnv2_sweep.base.size import Size, square
+from mnv2_sweep.models.build import build_model, input_channels
 from mnv2_sweep.nets.arch import ArchSpec, Stage
 from mnv2_sweep.nets.resolve import resolve
 from mnv2_sweep.sweeps.attempt import Attempts
@@ -125,9 +126,9 @@ def test_images_are_trained_and_evaluated_at_the_scaled_size(make_trial, tiny_da
         labels = tiny_data.labels
 
         @staticmethod
-        def pixels(split, side):
-            asked.append((split, side))
-            return tiny_data.pixels(split, side)
+        def pixels(split, size):
+            asked.append((split, size.cell))
+            return tiny_data.pixels(split, size)
 
     run_trial(make_trial(images=40, input_scale=0.5), Watched())
     assert asked[0] == ("train", 10) and asked[-2:] == [("val", 8), ("test", 8)]
@@ -420,9 +421,9 @@ class BrightestChannel(nn.Module):
 def test_evaluation_counts_every_image_once(tiny_data, monkeypatch, batch, batches):
     monkeypatch.setattr(loop, "EVAL_BATCH", batch)
     model = BrightestChannel()
-    top1, loss, images = evaluate_model(model, tiny_data, "test", 16, "cpu")
+    top1, loss, images = evaluate_model(model, tiny_data, "test", square(16), "cpu")
     assert (top1, images, model.batches) == (1.0, 45, batches)
-    pixels = torch.from_numpy(tiny_data.pixels("test", 16).astype(np.float64)).mean(dim=(1, 2)) / 127.5 - 1
+    pixels = torch.from_numpy(tiny_data.pixels("test", square(16)).astype(np.float64)).mean(dim=(1, 2)) / 127.5 - 1
     expected = -torch.log_softmax(20 * pixels, 1)[torch.arange(45), torch.from_numpy(tiny_data.labels["test"]).long()]
     assert loss == pytest.approx(expected.mean().item(), rel=1e-4)
 
@@ -433,7 +434,7 @@ def test_top1_is_the_share_that_is_right(tiny_data):
         pixels = staticmethod(tiny_data.pixels)
 
     OneWrong.labels["val"][0] = 2
-    assert evaluate_model(BrightestChannel(), OneWrong(), "val", 16, "cpu")[0] == pytest.approx(29 / 30)
+    assert evaluate_model(BrightestChannel(), OneWrong(), "val", square(16), "cpu")[0] == pytest.approx(29 / 30)
 
 
 def test_evaluation_enlarges_what_the_data_set_has_too_small(tiny_data):
@@ -444,7 +445,7 @@ def test_evaluation_enlarges_what_the_data_set_has_too_small(tiny_data):
             sizes.append(x.shape[2:])
             return super().forward(x)
 
-    assert evaluate_model(Watch(), tiny_data, "val", 24, "cpu")[0] == 1.0
+    assert evaluate_model(Watch(), tiny_data, "val", square(24), "cpu")[0] == 1.0
     assert sizes == [(24, 24)]
 
 
@@ -459,16 +460,16 @@ def guess_first_class(labels: np.ndarray, most: int) -> float:
         def __init__(self):
             self.labels = {"val": labels}
 
-        def pixels(self, split: str, side: int) -> np.ndarray:
-            return np.full((len(labels), side, side, 3), 127, dtype=np.uint8)
+        def pixels(self, split: str, size: Size) -> np.ndarray:
+            return np.full((len(labels), *size, 3), 127, dtype=np.uint8)
 
-    return evaluate_model(Constant(), Grey(), "val", 2, "cpu", most)[0]
+    return evaluate_model(Constant(), Grey(), "val", square(2), "cpu", most)[0]
 
 
 @pytest.mark.parametrize("most, images", [(1, 1), (7, 7), (44, 44), (45, 45), (46, 45), (None, 45)])
 def test_evaluation_of_some_images(tiny_data, most, images):
     model = BrightestChannel()
-    top1, loss, count = evaluate_model(model, tiny_data, "test", 16, "cpu", most)
+    top1, loss, count = evaluate_model(model, tiny_data, "test", square(16), "cpu", most)
     assert count == sum(model.batches) == images and top1 == 1.0 and loss < 0.2
 
 
@@ -479,3 +480,47 @@ def test_some_images_are_of_all_classes_where_these_are_sorted():
 
 def test_some_images_are_of_all_classes_where_these_come_in_turn():
     assert guess_first_class(np.arange(2000) % 10, 500) == pytest.approx(0.1, abs=0.05)
+
+
+# ---------------------------------------------------------------- rectangles and one channel
+
+
+class Shapes(nn.Module):
+    """A small network that notes the shapes it is given."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(channels, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
+        self.classifier, self.shapes, self.seen = nn.Linear(4, 3), [], []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.shapes.append(tuple(x.shape))
+        self.seen.append(x.detach())
+        return self.classifier(self.layers(x).mean(dim=(2, 3)))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_training_and_evaluation_on_rectangles(make_trial, tiny_data, monkeypatch, channels):
+    model, trial = Shapes(channels), make_trial(images=40, batch=20, input_scale=0.5)
+    monkeypatch.setattr(loop, "build_model", lambda arch: model)
+    monkeypatch.setattr(loop, "trial_id", lambda trial: "rectangle")
+    monkeypatch.setattr(loop, "scale_shortcuts", lambda model, gain: None)
+    wide = replace(trial, arch=replace(trial.arch, resolution=Size(16, 24)))
+    assert wide.train_size == Size(8, 12)
+    result = run_trial(wide, tiny_data)
+    assert result.val_images == 30 and result.train_images == 40
+    assert {shape[1:] for shape in model.shapes} == {(channels, 8, 12)}
+
+
+def test_a_network_of_one_channel_sees_luma(tiny_data):
+    model = Shapes(1)
+    assert evaluate_model(model, tiny_data, "val", square(16), "cpu")[2] == 30
+    pixels = tiny_data.pixels("val", square(16)).astype(float)
+    luma = pixels @ np.array([0.299, 0.587, 0.114])
+    assert np.abs((model.seen[0][:, 0].numpy() + 1) * 127.5 - luma).max() <= 0.51  # rounded to whole numbers
+
+
+def test_input_channels_are_the_first_convolution_s():
+    assert [input_channels(Shapes(channels)) for channels in (1, 3)] == [1, 3]
+    assert input_channels(nn.Sequential(nn.Conv2d(6, 12, 3, groups=6))) == 1  # six seeds side by side
+    assert input_channels(build_model(ArchSpec(family="shufflenet_v1", resolution=32))) == 3

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from mnv2_sweep.base.size import square
 from mnv2_sweep.data.batches import apply_crops, augment, draw_crops, image_batch, label_tensor, train_level
 from mnv2_sweep.models.build import build_model
 from mnv2_sweep.models.shared import SharedWeights, cut_slice
@@ -109,8 +110,8 @@ def add_network(
     chosen, crops, target = batch
     model = cut_slice(weights, arch).train()
     model.classifier[0].p = 0.0
-    pixels = train_level(data, arch.resolution)
-    logits = model(apply_crops(image_batch(pixels, chosen, "cpu"), arch.resolution, crops))
+    pixels = train_level(data, square(arch.resolution))
+    logits = model(apply_crops(image_batch(pixels, chosen, "cpu"), square(arch.resolution), crops))
     smoothing = trial.recipe.label_smoothing if target.ndim == 1 else 0.0
     loss = nn.functional.cross_entropy(logits, target, label_smoothing=smoothing) * len(chosen) / trial.recipe.batch
     loss.backward()
@@ -220,7 +221,8 @@ def test_sizes_above_the_data_s_own_read_the_same_images(make_slice, tiny_data, 
     """Mapped, or on a GPU, once."""
     archs = tuple(replace(SMALLEST, resolution=resolution) for resolution in (8, 16, 20, 24))
     levels = Sandwich(make_slice(archs=archs), tiny_data, "cpu", Supernet(archs, path)).levels
-    assert levels[16] is levels[20] is levels[24] and levels[8].shape == (60, 10, 10, 3)
+    small, *same = (levels[square(side)] for side in (8, 16, 20, 24))
+    assert same[0] is same[1] is same[2] and small.shape == (60, 10, 10, 3)
 
 
 @pytest.mark.slow
@@ -459,7 +461,9 @@ def trained(make_slice, path, undisturbed) -> Supernet:
 
 def predictions(model: nn.Module, data: ToyData, size: int, split: str = "val") -> np.ndarray:
     with torch.no_grad():
-        return model.eval()(augment(image_batch(data.pixels(split, size), torch.arange(30), "cpu"), size)).numpy()
+        return model.eval()(
+            augment(image_batch(data.pixels(split, square(size)), torch.arange(30), "cpu"), square(size))
+        ).numpy()
 
 
 @pytest.mark.parametrize("arch", SUPERNET, ids=["wide", "smallest", "largest", "deep"])
@@ -473,7 +477,9 @@ def test_an_exported_slice_predicts_as_the_one_that_was_measured_image_by_image(
     logits = [predictions(model, tiny_data, arch.resolution) for model in (first, second, exported)]
     assert all(np.array_equal(logits[0], other) for other in logits[1:]) and np.ptp(logits[0]) > 0
     right = logits[0].argmax(1) == tiny_data.labels["val"]
-    assert right.mean() == result.val_top1 == evaluate_model(second, tiny_data, "val", arch.resolution, "cpu")[0]
+    assert (
+        right.mean() == result.val_top1 == evaluate_model(second, tiny_data, "val", square(arch.resolution), "cpu")[0]
+    )
     assert np.isfinite(result.val_loss) and result.val_images == 30
     plain = build_model(arch)  # as a user loads it, with the channels first
     plain.load_state_dict(first.state_dict())
@@ -548,11 +554,11 @@ def test_the_largest_is_so_with_the_data_s_classes(make_slice, tiny_data, path):
 
 
 def test_the_same_images_calibrate_every_time(tiny_data, monkeypatch):
-    one, other = ([batch.clone() for batch in calibration_batches(tiny_data, 8, "cpu", 20)] for _ in range(2))
+    one, other = ([batch.clone() for batch in calibration_batches(tiny_data, square(8), "cpu", 20)] for _ in range(2))
     assert len(one) == 1 and one[0].shape == (20, 3, 8, 8) and torch.equal(one[0], other[0])
     monkeypatch.setattr(shared_train, "CALIBRATION_BATCH", 7)
-    assert [len(batch) for batch in calibration_batches(tiny_data, 8, "cpu", 22)] == [7, 7, 7]  # no batch of one
-    assert [len(batch) for batch in calibration_batches(tiny_data, 8, "cpu", 999)] == [7] * 8 + [4]
+    assert [len(batch) for batch in calibration_batches(tiny_data, square(8), "cpu", 22)] == [7] * 3  # none of one
+    assert [len(batch) for batch in calibration_batches(tiny_data, square(8), "cpu", 999)] == [7] * 8 + [4]
 
 
 def test_asked_to_stop_while_a_slice_is_evaluated_the_weights_stay(make_slice, tiny_data, trained):

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnv2_sweep.base.errors import SweepError
+from mnv2_sweep.base.size import square
 from mnv2_sweep.nets.arch import ACTIVATIONS, MOBILENET_V2, RESIDUALS, ArchSpec, Stage, set_expansion
 from mnv2_sweep.nets.resolve import resolve
 from mnv2_sweep.trials.recipe import OPTIMIZERS, RECIPES, SCHEDULES, Recipe, check_recipe
@@ -245,7 +246,7 @@ def test_equal_trials_have_equal_ids():
 )
 def test_train_size(resolution, scale, size):
     arch, recipe = ArchSpec(resolution=resolution), Recipe("small", images=1, input_scale=scale)
-    assert train_size(arch, recipe) == Trial(arch, recipe, DATA, 0).train_size == size
+    assert train_size(arch, recipe) == Trial(arch, recipe, DATA, 0).train_size == square(size)
 
 
 @pytest.mark.parametrize("name", RECIPES)
