@@ -97,13 +97,16 @@ def make_trial() -> Callable[..., Trial]:
 
 @pytest.fixture
 def make_result() -> Callable[..., Result]:
-    """make_result(any field of Result) -> Result with a curve of two points."""
+    """make_result(what a Result has, scores as val_top1=...) -> Result with a curve of two points."""
 
     def make(**changes) -> Result:
         values = dict(val_top1=0.5, val_loss=1.25, val_images=30, test_top1=0.4, test_loss=1.5, test_images=45)
         values |= dict(train_loss=0.75, train_images=120, seconds=2.5, images_per_second=48.0)
         values |= dict(peak_memory_bytes=1000, device="cpu")
-        values["curve"] = (CurvePoint(1.0, 60, 1.0, 0.1, 0.4), CurvePoint(2.0, 120, 0.75, 0.05, 0.5))
-        return Result(**{**values, **changes})
+        values["curve"] = (
+            CurvePoint(1.0, 60, 1.0, 0.1, {"top1": 0.4}),
+            CurvePoint(2.0, 120, 0.75, 0.05, {"top1": 0.5}),
+        )
+        return flat_result(**{**values, **changes})
 
     return make

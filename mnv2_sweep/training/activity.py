@@ -32,12 +32,12 @@ def measure_activities(trial: Trial, dataset: Dataset, device: str, control: Con
             start = channel_activity(settle_norms(course.model, images), plan, images)
         train_model(course, trial, dataset, control)
         trained = channel_activity(course.model, plan, images)
-        top1 = evaluate_model(course.model, dataset, "val", trial.train_size, device)[0]
+        scores, _ = evaluate_model(course.model, trial, dataset, "val", device)
     except FloatingPointError as error:
         raise SweepError(f"activity: {error}") from error
     finally:
         torch.set_num_threads(threads)
-    return Activities(tuple(start), tuple(trained), len(images), course.step * trial.recipe.batch, top1)
+    return Activities(tuple(start), tuple(trained), len(images), course.step * trial.recipe.batch, scores["top1"])
 
 
 def _measured_images(trial: Trial, dataset: Dataset, device: str) -> Tensor:
