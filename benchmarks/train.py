@@ -365,7 +365,7 @@ def measure_sweep(scale: Scale, job: Job, loaders: int, turns: int, folder: Path
         results = our_sweep(jobs, folder / f"sweep-{turn}")
         seconds["ours"].append(time.perf_counter() - began)
         trials.append(sum(result.seconds for result in results) / WORKERS)
-        top1["ours"] += [result.val_top1 for result in results]
+        top1["ours"] += [result.score("val", "top1") for result in results]
         began = time.perf_counter()
         top1["peer"] += in_processes(partial(peer_sweep, jobs, loaders))[0]
         seconds["peer"].append(time.perf_counter() - began)

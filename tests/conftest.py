@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, settings
 from mnv2_sweep.nets.arch import ArchSpec, Stage
 from mnv2_sweep.trials.recipe import Recipe
 from mnv2_sweep.trials.trial import CurvePoint, DataRef, Result, Trial
+from tests.trial_samples import flat_result
 
 # The same examples on each machine and in each run, however slow it is.
 settings.register_profile(

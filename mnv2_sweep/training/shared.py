@@ -116,7 +116,11 @@ def run_shared_trial(trial: Trial, dataset: Dataset, device: str, control: Contr
     archs, (own,) = trained_archs(trial, supernet.archs), trained_archs(trial, [trial.arch])
     own_seconds = clock() - began
     of_largest = arch_key(own) == arch_key(largest_arch(archs))
-    curve = shared.curve if of_largest else tuple(replace(point, scores={}) for point in shared.curve)
+    curve = (
+        shared.curve
+        if of_largest
+        else tuple(replace(point, scores=dict.fromkeys(point.scores)) for point in shared.curve)
+    )
     result = Result(
         *measured, curve[-1].train_loss, shared.images, curve, own_seconds + shared.seconds / len(archs),
         shared.images_per_second, max(shared.peak_bytes, peak_memory_bytes(device)), device,

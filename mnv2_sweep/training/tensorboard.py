@@ -58,7 +58,7 @@ class _Events:
                 self.writer = SummaryWriter(str(self.folder), purge_step=point.images)
                 self.writer.add_text("trial", describe_trial(self.trial), point.images)
             for name, value in point.flat().items():
-                if name not in NO_SCALARS:
+                if name not in NO_SCALARS and value is not None:
                     self.writer.add_scalar(name, value, point.images)
             self.writer.flush()
         except OSError as error:

@@ -93,15 +93,15 @@ class Trial:
 @dataclass(frozen=True, slots=True)
 class CurvePoint:
     """Training so far: epochs and images seen, mean training loss since the point before, rate of the last step,
-    and the main score, by its name, on `Recipe.curve_images` validation images."""
+    and the main score, by its name, on `Recipe.curve_images` validation images; None where it is another network's."""
 
     epoch: float
     images: int
     train_loss: float
     lr: float
-    scores: Mapping[str, float] = field(default_factory=dict)
+    scores: Mapping[str, float | None] = field(default_factory=dict)
 
-    def flat(self) -> dict[str, float]:
+    def flat(self) -> dict[str, float | None]:
         """Return all of it by name, scores as "val_top1"."""
         values = {name: getattr(self, name) for name in POINT_FACTS}
         return values | {f"val_{name}": value for name, value in self.scores.items()}
@@ -114,7 +114,7 @@ def read_point(values: Sequence) -> CurvePoint:
     """Return the point of the values of its fields, in order; earlier versions kept top-1 alone of its scores."""
     *facts, scores = values
     if not isinstance(scores, dict):
-        scores = {} if scores is None else {"top1": scores}
+        scores = {"top1": scores}
     return CurvePoint(*facts, scores)
 
 
@@ -258,5 +258,4 @@ def load_result(text: str) -> Result:
 
 def _load_point(values: dict) -> CurvePoint:
     facts = {name: values.pop(name) for name in POINT_FACTS}
-    scores = {key.removeprefix("val_"): value for key, value in values.items() if value is not None}
-    return CurvePoint(**facts, scores=scores)
+    return CurvePoint(**facts, scores={key.removeprefix("val_"): value for key, value in values.items()})

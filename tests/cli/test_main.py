@@ -179,9 +179,13 @@ def test_what_is_recorded_of_a_trial(swept):
         ("done", 0, "photos")
     ] * 2
     for result in (outcome.result for outcome in outcomes):
-        assert result.val_top1 in (0, 1 / 3, 2 / 3, 1) and result.val_images == 3 and result.test_top1 is None
+        assert (
+            result.score("val", "top1") in (0, 1 / 3, 2 / 3, 1)
+            and result.images.get("val", 0) == 3
+            and result.score("test", "top1") is None
+        )
         assert result.train_images == result.curve[-1].images == 64
-        assert min(result.val_loss, result.train_loss, result.seconds, result.images_per_second) > 0
+        assert min(result.score("val", "loss"), result.train_loss, result.seconds, result.images_per_second) > 0
         assert result.peak_memory_bytes > 10e6 and result.device == "cpu"
 
 

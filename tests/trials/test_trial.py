@@ -81,13 +81,15 @@ TRIALS = st.builds(
     st.integers(0, 2**63),
 )
 MEASURED = st.floats(allow_nan=False)
+SCORES = st.dictionaries(st.sampled_from(("top1", "loss", "mae", "recall_3")), MEASURED, min_size=1)
+SPLITS = st.sampled_from((("val",), ("val", "test")))
 RESULTS = st.builds(
-    Result,
-    **dict.fromkeys(("val_top1", "val_loss", "train_loss", "seconds", "images_per_second"), MEASURED),
-    **dict.fromkeys(("test_top1", "test_loss"), st.none() | MEASURED),
-    **dict.fromkeys(("val_images", "test_images", "train_images", "peak_memory_bytes"), st.integers(0, 2**60)),
+    lambda splits, scores, images, **rest: Result(dict.fromkeys(splits, scores), dict.fromkeys(splits, images), **rest),
+    *(SPLITS, SCORES, st.integers(1, 2**60)),
+    **dict.fromkeys(("train_loss", "seconds", "images_per_second"), MEASURED),
+    **dict.fromkeys(("train_images", "peak_memory_bytes"), st.integers(0, 2**60)),
     curve=st.lists(
-        st.builds(CurvePoint, MEASURED, st.integers(0), MEASURED, MEASURED, st.none() | MEASURED), max_size=3
+        st.builds(CurvePoint, MEASURED, st.integers(0), MEASURED, MEASURED, SCORES | st.just({})), max_size=3
     ).map(tuple),
     device=st.sampled_from(("cpu", "cuda")),
 )
@@ -116,8 +118,8 @@ def test_result_round_trip(result):
 
 def test_curve_comes_back_as_records(make_result):
     result = load_result(dump_result(make_result(test_top1=None, test_loss=None, test_images=0)))
-    assert result.test_top1 is None and isinstance(result.curve, tuple)
-    assert result.curve[1] == CurvePoint(2.0, 120, 0.75, 0.05, 0.5)
+    assert result.score("test", "top1") is None and isinstance(result.curve, tuple)
+    assert result.curve[1] == CurvePoint(2.0, 120, 0.75, 0.05, {"top1": 0.5})
 
 
 def test_json_leaves_defaults_out():
@@ -144,7 +146,7 @@ def test_curves_may_lack_what_came_later(make_result):
     for point in values["curve"]:
         del point["val_top1"]
     curve = load_result(json.dumps(values)).curve
-    assert curve == (CurvePoint(1.0, 60, 1.0, 0.1, None), CurvePoint(2.0, 120, 0.75, 0.05, None))
+    assert curve == (CurvePoint(1.0, 60, 1.0, 0.1), CurvePoint(2.0, 120, 0.75, 0.05))
 
 
 def test_defaults_may_not_change():
