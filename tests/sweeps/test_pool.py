@@ -99,7 +99,7 @@ def test_no_trials_no_outcomes(run, tmp_path):
 def test_progress_appears_and_vanishes(run, tmp_path):
     folder = tmp_path / "new"
     (outcome,) = run(Attempts(partial(read_own_progress, folder), folder), feed_of(plan(FINE)))
-    assert outcome.result == replace(result_of(1.25), train_images=4, val_images=9)
+    assert outcome.result == replace(result_of(1.25), train_images=4, images={"val": 9})
     assert no_progress(folder)
 
 

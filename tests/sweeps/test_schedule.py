@@ -418,8 +418,8 @@ def test_a_slice_that_was_trained_on_is_of_no_other_network(tmp_path, make_resul
         schedule_trials(archs, RECIPE, DATA, seeds, {"shared": shared})
         for archs, seeds, shared in (
             (ARCHS[:2], (0,), SHARING),
-            (ARCHS[:1], (0,), {"shared": replace(SHARING, finetune=2.0)}),
-            (ARCHS[:1], (1,), {"shared": replace(SHARING, finetune=2.0)}),
+            (ARCHS[:1], (0,), replace(SHARING, finetune=2.0)),
+            (ARCHS[:1], (1,), replace(SHARING, finetune=2.0)),
         )
     )
     for trial in (*slices, *tuned, *others):

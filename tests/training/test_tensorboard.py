@@ -35,7 +35,7 @@ def test_a_trial_s_curve_is_written(make_trial, tiny_data, tmp_path):
     scalars = ("train_loss", "lr", "val_top1")
     assert sorted(events) == sorted(scalars)
     for name in scalars:
-        expected = [(point.images, pytest.approx(getattr(point, name), rel=1e-6)) for point in result.curve]
+        expected = [(point.images, pytest.approx(point.flat()[name], rel=1e-6)) for point in result.curve]
         assert events[name] == expected and len(expected) == 5
 
 

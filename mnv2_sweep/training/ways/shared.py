@@ -26,7 +26,7 @@ from mnv2_sweep.training.shared import (
     run_shared_trial,
     weights_header,
 )
-from mnv2_sweep.training.ways.way import Conditions, Rates, Setup, WayWork
+from mnv2_sweep.training.ways.way import Conditions, Rates, Setup, WayWork, count_final
 from mnv2_sweep.trials.recipe import Recipe
 from mnv2_sweep.trials.trial import Result, Sharing, Trial, shared_id
 from mnv2_sweep.trials.ways import kept_paths
@@ -63,7 +63,7 @@ class Shared(WayWork):
         return f"one training of {trial.shared.images:,} images for all networks, which share its weights"
 
     def own_seconds(self, trial: Trial, work: float, rates: Rates) -> float:
-        return (rates.final_images + CALIBRATION_IMAGES) * rates.of_evaluated(work)
+        return (count_final(rates.data) + CALIBRATION_IMAGES) * rates.of_evaluated(work)
 
     def preparation_seconds(self, trial: Trial, rates: Rates) -> float:
         *others, largest = sorted(rates.works.values())

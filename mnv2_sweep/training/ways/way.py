@@ -64,14 +64,14 @@ class Rates:
     of_evaluated: Callable[[float], float]
     of_start: Callable[[float], float]
 
-    @property
-    def final_images(self) -> int:
-        """Return how many images are evaluated at the end of a trial."""
-        return sum(len(labels) for split, labels in self.data.labels.items() if split != "train")
-
     def seconds(self, work: float, shown: float, evaluated: int) -> float:
         """Return the seconds of a trial of that work that trains on `shown` images and evaluates others."""
         return self.of_start(work) + shown * self.of_image(work) + evaluated * self.of_evaluated(work)
+
+
+def count_final(data: Dataset) -> int:
+    """Count the images that are evaluated at the end of a trial."""
+    return sum(len(labels) for split, labels in data.labels.items() if split != "train")
 
 
 class WayWork:
@@ -109,14 +109,14 @@ class WayWork:
 
     def own_seconds(self, trial: Trial, work: float, rates: Rates) -> float:
         """Return the seconds of the trial itself on one core."""
-        return rates.seconds(work, *self.count_images(trial, rates))
+        return rates.seconds(work, *self.count_images(trial, rates.data))
 
-    def count_images(self, trial: Trial, rates: Rates) -> tuple[float, int]:
+    def count_images(self, trial: Trial, data: Dataset) -> tuple[float, int]:
         """Count the images that a trial trains on, and those that it evaluates: for its curve, and at its end."""
-        recipe, labels = trial.recipe, rates.data.labels
+        recipe, labels = trial.recipe, data.labels
         steps, per_epoch = count_steps(recipe, len(labels["train"]))
         for_curve = len(curve_marks(steps, per_epoch)) * min(recipe.curve_images, len(labels["val"]))
-        return steps * recipe.batch, for_curve + rates.final_images
+        return steps * recipe.batch, for_curve + count_final(data)
 
     def preparation_seconds(self, trial: Trial, rates: Rates) -> float:
         """Return the seconds of the trial's preparation on one core."""
