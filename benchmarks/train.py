@@ -54,13 +54,13 @@ from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.record.store import read_outcomes
 from mnv2_sweep.sweeps.environment import describe_environment
 from mnv2_sweep.training.loop import run_trial
-from mnv2_sweep.trials.recipe import Recipe, find_recipe
+from mnv2_sweep.trials.recipe import RECIPES, Recipe
 from mnv2_sweep.trials.trial import DataRef, Result, Trial
 
 WORKERS = 2  # of ours at once
 SIDE = 256  # of the JPEGs that we make
 NOISE = 0.5  # with it a JPEG of a scene is as large as one of a photo
-SHORT = find_recipe("short")
+SHORT = RECIPES["short"]
 SWEEP_WIDTHS, SWEEP_SIZE, SWEEP_SEEDS = (0.35, 1.0), 96, 2
 SPACE = """
 axes: {{width: [{widths}], resolution: [{size}]}}
@@ -366,7 +366,7 @@ def measure_sweep(scale: Scale, job: Job, loaders: int, turns: int, folder: Path
         results = our_sweep(jobs, folder / f"sweep-{turn}")
         seconds["ours"].append(time.perf_counter() - began)
         trials.append(sum(result.seconds for result in results) / WORKERS)
-        top1["ours"] += [result.val_top1 for result in results]
+        top1["ours"] += [result.score("val", "top1") for result in results]
         began = time.perf_counter()
         top1["peer"] += in_processes(partial(peer_sweep, jobs, loaders))[0]
         seconds["peer"].append(time.perf_counter() - began)

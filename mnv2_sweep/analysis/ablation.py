@@ -18,10 +18,10 @@ from mnv2_sweep.analysis.paired import ALWAYS, ONCE
 from mnv2_sweep.base.errors import StoreError, SweepError
 from mnv2_sweep.nets.arch import (
     ACTIVATIONS,
+    CELLS,
     CHOICES,
     FAMILIES,
     FAMILY_NAMES,
-    LIMITS,
     RESIDUALS,
     ArchSpec,
     arch_label,
@@ -196,7 +196,7 @@ def _expansions(text: str | None) -> list[int]:
     expansions: list[int] = []
     for word in [] if text is None else text.split(","):
         number = word.strip()
-        if not re.fullmatch(r"\d{1,9}", number, re.A) or not 1 <= int(number) <= LIMITS["t"]:
+        if not re.fullmatch(r"\d{1,9}", number, re.A) or not 1 <= int(number) <= CELLS["t"].limit:
             raise SweepError(f"--expansion {number}: a whole number from 1 to {LIMITS['t']}, or several, as in 1,3,6")
         if int(number) in expansions:
             raise SweepError(f"--expansion {text}: {int(number)} is there twice")

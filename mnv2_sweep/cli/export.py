@@ -32,6 +32,8 @@ def export(
     from mnv2_sweep.record.folders import find_sweep
     from mnv2_sweep.sweeps.export import export_network, find_outcome, write_export
     from mnv2_sweep.sweeps.schedule import read_data_name
+    from mnv2_sweep.trials.tasks import task_of
+    from mnv2_sweep.trials.ways import way_of
 
     if out is not None and (not out.name or out.is_dir()):
         raise SweepError(f"--out {out}: a folder; give the name of a file to write, for instance network.pt")
@@ -48,8 +50,9 @@ def export(
     stem += (f"-seed{seed}" if seed else "") + ("-slice" if as_slice else "")
     path = out or Path("exports") / folder.name / f"{stem}.pt"
     write_export(exported, dataset, path)
-    how = "slice of the shared weights" if trial.shared.finetune is None else "trained on by itself"
-    result = exported.outcome.result
-    record = "as recorded" if result.device == "cpu" else f"{100 * result.val_top1:.2f} % on record, from a GPU"
-    typer.echo(f"{name}, {how}: validation top-1 {100 * exported.val_top1:.2f} % on {trial.train_size} px, {record}")
+    result, main = exported.outcome.result, task_of(trial).main
+    record = f"{main.amount(result.score('val', main.name), 2)} on record, from a GPU"
+    record = "as recorded" if result.device == "cpu" else record
+    score = main.said(exported.val_score, 2)
+    typer.echo(f"{name}, {way_of(trial).exported}: validation {score} on {trial.train_size} px, {record}")
     typer.echo(path)

@@ -36,11 +36,6 @@ def prepare_pixels(dataset: Dataset, size: Size) -> None:
         dataset.pixels(split, size)
 
 
-def label_tensor(dataset: Dataset, split: str, device: str) -> Tensor:
-    """Return the labels of a split as int64 [N] on the device."""
-    return torch.from_numpy(dataset.labels[split].astype(np.int64)).to(device)
-
-
 def keep_on_device(pixels: np.ndarray, device: str) -> np.ndarray | Tensor:
     """Put the images [N, h, w, 3] on the GPU, if there is one and they take no large part of its free memory."""
     if device == "cpu" or pixels.nbytes > RESIDENT_FRACTION * torch.cuda.mem_get_info()[0]:

@@ -38,13 +38,6 @@ def build_layers(arch: ArchSpec) -> nn.Module:
     return MobileNetV2(plan) if arch.family == "mobilenet_v2" else PlanNetwork(plan)
 
 
-def input_channels(model: nn.Module) -> int:
-    """Return how many channels a network reads, of several side by side (models.stacked) each; 3 without a
-    convolution."""
-    first = next((module for module in model.modules() if isinstance(module, nn.Conv2d)), None)
-    return first.in_channels // first.groups if first else 3
-
-
 def norm_name(name: str) -> str:
     """Return the place of the batch norm after a convolution: the next one, as in nn.Sequential."""
     before, _, at = name.rpartition(".")

@@ -20,7 +20,7 @@ from torch import nn
 
 from mnv2_sweep.base.errors import SweepError
 from mnv2_sweep.base.size import Size
-from mnv2_sweep.models.build import build_model, input_channels
+from mnv2_sweep.models.build import build_model
 from mnv2_sweep.nets.arch import ArchSpec, arch_label
 
 
@@ -33,7 +33,7 @@ def synflow_score(arch: ArchSpec, size: Size, seed: int) -> float:
         torch.manual_seed(seed)
         model = build_model(arch)
     model = _linearise(model).double()
-    model(torch.ones(1, input_channels(model), *size, dtype=torch.float64)).sum().backward()
+    model(torch.ones(1, arch.in_channels, *size, dtype=torch.float64)).sum().backward()
     layers = [module for module in model.modules() if isinstance(module, (nn.Conv2d, nn.Linear))]
     score = sum(float((layer.weight.detach() * layer.weight.grad).abs().sum()) for layer in layers)
     if not 0 < score < math.inf:

@@ -229,18 +229,13 @@ def no_such_choice(family: str) -> str:
 
 def check_limits(arch: ArchSpec) -> None:
     """Raise ArchError with every value of a possible spec that is over LIMITS."""
-    values = [(name, getattr(arch, name)) for name, one in CHOICES.items() if one.limit is not None]
-    values += [(name, max(getattr(stage, name) or 0 for stage in arch.stages)) for name in CELLS if name in LIMITS]
+    values = [(name, one, getattr(arch, name)) for name, one in CHOICES.items()]
+    values += [(name, one, max(getattr(stage, name) or 0 for stage in arch.stages)) for name, one in CELLS.items()]
     over = [
-        f"{name}: {value} given, at most {LIMITS[name]:,} allowed" for name, value in values if is_over(name, value)
+        f"{name}: {value} given, at most {one.limit:,} allowed" for name, one, value in values if one.is_over(value)
     ]
     if over:
         raise ArchError("; ".join(over))
-
-
-def is_over(name: str, value: object) -> bool:
-    """Say whether a possible value of a field or cell is more than a user may ask for."""
-    return name in LIMITS and (max(value) if isinstance(value, Size) else value) > LIMITS[name]
 
 
 def input_size(arch: ArchSpec) -> Size:

@@ -18,6 +18,7 @@ from matplotlib.patheffects import withStroke
 from mnv2_sweep.analysis.stats import Facts
 from mnv2_sweep.base.errors import StoreError
 from mnv2_sweep.base.files import write_whole
+from mnv2_sweep.trials.ways import WAYS
 
 PNG_DPI = 200
 SIZE_INCHES = (12, 5.6)
@@ -68,8 +69,8 @@ def clean_axes(axes: Axes) -> None:
 def join_facts(facts: Facts, more: list[str]) -> str:
     """Return the caption's first line; facts that are not known are left out."""
     images = None if facts.train_images is None else f"{facts.train_images:,} training images, repeats counted"
-    if images and facts.training == "shared":
-        images += ", in one training of which every network is a slice"
+    if images and facts.training in WAYS:
+        images += WAYS[facts.training].caption
     parts = [f"Data {facts.data}", f"recipe {facts.recipe}", images, *more, facts.device and f"on {facts.device}"]
     return "; ".join(part for part in parts if part) + "."
 

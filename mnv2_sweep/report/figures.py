@@ -30,6 +30,7 @@ from mnv2_sweep.plots.style import plot_contact_sheet, save_figure
 from mnv2_sweep.record.folders import EXAMPLE
 from mnv2_sweep.record.frame import load_curves, load_frame
 from mnv2_sweep.spaces.networks import Networks
+from mnv2_sweep.trials.tasks import main_score
 from mnv2_sweep.trials.trial import Trial
 
 SHEET_COLUMNS = 10
@@ -40,7 +41,7 @@ def draw_pareto(folder: Path, plots: Path) -> list[Path]:
     """Draw accuracy against MAdds of one sweep; return the files written. Raises StoreError."""
     trials = load_frame(folder)
     summary = summarise(trials)
-    if trials.empty or summary["top1"].isna().all():
+    if trials.empty or summary[main_score(summary).name].isna().all():
         raise StoreError(f"{folder}: no trial has a result yet, so there is nothing to draw")
     comparison, verdict = compare_published(summary), sweep_verdict(folder)
     return _save(plot_pareto(summary, read_facts(trials), comparison, verdict=verdict), plots, folder, "pareto")

@@ -8,7 +8,7 @@ import re
 from dataclasses import replace
 from decimal import Decimal
 
-from mnv2_sweep.nets.arch import CELLS, CHOICES, FAMILIES, LIMITS, MOBILENET_V2, ArchSpec, Stage, is_over
+from mnv2_sweep.nets.arch import CELLS, CHOICES, FAMILIES, MOBILENET_V2, ArchSpec, Stage
 from mnv2_sweep.spaces.space import FIELD_TYPES, Space
 from mnv2_sweep.spaces.yamlfile import BROKEN, Entry, Mistakes, read_mapping, refusal, short, unknown_key
 
@@ -87,10 +87,7 @@ def read_value(key: str, entry: Entry, where: str, mistakes: Mistakes) -> object
     name = "t" if key == "expansion" else key.rpartition(".")[2]
     one = (CELLS if is_cell else CHOICES)[name]
     value = one.read(entry.value)
-    allowed = "" if one.rule.check(value) else one.rule.allowed
-    if not allowed and is_over(name, value):
-        allowed = f"a whole number up to {LIMITS[name]:,}"
-    if allowed:
+    if allowed := one.refuse(value):
         mistakes.add(entry.line, refusal(where + key, entry, allowed))
         return None
     return float(value) + 0.0 if _type(key) is float else value  # + 0.0: no minus zero

@@ -10,6 +10,7 @@ from functools import lru_cache
 
 from mnv2_sweep.nets.arch import MOBILENET_V2, ArchSpec, Stage, set_expansion
 from mnv2_sweep.trials.recipe import RECIPES, Recipe
+from mnv2_sweep.trials.trial import CLASSIFY
 
 FIELD_TYPES = {field.name: field.type for field in fields(ArchSpec) if field.name != "stages"}
 OPERATORS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
@@ -35,13 +36,15 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Strategy:
-    """How the networks get their weights: "separate", each trained alone, or "shared", as slices of a supernet that is
-    trained once, on that many `images` (None: as many as `sweeps.request` finds right), the best of them then trained
-    on alone for `finetune` epochs (None: none are)."""
+    """How the networks get their weights (`trials.ways`): "separate", each trained alone, or "shared", as slices of a
+    supernet that is trained once, on that many `images` (None: as many as the way finds right), the best of them then
+    trained on alone for `finetune` epochs (None: none are); or another way, with what it needs to know in `settings`.
+    """
 
     name: str = "separate"
     images: int | None = None
     finetune: float | None = None
+    settings: tuple[tuple[str, str | int | float | bool], ...] = ()
 
 
 ALONE = Strategy()
@@ -60,6 +63,7 @@ class Space:
     sample: Sample | None = None
     recipe: Recipe = RECIPES["short"]
     strategy: Strategy = ALONE
+    task: str = CLASSIFY
     seeds: tuple[int, ...] = (0,)
     data: str = "shapes"
 

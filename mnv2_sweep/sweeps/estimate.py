@@ -38,9 +38,9 @@ from mnv2_sweep.nets.resolve import resolve
 from mnv2_sweep.sweeps.budget import TimeEstimate
 from mnv2_sweep.sweeps.timing import DoesNotFit, Timing, shared_bytes, time_here, time_team
 from mnv2_sweep.training.loop import count_steps, curve_marks
-from mnv2_sweep.training.shared import CALIBRATION_IMAGES, RANDOM
-from mnv2_sweep.trials.recipe import Recipe
-from mnv2_sweep.trials.trial import Trial, shared_id, trained_network
+from mnv2_sweep.training.ways.way import Rates, spread_seconds
+from mnv2_sweep.trials.tasks import trained_network
+from mnv2_sweep.trials.trial import Trial
 
 # Work in multiply-adds: of an activation element; of a layer and of a parameter, each step.
 ELEMENT_WORK, LAYER_WORK, PARAM_WORK = 130, 7.2e6, 140
@@ -63,7 +63,8 @@ def estimate_sweep(
     alone: bool = False,
     trained: Collection[str] = (),
 ) -> TimeEstimate:
-    """Estimate what training the trials takes; `trained` names the shared trainings (`shared_id`) that have been done.
+    """Estimate what training the trials takes; `trained` names the preparations (`WayWork.preparation`)
+    that have been made.
 
     Takes about 10 s: processes that import torch, then 2 s for each of three networks. `alone` measures two of them in
     this process, without the contention of the others: about 3 s, and rougher.
@@ -152,44 +153,7 @@ def spread_timings(
         interpolate({work: getattr(timing, name) for work, timing in points.items()})
         for name in ("image_seconds", "eval_seconds", "start_seconds")
     )
-    shown, evaluated = count_images(trials[0].recipe, data)
-
-    def seconds(work: float) -> float:
-        return (of_start(work) + shown * of_image(work) + evaluated * of_evaluated(work)) / fraction
-
-    if trials[0].shared:
-        return _spread_shared(trials, works, of_image, of_evaluated, fraction, data, trained)
-    by_arch = {trial.arch: seconds(works[trained_network(trial)]) for trial in {t.arch: t for t in trials}.values()}
-    return {trial: by_arch[trial.arch] for trial in trials}
-
-
-def _spread_shared(
-    trials: Sequence[Trial],
-    works: Mapping[ArchSpec, float],
-    of_image: Callable[[float], float],
-    of_evaluated: Callable[[float], float],
-    fraction: float,
-    data: Dataset,
-    trained: Collection[str],
-) -> dict[Trial, float]:
-    """Return the same for networks that share weights: the first trial of each shared training that is still to be done
-    has the training's seconds, in one thread, and each has those of its own evaluation, or of its own training where it
-    is trained on."""
-    final = sum(len(labels) for split, labels in data.labels.items() if split != "train") + CALIBRATION_IMAGES
-    seconds, begun = {}, {*trained}
-    *others, largest = sorted(works.values())
-    step = of_image(largest)
-    if others:  # a round of steps has each once
-        step += sum(map(of_image, others)) / math.ceil(len(others) / RANDOM)
-    for trial in trials:
-        work = works[trained_network(trial)]
-        seconds[trial] = final * of_evaluated(work) / fraction
-        if trial.shared.finetune is not None:
-            seconds[trial] += trial.shared.finetune * len(data.labels["train"]) * of_image(work) / fraction
-        if shared_id(trial) not in begun:
-            begun.add(shared_id(trial))
-            seconds[trial] += trial.shared.images * step / fraction
-    return seconds
+    return spread_seconds(trials, Rates(data, works, of_image, of_evaluated, of_start), trained, fraction)
 
 
 def interpolate(points: Mapping[float, float]) -> Callable[[float], float]:
@@ -206,15 +170,6 @@ def interpolate(points: Mapping[float, float]) -> Callable[[float], float]:
         return values[left] * (values[right] / values[left]) ** fraction
 
     return interpolated
-
-
-def count_images(recipe: Recipe, dataset: Dataset) -> tuple[int, int]:
-    """Count the images that a trial trains on, and those that it evaluates: for its curve, and all of them at its
-    end."""
-    steps, per_epoch = count_steps(recipe, len(dataset.labels["train"]))
-    for_curve = len(curve_marks(steps, per_epoch)) * min(recipe.curve_images, len(dataset.labels["val"]))
-    final = sum(len(labels) for split, labels in dataset.labels.items() if split != "train")
-    return steps * recipe.batch, for_curve + final
 
 
 # ---------------------------------------------------------------- seconds of making the images

@@ -25,7 +25,7 @@ import torch
 
 from mnv2_sweep.base.processes import SERVER_GONE, ChildProcess, begin_process, start_seconds
 from mnv2_sweep.base.size import Size
-from mnv2_sweep.data.batches import label_tensor, level_size
+from mnv2_sweep.data.batches import level_size
 from mnv2_sweep.data.catalog import open_dataset
 from mnv2_sweep.nets.resolve import resolve
 from mnv2_sweep.sweeps.pool import IMPORTED
@@ -34,10 +34,12 @@ from mnv2_sweep.training.loop import (
     begin_course,
     evaluate_model,
     peak_memory_bytes,
+    read_targets,
     reset_peak_memory,
     take_step,
 )
-from mnv2_sweep.trials.trial import Trial, trained_network
+from mnv2_sweep.trials.tasks import trained_network
+from mnv2_sweep.trials.trial import Trial
 
 WARM_STEPS = 2
 LONG, SHORT = (1.5, 0.4, 3), (0.3, 0.1, 1)  # of training and evaluating each network: seconds and calls, at least
@@ -144,13 +146,13 @@ def _time_network(trial: Trial, device: str, train_seconds: float, eval_seconds:
     reset_peak_memory(device)
     before, start = peak_memory_bytes("cpu") - shared_bytes(), clock()
     course = begin_course(small, data, device)
-    labels = label_tensor(data, "train", device)
+    targets = read_targets(trial, data, "train", device)
     course.model.train()
     for of_rate in course.optimizer.param_groups:
         of_rate["lr"] = 0.0
 
     def step() -> None:
-        take_step(course, small, pixels, labels).item()  # waits for the device
+        take_step(course, small, pixels, targets).item()  # waits for the device
 
     for _ in range(WARM_STEPS):
         step()
@@ -159,9 +161,8 @@ def _time_network(trial: Trial, device: str, train_seconds: float, eval_seconds:
     wall = time.perf_counter() - wall
     peak = max(before, peak_memory_bytes("cpu") - shared_bytes())
     on_gpu = peak_memory_bytes("cuda") if device == "cuda" else 0
-    size = trial.train_size
     evaluation_seconds, _ = _repeat(
-        lambda: evaluate_model(course.model, data, "val", size, device), eval_seconds, calls, clock
+        lambda: evaluate_model(course.model, trial, data, "val", device), eval_seconds, calls, clock
     )
     return Timing(
         start_seconds=max(0.0, warm - WARM_STEPS * step_seconds),

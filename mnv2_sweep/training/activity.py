@@ -7,7 +7,6 @@ from mnv2_sweep.base.errors import SweepError
 from mnv2_sweep.data.batches import augment, image_batch
 from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.models.activity import channel_activity, settle_norms
-from mnv2_sweep.models.build import input_channels
 from mnv2_sweep.nets.resolve import resolve
 from mnv2_sweep.paper.manifold import Activities
 from mnv2_sweep.training.checkpoint import Course
@@ -34,12 +33,12 @@ def measure_activities(trial: Trial, dataset: Dataset, device: str, control: Con
             start = channel_activity(settle_norms(course.model, images), plan, images)
         train_model(course, trial, dataset, control)
         trained = channel_activity(course.model, plan, images)
-        top1 = evaluate_model(course.model, dataset, "val", trial.train_size, device)[0]
+        scores, _ = evaluate_model(course.model, trial, dataset, "val", device)
     except FloatingPointError as error:
         raise SweepError(f"activity: {error}") from error
     finally:
         torch.set_num_threads(threads)
-    return Activities(tuple(start), tuple(trained), len(images), course.step * trial.recipe.batch, top1)
+    return Activities(tuple(start), tuple(trained), len(images), course.step * trial.recipe.batch, scores["top1"])
 
 
 def _measured_images(trial: Trial, dataset: Dataset, course: Course) -> Tensor:
@@ -47,4 +46,4 @@ def _measured_images(trial: Trial, dataset: Dataset, course: Course) -> Tensor:
     pixels = dataset.pixels("val", trial.train_size)
     count = min(MOST_IMAGES, len(pixels))
     chosen = torch.arange(count) * len(pixels) // count
-    return augment(image_batch(pixels, chosen, course.device, input_channels(course.model)), trial.train_size)
+    return augment(image_batch(pixels, chosen, course.device, trial.arch.in_channels), trial.train_size)

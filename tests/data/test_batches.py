@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mnv2_sweep.base.size import Size, as_size, square
-from mnv2_sweep.data.batches import augment, image_batch, keep_on_device, label_tensor, level_size, train_level
+from mnv2_sweep.data.batches import augment, image_batch, keep_on_device, level_size, train_level
 from mnv2_sweep.trials.recipe import Recipe
 
 torch.set_num_threads(1)
@@ -57,11 +57,6 @@ def test_batches_are_channels_last_and_leave_the_array_alone(tiny_data):
     batch = image_batch(pixels, torch.arange(4), "cpu")
     assert batch.is_contiguous(memory_format=torch.channels_last)
     np.testing.assert_array_equal(pixels, before)
-
-
-def test_labels_are_indices(tiny_data):
-    labels = label_tensor(tiny_data, "val", "cpu")
-    assert labels.dtype == torch.int64 and labels.tolist() == tiny_data.labels["val"].tolist()
 
 
 @pytest.mark.parametrize("size, asked", [(16, 20), (24, 30), (56, 70), (25, 32), (1, 2)])

@@ -29,9 +29,10 @@ from mnv2_sweep.record.store import INTERRUPTED, KILLED, OUT_OF_MEMORY, TIMED_OU
 from mnv2_sweep.sweeps.attempt import Attempts, read_progress
 from mnv2_sweep.sweeps.pool import IMPORTED, Feed, Limits, run_pool
 from mnv2_sweep.sweeps.queue import TrialQueue, record_outcomes
-from mnv2_sweep.sweeps.workers import Training, train_on
+from mnv2_sweep.sweeps.workers import train_on
 from mnv2_sweep.training.control import Control
 from mnv2_sweep.training.loop import run_trial
+from mnv2_sweep.training.ways.way import Setup
 from mnv2_sweep.trials.trial import Result, Trial
 from tests.photo_samples import class_files, write_folder
 from tests.trial_samples import (
@@ -109,7 +110,7 @@ def train_slowly(dataset: Dataset, trial: Trial, control: Control) -> Result:
         time.sleep(0.025)
         control.report(*state)
 
-    return train_on(Training(), dataset, trial, replace(control, report=report))
+    return train_on(Setup(), dataset, trial, replace(control, report=report))
 
 
 def train_noting(folder: Path, dataset: Dataset, trial: Trial, control: Control) -> Result:
@@ -133,7 +134,7 @@ def files_in(folder: Path, *names: str) -> list[Path]:
 @pytest.mark.heavy
 def test_a_node_lost_in_mid_sweep_changes_no_result(cluster, other_node, tiny_data, make_trial, tmp_path):
     trials = [make_trial(seed=seed, images=500) for seed in range(5)]
-    local = Attempts(partial(train_on, Training(), tiny_data), tmp_path / "local")
+    local = Attempts(partial(train_on, Setup(), tiny_data), tmp_path / "local")
     expected = {o.trial: numbers(o.result) for o in run_pool(local, feed_of(trials), workers=2)}
     notes, folder, lost = tmp_path / "notes", tmp_path / "ray", []
     notes.mkdir()
