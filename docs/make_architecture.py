@@ -37,7 +37,8 @@ def module_lines() -> list[str]:
         lines += ["", f"### {folder}/", "", first_sentence(PACKAGE / folder / "__init__.py"), ""]
         for path in sorted((PACKAGE / folder).rglob("*.py")):
             if path.name != "__init__.py":
-                lines.append(f"- `{path.relative_to(PACKAGE / folder)}`: {first_sentence(path)}")
+                name = path.name if path.parent.name == folder else path.relative_to(PACKAGE)
+                lines.append(f"- `{name}`: {first_sentence(path)}")
     return [*lines, ""]
 
 

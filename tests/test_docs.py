@@ -132,7 +132,7 @@ def test_the_page_of_the_architecture_lists_every_folder_and_module_in_the_order
         for module in re.findall(r"^- `([\w/]+\.py)`: \S", text, re.M)
     }
     modules = [path.relative_to(package) for path in package.glob("*/**/*.py") if path.name != "__init__.py"]
-    assert listed == {(path.parts[0], "/".join(path.parts[1:])) for path in modules}
+    assert listed == {(path.parts[0], path.name if len(path.parts) == 2 else str(path)) for path in modules}
 
 
 def test_files_of_the_package_that_the_documents_name_exist():
