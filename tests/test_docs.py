@@ -131,9 +131,10 @@ def test_the_page_of_the_architecture_lists_every_folder_and_module_in_the_order
     listed = {
         (folder, module)
         for folder, text in zip(sections[::2], sections[1::2], strict=True)
-        for module in re.findall(r"^- `(\w+\.py)`: \S", text, re.M)
+        for module in re.findall(r"^- `([\w/]+\.py)`: \S", text, re.M)
     }
-    assert listed == {(path.parent.name, path.name) for path in package.glob("*/*.py") if path.name != "__init__.py"}
+    modules = [path.relative_to(package) for path in package.glob("*/**/*.py") if path.name != "__init__.py"]
+    assert listed == {(path.parts[0], path.name if len(path.parts) == 2 else str(path)) for path in modules}
 
 
 def test_files_of_the_package_that_the_documents_name_exist():

@@ -203,8 +203,6 @@ FAMILIES = {
     family: tuple(name for name, one in CHOICES.items() if family in one.families and name != "family")
     for family in FAMILY_NAMES
 }
-# The most a user may ask for, so that a slip of the finger is a message, not an hour; `resolve` has no such bounds.
-LIMITS = {name: one.limit for name, one in (CELLS | CHOICES).items() if one.limit is not None}
 
 
 def check_arch(arch: ArchSpec) -> None:
@@ -228,7 +226,8 @@ def no_such_choice(family: str) -> str:
 
 
 def check_limits(arch: ArchSpec) -> None:
-    """Raise ArchError with every value of a possible spec that is over LIMITS."""
+    """Raise ArchError with every value of a possible spec that is more than a user may ask for, so that a slip of the
+    finger is a message, not an hour; `resolve` has no such bounds."""
     values = [(name, one, getattr(arch, name)) for name, one in CHOICES.items()]
     values += [(name, one, max(getattr(stage, name) or 0 for stage in arch.stages)) for name, one in CELLS.items()]
     over = [
