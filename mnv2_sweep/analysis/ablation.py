@@ -196,8 +196,9 @@ def _expansions(text: str | None) -> list[int]:
     expansions: list[int] = []
     for word in [] if text is None else text.split(","):
         number = word.strip()
-        if not re.fullmatch(r"\d{1,9}", number, re.A) or not 1 <= int(number) <= CELLS["t"].limit:
-            raise SweepError(f"--expansion {number}: a whole number from 1 to {CELLS['t'].limit}, or several, as in 1,3,6")
+        most = CELLS["t"].limit
+        if not re.fullmatch(r"\d{1,9}", number, re.A) or not 1 <= int(number) <= most:
+            raise SweepError(f"--expansion {number}: a whole number from 1 to {most}, or several, as in 1,3,6")
         if int(number) in expansions:
             raise SweepError(f"--expansion {text}: {int(number)} is there twice")
         expansions.append(int(number))
