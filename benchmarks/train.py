@@ -53,13 +53,13 @@ from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.record.store import read_outcomes
 from mnv2_sweep.sweeps.environment import describe_environment
 from mnv2_sweep.training.loop import run_trial
-from mnv2_sweep.trials.recipe import Recipe, find_recipe
+from mnv2_sweep.trials.recipe import RECIPES, Recipe
 from mnv2_sweep.trials.trial import DataRef, Result, Trial
 
 WORKERS = 2  # of ours at once
 SIDE = 256  # of the JPEGs that we make
 NOISE = 0.5  # with it a JPEG of a scene is as large as one of a photo
-SHORT = find_recipe("short")
+SHORT = RECIPES["short"]
 SWEEP_WIDTHS, SWEEP_SIZE, SWEEP_SEEDS = (0.35, 1.0), 96, 2
 SPACE = """
 axes: {{width: [{widths}], resolution: [{size}]}}

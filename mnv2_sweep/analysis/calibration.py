@@ -31,7 +31,7 @@ from mnv2_sweep.paper.published import published_checkpoints
 from mnv2_sweep.spaces.coincide import find_coinciding
 from mnv2_sweep.spaces.networks import Picked, select_networks
 from mnv2_sweep.spaces.space import ALONE, Space, Strategy
-from mnv2_sweep.trials.recipe import Recipe, check_recipe
+from mnv2_sweep.trials.recipe import RECIPE_CHOICES, Recipe, check_recipe
 from mnv2_sweep.trials.trial import train_size
 
 PROXIES = {"short": SHORT_SCHEDULE, "small": SMALL_INPUT, "shared": SHARED_WEIGHTS, "synflow": SYNFLOW}
@@ -101,9 +101,11 @@ def lengthen_recipe(recipe: Recipe, longer: float | None, images: int | None, tr
     if images is not None:
         if images <= own:
             raise SweepError(f"--images {images}: more than the {own:,} of the space's own recipe are wanted")
+        if allowed := RECIPE_CHOICES["images"].refuse(images):
+            raise SweepError(f"--images {images}: {allowed} is wanted")
         longer = images / own
     longer = LONGER if longer is None else longer
-    if not (math.isfinite(longer) and longer > 1 and round(own * longer) > own):
+    if not (math.isfinite(own * longer) and longer > 1 and round(own * longer) > own):
         raise SweepError(
             f"--longer {longer:g}: how many times as long the reference trains as the space's own recipe "
             f"({own:,} images); a number above 1 is wanted"
@@ -176,11 +178,6 @@ def describe_calibration(calibration: Calibration) -> list[str]:
     if not pairs:
         lines.append("note      no two of them are within 25 % of MAdds, where alone a proxy could say more than MAdds")
     return lines + [f"left out  {proxy}: {reason}" for proxy, reason in calibration.refused]
-
-
-def length_text(recipe: Recipe) -> str:
-    """Say how long each network trains."""
-    return f"{recipe.images:,} images each" if recipe.images is not None else f"{recipe.epochs:g} epochs each"
 
 
 def sizes_text(archs: Sequence[ArchSpec], recipe: Recipe) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mnv2_sweep.analysis.agreement import Agreement, compare_orders
-from mnv2_sweep.analysis.calibration import LEAST_NETWORKS, Calibration, Part, length_text, sizes_text
+from mnv2_sweep.analysis.calibration import LEAST_NETWORKS, Calibration, Part, sizes_text
 from mnv2_sweep.analysis.passport import MADDS_ALONE, SYNFLOW, Passport, ProxyVerdict
 from mnv2_sweep.base.errors import SweepError
 from mnv2_sweep.base.text import count_noun
@@ -19,7 +19,7 @@ from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.nets.resolve import arch_key
 from mnv2_sweep.paper.published import published_checkpoints
 from mnv2_sweep.record.store import read_outcomes
-from mnv2_sweep.trials.recipe import Recipe
+from mnv2_sweep.trials.recipe import Recipe, length_text
 from mnv2_sweep.trials.tasks import task_of
 from mnv2_sweep.trials.trial import Trial, dump_trial, train_size, trial_id
 from mnv2_sweep.trials.ways import way_of

@@ -4,6 +4,7 @@ families, how labels name it, whether networks that differ in it can share weigh
 Space files, command line, labels, tables, ablations and sharing read it from there.
 """
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field
 
@@ -36,6 +37,12 @@ class Choice:
     apart: str = ""
     is_free: bool = False
 
+    def refuse(self, value: object) -> str:
+        """Return what is allowed, where the value is not; else ""."""
+        if not self.rule.check(value):
+            return self.rule.allowed
+        return "" if self.limit is None or value <= self.limit else f"a whole number up to {self.limit:,}"
+
 
 def choice(rule: Rule, help: str, default: object = MISSING, **more):
     """Return the dataclass field with a Choice; `more` are further fields of that."""
@@ -53,8 +60,8 @@ def is_whole(value: object) -> bool:
 
 
 def is_number(value: object) -> bool:
-    """Say whether it is an int or a float (True is none)."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    """Say whether it is an int or a float, finite as a float (True is none)."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def one_of(*words: object) -> Rule:

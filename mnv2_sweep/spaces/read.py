@@ -22,26 +22,25 @@ Where several keys set the same cell, the narrower one wins: expansion, then sta
 """
 
 import re
-from dataclasses import fields, replace
+from dataclasses import fields
 from decimal import Decimal
 from pathlib import Path
-from typing import get_args
 
 from mnv2_sweep.base.text import BYTE_UNITS
 from mnv2_sweep.nets.arch import MOBILENET_V2, Stage
 from mnv2_sweep.nets.cost import Cost
 from mnv2_sweep.spaces.fields import COLUMNS, SYNONYMS, check_families, read_axes, read_settings, read_value
 from mnv2_sweep.spaces.networks import Cells
+from mnv2_sweep.spaces.recipes import RECIPE_KEYS, read_recipe
 from mnv2_sweep.spaces.space import FIELD_TYPES, OPERATORS, Constraint, Sample, Space, Strategy
 from mnv2_sweep.spaces.yamlfile import BROKEN, Entry, Mistakes, nearest, read_mapping, read_yaml, refusal, short
-from mnv2_sweep.trials.recipe import MAX_EPOCHS, RECIPES, Recipe, change_recipe, recipe_rules
+from mnv2_sweep.trials.recipe import MAX_EPOCHS, RECIPE_CHOICES
 from mnv2_sweep.trials.tasks import TASKS
 from mnv2_sweep.trials.trial import CLASSIFY
 from mnv2_sweep.trials.ways import find_strategy, strategy_names
 
 TABLES = {"mobilenet_v2": MOBILENET_V2}
 COSTS = tuple(field.name for field in fields(Cost))
-RECIPE_TYPES = {field.name: field.type for field in fields(Recipe)}
 SECTIONS = ("stages", "fixed", "axes", "points", "constraints", "sample", "recipe", "strategy", "finetune")
 SECTIONS += ("task", "seeds", "data")
 
@@ -54,7 +53,7 @@ MAX_SHARED_IMAGES = 10**12
 COUNT_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "B": 10**9}
 
 # Fields given one level too high.
-HOMES = dict.fromkeys([*RECIPE_TYPES, "base"], "recipe") | dict.fromkeys(COSTS, "constraints")
+HOMES = dict.fromkeys(RECIPE_KEYS, "recipe") | dict.fromkeys(COSTS, "constraints")
 HOMES |= dict.fromkeys([*FIELD_TYPES, "expansion"], "axes") | dict.fromkeys(["size", "seed"], "sample")
 
 
@@ -71,7 +70,7 @@ def load_space(path: Path) -> Space:
     axes_fine = len(mistakes.found) == before
     points = _read_points(top["points"], stages, mistakes) if "points" in top else ()
     values = {"stages": stages or (), "fixed": fixed, "axes": axes, "points": points}
-    readers = {"constraints": _read_constraints, "sample": _read_sample, "recipe": _read_recipe}
+    readers = {"constraints": _read_constraints, "sample": _read_sample, "recipe": read_recipe}
     readers |= {"seeds": _read_seeds, "data": _read_data, "task": _read_task}
     values |= {key: reader(top[key], mistakes) for key, reader in readers.items() if key in top}
     values["strategy"] = _read_strategy(top.get("strategy"), top.get("finetune"), mistakes)
@@ -212,21 +211,6 @@ def _read_data(entry: Entry, mistakes: Mistakes) -> str:
     return ""
 
 
-def _read_recipe(entry: Entry, mistakes: Mistakes) -> Recipe:
-    """Read a named recipe, or a named one with changes; `images` and `epochs` replace each other."""
-    if not isinstance(entry.value, dict):
-        return _read_base("recipe", entry, mistakes)
-    values = read_mapping(entry, "recipe", ["base", *RECIPE_TYPES], mistakes, SYNONYMS)
-    base = _read_base("recipe.base", values.pop("base"), mistakes) if "base" in values else RECIPES["short"]
-    if "images" in values and "epochs" in values:
-        line = max(values["images"].line, values["epochs"].line)
-        mistakes.add(line, "recipe: images and epochs given, one of them allowed; both say how long to train")
-    length = {"images": None, "epochs": None} if values.keys() & {"images", "epochs"} else {}
-    base = replace(base, **length)
-    changes = {name: _read_recipe_field(name, value, base, mistakes) for name, value in values.items()}
-    return replace(base, **changes) if "name" in changes else change_recipe(RECIPES[base.name], length | changes)
-
-
 def _read_task(entry: Entry, mistakes: Mistakes) -> str:
     if isinstance(entry.value, str) and entry.value in TASKS:
         return entry.value
@@ -281,33 +265,8 @@ def _read_epochs(entry: Entry, strategy: str, mistakes: Mistakes) -> float | Non
     epochs = float(match[1]) if match else entry.value
     if strategy != "shared":
         mistakes.add(entry.line, "finetune: it goes on from a shared training; add strategy: shared, or leave it out")
-    elif type(epochs) in (int, float) and 0 < epochs <= MAX_EPOCHS:
+    elif RECIPE_CHOICES["epochs"].rule.check(epochs):
         return float(epochs)
     elif entry.value is not BROKEN:
         mistakes.add(entry.line, refusal("finetune", entry, f"a number of epochs above 0, at most {MAX_EPOCHS:,}"))
     return None
-
-
-def _read_base(key: str, entry: Entry, mistakes: Mistakes) -> Recipe:
-    if isinstance(entry.value, str) and entry.value in RECIPES:
-        return RECIPES[entry.value]
-    if entry.value is not BROKEN:
-        mistakes.add(entry.line, refusal(key, entry, " | ".join(RECIPES)))
-    return RECIPES["short"]
-
-
-def _read_recipe_field(name: str, entry: Entry, base: Recipe, mistakes: Mistakes) -> object:
-    """Read the value of one field; the base's after a mistake."""
-    kind = next((kind for kind in get_args(RECIPE_TYPES[name]) if kind is not type(None)), RECIPE_TYPES[name])
-    kinds = (int, float) if kind is float else (kind,)
-    value = float(entry.value) if kind is float and type(entry.value) is int else entry.value
-    fits = type(entry.value) in kinds
-    if fits and kind is str:
-        fits = entry.text.isprintable() and 0 < len(entry.text.strip()) <= 60
-    rules = list(recipe_rules(replace(base, **{name: value}) if fits else base))
-    plain = {bool: "true or false", str: "a name of at most 60 characters, in quotes if need be"}.get(kind, "a number")
-    allowed = [allowed for rule, _, _, allowed in rules if rule == name][-1:] or [plain]
-    if fits and all(ok for rule, _, ok, _ in rules if rule == name):
-        return value
-    mistakes.add(entry.line, refusal(f"recipe.{name}", entry, allowed[0]))
-    return getattr(base, name)

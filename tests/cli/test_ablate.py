@@ -160,6 +160,16 @@ def test_a_match_is_a_reading_of_its_own(desk, made_up):
     }
 
 
+def test_words_say_the_recipe(desk, made_up):
+    words = ["--base", "0.35@32", "--data", "photos", "--workers", 1, "--seeds", 1]
+    assert (
+        call(desk, "ablate", "residual=none", "recipe.images=64", "recipe.lr=0.01", "recipe.batch=16", *words).code == 0
+    )
+    (recipe,) = {trial.recipe for trial in made_up}
+    assert (recipe.name, recipe.images, recipe.lr, recipe.batch) == ("short, changed", 64, 0.01, 16)
+    assert recipe.input_scale == 0.25 and {trial.arch.residual for trial in made_up} == {"bottleneck", "none"}
+
+
 @pytest.mark.slow
 def test_several_bases_and_a_space(desk, made_up):
     words = ["--images", 64, "--data", "photos", "--workers", 1]
@@ -314,7 +324,9 @@ MISTAKES = {
     NONE + "--until-decided --max-seeds 4 --seeds 5": "--max-seeds 4: below --seeds 5; give at least 5",
     NONE + "--until-decided --max-seeds 3": "--max-seeds 3: with 1 comparison nothing can be decided before seed 4, "
     "whatever it says; give at least 4",
-    NONE + "--recipe slow": "recipe 'slow': no such recipe; there are: short, paper",
+    NONE + "--recipe slow": "ablate: recipe.base: 'slow' given; allowed: short | paper",
+    NONE + "recipe.images=9 --images 8": "ablate: recipe.images is given twice: 9 and 8",
+    NONE + "lr=0.1": "ablate: 'lr=0.1' given; the recipe has that: write recipe.lr=0.1",
     NONE + "--data nowhere": "--data nowhere: no such folder or zip; give 'shapes' (built in), or the path of a folder "
     "or zip that holds one folder of images per class",
     NONE + "--name a/b": "--name a/b: a plain folder name is wanted: no slashes, at most 200 bytes, not 'example'",

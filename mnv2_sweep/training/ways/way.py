@@ -18,7 +18,7 @@ from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.spaces.space import Strategy
 from mnv2_sweep.training.control import Control
 from mnv2_sweep.training.loop import count_steps, curve_marks
-from mnv2_sweep.trials.recipe import Recipe
+from mnv2_sweep.trials.recipe import Recipe, length_text
 from mnv2_sweep.trials.tasks import trained_network
 from mnv2_sweep.trials.trial import Result, Trial
 from mnv2_sweep.trials.ways import way_of
@@ -102,8 +102,7 @@ class WayWork:
 
     def length_text(self, trial: Trial) -> str:
         """Say how long is trained, for a plan."""
-        recipe = trial.recipe
-        return f"{recipe.images:,} images each" if recipe.images else f"{recipe.epochs:g} epochs each"
+        return length_text(trial.recipe)
 
     # ------------------------------------------------------------ what it takes
 
