@@ -15,10 +15,14 @@ class Classification(Work):
         reduction = "none" if each else "mean"
         return nn.functional.cross_entropy(outputs, targets, reduction=reduction, label_smoothing=smoothing)
 
+    def soften(self, targets: Tensor, count: int, recipe: Recipe) -> Tensor:
+        if targets.ndim > 1:
+            return targets
+        smoothing = recipe.label_smoothing
+        return nn.functional.one_hot(targets, count) * (1 - smoothing) + smoothing / count
+
     def mix(self, targets: Tensor, outputs: Tensor, share: float, recipe: Recipe) -> Tensor:
-        classes, smoothing = outputs.shape[1], recipe.label_smoothing
-        hard = nn.functional.one_hot(targets, classes) * (1 - smoothing) + smoothing / classes
-        return torch.lerp(hard, outputs.softmax(1), share)
+        return torch.lerp(self.soften(targets, outputs.shape[1], recipe), outputs.softmax(1), share)
 
     def scorer(self) -> "Top1":
         return Top1()

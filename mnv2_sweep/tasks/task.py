@@ -35,6 +35,11 @@ class Work:
         """Return the mean loss of the images, with `each` the loss of each, [B]. Targets may be mixtures (`mix`)."""
         raise NotImplementedError
 
+    def soften(self, targets: Tensor, count: int, recipe: Recipe) -> Tensor:
+        """Return targets of which means can be taken, as float32, for a network with so many outputs; those that are so
+        already as they are."""
+        return targets.float()
+
     def mix(self, targets: Tensor, outputs: Tensor, share: float, recipe: Recipe) -> Tensor:
         """Return targets of which a share, 0 to 1, is what another network says of the same images."""
         raise NotImplementedError

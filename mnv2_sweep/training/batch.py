@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mnv2_sweep.data.batches import apply_crops, draw_crops, image_batch
-from mnv2_sweep.trials.recipe import Recipe
+from mnv2_sweep.trials.trial import Trial
 
 
 class Batch(NamedTuple):
@@ -26,9 +26,9 @@ class Batch(NamedTuple):
         return apply_crops(image_batch(pixels, self.chosen[rows], device), size, self.crops[rows])
 
 
-def draw_batch(targets: Tensor, chosen: Tensor, recipe: Recipe, generator: torch.Generator) -> Batch:
+def draw_batch(targets: Tensor, chosen: Tensor, trial: Trial, generator: torch.Generator) -> Batch:
     """Draw what is random in a batch of the images `chosen` [B], whose `targets` are those of all images [N, ...]."""
-    return Batch(chosen, draw_crops(len(chosen), recipe, generator), targets[chosen])
+    return Batch(chosen, draw_crops(len(chosen), trial.recipe, generator), targets[chosen])
 
 
 def join_batches(batches: Sequence[Batch]) -> Batch:

@@ -226,7 +226,7 @@ def curve_marks(steps: int, steps_per_epoch: float) -> list[int]:
 def take_step(course: Course, trial: Trial, pixels: np.ndarray | Tensor, targets: Tensor) -> Tensor:
     """Train on one batch -> its loss, still on the device."""
     recipe, device, optimizer = trial.recipe, course.device, course.optimizer
-    batch = draw_batch(targets, course.order.take(recipe.batch), recipe, course.order.generator)
+    batch = draw_batch(targets, course.order.take(recipe.batch), trial, course.order.generator)
     images = batch.images(pixels, trial.train_size, device)
     with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"), fast_convolutions(course.model):
         loss = task_of(trial).work.loss(course.model(images), batch.targets, recipe)

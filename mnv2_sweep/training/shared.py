@@ -304,7 +304,7 @@ class Sandwich:
     def step(self) -> Tensor:
         """Train on one batch -> the largest network's loss."""
         course = self.course
-        batch = draw_batch(self.targets, course.order.take(self.recipe.batch), self.recipe, course.order.generator)
+        batch = draw_batch(self.targets, course.order.take(self.recipe.batch), self.trial, course.order.generator)
         teachers = self.parts(self.largest, in_halves=True)
         ends = self.train_parts(teachers, batch)
         mixture = self.mix_targets(batch.targets, torch.cat([outputs for outputs, _ in ends]))

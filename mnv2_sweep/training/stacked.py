@@ -271,7 +271,7 @@ def take_stacked_step(stack: Stack, pixels: np.ndarray | Tensor, targets: Tensor
     """Train every seed on a batch of its own -> the mean of the losses that are numbers, still on the device."""
     course, trial, count = stack.course, stack.trials[0], len(stack.seeds)
     device, recipe, orders = course.device, trial.recipe, [own.order for own in stack.seeds]
-    batch = join_batches([draw_batch(targets, own.take(recipe.batch), recipe, own.generator) for own in orders])
+    batch = join_batches([draw_batch(targets, own.take(recipe.batch), trial, own.generator) for own in orders])
     images = batch.images(pixels, trial.train_size, device)
     with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"), fast_convolutions(course.model):
         outputs = course.model(images.unflatten(0, (count, -1)))
