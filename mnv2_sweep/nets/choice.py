@@ -23,9 +23,9 @@ class Choice:
     """A field of a record.
 
     `help` is for people who look for it; `limit` is the most that a user may ask for. `families` have the field.
-    `label` names a value in the short names of networks ("" says nothing), `values` names values as parts of a
-    network, for ablations. `apart` says why networks with several values can't be slices of one set of weights; without
-    it they can. `is_free`: no cost depends on it.
+    `label` names a value in the short names of networks ("" says nothing) and of changed recipes, `values` names values
+    as parts of a network, for ablations. `apart` says why networks with several values can't be slices of one set of
+    weights; without it they can. `is_free`: no cost depends on it.
     """
 
     rule: Rule

@@ -83,10 +83,15 @@ RECIPES = {
 
 def change_recipe(recipe: Recipe, changes: Mapping[str, object]) -> Recipe:
     """Return the recipe with other values; `images` and `epochs` replace each other. A changed one must not pass for
-    the one it comes from, so it is named so, where the changes have no name."""
+    the one it comes from, so it is named so, with what fields with a label say, where the changes have no name."""
     length = {"images": None, "epochs": None} if changes.keys() & {"images", "epochs"} else {}
     changed = replace(recipe, **{**length, **changes})
-    return changed if changed == recipe or "name" in changes else replace(changed, name=f"{recipe.name}, changed")
+    if changed == recipe or "name" in changes:
+        return changed
+    labelled = [name for name, one in RECIPE_CHOICES.items() if one.label is not str]
+    other = [name for name in labelled if getattr(changed, name) != getattr(recipe, name)]
+    labels = [RECIPE_CHOICES[name].label(getattr(changed, name)) for name in other]
+    return replace(changed, name=", ".join([recipe.name, "changed", *labels]))
 
 
 def check_recipe(recipe: Recipe) -> None:
