@@ -3,6 +3,7 @@
 All that a recipe does to images and targets happens here.
 """
 
+import random
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -11,24 +12,50 @@ import torch
 from torch import Tensor
 
 from mnv2_sweep.data.batches import apply_crops, draw_crops, image_batch
+from mnv2_sweep.trials.tasks import task_of
 from mnv2_sweep.trials.trial import Trial
 
 
 class Batch(NamedTuple):
-    """A batch but for its pixels: which images [B], the crops [B, 2, 3] of them, their targets [B, ...]."""
+    """A batch but for its pixels. Each of its images is a mixture of M, mostly one: which ones [B, M], the crops
+    [B, M, 2, 3] of them, their shares [B, M]; the targets [B, ...] of the mixtures."""
 
     chosen: Tensor
     crops: Tensor
+    shares: Tensor
     targets: Tensor
 
     def images(self, pixels: np.ndarray | Tensor, size: int, device: str, rows: slice = slice(None)) -> Tensor:
         """Return the images, of `pixels` uint8 [N, s, s, 3], or some rows of them: float32 [B, 3, size, size]."""
-        return apply_crops(image_batch(pixels, self.chosen[rows], device), size, self.crops[rows])
+        parts = zip(self.chosen[rows].unbind(1), self.crops[rows].unbind(1), strict=True)
+        images = [apply_crops(image_batch(pixels, chosen, device), size, crops) for chosen, crops in parts]
+        if len(images) == 1:
+            return images[0]
+        shares = self.shares[rows].to(device).unbind(1)
+        return sum(share[:, None, None, None] * each for share, each in zip(shares, images, strict=True))
 
 
 def draw_batch(targets: Tensor, chosen: Tensor, trial: Trial, generator: torch.Generator) -> Batch:
     """Draw what is random in a batch of the images `chosen` [B], whose `targets` are those of all images [N, ...]."""
-    return Batch(chosen, draw_crops(len(chosen), trial.recipe, generator), targets[chosen])
+    crops = draw_crops(len(chosen), trial.recipe, generator)
+    batch = Batch(chosen[:, None], crops[:, None], torch.ones(len(chosen), 1), targets[chosen])
+    return mix_images(batch, trial, generator) if trial.recipe.mixup > 0 else batch
+
+
+def mix_images(batch: Batch, trial: Trial, generator: torch.Generator) -> Batch:
+    """Mix each image with the one before it, any other as their order is random, and their targets, all in the share
+    that one draw gives, as in the code of Zhang et al.: see Recipe.mixup."""
+    task, alpha = task_of(trial), trial.recipe.mixup
+    # torch has no public draw from this distribution that takes a generator.
+    draw = random.Random(torch.randint(2**62, (), generator=generator).item())
+    share = draw.betavariate(alpha, alpha)
+    targets = task.work.soften(batch.targets, task.outputs(trial.data.classes), trial.recipe)
+    return Batch(
+        torch.cat([batch.chosen, batch.chosen.roll(1, 0)], 1),
+        torch.cat([batch.crops, batch.crops.roll(1, 0)], 1),
+        torch.tensor([share, 1 - share]).expand(len(targets), 2),
+        share * targets + (1 - share) * targets.roll(1, 0),
+    )
 
 
 def join_batches(batches: Sequence[Batch]) -> Batch:

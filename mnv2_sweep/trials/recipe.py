@@ -32,6 +32,9 @@ class Recipe:
     torchvision's): a small one starts the network near the identity, which short schedules gain from, as in
     Goyal et al., "Accurate, large minibatch SGD"; not 0, from which a ReLU6 after it would never wake.
     `curve_images`: how many validation images each point of the training curve looks at.
+    `mixup` trains on mixtures of two images and of their targets, in shares that are drawn for each step from
+    Beta(mixup, mixup): Zhang et al., "mixup: Beyond empirical risk minimization" (arXiv 1710.09412), who take 0.1 to
+    0.4 on ImageNet.
     """
 
     name: str = choice(
@@ -69,6 +72,11 @@ class Recipe:
         ABOVE_ZERO, "Scale at which the batch norm before each shortcut's addition starts.", 1.0
     )
     curve_images: int = choice(WHOLE, "Validation images behind each point of the training curve.", 500)
+    mixup: float = choice(
+        _number("a number from 0, at most 100", lambda value: 0 <= value <= 100),
+        "Alpha of the Beta distribution of the shares in which images are mixed, two at a time; 0 mixes none.", 0.0,
+        label=lambda value: f"mixup {value:g}",
+    )  # fmt: skip
 
 
 RECIPE_CHOICES: dict[str, Choice] = {field.name: choice_of(field) for field in fields(Recipe)}

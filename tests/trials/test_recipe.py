@@ -43,6 +43,7 @@ BAD_VALUES = {
     "flip": [0, 1, None, "true", NAN],
     "shortcut_gain": [0, -1, *NO_NUMBER],
     "curve_images": [None, *NO_COUNT],
+    "mixup": [-0.1, 101, *NO_NUMBER],
 }
 BAD = [(name, value) for name, values in BAD_VALUES.items() for value in values]
 
@@ -106,6 +107,8 @@ def test_edge_values_are_allowed(changes):
         ({"lr": 0.04}, "short, changed"),
         ({"epochs": 2.0}, "short, changed"),
         ({"epochs": 2.0, "name": "mine"}, "mine"),
+        ({"mixup": 0.2, "lr": 0.5}, "short, changed, mixup 0.2"),
+        ({"mixup": 0.0, "lr": 0.5}, "short, changed"),
     ],
 )
 def test_a_changed_recipe_is_named_so(changes, name):

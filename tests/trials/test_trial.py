@@ -66,6 +66,7 @@ RECIPE_FIELDS = dict(
     flip=st.booleans(),
     shortcut_gain=shares(0.001),
     curve_images=st.integers(1, 10**6),
+    mixup=st.floats(0, 100),
 )
 COUNTS = st.integers(1, 10**9)
 LENGTHS = st.builds(dict, images=COUNTS) | st.builds(dict, epochs=st.floats(1e-3, 1e4) | st.integers(1, 10**6))
@@ -153,7 +154,7 @@ def test_defaults_may_not_change():
     assert record_json(Recipe("any")) == {"name": "any"}
     assert astuple(Recipe("any"))[1:] == (
         *(None, None, 1.0, 64, "sgd", 0.1, 0.9, "one_cycle", 0.2, 0.98),
-        *(4e-5, 0.1, 0.35, True, 1.0, 500),
+        *(4e-5, 0.1, 0.35, True, 1.0, 500, 0.0),
     )
     assert astuple(ArchSpec())[2:] == (1.0, 224, 3, True, "bottleneck", 1280, 1000, 0.2, 3, "relu6", False, True)
     assert astuple(ArchSpec())[:2] == (
@@ -218,6 +219,7 @@ OTHER_VALUES = {
     "flip": False,
     "shortcut_gain": 0.2,
     "curve_images": 100,
+    "mixup": 0.2,
 }
 
 
