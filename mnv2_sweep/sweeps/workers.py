@@ -48,10 +48,10 @@ def run_session(session: Session, settings: RunSettings, stop: Callable[[], bool
 
 def make_setup(session: Session, settings: RunSettings) -> Setup:
     """Return what the session's trials have in common."""
-    request = session.request
-    threads = max(1, settings.workers // max(1, len(session.preparations)))
+    request, preparations = session.request, len(session.preparations)
+    archs, threads = tuple(request.archs) if preparations else (), max(1, settings.workers // max(1, preparations))
     groups = find_groups(session, settings)
-    return Setup(request.device, session.folder, tuple(request.archs), groups, threads, settings.cuda_graphs)
+    return Setup(request.device, session.folder, archs, groups, threads, settings.cuda_graphs)
 
 
 def find_groups(session: Session, settings: RunSettings) -> dict[Trial, tuple[Trial, ...]]:

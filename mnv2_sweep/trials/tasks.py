@@ -5,11 +5,18 @@ What a task does with a network's outputs stands in its module in `tasks/`, whic
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib import import_module
 
 from mnv2_sweep.base.errors import SweepError
 from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.trials.trial import CLASSIFY, Trial
+
+
+@cache
+def load_work(module: str):
+    """Return the `WORK` of a module, which is imported when it is first asked."""
+    return import_module(module).WORK
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +72,7 @@ class Task:
     @property
     def work(self):
         """Return what the task does in training and evaluation."""
-        return import_module(self.module).WORK
+        return load_work(self.module)
 
     def head(self, arch: ArchSpec, classes: int) -> ArchSpec:
         """Return the network with the head that is trained on data of so many classes; the spec's own is nominal."""

@@ -5,10 +5,10 @@ What a way does stands in its module in `training/ways/`, which is imported when
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 
 from mnv2_sweep.base.errors import SweepError
+from mnv2_sweep.trials.tasks import load_work
 from mnv2_sweep.trials.trial import ALONE, Trial, shared_id, trial_id
 
 WEIGHTS = "shared"  # the folder of the weights of networks, or of what they are cut from
@@ -47,7 +47,7 @@ class Way:
     @property
     def work(self):
         """Return what the way does: prepares, runs, costs, finds again, refuses."""
-        return import_module(self.module).WORK
+        return load_work(self.module)
 
 
 def _shared_file(trial: Trial) -> str:

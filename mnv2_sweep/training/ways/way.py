@@ -26,9 +26,9 @@ from mnv2_sweep.trials.ways import way_of
 
 @dataclass(frozen=True)
 class Setup:
-    """What the trials of a run have in common: the device, the sweep's folder and networks, the trials of which several
-    are trained as one with all that are trained with them, how many threads a preparation may take, whether trials run
-    as CUDA graphs."""
+    """What the trials of a run have in common, for worker processes too: the device, the sweep's folder, its networks
+    where something is prepared for many of them and how many threads that may take, the trials of which several are
+    trained as one with all that are trained with them, whether trials run as CUDA graphs."""
 
     device: str = "cpu"
     folder: Path | None = None
