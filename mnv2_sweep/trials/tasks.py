@@ -102,7 +102,7 @@ def trained_arch(trial: Trial, arch: ArchSpec | None = None) -> ArchSpec:
 
 def trained_network(trial: Trial) -> ArchSpec:
     """Return the trial's network at the size and with the head that it is trained with."""
-    return replace(trained_arch(trial), resolution=trial.train_size)
+    return replace(trained_arch(trial), resolution=trial.train_size.plain)
 
 
 def main_score(columns: Iterable[str]) -> Score:

@@ -517,10 +517,10 @@ def test_training_and_evaluation_on_rectangles(make_trial, tiny_data, monkeypatc
     monkeypatch.setattr(loop, "build_model", lambda arch: model)
     monkeypatch.setattr(loop, "trial_id", lambda trial: "rectangle")
     monkeypatch.setattr(loop, "scale_shortcuts", lambda model, gain: None)
-    wide = replace(trial, arch=replace(trial.arch, resolution=Size(16, 24)))
+    wide = replace(trial, arch=replace(trial.arch, resolution=Size(16, 24), in_channels=channels))
     assert wide.train_size == Size(8, 12)
     result = run_trial(wide, tiny_data)
-    assert result.val_images == 30 and result.train_images == 40
+    assert result.images["val"] == 30 and result.train_images == 40
     assert {shape[1:] for shape in model.shapes} == {(channels, 8, 12)}
 
 

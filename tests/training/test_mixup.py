@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from mnv2_sweep.base.size import square
 from mnv2_sweep.data.batches import apply_crops, image_batch
 from mnv2_sweep.tasks.task import Work
 from mnv2_sweep.training import batch as batches
@@ -49,7 +50,7 @@ def test_each_image_and_its_target_are_mixed_with_the_one_before(make_trial, tin
     assert 0 < first < 1 and torch.allclose(batch.shares.sum(1), torch.ones(5))
     crops = batches.draw_crops(5, trial.recipe, generator(3))
     alone = apply_crops(image_batch(pixels, CHOSEN, "cpu"), 8, crops)
-    torch.testing.assert_close(batch.images(pixels, 8, "cpu"), first * alone + (1 - first) * alone.roll(1, 0))
+    torch.testing.assert_close(batch.images(pixels, square(8), "cpu"), first * alone + (1 - first) * alone.roll(1, 0))
     smooth = nn.functional.one_hot(LABELS[CHOSEN], 3) * 0.7 + 0.1
     torch.testing.assert_close(batch.targets, first * smooth + (1 - first) * smooth.roll(1, 0))
 
@@ -57,10 +58,12 @@ def test_each_image_and_its_target_are_mixed_with_the_one_before(make_trial, tin
 def test_parts_of_a_batch_and_joined_ones_have_the_same_mixtures(make_trial, tiny_data):
     trial, pixels = make_trial(mixup=1.0), tiny_data.pixels("train", 16)
     one, other = (draw_batch(LABELS, CHOSEN, trial, generator(seed)) for seed in (1, 2))
-    whole = [each.images(pixels, 8, "cpu") for each in (one, other)]
-    assert torch.equal(torch.cat([one.images(pixels, 8, "cpu", rows) for rows in (slice(2), slice(2, 5))]), whole[0])
+    whole = [each.images(pixels, square(8), "cpu") for each in (one, other)]
+    assert torch.equal(
+        torch.cat([one.images(pixels, square(8), "cpu", rows) for rows in (slice(2), slice(2, 5))]), whole[0]
+    )
     joined = join_batches([one, other])
-    assert torch.equal(joined.images(pixels, 8, "cpu"), torch.cat(whole))
+    assert torch.equal(joined.images(pixels, square(8), "cpu"), torch.cat(whole))
     assert torch.equal(joined.targets, torch.cat([one.targets, other.targets]))
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnv2_sweep.base.size import square
+from mnv2_sweep.base.size import Size, square
 from mnv2_sweep.nets.arch import ACTIVATIONS, MOBILENET_V2, RESIDUALS, ArchSpec, Stage, set_expansion
 from mnv2_sweep.nets.resolve import resolve
 from mnv2_sweep.trials.recipe import RECIPE_CHOICES, Recipe, check_recipe
@@ -35,16 +35,28 @@ def shares(low: float = 0.0, **more) -> st.SearchStrategy[float]:
     return st.floats(low, 1.0, **more)
 
 
-STAGES = st.builds(Stage, st.integers(1, 9), st.integers(1, 400), st.integers(1, 5), st.integers(1, 3))
+STAGES = st.builds(
+    Stage,
+    st.integers(1, 9),
+    st.integers(1, 400),
+    st.integers(1, 5),
+    st.integers(1, 3),
+    st.sampled_from([None, 3, 5]),
+    st.sampled_from([None, 0.0, 0.25]),
+)
 ARCHS = st.builds(
     ArchSpec,
     stages=st.just(MOBILENET_V2) | st.lists(STAGES, min_size=1, max_size=4).map(tuple),
     width=shares(0.01) | st.just(1),
-    resolution=st.integers(1, 300),
+    resolution=st.integers(1, 300) | st.builds(Size, st.integers(1, 40), st.integers(41, 99)),
+    in_channels=st.sampled_from((1, 3)),
+    stem_channels=st.integers(1, 64),
+    divisor=st.integers(1, 16),
+    se_ratio=st.sampled_from((0.0, 0.25, 1.0)),
     kernel=st.sampled_from((1, 3, 5, 7)),
     linear_bottleneck=st.booleans(),
     residual=st.sampled_from(RESIDUALS),
-    last_channels=st.integers(1, 2000),
+    last_channels=st.integers(0, 2000),
     classes=st.integers(1, 2000),
     dropout=shares(exclude_max=True),
     activation=st.sampled_from(ACTIVATIONS),
@@ -157,12 +169,18 @@ def test_defaults_may_not_change():
         *(None, None, 1.0, 64, "sgd", 0.1, 0.9, "one_cycle", 0.2, 0.98),
         *(4e-5, 0.1, 0.35, True, 1.0, 500, 0.0),
     )
-    assert astuple(ArchSpec())[2:] == (1.0, 224, 3, True, "bottleneck", 1280, 1000, 0.2, 3, "relu6", False, True)
+    assert astuple(ArchSpec())[2:] == (
+        *(1.0, 224, 3, True, "bottleneck", 1280, 1000, 0.2, 3, "relu6", False, True),
+        *(3, 32, 0.0, 8),
+    )
     assert astuple(ArchSpec())[:2] == (
         "mobilenet_v2",
-        (
-            *((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2)),
-            *((6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)),
+        tuple(
+            (*row, None, None)
+            for row in [
+                *((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2)),
+                *((6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)),
+            ]
         ),
     )
 
