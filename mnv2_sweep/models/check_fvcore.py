@@ -17,7 +17,7 @@ from torch import nn
 from mnv2_sweep.base.size import Size
 from mnv2_sweep.base.text import count_noun
 from mnv2_sweep.models.build import build_model, norm_name
-from mnv2_sweep.nets.arch import ArchSpec, arch_label
+from mnv2_sweep.nets.arch import ArchSpec, arch_label, input_size
 from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.nets.plan import Layer
 from mnv2_sweep.nets.resolve import resolve
@@ -58,7 +58,7 @@ def check_fvcore(arch: ArchSpec) -> list[Difference]:
     """Build the network, let fvcore count it, compare. Raises ArchError on an impossible spec."""
     plan, cost, network = resolve(arch), count_cost(arch), arch_label(arch)
     model = build_model(arch).eval()
-    seen, params = count_operators(model, plan.image), parameter_count(model)
+    seen, params = count_operators(model, (arch.in_channels, input_size(arch))), parameter_count(model)
     figures = []  # (layer, what, ours, theirs)
     for layer in plan.convs:
         figures += _layer_figures(layer, seen, params)

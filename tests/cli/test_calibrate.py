@@ -274,8 +274,8 @@ MISTAKES = {
         "one folder of images per class"
     ),
     "two.yaml": "space 'two': 2 different networks, at least 3 wanted: fewer have no order to speak of",
-    "nope.yaml": "nope.yaml: no such file, nor a design space that ships; there are: blocks, expansion, families, "
-    "paper_grid, photos, quick, widths",
+    "nope.yaml": "nope.yaml: no such file, nor a design space that ships; there are: blocks, camera, expansion, "
+    "families, mcunet, paper_grid, photos, quick, widths",
 }
 
 

@@ -291,6 +291,10 @@ OTHERS = {
     "family": "mobilenet_v1",
     "activation": "relu",
     "depthwise": False,
+    "in_channels": 1,
+    "stem_channels": 16,
+    "se_ratio": 0.25,
+    "divisor": 24,
 }
 
 

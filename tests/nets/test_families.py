@@ -457,7 +457,10 @@ CHOICES = ", ".join(FAMILIES["mobilenet_v1"])
     [
         (replace(V1, kernel=5), f"kernel: MobileNetV1 has no such choice; it has: {CHOICES}"),
         (replace(V1, groups=4), f"groups: MobileNetV1 has no such choice; it has: {CHOICES}"),
-        (replace(SHUFFLE, residual="none"), f"residual: ShuffleNet has no such choice; it has: {CHOICES}, groups"),
+        (
+            replace(SHUFFLE, residual="none"),
+            f"residual: ShuffleNet has no such choice; it has: {', '.join(FAMILIES['shufflenet_v1'])}",
+        ),
         (replace(NASNET, last_channels=64), f"last_channels: NASNet-A has no such choice; it has: {CHOICES}"),
         (
             replace(NASNET, linear_bottleneck=False),

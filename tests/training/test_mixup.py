@@ -44,19 +44,19 @@ def test_without_mixup_nothing_is_drawn_for_it(make_trial):
 
 
 def test_each_image_and_its_target_are_mixed_with_the_one_before(make_trial, tiny_data):
-    trial, pixels = make_trial(mixup=0.7, label_smoothing=0.3), tiny_data.pixels("train", 16)
+    trial, pixels = make_trial(mixup=0.7, label_smoothing=0.3), tiny_data.pixels("train", square(16))
     batch = draw_batch(LABELS, CHOSEN, trial, generator(3))
     (first,) = set(batch.shares[:, 0].tolist())
     assert 0 < first < 1 and torch.allclose(batch.shares.sum(1), torch.ones(5))
     crops = batches.draw_crops(5, trial.recipe, generator(3))
-    alone = apply_crops(image_batch(pixels, CHOSEN, "cpu"), 8, crops)
+    alone = apply_crops(image_batch(pixels, CHOSEN, "cpu"), square(8), crops)
     torch.testing.assert_close(batch.images(pixels, square(8), "cpu"), first * alone + (1 - first) * alone.roll(1, 0))
     smooth = nn.functional.one_hot(LABELS[CHOSEN], 3) * 0.7 + 0.1
     torch.testing.assert_close(batch.targets, first * smooth + (1 - first) * smooth.roll(1, 0))
 
 
 def test_parts_of_a_batch_and_joined_ones_have_the_same_mixtures(make_trial, tiny_data):
-    trial, pixels = make_trial(mixup=1.0), tiny_data.pixels("train", 16)
+    trial, pixels = make_trial(mixup=1.0), tiny_data.pixels("train", square(16))
     one, other = (draw_batch(LABELS, CHOSEN, trial, generator(seed)) for seed in (1, 2))
     whole = [each.images(pixels, square(8), "cpu") for each in (one, other)]
     assert torch.equal(

@@ -8,7 +8,7 @@ import pytest
 from mnv2_sweep.analysis.stats import summarise
 from mnv2_sweep.base.size import Size
 from mnv2_sweep.data.photos import open_photos
-from mnv2_sweep.models.build import build_model, input_channels
+from mnv2_sweep.models.build import build_model
 from mnv2_sweep.models.check_fvcore import check_fvcore
 from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.nets.cost import count_cost
@@ -104,6 +104,6 @@ def test_the_time_of_rectangles_is_estimated(make_view, views, tmp_path):
 def test_networks_of_one_channel_train_on_rectangles(make_view, views, family):
     arch = ArchSpec(family=family, width=0.25, resolution=WIDE, classes=2, in_channels=1)
     trial = replace(make_view(WIDE, images=60), arch=arch)
-    assert load_trial(dump_trial(trial)) == trial and input_channels(build_model(arch)) == 1
+    assert load_trial(dump_trial(trial)) == trial and build_model(arch).features[0][0].in_channels == 1
     assert run_trial(trial, views).val_images == 24
     assert check_fvcore(arch) == []
