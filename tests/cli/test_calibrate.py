@@ -99,7 +99,7 @@ def test_each_way_to_train_is_a_sweep_of_its_own_and_the_verdicts_a_passport(cal
         suffix: read_outcomes(folder / "results" / f"tiny-photos-calibrate-{suffix}")[0].trial for suffix in SUFFIXES
     }
     assert [recipes[suffix].recipe.images for suffix in SUFFIXES] == [256, 64, 64, 64]
-    assert [recipes[suffix].train_size for suffix in SUFFIXES] == [32, 32, 16, 32]
+    assert [recipes[suffix].train_size.cell for suffix in SUFFIXES] == [32, 32, 16, 32]
     assert [recipes[suffix].shared is not None for suffix in SUFFIXES] == [False, False, False, True]
 
 
