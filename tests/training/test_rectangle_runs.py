@@ -48,8 +48,8 @@ def make_view(make_trial, tiny_arch, views):
 
 @pytest.mark.slow
 def test_rectangles_learn_what_squares_cannot_see(make_view, views):
-    assert run_trial(make_view(WIDE), views).val_top1 > 0.8
-    assert run_trial(make_view(16), views).val_top1 < 0.7  # a guess is right in a half
+    assert run_trial(make_view(WIDE), views).score("val", "top1") > 0.8
+    assert run_trial(make_view(16), views).score("val", "top1") < 0.7  # a guess is right in a half
 
 
 def test_a_rectangle_s_trial_is_read_as_it_was_written(make_view):
@@ -79,9 +79,9 @@ def test_fvcore_counts_the_same_on_rectangles(make_view):
 @pytest.mark.slow
 def test_stacked_seeds_see_rectangles(make_view, views):
     trials = [replace(make_view(WIDE), seed=seed) for seed in (0, 1)]
-    alone = [run_trial(trial, views).val_top1 for trial in trials]
+    alone = [run_trial(trial, views).score("val", "top1") for trial in trials]
     stacked = train_stacked(trials, views, "cpu", Control())
-    assert [result.val_top1 for result in stacked] == pytest.approx(alone, abs=0.15)
+    assert [result.score("val", "top1") for result in stacked] == pytest.approx(alone, abs=0.15)
 
 
 @pytest.mark.slow
@@ -89,7 +89,7 @@ def test_slices_of_a_shared_training_may_be_rectangles(make_view, views, tmp_pat
     archs = tuple(make_view(size).arch for size in (WIDE, 16, Size(24, 36)))
     trial = replace(make_view(WIDE), shared=Sharing("views", 900))
     result = run_shared_trial(trial, views, "cpu", Control(), Supernet(archs, tmp_path / "weights.pt"))
-    assert result.val_images == 24 and 0 <= result.val_top1 <= 1
+    assert result.images["val"] == 24 and 0 <= result.score("val", "top1") <= 1
 
 
 @pytest.mark.slow
@@ -104,6 +104,6 @@ def test_the_time_of_rectangles_is_estimated(make_view, views, tmp_path):
 def test_networks_of_one_channel_train_on_rectangles(make_view, views, family):
     arch = ArchSpec(family=family, width=0.25, resolution=WIDE, classes=2, in_channels=1)
     trial = replace(make_view(WIDE, images=60), arch=arch)
-    assert load_trial(dump_trial(trial)) == trial and build_model(arch).features[0][0].in_channels == 1
-    assert run_trial(trial, views).val_images == 24
+    assert load_trial(dump_trial(trial)) == trial and next(build_model(arch).parameters()).shape[1] == 1
+    assert run_trial(trial, views).images["val"] == 24
     assert check_fvcore(arch) == []
