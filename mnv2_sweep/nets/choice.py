@@ -43,7 +43,8 @@ class Choice:
         """Return what is allowed, where the value is not; else ""."""
         if not self.rule.check(value):
             return self.rule.allowed
-        return f"a whole number up to {self.limit:,}" if self.is_over(value) else ""
+        numbers = "both numbers" if isinstance(value, tuple) else "a whole number"
+        return f"{numbers} up to {self.limit:,}" if self.is_over(value) else ""
 
     def is_over(self, value: object) -> bool:
         """Say whether an allowed value, or a part of it, is more than a user may ask for."""
