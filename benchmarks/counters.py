@@ -108,7 +108,7 @@ def compare_versions(commit: str, repeats: int) -> None:
             for name, path in (("ours", root), (commit, folder)):
                 code = VERSION.replace("SPACE", repr(str(SPACE)))
                 done = subprocess.run(
-                    [sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=folder,
+                    [sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=path,
                     env={**os.environ, "PYTHONPATH": str(path)},
                 )  # fmt: skip
                 speeds[name].append(json.loads(done.stdout))
