@@ -15,10 +15,10 @@ import torch
 from torch import nn
 
 from mnv2_sweep.base.text import count_noun
-from mnv2_sweep.models.build import build_model, norm_name
+from mnv2_sweep.models.build import build_model
 from mnv2_sweep.nets.arch import ArchSpec, arch_label
 from mnv2_sweep.nets.cost import count_cost
-from mnv2_sweep.nets.plan import Layer
+from mnv2_sweep.nets.plan import Layer, norm_name
 from mnv2_sweep.nets.resolve import resolve
 
 with warnings.catch_warnings():  # fvcore 0.1.5 compiles a few functions at import, which new torch advises against
