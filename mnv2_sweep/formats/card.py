@@ -1,0 +1,83 @@
+"""What is known of an exported network -> its model card, the README.md of the export folder."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from mnv2_sweep.base.text import percent
+from mnv2_sweep.formats.check import Check
+
+UNCHECKED = "not run here"
+
+
+class Score(NamedTuple):
+    """A measured share, with its 95 % interval and the images that it is of."""
+
+    name: str  # "validation top-1"
+    value: float
+    low: float
+    high: float
+    images: int
+
+
+@dataclass(frozen=True)
+class Card:
+    """What is said of a network, beside what its files say themselves; lines may be empty where nothing is known."""
+
+    network: str  # as tables name it
+    data: str
+    command: str  # that wrote the folder
+    start: str = ""  # the weights that training began from, and their licence
+    scores: Sequence[Score] = ()
+    costs: Mapping[str, str] = field(default_factory=dict)
+
+
+def card_text(
+    card: Card, preprocess: Mapping[str, Any], checks: Mapping[str, Check | None], sizes: Mapping[str, int]
+) -> str:
+    """Return the card in Markdown."""
+    lines = [f"# {card.network}", "", f"Trained on {card.data}."]
+    lines += [f"Began from {card.start}."] if card.start else []
+    if card.scores:
+        lines += ["", "| score | value | 95 % interval | images |", "|---|---:|---:|---:|"]
+        lines += [
+            f"| {one.name} | {percent(one.value, 1)} % | {percent(one.low, 1)} to {percent(one.high, 1)} % "
+            f"| {one.images:,} |"
+            for one in card.scores
+        ]  # fmt: skip
+    if card.costs:
+        lines += ["", "| cost | |", "|---|---:|", *(f"| {name} | {cost} |" for name, cost in card.costs.items())]
+    lines += ["", "## Files", "", *_file_lines(checks, sizes)]
+    lines += ["", "## Input", "", *_input_lines(preprocess), "", "## Use", "", "```"]
+    lines += ["pip install numpy pillow onnxruntime  # or ai-edge-litert, for a .tflite file"]
+    lines += [f"python classify.py {next(iter(sizes))} photo.jpg", "```", "", "Written by", "", "```", card.command, "```"]
+    return "\n".join(lines) + "\n"
+
+
+def _file_lines(checks: Mapping[str, Check | None], sizes: Mapping[str, int]) -> list[str]:
+    """Return a table of the files, each as it did when it was run on the validation images."""
+    lines = ["| file | bytes | top-1 | same answer as torch | largest difference of a logit |", "|---|---:|---:|---:|---:|"]
+    for name, check in checks.items():
+        said = f"{UNCHECKED} | |"
+        if check is not None and check.images:
+            right, agree = percent(check.right / check.images, 1), percent(check.agree / check.images, 1)
+            said = f"{right} % | {agree} % | {check.difference:.2g}"
+        lines.append(f"| {name} | {sizes[name]:,} | {said} |")
+    worse = [name for name, check in checks.items() if check is not None and check.is_worse]
+    if worse:
+        lines += ["", f"**{', '.join(worse)}: fewer right than the network in torch, by more than chance explains.**"]
+    return lines
+
+
+def _input_lines(preprocess: Mapping[str, Any]) -> list[str]:
+    """Return what is done to a photo, in words."""
+    width, height, first = preprocess["width"], preprocess["height"], preprocess["first_size"]
+    by_way = f" by way of {first[0]} x {first[1]}" if first and first != [width, height] else ""
+    kind = "RGB" if preprocess["channels"] == 3 else "grey (luma)"
+    mean, std = ([f"{value:g}" for value in preprocess[name]] for name in ("mean", "std"))
+    return [
+        f"{width} x {height} pixels, {kind}: the largest part of the middle of that aspect, resampled{by_way} "
+        f"({preprocess['resampling']}).",
+        f"Then (pixel / 255 - mean) / std with mean {', '.join(mean)} and std {', '.join(std)}; preprocess.json has it "
+        "for programs. ONNX files read [N, channels, height, width], TFLite files [N, height, width, channels].",
+    ]
