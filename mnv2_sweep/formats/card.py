@@ -50,13 +50,25 @@ def card_text(
     lines += ["", "## Files", "", *_file_lines(checks, sizes)]
     lines += ["", "## Input", "", *_input_lines(preprocess), "", "## Use", "", "```"]
     lines += ["pip install numpy pillow onnxruntime  # or ai-edge-litert, for a .tflite file"]
-    lines += [f"python classify.py {next(iter(sizes))} photo.jpg", "```", "", "Written by", "", "```", card.command, "```"]
+    lines += [
+        f"python classify.py {next(iter(sizes))} photo.jpg",
+        "```",
+        "",
+        "Written by",
+        "",
+        "```",
+        card.command,
+        "```",
+    ]
     return "\n".join(lines) + "\n"
 
 
 def _file_lines(checks: Mapping[str, Check | None], sizes: Mapping[str, int]) -> list[str]:
     """Return a table of the files, each as it did when it was run on the validation images."""
-    lines = ["| file | bytes | top-1 | same answer as torch | largest difference of a logit |", "|---|---:|---:|---:|---:|"]
+    lines = [
+        "| file | bytes | top-1 | same answer as torch | largest difference of a logit |",
+        "|---|---:|---:|---:|---:|",
+    ]
     for name, check in checks.items():
         said = f"{UNCHECKED} | |"
         if check is not None and check.images:

@@ -117,13 +117,9 @@ def _code(builder: flatbuffers.Builder, name: str, version: int) -> int:
 
 
 def _signature(builder: flatbuffers.Builder, tensors: Sequence[Tensor], ends: tuple[int, int]) -> int:
-    maps = [
-        _table(builder, "TensorMap", Name=builder.CreateString(tensors[end].name), TensorIndex=end) for end in ends
-    ]
+    maps = [_table(builder, "TensorMap", Name=builder.CreateString(tensors[end].name), TensorIndex=end) for end in ends]
     inputs, outputs = (_offsets(builder, [one]) for one in maps)
-    return _table(
-        builder, "SignatureDef", Inputs=inputs, Outputs=outputs, SignatureKey=builder.CreateString(SIGNATURE)
-    )
+    return _table(builder, "SignatureDef", Inputs=inputs, Outputs=outputs, SignatureKey=builder.CreateString(SIGNATURE))
 
 
 def _table(builder: flatbuffers.Builder, kind: str, **fields: Any) -> int:

@@ -141,6 +141,20 @@ def _append(nodes: list[Node], layer: Layer, reads: list[int], weights: tuple | 
     return made if layer.sum_last else activate()
 
 
+def turn_graph(graph: Graph) -> Graph:
+    """Return what computes of an image what this one does of the image turned by 180 degrees.
+
+    Kernels and borders are turned instead. So a network in torch that was trained with TensorFlow's SAME padding, on
+    turned kernels and images, goes out as it came in.
+    """
+    nodes = []
+    for node in graph.nodes:
+        top, left, bottom, right = node.pads
+        weight = node.weight if node.weight is None else node.weight[:, :, ::-1, ::-1].copy()
+        nodes.append(replace(node, pads=Pads(bottom, right, top, left), weight=weight))
+    return Graph(graph.image, tuple(nodes))
+
+
 def find_pads(layer: Layer) -> Pads:
     """Return the border that a layer's kernel reads; its padding is a number of pixels, or None for the same size."""
     size_in, size_out = _size(layer.size_in), _size(layer.size_out)
@@ -154,7 +168,9 @@ def find_pads(layer: Layer) -> Pads:
 
 def same_pads(size: Size, kernel: int, stride: int) -> Pads:
     """Return what TensorFlow calls SAME: half of what is missing before, the other half and an odd one after."""
-    missing = [max(0, (made - 1) * stride + kernel - read) for read, made in zip(size, size.shrink(stride), strict=True)]
+    missing = [
+        max(0, (made - 1) * stride + kernel - read) for read, made in zip(size, size.shrink(stride), strict=True)
+    ]
     return Pads(missing[0] // 2, missing[1] // 2, missing[0] - missing[0] // 2, missing[1] - missing[1] // 2)
 
 

@@ -19,6 +19,7 @@ LOW, HIGH = -128, 127  # of a tensor
 # The largest weight. An x86 without VNNI sums two products in 16 bits, where 255 * 127 twice is cut off and 255 * 64 fits.
 MOST_WEIGHT = {8: 127, 7: 64}
 MOST_BIAS = 2**30
+MOST_RATIO = 128  # of a sum's step to its result's; XNNPACK refuses 256, and a finer result would say nothing more
 FIXED = {"sigmoid": (0.0, 1 - 2**-8)}  # what TFLite's kernel asks for: steps of 1 / 256
 
 
@@ -60,19 +61,22 @@ def quantize_graph(graph: Graph, values: Sequence[Values], weight_bits: int = 8)
     scales, weights = [find_scale(values[0].low, values[0].high)], []
     for node, made in zip(graph.nodes, values[1:], strict=True):
         first, quantized = node.reads[0], None
+        finest = max(scales[read].step for read in node.reads) / MOST_RATIO
         if node.weight is not None:
             quantized = quantize_weights(node, scales[first].step, values[first].mean, MOST_WEIGHT[weight_bits])
+            finest = float(quantized.bias_steps.max()) / MOST_RATIO
+        ends = FIXED.get(node.op, (made.low, made.high))
         weights.append(quantized)
-        scales.append(scales[first] if node.op in MOVES else find_scale(*FIXED.get(node.op, (made.low, made.high))))
+        scales.append(scales[first] if node.op in MOVES else find_scale(*ends, finest))
     return Quantized(tuple(scales), tuple(weights))
 
 
-def find_scale(low: float, high: float) -> Scale:
-    """Return the scale of values in that range, which is made to hold zero."""
+def find_scale(low: float, high: float, finest: float = 0.0) -> Scale:
+    """Return the scale of values in that range, which is made to hold zero, with no finer step."""
     low, high = min(low, 0.0), max(high, 0.0)
-    step = float(np.float32((high - low) / (HIGH - LOW)))
-    if not step:  # nothing but zeros; the range stays below every activation's limit
-        step = 1 / (HIGH - LOW)
+    step = float(np.float32(max((high - low) / (HIGH - LOW), finest)))
+    if high == low:  # nothing but zeros; the range stays below every activation's limit
+        step = max(step, 1 / (HIGH - LOW))
     return Scale(step, int(np.clip(round(LOW - low / step), LOW, HIGH)))
 
 

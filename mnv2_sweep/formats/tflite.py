@@ -157,7 +157,12 @@ def _conv(writer: _Writer, i: int, node: Node, reads: list[int]) -> None:
     same = _is_same(writer.graph, node)
     if not same and any(node.pads):
         reads = [_pad(writer, node, node.reads[0], reads[0], node.pads)]
-    shape = {"StrideW": node.stride, "StrideH": node.stride, "Padding": _padding(same), "FusedActivationFunction": FUSED[node.act]}
+    shape = {
+        "StrideW": node.stride,
+        "StrideH": node.stride,
+        "Padding": _padding(same),
+        "FusedActivationFunction": FUSED[node.act],
+    }
     reads = [*reads, *writer.weights(i, node)]
     made = writer.tensor(node.name, _nhwc(node.makes), i + 1)
     if node.is_depthwise:
@@ -200,7 +205,10 @@ def _pool(op: str) -> Callable[[_Writer, int, Node, list[int]], None]:
 def _slice(writer: _Writer, i: int, node: Node, read: int, first: int, stride: int) -> None:
     """Take every stride-th row and column, from the first on."""
     reads = [
-        writer.constant(f"{node.name}.{name}", np.array([0, value, value, 0] if name != "strides" else [1, value, value, 1], np.int32))
+        writer.constant(
+            f"{node.name}.{name}",
+            np.array([0, value, value, 0] if name != "strides" else [1, value, value, 1], np.int32),
+        )
         for name, value in (("first", first), ("end", 0), ("strides", stride))
     ]
     made = writer.tensor(node.name, _nhwc(node.makes), i + 1)

@@ -1,0 +1,75 @@
+"""Networks of every family and choice with random weights, in torch and as graphs, and how far logits differ."""
+
+import numpy as np
+import torch
+from torch import nn
+
+from mnv2_sweep.formats.graph import Graph, fold_plan
+from mnv2_sweep.models.build import build_model
+from mnv2_sweep.nets.arch import MOBILENET_V2, ArchSpec, arch_label
+from mnv2_sweep.nets.resolve import resolve
+from tests.arch_samples import draw_arch
+
+SMALL = {"width": 0.35, "classes": 10}
+SAMPLES = [
+    ArchSpec(resolution=64, **SMALL),
+    ArchSpec(resolution=33, activation="relu", residual="none", **SMALL),
+    ArchSpec(resolution=48, activation="hswish", residual="expansion", **SMALL),
+    ArchSpec(resolution=31, residual="expansion", linear_bottleneck=False, **SMALL),
+    ArchSpec(resolution=32, activation="hswish", linear_bottleneck=False, stages=MOBILENET_V2[:3], **SMALL),
+    ArchSpec(resolution=40, depthwise=False, stages=MOBILENET_V2[:4], kernel=5, **SMALL),
+    ArchSpec(resolution=1, **SMALL),
+    ArchSpec(family="mobilenet_v1", width=0.25, resolution=64, classes=10),
+    ArchSpec(family="mobilenet_v1", width=0.25, resolution=31, classes=1),
+    *(
+        ArchSpec(family="shufflenet_v1", groups=groups, width=0.5, resolution=size, classes=10)
+        for groups, size in ((1, 32), (2, 50), (3, 64), (4, 33), (8, 31))
+    ),
+    *(ArchSpec(family="nasnet_a", width=0.25, resolution=size, classes=10) for size in (1, 31, 64)),
+]
+IDS = [arch_label(arch) for arch in SAMPLES]
+DRAWN = [draw_arch(seed) for seed in range(40)]
+
+
+@torch.no_grad()
+def random_network(arch: ArchSpec, seed: int = 0) -> tuple[nn.Module, Graph]:
+    """The network in torch with random weights, and the same as a graph. Its batch norms know images, as those of a
+    trained network do; else hardly anything of an image would reach the end."""
+    torch.manual_seed(seed)
+    model = build_model(arch)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 1.0
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.normal_(module.bias, 0, 0.3)
+        elif isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, 0, 0.1)
+            nn.init.normal_(module.bias, 0, 0.1)
+    model.train()(torch.from_numpy(random_images(arch, 16)))
+    return model.eval(), fold_plan(resolve(arch), model.state_dict())
+
+
+def random_images(arch: ArchSpec, count: int = 4, seed: int = 1) -> np.ndarray:
+    """Noise that is smooth in places, float32 [count, 3, size, size] in [-1, 1]."""
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(count, 3, 4, 4, generator=generator)
+    smooth = nn.functional.interpolate(coarse, size=(arch.resolution, arch.resolution), mode="bilinear")
+    fine = torch.rand(count, 3, arch.resolution, arch.resolution, generator=generator)
+    return (0.7 * smooth + 0.3 * fine).mul(2).sub(1).numpy()
+
+
+@torch.inference_mode()
+def torch_logits(model: nn.Module, images: np.ndarray) -> np.ndarray:
+    return model(torch.from_numpy(images)).numpy()
+
+
+def largest_difference(logits: np.ndarray, judged: np.ndarray) -> float:
+    """As a share of the largest logit: NASNet's random weights make thousands of the input's ones."""
+    assert logits.shape == judged.shape
+    return float(np.abs(logits - judged).max() / max(1.0, np.abs(judged).max()))
+
+
+def signal_db(logits: np.ndarray, judged: np.ndarray) -> float:
+    """How far the spread of the logits lies above that of the differences, in decibels."""
+    spread = np.square(judged - judged.mean(axis=0)).sum() + 1e-20
+    return float(10 * np.log10(spread / (np.square(logits - judged).sum() + 1e-20)))
