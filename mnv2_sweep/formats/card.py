@@ -50,16 +50,7 @@ def card_text(
     lines += ["", "## Files", "", *_file_lines(checks, sizes)]
     lines += ["", "## Input", "", *_input_lines(preprocess), "", "## Use", "", "```"]
     lines += ["pip install numpy pillow onnxruntime  # or ai-edge-litert, for a .tflite file"]
-    lines += [
-        f"python classify.py {next(iter(sizes))} photo.jpg",
-        "```",
-        "",
-        "Written by",
-        "",
-        "```",
-        card.command,
-        "```",
-    ]
+    lines += ["python classify.py photo.jpg", "```", "", "Written by", "", "```", card.command, "```"]
     return "\n".join(lines) + "\n"
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from mnv2_sweep.formats.graph import MOVES, Graph, Node
 
 LOW, HIGH = -128, 127  # of a tensor
-# The largest weight. An x86 without VNNI sums two products in 16 bits, where 255 * 127 twice is cut off and 255 * 64 fits.
+# The largest weight. An x86 without VNNI sums two products in 16 bits: 255 * 127 twice is cut off, 255 * 64 twice fits.
 MOST_WEIGHT = {8: 127, 7: 64}
 MOST_BIAS = 2**30
 MOST_RATIO = 128  # of a sum's step to its result's; XNNPACK refuses 256, and a finer result would say nothing more
@@ -39,7 +39,7 @@ class Scale(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """A convolution's weight int8 [out, in / groups, k, k] and bias int32 [out], and the steps of both, float32 [out]."""
+    """A convolution's weight int8 [out, in / groups, k, k] and bias int32 [out]; the steps of both, float32 [out]."""
 
     weight: np.ndarray
     steps: np.ndarray
@@ -56,8 +56,11 @@ class Quantized:
 
 
 def quantize_graph(graph: Graph, values: Sequence[Values], weight_bits: int = 8) -> Quantized:
-    """Return weights and tensors as integers, from the values of each tensor, those of the image first. `weight_bits` is
-    one of MOST_WEIGHT."""
+    """Return weights and tensors as integers, from the values of each tensor, those of the image first.
+
+    `weight_bits` is one of MOST_WEIGHT: 8 where the kernels multiply exactly (TFLite's, and onnxruntime's on ARM and on
+    an x86 with VNNI), 7 for onnxruntime anywhere.
+    """
     scales, weights = [find_scale(values[0].low, values[0].high)], []
     for node, made in zip(graph.nodes, values[1:], strict=True):
         first, quantized = node.reads[0], None

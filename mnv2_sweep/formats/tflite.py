@@ -157,14 +157,10 @@ def _conv(writer: _Writer, i: int, node: Node, reads: list[int]) -> None:
     same = _is_same(writer.graph, node)
     if not same and any(node.pads):
         reads = [_pad(writer, node, node.reads[0], reads[0], node.pads)]
-    shape = {
-        "StrideW": node.stride,
-        "StrideH": node.stride,
-        "Padding": _padding(same),
-        "FusedActivationFunction": FUSED[node.act],
-    }
     reads = [*reads, *writer.weights(i, node)]
     made = writer.tensor(node.name, _nhwc(node.makes), i + 1)
+    padding = Padding.SAME if same else Padding.VALID
+    shape = {"Padding": padding, "StrideW": node.stride, "StrideH": node.stride, **_limit(node)}
     if node.is_depthwise:
         writer.put("DEPTHWISE_CONV_2D", reads, made, DepthMultiplier=1, **shape)
     else:
@@ -175,8 +171,8 @@ def _is_same(graph: Graph, node: Node) -> bool:
     return node.pads == same_pads(graph.maps[node.reads[0]].size, node.kernel, node.stride)
 
 
-def _padding(same: bool) -> int:
-    return Padding.SAME if same else Padding.VALID
+def _limit(node: Node) -> dict[str, int]:
+    return {"FusedActivationFunction": FUSED[node.act]}
 
 
 def _pad(writer: _Writer, node: Node, of: int, read: int, pads: Pads) -> int:
@@ -204,15 +200,10 @@ def _pool(op: str) -> Callable[[_Writer, int, Node, list[int]], None]:
 
 def _slice(writer: _Writer, i: int, node: Node, read: int, first: int, stride: int) -> None:
     """Take every stride-th row and column, from the first on."""
-    reads = [
-        writer.constant(
-            f"{node.name}.{name}",
-            np.array([0, value, value, 0] if name != "strides" else [1, value, value, 1], np.int32),
-        )
-        for name, value in (("first", first), ("end", 0), ("strides", stride))
-    ]
+    ends = {"first": [0, first, first, 0], "end": [0, 0, 0, 0], "strides": [1, stride, stride, 1]}
+    reads = [writer.constant(f"{node.name}.{name}", np.array(value, np.int32)) for name, value in ends.items()]
     made = writer.tensor(node.name, _nhwc(node.makes), i + 1)
-    writer.put("STRIDED_SLICE", [read, *reads], made, BeginMask=0b1001, EndMask=0b1111)
+    writer.put("STRIDED_SLICE", [read, *reads], made, BeginMask=0b1001, EndMask=0b1111)  # of every image, every channel
 
 
 def _shift(writer: _Writer, i: int, node: Node, reads: list[int]) -> None:
@@ -237,7 +228,7 @@ def _shuffle(writer: _Writer, i: int, node: Node, reads: list[int]) -> None:
 def _join(op: str) -> Callable[[_Writer, int, Node, list[int]], None]:
     def emit(writer: _Writer, i: int, node: Node, reads: list[int]) -> None:
         made = writer.tensor(node.name, _nhwc(node.makes), i + 1)
-        writer.put(op, reads, made, FusedActivationFunction=FUSED[node.act])
+        writer.put(op, reads, made, **_limit(node))
 
     return emit
 

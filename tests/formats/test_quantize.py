@@ -25,7 +25,7 @@ def cut_graph(graph: Graph, count: int) -> Graph:
     networks, so that the end of a whole random network says little of what its layers do."""
     if count >= len(graph.nodes):
         return graph
-    nodes, (channels, size) = graph.nodes[:count], graph.nodes[count - 1].makes
+    nodes, channels = graph.nodes[:count], graph.nodes[count - 1].makes.channels
     weight = np.random.RandomState(0).normal(0, 1, (10, channels, 1, 1)).astype(np.float32)
     pool = Node("cut.pool", "global_pool", (count,), Map(channels, square(1)))
     linear = Node("cut", "conv", (count + 1,), Map(10, square(1)), weight=weight, bias=np.zeros(10, np.float32))
