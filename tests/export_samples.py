@@ -32,20 +32,23 @@ DRAWN = [draw_arch(seed) for seed in range(40)]
 
 
 @torch.no_grad()
-def random_network(arch: ArchSpec, seed: int = 0) -> tuple[nn.Module, Graph]:
-    """The network in torch with random weights, and the same as a graph. Its batch norms know images, as those of a
-    trained network do; else hardly anything of an image would reach the end."""
+def random_network(arch: ArchSpec, seed: int = 0, knows_images: bool = False) -> tuple[nn.Module, Graph]:
+    """The network in torch with random weights, and the same as a graph. Where its batch norms know images, as those of
+    trained networks do, differences between images reach its end, and those of rounding are enlarged on the way."""
     torch.manual_seed(seed)
-    model = build_model(arch)
+    model = build_model(arch).eval()
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = 1.0
+            module.running_mean.normal_(0, 0.3)
+            module.running_var.uniform_(0.5, 2)
             nn.init.uniform_(module.weight, 0.5, 1.5)
             nn.init.normal_(module.bias, 0, 0.3)
         elif isinstance(module, nn.Linear):
             nn.init.normal_(module.weight, 0, 0.1)
             nn.init.normal_(module.bias, 0, 0.1)
-    model.train()(torch.from_numpy(random_images(arch, 16)))
+    if knows_images:
+        model.train()(torch.from_numpy(random_images(arch, 16)))
     return model.eval(), fold_plan(resolve(arch), model.state_dict())
 
 

@@ -46,7 +46,7 @@ def run_torch(graph: Graph, images: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("arch", SAMPLES, ids=IDS)
 def test_both_formats_are_near_the_network_in_floats(arch, tmp_path):
-    _, whole = random_network(arch)
+    _, whole = random_network(arch, knows_images=True)
     graph, images = cut_graph(whole, 8 if arch.family != "nasnet_a" else 42), random_images(arch, CALIBRATION)
     values = observe_values(graph, [torch.from_numpy(images)])
     both = run_both(tmp_path, graph, quantize_graph(graph, values), images)
@@ -58,7 +58,7 @@ def test_both_formats_are_near_the_network_in_floats(arch, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("arch", SAMPLES, ids=IDS)
 def test_whole_networks_run_in_both_formats(arch, tmp_path):
-    _, graph = random_network(arch)
+    _, graph = random_network(arch, knows_images=True)
     images = random_images(arch, 4)
     values = observe_values(graph, [torch.from_numpy(images)])
     onnx_logits, tflite_logits = run_both(tmp_path, graph, quantize_graph(graph, values), images)
@@ -67,7 +67,7 @@ def test_whole_networks_run_in_both_formats(arch, tmp_path):
 
 @pytest.mark.parametrize("ends", ["float", "uint8", "int8"])
 def test_the_ends_of_a_tflite_network_are_as_wished(tmp_path, ends):
-    _, graph = random_network(SAMPLES[0])
+    _, graph = random_network(SAMPLES[0], knows_images=True)
     graph, images = cut_graph(graph, 8), random_images(SAMPLES[0], CALIBRATION)
     quantized = quantize_graph(graph, observe_values(graph, [torch.from_numpy(images)]))
     _, logits = run_both(tmp_path, graph, quantized, images, ends=ends)
@@ -88,7 +88,7 @@ def test_squeeze_and_excite(se_network, tmp_path):
 
 def test_what_rounding_weights_moves_is_taken_back_in_the_bias(tmp_path):
     """On average; without it the error of a depthwise convolution hardly depends on the image."""
-    _, graph = random_network(SAMPLES[0])
+    _, graph = random_network(SAMPLES[0], knows_images=True)
     graph, images = cut_graph(graph, 12), random_images(SAMPLES[0], CALIBRATION)
     values = observe_values(graph, [torch.from_numpy(images)])
     blind = [one._replace(mean=np.zeros_like(one.mean)) for one in values]
@@ -99,7 +99,7 @@ def test_what_rounding_weights_moves_is_taken_back_in_the_bias(tmp_path):
 
 @pytest.mark.parametrize("bits", MOST_WEIGHT)
 def test_weights_are_as_near_as_their_steps_allow(bits):
-    _, graph = random_network(SAMPLES[0])
+    _, graph = random_network(SAMPLES[0], knows_images=True)
     for node in (node for node in graph.nodes if node.weight is not None):
         one = quantize_weights(node, 0.02, np.zeros(node.weight.shape[1] * node.groups), MOST_WEIGHT[bits])
         assert np.abs(one.weight).max() == MOST_WEIGHT[bits]
@@ -109,7 +109,7 @@ def test_weights_are_as_near_as_their_steps_allow(bits):
 
 
 def test_a_large_bias_on_small_weights_fits():
-    _, graph = random_network(SAMPLES[0])
+    _, graph = random_network(SAMPLES[0], knows_images=True)
     node = next(node for node in graph.nodes if node.weight is not None)
     bias, weight = np.full_like(node.bias, -900), node.weight * 1e-9
     one = quantize_weights(replace(node, bias=bias, weight=weight), 1e-3, np.ones(3), 127)
