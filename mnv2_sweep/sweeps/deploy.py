@@ -26,7 +26,7 @@ from mnv2_sweep.models.observe import observe_values
 from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.nets.resolve import resolve
 
-FORMATS = ("onnx", "tflite")
+FORMATS, ENDS = ("onnx", "tflite"), ("float", "uint8", "int8")
 WEIGHT_BITS = {
     "onnx": 7,
     "tflite": 8,
@@ -45,8 +45,8 @@ class Deployed:
 
 @dataclass(frozen=True)
 class Files:
-    """Which files are wished: formats, whether in 8 bits too, the ends of a TFLite file in 8 bits ("float", "uint8",
-    "int8"), how many images an ONNX file reads at once (None: any number)."""
+    """Which files are wished: some of FORMATS, in 8 bits too or not, with which ends a TFLite file in 8 bits (one of
+    ENDS), how many images an ONNX file reads at once (None: any number)."""
 
     formats: tuple[str, ...]
     int8: bool = False

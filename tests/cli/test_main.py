@@ -846,6 +846,29 @@ def test_a_network_of_a_shared_training_becomes_a_file(together, swept):
 
 
 @pytest.mark.slow
+def test_a_network_becomes_files_for_a_device(together):
+    name = load_frame(together.folder)["network"][0]
+    words = ("export", name, "--sweep", "together-photos", "--data", "photos", "--slice")
+    code, out, err = call(together.desk, *words, "--to", "onnx,tflite", "--int8", "--ends", "uint8")
+    assert (code, err) == (0, "")
+    files = ["model.onnx", "model.tflite", "model-int8.onnx", "model-int8.tflite"]
+    lines = out.splitlines()
+    assert [line.partition(":")[0] for line in lines[1:5]] == files
+    assert all("torch's answer on 100.0 % of" in line for line in lines[1:3])
+    folder = together.desk / lines[5]
+    assert sorted(path.name for path in folder.iterdir()) == sorted(
+        [*files, "README.md", "classify.py", "labels.txt", "preprocess.json"]
+    )
+    assert f'mnv2-sweep export "{name}"' in (folder / "README.md").read_text()
+    for more, words_of in (
+        (("--to", "coreml"), "--to coreml: give onnx, tflite, or several with commas"),
+        (("--to", "tflite", "--ends", "bytes"), "--ends bytes: give float, uint8, int8"),
+        (("--int8",), "--int8, --ends and --batch are about the files of --to: give --to onnx or tflite"),
+    ):
+        check_mistake(call(together.desk, *words, *more), words_of)
+
+
+@pytest.mark.slow
 def test_photos_that_are_no_longer_where_they_were_are_asked_for(together, tmp_path):
     shutil.copytree(together.folder, tmp_path / "results" / "moved")
     environment = json.loads((together.folder / "env.json").read_text())
