@@ -68,9 +68,12 @@ def quantize_graph(graph: Graph, values: Sequence[Values], weight_bits: int = 8)
         if node.weight is not None:
             quantized = quantize_weights(node, scales[first].step, values[first].mean, MOST_WEIGHT[weight_bits])
             finest = float(quantized.bias_steps.max()) / MOST_RATIO
-        ends = FIXED.get(node.op, (made.low, made.high))
         weights.append(quantized)
-        scales.append(scales[first] if node.op in MOVES else find_scale(*ends, finest))
+        ends = FIXED.get(node.op, (made.low, made.high))
+        scale = scales[first] if node.op in MOVES else find_scale(*ends, finest)
+        if node.op == "global_pool":
+            scale = find_scale(*ends, whole_step(scales[first], scale.step))
+        scales.append(scale)
     return Quantized(tuple(scales), tuple(weights))
 
 
@@ -81,6 +84,16 @@ def find_scale(low: float, high: float, finest: float = 0.0) -> Scale:
     if high == low:  # nothing but zeros; the range stays below every activation's limit
         step = max(step, 1 / (HIGH - LOW))
     return Scale(step, int(np.clip(round(LOW - low / step), LOW, HIGH)))
+
+
+def whole_step(read: Scale, step: float) -> float:
+    """Return a step for a mean, that one or hardly larger, in which what stands for zero in the map is a whole number.
+
+    LiteRT's own kernel (not XNNPACK's) rounds that number, so that all channels would be off by the same part of a step
+    (findings/litert-int8-mean.sh).
+    """
+    zeros = int(abs(read.zero) * read.step / step)
+    return abs(read.zero) * read.step / zeros if zeros else step
 
 
 def quantize_weights(node: Node, step: float, mean: np.ndarray, most: int) -> Weights:

@@ -6,18 +6,19 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from ai_edge_litert.interpreter import Interpreter
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from mnv2_sweep.base.size import square
 from mnv2_sweep.formats.graph import Graph, Map, Node, fold_plan
 from mnv2_sweep.formats.onnx import write_onnx
 from mnv2_sweep.formats.quantize import MOST_WEIGHT, Values, find_scale, quantize_graph, quantize_weights
 from mnv2_sweep.formats.runtimes import run_file
-from mnv2_sweep.formats.tflite import write_tflite
+from mnv2_sweep.formats.tflite import make_tflite, write_tflite
 from mnv2_sweep.models.observe import observe_values, run_graph
 from tests.export_samples import IDS, SAMPLES, random_images, random_network, signal_db
 
 CALIBRATION = 32
+PLAIN = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES  # LiteRT without XNNPACK
 
 
 def cut_graph(graph: Graph, count: int) -> Graph:
@@ -122,6 +123,33 @@ def test_zero_is_exact_and_the_range_is_covered(low, high):
     assert step > 0 and -128 <= zero <= 127
     assert (-128 - zero) * step <= low + step and (127 - zero) * step >= high - step
     assert (127 - zero) * step <= max(high, 1) + step  # below the limit of an activation
+
+
+@pytest.mark.parametrize("zero", [-128, -60, 3, 0])
+def test_a_mean_is_the_same_in_litert_with_and_without_its_fast_kernels(zero):
+    """And right: no channel is off by more than half a step, and not all of them to one side."""
+    step, image = 0.02, Map(32, square(9))
+    pool = Node("m", "global_pool", (0,), Map(32, square(1)))
+    low, high = (-128 - zero) * step, (127 - zero) * step
+    values = [Values(low, high, np.zeros(32)), Values(max(low, -0.6), 0.69, np.zeros(32))]
+    graph = Graph(image, (pool,))
+    quantized = quantize_graph(graph, values)
+    integers = np.random.RandomState(0).randint(max(-128, zero - 20), zero + 40, (8, 9, 9, 32)).astype(np.int8)
+    content = make_tflite(graph, {}, quantized, "int8")
+    fast, plain = (run_integers(content, integers, kernels) for kernels in (OpResolverType.AUTO, PLAIN))
+    made = quantized.scales[1]
+    wished = (integers.astype(float) - zero).mean(axis=(1, 2)) * step / made.step + made.zero
+    for logits in (fast, plain):
+        assert np.abs(logits - wished).max() < 0.6 and abs((logits - wished).mean()) < 0.1
+
+
+def run_integers(content: bytes, integers: np.ndarray, kernels: OpResolverType) -> np.ndarray:
+    interpreter = Interpreter(model_content=content, num_threads=1, experimental_op_resolver_type=kernels)
+    interpreter.resize_tensor_input(interpreter.get_input_details()[0]["index"], integers.shape)
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], integers)
+    interpreter.invoke()
+    return interpreter.get_tensor(interpreter.get_output_details()[0]["index"]).astype(float)
 
 
 def test_steps_do_not_become_finer_than_what_is_summed():
