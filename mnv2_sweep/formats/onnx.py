@@ -15,7 +15,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from mnv2_sweep.base.files import write_whole
 from mnv2_sweep.formats.graph import CLAMPS, Graph, Node
-from mnv2_sweep.formats.quantize import Quantized, Scale
+from mnv2_sweep.formats.quantize import Quantized
 
 OPSET, IR_VERSION = 14, 7
 IMAGE, LOGITS = "image", "logits"
@@ -62,12 +62,12 @@ class _Writer:
 
     def run(self) -> None:
         """Write every node, and the flat logits."""
-        self.finish(0, IMAGE)
+        self.finish(0, IMAGE, IMAGE)
         for i, node in enumerate(self.graph.nodes):
             made = EMIT.get(node.op, _activation)(self, i, node, [self.names[read] for read in node.reads])
             if node.act and self.quantized is None:  # with 8 bits, the smallest and the largest number are the limits
                 made = _limit(self, f"{node.name}.{node.act}", node.act, made)
-            self.finish(i + 1, made)
+            self.finish(i + 1, node.name, made)
         self.nodes.append(helper.make_node("Flatten", [self.names[-1]], [LOGITS], "flatten", axis=1))
 
     def put(self, op: str, name: str, reads: list[str], **attributes: Any) -> str:
@@ -80,21 +80,15 @@ class _Writer:
         self.constants.append(numpy_helper.from_array(value, name))
         return name
 
-    def finish(self, tensor: int, made: str) -> None:
-        """Have the tensor read as it was made, or rounded to 8 bits and back."""
+    def finish(self, tensor: int, name: str, made: str) -> None:
+        """Have the tensor read as it was made, or rounded to 8 bits and back, under its node's name."""
         if self.quantized is not None:
             scale = self.quantized.scales[tensor]
-            rounded = self.put("QuantizeLinear", f"{made}.q", [made, *self.scale(made, scale)])
-            made = self.put("DequantizeLinear", f"{made}.dq", [rounded, *self.scale(made, scale, again=True)])
+            parts = [self.constant(f"{name}.step", np.float32(scale.step))]
+            parts.append(self.constant(f"{name}.zero", np.int8(scale.zero)))
+            rounded = self.put("QuantizeLinear", f"{name}.q", [made, *parts])
+            made = self.put("DequantizeLinear", f"{name}.dq", [rounded, *parts])
         self.names.append(made)
-
-    def scale(self, name: str, scale: Scale, again: bool = False) -> list[str]:
-        """Return the names of scale and zero point, written the first time."""
-        names = [f"{name}.scale", f"{name}.zero"]
-        if not again:
-            self.constant(names[0], np.float32(scale.step))
-            self.constant(names[1], np.int8(scale.zero))
-        return names
 
     def weights(self, i: int, node: Node) -> list[str]:
         """Return the names of weight and bias."""

@@ -98,6 +98,18 @@ def test_what_rounding_weights_moves_is_taken_back_in_the_bias(tmp_path):
     assert signal_db(better, judged) > signal_db(worse, judged) + 1
 
 
+def test_two_activations_of_one_tensor_are_told_apart(tmp_path):
+    image = Map(3, square(4))
+    nodes = (
+        Node("a", "relu", (0,), image), Node("b", "relu6", (0,), image), Node("c", "add", (1, 2), image),
+        Node("d", "global_pool", (3,), Map(3, square(1))),
+    )  # fmt: skip
+    graph, images = Graph(image, nodes), np.random.RandomState(0).normal(0, 5, (16, 3, 4, 4)).astype(np.float32)
+    quantized = quantize_graph(graph, observe_values(graph, [torch.from_numpy(images)]))
+    for logits in run_both(tmp_path, graph, quantized, images):
+        assert signal_db(logits, run_torch(graph, images)) > 25
+
+
 @pytest.mark.parametrize("bits", MOST_WEIGHT)
 def test_weights_are_as_near_as_their_steps_allow(bits):
     _, graph = random_network(SAMPLES[0], knows_images=True)
