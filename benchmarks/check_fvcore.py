@@ -14,6 +14,7 @@ import time
 
 import torch
 
+from mnv2_sweep.base.size import Size
 from mnv2_sweep.models.check_fvcore import check_fvcore, differences_text
 from mnv2_sweep.nets.arch import (
     ACTIVATIONS,
@@ -28,18 +29,28 @@ from mnv2_sweep.nets.arch import (
 from mnv2_sweep.nets.resolve import resolve
 
 
-def draw_arch(draw: random.Random, family: str, resolution: int) -> ArchSpec:
+def draw_arch(draw: random.Random, family: str, resolution: int | Size) -> ArchSpec:
     """Any network of the family, every field drawn but the resolution."""
     choices = dict(
         width=draw.choice((0.25, 0.35, 0.5, 0.75, 1.0, 1.4, draw.uniform(0.05, 2.0))),
         classes=draw.randint(1, 1001),
         dropout=draw.choice((0.0, 0.2, draw.random())),
+        in_channels=draw.choice((1, 3)),
     )
+    if draw.random() < 0.3:
+        resolution = Size(resolution, resolution + draw.randint(1, 32))
     if family == "shufflenet_v1":
         choices["groups"] = draw.choice(SHUFFLENET_GROUPS)
     if family == "mobilenet_v2":
         stages = tuple(
-            Stage(draw.choice((1, 1, 2, 3, 6)), draw.randint(4, 160), draw.randint(1, 4), draw.choice((1, 1, 2, 3)))
+            Stage(
+                draw.choice((1, 1, 2, 3, 6)),
+                draw.randint(4, 160),
+                draw.randint(1, 4),
+                draw.choice((1, 1, 2, 3)),
+                draw.choice((None, None, 3, 5)),
+                draw.choice((None, None, 0.0, 0.25)),
+            )
             for _ in range(draw.randint(1, 7))
         )
         choices |= dict(
@@ -47,7 +58,10 @@ def draw_arch(draw: random.Random, family: str, resolution: int) -> ArchSpec:
             kernel=draw.choice((1, 3, 3, 5, 7)),
             linear_bottleneck=draw.random() < 0.5,
             residual=draw.choice(RESIDUALS),
-            last_channels=draw.randint(1, 1600),
+            last_channels=draw.choice((0, draw.randint(1, 1600), draw.randint(1, 1600))),
+            stem_channels=draw.choice((32, draw.randint(1, 64))),
+            divisor=draw.choice((8, 8, 4, 1)),
+            se_ratio=draw.choice((0.0, 0.0, 0.25, draw.random())),
             activation=draw.choice(ACTIVATIONS),
             scale_last_conv=draw.random() < 0.3,
             depthwise=draw.random() < 0.8,

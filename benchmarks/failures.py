@@ -41,8 +41,9 @@ from mnv2_sweep.record.store import (
 from mnv2_sweep.sweeps.attempt import Attempts
 from mnv2_sweep.sweeps.pool import Feed, Limits, run_pool
 from mnv2_sweep.sweeps.queue import TrialQueue, record_outcomes
-from mnv2_sweep.sweeps.workers import Training, train_in_worker
+from mnv2_sweep.sweeps.workers import train_in_worker
 from mnv2_sweep.training.control import Control
+from mnv2_sweep.training.ways.way import Setup
 from mnv2_sweep.trials.recipe import Recipe
 from mnv2_sweep.trials.trial import DataRef, Result, Trial, trial_id
 
@@ -209,7 +210,7 @@ TRIALS = (
 
 def train_or_fail(trial: Trial, control: Control) -> Result:
     TRIALS[trial.seed][1](control)
-    return train_in_worker("shapes", cache_folder(), Training(), trial, control)
+    return train_in_worker("shapes", cache_folder(), Setup(), trial, control)
 
 
 def check_trials(folder: Path) -> list[str]:
@@ -237,7 +238,7 @@ def check_trials(folder: Path) -> list[str]:
         if outcome is None or (outcome.kind, outcome.attempts) != (kind, attempts):
             wrong.append(f"seed {trial.seed}, {name}: {kind} after {attempts} expected, {outcome} recorded")
         if outcome is not None:
-            what = f"top-1 {100 * outcome.result.val_top1:.1f} %" if outcome.result else outcome.error
+            what = f"top-1 {100 * outcome.result.score('val', 'top1'):.1f} %" if outcome.result else outcome.error
             rows.append([str(trial.seed), name, outcome.status, outcome.kind, str(outcome.attempts), what])
     print("\n".join(f"  {line}" for line in align(rows, left=("trial", "status", "kind", "error")).splitlines()))
     counts = Counter(outcome.status for outcome in outcomes.values())

@@ -29,8 +29,9 @@ from mnv2_sweep.trials.trial import CurvePoint, DataRef, Result, Trial
 
 AIM_MILLISECONDS = 10.0
 WORKERS = 2
-CURVE = tuple(CurvePoint(float(i), 2200 * i, 2.0 / i, 0.03, 0.1 * i) for i in range(1, 11))
-RESULT = Result(0.5, 1.25, 2000, 0.5, 1.25, 2000, 1.5, 22_000, CURVE, 1.0, 22_000.0, 400 * 2**20, "cpu")
+CURVE = tuple(CurvePoint(float(i), 2200 * i, 2.0 / i, 0.03, {"top1": 0.1 * i}) for i in range(1, 11))
+SCORES, IMAGES = dict.fromkeys(("val", "test"), {"top1": 0.5, "loss": 1.25}), {"val": 2000, "test": 2000}
+RESULT = Result(SCORES, IMAGES, 1.5, 22_000, CURVE, 1.0, 22_000.0, 400 * 2**20, "cpu")
 
 
 def do_nothing(trial: Trial, control: Control) -> Result:

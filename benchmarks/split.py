@@ -171,7 +171,7 @@ def main() -> None:
     peaks = {name: measure_apart(name, arch) for name in names}
     seconds = measure_seconds(names, arch, options.repeats)
 
-    block, side = find_peak(plan, 1).operation.block, plan.blocks[0].layers[-1].size_out
+    block, side = find_peak(plan, 1).operation.block, plan.blocks[0].layers[-1].size_out.width
     unit, unsplit = 4 * side**2, {job: peaks["1"][job][0] for job in ("network", "block")}
     header = ["t", "bound MB", "units", "live MB", "/ bound", "resident MB", "/ bound", "of t = 1"]
     network_rows, block_rows = [[*header, "ms", "slow-down"]], [header]

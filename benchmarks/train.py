@@ -43,6 +43,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 
 from mnv2_sweep.base.errors import SweepError
+from mnv2_sweep.base.size import square
 from mnv2_sweep.data.batches import prepare_pixels
 from mnv2_sweep.data.decode import UnreadableImage
 from mnv2_sweep.data.layout import check_file_sizes, find_wrapper, open_photo_files, sort_photos
@@ -53,13 +54,13 @@ from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.record.store import read_outcomes
 from mnv2_sweep.sweeps.environment import describe_environment
 from mnv2_sweep.training.loop import run_trial
-from mnv2_sweep.trials.recipe import Recipe, find_recipe
+from mnv2_sweep.trials.recipe import RECIPES, Recipe
 from mnv2_sweep.trials.trial import DataRef, Result, Trial
 
 WORKERS = 2  # of ours at once
 SIDE = 256  # of the JPEGs that we make
 NOISE = 0.5  # with it a JPEG of a scene is as large as one of a photo
-SHORT = find_recipe("short")
+SHORT = RECIPES["short"]
 SWEEP_WIDTHS, SWEEP_SIZE, SWEEP_SEEDS = (0.35, 1.0), 96, 2
 SPACE = """
 axes: {{width: [{widths}], resolution: [{size}]}}
@@ -121,7 +122,7 @@ def write_scenes(folder: Path, counts: dict[str, int]) -> None:
     for seed, (split, count) in enumerate(counts.items()):
         scenes = draw_scenes(count, seed)
         scenes = replace(scenes, noise=NOISE * scenes.noise)
-        images = (image for chunk in render_chunks(scenes, SIDE) for image in chunk)
+        images = (image for chunk in render_chunks(scenes, square(SIDE)) for image in chunk)
         for number, (label, image) in enumerate(zip(scenes.label, images, strict=True)):
             file = folder / split / f"{label:03d}" / f"{number:05d}.jpg"
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -323,7 +324,7 @@ def measure_networks(scale: Scale, job: Job, loaders: int, turns: int) -> None:
             arch=replace(job.arch, width=width, resolution=size),
             recipe=replace(job.recipe, images=images, curve_images=1),  # next to no evaluation
         )
-        prepare_pixels(this.open_data(), size)
+        prepare_pixels(this.open_data(), square(size))
         sides = {
             "ours, 1 process": (partial(our_speed, this), 1),
             f"ours, {WORKERS} processes at once": (partial(our_speed, this), WORKERS),
@@ -365,7 +366,7 @@ def measure_sweep(scale: Scale, job: Job, loaders: int, turns: int, folder: Path
         results = our_sweep(jobs, folder / f"sweep-{turn}")
         seconds["ours"].append(time.perf_counter() - began)
         trials.append(sum(result.seconds for result in results) / WORKERS)
-        top1["ours"] += [result.val_top1 for result in results]
+        top1["ours"] += [result.score("val", "top1") for result in results]
         began = time.perf_counter()
         top1["peer"] += in_processes(partial(peer_sweep, jobs, loaders))[0]
         seconds["peer"].append(time.perf_counter() - began)

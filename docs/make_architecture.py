@@ -35,9 +35,10 @@ def module_lines() -> list[str]:
     lines = []
     for folder in reversed(read_layers()):
         lines += ["", f"### {folder}/", "", first_sentence(PACKAGE / folder / "__init__.py"), ""]
-        for path in sorted((PACKAGE / folder).glob("*.py")):
+        for path in sorted((PACKAGE / folder).rglob("*.py")):
             if path.name != "__init__.py":
-                lines.append(f"- `{path.name}`: {first_sentence(path)}")
+                name = path.name if path.parent.name == folder else path.relative_to(PACKAGE)
+                lines.append(f"- `{name}`: {first_sentence(path)}")
     return [*lines, ""]
 
 

@@ -3,6 +3,7 @@
 import random
 from dataclasses import replace
 
+from mnv2_sweep.base.size import Size
 from mnv2_sweep.nets.arch import ACTIVATIONS, MOBILENET_V2, RESIDUALS, SHUFFLENET_GROUPS, ArchSpec, Stage
 
 
@@ -13,20 +14,34 @@ def draw_arch(seed: int) -> ArchSpec:
         Stage(draw.choice((1, 1, 2, 3, 6)), draw.randint(4, 60), draw.randint(1, 3), draw.choice((1, 1, 2)))
         for _ in range(draw.randint(1, 5))
     )
+    own = random.Random(f"cells {seed}")  # of its own, so that the fields above stay as they were
+    stages = tuple(
+        stage._replace(kernel=own.choice((None, None, 3, 5)), se_ratio=own.choice((None, None, None, 0.25)))
+        for stage in stages
+    )
     return ArchSpec(
+        in_channels=own.choice((3, 3, 1)),
+        stem_channels=own.choice((32, 32, 16, 12)),
+        divisor=own.choice((8, 8, 4, 1)),
+        se_ratio=own.choice((0.0, 0.0, 0.0, 0.1)),
         stages=draw.choice((stages, MOBILENET_V2)),
         width=draw.choice((0.25, 0.35, 0.5, 0.75, 1.0, 1.4, draw.uniform(0.1, 1.5))),
-        resolution=draw.randint(1, 64),
+        resolution=_draw_resolution(draw, own),
         kernel=draw.choice((1, 3, 3, 5, 7)),
         linear_bottleneck=draw.random() < 0.5,
         residual=draw.choice(RESIDUALS),
-        last_channels=draw.randint(1, 400),
+        last_channels=draw.randint(1, 400) * own.choice((1, 1, 1, 0)),
         classes=draw.randint(1, 40),
         dropout=draw.choice((0.0, 0.2)),
         activation=draw.choice(ACTIVATIONS),
         scale_last_conv=draw.random() < 0.3,
         depthwise=draw.random() < 0.7,
     )
+
+
+def _draw_resolution(draw: random.Random, own: random.Random) -> int | Size:
+    side, other = draw.randint(1, 64), own.randint(1, 64)
+    return side if side == other or own.random() < 0.6 else Size(side, other)
 
 
 def draw_twin(seed: int) -> ArchSpec:
@@ -36,7 +51,8 @@ def draw_twin(seed: int) -> ArchSpec:
         Stage(draw.choice((1, 2)), draw.choice((8, 16, 17)), draw.randint(1, 4), draw.choice((1, 1, 2)))
         for _ in range(draw.randint(1, 4))
     )
-    arch = replace(draw_arch(seed), stages=stages, kernel=3, linear_bottleneck=True, last_channels=8, classes=1)
+    plain = replace(draw_arch(seed), in_channels=3, stem_channels=32, divisor=8, se_ratio=0.0)
+    arch = replace(plain, stages=stages, kernel=3, linear_bottleneck=True, last_channels=8, classes=1)
     arch = replace(arch, activation=draw.choice(("relu6", "relu6", "relu")), depthwise=draw.random() < 0.9)
     return replace(arch, width=draw.choice((1.0, 1.01, 0.3)), resolution=draw.choice((31, 32)), dropout=0.2)
 

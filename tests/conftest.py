@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
+from mnv2_sweep.base.size import Size
 from mnv2_sweep.nets.arch import ArchSpec, Stage
 from mnv2_sweep.trials.recipe import Recipe
 from mnv2_sweep.trials.trial import CurvePoint, DataRef, Result, Trial
+from tests.trial_samples import flat_result
 
 # The same examples on each machine and in each run, however slow it is.
 settings.register_profile(
@@ -64,10 +66,10 @@ class ToyData:
             self.images[split] = noise.astype(np.uint8)
             self.images[split].setflags(write=False)
 
-    def pixels(self, split: str, side: int) -> np.ndarray:
-        side = min(side, 16)
-        rows = np.arange(side) * 16 // side
-        chosen = np.ascontiguousarray(self.images[split][:, rows][:, :, rows])
+    def pixels(self, split: str, size: Size) -> np.ndarray:
+        size = size.scale(min(1, 16 / max(size)))
+        rows, columns = (np.arange(side) * 16 // side for side in size)
+        chosen = np.ascontiguousarray(self.images[split][:, rows][:, :, columns])
         chosen.setflags(write=False)
         return chosen
 
@@ -97,13 +99,16 @@ def make_trial() -> Callable[..., Trial]:
 
 @pytest.fixture
 def make_result() -> Callable[..., Result]:
-    """make_result(any field of Result) -> Result with a curve of two points."""
+    """make_result(what a Result has, scores as val_top1=...) -> Result with a curve of two points."""
 
     def make(**changes) -> Result:
         values = dict(val_top1=0.5, val_loss=1.25, val_images=30, test_top1=0.4, test_loss=1.5, test_images=45)
         values |= dict(train_loss=0.75, train_images=120, seconds=2.5, images_per_second=48.0)
         values |= dict(peak_memory_bytes=1000, device="cpu")
-        values["curve"] = (CurvePoint(1.0, 60, 1.0, 0.1, 0.4), CurvePoint(2.0, 120, 0.75, 0.05, 0.5))
-        return Result(**{**values, **changes})
+        values["curve"] = (
+            CurvePoint(1.0, 60, 1.0, 0.1, {"top1": 0.4}),
+            CurvePoint(2.0, 120, 0.75, 0.05, {"top1": 0.5}),
+        )
+        return flat_result(**{**values, **changes})
 
     return make

@@ -4,13 +4,15 @@ import numpy as np
 import torch
 from torch import nn
 
+from mnv2_sweep.base.size import Size
 from mnv2_sweep.formats.graph import Graph, fold_plan
 from mnv2_sweep.models.build import build_model
-from mnv2_sweep.nets.arch import MOBILENET_V2, ArchSpec, arch_label
+from mnv2_sweep.nets.arch import MOBILENET_V2, ArchSpec, Stage, arch_label, input_size
 from mnv2_sweep.nets.resolve import resolve
 from tests.arch_samples import draw_arch
 
 SMALL = {"width": 0.35, "classes": 10}
+BY_ROW = (Stage(1, 16, 1, 1, 5), Stage(4, 24, 2, 2, 3, 0.0), Stage(3, 32, 2, 2, 7))
 SAMPLES = [
     ArchSpec(resolution=64, **SMALL),
     ArchSpec(resolution=33, activation="relu", residual="none", **SMALL),
@@ -26,6 +28,12 @@ SAMPLES = [
         for groups, size in ((1, 32), (2, 50), (3, 64), (4, 33), (8, 31))
     ),
     *(ArchSpec(family="nasnet_a", width=0.25, resolution=size, classes=10) for size in (1, 31, 64)),
+    ArchSpec(resolution=32, se_ratio=0.25, stages=MOBILENET_V2[:3], **SMALL),
+    ArchSpec(resolution=Size(23, 40), se_ratio=0.5, activation="hswish", residual="expansion", stages=BY_ROW, **SMALL),
+    ArchSpec(resolution=Size(40, 30), in_channels=1, last_channels=0, stem_channels=8, divisor=4, **SMALL),
+    ArchSpec(family="mobilenet_v1", width=0.25, resolution=Size(33, 64), in_channels=1, classes=10),
+    ArchSpec(family="shufflenet_v1", groups=3, width=0.25, resolution=Size(64, 35), in_channels=1, classes=10),
+    ArchSpec(family="nasnet_a", width=0.25, resolution=Size(20, 33), in_channels=1, classes=10),
 ]
 IDS = [arch_label(arch) for arch in SAMPLES]
 DRAWN = [draw_arch(seed) for seed in range(8)]
@@ -53,11 +61,12 @@ def random_network(arch: ArchSpec, seed: int = 0, knows_images: bool = False) ->
 
 
 def random_images(arch: ArchSpec, count: int = 4, seed: int = 1) -> np.ndarray:
-    """Noise that is smooth in places, float32 [count, 3, size, size] in [-1, 1]."""
+    """Noise that is smooth in places, float32 [count, channels, height, width] in [-1, 1]."""
+    channels, size = arch.in_channels, input_size(arch)
     generator = torch.Generator().manual_seed(seed)
-    coarse = torch.rand(count, 3, 4, 4, generator=generator)
-    smooth = nn.functional.interpolate(coarse, size=(arch.resolution, arch.resolution), mode="bilinear")
-    fine = torch.rand(count, 3, arch.resolution, arch.resolution, generator=generator)
+    coarse = torch.rand(count, channels, 4, 4, generator=generator)
+    smooth = nn.functional.interpolate(coarse, size=size, mode="bilinear")
+    fine = torch.rand(count, channels, *size, generator=generator)
     return (0.7 * smooth + 0.3 * fine).mul(2).sub(1).numpy()
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "mnv2_sweep"
-FOLDERS = sorted(path.parent for path in PACKAGE.glob("*/__init__.py"))
+FOLDERS = sorted(path.parent for path in PACKAGE.rglob("*/__init__.py"))
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
 
 # These answer at once, so importing them all loads none of the packages that take seconds.

@@ -17,7 +17,7 @@ from mnv2_sweep.sweeps.attempt import read_progress
 from mnv2_sweep.sweeps.pool import Feed
 from mnv2_sweep.training.control import Control, Interrupted
 from mnv2_sweep.trials.recipe import Recipe
-from mnv2_sweep.trials.trial import DataRef, Result, Trial, trial_id
+from mnv2_sweep.trials.trial import SPLITS, DataRef, Result, Trial, trial_id
 
 # What the functions below do with a trial of that seed.
 FINE, SLOW, RAISES, EXITS, DIES, SIGNALLED, DIVERGES, GROWS, DIES_ONCE = range(9)
@@ -33,7 +33,16 @@ def by_id(trials: Sequence[Trial]) -> dict[str, Trial]:
 
 
 def result_of(top1: float) -> Result:
-    return Result(top1, 1.0, 10, None, None, 0, 1.0, 10, (), 1.0, 1.0, 1, "cpu")
+    return Result({"val": {"top1": top1, "loss": 1.0}}, {"val": 10}, 1.0, 10, (), 1.0, 1.0, 1, "cpu")
+
+
+def flat_result(**values) -> Result:
+    """Result.flat turned round: scores as val_top1, images as val_images; no test split where test_images is 0."""
+    images = {split: values.pop(f"{split}_images", 0) for split in SPLITS}
+    names = {split: [key for key in values if key.startswith(f"{split}_")] for split in SPLITS}
+    scores = {split: {key.removeprefix(f"{split}_"): values.pop(key) for key in names[split]} for split in SPLITS}
+    known = [split for split in SPLITS if images[split]]
+    return Result({split: scores[split] for split in known}, {split: images[split] for split in known}, **values)
 
 
 def feed_of(trials: Sequence[Trial], **changes) -> Feed:
@@ -71,7 +80,7 @@ def read_own_progress(folder: Path, trial: Trial, control: Control) -> Result:
     """Reports, then returns what a watcher could read at that moment."""
     control.report(4, 9, 1.25, 33.0)
     progress = read_progress(folder, by_id([trial]))[trial]
-    return replace(result_of(progress["loss"]), train_images=progress["step"], val_images=progress["steps"])
+    return replace(result_of(progress["loss"]), train_images=progress["step"], images={"val": progress["steps"]})
 
 
 def report_and_wait(go: Path, trial: Trial, control: Control) -> Result:

@@ -18,23 +18,23 @@ from mnv2_sweep.analysis.paired import ALWAYS, ONCE
 from mnv2_sweep.base.errors import StoreError, SweepError
 from mnv2_sweep.nets.arch import (
     ACTIVATIONS,
+    CELLS,
     CHOICES,
     FAMILIES,
     FAMILY_NAMES,
-    LIMITS,
     RESIDUALS,
     ArchSpec,
-    Stage,
     arch_label,
+    arch_record,
     check_arch,
     check_limits,
     find_expansion,
+    load_arch,
     set_expansion,
 )
 from mnv2_sweep.nets.match import MATCHED, is_matched, match_width
 from mnv2_sweep.nets.resolve import arch_key
 from mnv2_sweep.record.folders import ABLATION
-from mnv2_sweep.trials.trial import record_json
 
 # ---------------------------------------------------------------- changes and comparisons
 
@@ -196,8 +196,9 @@ def _expansions(text: str | None) -> list[int]:
     expansions: list[int] = []
     for word in [] if text is None else text.split(","):
         number = word.strip()
-        if not re.fullmatch(r"\d{1,9}", number, re.A) or not 1 <= int(number) <= LIMITS["t"]:
-            raise SweepError(f"--expansion {number}: a whole number from 1 to {LIMITS['t']}, or several, as in 1,3,6")
+        most = CELLS["t"].limit
+        if not re.fullmatch(r"\d{1,9}", number, re.A) or not 1 <= int(number) <= most:
+            raise SweepError(f"--expansion {number}: a whole number from 1 to {most}, or several, as in 1,3,6")
         if int(number) in expansions:
             raise SweepError(f"--expansion {text}: {int(number)} is there twice")
         expansions.append(int(number))
@@ -319,8 +320,8 @@ def dump_protocol(protocol: Protocol, options: Sequence[str]) -> str:
     pairs = [
         {
             "change": asdict(one.change),
-            "base": record_json(one.base),
-            "variant": record_json(one.variant),
+            "base": arch_record(one.base),
+            "variant": arch_record(one.variant),
             "matched": one.matched,
         }
         for one in protocol.comparisons
@@ -364,12 +365,5 @@ def continue_protocol(before: Protocol, now: Protocol) -> Protocol:
 
 
 def _load_comparison(record: dict) -> Comparison:
-    archs = (_load_arch(record[side]) for side in ("base", "variant"))
+    archs = (load_arch(record[side]) for side in ("base", "variant"))
     return Comparison(Change(**record["change"]), *archs, record["matched"])
-
-
-def _load_arch(record: dict) -> ArchSpec:
-    values = dict(record)
-    if "stages" in values:
-        values["stages"] = tuple(Stage(**stage) for stage in values["stages"])
-    return ArchSpec(**values)

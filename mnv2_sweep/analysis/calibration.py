@@ -23,15 +23,16 @@ import numpy as np
 from mnv2_sweep.analysis.passport import MADDS_ALONE, SHARED_WEIGHTS, SHORT_SCHEDULE, SMALL_INPUT, SYNFLOW
 from mnv2_sweep.analysis.stats import near_pairs
 from mnv2_sweep.base.errors import ArchError, SpaceError, SweepError
+from mnv2_sweep.base.size import size_range
 from mnv2_sweep.base.text import count_noun
-from mnv2_sweep.nets.arch import ArchSpec, arch_label
+from mnv2_sweep.nets.arch import ArchSpec, arch_label, input_size
 from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.nets.supernet import check_supernet
 from mnv2_sweep.paper.published import published_checkpoints
 from mnv2_sweep.spaces.coincide import find_coinciding
 from mnv2_sweep.spaces.networks import Picked, select_networks
 from mnv2_sweep.spaces.space import ALONE, Space, Strategy
-from mnv2_sweep.trials.recipe import Recipe, check_recipe
+from mnv2_sweep.trials.recipe import RECIPE_CHOICES, Recipe, check_recipe
 from mnv2_sweep.trials.trial import train_size
 
 PROXIES = {"short": SHORT_SCHEDULE, "small": SMALL_INPUT, "shared": SHARED_WEIGHTS, "synflow": SYNFLOW}
@@ -101,9 +102,11 @@ def lengthen_recipe(recipe: Recipe, longer: float | None, images: int | None, tr
     if images is not None:
         if images <= own:
             raise SweepError(f"--images {images}: more than the {own:,} of the space's own recipe are wanted")
+        if allowed := RECIPE_CHOICES["images"].refuse(images):
+            raise SweepError(f"--images {images}: {allowed} is wanted")
         longer = images / own
     longer = LONGER if longer is None else longer
-    if not (math.isfinite(longer) and longer > 1 and round(own * longer) > own):
+    if not (math.isfinite(own * longer) and longer > 1 and round(own * longer) > own):
         raise SweepError(
             f"--longer {longer:g}: how many times as long the reference trains as the space's own recipe "
             f"({own:,} images); a number above 1 is wanted"
@@ -178,15 +181,9 @@ def describe_calibration(calibration: Calibration) -> list[str]:
     return lines + [f"left out  {proxy}: {reason}" for proxy, reason in calibration.refused]
 
 
-def length_text(recipe: Recipe) -> str:
-    """Say how long each network trains."""
-    return f"{recipe.images:,} images each" if recipe.images is not None else f"{recipe.epochs:g} epochs each"
-
-
 def sizes_text(archs: Sequence[ArchSpec], recipe: Recipe) -> str:
     """Say at which sizes the networks are trained, in pixels."""
-    sizes = [train_size(arch, recipe) for arch in archs]
-    return f"{min(sizes)} px" if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)} px"
+    return f"{size_range(train_size(arch, recipe) for arch in archs)} px"
 
 
 # ---------------------------------------------------------------- which networks: strata of cost
@@ -271,7 +268,11 @@ def _shape(arch: ArchSpec) -> list[float]:
     blocks = sum(stage.n for stage in arch.stages)
     expansion = sum(stage.n * stage.t for stage in arch.stages) / blocks
     channels = sum(stage.n * stage.c for stage in arch.stages) / blocks
-    sizes = (arch.width, arch.resolution, arch.kernel, arch.last_channels, arch.groups, blocks, expansion, channels)
+    side = math.sqrt(input_size(arch).area)
+    kernel = sum(stage.n * (stage.kernel or arch.kernel) for stage in arch.stages) / blocks
+    squeeze = sum(stage.n * (arch.se_ratio if stage.se_ratio is None else stage.se_ratio) for stage in arch.stages)
+    sizes = (arch.width, side, kernel, max(1, arch.last_channels), arch.groups, blocks, expansion, channels)
+    sizes += (arch.in_channels, arch.stem_channels, arch.divisor)
     words = (arch.linear_bottleneck, arch.residual == "bottleneck", arch.residual == "expansion")
     words += (arch.activation == "relu6", arch.activation == "hswish", arch.scale_last_conv, arch.depthwise)
-    return [*np.log(sizes), *words]
+    return [*np.log(sizes), *words, squeeze / blocks]

@@ -1,6 +1,7 @@
 """A table of trials and what was to be compared -> readings: difference, interval, p-value, and a verdict on the claim.
 
-A difference is top-1 of the base minus top-1 of the changed network, in points: above 0 the base is better. Pairs have
+A difference is the main score of the base minus that of the changed network, in points of top-1: above 0 the base is
+better; where less is better it is turned round. Pairs have
 one seed; a seed that only one side has done is left out. How differences become intervals and p-values: see `paired`.
 The p-values are corrected by Holm over all readings of the protocol, as one command asks them all. The words in which
 tables and figures give a reading stand here, too.
@@ -25,12 +26,14 @@ from mnv2_sweep.analysis.paired import (
     p_within,
 )
 from mnv2_sweep.analysis.stats import Facts, read_facts
+from mnv2_sweep.base.size import as_size
 from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.nets.cost import Cost, count_cost
 from mnv2_sweep.nets.resolve import arch_key
 from mnv2_sweep.paper.claims import PaperClaim, find_claim
 from mnv2_sweep.record.frame import load_frame
 from mnv2_sweep.record.store import read_outcomes
+from mnv2_sweep.trials.tasks import TOP1, Score, main_score
 
 REPRODUCED, CONTRADICTED, UNDECIDED = "reproduced", "contradicted", "undecided"
 BETTER, WORSE = "better", "worse"  # the changed network, where the paper claims nothing
@@ -38,9 +41,9 @@ BETTER, WORSE = "better", "worse"  # the changed network, where the paper claims
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One comparison as measured: top-1 in percent of both sides by seed, and what follows from it.
+    """One comparison as measured: the main score, as shown, of both sides by seed, and what follows from it.
 
-    `estimate` is of the difference in points. `p` is of the claim's test, against no difference or against the other
+    `estimate` is of the difference. `p` is of the claim's test, against no difference or against the other
     side of its margin; `holm` the same, corrected. `further` seeds would settle an undecided one at the level `level`,
     if difference and spread stay as they are; None where no number within reason would. `seconds`: of a trial, by side.
     """
@@ -59,9 +62,10 @@ class Reading:
     further: int | None
     seconds: tuple[float, float]
     failed: int
-    train_size: int
+    train_size: int | str  # as in tables; 0 where nothing was trained
     val_images: int
     facts: Facts | None
+    score: Score = TOP1
 
     @property
     def decided(self) -> bool:
@@ -92,9 +96,10 @@ def _measure(trials: pd.DataFrame, comparison: Comparison, looks: str) -> Readin
     done = ours[ours["status"] == "done"].drop_duplicates(["arch_key", "seed"], keep="last")
     sides = [done[done["arch_key"] == key].set_index("seed") for key in keys]
     seeds = sorted(set(sides[0].index) & set(sides[1].index))
-    base, variant = (tuple(100 * side["val_top1"].astype(float).loc[seeds]) for side in sides)
-    estimate = estimate_difference([a - b for a, b in zip(base, variant, strict=True)], looks)
-    claim = find_claim(*archs, same_cost=bool(comparison.matched))
+    score = main_score(trials)
+    base, variant = (tuple(score.scale * side[f"val_{score.name}"].astype(float).loc[seeds]) for side in sides)
+    estimate = estimate_difference([score.sign * (a - b) for a, b in zip(base, variant, strict=True)], looks)
+    claim = find_claim(*archs, same_cost=bool(comparison.matched)) if score == TOP1 else None
     return Reading(
         comparison=comparison,
         costs=(count_cost(archs[0]), count_cost(archs[1])),
@@ -110,9 +115,10 @@ def _measure(trials: pd.DataFrame, comparison: Comparison, looks: str) -> Readin
         further=None,
         seconds=tuple(float(side["seconds"].astype(float).mean()) for side in sides),
         failed=int((ours["status"] == "failed").sum()),
-        train_size=int(ours["train_size"].iloc[0]) if len(ours) else 0,
+        train_size=as_size(ours["train_size"].iloc[0]).cell if len(ours) else 0,
         val_images=int(done["val_images"].iloc[0]) if len(done) else 0,
         facts=read_facts(ours) if len(ours) else None,
+        score=score,
     )
 
 

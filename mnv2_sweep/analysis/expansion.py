@@ -29,6 +29,7 @@ from mnv2_sweep.base.errors import SweepError
 from mnv2_sweep.base.text import count_noun, duration, millions, percent
 from mnv2_sweep.nets.arch import FAMILIES
 from mnv2_sweep.paper.claims import EXPANSION, EXPANSION_BY_SIZE, SAME_CURVES, PaperClaim
+from mnv2_sweep.trials.tasks import TOP1, main_score
 
 POINTS = 3  # costs at which curves are compared
 OURS = 6  # the expansion that others are compared with, where it is there
@@ -74,8 +75,13 @@ class ClaimVerdict:
 def find_trade_offs(trials: pd.DataFrame) -> tuple[list[TradeOff], tuple[int, ...]]:
     """Find a curve for each expansion, in order, and their seeds: those that every network has done.
 
-    Raises SweepError when the networks differ in more than width and expansion, or there is only one expansion.
+    Raises SweepError when the networks differ in more than width and expansion, there is only one expansion, or what
+    they learn has no top-1: that is what section 4 speaks of.
     """
+    if main_score(trials) != TOP1:
+        raise SweepError(
+            f"plot --expansion: the paper's claims are on top-1, this sweep has {main_score(trials).label}"
+        )
     known = trials[trials["expansion"].notna() & (trials["family"] == "mobilenet_v2")] if len(trials) else trials
     for name in SAME:
         values = sorted(known[name].unique().tolist()) if len(known) else []

@@ -19,8 +19,9 @@ from mnv2_sweep.base.files import write_whole
 from mnv2_sweep.base.text import duration
 from mnv2_sweep.record.folders import PASSPORT
 from mnv2_sweep.trials.trial import load_trial
+from mnv2_sweep.trials.ways import WAYS
 
-SHORT_SCHEDULE, SMALL_INPUT, SHARED_WEIGHTS = "short schedule", "smaller input", "shared weights"
+SHORT_SCHEDULE, SMALL_INPUT, SHARED_WEIGHTS = WAYS["alone"].proxy, "smaller input", WAYS["shared"].proxy
 SYNFLOW, MADDS_ALONE = "synflow", "MAdds alone"
 WORD_COLUMNS = ("proxy", "note")  # of the table, for `align`
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mnv2_sweep.analysis.agreement import Agreement, compare_orders
-from mnv2_sweep.analysis.calibration import LEAST_NETWORKS, Calibration, Part, length_text, sizes_text
+from mnv2_sweep.analysis.calibration import LEAST_NETWORKS, Calibration, Part, sizes_text
 from mnv2_sweep.analysis.passport import MADDS_ALONE, SYNFLOW, Passport, ProxyVerdict
 from mnv2_sweep.base.errors import SweepError
 from mnv2_sweep.base.text import count_noun
@@ -19,8 +19,10 @@ from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.nets.resolve import arch_key
 from mnv2_sweep.paper.published import published_checkpoints
 from mnv2_sweep.record.store import read_outcomes
-from mnv2_sweep.trials.recipe import Recipe
+from mnv2_sweep.trials.recipe import Recipe, length_text
+from mnv2_sweep.trials.tasks import task_of
 from mnv2_sweep.trials.trial import Trial, dump_trial, train_size, trial_id
+from mnv2_sweep.trials.ways import way_of
 
 SYNFLOW_SEEDS = 3
 NOTHING = compare_orders([], [], [])  # of a proxy that could not be made
@@ -47,19 +49,21 @@ class Yardsticks:
 
 
 def read_order(folder: Path, part: Part, seeds: Sequence[int]) -> Order:
-    """Read the mean validation top-1 of the part's networks over their seeds. The seconds are of all its trials: a
-    shared training is needed as a whole. Raises StoreError."""
+    """Read the mean main score on validation images of the part's networks over their seeds. The seconds are of
+    all its trials: a shared training is needed as a whole. Raises StoreError."""
     wanted = {arch_key(arch) for arch in part.archs}
     outcomes = [outcome for outcome in read_outcomes(folder) if outcome.trial.seed in seeds]
     outcomes = [outcome for outcome in outcomes if arch_key(outcome.trial.arch) in wanted]
     outcomes = [outcome for outcome in outcomes if outcome.id == trial_id(outcome.trial)]  # not of an older version
-    top1s: dict[str, list[float]] = {}
+    scores: dict[str, list[float]] = {}
     for outcome in outcomes:
         if outcome.result:
-            top1s.setdefault(arch_key(outcome.trial.arch), []).append(outcome.result.val_top1)
+            main = task_of(outcome.trial).main
+            value = main.sign * outcome.result.score("val", main.name)
+            scores.setdefault(arch_key(outcome.trial.arch), []).append(value)
     errors = [outcome.error or outcome.kind for outcome in outcomes if outcome.status == "failed"]
     return Order(
-        {key: sum(values) / len(values) for key, values in top1s.items()},
+        {key: sum(values) / len(values) for key, values in scores.items()},
         sum(outcome.result.seconds for outcome in outcomes if outcome.result),
         next((outcome.trial for outcome in outcomes if outcome.result), None),
         f"{count_noun(len(errors), 'trial')} failed: {errors[0].splitlines()[0]}" if errors else "",
@@ -135,9 +139,9 @@ def _proxy_note(name: str, order: Order, calibration: Calibration) -> str:
         return f"mean of {SYNFLOW_SEEDS} first weights, no training"
     if part is None or order.trial is None:
         return ""
-    if order.trial.shared:
-        count = count_noun(calibration.different, "network")
-        return f"one training of {order.trial.shared.images:,} images for all {count} of the space"
+    if note := way_of(order.trial).proxy_note:
+        images = order.trial.shared.images
+        return note.format(images=images, networks=count_noun(calibration.different, "network"))
     return f"{length_text(part.recipe)} at {sizes_text(part.archs, part.recipe)}"
 
 

@@ -14,15 +14,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.special import ndtri, stdtrit
+from scipy.special import stdtrit
 from scipy.stats import kendalltau
 
 from mnv2_sweep.analysis.pareto import pareto_front
 from mnv2_sweep.base.errors import SweepError
+from mnv2_sweep.base.intervals import CONFIDENCE, wilson_interval
+from mnv2_sweep.base.size import as_size
 from mnv2_sweep.paper.published import published_checkpoints
+from mnv2_sweep.trials.tasks import TOP1, Score, main_score
+from mnv2_sweep.trials.trial import ALONE
+from mnv2_sweep.trials.ways import goes_on
 
-CONFIDENCE = 0.95
-TUNED = "fine-tuned"  # as in frame's column "training"
 NEAR_FRACTION = 0.25  # two networks are near when their MAdds differ by at most this share of the larger one's
 
 ONE_PER_NETWORK = (
@@ -37,12 +40,6 @@ ONE_PER_NETWORK = (
     "peak_activation_bytes",
     "depth",
     "training",
-)
-SUMMARY_COLUMNS = (
-    *ONE_PER_NETWORK,
-    *("seeds", "failed", "top1", "top1_sd", "seed_half_width", "low", "high", "val_images"),
-    *("test_top1", "test_low", "test_high", "test_images", "tuned_top1", "tuned_test_top1"),
-    *("seconds", "images_per_second", "peak_memory_bytes", "published_top1", "on_front"),
 )
 
 
@@ -73,22 +70,7 @@ class Facts:
     train_images: int | None = None
     classes: int | None = None
     device: str | None = None
-    training: str = "alone"
-
-
-def wilson_interval(fraction: float, n: float) -> tuple[float, float]:
-    """Return Wilson's score interval of a fraction of n images, by formula.
-
-    `fraction` x n may be fractional (a mean over seeds).
-
-    Never empty and never outside 0 to 1, unlike the normal approximation. NaN where n is 0 or the fraction is NaN.
-    """
-    if not n > 0 or np.isnan(fraction):
-        return np.nan, np.nan
-    z2 = ndtri((1 + CONFIDENCE) / 2) ** 2
-    centre = (fraction + z2 / (2 * n)) / (1 + z2 / n)
-    half = np.sqrt(z2 * (fraction * (1 - fraction) / n + z2 / (4 * n**2))) / (1 + z2 / n)
-    return float(max(0.0, centre - half)), float(min(1.0, centre + half))
+    training: str = ALONE
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
@@ -133,13 +115,14 @@ def read_facts(trials: pd.DataFrame) -> Facts:
     """Read the facts off a table of trials (at least one); names that differ between them are listed, in order."""
     done = trials[trials["status"] == "done"]
     names = {column: ", ".join(sorted(trials[column].unique())) for column in ("data", "recipe")}
-    trained = trials[trials["training"] != TUNED]["training"].unique()
+    every = trials["training"].unique()
+    trained = [name for name in every if not goes_on(name)] or [*every]
     return Facts(
         **names,
         train_images=int(done[done["training"].isin(trained)]["train_images"].max()) if len(done) else None,
         classes=int(trials["data_classes"].max()),
         device=", ".join(sorted(done["device"].unique())) or None,
-        training=", ".join(sorted(trained)) or TUNED,
+        training=", ".join(sorted(trained)),
     )
 
 
@@ -147,29 +130,42 @@ def summarise(trials: pd.DataFrame) -> pd.DataFrame:
     """Return one row per network, in order of MAdds: costs, accuracy with both intervals, speed, and the front.
 
     `seeds` and `failed` count trials, each once even if two sweeps hold it. A network without a done trial keeps
-    its row, with NaN for all that was measured. `low` to `high` is Wilson's interval of the mean top-1,
-    `seed_half_width` half the t interval over seeds (NaN with one seed). `published_top1` is NaN where the
-    network is not one of the paper's. `tuned_*` are of a slice of shared weights that was then trained on by itself;
-    they are in no front. The front is of mean validation top-1 against MAdds. Raises SweepError when
-    the trials are of several data sets, recipes or training sizes: their mean would mean nothing.
+    its row, with NaN for all that was measured. Columns are named after the task's main score, such as "top1": `low` to
+    `high` is Wilson's interval of its mean (NaN where it is no share of images), `seed_half_width` half the t interval
+    over seeds (NaN with one seed). `published_top1` is NaN where the network is not one of the paper's. `tuned_*` are
+    of networks that were then trained on by themselves; they are in no front. The front is of the mean validation score
+    against MAdds. Raises SweepError when the trials are of several data sets, recipes or training sizes: their mean
+    would mean nothing.
     """
+    score = main_score(trials)
+    columns = summary_columns(score.name)
     if trials.empty:
-        return pd.DataFrame(columns=list(SUMMARY_COLUMNS))
-    tuned = trials[trials["training"] == TUNED]
-    if len(tuned) < len(trials):
-        trials = trials[trials["training"] != TUNED]
+        return pd.DataFrame(columns=columns)
+    later = trials["training"].map(goes_on).astype(bool)
+    tuned, trials = trials[later], trials if later.all() else trials[~later]
     _check_comparable(trials)
     # "interrupted" and "failed" first, so that the last is done if one is.
     trials = trials.sort_values("status", ascending=False, kind="stable")
     trials = trials.drop_duplicates(["arch_key", "seed"], keep="last")  # of several, the latest
-    rows = [_summarise_network(of_network) for _, of_network in trials.groupby("arch_key", sort=False)]
-    summary = pd.DataFrame(rows, columns=[c for c in SUMMARY_COLUMNS if c != "on_front"])
-    means = tuned[tuned["status"] == "done"].groupby("arch_key")[["val_top1", "test_top1"]].mean()
+    rows = [_summarise_network(of_network, score) for _, of_network in trials.groupby("arch_key", sort=False)]
+    summary = pd.DataFrame(rows, columns=columns[:-1])
+    scores = [f"val_{score.name}", f"test_{score.name}"]
+    means = tuned[tuned["status"] == "done"].groupby("arch_key")[scores].mean()
     for column in means:
         summary[f"tuned_{column.removeprefix('val_')}"] = summary["arch_key"].map(means[column]).astype(float)
     summary = summary.sort_values(["madds", "network"], ignore_index=True)
-    summary["on_front"] = pareto_front(summary["madds"], summary["top1"])
+    summary["on_front"] = pareto_front(summary["madds"], score.sign * summary[score.name])
     return summary
+
+
+def summary_columns(score: str) -> list[str]:
+    """Return the columns of a summary; "on_front" comes last."""
+    return [
+        *ONE_PER_NETWORK,
+        *("seeds", "failed", score, f"{score}_sd", "seed_half_width", "low", "high", "val_images"),
+        *(f"test_{score}", "test_low", "test_high", "test_images", f"tuned_{score}", f"tuned_test_{score}"),
+        *("seconds", "images_per_second", "peak_memory_bytes", f"published_{score}", "on_front"),
+    ]
 
 
 def _check_comparable(trials: pd.DataFrame) -> None:
@@ -177,38 +173,39 @@ def _check_comparable(trials: pd.DataFrame) -> None:
         names = sorted(trials[column].unique())
         if len(names) > 1:
             raise SweepError(f"trials: {column} {', '.join(names)} given, one allowed in a summary; choose one of them")
-    sizes = trials.groupby("network", sort=True)["train_size"].agg(["min", "max"])
-    mixed = sizes[sizes["min"] != sizes["max"]]
+    sizes = trials.groupby("network", sort=True)["train_size"].unique()
+    mixed = sizes[sizes.map(len) > 1]
     if len(mixed):
-        name, (small, large) = mixed.index[0], mixed.iloc[0]
+        name, trained = mixed.index[0], sorted(map(as_size, mixed.iloc[0]), key=lambda size: (size.area, size))
         raise SweepError(
-            f"trials: '{name}' was trained at {small} px and at {large} px, one training size allowed in a summary; "
-            "choose the trials of one input_scale"
+            f"trials: '{name}' was trained at {trained[0]} px and at {trained[-1]} px, one training size allowed in a "
+            "summary; choose the trials of one input_scale"
         )
 
 
-def _summarise_network(trials: pd.DataFrame) -> dict:
+def _summarise_network(trials: pd.DataFrame, score: Score) -> dict:
     """Return the summary row of one network's trials."""
     done = trials[trials["status"] == "done"]
     row = {column: trials[column].iloc[0] for column in ONE_PER_NETWORK}
     row |= {
         "seeds": len(done),
         "failed": int((trials["status"] == "failed").sum()),
-        "published_top1": _published(row["network"]),
+        f"published_{score.name}": _published(row["network"], score),
     }
     if done.empty:
         return row  # what is missing becomes NaN
-    values = done["val_top1"].to_numpy(dtype=float)
+    values = done[f"val_{score.name}"].to_numpy(dtype=float)
     mean, _, upper = mean_interval(values)
     row |= {
-        "top1": mean,
-        "top1_sd": np.nan if len(done) == 1 else float(values.std(ddof=1)),
+        score.name: mean,
+        f"{score.name}_sd": np.nan if len(done) == 1 else float(values.std(ddof=1)),
         "seed_half_width": upper - mean,
     }
-    row["test_top1"] = float(done["test_top1"].to_numpy(dtype=float).mean())
+    row[f"test_{score.name}"] = float(done[f"test_{score.name}"].to_numpy(dtype=float).mean())
     row["val_images"], row["test_images"] = done["val_images"].min(), done["test_images"].min()
-    row["low"], row["high"] = wilson_interval(mean, row["val_images"])
-    row["test_low"], row["test_high"] = wilson_interval(row["test_top1"], row["test_images"])
+    if score.fraction:
+        row["low"], row["high"] = wilson_interval(mean, row["val_images"])
+        row["test_low"], row["test_high"] = wilson_interval(row[f"test_{score.name}"], row["test_images"])
     row |= {column: float(done[column].mean()) for column in ("seconds", "images_per_second")}
     return row | {"peak_memory_bytes": done["peak_memory_bytes"].max()}
 
@@ -216,22 +213,25 @@ def _summarise_network(trials: pd.DataFrame) -> dict:
 _PUBLISHED = published_checkpoints()
 
 
-def _published(network: str) -> float:
-    """Return published top-1 as a fraction, NaN where the network is not published."""
-    return round(_PUBLISHED[network].top1_percent / 100, 4) if network in _PUBLISHED else np.nan
+def _published(network: str, score: Score) -> float:
+    """Return published top-1 as a fraction, NaN where the network, or another score, is not published."""
+    published = score == TOP1 and network in _PUBLISHED
+    return round(_PUBLISHED[network].top1_percent / 100, 4) if published else np.nan
 
 
 def compare_published(summary: pd.DataFrame) -> PublishedComparison | None:
     """Compare our order of the paper's networks with the published one; None below three such networks with a
     result."""
-    ours = summary[summary["published_top1"].notna() & summary["top1"].notna()]
+    score = main_score(summary)
+    published = f"published_{score.name}"
+    ours = summary[summary[published].notna() & summary[score.name].notna()]
     if len(ours) < 3:
         return None
-    same, other, tied = count_near(ours["top1"], ours["published_top1"], ours["madds"])
+    same, other, tied = count_near(ours[score.name], ours[published], ours["madds"])
     return PublishedComparison(
         networks=len(ours),
-        tau=kendall_tau(ours["top1"], ours["published_top1"]),
-        tau_madds=kendall_tau(ours["madds"], ours["published_top1"]),
+        tau=kendall_tau(ours[score.name], ours[published]),
+        tau_madds=kendall_tau(ours["madds"], ours[published]),
         near_as_published=same,
         near_other_way=other,
         near_tied=tied,

@@ -10,8 +10,6 @@ from pathlib import Path
 from mnv2_sweep.analysis.agreement import near_text, tau_text
 from mnv2_sweep.analysis.passport import (
     ONLY_WORTH,
-    SHARED_WEIGHTS,
-    SHORT_SCHEDULE,
     WORD_COLUMNS,
     Passport,
     passport_table,
@@ -24,7 +22,9 @@ from mnv2_sweep.base.text import align, duration
 from mnv2_sweep.nets.resolve import arch_key
 from mnv2_sweep.record.folders import is_calibration
 from mnv2_sweep.record.store import read_outcomes
-from mnv2_sweep.trials.trial import Trial, find_differences, load_trial
+from mnv2_sweep.trials.differences import find_differences
+from mnv2_sweep.trials.trial import Trial, load_trial
+from mnv2_sweep.trials.ways import way_of
 
 LEAST_NETWORKS = 3  # below, there is no order to speak of
 
@@ -50,12 +50,12 @@ def sweep_verdict(folder: Path) -> list[str]:
 def judge_trials(passport: Passport, trials: Sequence[Trial]) -> list[str]:
     """Say what the passport says of a sweep's trials (at least one), or how they differ from those it speaks of."""
     trial = trials[0]  # a sweep has one recipe, one data set and one strategy; fine-tuned ones are in no order
-    name = strategy_proxy(trial.shared is not None)
+    name, strategy = way_of(trial).proxy, way_of(trial).strategy
     known = {proxy.name: load_trial(proxy.trial) for proxy in passport.proxies if proxy.trial}
     differences = {
         proxy: find_differences(calibrated, trial)
         for proxy, calibrated in known.items()
-        if bool(calibrated.shared) == bool(trial.shared)
+        if way_of(calibrated).strategy == strategy
     }
     if not differences:
         return verdict_lines(passport, name)
@@ -67,11 +67,6 @@ def judge_trials(passport: Passport, trials: Sequence[Trial]) -> list[str]:
             "this order"
         ]
     return verdict_lines(passport, nearest)
-
-
-def strategy_proxy(shared: bool) -> str:
-    """Name the proxy that a sweep of the space's own recipe is."""
-    return SHARED_WEIGHTS if shared else SHORT_SCHEDULE
 
 
 def passport_text(passport: Passport, strategy: str) -> str:

@@ -10,7 +10,7 @@ import typer
 
 from mnv2_sweep.base.errors import SweepError
 from mnv2_sweep.base.text import count_noun
-from mnv2_sweep.cli.options import RunOptions, check_name
+from mnv2_sweep.cli.options import RunOptions, check_name, recipe_option, recipe_words
 from mnv2_sweep.trials.trial import EMBEDDED
 
 if TYPE_CHECKING:
@@ -58,13 +58,9 @@ class ExperimentOptions:
         bool, typer.Option("--until-decided", help="Then add seeds one by one until each comparison is decided.")
     ] = False
     max_seeds: Annotated[int | None, typer.Option(min=2, max=1000, help="Of --until-decided: where to stop.")] = None
-    recipe: Annotated[str | None, typer.Option(help="Name of the recipe; default: short, or the space's.")] = None
-    images: Annotated[int | None, typer.Option(min=1, help="Training images per trial, instead of the recipe's.")] = (
-        None
-    )
-    input_scale: Annotated[
-        float | None, typer.Option(min=0.01, max=1, help="Train at this fraction of the resolution; default 0.25.")
-    ] = None
+    recipe: recipe_option("base", "short, or the space's") = None
+    images: recipe_option("images") = None
+    input_scale: recipe_option("input_scale", INPUT_SCALE) = None
 
 
 def ablate(
@@ -74,8 +70,9 @@ def ablate(
     words: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[CHANGE]",
-            help="Fields and the values they change to, as in residual=none expansion=1,3,8.",
+            metavar="[CHANGE | RECIPE]",
+            help="Fields and the values they change to, as in residual=none expansion=1,3,8; fields of the recipe, as "
+            "in recipe.lr=0.05.",
             show_default=False,
         ),
     ] = None,
@@ -95,12 +92,14 @@ def ablate(
     from mnv2_sweep.cli.display import show_sweep
     from mnv2_sweep.cli.open import open_run, open_space
     from mnv2_sweep.report.ablation import comparisons_text
+    from mnv2_sweep.spaces.recipes import split_recipe_words
     from mnv2_sweep.spaces.shipped import shipped_file
     from mnv2_sweep.spaces.words import read_values
 
+    of_recipe, of_networks = split_recipe_words(words or (), "ablate")
     changes = choose_changes(
         change.no_linear_bottleneck, change.residual, change.expansion, change.activation, change.scale_last_conv,
-        change.no_depthwise, change.everything, read_values(words or (), "ablate"),
+        change.no_depthwise, change.everything, read_values(of_networks, "ablate"),
     )  # fmt: skip
     base, until_decided = change.base, experiment.until_decided
     space = open_space(Path(base))[0] if Path(base).suffix in (".yaml", ".yml") or shipped_file(base) else None
@@ -109,7 +108,7 @@ def ablate(
     seeds = range(experiment.seeds or SEEDS) if own is None else own
     count = len(seeds)
     most = _check_seeds(experiment, count, len(planned))
-    recipe = _choose_recipe(space, experiment)
+    recipe = _choose_recipe(space, experiment, of_recipe)
     opened = open_run(options, None if space is None else space.data)
     comparisons, notes = plan_comparisons(_find_bases(base, space, opened.classes), changes, change.match)
     words = [_name_base(base, space)] if base != BASE else []
@@ -177,16 +176,12 @@ def _check_seeds(experiment: ExperimentOptions, seeds: int, comparisons: int) ->
     return most
 
 
-def _choose_recipe(space, experiment: ExperimentOptions):
-    """Return the space's recipe or a named one, with the changes that were asked for."""
-    from mnv2_sweep.trials.recipe import change_recipe, find_recipe
+def _choose_recipe(space, experiment: ExperimentOptions, words: list[str]):
+    """Return the space's recipe or a named one, with the changes that were asked for. Raises SweepError."""
+    from mnv2_sweep.spaces.recipes import read_recipe_words
 
-    images, input_scale = experiment.images, experiment.input_scale
-    changes = {"images": images, "epochs": None} if images else {}
-    if space is not None and experiment.recipe is None:
-        return change_recipe(space.recipe, changes | ({} if input_scale is None else {"input_scale": input_scale}))
-    changes["input_scale"] = INPUT_SCALE if input_scale is None else input_scale
-    return change_recipe(find_recipe(experiment.recipe or "short"), changes)
+    words = words + recipe_words(base=experiment.recipe, images=experiment.images, input_scale=experiment.input_scale)
+    return read_recipe_words(words, "ablate", space and space.recipe, {"input_scale": INPUT_SCALE})
 
 
 def _count_recorded(folder: Path, counts: dict, most: int) -> dict:

@@ -60,7 +60,13 @@ def calibrate(space: SpaceFile, calibration: CalibrationOptions, options: TrainO
     source = f"{CALIBRATION}, of {main}\n{path.read_text(encoding='utf-8')}"
     requests = {
         part: opened.ask(
-            f"{main}-{part.suffix}", part.archs, part.recipe, chosen, strategy=part.strategy, source=source
+            f"{main}-{part.suffix}",
+            part.archs,
+            part.recipe,
+            chosen,
+            strategy=part.strategy,
+            task=loaded.task,
+            source=source,
         )
         for part in planned.parts
     }
@@ -95,14 +101,14 @@ def calibrate(space: SpaceFile, calibration: CalibrationOptions, options: TrainO
 def _calibrated_sweeps(space: Space, name: str | None, data_name: str, dataset_name: str) -> dict[str, str]:
     """Return the sweeps that the calibration speaks of, and the proxy that each is: first the one that `run` makes,
     then the one with --shared or --separate."""
-    from mnv2_sweep.analysis.verdict import strategy_proxy
+    from mnv2_sweep.trials.ways import find_strategy
 
     if name is not None:
-        return {name: strategy_proxy(space.strategy.name == "shared")}
+        return {name: find_strategy(space.strategy.name).proxy}
     sweeps = {}
     for strategy in (space.strategy, ALONE, Strategy("shared")):
         sweep = check_name(name_sweep(space, strategy, data_name, dataset_name))
-        sweeps.setdefault(sweep, strategy_proxy(strategy.name == "shared"))
+        sweeps.setdefault(sweep, find_strategy(strategy.name).proxy)
     return sweeps
 
 

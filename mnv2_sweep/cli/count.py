@@ -38,7 +38,8 @@ def _network_options() -> type:
             flag = typer.Option(f"--{name.replace('_', '-')}", help=text)
             options.append((name, Annotated[bool, flag], False))
         else:
-            options.append((name, Annotated[field.type, typer.Option(help=text)], field.default))
+            kind = field.type if field.type in (int, float, str) else str  # read as a space file's words are
+            options.append((name, Annotated[kind, typer.Option(help=text)], kind(field.default)))
     made = [(name, kind, dataclasses.field(default=default)) for name, kind, default in options]
     return dataclasses.make_dataclass("NetworkOptions", made, frozen=True)
 
@@ -136,12 +137,15 @@ def _read_words(words: Sequence[str], given: Sequence[str]) -> ArchSpec:
 
 def _make_arch(network: NetworkOptions, given: Sequence[str]) -> ArchSpec:
     """Return the network of the options. Raises SweepError."""
+    from mnv2_sweep.spaces.yamlfile import read_word
+
     values = {}
     for field in fields(ArchSpec):
         if field.type is bool and field.default:
             values[field.name] = not getattr(network, f"no_{field.name}")
         elif field.name != "stages":
-            values[field.name] = getattr(network, field.name)
+            value = getattr(network, field.name)
+            values[field.name] = CHOICES[field.name].read(read_word(value).value if type(value) is str else value)
     arch, expansion = ArchSpec(**values), network.expansion
     if expansion is not None and expansion < 1:
         raise SweepError(f"--expansion {expansion}: a whole number from 1")

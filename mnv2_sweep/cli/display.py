@@ -22,6 +22,7 @@ from mnv2_sweep.sweeps.attempt import read_progress
 from mnv2_sweep.sweeps.request import SweepRequest
 from mnv2_sweep.sweeps.run import Begun, Event, Finished, Noted, Prepared, Scheduled, run_sweep
 from mnv2_sweep.sweeps.workers import Ended, Ticked
+from mnv2_sweep.trials.tasks import task_of
 from mnv2_sweep.trials.trial import Trial, trial_id
 
 PLAIN_SECONDS = 30  # between two lines about running trials
@@ -90,8 +91,10 @@ class SweepDisplay:
             text = f"FAILED ({outcome.kind}): {outcome.error}"
         else:
             result = outcome.result
-            test = "" if result.test_top1 is None else f", test {100 * result.test_top1:.1f} %"
-            text = f"val top-1 {100 * result.val_top1:.1f} %{test}, {result.seconds:.0f} s"
+            main = task_of(outcome.trial).main
+            tested = result.score("test", main.name)
+            test = "" if tested is None else f", test {main.amount(tested)}"
+            text = f"val {main.said(result.score('val', main.name))}{test}, {result.seconds:.0f} s"
             text += f", {result.images_per_second:.0f} images/s"
         self._print(f"[{self.finished}/{len(self.seconds)}] {_name(outcome.trial)}: {text}")
 

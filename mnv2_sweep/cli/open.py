@@ -13,7 +13,7 @@ from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.spaces.read import load_space
 from mnv2_sweep.spaces.shipped import find_space_file
 from mnv2_sweep.spaces.space import ALONE, Space, Strategy
-from mnv2_sweep.sweeps.request import SweepRequest, check_sharing
+from mnv2_sweep.sweeps.request import SweepRequest, check_strategy
 from mnv2_sweep.sweeps.settings import RunSettings, Wishes, choose_device, choose_settings
 from mnv2_sweep.trials.recipe import Recipe
 from mnv2_sweep.trials.trial import EMBEDDED
@@ -61,7 +61,7 @@ def open_run(
     wishes = {field.name: getattr(options, field.name) for field in fields(Wishes) if field.name != "budget"}
     settings = choose_settings(device, Wishes(**wishes, budget=budget))
     settings = replace(settings, watch=choose_watch(options.log))
-    check_sharing(strategy, settings)
+    check_strategy(strategy, settings)
     if options.name is not None:
         check_name(options.name)
     given = options.data is not None

@@ -15,6 +15,7 @@ import typer
 from mnv2_sweep.base.errors import SweepError
 from mnv2_sweep.record.folders import EXAMPLE
 from mnv2_sweep.spaces.space import ALONE, Space, Strategy
+from mnv2_sweep.trials.recipe import RECIPE_CHOICES, RECIPES, Recipe
 from mnv2_sweep.trials.trial import EMBEDDED
 
 
@@ -99,6 +100,23 @@ class RunOptions(TrainOptions):
         str | None, typer.Option(help="Ray's head as host:port, or auto; default: $RAY_ADDRESS, else a Ray of its own.")
     ] = None
     plots: Plots = PLOTS
+
+
+def recipe_option(name: str, usual: object = None, of: str = "") -> object:
+    """Return the type of an option that says a field of the recipe, or its `base`, as the word recipe.NAME=VALUE does;
+    `usual` is the command's own default, `of` begins the help."""
+    default = "" if usual is None else f"; default {usual}"
+    if name == "base":
+        text = f"Name of a recipe, {' or '.join(RECIPES)}{default}."
+        return Annotated[str | None, typer.Option("--recipe", help=of + text)]
+    kind = next(field.type for field in fields(Recipe) if field.name == name)
+    text = f"{RECIPE_CHOICES[name].help.rstrip('.')} (recipe.{name}){default}."
+    return Annotated[kind | None, typer.Option(help=of + text)]
+
+
+def recipe_words(**given: object) -> list[str]:
+    """Return the options of a recipe as words."""
+    return [f"recipe.{name}={value}" for name, value in given.items() if value is not None]
 
 
 def expand_options(command: Callable) -> Callable:

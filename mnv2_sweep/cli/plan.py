@@ -86,4 +86,6 @@ def _estimate_time(space, where: str, seeds: int | None, timing: TimeOptions) ->
     options = TrainOptions(timing.data, timing.workers, timing.device)
     opened = open_run(options, space.data, where, space.strategy, timing.budget)
     archs, chosen = expand(space, opened.classes), range(seeds) if seeds else space.seeds
-    return estimate_request(opened.ask(space.name, archs, space.recipe, chosen, strategy=space.strategy))
+    return estimate_request(
+        opened.ask(space.name, archs, space.recipe, chosen, strategy=space.strategy, task=space.task)
+    )

@@ -1,6 +1,6 @@
 """The command `plot`: figures of a sweep, of what a design space costs, or of the paper."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mnv2_sweep.base.errors import SweepError
-from mnv2_sweep.cli.options import PLOTS, RESULTS, Plots, Results
+from mnv2_sweep.cli.options import PLOTS, RESULTS, Plots, Results, recipe_option, recipe_words
 
 OPTIONS = {  # of each kind of plot; those of a sweep or a space have none of these
     "--manifold": ("--seed", "--matrices"),
@@ -49,20 +49,21 @@ class FigureOptions:
     ] = None
     base: Annotated[str | None, typer.Option(help="Of --activity: width@resolution; default 1.0@96.")] = None
     data: Annotated[str | None, typer.Option(help="Of --activity: as in run; default shapes.")] = None
-    images: Annotated[
-        int | None, typer.Option(min=1, help="Of --activity: training images, instead of the recipe's.")
-    ] = None
-    input_scale: Annotated[
-        float | None, typer.Option(min=0.01, max=1, help="Of --activity: train at this fraction; default 0.25.")
-    ] = None
+    images: recipe_option("images", of="Of --activity: ") = None
+    input_scale: recipe_option("input_scale", INPUT_SCALE, "Of --activity: ") = None
 
 
 def plot(
     kind: KindOptions,
     paper: FigureOptions,
-    sweep: Annotated[
-        str | None,
-        typer.Argument(help="A sweep's name, without one the last; with --costs a design space or the sweep with one."),
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[SWEEP | RECIPE]",
+            help="A sweep's name, without one the last; with --costs a design space or the sweep with one; with "
+            "--activity fields of the recipe, as in recipe.lr=0.05.",
+            show_default=False,
+        ),
     ] = None,
     results: Results = RESULTS,
     plots: Plots = PLOTS,
@@ -78,12 +79,13 @@ def plot(
     if sum(kinds.values()) != 1:
         raise SweepError(f"plot: say what to draw; one of {', '.join([*kinds][:-1])} and {[*kinds][-1]}")
     options = {f"--{field.name.replace('_', '-')}": getattr(paper, field.name) for field in fields(paper)}
+    of_recipe, sweep = _split_words(words or [], kind.activity)
     refuse_options(max(kinds, key=kinds.get), sweep, options)
     if kind.manifold:
         _echo_paths(show_manifold(paper.matrices, paper.seed or 0, plots))
         return
     if kind.activity:
-        _echo_paths(show_activity(paper, plots))
+        _echo_paths(show_activity(paper, plots, of_recipe))
         return
     if kind.costs:
         own = sweep is None or Path(sweep).is_file() or (results / sweep).exists()
@@ -97,6 +99,16 @@ def plot(
         _echo_paths(draw_expansion(folder, plots))
         return
     _echo_paths(draw_ablation(folder, plots) if kind.ablation else draw_pareto(folder, plots))
+
+
+def _split_words(words: list[str], activity: bool) -> tuple[list[str], str | None]:
+    """Return the words of a recipe, which is for --activity, and the sweep. Raises SweepError."""
+    from mnv2_sweep.spaces.recipes import split_recipe_words
+
+    of_recipe, sweeps = split_recipe_words(words, "plot --activity") if activity else ([], words)
+    if len(sweeps) > 1:
+        raise SweepError(f"plot: '{sweeps[0]}' and '{sweeps[1]}' given; one sweep is drawn at a time")
+    return of_recipe, next(iter(sweeps), None)
 
 
 def _echo_paths(paths: list[Path]) -> None:
@@ -125,24 +137,24 @@ def show_manifold(matrices: int | None, seed: int, plots: Path) -> list[Path]:
     return draw_manifold([embed_spiral(n, seed) for n in SHOWN], losses, seed, plots)
 
 
-def show_activity(options: FigureOptions, plots: Path) -> list[Path]:
+def show_activity(options: FigureOptions, plots: Path, words: Sequence[str] = ()) -> list[Path]:
     """Train a network, print its positive channels before and after, then draw them; returns the files written."""
     from mnv2_sweep.analysis.ablation import parse_bases
     from mnv2_sweep.base.text import align
     from mnv2_sweep.cli.progress import open_data
     from mnv2_sweep.paper.manifold import activities_table
     from mnv2_sweep.report.figures import draw_activity
+    from mnv2_sweep.spaces.recipes import read_recipe_words
     from mnv2_sweep.sweeps.settings import choose_device
     from mnv2_sweep.training.activity import measure_activities
     from mnv2_sweep.training.control import Control
-    from mnv2_sweep.trials.recipe import change_recipe, find_recipe
     from mnv2_sweep.trials.trial import EMBEDDED, DataRef, Trial
 
     arch, *more = parse_bases(BASE if options.base is None else options.base, or_else="")
     if more:
         raise SweepError(f"--base {options.base}: one network is trained here; give one")
-    length = {"images": options.images, "epochs": None} if options.images else {}
-    recipe = change_recipe(find_recipe("short"), {"input_scale": options.input_scale or INPUT_SCALE, **length})
+    words = [*words, *recipe_words(images=options.images, input_scale=options.input_scale)]
+    recipe = read_recipe_words(words, "plot --activity", None, {"input_scale": INPUT_SCALE})
     dataset, _ = open_data(EMBEDDED if options.data is None else options.data)
     arch = replace(arch, classes=max(arch.classes, len(dataset.classes)))
     trial = Trial(arch, recipe, DataRef(dataset.name, dataset.fingerprint, len(dataset.classes)), options.seed or 0)

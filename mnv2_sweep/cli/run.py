@@ -43,7 +43,7 @@ def run(
     archs = expand(loaded, opened.classes)
     sweep = check_name(options.name or name_sweep(loaded, strategy, opened.data_name, opened.dataset.name))
     source, chosen = path.read_text(encoding="utf-8"), range(seeds) if seeds else loaded.seeds
-    request = opened.join().ask(sweep, archs, loaded.recipe, chosen, strategy=strategy, source=source)
+    request = opened.join().ask(sweep, archs, loaded.recipe, chosen, strategy=strategy, task=loaded.task, source=source)
     failed = show_sweep(request)
     if not options.dry_run:
         frame = load_frame(request.folder)

@@ -17,6 +17,7 @@ import numpy as np
 
 from mnv2_sweep.base.errors import DataError
 from mnv2_sweep.base.files import write_whole
+from mnv2_sweep.base.size import Size
 from mnv2_sweep.base.text import megabytes
 
 BUILDING = ".building-"  # how the name of an unfinished cache folder starts
@@ -25,12 +26,12 @@ BUILDING = ".building-"  # how the name of an unfinished cache folder starts
 class RowFile:
     """Images of one .npy file, written in order; the header, which holds their number, is written again at the end."""
 
-    def __init__(self, opened: BinaryIO, side: int):
-        self.out, self.side, self.rows = opened, side, 0
+    def __init__(self, opened: BinaryIO, size: Size):
+        self.out, self.size, self.rows = opened, size, 0
         self._write_header()
 
     def add(self, pixels: np.ndarray) -> None:
-        """Write one image, uint8 [side, side, 3]."""
+        """Write one image, uint8 [height, width, 3]."""
         self.out.write(np.ascontiguousarray(pixels).data)
         self.rows += 1
 
@@ -43,7 +44,7 @@ class RowFile:
 
     def _write_header(self) -> None:
         # NumPy leaves room in a header for more digits in the first axis, so both headers have one length.
-        shape = (self.rows, self.side, self.side, 3)
+        shape = (self.rows, *self.size, 3)
         np.lib.format.write_array_header_1_0(self.out, {"descr": "|u1", "fortran_order": False, "shape": shape})
 
 

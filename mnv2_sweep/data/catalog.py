@@ -12,6 +12,7 @@ import numpy as np
 
 from mnv2_sweep.base.errors import DataError
 from mnv2_sweep.base.files import open_whole
+from mnv2_sweep.base.size import Size
 from mnv2_sweep.data.photos import open_photos
 from mnv2_sweep.data.shapes import CLASSES, COUNTS, SHAPES_FINGERPRINT, draw_scenes, render_chunks
 from mnv2_sweep.trials.trial import EMBEDDED
@@ -25,8 +26,9 @@ class Dataset(Protocol):
     classes: tuple[str, ...]
     labels: dict[str, np.ndarray]  # split -> int64 [N]
 
-    def pixels(self, split: str, side: int) -> np.ndarray:
-        """Return the images, uint8 [N, s, s, 3], read-only, s = min(side, the side at which the data are stored)."""
+    def pixels(self, split: str, size: Size) -> np.ndarray:
+        """Return the images, uint8 [N, h, w, 3], read-only, of that size, or smaller in its aspect where the data have
+        no such detail."""
         ...
 
 
@@ -60,7 +62,7 @@ def open_dataset(
 
 
 class ShapesData:
-    """The embedded data set: rendered at each side that is asked for, then read from the cache."""
+    """The embedded data set: rendered at each size that is asked for, then read from the cache."""
 
     name = EMBEDDED
     fingerprint = SHAPES_FINGERPRINT
@@ -71,27 +73,27 @@ class ShapesData:
         self.scenes = {split: draw_scenes(count, seed) for seed, (split, count) in enumerate(COUNTS.items())}
         self.labels = {split: scenes.label for split, scenes in self.scenes.items()}
 
-    def pixels(self, split: str, side: int) -> np.ndarray:
-        """Return the images, uint8 [N, side, side, 3], of any side. Raises DataError where the cache can't be used."""
-        path = self.folder / f"{split}-{side}.npy"
+    def pixels(self, split: str, size: Size) -> np.ndarray:
+        """Return the images, uint8 [N, *size, 3], of any size. Raises DataError where the cache can't be used."""
+        path = self.folder / f"{split}-{size}.npy"
         try:
-            shape = (COUNTS[split], side, side, 3)
+            shape = (COUNTS[split], *size, 3)
             try:
                 pixels = np.load(path, mmap_mode="r")
             except (FileNotFoundError, ValueError, EOFError):
                 pixels = None
             if pixels is None or pixels.shape != shape:  # not made yet, or damaged
-                self._render(split, side, path)
+                self._render(split, size, path)
                 pixels = np.load(path, mmap_mode="r")
             return pixels
         except OSError as error:
             raise DataError(f"{self.folder}: can't keep the images here ({error}); set MNV2_SWEEP_CACHE") from error
 
-    def _render(self, split: str, side: int, path: Path) -> None:
+    def _render(self, split: str, size: Size, path: Path) -> None:
         """Write the file whole or not at all; two processes that race write the same bytes."""
         with open_whole(path) as file:
-            shape = (COUNTS[split], side, side, 3)
+            shape = (COUNTS[split], *size, 3)
             header = {"descr": "|u1", "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_1_0(file, header)
-            for images in render_chunks(self.scenes[split], side):
+            for images in render_chunks(self.scenes[split], size):
                 file.write(images.tobytes())

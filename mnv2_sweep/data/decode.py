@@ -1,4 +1,4 @@
-"""One image file, as bytes -> a square of RGB uint8 pixels, with bounded work.
+"""One image file, as bytes -> RGB uint8 pixels of a size, with bounded work.
 
 The file's own orientation (EXIF) is applied; transparent parts become white; 16-bit grey keeps its whole range.
 Of animations and multi-page files the first picture counts; colour profiles are not applied.
@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from mnv2_sweep.base.errors import DataError
+from mnv2_sweep.base.size import Size
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")  # nothing else is opened, whatever the file's name says
@@ -33,14 +34,14 @@ def photo_size(data: bytes, name: str) -> tuple[int, int]:
     return _open(data, name).size
 
 
-def decode_photo(data: bytes, side: int, name: str) -> np.ndarray:
-    """Decode the image as uint8 [side, side, 3]; `name` is only for messages."""
+def decode_photo(data: bytes, size: Size, name: str) -> np.ndarray:
+    """Decode the image as uint8 [*size, 3]; `name` is only for messages."""
     image = _open(data, name)
     try:
-        image.draft(None, (2 * side, 2 * side))  # JPEG only: decodes at 1/2, 1/4 or 1/8, never below this size
+        image.draft(None, (2 * max(size), 2 * max(size)))  # JPEG only: decodes at 1/2, 1/4 or 1/8, not below
         with _ONE_BIG if image.width * image.height > BIG_PIXELS else nullcontext():
             ImageOps.exif_transpose(image, in_place=True)
-            return np.asarray(on_white(to_square(to_plain(image), side)))  # in this order the copies are small
+            return np.asarray(on_white(crop_centre(to_plain(image), size)))  # in this order the copies are small
     except Exception as error:  # damaged files make Pillow raise nearly anything (struct.error, IndexError, ...)
         raise _unusable(error, name) from error
 
@@ -66,11 +67,15 @@ def on_white(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def to_square(image: Image.Image, side: int) -> Image.Image:
-    """Cut the centre square of the shorter side, resampled to side x side."""
-    short = min(image.size)
-    left, top = (image.width - short) // 2, (image.height - short) // 2
-    return image.resize((side, side), RESAMPLING, (left, top, left + short, top + short), reducing_gap=3.0)
+def crop_centre(image: Image.Image, size: Size) -> Image.Image:
+    """Cut the largest part of the size's aspect out of the middle, resampled to the size."""
+    width = min(image.width, image.height * size.width / size.height)
+    height = min(image.height, image.width * size.height / size.width)
+    left, top = (image.width - width) / 2, (image.height - height) / 2
+    if size.is_square:  # as caches have always had them
+        left, top = int(left), int(top)
+    box = (left, top, left + width, top + height)
+    return image.resize((size.width, size.height), RESAMPLING, box, reducing_gap=3.0)
 
 
 def _open(data: bytes, name: str) -> Image.Image:

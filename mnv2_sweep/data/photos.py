@@ -1,38 +1,37 @@
-"""A folder or zip of class folders -> PhotoData: uint8 squares in a memory-mapped cache, keyed by the content.
+"""A folder or zip of class folders -> PhotoData: uint8 images in a memory-mapped cache, keyed by the content.
 
-    path --open_photo_files--> file names --sort_photos--> Photos (split, class, path) --_decode--> cache --> PhotoData
+    path --open_photo_files--> files --list_photos--> PhotoSource (split, class, path) --_decode--> cache --> PhotoData
 
-Images are decoded once, in one pass that also hashes them: in a few threads, written in order with plain file writes,
-so that only names and hashes grow with the number of images. Zips are read in place, never extracted.
+Images are decoded to squares once, in one pass that also hashes them: in a few threads, written in order with plain
+file writes, so that only names and hashes grow with the number of images. Smaller squares are made of those. A
+rectangle shows what the squares have lost, so it is decoded from the photos again, for each size that is asked for;
+they must still be what was hashed.
 
-    <cache>/<name>-<fingerprint>/   index.json, names.json, <split>-<side>.npy
+    <cache>/<name>-<fingerprint>/   index.json, names.json, digests.json, <split>-<size>.npy
     <cache>/opened/<manifest>.json  which fingerprint a path had when its names, sizes and times were these
 
 The fingerprint is over (split, class, path, sha256 of the file) and CACHE_VERSION, never over times or places.
 A cache folder is made under another name and renamed when complete, so a killed run leaves nothing that is trusted.
 """
 
-import hashlib
 import json
-import os
 import shutil
 import statistics
 import warnings
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from mnv2_sweep.base.errors import DataError
 from mnv2_sweep.base.files import open_whole
+from mnv2_sweep.base.size import Size, square
 from mnv2_sweep.data.cache import (
     RowFile,
     building_folder,
@@ -42,31 +41,21 @@ from mnv2_sweep.data.cache import (
     read_rows,
     write_json,
 )
-from mnv2_sweep.data.decode import RESAMPLING, UnreadableImage, decode_photo, photo_size
-from mnv2_sweep.data.layout import (
-    CACHE_VERSION,
-    LAYOUT,
-    Photo,
-    PhotoFiles,
-    check_classes,
-    check_file_sizes,
-    find_wrapper,
-    open_photo_files,
-    some_names,
-    sort_photos,
-)
+from mnv2_sweep.data.decode import RESAMPLING, UnreadableImage, photo_size
+from mnv2_sweep.data.layout import LAYOUT, Photo, PhotoFiles, check_classes, open_photo_files, some_names
+from mnv2_sweep.data.source import Decoded, PhotoSource, decode_one, fingerprint_photos, in_order, list_photos
 
 MAX_SIDE = 256
 MIN_SIDE = 8
 SAMPLED_SIZES = 1000  # headers read to choose the cached side
-THREADS = min(4, os.cpu_count() or 1)
+DIGESTS = "digests.json"
 
 Report = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, eq=False)
 class PhotoData:
-    """Labelled square images; the pixels stay on disk."""
+    """Labelled images; the pixels stay on disk."""
 
     name: str
     fingerprint: str
@@ -76,6 +65,7 @@ class PhotoData:
     skipped: tuple[tuple[str, str], ...]  # (path, reason) of files that are no image or unreadable
     notes: tuple[str, ...]  # what a user should know but need not mend
     folder: Path
+    source: Path  # the folder or zip that holds the photos
 
     @cached_property
     def names(self) -> dict[str, list[str]]:
@@ -83,19 +73,42 @@ class PhotoData:
         with cache_errors(self.folder):
             return json.loads((self.folder / "names.json").read_text())
 
-    def pixels(self, split: str, side: int) -> np.ndarray:
-        """Return the images, read-only uint8 [N, s, s, 3] in a memory map, s = min(side, self.side); made on first
-        use."""
+    def stored_size(self, size: Size) -> Size:
+        """Return the size at which images of that size are kept: its shorter side is at most `side`."""
+        return size if min(size) <= self.side else size.scale(self.side / min(size))
+
+    def decoded_size(self, size: Size) -> Size:
+        """Return the size at which photos are decoded for images of that size: squares always at `side`."""
+        return square(self.side) if size.is_square else self.stored_size(size)
+
+    def pixels(self, split: str, size: Size) -> np.ndarray:
+        """Return the images, read-only uint8 [N, *stored_size(size), 3] in a memory map, made on first use.
+
+        Each is the largest part of a photo that has the aspect of the size, out of its middle. Raises DataError, for a
+        rectangle also where the photos are gone or have changed.
+        """
         if split not in self.labels:
             raise DataError(f"{self.name}: no split {split!r}; there are: {', '.join(self.labels)}")
-        if side < 1:
-            raise DataError(f"{self.name}: images of side {side} were asked for; a side is at least 1 pixel")
-        side = min(side, self.side)
-        file = self.folder / f"{split}-{side}.npy"
+        if min(size) < 1:
+            raise DataError(f"{self.name}: images of {size} px were asked for; a side is at least 1 pixel")
+        size = self.stored_size(size)
+        file = self.folder / f"{split}-{size}.npy"
         with cache_errors(self.folder):
-            if not file.exists():
-                _write_smaller(self.folder / f"{split}-{self.side}.npy", file, side)
+            if not file.exists() and size.is_square:
+                _write_smaller(self.folder / f"{split}-{self.side}.npy", file, size)
+            elif not file.exists():
+                _write_rectangles(self, split, file, size)
             return np.load(file, mmap_mode="r")
+
+    def list_photos(self, split: str) -> tuple[PhotoSource, list[Photo]]:
+        """Return the source and the photos of a split, in the order of its labels. Raises DataError where they are gone
+        or are others."""
+        source = _open_source(self)
+        found = {photo.path: photo for photo in source.photos}
+        for path in self.names[split]:
+            if path not in found:
+                raise _changed(self, repr(path))
+        return source, [found[path] for path in self.names[split]]
 
 
 def _no_report(done: int, total: int) -> None:
@@ -111,44 +124,31 @@ def open_photos(path: Path, cache: Path, report: Report = _no_report) -> PhotoDa
     return (known and _load(photo_files.name, cache, known)) or _decode_to_cache(photo_files, cache, report)
 
 
-class Decoded(NamedTuple):
-    photo: Photo
-    digest: str  # of the file's bytes; '' when the system refused to read them
-    reason: str  # why it is unreadable; '' when its pixels are in the cache
-
-
 def _decode_to_cache(photo_files: PhotoFiles, cache: Path, report: Report) -> PhotoData:
-    where = str(photo_files.path)
-    sizes, folders = photo_files.files()
-    top = find_wrapper(sizes, folders)
-    files = {file.removeprefix(top): size for file, size in sizes.items() if file.startswith(top)}
-    photos, left_out = sort_photos(where, files, {name.removeprefix(top) for name in folders if name.startswith(top)})
-    check_file_sizes(where, (photo.path for photo in photos), files)
-
-    def read(photo: Photo) -> bytes:
-        return photo_files.read(top + photo.path)
-
+    source = list_photos(photo_files)
+    where, photos = source.where, source.photos
     with warnings.catch_warnings(), cache_errors(cache):
         warnings.simplefilter("ignore")  # Pillow's, about odd metadata: they would break the progress bar
-        side = _choose_side(where, photos, read)
-        with building_folder(cache, len(photos) * (3 * side**2 + 200)) as folder:
-            decoded = _decode(photos, partial(_decode_one, where, side, read), folder, side, report)
-            fingerprint = _write_index(where, folder, side, decoded)
+        size = square(_choose_side(source))
+        with building_folder(cache, len(photos) * (3 * size.area + 200)) as folder:
+            decoded = _decode(source, folder, size, report)
+            fingerprint = _write_index(where, folder, size.width, decoded)
             bad = [(one.photo.path, one.reason) for one in decoded if one.reason]
-            known = {"path": where, "fingerprint": fingerprint, "skipped": sorted(left_out + bad)}
+            known = {"path": where, "fingerprint": fingerprint, "skipped": sorted(source.left_out + bad)}
             _publish(folder, photo_files.name, cache, known)
         if all(one.digest for one in decoded):  # a file the system refused today may be readable tomorrow
             write_json(cache / "opened" / f"{photo_files.manifest}.json", known)
     return _load(photo_files.name, cache, known)
 
 
-def _choose_side(where: str, photos: list[Photo], read: Callable[[Photo], bytes]) -> int:
+def _choose_side(source: PhotoSource) -> int:
     """Choose the median of the shorter sides, of all images or of a sample spread evenly over them."""
+    where, photos = source.where, source.photos
     count = min(len(photos), SAMPLED_SIZES)
     sides, reason = [], ""
     for photo in (photos[place * len(photos) // count] for place in range(count)):
         try:
-            sides.append(min(photo_size(read(photo), f"{where}: {photo.path!r}")))
+            sides.append(min(photo_size(source.read(photo), f"{where}: {photo.path!r}")))
         except (UnreadableImage, OSError) as error:
             reason = reason or f"{photo.path!r}: {error}"
     if not sides:
@@ -156,31 +156,18 @@ def _choose_side(where: str, photos: list[Photo], read: Callable[[Photo], bytes]
     return min(MAX_SIDE, max(MIN_SIDE, int(statistics.median(sides) + 0.5)))
 
 
-def _decode_one(where: str, side: int, read: Callable[[Photo], bytes], photo: Photo) -> tuple[Decoded, Any]:
-    """Decode one image; return what became of it, and its pixels or None."""
-    digest = ""
-    try:
-        data = read(photo)
-        digest = hashlib.sha256(data).hexdigest()
-        return Decoded(photo, digest, ""), decode_photo(data, side, f"{where}: {photo.path!r}")
-    except UnreadableImage as error:
-        return Decoded(photo, digest or "unreadable", str(error)), None
-    except OSError as error:
-        return Decoded(photo, "", f"cannot be read: {error.strerror or error}"), None
-
-
-def _decode(photos: list[Photo], decode_one: Callable, folder: Path, side: int, report: Report) -> list[Decoded]:
+def _decode(source: PhotoSource, folder: Path, size: Size, report: Report) -> list[Decoded]:
     """Write the pixels of the readable photos, one file a split, in the order of photos."""
     decoded = []
-    with closing(_in_order(decode_one, photos)) as results:
-        for split, group in groupby(photos, key=lambda photo: photo.split):
-            with open_whole(folder / f"{split}-{side}.npy") as opened, RowFile(opened, side) as rows:
+    with closing(in_order(partial(decode_one, source, size), source.photos)) as results:
+        for split, group in groupby(source.photos, key=lambda photo: photo.split):
+            with open_whole(folder / f"{split}-{size}.npy") as opened, RowFile(opened, size) as rows:
                 for _ in group:
                     one, pixels = next(results)
                     decoded.append(one)
                     if pixels is not None:
                         rows.add(pixels)
-                    report(len(decoded), len(photos))
+                    report(len(decoded), len(source.photos))
     return decoded
 
 
@@ -196,17 +183,15 @@ def _write_index(where: str, folder: Path, side: int, decoded: list[Decoded]) ->
     names = {split: [photo.path for photo in kept if photo.split == split] for split in splits}
     labels = {split: [places[photo.label] for photo in kept if photo.split == split] for split in splits}
     missing = [label for label in classes if places[label] not in set(labels.get("test", places.values()))]
-    digest = hashlib.sha256(f"mnv2_sweep photos {CACHE_VERSION}\n".encode())
-    for photo, file_digest, _ in sorted(decoded):
-        digest.update(json.dumps([*photo, file_digest]).encode())
     index = {
-        "fingerprint": digest.hexdigest(),
+        "fingerprint": fingerprint_photos(decoded),
         "classes": classes,
         "side": side,
         "labels": labels,
         "notes": _notes(decoded, missing),
     }
     write_json(folder / "names.json", names)
+    _write_digests(folder, decoded)
     write_json(folder / "index.json", index)
     return index["fingerprint"]
 
@@ -236,7 +221,10 @@ def _load(name: str, cache: Path, known: Mapping[str, Any]) -> PhotoData | None:
         (folder / "names.json").stat()
         skipped = tuple((path, reason) for path, reason in known["skipped"])
         classes, notes = tuple(map(_printable, index["classes"])), tuple(index["notes"])
-        return PhotoData(_printable(name), index["fingerprint"], classes, labels, index["side"], skipped, notes, folder)
+        return PhotoData(
+            _printable(name), index["fingerprint"], classes, labels, index["side"], skipped, notes, folder,
+            Path(known["path"]),
+        )  # fmt: skip
     except (OSError, ValueError, KeyError, TypeError, AttributeError):  # no such folder, or something damaged it
         return None
 
@@ -246,38 +234,22 @@ def _printable(name: str) -> str:
     return name.encode("utf-8", "replace").decode()
 
 
-def _write_smaller(native: Path, file: Path, side: int) -> None:
-    """Write the same images at a smaller side; complete or not there at all, also when two processes make it at
+def _write_smaller(native: Path, file: Path, size: Size) -> None:
+    """Write the same images at a smaller size; complete or not there at all, also when two processes make it at
     once."""
     images = np.load(native, mmap_mode="r")
-    check_space(file.parent, len(images) * 3 * side**2)
+    check_space(file.parent, len(images) * 3 * size.area)
     with (
         open_whole(file) as opened,
-        RowFile(opened, side) as rows,
-        closing(_in_order(partial(_shrink_row, side), read_rows(native))) as smaller,
+        RowFile(opened, size) as rows,
+        closing(in_order(partial(_shrink_row, size), read_rows(native))) as smaller,
     ):
         for pixels in smaller:
             rows.add(pixels)
 
 
-def _shrink_row(side: int, pixels: np.ndarray) -> np.ndarray:
-    return np.asarray(Image.fromarray(pixels).resize((side, side), RESAMPLING))
-
-
-def _in_order(work: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
-    """Yield work(item) for each item, in order, from a few threads with a bounded number of results waiting."""
-    waiting = deque()
-    with ThreadPoolExecutor(THREADS) as pool:
-        try:
-            for item in items:
-                waiting.append(pool.submit(work, item))
-                if len(waiting) == 8 * THREADS:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+def _shrink_row(size: Size, pixels: np.ndarray) -> np.ndarray:
+    return np.asarray(Image.fromarray(pixels).resize((size.width, size.height), RESAMPLING))
 
 
 def _publish(folder: Path, name: str, cache: Path, known: Mapping[str, Any]) -> None:
@@ -294,3 +266,57 @@ def _publish(folder: Path, name: str, cache: Path, known: Mapping[str, Any]) -> 
 
 def _folder_name(name: str, fingerprint: str) -> str:
     return f"{name}-{fingerprint[:12]}"
+
+
+# ---------------------------------------------------------------- rectangles
+
+
+def _write_rectangles(data: PhotoData, split: str, file: Path, size: Size) -> None:
+    """Write the images of a split from the photos themselves, whole or not at all. Raises DataError where one is not
+    what it was when the squares were made."""
+    source, photos = data.list_photos(split)
+    digests = _read_digests(data, source)
+    check_space(file.parent, len(photos) * 3 * size.area)
+    with (
+        warnings.catch_warnings(),
+        open_whole(file) as opened,
+        RowFile(opened, size) as rows,
+        closing(in_order(partial(decode_one, source, size), photos)) as results,
+    ):
+        warnings.simplefilter("ignore")  # as where the squares were made
+        for one, pixels in results:
+            if pixels is None or one.digest != digests.get(one.photo.path):
+                raise _changed(data, repr(one.photo.path) + (f" ({one.reason})" if one.reason else ""))
+            rows.add(pixels)
+
+
+def _open_source(data: PhotoData) -> PhotoSource:
+    if not data.source.exists():
+        raise DataError(
+            f"{data.source}: not there any more; rectangles are made of the photos themselves (squares are kept in "
+            f"{data.folder}): put the data back"
+        )
+    return list_photos(open_photo_files(data.source))
+
+
+def _read_digests(data: PhotoData, source: PhotoSource) -> dict[str, str]:
+    """Read by path the digest of each photo when the squares were made."""
+    known = read_json(data.folder / DIGESTS)
+    if known is None:  # made by an earlier version, which kept no more than the digest of all
+        hashed = [one for one, _ in in_order(partial(decode_one, source, None), source.photos)]
+        if fingerprint_photos(hashed) != data.fingerprint:
+            raise _changed(data, "some photo")
+        _write_digests(data.folder, hashed)
+        known = read_json(data.folder / DIGESTS)
+    return known
+
+
+def _write_digests(folder: Path, decoded: Iterable[Decoded]) -> None:
+    write_json(folder / DIGESTS, {one.photo.path: one.digest for one in decoded})
+
+
+def _changed(data: PhotoData, what: str) -> DataError:
+    return DataError(
+        f"{data.source}: {what} is not what it was when the data were opened; put it back, or run the command again, "
+        "which opens the data as they are now"
+    )

@@ -1,4 +1,4 @@
-"""The embedded data set: `shapes`, drawn at run time at any side, deterministic from a seed, no download.
+"""The embedded data set: `shapes`, drawn at run time at any size, deterministic from a seed, no download.
 
 Ten classes: five outlines (disc, square, triangle, cross, flower), each plain or filled with fine stripes. What
 makes it worth training on:
@@ -8,8 +8,10 @@ makes it worth training on:
   pattern, other objects in front and behind, noise: none of them tells the class.
 - A cue to begin with. The object's hue hints at its outline, as colour does in photos, and never settles it.
 
-A scene is a row of numbers drawn once; each side renders the same scenes. Edges are anti-aliased and every wave
-is averaged exactly over each pixel, so a small image is what a small sensor would see.
+A scene is a row of numbers drawn once; each size renders the same scenes. A rectangle shows the scene of the square of
+its shorter side in its middle, and around it what lies there: the background goes on, objects that reach out of the
+square are seen whole, and nothing is stretched. Edges are anti-aliased and every wave is averaged exactly over each
+pixel, so a small image is what a small sensor would see.
 """
 
 import hashlib
@@ -17,6 +19,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+
+from mnv2_sweep.base.size import Size
 
 SHAPES_VERSION = 1  # raise it when a change alters any image
 OUTLINES = ("disc", "square", "triangle", "cross", "flower")
@@ -31,7 +35,7 @@ SHAPES_FINGERPRINT = hashlib.sha256(f"shapes {SHAPES_VERSION} {COUNTS}".encode()
 
 @dataclass(frozen=True)
 class Scenes:
-    """The factors of N images; every array has N rows. Lengths are fractions of the image's side."""
+    """The factors of N images; every array has N rows. Lengths are fractions of the image's (shorter) side."""
 
     label: np.ndarray
     centre: np.ndarray  # [N, 2]
@@ -90,11 +94,11 @@ def _colours(hue: np.ndarray, saturation: np.ndarray, value: np.ndarray) -> np.n
     return value[:, None] * (1 - saturation[:, None] * (0.5 - 0.5 * np.cos(2 * np.pi * turns)))
 
 
-def render_scenes(scenes: Scenes, rows: slice, side: int) -> np.ndarray:
-    """Render the chosen scenes as uint8 [n, side, side, 3]."""
+def render_scenes(scenes: Scenes, rows: slice, size: Size) -> np.ndarray:
+    """Render the chosen scenes as uint8 [n, *size, 3]."""
     pick = Scenes(**{name: getattr(scenes, name)[rows] for name in Scenes.__dataclass_fields__})
-    axis = (np.arange(side, dtype=np.float32) + 0.5) / side
-    y, x = np.meshgrid(axis, axis, indexing="ij")
+    side = min(size)
+    y, x = np.meshgrid(*(_pixel_centres(length, side) for length in size), indexing="ij")
     outline = pick.label // len(FILLS)
 
     shade = 1 + pick.shade[:, 0, None, None] * (x - 0.5) + pick.shade[:, 1, None, None] * (y - 0.5)
@@ -110,15 +114,20 @@ def render_scenes(scenes: Scenes, rows: slice, side: int) -> np.ndarray:
     image = image * shade[..., None]
     for i, (noise, seed) in enumerate(zip(pick.noise, pick.noise_seed, strict=True)):
         # A pixel of half the side gathers four times the light: noise grows with the side.
-        image[i] += np.random.RandomState(seed).randn(side, side, 1) * noise * side / 64
+        image[i] += np.random.RandomState(seed).randn(*size, 1) * noise * side / 64
     return (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
-def render_chunks(scenes: Scenes, side: int) -> Iterator[np.ndarray]:
+def _pixel_centres(length: int, side: int) -> np.ndarray:
+    """Return the coordinates of `length` pixels of which the middle `side` go from 0 to 1."""
+    return (np.arange(length, dtype=np.float32) + 0.5 - (length - side) / 2) / side
+
+
+def render_chunks(scenes: Scenes, size: Size) -> Iterator[np.ndarray]:
     """Render all scenes in order, a chunk at a time."""
-    rows = max(1, CHUNK_PIXELS // side**2)
+    rows = max(1, CHUNK_PIXELS // size.area)
     for start in range(0, len(scenes.label), rows):
-        yield render_scenes(scenes, slice(start, start + rows), side)
+        yield render_scenes(scenes, slice(start, start + rows), size)
 
 
 def _local(pick: Scenes, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

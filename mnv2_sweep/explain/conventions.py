@@ -22,11 +22,11 @@ from mnv2_sweep.paper.published import CHECKPOINTS, MOBILENET_V1_CHECKPOINTS
 MILLION = 1_000_000
 KEPT = "table 1 to the letter; TF-slim and torchvision leave it out"
 ADAPTIVE = "on networks with adaptive_avg_pool2d, as torchvision's"
-PTFLOPS_ACTIVATIONS = {"relu6": 1, "relu": 2, "hswish": 0}  # per element
+PTFLOPS_ACTIVATIONS = {"relu6": 1, "relu": 2, "hswish": 0, "sigmoid": 0}  # per element
 PTFLOPS_NOTES = {
-    "relu6": "batch norm two per element, else one; ptflops",
-    "relu": "bias one per element, else two; ptflops",
-    "hswish": "batch norm two per element, Hardswish none; ptflops",
+    "relu6": "batch norm two per element, else one",
+    "relu": "bias one per element, else two",
+    "hswish": "batch norm two per element, Hardswish none",
 }
 PUBLISHED = (*CHECKPOINTS, *MOBILENET_V1_CHECKPOINTS)
 # "Total params" of Keras' model.summary().
@@ -61,7 +61,7 @@ def _madds_conventions(arch: ArchSpec, plan: Plan) -> Iterator[Convention]:
     yield Convention("convolution + linear", madds, "the table above; as the papers and TF-slim count")
     yield from _millions(arch, madds)
     yield from _with_small_operations(plan, madds)
-    kept = sum(channels**2 * size**2 for channels, size in _kept_expansions(plan))
+    kept = sum(channels**2 * size.area for channels, size in _kept_expansions(plan))
     if kept:
         yield Convention("+ 1x1 expansion kept at t = 1", madds + kept, KEPT)
     yield Convention("two per multiply-add", 2 * madds, "multiplications and additions; torch's FlopCounterMode")
@@ -82,13 +82,15 @@ def _with_small_operations(plan: Plan, madds: int) -> Iterator[Convention]:
     biases, normed = _outputs(biased), _outputs(layer for layer in plan.convs if layer.norm)
     params = sum(layer.params - layer.weights for layer in plan.convs)
     activated = [layer for layer in plan.layers if layer.act]
-    (act,) = {layer.act for layer in activated}  # a network keeps to one
+    act = activated[0].act  # a network keeps to one, but for squeeze-and-excite's own
+    own = "" if {layer.act for layer in activated} == {act} else "; squeeze-and-excite's ReLU two"
     pooled = sum(layer.input_elements for layer in plan.layers if layer.op in ("max_pool", "avg_pool"))
     averaged = _outputs(layer for layer in plan.layers if layer.op == "avg_pool")
-    last = sum(layer.input_elements for layer in plan.layers if layer.op == "global_pool")
+    last = plan.blocks[-1].layers[0].input_elements
     eval_mode, train_mode = madds + 2 * normed, madds + 5 * normed
-    ptflops = madds + biases + 2 * normed + PTFLOPS_ACTIVATIONS[act] * _outputs(activated) + 2 * pooled
-    summands = "+ bias, batch norm" + (", activations" if PTFLOPS_ACTIVATIONS[act] else "")
+    activations = sum(PTFLOPS_ACTIVATIONS[layer.act] * layer.output_elements for layer in activated)
+    ptflops = madds + biases + 2 * normed + activations + 2 * pooled
+    summands = "+ bias, batch norm" + (", activations" if activations else "")
     pools = (", pools", ", all pools") if pooled else ("", ", global pool")
     thop = "+ batch norm, four per element" + (", average pools" if averaged else "")
     yield Convention("+ bias", madds + biases, "one per output with a bias; ptflops with its aten backend")
@@ -99,7 +101,7 @@ def _with_small_operations(plan: Plan, madds: int) -> Iterator[Convention]:
     yield Convention("+ batch norm in train mode", train_mode, "five per element; fvcore's total(), for one image")
     yield Convention("+ batch norm in train mode, global pool", train_mode + last, f"fvcore {ADAPTIVE}")
     yield Convention(thop, madds + 4 * normed + averaged, "average pools one per output; thop" if averaged else "thop")
-    yield Convention(summands + pools[0], ptflops, PTFLOPS_NOTES[act])
+    yield Convention(summands + pools[0], ptflops, f"{PTFLOPS_NOTES[act]}{own}; ptflops")
     yield Convention(summands + pools[1], ptflops + last, f"ptflops {ADAPTIVE}")
 
 

@@ -15,10 +15,11 @@ from mnv2_sweep.base.text import align_lines, count_noun
 from mnv2_sweep.explain.conventions import Convention, madds_conventions, params_conventions
 from mnv2_sweep.explain.listing import cost_json
 from mnv2_sweep.nets.arch import ArchSpec, arch_label
-from mnv2_sweep.nets.cost import BYTES_PER_ACTIVATION, count_cost, live_elements
+from mnv2_sweep.nets.cost import BYTES_PER_ACTIVATION, count_cost
 from mnv2_sweep.nets.memory import memory_records
 from mnv2_sweep.nets.plan import WEIGHTED, Block, Layer
 from mnv2_sweep.nets.resolve import resolve
+from mnv2_sweep.nets.steps import live_elements
 
 HEADER = ("layer", "operation", "in", "out", "MAdds", "params", "bytes out", "bytes live")
 WORDS = (0, 1)  # places of the columns of words; the others are numbers and shapes, and stand right
@@ -101,7 +102,7 @@ def explain_csv(arch: ArchSpec) -> str:
 def layer_rows(arch: ArchSpec) -> list[LayerRow]:
     """Return a row for every layer in order. Raises ArchError on an impossible spec."""
     plan, cost = resolve(arch), count_cost(arch)
-    live = [BYTES_PER_ACTIVATION * elements for elements in live_elements(plan)]
+    live = [BYTES_PER_ACTIVATION * elements for elements in live_elements(plan.layers, plan.outputs)]
     placed = [(block, layer) for block in plan.blocks for layer in block.layers]
     rows = [
         _layer_row(block, layer, bytes_, bytes_ == cost.peak_activation_bytes)
@@ -129,8 +130,8 @@ def _layer_row(block: Block, layer: Layer, live_bytes: int, peak: bool) -> Layer
         layer=layer.name,
         operation=_operation(layer),
         then=_then(block, layer),
-        shape_in=f"{layer.c_in}x{layer.size_in}x{layer.size_in}",
-        shape_out=f"{layer.c_out}x{layer.size_out}x{layer.size_out}",
+        shape_in=layer.shape_in,
+        shape_out=layer.shape_out,
         madds=layer.madds,
         params=layer.params,
         output_bytes=BYTES_PER_ACTIVATION * layer.output_elements,

@@ -9,9 +9,9 @@ from dataclasses import astuple, dataclass
 import numpy as np
 
 from mnv2_sweep.base.text import align_lines
-from mnv2_sweep.nets.arch import ArchSpec, arch_label
+from mnv2_sweep.nets.arch import ArchSpec, arch_label, input_size, stage_record
 from mnv2_sweep.nets.cost import Cost, count_cost
-from mnv2_sweep.nets.cost_arrays import COSTS, CostArrays, columns_of, count_columns
+from mnv2_sweep.nets.cost_arrays import COSTS, CostArrays, count_archs
 
 SHOWN = 40  # networks listed for a person; programs get all
 ARCH_FIELDS = tuple(ArchSpec.__dataclass_fields__)
@@ -29,7 +29,7 @@ class Listing:
 
 def list_networks(archs: Sequence[ArchSpec]) -> Listing:
     """List each network with its costs, in the given order."""
-    return Listing(archs, count_columns(columns_of(archs)), {})
+    return Listing(archs, count_archs(archs), {})
 
 
 def costs_text(listing: Listing, note: str = "") -> str:
@@ -62,17 +62,30 @@ def cost_json(arch: ArchSpec) -> str:
 
 
 def costs_csv(listing: Listing) -> Iterator[str]:
-    """Yield a line a network, as `costs_json` has them; the block table as "1-16-1-1 6-24-2-2", t-c-n-s."""
+    """Yield a line a network, as `costs_json` has them; the block table as "1-16-1-1 6-24-2-2-kernel=5",
+    t-c-n-s and further cells by name."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     for i, record in enumerate(_records(listing)):
         if i == 0:
             writer.writerow(record)
-        record["stages"] = " ".join(["-".join(map(str, row)) for row in record["stages"]])
+        record["stages"] = " ".join(map(_row_text, record["stages"]))
         writer.writerow(record.values())
         yield text.getvalue()
         text.seek(0)
         text.truncate()
+
+
+def _row(cells: dict) -> list | dict:
+    """Return a row of the block table as [t, c, n, s], or with the names of its cells where it has more."""
+    return list(cells.values()) if len(cells) == 4 else cells
+
+
+def _row_text(row: list | dict) -> str:
+    """Return "6-24-2-2", or "6-24-2-2-kernel=5"."""
+    if isinstance(row, list):
+        return "-".join(map(str, row))
+    return "-".join([*map(str, list(row.values())[:4]), *(f"{name}={row[name]}" for name in list(row)[4:])])
 
 
 def _records(listing: Listing) -> Iterator[dict]:
@@ -84,5 +97,6 @@ def _records(listing: Listing) -> Iterator[dict]:
 def _record(arch: ArchSpec, cost: Cost) -> dict:
     record = {"network": arch_label(arch)} | {name: getattr(cost, name) for name in COSTS}
     record |= {name: getattr(arch, name) for name in ARCH_FIELDS}
-    record["stages"] = [[stage.t, stage.c, stage.n, stage.s] for stage in arch.stages]
+    record["resolution"] = input_size(arch).cell
+    record["stages"] = [_row(stage_record(stage)) for stage in arch.stages]
     return record

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from mnv2_sweep.base.text import percent
 from mnv2_sweep.formats.check import Check
+from mnv2_sweep.formats.runtimes import RUNTIMES
 
 UNCHECKED = "not run here"
 
@@ -35,7 +37,8 @@ class Card:
 def card_text(
     card: Card, preprocess: Mapping[str, Any], checks: Mapping[str, Check | None], sizes: Mapping[str, int]
 ) -> str:
-    """Return the card in Markdown."""
+    """Return the card in Markdown. The script is there for the files that `preprocess` names."""
+    packages = dict.fromkeys(RUNTIMES[Path(name).suffix].package for name in preprocess["models"])
     lines = [f"# {card.network}", "", f"Trained on {card.data}."]
     lines += [f"Began from {card.start}."] if card.start else []
     if card.scores:
@@ -48,23 +51,27 @@ def card_text(
     if card.costs:
         lines += ["", "| cost | |", "|---|---:|", *(f"| {name} | {cost} |" for name, cost in card.costs.items())]
     lines += ["", "## Files", "", *_file_lines(checks, sizes)]
-    lines += ["", "## Input", "", *_input_lines(preprocess), "", "## Use", "", "```"]
-    lines += ["pip install numpy pillow onnxruntime  # or ai-edge-litert, for a .tflite file"]
-    lines += ["python classify.py photo.jpg", "```", "", "Written by", "", "```", card.command, "```"]
+    lines += ["", "## Input", "", *_input_lines(preprocess)]
+    if packages:
+        lines += ["", "## Use", "", "```", f"pip install numpy pillow {' '.join(packages)}"]
+        lines += ["python classify.py photo.jpg", "```"]
+    lines += ["", "Written by", "", "```", card.command, "```"]
     return "\n".join(lines) + "\n"
 
 
 def _file_lines(checks: Mapping[str, Check | None], sizes: Mapping[str, int]) -> list[str]:
     """Return a table of the files, each as it did when it was run on the validation images."""
     lines = [
-        "| file | bytes | top-1 | same answer as torch | largest difference of a logit |",
-        "|---|---:|---:|---:|---:|",
+        "| file | bytes | validation top-1 | 95 % interval | images | same answer as torch "
+        "| largest difference of a logit | run by |",
+        "|---|---:|---:|---:|---:|---:|---:|---|",
     ]
     for name, check in checks.items():
-        said = f"{UNCHECKED} | |"
-        if check is not None and check.images:
-            right, agree = percent(check.right / check.images, 1), percent(check.agree / check.images, 1)
-            said = f"{right} % | {agree} % | {check.difference:.2g}"
+        said = f"{UNCHECKED} | | | | |"
+        if check is not None:
+            low, high = (percent(end, 1) for end in check.interval)
+            said = f"{percent(check.top1, 1)} % | {low} to {high} % | {check.images:,} "
+            said += f"| {percent(check.agreement, 1)} % | {check.difference:.2g} | {check.runtime} {check.version}"
         lines.append(f"| {name} | {sizes[name]:,} | {said} |")
     worse = [name for name, check in checks.items() if check is not None and check.is_worse]
     if worse:
@@ -82,5 +89,5 @@ def _input_lines(preprocess: Mapping[str, Any]) -> list[str]:
         f"{width} x {height} pixels, {kind}: the largest part of the middle of that aspect, resampled{by_way} "
         f"({preprocess['resampling']}).",
         f"Then (pixel / 255 - mean) / std with mean {', '.join(mean)} and std {', '.join(std)}; preprocess.json has it "
-        "for programs. ONNX files read [N, channels, height, width], TFLite files [N, height, width, channels].",
+        "for programs. TFLite files read [N, height, width, channels], all others [N, channels, height, width].",
     ]

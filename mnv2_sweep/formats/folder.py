@@ -1,6 +1,9 @@
 """A network as files -> the folder that goes to a device: models, labels, preprocessing, model card, a script.
 
-    <folder>/  model.onnx  model-int8.tflite ...  labels.txt  preprocess.json  README.md  classify.py
+    <folder>/  model.onnx  model-int8.tflite ...  labels.txt  preprocess.json  check.json  README.md  classify.py
+
+`check.json` says how each model did on the validation images when it was run; `classify.py` runs those models that need
+neither torch nor this program, where there are any.
 
 The folder is there whole or not at all.
 """
@@ -13,10 +16,12 @@ from pathlib import Path
 from mnv2_sweep.base.errors import StoreError
 from mnv2_sweep.base.files import open_whole_folder, write_whole
 from mnv2_sweep.base.size import Size
-from mnv2_sweep.formats.card import Card, card_text
+from mnv2_sweep.formats.card import UNCHECKED, Card, card_text
 from mnv2_sweep.formats.check import Check
+from mnv2_sweep.formats.runtimes import RUNTIMES
 
 LABELS, PREPROCESS, CARD, SCRIPT = "labels.txt", "preprocess.json", "README.md", "classify.py"
+CHECK = "check.json"
 SUFFIXES = (".onnx", ".tflite", ".safetensors", ".pt2")
 SCRIPT_TEXT = Path(__file__).with_name("classify.txt")
 
@@ -25,9 +30,9 @@ SCRIPT_TEXT = Path(__file__).with_name("classify.txt")
 class Preprocess:
     """What is done to a photo before the network sees it.
 
-    The largest part of its middle that has the network's aspect is resampled (Lanczos) to `first_size`, the size at
-    which a data set's squares are kept, where it has one, and from there to `size` (Lanczos to a smaller one, bilinear
-    to a larger one). `channels`: 3 is RGB, 1 its luma. Then (pixel / 255 - mean) / std, by channel.
+    The largest part of its middle that has the network's aspect is resampled (Lanczos) to `first_size`, at which the
+    data set is kept, where it has one, and from there to `size` (Lanczos to a smaller one, bilinear to a larger one).
+    `channels`: 3 is RGB, 1 its luma. Then (pixel / 255 - mean) / std, by channel.
     """
 
     size: Size
@@ -68,12 +73,16 @@ def write_folder(
         with open_whole_folder(folder) as unfinished:
             for name, content in models.items():
                 write_whole(unfinished / name, content)
-            how = {**preprocess.record(), "models": list(models)}
+            runnable = [name for name in models if Path(name).suffix in RUNTIMES]
+            how = {**preprocess.record(), "models": runnable}
             write_whole(unfinished / PREPROCESS, json.dumps(how, indent=1) + "\n")
             write_whole(unfinished / LABELS, "".join(" ".join(label.split("\n")) + "\n" for label in labels))
-            write_whole(unfinished / SCRIPT, SCRIPT_TEXT.read_text(encoding="utf-8"))
+            if runnable:
+                write_whole(unfinished / SCRIPT, SCRIPT_TEXT.read_text(encoding="utf-8"))
             checks = {name: check(unfinished / name) for name in models}
             sizes = {name: len(content) for name, content in models.items()}
+            records = {name: UNCHECKED if one is None else one.record() for name, one in checks.items()}
+            write_whole(unfinished / CHECK, json.dumps(records, indent=1) + "\n")
             write_whole(unfinished / CARD, card_text(card, how, checks, sizes))
     except OSError as error:
         raise StoreError(f"{folder}: can't be written ({error}); choose another --out") from error
@@ -86,7 +95,7 @@ def _refuse_other(folder: Path) -> None:
         strange = sorted(
             file.name
             for file in folder.iterdir()
-            if file.suffix not in SUFFIXES and file.name not in (LABELS, PREPROCESS, CARD, SCRIPT)
+            if file.suffix not in SUFFIXES and file.name not in (LABELS, PREPROCESS, CHECK, CARD, SCRIPT)
         )
         if strange:
             raise StoreError(f"{folder}: it holds {strange[0]}, which no export wrote; choose another --out")

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mnv2_sweep.base.size import Size, square
+from mnv2_sweep.base.size import Size
 from mnv2_sweep.nets.plan import WEIGHTED, Layer, Plan, norm_name
 
 CLAMPS = {"relu": (0.0, np.inf), "relu6": (0.0, 6.0)}  # activations that only limit the values
@@ -86,13 +86,13 @@ def fold_plan(plan: Plan, state: Mapping[str, Any], epsilon: float = EPSILON) ->
 
     `epsilon` is that of the batch norms. Raises KeyError where a name is missing, ValueError where a shape is another.
     """
-    first, nodes = plan.layers[0], []
+    nodes: list[Node] = []
     places = [0]  # tensor of the plan -> tensor of the graph
     for i, layer in enumerate(plan.layers):
         reads = [places[i + back + 1] for back in layer.reads]
         weights = fold_layer(layer, state, epsilon) if layer.op in WEIGHTED else None
         places.append(_append(nodes, layer, reads, weights))
-    return Graph(Map(first.c_in, _size(first.size_in)), tuple(nodes))
+    return Graph(Map(*plan.image), tuple(nodes))
 
 
 def fold_layer(layer: Layer, state: Mapping[str, Any], epsilon: float = EPSILON) -> tuple[np.ndarray, np.ndarray]:
@@ -114,7 +114,7 @@ def fold_layer(layer: Layer, state: Mapping[str, Any], epsilon: float = EPSILON)
 
 def _append(nodes: list[Node], layer: Layer, reads: list[int], weights: tuple | None) -> int:
     """Append a layer's operation, what is added to it, pair by pair, and its activation; return the last tensor."""
-    makes, made = Map(layer.c_out, _size(layer.size_out)), reads[0]
+    makes, made = Map(layer.c_out, layer.size_out), reads[0]
     start = len(nodes)
 
     def append(op: str, others: list[int], **more: Any) -> int:
@@ -157,10 +157,9 @@ def turn_graph(graph: Graph) -> Graph:
 
 def find_pads(layer: Layer) -> Pads:
     """Return the border that a layer's kernel reads; its padding is a number of pixels, or None for the same size."""
-    size_in, size_out = _size(layer.size_in), _size(layer.size_out)
     (top, bottom), (left, right) = (
         (before, max(0, (made - 1) * layer.stride + layer.kernel - read - before))
-        for read, made in zip(size_in, size_out, strict=True)
+        for read, made in zip(layer.size_in, layer.size_out, strict=True)
         for before in [layer.kernel // 2 if layer.padding is None else layer.padding]
     )
     return Pads(top, left, bottom, right)
@@ -172,7 +171,3 @@ def same_pads(size: Size, kernel: int, stride: int) -> Pads:
         max(0, (made - 1) * stride + kernel - read) for read, made in zip(size, size.shrink(stride), strict=True)
     ]
     return Pads(missing[0] // 2, missing[1] // 2, missing[0] - missing[0] // 2, missing[1] - missing[1] // 2)
-
-
-def _size(size: int | Size) -> Size:
-    return size if isinstance(size, Size) else square(size)

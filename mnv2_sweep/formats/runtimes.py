@@ -1,6 +1,7 @@
 """A written file and images -> its logits, in the runtime that a device would use, on one thread."""
 
 import importlib
+import importlib.metadata
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -48,6 +49,12 @@ def load_file(path: Path) -> Run:
     except Exception as error:  # each runtime has kinds of its own
         text = " ".join(str(error).split())[:200]
         raise StoreError(f"{path}: {runtime.package} can't read it ({text}); write it again") from error
+
+
+def runtime_version(path: Path) -> tuple[str, str]:
+    """Return the package that runs the file, which is installed, and its version."""
+    package = RUNTIMES[path.suffix].package
+    return package, importlib.metadata.version(package)
 
 
 def _load_onnx(module: ModuleType, path: Path) -> Run:

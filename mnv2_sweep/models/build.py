@@ -10,6 +10,7 @@ last map are operations between them. Shapes in comments: [batch, channels, size
 """
 
 import itertools
+import math
 from functools import partial
 
 import torch
@@ -20,11 +21,11 @@ from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.nets.plan import WEIGHTED, Block, Layer, Plan, norm_name
 from mnv2_sweep.nets.resolve import resolve
 
-ACTIVATIONS = {"relu6": nn.ReLU6, "relu": nn.ReLU, "hswish": nn.Hardswish}
+ACTIVATIONS = {"relu6": nn.ReLU6, "relu": nn.ReLU, "hswish": nn.Hardswish, "sigmoid": nn.Sigmoid}
 
 
 def build_model(arch: ArchSpec) -> nn.Module:
-    """Return the network: [N, 3, resolution, resolution] float32 -> logits [N, classes]. Raises ArchError.
+    """Return the network: [N, in_channels, height, width] float32 -> logits [N, classes]. Raises ArchError.
 
     Initialised as torchvision does: He-normal (fan out) convolutions, unit batch norm, linear N(0, 0.01).
     """
@@ -99,9 +100,13 @@ class InvertedResidual(nn.Module):
 
     def __init__(self, block: Block):
         super().__init__()
-        *before, projection = block.convs
-        layers = [conv_bn(conv) for conv in before] + list(conv_bn(projection))
-        self.conv = nn.Sequential(*layers)
+        layers: list[nn.Module] = []
+        for role, layer in zip(block.roles, block.layers, strict=True):
+            if role in ("expand", "depthwise"):
+                layers.append(conv_bn(layer))
+            elif role == "squeeze":
+                layers.append(SqueezeExcite(block.find("reduce"), block.find("restore")))
+        self.conv = nn.Sequential(*layers, *conv_bn(block.find("project")))
         self.expands, self.shortcut = block.expands, block.shortcut
 
     def forward(self, x: Tensor, wide: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -117,6 +122,19 @@ class InvertedResidual(nn.Module):
         for layer in self.conv[1:] if self.expands else self.conv:
             out = layer(out)
         return (x + out if self.shortcut == "bottleneck" else out), expanded
+
+
+class SqueezeExcite(nn.Module):
+    """Weights for the channels of a map, from its own means: [N, c, s, s] -> the same (arXiv 1709.01507)."""
+
+    def __init__(self, reduce: Layer, restore: Layer):
+        super().__init__()
+        self.fc1, self.fc2 = _convolution(reduce), _convolution(restore)
+        self.relu, self.sigmoid = nn.ReLU(), nn.Sigmoid()
+
+    def forward(self, x: Tensor) -> Tensor:
+        means = x.mean(dim=(2, 3), keepdim=True)  # [N, c, 1, 1]
+        return x * self.sigmoid(self.fc2(self.relu(self.fc1(means))))
 
 
 def conv_bn(conv: Layer) -> nn.Sequential:
@@ -174,7 +192,7 @@ class PlanNetwork(nn.Module):
         Maps are [N, c_in, size_in, size_in] -> [N, c_out, size_out, size_out].
         """
         if layer.op not in WEIGHTED:
-            run = self.get_submodule(layer.name) if layer.op in MODULES else partial(_join, layer)
+            run = self.get_submodule(layer.name) if layer.op in MODULES else partial(join_maps, layer)
             return self._activate(layer, run(*reads))
         x = self.dropout(reads[0].flatten(1)) if layer.op == "linear" else reads[0]
         x = self.get_submodule(layer.name)(x)
@@ -210,8 +228,8 @@ def _linear(layer: Layer) -> nn.Linear:
 MODULES = {"conv": _convolution, "linear": _linear, "max_pool": _max_pool, "avg_pool": _avg_pool}
 
 
-def _join(layer: Layer, x: Tensor, *others: Tensor) -> Tensor:
-    """Do what a layer does that is no module."""
+def join_maps(layer: Layer, x: Tensor, *others: Tensor) -> Tensor:
+    """Do what a layer does that is no module, on maps [N, channels, height, width]."""
     if layer.op == "global_pool":
         return x.mean(dim=(2, 3), keepdim=True)
     if layer.op == "shuffle":  # channel c of group g becomes channel g of group c (ShuffleNet paper, figure 1)
@@ -222,6 +240,8 @@ def _join(layer: Layer, x: Tensor, *others: Tensor) -> Tensor:
         return sum(others, x)
     if layer.op == "concat":
         return torch.cat([x, *others], 1)
+    if layer.op == "multiply":
+        return math.prod(others, start=x)
     return x  # "relu": its activation says all
 
 

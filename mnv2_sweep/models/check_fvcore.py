@@ -14,9 +14,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from mnv2_sweep.base.size import Size
 from mnv2_sweep.base.text import count_noun
 from mnv2_sweep.models.build import build_model
-from mnv2_sweep.nets.arch import ArchSpec, arch_label
+from mnv2_sweep.nets.arch import ArchSpec, arch_label, input_size
 from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.nets.plan import Layer, norm_name
 from mnv2_sweep.nets.resolve import resolve
@@ -26,10 +27,12 @@ with warnings.catch_warnings():  # fvcore 0.1.5 compiles a few functions at impo
     from fvcore.nn import FlopCountAnalysis, parameter_count
     from fvcore.nn.jit_handles import addmm_flop_jit, conv_flop_jit, get_shape, linear_flop_jit
 
-# What fvcore has no rule for, and the paper's convention counts as nothing: activations, sums, pools, moving of data.
+# What fvcore has no rule for, and the paper's convention counts as nothing: activations, sums and products of maps,
+# pools, moving of data.
 UNCOUNTED = {
     *("aten::hardtanh", "aten::hardtanh_", "aten::relu6", "aten::add", "aten::add_"),
     *("aten::relu", "aten::relu_", "aten::hardswish", "aten::hardswish_"),
+    *("aten::sigmoid", "aten::hardsigmoid", "aten::mul"),
     *("aten::mean", "aten::max_pool2d", "aten::avg_pool2d", "aten::pad", "aten::unflatten"),
 }
 BATCH_NORM = 2  # operations per element in eval mode, as fvcore counts it
@@ -55,7 +58,7 @@ def check_fvcore(arch: ArchSpec) -> list[Difference]:
     """Build the network, let fvcore count it, compare. Raises ArchError on an impossible spec."""
     plan, cost, network = resolve(arch), count_cost(arch), arch_label(arch)
     model = build_model(arch).eval()
-    seen, params = count_operators(model, arch.resolution), parameter_count(model)
+    seen, params = count_operators(model, (arch.in_channels, input_size(arch))), parameter_count(model)
     figures = []  # (layer, what, ours, theirs)
     for layer in plan.convs:
         figures += _layer_figures(layer, seen, params)
@@ -76,12 +79,13 @@ def differences_text(archs: Sequence[ArchSpec], differences: Sequence[Difference
     return "\n".join(map(_difference_line, differences))
 
 
-def count_operators(model: nn.Module, resolution: int) -> dict[str, Counter[str]]:
-    """Return module name -> what fvcore counts in it, without the modules inside; see `_counter` for the names.
+def count_operators(model: nn.Module, image: tuple[int, Size]) -> dict[str, Counter[str]]:
+    """Return module name -> what fvcore counts in it for one image (channels, size), without the modules inside; see
+    `_counter` for the names.
 
     Operators that fvcore has no rule for are counted by how often they run, under their full name ("aten::add").
     """
-    analysis = FlopCountAnalysis(model, torch.zeros(1, 3, resolution, resolution))
+    analysis = FlopCountAnalysis(model, torch.zeros(1, image[0], *image[1]))
     analysis.set_op_handle(
         **{"aten::_convolution": _counter(conv_flop_jit, 0), "aten::linear": _counter(linear_flop_jit, 0)},
         **{"aten::addmm": _counter(addmm_flop_jit, 1)},  # nn.Linear, in some versions of torch
@@ -114,13 +118,11 @@ def _layer_figures(layer: Layer, seen: dict[str, Counter[str]], params: dict[str
     theirs = seen.get(layer.name)
     if not theirs:  # not there, or there and never called
         return [(layer.name, "missing", layer.madds, 0)]
-    shape_in = f"{layer.c_in}x{layer.size_in}x{layer.size_in}"
-    shape_out = f"{layer.c_out}x{layer.size_out}x{layer.size_out}"
     norm = norm_name(layer.name) if layer.norm else ""
     normed = BATCH_NORM * layer.output_elements if norm else 0
     return [
-        (layer.name, "shape in", shape_in, "x".join(str(theirs[key]) for key in SHAPE[:3])),
-        (layer.name, "shape out", shape_out, "x".join(str(theirs[key]) for key in SHAPE[3:])),
+        (layer.name, "shape in", layer.shape_in, "x".join(str(theirs[key]) for key in SHAPE[:3])),
+        (layer.name, "shape out", layer.shape_out, "x".join(str(theirs[key]) for key in SHAPE[3:])),
         (layer.name, "MAdds", layer.madds, theirs["MAdds"]),
         (layer.name, "batch norm", normed, seen.get(norm, Counter())["batch_norm"] if norm else 0),
         (layer.name, "params", layer.params, params.get(layer.name, 0) + (params.get(norm, 0) if norm else 0)),

@@ -67,7 +67,8 @@ def run_splits(arch: ArchSpec) -> list[SplitRun]:
         torch.manual_seed(0)
         model = build_model(arch)
         split_model(model, arch, 1)  # raises at once where it can't be
-        images = torch.randn(SETTLED_IMAGES, 3, arch.resolution, arch.resolution)
+        channels, size = plan.image
+        images = torch.randn(SETTLED_IMAGES, channels, *size)
     torch.set_num_threads(1)  # with more, what is live at once is chance
     try:
         model = settle_norms(model, images)
@@ -125,7 +126,7 @@ def _limit_bytes(operation: Operation) -> int:
             channels = -(-layer.c_in // operation.groups)
             beside = max(beside, layer.kernel**2 * VECTOR * -(-channels // VECTOR))
         elif layer.kernel > 1 and layer.input_elements < UNFOLDED_BELOW:
-            beside = max(beside, layer.kernel**2 * layer.c_in * layer.size_out**2)
+            beside = max(beside, layer.kernel**2 * layer.c_in * layer.size_out.area)
     return BYTES * (operation.elements + beside)
 
 

@@ -17,7 +17,7 @@ from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from mnv2_sweep.base.errors import SweepError
-from mnv2_sweep.models.build import MobileNetV2
+from mnv2_sweep.models.build import ACTIVATIONS, MobileNetV2, join_maps
 from mnv2_sweep.nets.arch import FAMILY_NAMES, ArchSpec, arch_label
 from mnv2_sweep.nets.memory import Operation, bound_operations
 from mnv2_sweep.nets.plan import WEIGHTED, Layer, norm_name
@@ -165,18 +165,15 @@ class SplitBlock(nn.Module):
         return _finish(self.project.layer, out, *([x] if self.shortcut else []))
 
 
-class Pool(nn.Module):
-    """The mean over each map: [N, s, s, c] -> [N, 1, 1, c]."""
+class Join(nn.Module):
+    """An operation that is no module: the mean over each map, a sum or product of maps."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        return x.mean(dim=(1, 2), keepdim=True)
+    def __init__(self, layer: Layer):
+        super().__init__()
+        self.layer = layer
 
-
-class Add(nn.Module):
-    """The shortcut that enters a block without an expansion, which could take it in."""
-
-    def forward(self, x: Tensor, wide: Tensor) -> Tensor:
-        return x + wide
+    def forward(self, *maps: Tensor) -> Tensor:
+        return join_maps(self.layer, *(x.permute(0, 3, 1, 2) for x in maps)).permute(0, 2, 3, 1)
 
 
 def tap_by_tap(x: Tensor, weight: Tensor, bias: Tensor, kernel: int, stride: int) -> Tensor:
@@ -221,8 +218,10 @@ def _finish(layer: Layer, out: Tensor, *others: Tensor) -> Tensor:
 def _activate(act: str, out: Tensor) -> None:
     if act == "hswish":
         functional.hardswish(out, inplace=True)
-    elif act:
+    elif act in ("relu6", "relu"):
         out.clamp_(0, 6 if act == "relu6" else None)
+    elif act:
+        out.copy_(ACTIVATIONS[act]()(out))
 
 
 def _make_step(operation: Operation, model: nn.Module) -> nn.Module:
@@ -231,7 +230,7 @@ def _make_step(operation: Operation, model: nn.Module) -> nn.Module:
         return SplitBlock(operation, weights)
     (layer,) = operation.layers
     if layer.op not in WEIGHTED:
-        return {"add": Add, "global_pool": Pool}[layer.op]()
+        return Join(layer)
     kind = Depthwise if layer.groups > 1 else Pointwise if layer.kernel == 1 else Dense
     return kind(layer, *weights[0])
 

@@ -9,6 +9,7 @@ their first dimension (the count of batches apart, which they share), under the 
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -116,7 +117,7 @@ def widen_plan(plan: Plan, seeds: int) -> Plan:
 
     *blocks, classifier = plan.blocks
     wide = [block._replace(layers=tuple(map(widen, block.layers))) for block in blocks]
-    return Plan((*wide, classifier), plan.resolution, plan.dropout)
+    return replace(plan, blocks=(*wide, classifier))
 
 
 def _layout(model: nn.Module) -> tuple[str, list[str | None]]:

@@ -19,12 +19,13 @@ import torch
 from torch import nn
 
 from mnv2_sweep.base.errors import SweepError
+from mnv2_sweep.base.size import Size
 from mnv2_sweep.models.build import build_model
 from mnv2_sweep.nets.arch import ArchSpec, arch_label
 
 
-def synflow_score(arch: ArchSpec, size: int, seed: int) -> float:
-    """Return log10 of the score of the built network on an image of `size` x `size`; the same for the same seed.
+def synflow_score(arch: ArchSpec, size: Size, seed: int) -> float:
+    """Return log10 of the score of the built network on an image of `size`; the same for the same seed.
 
     Raises ArchError, and SweepError where a network is so deep that its score leaves float64 (above 10^308).
     """
@@ -32,7 +33,7 @@ def synflow_score(arch: ArchSpec, size: int, seed: int) -> float:
         torch.manual_seed(seed)
         model = build_model(arch)
     model = _linearise(model).double()
-    model(torch.ones(1, 3, size, size, dtype=torch.float64)).sum().backward()
+    model(torch.ones(1, arch.in_channels, *size, dtype=torch.float64)).sum().backward()
     layers = [module for module in model.modules() if isinstance(module, (nn.Conv2d, nn.Linear))]
     score = sum(float((layer.weight.detach() * layer.weight.grad).abs().sum()) for layer in layers)
     if not 0 < score < math.inf:

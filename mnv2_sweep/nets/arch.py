@@ -1,10 +1,25 @@
 """ArchSpec: one network as a few numbers, what each may be, and a short name; `resolve` decides its shapes."""
 
 import hashlib
-from dataclasses import dataclass, fields, replace
+import re
+from contextlib import suppress
+from dataclasses import dataclass, fields
+from typing import Annotated, NamedTuple
 
 from mnv2_sweep.base.errors import ArchError
-from mnv2_sweep.nets.choice import FLAG, WHOLE, Choice, Rule, choice, choice_of, is_number, is_whole, one_of
+from mnv2_sweep.base.size import Size, as_size, square
+from mnv2_sweep.nets.choice import (
+    FLAG,
+    WHOLE,
+    Choice,
+    Rule,
+    annotated_choices,
+    choice,
+    choice_of,
+    is_number,
+    is_whole,
+    one_of,
+)
 
 FAMILY_NAMES = {
     "mobilenet_v2": "MobileNetV2", "mobilenet_v1": "MobileNetV1", "shufflenet_v1": "ShuffleNet", "nasnet_a": "NASNet-A"
@@ -14,19 +29,37 @@ RESIDUALS = ("bottleneck", "expansion", "none")
 ACTIVATIONS = ("relu6", "relu", "hswish")
 SHUFFLENET_GROUPS = (1, 2, 3, 4, 8)  # ShuffleNet paper, table 1
 MAX_RESOLUTION = 4096
+MOST_CELLS = 2  # that a label names one by one
+KERNEL = Rule("an odd whole number (3, 5, 7)", lambda value: is_whole(value) and value % 2 == 1)
+KERNELS_APART = "kernels of two sizes have no common weights"
 SHORTCUTS = {
     "bottleneck": "shortcut between bottlenecks", "expansion": "shortcut between expansions", "none": "no residual"
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """One row of the block table (paper, table 2): n blocks of c channels, expansion t, first stride s."""
+ONE_SIZE = "a stage has one stride, as its blocks see one size"
 
-    t: int = choice(WHOLE, "Expansion of its blocks.", limit=100)
-    c: int = choice(WHOLE, "Output channels at width 1.", limit=10_000)
-    n: int = choice(WHOLE, "Number of blocks.", limit=100)
-    s: int = choice(WHOLE, "Stride of the first block.", limit=16)
+
+SQUEEZE = Rule("a number from 0, at most 1", lambda value: is_number(value) and 0 <= value <= 1)
+SQUEEZES_APART = "with and without squeeze-and-excite, or with another ratio, the same weights mean other things"
+
+
+class Stage(NamedTuple):
+    """One row of the block table (paper, table 2): n blocks of c channels, expansion t, first stride s. A further cell
+    that has no value (None) takes the network's."""
+
+    t: Annotated[int, Choice(WHOLE, "Expansion of its blocks.", limit=100)]
+    c: Annotated[int, Choice(WHOLE, "Output channels at width 1.", limit=10_000)]
+    n: Annotated[int, Choice(WHOLE, "Number of blocks.", limit=100)]
+    s: Annotated[int, Choice(WHOLE, "Stride of the first block.", limit=16, apart=ONE_SIZE)]
+    kernel: Annotated[
+        int | None,
+        Choice(KERNEL, "Side of its depthwise kernels.", limit=99, label="k={}".format, apart=KERNELS_APART),
+    ] = None
+    se_ratio: Annotated[
+        float | None,
+        Choice(SQUEEZE, "Squeeze-and-excite in its blocks.", label="se={:g}".format, apart=SQUEEZES_APART),
+    ] = None
 
 
 MOBILENET_V2 = (  # paper, table 2
@@ -62,7 +95,10 @@ class ArchSpec:
 
     `activation` takes the place of every ReLU6: "relu", or "hswish", x * relu6(x + 3) / 6. `scale_last_conv` narrows
     the last convolution too where the width is below 1 (section 4 leaves it as it is). `depthwise=False` puts an
-    ordinary convolution (figure 2a) in the place of each depthwise one.
+    ordinary convolution (figure 2a) in the place of each depthwise one. `se_ratio` above 0 puts squeeze-and-excite (Hu
+    et al., arXiv 1709.01507) behind each depthwise convolution's activation, as MnasNet-A1 has it (arXiv 1807.11626):
+    the mean over the map, a 1x1 layer to int(se_ratio * the block's input channels), at least 1, with ReLU, another
+    back to all channels with a sigmoid, which the map is multiplied by.
 
     Raises ArchError from `resolve`, not here, so that a caller can hold a spec and report its mistakes later.
     """
@@ -79,18 +115,17 @@ class ArchSpec:
         Rule("a number above 0, at most 16", lambda value: is_number(value) and 0 < value <= 16), "Width multiplier.",
         1.0, families=EVERY, label=lambda value: "",
     )  # fmt: skip
-    resolution: int = choice(
-        Rule("a whole number of pixels from 1", is_whole), "Side of the input in pixels.", 224, limit=MAX_RESOLUTION,
-        families=EVERY, label=lambda value: "",
+    resolution: int | Size = choice(
+        Rule("a whole number of pixels from 1, or width x height as in 160x120", lambda value: _is_resolution(value)),
+        "Side of the input in pixels, or width x height as in 160x120.", 224, limit=MAX_RESOLUTION, families=EVERY,
+        label=lambda value: "", read=lambda value: _read_resolution(value),
     )  # fmt: skip
     kernel: int = choice(
-        Rule("an odd whole number (3, 5, 7)", lambda value: is_whole(value) and value % 2 == 1),
-        "Side of the depthwise kernels.", 3, limit=99, families=V2, label=lambda value: f"k={value}",
-        apart="kernels of two sizes have no common weights",
+        KERNEL, "Side of the depthwise kernels.", 3, limit=99, families=V2, label="k={}".format, apart=KERNELS_APART,
     )  # fmt: skip
     linear_bottleneck: bool = choice(
         FLAG, "ReLU6 after the projections.", True, families=V2, label=lambda value: "non-linear",
-        values={True: "linear bottleneck", False: "ReLU6 in the bottleneck"}, is_free=True,
+        values={True: "linear bottleneck", False: "ReLU6 in the bottleneck"},
         apart="the weights before and after a ReLU6 are not the same",
     )  # fmt: skip
     residual: str = choice(
@@ -99,8 +134,9 @@ class ArchSpec:
         apart="shortcuts elsewhere ask other weights of the same layers",
     )  # fmt: skip
     last_channels: int = choice(
-        WHOLE, "Channels of the last convolution.", 1280, limit=100_000, families=V2,
-        label=lambda value: f"last={value}",
+        Rule("a whole number from 1, or 0 for no last convolution", lambda value: type(value) is int and value >= 0),
+        "Channels of the last convolution; 0 for none.", 1280, limit=100_000, families=V2,
+        label=lambda value: f"last={value}" if value else "no last convolution",
     )  # fmt: skip
     classes: int = choice(
         WHOLE, "Classes.", 1000, limit=1_000_000, families=EVERY, label=lambda value: "",
@@ -108,7 +144,7 @@ class ArchSpec:
     )  # fmt: skip
     dropout: float = choice(
         Rule("a number from 0, below 1", lambda value: is_number(value) and 0 <= value < 1),
-        "Fraction of the classifier's inputs that training drops.", 0.2, families=EVERY, is_free=True,
+        "Fraction of the classifier's inputs that training drops.", 0.2, families=EVERY,
         label=lambda value: f"dropout={value:g}", apart="a shared training drops nothing out",
     )  # fmt: skip
     groups: int = choice(
@@ -116,7 +152,7 @@ class ArchSpec:
         label=lambda value: f"g={value}",
     )  # fmt: skip
     activation: str = choice(
-        one_of(*ACTIVATIONS), "relu6, relu or hswish.", "relu6", families=V2, is_free=True,
+        one_of(*ACTIVATIONS), "relu6, relu or hswish.", "relu6", families=V2,
         values={word: word for word in ACTIVATIONS},
         apart="the weights after a ReLU6 and after another activation are not the same",
     )  # fmt: skip
@@ -130,10 +166,36 @@ class ArchSpec:
         values={True: "depthwise convolutions", False: "ordinary convolutions"},
         apart="an ordinary kernel has weights between channels, a depthwise one has none",
     )  # fmt: skip
+    in_channels: int = choice(
+        one_of(3, 1), "Channels of the image: 3, or 1 for grey ones.", 3, families=EVERY,
+        label=lambda value: "grey", apart="the stem's weights are one set for each channel of the image",
+    )  # fmt: skip
+    stem_channels: int = choice(  # paper, table 2, first row
+        WHOLE, "Channels of the first convolution at width 1.", 32, limit=10_000, families=V2, label="stem={}".format,
+    )  # fmt: skip
+    se_ratio: float = choice(
+        SQUEEZE, "Channels of squeeze-and-excite, as a share of its block's input's; 0 for none.", 0.0, families=V2,
+        label="se={:g}".format, apart=SQUEEZES_APART,
+    )  # fmt: skip
+    divisor: int = choice(
+        WHOLE, "Channels are rounded to multiples of it.", 8, limit=64, families=V2, label="divisor={}".format,
+    )  # fmt: skip
+
+
+def _is_resolution(value: object) -> bool:
+    return is_whole(value) or (isinstance(value, Size) and not value.is_square and min(map(is_whole, value)))
+
+
+def _read_resolution(value: object) -> object:
+    if isinstance(value, str) and re.fullmatch("[1-9][0-9]*x[1-9][0-9]*", value):
+        with suppress(ValueError):  # too many digits
+            return as_size(value).plain
+    return value
 
 
 CHOICES: dict[str, Choice] = {field.name: choice_of(field) for field in fields(ArchSpec)}
-CELLS: dict[str, Choice] = {field.name: choice_of(field) for field in fields(Stage)}
+CELLS: dict[str, Choice] = annotated_choices(Stage)
+OPTIONAL_CELLS = tuple(Stage._field_defaults)  # fields of the network, too
 _RULES = tuple((name, one.rule.check, one.rule.allowed) for name, one in CHOICES.items())
 _CELL_RULES = tuple((name, one.rule.check, one.rule.allowed) for name, one in CELLS.items())
 # What each family lets one choose, beside its name.
@@ -141,8 +203,6 @@ FAMILIES = {
     family: tuple(name for name, one in CHOICES.items() if family in one.families and name != "family")
     for family in FAMILY_NAMES
 }
-# The most a user may ask for, so that a slip of the finger is a message, not an hour; `resolve` has no such bounds.
-LIMITS = {name: one.limit for name, one in (CELLS | CHOICES).items() if one.limit is not None}
 
 
 def check_arch(arch: ArchSpec) -> None:
@@ -166,14 +226,20 @@ def no_such_choice(family: str) -> str:
 
 
 def check_limits(arch: ArchSpec) -> None:
-    """Raise ArchError with every value of a possible spec that is over LIMITS."""
-    values = [(name, getattr(arch, name)) for name, one in CHOICES.items() if one.limit is not None]
-    values += [(name, max(getattr(stage, name) for stage in arch.stages)) for name in CELLS]
+    """Raise ArchError with every value of a possible spec that is more than a user may ask for, so that a slip of the
+    finger is a message, not an hour; `resolve` has no such bounds."""
+    values = [(name, one, getattr(arch, name)) for name, one in CHOICES.items()]
+    values += [(name, one, max(getattr(stage, name) or 0 for stage in arch.stages)) for name, one in CELLS.items()]
     over = [
-        f"{name}: {value} given, at most {LIMITS[name]:,} allowed" for name, value in values if value > LIMITS[name]
+        f"{name}: {value} given, at most {one.limit:,} allowed" for name, one, value in values if one.is_over(value)
     ]
     if over:
         raise ArchError("; ".join(over))
+
+
+def input_size(arch: ArchSpec) -> Size:
+    """Return the nominal size of the network's images."""
+    return arch.resolution if isinstance(arch.resolution, Size) else square(arch.resolution)
 
 
 def arch_rules(arch: ArchSpec):
@@ -185,8 +251,38 @@ def arch_rules(arch: ArchSpec):
             for i, stage in enumerate(value):
                 for cell, check_cell, cell_allowed in _CELL_RULES:
                     given = getattr(stage, cell)
-                    if not check_cell(given):  # of a long table only what is wrong, for `resolve` asks each time
+                    if not check_cell(given) and (
+                        given is not None or cell not in OPTIONAL_CELLS
+                    ):  # of a long table only what is wrong, for `resolve` asks each time
                         yield f"stages.{i}.{cell}", given, False, cell_allowed
+
+
+def arch_record(arch: ArchSpec) -> dict:
+    """Return the spec as a JSON object, without the fields and cells that have their default value."""
+    record = {
+        field.name: getattr(arch, field.name)
+        for field in fields(ArchSpec)
+        if getattr(arch, field.name) != field.default
+    }
+    if "stages" in record:
+        record["stages"] = [stage_record(stage) for stage in arch.stages]
+    if "resolution" in record:
+        record["resolution"] = input_size(arch).cell
+    return record
+
+
+def stage_record(stage: Stage) -> dict:
+    """Return the cells of a row that differ from their default, or have none."""
+    defaults = Stage._field_defaults
+    return {name: value for name, value in stage._asdict().items() if name not in defaults or value != defaults[name]}
+
+
+def load_arch(record: dict) -> ArchSpec:
+    """Return the spec of an object by `arch_record`. Raises KeyError or TypeError on any other."""
+    values = dict(record)
+    if "stages" in values:
+        values["stages"] = tuple(Stage(**stage) for stage in values["stages"])
+    return ArchSpec(**{name: CHOICES[name].read(value) for name, value in values.items()})
 
 
 def arch_label(arch: ArchSpec) -> str:
@@ -204,17 +300,31 @@ def arch_label(arch: ArchSpec) -> str:
 
 
 def _stages_label(stages: tuple[Stage, ...]) -> str:
-    """Return "t=4" where only the expansion differs from table 2, else the rows as t-c-n-s, shortened by a digest."""
-    expansion = stages[-1].t
-    if set_expansion(MOBILENET_V2, expansion) == stages:
-        return f"t={expansion}"
-    rows = " ".join(f"{s.t}-{s.c}-{s.n}-{s.s}" for s in stages)
-    return "table " + hashlib.sha256(rows.encode()).hexdigest()[:6]
+    """Return "t=4" where only the expansion differs from table 2, else the rows as t-c-n-s, shortened by a digest; and
+    further cells, as "k=5 in row 3" or "k=5 in every row", which are part of the digest where they are many."""
+    cells: dict[str, list[int]] = {}
+    for row, stage in enumerate(stages):
+        for name, value in list(stage_record(stage).items())[4:]:
+            cells.setdefault(CELLS[name].label(value), []).append(row)
+    named = {word: rows for word, rows in cells.items() if len(rows) in (1, len(stages))}
+    plain, expansion = tuple(Stage(*stage[:4]) for stage in stages), stages[-1].t
+    table, words = " ".join("-".join(map(str, stage)) for stage in (s[:4] for s in stages)), []
+    if named != cells or len(named) > MOST_CELLS:
+        table, named = table + str(sorted(cells.items())), {}
+    elif plain == MOBILENET_V2:
+        table = ""
+    elif set_expansion(MOBILENET_V2, expansion) == plain:
+        table, words = "", [f"t={expansion}"]
+    if table:
+        words.append("table " + hashlib.sha256(table.encode()).hexdigest()[:6])
+    for word, rows in named.items():
+        words.append(f"{word} in {'every row' if len(rows) > 1 else f'row {rows[0]}'}")
+    return ", ".join(words)
 
 
 def set_expansion(stages: tuple[Stage, ...], t: int) -> tuple[Stage, ...]:
     """Return the block table with expansion t in every stage that expands: table 2's first stage keeps its t = 1."""
-    return tuple(replace(stage, t=t) if stage.t > 1 else stage for stage in stages)
+    return tuple(stage._replace(t=t) if stage.t > 1 else stage for stage in stages)
 
 
 def find_expansion(stages: tuple[Stage, ...]) -> int | None:

@@ -4,8 +4,10 @@ families, how labels name it, whether networks that differ in it can share weigh
 Space files, command line, labels, tables, ablations and sharing read it from there.
 """
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field
+from typing import get_type_hints
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +24,10 @@ class Choice:
     """A field of a record.
 
     `help` is for people who look for it; `limit` is the most that a user may ask for. `families` have the field.
-    `label` names a value in the short names of networks ("" says nothing), `values` names values as parts of a
-    network, for ablations. `apart` says why networks with several values can't be slices of one set of weights; without
-    it they can. `is_free`: no cost depends on it.
+    `label` names a value in the short names of networks ("" says nothing) and of changed recipes, `read` turns what a
+    file or the command line has into a value, and leaves alone what it does not know. `values` names values as parts of
+    a network, for ablations. `apart` says why networks with several values can't be slices of one set of weights;
+    without it they can.
     """
 
     rule: Rule
@@ -32,9 +35,20 @@ class Choice:
     limit: int | None = None
     families: tuple[str, ...] = ()
     label: Callable[[object], str] = str
+    read: Callable[[object], object] = lambda value: value
     values: Mapping[object, str] | None = None
     apart: str = ""
-    is_free: bool = False
+
+    def refuse(self, value: object) -> str:
+        """Return what is allowed, where the value is not; else ""."""
+        if not self.rule.check(value):
+            return self.rule.allowed
+        numbers = "both numbers" if isinstance(value, tuple) else "a whole number"
+        return f"{numbers} up to {self.limit:,}" if self.is_over(value) else ""
+
+    def is_over(self, value: object) -> bool:
+        """Say whether an allowed value, or a part of it, is more than a user may ask for."""
+        return self.limit is not None and (max(value) if isinstance(value, tuple) else value) > self.limit
 
 
 def choice(rule: Rule, help: str, default: object = MISSING, **more):
@@ -47,14 +61,20 @@ def choice_of(one: Field) -> Choice:
     return one.metadata["choice"]
 
 
+def annotated_choices(record: type) -> dict[str, Choice]:
+    """Return what is said of the fields of a NamedTuple, each annotated as Annotated[type, Choice(...)]."""
+    hints = get_type_hints(record, include_extras=True)
+    return {name: hint.__metadata__[0] for name, hint in hints.items()}
+
+
 def is_whole(value: object) -> bool:
     """Say whether it is an int from 1 (True is none)."""
     return type(value) is int and value >= 1
 
 
 def is_number(value: object) -> bool:
-    """Say whether it is an int or a float (True is none)."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    """Say whether it is an int or a float, finite as a float (True is none)."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def one_of(*words: object) -> Rule:

@@ -10,7 +10,6 @@ import numpy as np
 from mnv2_sweep.base.errors import SweepError
 from mnv2_sweep.nets.arch import ArchSpec, arch_label
 from mnv2_sweep.nets.cost import count_cost
-from mnv2_sweep.nets.cost_arrays import Columns, columns_of, count_columns
 
 MATCHED = {"madds": "MAdds", "params": "params"}  # costs that can be matched, and their names for people
 TOLERANCE = 0.02
@@ -30,7 +29,7 @@ def match_width(arch: ArchSpec, base: ArchSpec, cost: str) -> ArchSpec:
     off by more than TOLERANCE.
     """
     target = getattr(count_cost(base), cost)
-    counted = getattr(count_columns(_at_widths(arch)), cost)
+    counted = np.array([getattr(count_cost(replace(arch, width=width)), cost) for width in WIDTHS.tolist()])
     distances = np.abs(counted - target)
     nearest = WIDTHS[distances == distances.min()]
     width = min(nearest.tolist(), key=lambda width: (width != arch.width, len(f"{width:g}"), abs(width - arch.width)))
@@ -42,10 +41,3 @@ def match_width(arch: ArchSpec, base: ArchSpec, cost: str) -> ArchSpec:
             f"{MATCHED[cost]}; the nearest, {width:g}, has {found:,} ({100 * (found / target - 1):+.2f} %)"
         )
     return matched
-
-
-def _at_widths(arch: ArchSpec) -> Columns:
-    """Return the network at every width of the grid."""
-    one, count = columns_of([arch]), len(WIDTHS)
-    fields = {name: np.repeat(column, count) for name, column in one.fields.items()} | {"width": WIDTHS}
-    return Columns(*(np.repeat(getattr(one, name), count, axis=0) for name in "tcns"), fields)

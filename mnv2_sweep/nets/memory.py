@@ -26,9 +26,9 @@ from typing import NamedTuple
 from mnv2_sweep.base.errors import SweepError
 from mnv2_sweep.base.text import align_lines, megabytes, percent
 from mnv2_sweep.nets.arch import FAMILY_NAMES, ArchSpec
-from mnv2_sweep.nets.cost import live_elements
 from mnv2_sweep.nets.plan import Block, Layer, Plan
 from mnv2_sweep.nets.resolve import resolve
+from mnv2_sweep.nets.steps import live_elements
 
 BITS = (8, 16, 32)  # of one activation
 SPLITS = (1, 2, 3, 4, 5)  # the paper recommends 2 to 5; n, one channel at a time, is added to them
@@ -66,7 +66,7 @@ def bound_operations(plan: Plan, splits: int) -> list[Operation]:
     n."""
     if splits < 1:
         raise SweepError(f"splits: {splits} given, a whole number from 1 allowed")
-    operations, held = [], live_elements(plan)
+    operations, held = [], live_elements(plan.layers, plan.outputs)
     wide = _wide_shortcuts(plan)
     for i, block in enumerate(plan.blocks):
         own, held = held[: len(block.layers)], held[len(block.layers) :]
@@ -81,13 +81,14 @@ def bound_operations(plan: Plan, splits: int) -> list[Operation]:
 
 def can_split(block: Block) -> bool:
     """Return whether a block's hidden channels can be computed in groups."""
-    return block.kind == "bottleneck" and block.find("depthwise").groups == block.hidden
+    plain = block.roles in (("expand", "depthwise", "project"), ("depthwise", "project"))
+    return plain and block.find("depthwise").groups == block.hidden
 
 
 def split_elements(block: Block, groups: int) -> int:
     """Count the elements of input, output and one group's inner tensors of a bottleneck block."""
     deep = block.find("depthwise")
-    inner = (deep.size_in**2 if block.expands else 0) + deep.size_out**2
+    inner = (deep.size_in.area if block.expands else 0) + deep.size_out.area
     ends = block.layers[0].input_elements + block.layers[-1].output_elements
     return ends + math.ceil(block.hidden / groups) * inner
 

@@ -1,61 +1,160 @@
-"""ArchSpec -> Plan of a MobileNetV2 (paper, section 3, tables 1 and 2)."""
+"""ArchSpec -> the steps of a MobileNetV2 (paper, section 3, tables 1 and 2): stem, a step for each row of the table,
+last convolution, classifier. Names of layers are torchvision's."""
 
-from mnv2_sweep.nets.arch import ArchSpec
-from mnv2_sweep.nets.plan import Block, Layer, Plan, classifier_block, round_channels
+from collections import namedtuple
+from dataclasses import replace
+from functools import lru_cache
+from operator import attrgetter
 
-# By whether a block has a layer before its depthwise one, and whether that is an expansion.
-ROLES = {
-    (True, True): ("expand", "depthwise", "project"), (True, False): ("sum", "depthwise", "project"),
-    (False, False): ("depthwise", "project"),
-}  # fmt: skip
-STEM_CHANNELS = 32  # paper, table 2, first row; scaled by the width multiplier like every block
+from mnv2_sweep.base.size import Size
+from mnv2_sweep.nets.arch import CHOICES, FAMILIES, OPTIONAL_CELLS, ArchSpec, Stage, check_arch, input_size
+from mnv2_sweep.nets.plan import DOT, Block, Layer, classifier_block, round_channels
+from mnv2_sweep.nets.steps import State, Step, find_step, on_forget
 
-
-def resolve_mobilenet_v2(arch: ArchSpec) -> Plan:
-    """Make a plan of stem, bottlenecks, last convolution, classifier; names are torchvision's."""
-    channels, size = round_channels(STEM_CHANNELS * arch.width), -(-arch.resolution // 2)
-    stem = Layer("features.0.0", "conv", 3, channels, 3, 2, 1, arch.resolution, size, arch.activation)
-    blocks = [Block("features.0", "conv", "stem", (stem,))]
-    for row, stage in enumerate(arch.stages):
-        c_out = round_channels(stage.c * arch.width)
-        for repeat in range(stage.n):
-            stride = stage.s if repeat == 0 else 1
-            blocks.append(_bottleneck(arch, str(row), channels, c_out, stage.t, stride, size, blocks))
-            channels, size = c_out, -(-size // stride)
-    # Below width 1 the last convolution keeps its channels (paper, section 4).
-    last = round_channels(arch.last_channels * (arch.width if arch.scale_last_conv else max(1.0, arch.width)))
-    name = f"features.{len(blocks)}"
-    conv = Layer(f"{name}.0", "conv", channels, last, 1, 1, 1, size, size, arch.activation)
-    blocks.append(Block(name, "conv", "last", (conv,)))
-    blocks.append(classifier_block(last, size, arch.classes))
-    return Plan(tuple(blocks), arch.resolution, arch.dropout)
+# Which fields the steps see, beside what came before them: the stem, the last convolution, the classifier, and rows of
+# the table, which see all others.
+STEM = ("in_channels", "stem_channels", "width", "divisor", "resolution", "activation")
+LAST = ("last_channels", "scale_last_conv", "width", "divisor", "activation")
+END = ("classes",)
+Style = namedtuple("Style", [
+    name for name in FAMILIES["mobilenet_v2"]
+    if name == "activation" or name not in ("stages", "dropout", *STEM, *LAST, *END)
+])  # fmt: skip
+SCALING = ("width", "divisor")  # through its channels
+_scalars = attrgetter(*(name for name in CHOICES if name != "stages"))
 
 
-def _bottleneck(
-    arch: ArchSpec, row: str, c_in: int, c_out: int, t: int, stride: int, size: int, blocks: list[Block]
-) -> Block:
+class _Own:
+    """The steps that networks have in common which differ in their tables only; those of rows as they are met."""
+
+    def __init__(self, arch: ArchSpec):
+        self.arch = arch
+        self.stem = find_step(build_stem, *attrgetter(*STEM)(replace(arch, resolution=input_size(arch))))
+        self.ends = (find_step(build_last, *attrgetter(*LAST)(arch)), find_step(build_end, arch.classes))
+        self.style = Style(*(getattr(arch, name) for name in Style._fields))
+        self.rows: dict[Stage, tuple[Stage, Step]] = {}
+
+    def row(self, stage: Stage) -> Step:
+        """Return the step of a row of the table."""
+        c = round_channels(stage.c * self.arch.width, self.arch.divisor)
+        filled = {name: getattr(self.arch, name) for name in OPTIONAL_CELLS if getattr(stage, name) is None}
+        step = find_step(build_row, self.style, stage._replace(c=c, **filled))
+        self.rows[stage] = stage, step
+        return step
+
+
+@lru_cache(maxsize=20_000, typed=True)
+def _own(*scalars) -> _Own:
+    arch = ArchSpec(**dict(zip((name for name in CHOICES if name != "stages"), scalars, strict=True)))
+    check_arch(arch)
+    return _Own(arch)
+
+
+on_forget(_own.cache_clear)
+
+
+def mobilenet_v2_steps(arch: ArchSpec) -> list[Step]:
+    """Return the steps of the network. Raises ArchError on an impossible spec."""
+    try:
+        own = _own(*_scalars(arch))
+    except Exception:  # of the whole spec all mistakes are told
+        check_arch(arch)
+        raise
+    steps = [own.stem]
+    for stage in arch.stages:
+        known = own.rows.get(stage)
+        if known is not None and known[0] is stage:
+            steps.append(known[1])
+        else:  # also one that equals a known one, as True does 1
+            check_arch(arch)
+            steps.append(own.row(stage))
+    if len(steps) == 1:
+        check_arch(arch)
+    steps += own.ends
+    return steps
+
+
+def mobilenet_v2_fields(arch: ArchSpec) -> list[tuple[tuple[str, ...], int | None]]:
+    """Return for each step the fields that it sees, and its row of the table."""
+    rows = [((*Style._fields, *SCALING), row) for row in range(len(arch.stages))]
+    return [(STEM, None), *rows, (LAST, None), (END, None)]
+
+
+def build_stem(
+    state: State, at: int, row: int, c_in: int, channels: int, width: float, divisor: int, image: Size, act: str
+) -> tuple:
+    """Make the first convolution."""
+    c_out, size = round_channels(channels * width, divisor), image.shrink(2)
+    stem = Layer(f"features.{at}.0", "conv", c_in, c_out, 3, 2, 1, image, size, act)
+    return (Block(f"features.{at}", "conv", "stem", (stem,)),), (c_out, size, None)
+
+
+def build_row(state: State, at: int, row: int, style: Style, stage: Stage) -> tuple:
+    """Make the blocks of a row of the table, whose channels are those at the width."""
+    blocks: list[Block] = []
+    channels, size, before = state.channels, state.size, state.block
+    for repeat in range(stage.n):
+        block_stage = stage._replace(s=stage.s if repeat == 0 else 1)
+        before = _bottleneck(style, block_stage, f"features.{at + repeat}", str(row), channels, size, before)
+        blocks.append(before)
+        channels, size = stage.c, before.layers[-1].size_out
+    # What it is called does not matter to the next.
+    joinable = style.residual == "expansion" and before.find("depthwise").stride == 1
+    return tuple(blocks), (channels, size, before._replace(name="", stage="") if joinable else None)
+
+
+def build_last(
+    state: State, at: int, row: int, channels: int, scaled: bool, width: float, divisor: int, act: str
+) -> tuple:
+    """Make the last convolution, which below width 1 keeps its channels (paper, section 4); none of 0 channels."""
+    if not channels:
+        return (), (state.channels, state.size, None)
+    c_out, size = round_channels(channels * (width if scaled else max(1.0, width)), divisor), state.size
+    conv = Layer(f"features.{at}.0", "conv", state.channels, c_out, 1, 1, 1, size, size, act)
+    return (Block(f"features.{at}", "conv", "last", (conv,)),), (c_out, size, None)
+
+
+def build_end(state: State, at: int, row: int, classes: int) -> tuple:
+    """Make the classifier."""
+    return (classifier_block(state.channels, state.size, classes),), (classes, Size(1, 1), None)
+
+
+def _bottleneck(style: Style, stage: Stage, name: str, row: str, c_in: int, size: Size, before: Block | None) -> Block:
     """Make a block as in the paper's table 1: 1x1 expansion + ReLU6 (left out at t = 1), depthwise + ReLU6, linear 1x1
-    projection."""
-    act = arch.activation
-    hidden, size_out, before = c_in * t, -(-size // stride), blocks[-1]
-    name = f"features.{len(blocks)}"
-    narrow = arch.residual == "bottleneck" and stride == 1 and c_in == c_out
-    wide = arch.residual == "expansion" and before.kind == "bottleneck"
-    wide = wide and before.find("depthwise").stride == 1 and before.hidden == hidden
-    layers = []
-    # Behind the block's input, which is -1, lie the block before's projection and then its expanded tensor.
+    projection. `before` is the block before, where its expanded tensor may be joined to."""
+    t, c_out, stride = stage.t, stage.c, stage.s
+    hidden, size_out, act = c_in * t, size.shrink(stride), style.activation
+    narrow = style.residual == "bottleneck" and stride == 1 and c_in == c_out
+    wide = style.residual == "expansion" and before is not None and before.hidden == hidden
+    wide = wide and before.find("depthwise").stride == 1
+    parts: list[tuple[str, Layer]] = []
+    # How far back the expanded tensor of the block before lies: behind the output of all that follows it.
+    reads = (-1, before.roles.index("depthwise") - len(before.layers) - 1) if wide else (-1,)
     if t > 1:
-        reads = (-1, -3) if wide else (-1,)
-        layers.append(Layer(f"{name}.conv.0.0", "conv", c_in, hidden, 1, 1, 1, size, size, act, True, reads))
+        expand = Layer(f"{name}.conv.0.0", "conv", c_in, hidden, 1, 1, 1, size, size, act, True, reads)
+        parts.append(("expand", expand))
     elif wide:
-        layers.append(Layer(f"{name}.sum", "add", c_in, c_in, 1, 1, 1, size, size, norm=False, reads=(-1, -3)))
+        parts.append(("sum", Layer(f"{name}.sum", "add", c_in, c_in, 1, 1, 1, size, size, norm=False, reads=reads)))
     at = int(t > 1)
-    groups = hidden if arch.depthwise else 1
-    deep = Layer(f"{name}.conv.{at}.0", "conv", hidden, hidden, arch.kernel, stride, groups, size, size_out, act)
-    reads = (-1, -2 - len(layers)) if narrow else (-1,)
-    act = "" if arch.linear_bottleneck else act
-    project = Layer(
-        f"{name}.conv.{at + 1}", "conv", hidden, c_out, 1, 1, 1, size_out, size_out, act, True, reads, None, narrow
-    )
-    shortcut = "bottleneck" if narrow else "expansion" if wide else None
-    return Block(name, "bottleneck", row, (*layers, deep, project), shortcut, ROLES[bool(layers), t > 1])
+    groups = hidden if style.depthwise else 1
+    deep = Layer(f"{name}.conv.{at}.0", "conv", hidden, hidden, stage.kernel, stride, groups, size, size_out, act)
+    parts.append(("depthwise", deep))
+    if stage.se_ratio:
+        parts += _squeeze_excite(f"{name}.conv.{at + 1}", hidden, max(1, int(c_in * stage.se_ratio)), size_out)
+        at += 1
+    reads = (-1, -1 - len(parts)) if narrow else (-1,)
+    act = "" if style.linear_bottleneck else act
+    place, ends = f"{name}.conv.{at + 1}", (1, 1, 1, size_out, size_out)
+    parts.append(("project", Layer(place, "conv", hidden, c_out, *ends, act, True, reads, None, narrow)))
+    roles, layers = zip(*parts, strict=True)
+    return Block(name, "bottleneck", row, layers, "bottleneck" if narrow else "expansion" if wide else None, roles)
+
+
+def _squeeze_excite(name: str, channels: int, squeezed: int, size: Size) -> list[tuple[str, Layer]]:
+    """Make the layers that weight the channels of the map before them, with their roles."""
+    return [
+        ("squeeze", Layer(f"{name}.squeeze", "global_pool", channels, channels, 1, 1, 1, size, DOT, norm=False)),
+        ("reduce", Layer(f"{name}.fc1", "conv", channels, squeezed, 1, 1, 1, DOT, DOT, "relu", False)),
+        ("restore", Layer(f"{name}.fc2", "conv", squeezed, channels, 1, 1, 1, DOT, DOT, "sigmoid", False)),
+        ("scale", Layer(f"{name}.scale", "multiply", channels, channels, 1, 1, 1, size, size, "", False, (-4, -1))),
+    ]

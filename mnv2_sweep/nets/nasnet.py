@@ -1,4 +1,4 @@
-"""ArchSpec -> Plan of a NASNet-A mobile, 4 @ 1056 (Zoph et al., arXiv 1707.07012, figure 4, as TF-slim builds it).
+"""ArchSpec -> blocks of a NASNet-A mobile, 4 @ 1056 (Zoph et al., arXiv 1707.07012, figure 4, as TF-slim builds it).
 
 The auxiliary head is left out, as it is there in training only. A cell reads the outputs of the two cells before it,
 here called now (the last) and before; it brings both to its own channels, makes five sums of two branches each, and
@@ -9,8 +9,10 @@ is a layer of its own.
 
 from typing import NamedTuple
 
-from mnv2_sweep.nets.arch import ArchSpec
-from mnv2_sweep.nets.plan import Block, Layer, Plan, classifier_block
+from mnv2_sweep.base.size import Size
+from mnv2_sweep.nets.arch import ArchSpec, input_size
+from mnv2_sweep.nets.plan import Block, Layer, classifier_block
+from mnv2_sweep.nets.steps import State
 
 # The stem does not grow with the width: the 1056 of "4 @ 1056" is 24 times the cells' filters, which is what the width
 # scales, and TF-slim's stem has a multiplier of its own beside it (1 for "mobile", 3 for "large").
@@ -33,7 +35,7 @@ class Map(NamedTuple):
 
     number: int
     channels: int
-    size: int
+    size: Size
 
 
 def scale_filters(width: float) -> int:
@@ -42,12 +44,16 @@ def scale_filters(width: float) -> int:
     return max(1, int(FILTERS * width / 4 + 0.5)) * 4
 
 
-def resolve_nasnet(arch: ArchSpec) -> Plan:
-    """Make a plan of stem, sixteen cells, classifier."""
+def build_nasnet(state: State, at: int, row: int, arch: ArchSpec) -> tuple[tuple[Block, ...], tuple]:
+    """Make stem, sixteen cells, classifier: the whole network, a step (`nets.steps`)."""
     # The stem has no padding in TF-slim. Images of one or two pixels get it, as nothing would be left of them.
-    pixels = arch.resolution
-    padding, size = (0, (pixels - 1) // 2) if pixels >= 3 else (None, 1)
-    layers = [Layer("features.0.0", "conv", 3, STEM_CHANNELS, 3, 2, 1, pixels, size, "relu", padding=padding)]
+    image = input_size(arch)
+    bare = min(image) >= 3
+    size = Size(*((side - 1) // 2 for side in image)) if bare else image.shrink(2)
+    padding = 0 if bare else None
+    layers = [
+        Layer("features.0.0", "conv", arch.in_channels, STEM_CHANNELS, 3, 2, 1, image, size, "relu", padding=padding)
+    ]
     blocks = [Block("features.0", "conv", "stem", tuple(layers))]
     before, now, before_is_larger = None, Map(1, STEM_CHANNELS, size), False
     for stage, halves, scale in CELLS:
@@ -62,7 +68,7 @@ def resolve_nasnet(arch: ArchSpec) -> Plan:
         before, now, before_is_larger = now, make(layers, name, first, second), halves
         blocks.append(Block(name, "cell", stage, tuple(layers[start:])))
     blocks.append(classifier_block(now.channels, now.size, arch.classes))
-    return Plan(tuple(blocks), pixels, arch.dropout)
+    return tuple(blocks), (arch.classes, Size(1, 1), None)
 
 
 def _fit_before(layers: list[Layer], name: str, before: Map, filters: int, larger: bool, act: str) -> Map:
@@ -152,7 +158,7 @@ def _add(
     """Append a layer that reads these maps; without c_out it keeps their channels, or has all of them in a concat."""
     x = maps[0]
     c_in = sum(each.channels for each in maps) if op == "concat" else x.channels
-    c_out, size_out = c_out or c_in, -(-x.size // stride)
+    c_out, size_out = c_out or c_in, x.size.shrink(stride)
     reads = tuple(each.number - len(layers) - 1 for each in maps)
     act = "relu" if op == "relu" else act
     layers.append(Layer(name, op, c_in, c_out, kernel, stride, groups, x.size, size_out, act, norm, reads, bias=bias))

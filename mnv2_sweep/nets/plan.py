@@ -1,16 +1,18 @@
 """A network with every shape decided: Plan of Blocks of Layers, in the order in which they run.
 
 `resolve` makes Plans; the counters add one up, and the builders turn one into modules, so every shape exists once.
-Conventions: images are square and `size` is the side in pixels; a map's shape is channels x size x size. Tensor 0 is
-the image and tensor i + 1 the output of layer i; a layer says which tensors it reads by how far they lie back, -1
-being the output of the layer before.
+Conventions: a map's shape is channels x height x width. Tensor 0 is the image and tensor i + 1 the output of layer i; a
+layer says which tensors it reads by how far they lie back, -1 being the output of the layer before.
 """
 
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from mnv2_sweep.base.size import Size
+
 WEIGHTED = ("conv", "linear")
-OPERATIONS = (*WEIGHTED, "relu", "shuffle", "shift", "max_pool", "avg_pool", "global_pool", "add", "concat")
+DOT = Size(1, 1)
+OPERATIONS = (*WEIGHTED, "relu", "shuffle", "shift", "max_pool", "avg_pool", "global_pool", "add", "concat", "multiply")
 
 
 class Layer(NamedTuple):
@@ -19,7 +21,7 @@ class Layer(NamedTuple):
     `name` is its place in the built network, for instance "features.2.conv.0.0"; batch norm comes right after it, at
     "features.2.conv.0.1". A "linear" layer is a 1x1 convolution on a 1x1 map (last row of table 2). "conv" and "relu"
     read one tensor; what else a "conv" reads is added to its output, after its batch norm and before its activation
-    (`sum_last`: after its activation). "add" and "concat" join all tensors they read.
+    (`sum_last`: after its activation). "add", "concat" and "multiply" join all tensors they read.
     """
 
     name: str
@@ -29,9 +31,9 @@ class Layer(NamedTuple):
     kernel: int
     stride: int
     groups: int
-    size_in: int
-    size_out: int
-    act: str = ""  # "relu6" | "relu" | "hswish" | "" for none
+    size_in: Size
+    size_out: Size
+    act: str = ""  # "relu6" | "relu" | "hswish" | "sigmoid" | "" for none
     norm: bool = True  # batch norm follows, and the convolution has no bias
     reads: tuple[int, ...] = (-1,)
     padding: int | None = None  # pixels on every side; None for kernel // 2, with which the size is ceil(size / stride)
@@ -41,7 +43,7 @@ class Layer(NamedTuple):
     @property
     def madds(self) -> int:
         """Return the multiply-adds for one image: one per weight and output position."""
-        return self.size_out**2 * self.weights
+        return self.size_out.area * self.weights
 
     @property
     def weights(self) -> int:
@@ -54,14 +56,24 @@ class Layer(NamedTuple):
         return self.weights + (2 if self.norm else self.bias) * self.c_out if self.op in WEIGHTED else 0
 
     @property
+    def shape_in(self) -> str:
+        """Return the shape of the map it reads in words, as in "32x112x112", channels x height x width."""
+        return f"{self.c_in}x{self.size_in.height}x{self.size_in.width}"
+
+    @property
+    def shape_out(self) -> str:
+        """Return the shape of the map it makes in words."""
+        return f"{self.c_out}x{self.size_out.height}x{self.size_out.width}"
+
+    @property
     def input_elements(self) -> int:
         """Return the elements of the map it reads."""
-        return self.c_in * self.size_in**2
+        return self.c_in * self.size_in.area
 
     @property
     def output_elements(self) -> int:
         """Return the elements of the map it makes."""
-        return self.c_out * self.size_out**2
+        return self.c_out * self.size_out.area
 
 
 class Block(NamedTuple):
@@ -79,7 +91,7 @@ class Block(NamedTuple):
     stage: str
     layers: tuple[Layer, ...]
     shortcut: str | None = None
-    roles: tuple[str, ...] = ()  # of the layers of a bottleneck: "expand" | "sum" | "depthwise" | "project"
+    roles: tuple[str, ...] = ()  # of the layers of a bottleneck, as "expand", "depthwise", "project"
 
     @property
     def convs(self) -> tuple[Layer, ...]:
@@ -103,11 +115,20 @@ class Block(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The whole network: blocks in the order in which they run."""
+    """The whole network: blocks in the order in which they run.
+
+    `outputs` are the numbers of the tensors that are its outputs, where it has more than that of the last layer.
+    """
 
     blocks: tuple[Block, ...]
-    resolution: int
     dropout: float
+    outputs: tuple[int, ...] = ()
+
+    @property
+    def image(self) -> tuple[int, Size]:
+        """Return channels and size of the image."""
+        first = self.blocks[0].layers[0]
+        return first.c_in, first.size_in
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -121,8 +142,8 @@ class Plan:
 
 
 def round_channels(channels: float, divisor: int = 8) -> int:
-    """Return the nearest multiple of 8, at least 8 and never below 90 % of the wish (TF-slim's rule, at every
-    width)."""
+    """Return the nearest multiple of the divisor, at least that and never below 90 % of the wish (TF-slim's rule, at
+    every width)."""
     rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * channels else rounded
 
@@ -133,8 +154,8 @@ def norm_name(name: str) -> str:
     return f"{before}.{int(at) + 1}"
 
 
-def classifier_block(channels: int, size: int, classes: int) -> Block:
+def classifier_block(channels: int, size: Size, classes: int) -> Block:
     """Return the end that all families share: the mean over the map, then one linear layer with a bias."""
-    pool = Layer("pool", "global_pool", channels, channels, size, 1, 1, size, 1, norm=False)
-    linear = Layer("classifier.1", "linear", channels, classes, 1, 1, 1, 1, 1, norm=False)
+    pool = Layer("pool", "global_pool", channels, channels, 1, 1, 1, size, DOT, norm=False)
+    linear = Layer("classifier.1", "linear", channels, classes, 1, 1, 1, DOT, DOT, norm=False)
     return Block("classifier", "classifier", "classifier", (pool, linear))

@@ -2,26 +2,49 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 
-from mnv2_sweep.nets.arch import ArchSpec, check_arch
-from mnv2_sweep.nets.mobilenet_v1 import resolve_mobilenet_v1
-from mnv2_sweep.nets.mobilenet_v2 import resolve_mobilenet_v2
-from mnv2_sweep.nets.nasnet import resolve_nasnet
+from mnv2_sweep.nets.arch import FAMILIES, ArchSpec, check_arch
+from mnv2_sweep.nets.mobilenet_v1 import build_mobilenet_v1
+from mnv2_sweep.nets.mobilenet_v2 import mobilenet_v2_fields, mobilenet_v2_steps
+from mnv2_sweep.nets.nasnet import build_nasnet
 from mnv2_sweep.nets.plan import Plan
-from mnv2_sweep.nets.shufflenet import resolve_shufflenet
+from mnv2_sweep.nets.shufflenet import build_shufflenet
+from mnv2_sweep.nets.steps import DIGEST_BITS, START, Step, find_step, run_steps
 
-_RESOLVE = {
-    "mobilenet_v2": resolve_mobilenet_v2,
-    "mobilenet_v1": resolve_mobilenet_v1,
-    "shufflenet_v1": resolve_shufflenet,
-    "nasnet_a": resolve_nasnet,
-}
+_BUILD = {"mobilenet_v1": build_mobilenet_v1, "shufflenet_v1": build_shufflenet, "nasnet_a": build_nasnet}
+_PLAIN = {"conv", "linear", "add", "global_pool"}, {"", "relu6"}  # operations and activations
 
 
 def resolve(arch: ArchSpec) -> Plan:
     """Decide every shape of the network. Raises ArchError on an impossible spec."""
     check_arch(arch)
-    return _RESOLVE[arch.family](arch)
+    return Plan(tuple(run_steps(find_steps(arch))), arch.dropout)
+
+
+def find_steps(arch: ArchSpec) -> Sequence[Step]:
+    """Return the steps of the network: of MobileNetV2 stem, rows of the table, ends; of the others the whole. Raises
+    ArchError on an impossible spec."""
+    if arch.family == "mobilenet_v2":
+        return mobilenet_v2_steps(arch)
+    check_arch(arch)
+    return (find_step(_BUILD[arch.family], arch),)
+
+
+def step_fields(arch: ArchSpec) -> list[tuple[tuple[str, ...], int | None]]:
+    """Return for each of the network's steps the fields of ArchSpec it depends on, and its row of the table if any."""
+    return mobilenet_v2_fields(arch) if arch.family == "mobilenet_v2" else [(FAMILIES[arch.family], None)]
+
+
+def name_network(arch: ArchSpec) -> tuple[int, ...]:
+    """Return two numbers that are the same for two specs exactly if their `arch_key`s are, dropout apart."""
+    state, names = START, [0, 0]
+    for step in find_steps(arch):
+        part = step.at(state)
+        factors = part.digest()
+        names = [(names[i] * factors[2 * i] + factors[2 * i + 1]) % DIGEST_BITS for i in (0, 1)]
+        state = part.after
+    return tuple(names)
 
 
 def arch_key(arch: ArchSpec) -> str:
@@ -31,11 +54,16 @@ def arch_key(arch: ArchSpec) -> str:
         [
             block.kind,
             block.shortcut,
-            [[c.c_in, c.c_out, c.kernel, c.stride, c.groups, c.size_in, c.act == "relu6"] for c in block.convs],
+            [[c.c_in, c.c_out, c.kernel, c.stride, c.groups, _size(c.size_in), c.act == "relu6"] for c in block.convs],
         ]
         for block in plan.blocks
     ]
     parts = [blocks, float(plan.dropout)]
-    if arch.family != "mobilenet_v2" or arch.activation != "relu6":  # else convolutions and shortcuts say all
-        parts.append([[x.op, x.act, x.reads, x.padding] for x in plan.layers])
+    layers, (operations, acts) = plan.layers, _PLAIN
+    if arch.family != "mobilenet_v2" or any(x.op not in operations or x.act not in acts for x in layers):
+        parts.append([[x.op, x.act, x.reads, x.padding] for x in layers])  # else convolutions and shortcuts say all
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
+
+
+def _size(size) -> int | list[int]:
+    return size.height if size.is_square else [*size]

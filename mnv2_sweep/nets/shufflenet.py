@@ -1,9 +1,11 @@
-"""ArchSpec -> Plan of a ShuffleNet v1 (Zhang et al., arXiv 1707.01083, table 1 and figure 2)."""
+"""ArchSpec -> blocks of a ShuffleNet v1 (Zhang et al., arXiv 1707.01083, table 1 and figure 2)."""
 
 import math
 
-from mnv2_sweep.nets.arch import ArchSpec
-from mnv2_sweep.nets.plan import Block, Layer, Plan, classifier_block
+from mnv2_sweep.base.size import Size
+from mnv2_sweep.nets.arch import ArchSpec, input_size
+from mnv2_sweep.nets.plan import Block, Layer, classifier_block
+from mnv2_sweep.nets.steps import State
 
 STEM_CHANNELS = 24
 STAGE_2_CHANNELS = {1: 144, 2: 200, 3: 240, 4: 272, 8: 384}  # by groups; doubled from stage to stage
@@ -22,12 +24,14 @@ def stem_scale(scale: float) -> float:
     return scale if scale < 1 else math.floor(scale)
 
 
-def resolve_shufflenet(arch: ArchSpec) -> Plan:
-    """Make a plan of stem, max pooling, stages 2 to 4, classifier. `arch.width` is the paper's scale factor s."""
-    groups, size = arch.groups, -(-arch.resolution // 2)
+def build_shufflenet(state: State, at: int, row: int, arch: ArchSpec) -> tuple[tuple[Block, ...], tuple]:
+    """Make stem, max pooling, stages 2 to 4, classifier: the whole network, a step (`nets.steps`). `arch.width` is the
+    paper's scale factor s."""
+    groups, image = arch.groups, input_size(arch)
+    size = image.shrink(2)
     channels = scale_channels(STEM_CHANNELS, stem_scale(arch.width), groups)
-    stem = Layer("features.0.0", "conv", 3, channels, 3, 2, 1, arch.resolution, size, "relu")
-    pooled = -(-size // 2)
+    stem = Layer("features.0.0", "conv", arch.in_channels, channels, 3, 2, 1, image, size, "relu")
+    pooled = size.shrink(2)
     pool = Layer("features.1", "max_pool", channels, channels, 3, 2, 1, size, pooled, norm=False)
     blocks = [Block("features.0", "conv", "stem", (stem,)), Block("features.1", "pool", "stem", (pool,))]
     size = pooled
@@ -39,14 +43,14 @@ def resolve_shufflenet(arch: ArchSpec) -> Plan:
             blocks.append(_unit(f"features.{len(blocks)}", str(stage + 2), channels, c_out, first, groups, unit, size))
             channels, size = c_out, blocks[-1].layers[-1].size_out
     blocks.append(classifier_block(channels, size, arch.classes))
-    return Plan(tuple(blocks), arch.resolution, arch.dropout)
+    return tuple(blocks), (arch.classes, Size(1, 1), None)
 
 
-def _unit(name: str, stage: str, c_in: int, c_out: int, first: int, groups: int, unit: int, size: int) -> Block:
+def _unit(name: str, stage: str, c_in: int, c_out: int, first: int, groups: int, unit: int, size: Size) -> Block:
     """Make a unit as in figure 2b, and 2c for the first unit of a stage: 1x1 group convolution, shuffle, 3x3 depthwise,
     1x1 group convolution. The bottleneck has a quarter of the unit's output channels."""
     stride = 2 if unit == 0 else 1
-    hidden, size_out = c_out // 4, -(-size // stride)
+    hidden, size_out = c_out // 4, size.shrink(stride)
     layers = [Layer(f"{name}.conv.0", "conv", c_in, hidden, 1, 1, first, size, size, "relu")]
     if first > 1:
         layers.append(Layer(f"{name}.shuffle", "shuffle", hidden, hidden, 1, 1, groups, size, size, norm=False))

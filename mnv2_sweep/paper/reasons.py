@@ -44,7 +44,7 @@ def _bottleneck_row(blocks: list[Block]) -> BlockRow:
     first = blocks[0].layers[0]
     strides = [math.prod(layer.stride for layer in block.layers) for block in blocks]
     return BlockRow(
-        first.size_in,
+        first.size_in.width,
         first.c_in,
         "bottleneck",
         _only([block.hidden // block.layers[0].c_in for block in blocks]),
@@ -56,9 +56,11 @@ def _bottleneck_row(blocks: list[Block]) -> BlockRow:
 
 def _layer_row(layer: Layer, classes: int) -> BlockRow:
     pools = layer.op == "global_pool"
-    operator = f"avgpool {layer.size_in}x{layer.size_in}" if pools else f"conv2d {layer.kernel}x{layer.kernel}"
+    operator = (
+        f"avgpool {layer.size_in.width}x{layer.size_in.height}" if pools else f"conv2d {layer.kernel}x{layer.kernel}"
+    )
     c = "k" if layer.op == "linear" and layer.c_out == classes else layer.c_out
-    return BlockRow(layer.size_in, layer.c_in, operator, None, c, 1, layer.stride)
+    return BlockRow(layer.size_in.width, layer.c_in, operator, None, c, 1, layer.stride)
 
 
 def _only(values: list[int]) -> int | str:
@@ -83,9 +85,10 @@ def stored_channels(plan: Plan) -> dict[int, int]:
     for i, layer in enumerate(plan.layers):
         mixes = layer.op in WEIGHTED and layer.groups < layer.c_in
         joins = len(layer.reads) > 1 or readers[i + 1] > 1
-        whole.append(joins or layer.size_out == 1 or (mixes and not whole[layer.reads[0]]))
+        whole.append(joins or layer.size_out.area == 1 or (mixes and not whole[layer.reads[0]]))
         if whole[-1]:
-            stored[layer.size_out] = max(stored.get(layer.size_out, 0), layer.c_out)
+            side = layer.size_out.width
+            stored[side] = max(stored.get(side, 0), layer.c_out)
     return stored
 
 
@@ -106,7 +109,7 @@ def pair_formula(arch: ArchSpec) -> float:
     """Count millions of MAdds of a MobileNetV1 with section 3.1's h*w*d_in*(k^2 + d_out) for each pair."""
     blocks = resolve(arch).blocks
     pairs = [block.layers for block in blocks if block.kind == "separable"]
-    madds = sum(deep.size_out**2 * deep.c_in * (deep.kernel**2 + point.c_out) for deep, point in pairs)
+    madds = sum(deep.size_out.area * deep.c_in * (deep.kernel**2 + point.c_out) for deep, point in pairs)
     return (blocks[0].layers[0].madds + madds + blocks[-1].layers[-1].madds) / 1e6
 
 
@@ -140,10 +143,10 @@ def channels_reason(memory: Memory, size: int, printed: int) -> str:
             f"pooling takes them one by one. The printed maximum, {memory.max_kb}, leaves this cell out as well, and "
             "an earlier version of the paper prints 1 / O(1) in it"
         )
-    halving = next(x.layers for x in plan.blocks if x.layers[0].size_in == size > x.layers[-1].size_out)
+    halving = next(x.layers for x in plan.blocks if x.layers[0].size_in.width == size > x.layers[-1].size_out.width)
     if halving[-1].c_out != printed:
         return ""
-    to = halving[-1].size_out
+    to = halving[-1].size_out.width
     return f"{printed} channels are those of the next stage, at {to}x{to}; at {size}x{size} table 2, too, has {ours}"
 
 

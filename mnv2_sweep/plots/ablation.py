@@ -29,6 +29,7 @@ from mnv2_sweep.nets.arch import arch_label
 from mnv2_sweep.nets.resolve import arch_key
 from mnv2_sweep.paper.claims import Curve, find_curves
 from mnv2_sweep.plots.style import GREY, HALO, INK, SIZE_INCHES, clean_axes, join_facts, set_frame
+from mnv2_sweep.trials.tasks import Score
 
 BASE_COLOR, CHANGED_COLOR, PUBLISHED_COLOR, SEED_COLOR = "#27459B", "#D9483B", "#8A5A00", "#3B6FB6"
 VERDICT_COLORS = {REPRODUCED: "#1B7F4B", CONTRADICTED: "#B3261E"}
@@ -36,7 +37,8 @@ MOST_READINGS = 60  # in one figure
 
 
 def plot_ablation(reading: Reading, curves: pd.DataFrame, looks: str, peeked: str = "") -> Figure:
-    """Draw top-1 against training progress, the difference at the end, and figure 6's curves where it has them.
+    """Draw the main score against training progress, the difference at the end, and figure 6's curves where it has
+    them.
 
     `looks` and `peeked` are the protocol's.
     """
@@ -91,7 +93,9 @@ def plot_readings(readings: Sequence[Reading], looks: str, peeked: str = "") -> 
     axes.set_yticks(rows, labels, fontsize=10, parse_math=False)
     axes.set_ylim(len(shown) - 0.4, -0.6)
     axes.grid(False, axis="y")
-    axes.set_xlabel("top-1 of the base minus the changed network's (points): right of zero the base is better")
+    score = shown[0].score
+    minus = f"{score.label} of the base minus the changed network's ({score.difference_unit})"
+    axes.set_xlabel(f"{minus}: right of zero the base is better")
     longest = max(map(len, labels))
     fig.subplots_adjust(left=min(0.45, 0.04 + 0.0066 * longest), right=0.66, top=1 - 0.8 / height, bottom=1.35 / height)
     return fig
@@ -117,15 +121,17 @@ def _draw_row(axes: Axes, row: int, reading: Reading) -> None:
 
 
 def _progress(reading: Reading, curves: pd.DataFrame) -> list[pd.DataFrame]:
-    """Return for each side top-1 in percent, a row for each number of images seen, a column a seed; none where not
-    recorded."""
+    """Return for each side the main score as shown, a row for each number of images seen, a column a seed; none where
+    not recorded."""
     if not len(curves):
         return []
-    known = curves[curves["seed"].isin(reading.seeds) & curves["val_top1"].notna()]
+    score, column = reading.score, f"val_{reading.score.name}"
+    known = curves[curves["seed"].isin(reading.seeds) & curves[column].notna()]
     tables = []
     for arch in (reading.comparison.base, reading.comparison.variant):
         of_arch = known[known["arch_key"] == arch_key(arch)].drop_duplicates(["seed", "images"], keep="last")
-        tables.append(100 * of_arch.pivot(index="images", columns="seed", values="val_top1").astype(float).dropna())
+        by_seed = of_arch.pivot(index="images", columns="seed", values=column)
+        tables.append(score.scale * by_seed.astype(float).dropna())
     return tables if all(len(table) for table in tables) else []
 
 
@@ -140,18 +146,18 @@ def _draw_progress(axes: Axes, reading: Reading, tables: list[pd.DataFrame]) -> 
         if table.shape[1] > 1:
             axes.fill_between(images, lows, highs, color=color, alpha=0.16, lw=0, zorder=2, gid="band")
         axes.plot(images, means, color=color, lw=2.2, label=label, zorder=4, gid="mean")
-    axes.set_ylim(*_limits(np.concatenate([table.to_numpy().ravel() for table in tables])))
+    axes.set_ylim(*_limits(np.concatenate([table.to_numpy().ravel() for table in tables]), reading.score))
     axes.legend(loc="lower right", fontsize=9, frameon=False, labelcolor=INK)
     axes.set_xlabel("training images seen (thousands)")
-    axes.set_ylabel("validation top-1 (%)")
+    axes.set_ylabel(reading.score.titled("validation"))
     axes.set_title("While it trains: mean and band over seeds", loc="left", fontsize=11)
 
 
-def _limits(values: np.ndarray) -> tuple[float, float]:
+def _limits(values: np.ndarray, score: Score) -> tuple[float, float]:
     """Return limits around the curves, whatever the bands do."""
     low, high = float(values.min()), float(values.max())
-    room = max(2.0, 0.12 * (high - low))
-    return max(0.0, low - room), min(100.0, high + room)
+    room = max(0.02 * score.scale, 0.12 * (high - low))
+    return max(0.0, low - room), min(score.scale if score.fraction else np.inf, high + room)
 
 
 def _draw_sides(axes: Axes, reading: Reading) -> None:
@@ -172,12 +178,13 @@ def _draw_sides(axes: Axes, reading: Reading) -> None:
     labels = [reading.comparison.change.before, reading.comparison.label]
     axes.set_xticks([0, 1], labels, fontsize=10, parse_math=False)
     axes.grid(False, axis="x")
-    axes.set_ylabel("validation top-1 (%)")
+    axes.set_ylabel(reading.score.titled("validation"))
     axes.set_title("Each seed (dots, joined) and the mean (diamond)", loc="left", fontsize=11)
 
 
 def _draw_difference(axes: Axes, reading: Reading) -> None:
-    points, estimate = np.array(reading.base) - np.array(reading.variant), reading.estimate
+    points = reading.score.sign * (np.array(reading.base) - np.array(reading.variant))
+    estimate = reading.estimate
     axes.axvline(0, color=INK, lw=1.2, zorder=1)
     axes.plot(points, np.zeros(len(points)), "o", ms=7, mfc=SEED_COLOR, mec="white", zorder=3)
     axes.plot(estimate.mean, 1, marker="D", ms=8, color=INK, zorder=4)
@@ -201,7 +208,7 @@ def _draw_difference(axes: Axes, reading: Reading) -> None:
     axes.set_ylim(-0.5, len(rows) - 0.4)
     axes.grid(False, axis="y")
     axes.margins(x=0.16)
-    axes.set_xlabel("difference of top-1 at the end (points)")
+    axes.set_xlabel(f"difference of {reading.score.label} at the end ({reading.score.difference_unit})")
     axes.set_title("At the end: base minus changed", loc="left", fontsize=11)
 
 

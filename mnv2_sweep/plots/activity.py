@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mnv2_sweep.analysis.stats import Facts
+from mnv2_sweep.base.size import Size
 from mnv2_sweep.base.text import percent
 from mnv2_sweep.paper.manifold import Activities, LayerActivity
 from mnv2_sweep.plots.style import GREY, INK, SIZE_INCHES, clean_axes, join_facts, set_frame
@@ -16,7 +17,7 @@ COLORS = {"expansion": "#27459B", "depthwise": "#E07B1A"}
 LAYERS = {"expansion": "expansion", "depthwise": "depthwise convolution"}
 
 
-def plot_activity(activities: Activities, network: str, train_size: int, seed: int, facts: Facts) -> Figure:
+def plot_activity(activities: Activities, network: str, train_size: Size, seed: int, facts: Facts) -> Figure:
     """Draw the start on the left, after training on the right: a layer is its mean, one standard deviation, least and
     most."""
     fig = Figure(figsize=SIZE_INCHES, facecolor="white")

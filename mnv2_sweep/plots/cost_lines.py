@@ -3,12 +3,14 @@
 A line joins networks of one family that have one value of the other axis. Nothing is drawn here.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from mnv2_sweep.base.size import as_size
 from mnv2_sweep.spaces.landscape import Cliff, find_cliffs
 
 MOST_LINES = 7  # in a panel; with bands, which hide each other, MOST_BANDS
@@ -41,11 +43,23 @@ Marks = list[tuple[Cliff, float, str]]  # with the MAdds (millions) at the top o
 
 
 def in_units(costs: pd.DataFrame) -> pd.DataFrame:
-    """Return costs in the units drawn, and `variant`: the label without width and resolution, equal along a line."""
+    """Return costs in the units drawn; `variant`: the label without width and resolution, equal along a line; `size`:
+    the resolution in words, as `resolution` becomes a number, of a rectangle the side of the square of its area."""
     named = zip(costs["network"], costs["width"], costs["resolution"], strict=True)
     variants = [name.replace(f"{float(width)!r} at {size}", "", 1) for name, width, size in named]
     scaled = {cost: costs[cost] / unit for cost, unit in UNITS.items()}
-    return costs.assign(**scaled, variant=variants).reset_index(drop=True)
+    sizes = [as_size(size) for size in costs["resolution"]]
+    sides = [size.height if size.is_square else math.sqrt(size.area) for size in sizes]
+    words = {"variant": variants, "size": list(map(str, sizes))}
+    return costs.assign(**scaled, **words, resolution=sides).reset_index(drop=True)
+
+
+def name_value(networks: pd.DataFrame, axis: str, value: float) -> str:
+    """Name a width or a resolution of `in_units` as networks are labelled: "1.0", "224", "160x120"; sizes of one area
+    together."""
+    if axis == "width":
+        return repr(round(float(value), 6))
+    return " or ".join(networks.loc[networks["resolution"] == value, "size"].unique())
 
 
 def read_column(networks: pd.DataFrame, axis: str) -> Column:

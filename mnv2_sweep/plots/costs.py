@@ -26,6 +26,7 @@ from mnv2_sweep.plots.cost_lines import (
     find_marks,
     in_units,
     lines_coincide,
+    name_value,
     read_column,
 )
 from mnv2_sweep.plots.labels import draw_cliff_names
@@ -182,13 +183,13 @@ def _set_value_axis(panels: Sequence[Axes], column: Column) -> None:
     for axes in panels:
         clean_axes(axes)
         if axes.get_subplotspec().is_last_row():
-            axes.set_xlabel("width" if column.axis == "width" else "resolution (pixels)")
+            axes.set_xlabel("width" if column.axis == "width" else _resolution_words(column.networks))
     axes, values = panels[-1], np.unique(column.networks["x"].to_numpy(dtype=float))
     _set_limits(axes, "x", values[0], values[-1], 0.035, 0.035)
     pixels = axes.transData.transform(np.column_stack([values, values]))[:, 0]
     if len(values) == 1 or np.diff(pixels).min() > 32:
         axes.xaxis.set_major_locator(FixedLocator(values))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _name_value(column.axis, value)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: name_value(column.networks, column.axis, value)))
 
 
 def _set_cost_axis(axes: Axes, cost: str, costs: pd.Series, top: float) -> None:
@@ -221,9 +222,9 @@ def _set_limits(axes: Axes, which: str, low: float, high: float, below: float, a
 def _draw_head(axes: Axes, column: Column) -> None:
     """Draw above the column what its colours mean, and how many of the lines there are."""
     other, values = OTHER[column.axis], sorted({value for _, value in column.drawn})
-    head, one = f"Against {column.axis}", f"{other} {_name_value(other, values[0])}"
+    head, one = f"Against {column.axis}", f"{other} {name_value(column.networks, other, values[0])}"
     if len(set(column.networks["x"])) == 1:
-        head = f"{column.axis} {_name_value(column.axis, column.networks['x'][0])}, {one}".capitalize()
+        head = f"{column.axis} {name_value(column.networks, column.axis, column.networks['x'][0])}, {one}".capitalize()
     elif column.networks["other"].nunique() == 1:
         head += f", {one}"
     elif column.as_points:
@@ -239,7 +240,9 @@ def _draw_head(axes: Axes, column: Column) -> None:
     if many:
         mark = {"ls": "", "marker": "o", "ms": 5} if column.as_points else {"lw": 2.2}
         colors = line_colors(column)
-        handles = [Line2D([], [], color=colors[one], label=_name_value(other, one), **mark) for one in values]
+        handles = [
+            Line2D([], [], color=colors[one], label=name_value(column.networks, other, one), **mark) for one in values
+        ]
         style = {"fontsize": 8.5, "frameon": False, "labelcolor": INK, "handlelength": 1.3, "handletextpad": 0.5}
         place = {"loc": "lower left", "bbox_to_anchor": (0, 1.0), "borderaxespad": 0.25, "borderpad": 0.1}
         axes.legend(handles=handles, ncols=len(handles), columnspacing=1.2, **style, **place)
@@ -248,14 +251,15 @@ def _draw_head(axes: Axes, column: Column) -> None:
 # ---------------------------------------------------------------- words
 
 
-def _name_value(axis: str, value: float) -> str:
-    """Name a width or a resolution as networks are labelled: "1.0", "224"."""
-    return repr(round(float(value), 6)) if axis == "width" else f"{value:.0f}"
+def _resolution_words(networks: pd.DataFrame) -> str:
+    """Say what the axis of resolutions shows."""
+    rectangles = networks["size"].str.contains("x").any()
+    return "resolution (pixels" + ("; a rectangle lies at the root of its area)" if rectangles else ")")
 
 
 def _cliff_name(column: Column, cliff: Cliff, family: str) -> str:
     """Name a cliff, as in "+38 % at 0.56", with its family where there are several."""
-    name = f"+{percent(cliff.ratio - 1, 0)} % at {_name_value(column.axis, cliff.after)}"
+    name = f"+{percent(cliff.ratio - 1, 0)} % at {name_value(column.networks, column.axis, cliff.after)}"
     return name if column.networks["family"].nunique() == 1 else f"{FAMILY_NAMES.get(family, family)} {name}"
 
 
@@ -267,7 +271,7 @@ def _count_drawn(column: Column) -> str:
 def _space_line(networks: pd.DataFrame) -> str:
     sizes = []
     for axis in OTHER:
-        low, high = (_name_value(axis, value) for value in (networks[axis].min(), networks[axis].max()))
+        low, high = (name_value(networks, axis, value) for value in (networks[axis].min(), networks[axis].max()))
         many = f"{networks[axis].nunique():,} {axis}s from {low} to {high}"
         sizes.append(f"{axis} {low}" if low == high else many)
     return (

@@ -17,12 +17,14 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 
 from mnv2_sweep.analysis.pareto import pareto_front
 from mnv2_sweep.analysis.stats import Facts, PublishedComparison
-from mnv2_sweep.base.text import count_noun, percent
+from mnv2_sweep.base.size import as_size, size_range
+from mnv2_sweep.base.text import count_noun
 from mnv2_sweep.nets.arch import FAMILY_NAMES
 from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.paper.published import published_checkpoints
 from mnv2_sweep.plots.labels import MOST_FRONT_LABELS, Panel, count_inside, draw_labels, find_obstacles
 from mnv2_sweep.plots.style import GREY, INK, SIZE_INCHES, clean_axes, family_markers, join_facts, set_frame
+from mnv2_sweep.trials.tasks import TOP1, Score, main_score
 
 MOST_LABELS = 40  # with more networks than this only the front is labelled, and of it at most MOST_FRONT_LABELS
 MOST_WIDTHS = 8  # in the legend
@@ -39,34 +41,34 @@ def plot_pareto(
     title: str | None = None,
     verdict: Sequence[str] = (),
 ) -> Figure:
-    """Draw top-1 against MAdds with the front; beside it the published points of the paper's networks among them.
+    """Draw the main score against MAdds with the front; beside it the published points of the
+    paper's networks among them.
 
     Bars are the t interval over seeds, Wilson's interval over the validation images where a network has one seed.
     Lines join the resolutions of one width. Networks without a result are counted in the caption, not drawn; `verdict`
     is what a calibration says of their order, for the caption too.
     """
-    drawn = summary[summary["top1"].notna()].sort_values("madds", kind="stable", ignore_index=True)
-    published = drawn[drawn["published_top1"].notna()].reset_index(drop=True)
+    score = main_score(summary)
+    drawn = summary[summary[score.name].notna()].sort_values("madds", kind="stable", ignore_index=True)
+    published = drawn[drawn[f"published_{score.name}"].notna()].reset_index(drop=True)
     fig = Figure(figsize=SIZE_INCHES, facecolor="white")
     panels = fig.subplots(1, 2 if len(published) else 1, sharex=True, squeeze=False)[0]
     caption = [_facts_line(summary, facts), _bars_line(drawn), _order_line(comparison), _verdict_line(verdict)]
     set_frame(fig, title or _pareto_title(drawn, facts), caption)
     colors = _width_colors(drawn["width"])
     _set_madds_axis(panels[0], drawn["madds"].to_numpy(dtype=float) / 1e6)
-    ours, theirs = _our_panel(drawn), _published_panel(published)
-    _set_top1_axis(panels[0], ours)
-    _draw_panel(panels[0], drawn, ours, colors, legend=True, classes=facts.classes)
+    ours, theirs = _our_panel(drawn, score), _published_panel(published, score)
+    _set_score_axis(panels[0], ours, score)
+    _draw_panel(panels[0], drawn, ours, colors, legend=True, classes=facts.classes if score == TOP1 else None)
     panels[0].set_title(f"Ours: {facts.data}, recipe {facts.recipe}", loc="left", fontsize=11, parse_math=False)
-    panels[0].set_ylabel(
-        "validation top-1 (%), mean over seeds" if (drawn["seeds"] > 1).any() else "validation top-1 (%)"
-    )
+    panels[0].set_ylabel(score.titled("validation") + (", mean over seeds" if (drawn["seeds"] > 1).any() else ""))
     if len(published):
-        _set_top1_axis(panels[1], theirs)
+        _set_score_axis(panels[1], theirs, score)
         _draw_panel(panels[1], published, theirs, colors)
         same = "the same network" if len(drawn) == 1 else "the same networks"
         which = same if len(published) == len(drawn) else f"{len(published)} of these networks"
         panels[1].set_title(f"Published: ImageNet, {which} (TF-slim checkpoints)", loc="left", fontsize=11)
-        panels[1].set_ylabel("ImageNet top-1 (%)")
+        panels[1].set_ylabel(score.titled("ImageNet"))
     return fig
 
 
@@ -77,7 +79,8 @@ def _pareto_title(drawn: pd.DataFrame, facts: Facts) -> str:
         return f"{subject}: {drawn['on_front'].sum()} of {len(drawn)} networks on the front"
     if len(drawn):
         label = drawn["network"][0].removeprefix(f"{names[0]} ")
-        return f"{names[0]} {label} on {facts.data}: top-1 {percent(drawn['top1'][0])} %"
+        score = main_score(drawn)
+        return f"{names[0]} {label} on {facts.data}: {score.said(drawn[score.name][0])}"
     return f"{subject}: no network has a result"
 
 
@@ -91,19 +94,19 @@ def _name_family(family: str) -> str:
     return FAMILY_NAMES.get(family, family)
 
 
-def _our_panel(drawn: pd.DataFrame) -> Panel:
-    top1, half = drawn["top1"], drawn["seed_half_width"]
-    below, above = half.fillna(top1 - drawn["low"]), half.fillna(drawn["high"] - top1)
-    percent = [100 * values.to_numpy(dtype=float) for values in (top1, below, above)]
-    return Panel(drawn["madds"].to_numpy(dtype=float) / 1e6, percent[0], drawn["on_front"].to_numpy(bool), *percent[1:])
+def _our_panel(drawn: pd.DataFrame, score: Score) -> Panel:
+    values, half = drawn[score.name], drawn["seed_half_width"]
+    below, above = half.fillna(values - drawn["low"]), half.fillna(drawn["high"] - values)
+    shown = [score.scale * numbers.to_numpy(dtype=float) for numbers in (values, below.fillna(0), above.fillna(0))]
+    return Panel(drawn["madds"].to_numpy(dtype=float) / 1e6, shown[0], drawn["on_front"].to_numpy(bool), *shown[1:])
 
 
-def _published_panel(published: pd.DataFrame) -> Panel:
+def _published_panel(published: pd.DataFrame, score: Score) -> Panel:
     """Return the published points at the networks' own costs, those with 1000 classes."""
     checkpoints = published_checkpoints()
     madds = np.array([count_cost(checkpoints[network].arch).madds / 1e6 for network in published["network"]])
-    top1 = 100 * published["published_top1"].to_numpy(dtype=float)
-    return Panel(madds, top1, pareto_front(madds, top1))
+    values = score.scale * published[f"published_{score.name}"].to_numpy(dtype=float)
+    return Panel(madds, values, pareto_front(madds, score.sign * values))
 
 
 def _draw_panel(
@@ -112,28 +115,28 @@ def _draw_panel(
     """Draw front, lines, bars, points, chance, legend and labels of one panel whose limits are already set."""
     few = len(networks) <= MOST_LABELS
     color = [colors[width] for width in networks["width"]]
-    at = np.flatnonzero(panel.front)  # rows are in order of MAdds, so the front's top-1 rises
+    at = np.flatnonzero(panel.front)  # rows are in order of MAdds, so the front's score gets better
     if len(at):
-        x, y = np.append(panel.madds[at], axes.get_xlim()[1]), np.append(panel.top1[at], panel.top1[at[-1]])
+        x, y = np.append(panel.madds[at], axes.get_xlim()[1]), np.append(panel.score[at], panel.score[at[-1]])
         axes.plot(x, y, drawstyle="steps-post", color=GREY, lw=1.1, ls=(0, (4, 2)), zorder=1, gid="front")
     lines = _series(networks) if few else {}
     for rows in lines.values():
-        axes.plot(panel.madds[rows], panel.top1[rows], color=color[rows[0]], lw=1.3, alpha=0.55, zorder=2)
+        axes.plot(panel.madds[rows], panel.score[rows], color=color[rows[0]], lw=1.3, alpha=0.55, zorder=2)
     for i in np.flatnonzero(panel.front | few) if panel.below is not None else ():
         bars = [[panel.below[i]], [panel.above[i]]]
         axes.errorbar(
-            panel.madds[i], panel.top1[i], bars, fmt="none", ecolor=color[i], elinewidth=0.9, capsize=2, alpha=0.6
+            panel.madds[i], panel.score[i], bars, fmt="none", ecolor=color[i], elinewidth=0.9, capsize=2, alpha=0.6
         )
     for family, marker in family_markers(_families(networks)).items():
         for mask, faces in ((~panel.front, "white"), (panel.front, None)):
             mask = mask & (networks["family"] == family).to_numpy()
             edge = [color[i] for i in np.flatnonzero(mask)]
             area, style = 34 if few or faces is None else 12, {"marker": marker, "linewidths": 1.3, "zorder": 4}
-            axes.scatter(panel.madds[mask], panel.top1[mask], s=area, c=faces or edge, edgecolors=edge, **style)
+            axes.scatter(panel.madds[mask], panel.score[mask], s=area, c=faces or edge, edgecolors=edge, **style)
     chance = bool(classes) and axes.get_ylim()[0] < 100 / (classes or 1) < axes.get_ylim()[1]
     if chance:
         axes.axhline(100 / classes, color=GREY, lw=1.3, ls=":", zorder=1)
-    points = axes.transData.transform(np.column_stack([panel.madds, panel.top1]))
+    points = axes.transData.transform(np.column_stack([panel.madds, panel.score]))
     obstacles = find_obstacles(axes, panel, lines, [100 / classes] if chance else [])
     families = _families(networks)
     box = _draw_legend(axes, colors, families, classes if chance else None, obstacles, points) if legend else None
@@ -146,7 +149,8 @@ def _series(networks: pd.DataFrame) -> dict[str, np.ndarray]:
         label.replace(f" at {size}", "")
         for label, size in zip(networks["network"], networks["resolution"], strict=True)
     ]
-    by_size = networks.assign(series=names).sort_values("resolution", kind="stable")
+    areas = [as_size(size).area for size in networks["resolution"]]
+    by_size = networks.assign(series=names, area=areas).sort_values("area", kind="stable")
     return {name: rows.index.to_numpy() for name, rows in by_size.groupby("series", sort=False)}
 
 
@@ -176,20 +180,20 @@ def _set_madds_axis(axes: Axes, madds: np.ndarray) -> None:
         clean_axes(panel)
 
 
-def _set_top1_axis(axes: Axes, panel: Panel) -> None:
+def _set_score_axis(axes: Axes, panel: Panel, score: Score) -> None:
     """Set limits around the points and their bars; a bar much longer than the points' own range is cut by the axis."""
-    if not len(panel.top1):
-        axes.set_ylim(0, 100)
+    if not len(panel.score):
+        axes.set_ylim(0, score.scale)
         return
-    low, high = panel.top1.min(), panel.top1.max()
-    room = max(4.0, 0.5 * (high - low))
+    low, high = panel.score.min(), panel.score.max()
+    room = max(0.04 * score.scale, 0.5 * (high - low))
     if panel.below is not None:
         low, high = (
-            max(low - room, (panel.top1 - panel.below).min()),
-            min(high + room, (panel.top1 + panel.above).max()),
+            max(low - room, (panel.score - panel.below).min()),
+            min(high + room, (panel.score + panel.above).max()),
         )
-    pad = max(2.0, 0.08 * (high - low))
-    axes.set_ylim(max(0.0, low - pad), min(100.0, high + 1.2 * pad))
+    pad = max(0.02 * score.scale, 0.08 * (high - low))
+    axes.set_ylim(max(0.0, low - pad), min(score.scale if score.fraction else np.inf, high + 1.2 * pad))
 
 
 def _draw_legend(
@@ -224,7 +228,7 @@ def _draw_legend(
 
 def _facts_line(summary: pd.DataFrame, facts: Facts) -> str:
     trials = f"{summary['seeds'].sum():,} trials done, {summary['failed'].sum():,} failed"
-    missing = int(summary["top1"].isna().sum())
+    missing = int(summary[main_score(summary).name].isna().sum())
     if missing:
         trials += f" ({missing} of {len(summary)} networks without a result)"
     return join_facts(facts, [_trained_at(summary), trials])
@@ -233,18 +237,18 @@ def _facts_line(summary: pd.DataFrame, facts: Facts) -> str:
 def _trained_at(summary: pd.DataFrame) -> str:
     """Say the sizes, as in "trained at 24 to 56 px (0.25 of nominal)"; the fraction only where it explains every
     size."""
-    sizes, nominal = summary["train_size"].to_numpy(dtype=float), summary["resolution"].to_numpy(dtype=float)
-    if not len(sizes):
+    sizes, nominal = ([as_size(size) for size in summary[column]] for column in ("train_size", "resolution"))
+    if not sizes:
         return ""
-    text = f"trained at {_range(sizes)} px"
-    if (sizes == nominal).all():
+    text = f"trained at {size_range(sizes)} px"
+    if sizes == nominal:
         return text + " (nominal)"
-    largest = np.argmax(nominal)
+    trained, largest = max(zip(sizes, nominal, strict=True), key=lambda pair: pair[1].area)
     for digits in (1, 2, 3):
-        scale = round(sizes[largest] / nominal[largest], digits)
-        if (np.maximum(1, np.round(nominal * scale)) == sizes).all():
+        scale = round(max(trained) / max(largest), digits)
+        if [size.scale(scale) for size in nominal] == sizes:
             return text + f" ({scale:g} of nominal)"
-    return text + f" (nominal {_range(nominal)} px)"
+    return text + f" (nominal {size_range(nominal)} px)"
 
 
 def _range(values: np.ndarray) -> str:
@@ -257,6 +261,8 @@ def _bars_line(drawn: pd.DataFrame) -> str:
         return ""
     one, several = drawn[drawn["seeds"] == 1], drawn[drawn["seeds"] > 1]
     images = f"{_range(drawn['val_images'])} validation images"
+    if not main_score(drawn).fraction and several.empty:
+        return f"No bars: measured on {images} with one seed, so no spread is known."
     over_seeds = f"95 % t interval over {_range(several['seeds'])} seeds" if len(several) else ""
     if several.empty:
         bars = f"95 % Wilson interval over {images}; one seed, so the spread over seeds is unknown"

@@ -18,6 +18,7 @@ from matplotlib.patheffects import withStroke
 from mnv2_sweep.analysis.stats import Facts
 from mnv2_sweep.base.errors import StoreError
 from mnv2_sweep.base.files import write_whole
+from mnv2_sweep.trials.ways import WAYS
 
 PNG_DPI = 200
 SIZE_INCHES = (12, 5.6)
@@ -68,27 +69,28 @@ def clean_axes(axes: Axes) -> None:
 def join_facts(facts: Facts, more: list[str]) -> str:
     """Return the caption's first line; facts that are not known are left out."""
     images = None if facts.train_images is None else f"{facts.train_images:,} training images, repeats counted"
-    if images and facts.training == "shared":
-        images += ", in one training of which every network is a slice"
+    if images and facts.training in WAYS:
+        images += WAYS[facts.training].caption
     parts = [f"Data {facts.data}", f"recipe {facts.recipe}", images, *more, facts.device and f"on {facts.device}"]
     return "; ".join(part for part in parts if part) + "."
 
 
 def plot_contact_sheet(images: np.ndarray, class_names: Sequence[str], title: str | None = None) -> Figure:
-    """Draw images [rows, columns, side, side, 3] (bytes) as a sheet, one class a row, its name on the left."""
-    rows, columns, side = images.shape[:3]
-    gap = max(1, side // 24)
-    sheet = np.full((rows * (side + gap) - gap, columns * (side + gap) - gap, 3), 255, dtype=np.uint8)
+    """Draw images [rows, columns, height, width, 3] (bytes) as a sheet, one class a row, its name on the left."""
+    rows, columns, high, wide = images.shape[:4]
+    gap = max(1, min(high, wide) // 24)
+    sheet = np.full((rows * (high + gap) - gap, columns * (wide + gap) - gap, 3), 255, dtype=np.uint8)
     for row, column in np.ndindex(rows, columns):
-        y, x = row * (side + gap), column * (side + gap)
-        sheet[y : y + side, x : x + side] = images[row, column]
-    inches = min(0.9, 10 / columns)
+        y, x = row * (high + gap), column * (wide + gap)
+        sheet[y : y + high, x : x + wide] = images[row, column]
+    inches = min(0.9, 10 / columns)  # the width of a column; a row is as its images are
+    across, down = inches * columns, inches * rows * high / wide
     margin, top = 0.35 + 0.088 * max(map(len, class_names)), 0.55 if title else 0.1
-    fig = Figure(figsize=(margin + inches * columns + 0.1, top + inches * rows + 0.1), facecolor="white")
+    fig = Figure(figsize=(margin + across + 0.1, top + down + 0.1), facecolor="white")
     width, height = fig.get_size_inches()
-    axes = fig.add_axes((margin / width, 0.1 / height, inches * columns / width, inches * rows / height))
+    axes = fig.add_axes((margin / width, 0.1 / height, across / width, down / height))
     axes.imshow(sheet, interpolation="nearest", aspect="auto")
-    centres = [row * (side + gap) + side / 2 - 0.5 for row in range(rows)]
+    centres = [row * (high + gap) + high / 2 - 0.5 for row in range(rows)]
     axes.set_yticks(centres, class_names, fontsize=10, parse_math=False)
     axes.set_xticks([])
     axes.tick_params(length=0)

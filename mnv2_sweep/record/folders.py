@@ -10,13 +10,12 @@ from pathlib import Path
 from mnv2_sweep.base.errors import StoreError
 from mnv2_sweep.base.files import remove_all_unfinished
 from mnv2_sweep.record.store import DATABASE
-from mnv2_sweep.trials.trial import Trial, shared_id, trial_id
+from mnv2_sweep.trials.trial import Trial, trial_id
+from mnv2_sweep.trials.ways import WAYS, WEIGHTS
 
 EXAMPLE = "example"  # the one committed sweep, another machine's: a person's own come first and do not build on it
 RUNNING, CHECKPOINTS, LOGS, EVENTS = "running", "checkpoints", "logs", "events"
 PASSPORT = "passport.json"  # how far to trust the sweep's order
-SHARED = "shared"  # the weights of supernets
-STACKED = "stacked"  # results of seeds that were trained as one, until each one's trial has taken its own
 # How the space.yaml of an ablation begins, and of a sweep within a calibration.
 ABLATION, CALIBRATION = "# mnv2-sweep ablate", "# mnv2-sweep calibrate"
 
@@ -44,27 +43,22 @@ def events_path(folder: Path, trial: Trial) -> Path:
     return folder / EVENTS / trial_id(trial)
 
 
-def weights_path(folder: Path, trial: Trial) -> Path:
-    """Return the file with the weights that the trial is a slice of; they stay."""
-    return folder / SHARED / f"{shared_id(trial)}.pt"
+def passing_folders(folder: Path) -> list[Path]:
+    """Return the folders of what trials leave for others until these are recorded, in files <trial id>.pt."""
+    return [folder / way.passing for way in WAYS.values() if way.passing]
 
 
-def stack_path(folder: Path, trial: Trial) -> Path:
-    """Return the file with what came of a trial that was trained as one with other seeds, until it is recorded."""
-    return folder / STACKED / f"{trial_id(trial)}.pt"
-
-
-def remove_unfinished_shared(folder: Path) -> None:
+def remove_unfinished_weights(folder: Path) -> None:
     """Remove what those who were killed while they wrote for others have left; only while nobody writes some."""
-    for name in (SHARED, STACKED):
-        remove_all_unfinished(folder / name)
+    for path in (folder / WEIGHTS, *passing_folders(folder)):
+        remove_all_unfinished(path)
 
 
 def remove_empty(folder: Path) -> None:
     """Remove the folders of what is gone when trials end, unless another run still has something there."""
-    for name in (RUNNING, CHECKPOINTS, STACKED):
+    for path in (folder / RUNNING, folder / CHECKPOINTS, *passing_folders(folder)):
         with suppress(OSError):
-            (folder / name).rmdir()
+            path.rmdir()
 
 
 # ---------------------------------------------------------------- sweeps

@@ -1,6 +1,6 @@
 """Readings of an ablation -> text: a table for each base, a line of verdict for each comparison, and how it was tested.
 
-Differences are in points of top-1, base minus changed: above 0 the base is better.
+Differences are of the main score, points of top-1, base minus changed: above 0 the base is better.
 """
 
 import math
@@ -22,20 +22,8 @@ from mnv2_sweep.base.text import align, count_noun, duration, millions, percent
 from mnv2_sweep.nets.arch import arch_label
 from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.sweeps.budget import wall_seconds
+from mnv2_sweep.trials.tasks import TOP1, Score
 
-HEADER = [
-    "changed",
-    "width",
-    "MAdds",
-    "params",
-    "seeds",
-    "top-1",
-    "difference",
-    "95 % interval",
-    "p",
-    "Holm",
-    "verdict",
-]
 LEFT = ("changed", "verdict")
 
 
@@ -72,13 +60,13 @@ def readings_text(readings: Sequence[Reading], looks: str, workers: int | None =
             if one.failed
         ]
         lines.append("")
-    return "\n".join([*lines, *method_lines(len(readings), looks, peeked)])
+    return "\n".join([*lines, *method_lines(readings[0].score if readings else TOP1, len(readings), looks, peeked)])
 
 
 def _base_line(base, readings: Sequence[Reading]) -> str:
     facts = next((one.facts for one in readings if one.facts is not None), None)
     where = f": data {facts.data}, recipe {facts.recipe}" if facts else ""
-    size = max(one.train_size for one in readings)
+    size = next((one.train_size for one in readings if one.train_size), 0)
     return f"{arch_label(base)}{where}{f', trained at {size} px' if size else ''}"
 
 
@@ -87,7 +75,9 @@ def _table(readings: Sequence[Reading]) -> list[list[str]]:
     most = max(readings, key=lambda one: len(one.seeds))
     base, cost = most.comparison.base, most.costs[0]
     own = ["(base)", repr(float(base.width)), millions(cost.madds), millions(cost.params, 2)]
-    return [HEADER, [*own, str(len(most.seeds)), _mean(most.base), *[""] * 5], *map(_row, readings)]
+    header = ["changed", "width", "MAdds", "params", "seeds", most.score.label]
+    header += ["difference", "95 % interval", "p", "Holm", "verdict"]
+    return [header, [*own, str(len(most.seeds)), _mean(most.base), *[""] * 5], *map(_row, readings)]
 
 
 def _row(reading: Reading) -> list[str]:
@@ -109,8 +99,8 @@ def _row(reading: Reading) -> list[str]:
     ]
 
 
-def _mean(top1: Sequence[float]) -> str:
-    return f"{sum(top1) / len(top1):.2f}" if top1 else "-"
+def _mean(scores: Sequence[float]) -> str:
+    return f"{sum(scores) / len(scores):.2f}" if scores else "-"
 
 
 # ---------------------------------------------------------------- verdicts
@@ -142,7 +132,7 @@ def further_text(reading: Reading, workers: int | None) -> str:
 # ---------------------------------------------------------------- method
 
 
-def method_lines(count: int, looks: str, peeked: str = "") -> list[str]:
+def method_lines(score: Score, count: int, looks: str, peeked: str = "") -> list[str]:
     """Say how intervals and p-values were made, in full."""
     how = (
         "95 % interval and p: Student's t on the differences of each seed (n - 1 degrees of freedom, two-sided), for a "
@@ -159,7 +149,8 @@ def method_lines(count: int, looks: str, peeked: str = "") -> list[str]:
         "before any look. --until-decided has one for as many looks as you like"
     )
     return [
-        "difference: top-1 of the base minus the changed network's, in points; + the base is better",
+        f"difference: {score.label} of the base minus the changed network's, in {score.difference_unit}; "
+        "+ the base is better",
         f"{how}; against a margin: {margin}",
         f"Holm: p corrected over the {count_noun(count, 'reading')} of this command; a verdict needs {LEVEL:g} or less",
         *([note] if peeked else []),

@@ -14,9 +14,10 @@ from mnv2_sweep.analysis.expansion import claims_text, find_trade_offs, judge_cl
 from mnv2_sweep.analysis.stats import Facts, compare_published, read_facts, summarise
 from mnv2_sweep.analysis.verdict import sweep_verdict
 from mnv2_sweep.base.errors import DataError, SpaceError, StoreError
+from mnv2_sweep.base.size import Size, as_size, size_range
 from mnv2_sweep.base.text import count_noun
 from mnv2_sweep.data.catalog import Dataset
-from mnv2_sweep.nets.arch import arch_label
+from mnv2_sweep.nets.arch import arch_label, input_size
 from mnv2_sweep.nets.cost_arrays import COSTS
 from mnv2_sweep.paper.manifold import Activities, Embedding, Loss
 from mnv2_sweep.plots.ablation import plot_ablation, plot_readings
@@ -29,6 +30,7 @@ from mnv2_sweep.plots.style import plot_contact_sheet, save_figure
 from mnv2_sweep.record.folders import EXAMPLE
 from mnv2_sweep.record.frame import load_curves, load_frame
 from mnv2_sweep.spaces.networks import Networks
+from mnv2_sweep.trials.tasks import main_score
 from mnv2_sweep.trials.trial import Trial
 
 SHEET_COLUMNS = 10
@@ -39,7 +41,7 @@ def draw_pareto(folder: Path, plots: Path) -> list[Path]:
     """Draw accuracy against MAdds of one sweep; return the files written. Raises StoreError."""
     trials = load_frame(folder)
     summary = summarise(trials)
-    if trials.empty or summary["top1"].isna().all():
+    if trials.empty or summary[main_score(summary).name].isna().all():
         raise StoreError(f"{folder}: no trial has a result yet, so there is nothing to draw")
     comparison, verdict = compare_published(summary), sweep_verdict(folder)
     return _save(plot_pareto(summary, read_facts(trials), comparison, verdict=verdict), plots, folder, "pareto")
@@ -74,8 +76,7 @@ def draw_expansion(folder: Path, plots: Path) -> list[Path]:
     """Draw a curve for each expansion of a sweep; return the files written. Raises SweepError."""
     trials = load_frame(folder)
     curves, seeds = find_trade_offs(trials)
-    sizes = sorted(trials["train_size"].unique().tolist())
-    size = f"{sizes[0]} px" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]} px"
+    size = f"{size_range(map(as_size, trials['train_size']))} px"
     fig = plot_expansion(curves, seeds, judge_claims(curves), read_facts(trials), size)
     return _save(fig, plots, folder, "expansion")
 
@@ -94,7 +95,7 @@ def draw_costs(networks: Networks, plots: Path) -> list[Path]:
             [f"space '{name}': {len(networks):,} networks, at most {MOST_DRAWN:,} can be drawn; draw a sample of them"]
         )
     costs = pd.DataFrame({cost: getattr(networks.costs, cost) for cost in COSTS})
-    rows = [(arch.family, arch.width, arch.resolution, arch_label(arch)) for arch in networks]
+    rows = [(arch.family, arch.width, input_size(arch).cell, arch_label(arch)) for arch in networks]
     costs[["family", "width", "resolution", "network"]] = pd.DataFrame(rows)
     title = f"What {count_noun(len(networks), 'spec')} of {name} cost"
     return _save(plot_costs(costs, title), plots, Path(name), "costs")
@@ -113,11 +114,11 @@ def draw_activity(trial: Trial, activities: Activities, device: str, plots: Path
     return save_figure(fig, plots / "activity")
 
 
-def draw_sheet(dataset: Dataset, split: str, side: int, plots: Path) -> list[Path]:
+def draw_sheet(dataset: Dataset, split: str, size: Size, plots: Path) -> list[Path]:
     """Draw a contact sheet, some images of every class, evenly spread over the split. Raises DataError."""
     if split not in dataset.labels:
         raise DataError(f"--split {split}: {dataset.name} has {', '.join(dataset.labels)}")
-    pixels, labels = dataset.pixels(split, side), dataset.labels[split]
+    pixels, labels = dataset.pixels(split, size), dataset.labels[split]
     rows = []
     for label in range(len(dataset.classes)):
         found = np.flatnonzero(labels == label)
@@ -126,7 +127,7 @@ def draw_sheet(dataset: Dataset, split: str, side: int, plots: Path) -> list[Pat
         images += [np.full(pixels.shape[1:], 255, np.uint8)] * (SHEET_COLUMNS - len(images))
         rows.append(np.stack(images))
     counts = ", ".join(f"{len(of_split):,} {name}" for name, of_split in dataset.labels.items())
-    title = f"{dataset.name}: {counts} images; here {split} at {pixels.shape[1]} px"
+    title = f"{dataset.name}: {counts} images; here {split} at {Size(*pixels.shape[1:3])} px"
     return save_figure(plot_contact_sheet(np.stack(rows), dataset.classes, title), plots / f"data-{dataset.name}")
 
 

@@ -6,7 +6,10 @@ from collections.abc import Sequence
 import pandas as pd
 
 from mnv2_sweep.analysis.stats import compare_published, read_facts, summarise
-from mnv2_sweep.base.text import align, megabytes, millions, percent
+from mnv2_sweep.base.text import align, megabytes, millions
+from mnv2_sweep.trials.tasks import Score, main_score
+from mnv2_sweep.trials.trial import ALONE
+from mnv2_sweep.trials.ways import WAYS
 
 
 def results_text(trials: pd.DataFrame, verdict: Sequence[str] = ()) -> str:
@@ -19,8 +22,9 @@ def results_text(trials: pd.DataFrame, verdict: Sequence[str] = ()) -> str:
     facts = {name: ", ".join(sorted(trials[name].dropna().unique())) for name in names}
     where = f", {facts['device']}" if facts["device"] else ""
     how = read_facts(trials)
-    if how.training == "shared" and how.train_images is not None:
-        where += f"; every network is a slice of one training of {how.train_images:,} images"
+    way = WAYS.get(how.training)
+    if way and way.each and how.train_images is not None:
+        where += f"; every network is {way.each.format(images=how.train_images)}"
     lines = [f"{facts['sweep']}: data {facts['data']}, recipe {facts['recipe']}{where}", ""]
     lines += [align(network_table(summary)), "", *_best_lines(summary)]
     for _, trial in trials[trials["status"] == "failed"].iterrows():
@@ -28,71 +32,77 @@ def results_text(trials: pd.DataFrame, verdict: Sequence[str] = ()) -> str:
     comparison = compare_published(summary)
     if comparison:
         near = comparison.near_as_published + comparison.near_other_way
+        published = f"the published {main_score(summary).label} (MAdds alone {comparison.tau_madds:.3f})"
         lines.append(
-            f"order of {comparison.networks} published networks: Kendall tau {comparison.tau:.3f} with the published "
-            f"top-1 (MAdds alone {comparison.tau_madds:.3f}); of {near} untied pairs within 25 % MAdds, "
-            f"{comparison.near_as_published} as published"
+            f"order of {comparison.networks} published networks: Kendall tau {comparison.tau:.3f} with {published}; of "
+            f"{near} untied pairs within 25 % MAdds, {comparison.near_as_published} as published"
         )
     return "\n".join([*lines, *verdict])
 
 
 def _best_lines(summary: pd.DataFrame) -> list[str]:
-    measured = summary[summary["top1"].notna()]
+    score = main_score(summary)
+    name, test_name = score.name, f"test_{score.name}"
+    measured = summary[summary[name].notna()]
     if measured.empty:
         return ["no trial has a result yet"]
-    best = measured.loc[measured["top1"].idxmax()]
-    seeds = (
-        "" if pd.isna(best["seed_half_width"]) else f", ±{percent(best['seed_half_width'])} over {best['seeds']} seeds"
-    )
+    best = measured.loc[(score.sign * measured[name]).idxmax()]
+    over = f"over {best['val_images']:.0f} images"
+    if pd.notna(best["low"]):
+        over = f"95 % {score.number(best['low'])} to {score.number(best['high'])} {over}"
+    if pd.notna(best["seed_half_width"]):
+        over += f", ±{score.number(best['seed_half_width'])} over {best['seeds']} seeds"
     text = (
-        f"best on validation: {best['network']}, trained at {best['train_size']} px: top-1 {percent(best['top1'])} % "
-        f"(95 % {percent(best['low'])} to {percent(best['high'])} over {best['val_images']:.0f} images{seeds})"
+        f"best on validation: {best['network']}, trained at {best['train_size']} px: {score.said(best[name])} ({over})"
     )
     if len(measured) > 1:
         text += f", chosen among {len(measured)}, so a little optimistic"
-    if pd.notna(best["test_top1"]):
-        text += (
-            f"; on test {percent(best['test_top1'])} % "
-            f"({percent(best['test_low'])} to {percent(best['test_high'])} over {best['test_images']:.0f})"
-        )
-    tuned = summary[summary["tuned_top1"].notna()]
-    lines = [text]
-    if len(tuned):
-        best = tuned.loc[tuned["tuned_top1"].idxmax()]
-        test = "" if pd.isna(best["tuned_test_top1"]) else f", on test {percent(best['tuned_test_top1'])} %"
-        lines.append(
-            f"best of {len(tuned)} trained on by themselves: {best['network']}: "
-            f"top-1 {percent(best['tuned_top1'])} %{test}"
-        )
+    if pd.notna(best[test_name]):
+        over = f"over {best['test_images']:.0f}"
+        if pd.notna(best["test_low"]):
+            over = f"{score.number(best['test_low'])} to {score.number(best['test_high'])} {over}"
+        text += f"; on test {score.amount(best[test_name])} ({over})"
+    front = f"* = on the front of {score.label} against MAdds"
+    costs = "± = 95 % t interval over seeds; costs are nominal, for one image"
+    return [text, *_tuned_lines(summary, score), f"{front}; {costs}"]
+
+
+def _tuned_lines(summary: pd.DataFrame, score: Score) -> list[str]:
+    tuned = summary[summary[f"tuned_{score.name}"].notna()]
+    if tuned.empty:
+        return []
+    best = tuned.loc[(score.sign * tuned[f"tuned_{score.name}"]).idxmax()]
+    test = best[f"tuned_test_{score.name}"]
     return [
-        *lines,
-        "* = on the front of top-1 against MAdds; ± = 95 % t interval over seeds; costs are nominal, for one image",
+        f"best of {len(tuned)} trained on by themselves: {best['network']}: "
+        f"{score.said(best[f'tuned_{score.name}'])}{'' if pd.isna(test) else f', on test {score.amount(test)}'}"
     ]
 
 
 def trials_table(trials: pd.DataFrame) -> list[list[str]]:
     """Return header and a row per trial, with how each got its weights where not all of them were trained alone."""
-    shared = bool((trials["training"] != "alone").any())
+    shared, score = bool((trials["training"] != ALONE).any()), main_score(trials)
     rows = [
         [t["network"], *([t["training"]] if shared else []), f"{t['train_size']} px", str(t["seed"]), t["status"]]
-        + [percent(t["val_top1"]), percent(t["test_top1"])]
+        + [score.number(t[f"val_{score.name}"]), score.number(t[f"test_{score.name}"])]
         + [_number(t["images_per_second"]), _number(t["seconds"]), "" if pd.isna(t["error"]) else t["error"]]
         for t in trials.to_dict("records")
     ]
-    header = ["network", *(["weights"] if shared else []), "trained at", "seed", "status", "val top-1", "test top-1"]
-    return [[*header, "images/s", "seconds", "error"], *rows]
+    header = ["network", *(["weights"] if shared else []), "trained at", "seed", "status"]
+    return [[*header, f"val {score.label}", f"test {score.label}", "images/s", "seconds", "error"], *rows]
 
 
 def network_table(summary: pd.DataFrame) -> list[list[str]]:
     """Return header and a row per network, from `stats.summarise`; `*` marks the front."""
-    tested, tuned = (bool(summary[column].notna().any()) for column in ("test_top1", "tuned_top1"))
+    score = main_score(summary)
+    tested, tuned = (bool(summary[f"{which}_{score.name}"].notna().any()) for which in ("test", "tuned"))
     header = ["front", "network", "MAdds", "params", "peak act.", "trained at", "seeds", "failed"]
-    header += ["val top-1", "95 % images", *(["test top-1"] if tested else [])]
+    header += [f"val {score.label}", "95 % images", *([f"test {score.label}"] if tested else [])]
     header += [*(["fine-tuned"] if tuned else []), "images/s", "seconds"]
-    return [header, *(_network_row(row, tested, tuned) for row in summary.to_dict("records"))]
+    return [header, *(_network_row(row, score, tested, tuned) for row in summary.to_dict("records"))]
 
 
-def _network_row(row: dict, tested: bool, tuned: bool) -> list[str]:
+def _network_row(row: dict, score: Score, tested: bool, tuned: bool) -> list[str]:
     cells = [
         "*" if row["on_front"] else "",
         row["network"],
@@ -102,13 +112,14 @@ def _network_row(row: dict, tested: bool, tuned: bool) -> list[str]:
         f"{row['train_size']} px",
         str(row["seeds"]),
         str(row["failed"]),
-        percent(row["top1"]) + ("" if pd.isna(row["seed_half_width"]) else f" ±{percent(row['seed_half_width'])}"),
-        "-" if pd.isna(row["low"]) else f"{percent(row['low'])}-{percent(row['high'])}",
+        score.number(row[score.name])
+        + ("" if pd.isna(row["seed_half_width"]) else f" ±{score.number(row['seed_half_width'])}"),
+        "-" if pd.isna(row["low"]) else f"{score.number(row['low'])}-{score.number(row['high'])}",
     ]
     if tested:
-        cells.append(percent(row["test_top1"]))
+        cells.append(score.number(row[f"test_{score.name}"]))
     if tuned:
-        cells.append(percent(row["tuned_top1"]))
+        cells.append(score.number(row[f"tuned_{score.name}"]))
     return [*cells, _number(row["images_per_second"]), _number(row["seconds"])]
 
 

@@ -5,26 +5,24 @@ axis gives a setting a list of values or a range. What a family of the space has
 """
 
 import re
-from dataclasses import fields, replace
+from dataclasses import replace
 from decimal import Decimal
 
-from mnv2_sweep.nets.arch import FAMILIES, LIMITS, MOBILENET_V2, ArchSpec, Stage, arch_rules
+from mnv2_sweep.nets.arch import CELLS, CHOICES, FAMILIES, MOBILENET_V2, ArchSpec, Stage
 from mnv2_sweep.spaces.space import FIELD_TYPES, Space
 from mnv2_sweep.spaces.yamlfile import BROKEN, Entry, Mistakes, read_mapping, refusal, short, unknown_key
 
-COLUMNS = tuple(field.name for field in fields(Stage))
+COLUMNS = tuple(CELLS)
+
+CELL = re.compile(r"stages\.(\*|0|[1-9][0-9]{0,3})\.([a-z_]+)")
 
 # Words of other papers and libraries.
 SYNONYMS = {"t": "expansion", "alpha": "width", "width_mult": "width", "depth_multiplier": "width", "scale": "width"}
 SYNONYMS |= {"flops": "madds", "macs": "madds", "memory": "peak_activation_bytes", "parameters": "params"}
-SYNONYMS |= {
-    "image_size": "resolution",
-    "layers": "depth",
-    "g": "groups",
-    "input_size": "resolution",
-    "batch_size": "batch",
-    "learning_rate": "lr",
-}
+SYNONYMS |= {"image_size": "resolution", "input_size": "resolution", "layers": "depth", "g": "groups"}
+SYNONYMS |= {"batch_size": "batch", "learning_rate": "lr", "k": "kernel", "kernel_size": "kernel"}
+SYNONYMS |= {"in_chans": "in_channels", "input_channels": "in_channels", "channels": "in_channels"}
+SYNONYMS |= {"round_nearest": "divisor", "channel_divisor": "divisor", "stem_size": "stem_channels"}
 MAX_RANGE = 100_000
 OWN_FIELDS = {field for choices in FAMILIES.values() for field in choices}
 
@@ -61,7 +59,7 @@ def _key_mistake(key: str, where: str, stages: tuple[Stage, ...] | None) -> str:
         return f"{where}.expansion: it would change nothing, as every row of 'stages' has t = 1" if fruitless else ""
     if key == "stages":
         return f"{where}.stages: give single cells here, as in stages.3.c, or the whole table as 'stages' at the top"
-    match = re.fullmatch(r"stages\.(\*|0|[1-9][0-9]{0,3})\.([a-z])", key)
+    match = CELL.fullmatch(key)
     if match and match[2] in COLUMNS and (stages is None or match[1] == "*" or int(match[1]) < len(stages)):
         return ""
     if match and match[2] in COLUMNS:
@@ -73,6 +71,11 @@ def _key_mistake(key: str, where: str, stages: tuple[Stage, ...] | None) -> str:
     return unknown_key(where, key, [*FIELD_TYPES, "expansion", *cells], SYNONYMS, shown)
 
 
+def _type(key: str) -> type | None:
+    """Return the type of a field, or of a cell that is a field of the network, too; None of other cells."""
+    return FIELD_TYPES.get(key.rpartition(".")[2])
+
+
 def read_value(key: str, entry: Entry, where: str, mistakes: Mistakes) -> object:
     """Read one value of one field of a network; None after a mistake."""
     if entry.value is BROKEN:
@@ -80,18 +83,14 @@ def read_value(key: str, entry: Entry, where: str, mistakes: Mistakes) -> object
     if isinstance(entry.value, (tuple, dict)):
         mistakes.add(entry.line, refusal(where + key, entry, "one value"))
         return None
-    column = "t" if key == "expansion" else key.rpartition(".")[2]
-    if column in COLUMNS:
-        arch, rule = ArchSpec(stages=(replace(Stage(1, 1, 1, 1), **{column: entry.value}),)), f"stages.0.{column}"
-    else:
-        arch, rule = replace(ArchSpec(), **{key: entry.value}), key
-    allowed = [allowed for name, _, ok, allowed in arch_rules(arch) if name == rule and not ok]
-    if column in LIMITS and not allowed and entry.value > LIMITS[column]:
-        allowed = [f"a whole number up to {LIMITS[column]:,}"]
-    if allowed:
-        mistakes.add(entry.line, refusal(where + key, entry, allowed[0]))
+    is_cell = key == "expansion" or key.startswith("stages.")
+    name = "t" if key == "expansion" else key.rpartition(".")[2]
+    one = (CELLS if is_cell else CHOICES)[name]
+    value = one.read(entry.value)
+    if allowed := one.refuse(value):
+        mistakes.add(entry.line, refusal(where + key, entry, allowed))
         return None
-    return float(entry.value) + 0.0 if FIELD_TYPES.get(key) is float else entry.value  # + 0.0: no minus zero
+    return float(value) + 0.0 if _type(key) is float else value  # + 0.0: no minus zero
 
 
 # ---------------------------------------------------------------- axes
@@ -131,10 +130,10 @@ def _read_range(key: str, entry: Entry, mistakes: Mistakes) -> tuple:
     parts = read_mapping(entry, name, ("from", "to", "step"), mistakes, {})
     if len(parts) < len(entry.value):
         return ()
-    if FIELD_TYPES.get(key) in (str, bool):
+    if _type(key) in (str, bool):
         mistakes.add(entry.line, f"{name}: a range is for numbers; a list of values is wanted here")
         return ()
-    kinds, wanted = ((int, float), "a number") if FIELD_TYPES.get(key) is float else ((int,), "a whole number")
+    kinds, wanted = ((int, float), "a number") if _type(key) is float else ((int,), "a whole number")
     numbers = {}
     for part in ("from", "to", "step"):
         if part not in parts:

@@ -14,6 +14,7 @@ import numpy as np
 from mnv2_sweep.base.text import percent
 from mnv2_sweep.explain.listing import Listing
 from mnv2_sweep.nets.arch import FAMILY_NAMES, arch_label
+from mnv2_sweep.nets.choice import is_number
 from mnv2_sweep.spaces.coincide import Coinciding, find_coinciding
 from mnv2_sweep.spaces.networks import Networks, Picked
 
@@ -116,8 +117,8 @@ def _name_twins(networks: Networks, coinciding: Coinciding) -> dict[int, str]:
 def _describe_axis(networks: Networks, coinciding: Coinciding, axis: str, remarks: dict[int, str]) -> list[str]:
     """Return lines about one axis; the networks right after a cliff get a remark."""
     at = [key for key, _ in networks.space.axes].index(axis) if axis in dict(networks.space.axes) else None
-    if at is None or len(networks.rows) < 2:
-        return []
+    if at is None or len(networks.rows) < 2 or not all(map(is_number, networks.space.axes[at][1])):
+        return []  # rectangles have no order
     values = np.array(networks.space.axes[at][1], float)
     rows = networks.rows.astype(np.int64)
     rank = np.argsort(np.argsort(values, kind="stable"))

@@ -1,7 +1,7 @@
 """Space -> its networks, as Networks: index rows into the axes and arrays of costs, so that a million fit in memory.
 
-The same file gives the same networks in the same order on every machine. Costs are counted and constraints applied
-on columns of numbers, a chunk at a time; an ArchSpec is made only for a network that somebody looks at.
+The same file gives the same networks in the same order on every machine. Costs are gathered and constraints applied
+on arrays, a chunk at a time; an ArchSpec is made only for a network that somebody looks at.
 """
 
 import math
@@ -12,8 +12,10 @@ from dataclasses import fields
 import numpy as np
 
 from mnv2_sweep.base.errors import SpaceError
-from mnv2_sweep.nets.arch import ArchSpec
-from mnv2_sweep.nets.cost_arrays import CODES, Columns, CostArrays, columns_of, count_columns, join_costs
+from mnv2_sweep.nets.arch import CELLS, ArchSpec
+from mnv2_sweep.nets.cost_arrays import CostArrays, count_archs, join_costs
+from mnv2_sweep.nets.resolve import name_network
+from mnv2_sweep.spaces.gather import Gather
 from mnv2_sweep.spaces.space import OPERATORS, Constraint, Space, build_arch
 
 CHUNK = 16_384  # rows at once: their columns stay in the cache; the result does not depend on it
@@ -34,17 +36,26 @@ class Networks(Sequence):
         at = range(len(self))[at]  # negative ones count from the end; raises IndexError
         if at >= len(self.rows):
             return self.points[at - len(self.rows)]
-        axes = self.space.axes
-        settings = {key: values[i] for (key, values), i in zip(axes, self.rows[at].tolist(), strict=True)}
-        return build_arch(self.space, settings, self.classes)
+        return build_row(self.space, self.rows[at], self.classes)
 
-    def columns(self) -> Iterator[Columns]:
-        """Yield all of them as columns, a chunk at a time."""
-        cells = Cells(self.space, self.classes)
-        for start in range(0, len(self.rows), CHUNK):
-            yield cells.columns(self.rows[start : start + CHUNK])
-        if self.points:
-            yield columns_of(self.points)
+    def names(self) -> np.ndarray:
+        """Return numbers [N, 3] that are the same for two specs exactly if they resolve to the same plan."""
+        gather = Cells(self.space, self.classes).gather()
+        rows = [self.rows[start : start + CHUNK].astype(np.int64) for start in range(0, len(self.rows), CHUNK)]
+        names = [gather.names(chunk) for chunk in rows]
+        points = [name_network(arch) for arch in self.points]
+        names.append(np.array(points, np.uint64).reshape(-1, 2))
+        return np.column_stack([np.concatenate(names), self._dropouts()])
+
+    def _dropouts(self) -> np.ndarray:
+        """Return the bits of every network's dropout, which no block shows."""
+        axes = dict(self.space.axes)
+        if "dropout" in axes:
+            of_rows = np.array(axes["dropout"])[self.rows[:, list(axes).index("dropout")]]
+        else:
+            of_rows = np.full(len(self.rows), self[0].dropout if len(self.rows) else 0.0)
+        dropouts = np.concatenate([of_rows, [arch.dropout for arch in self.points]])
+        return np.ascontiguousarray(dropouts, np.float64).view(np.uint64)
 
 
 class Picked(Sequence):
@@ -58,6 +69,12 @@ class Picked(Sequence):
 
     def __getitem__(self, at):
         return self.networks[int(self.places[at])]
+
+
+def build_row(space: Space, row: np.ndarray, classes: int | None) -> ArchSpec:
+    """Return the network of a row of indices into the axes."""
+    settings = {key: values[i] for (key, values), i in zip(space.axes, row.tolist(), strict=True)}
+    return build_arch(space, settings, classes)
 
 
 def expand(space: Space, classes: int | None = None) -> tuple[ArchSpec, ...]:
@@ -86,14 +103,14 @@ class Cells:
     """Where each number of a spec comes from: a constant, or an axis by its index (as [index])."""
 
     def __init__(self, space: Space, classes: int | None):
-        self.axes, self.stages = space.axes, len(space.stages)
+        self.space, self.classes, self.axes = space, classes, space.axes
         settings = dict(space.fixed) | {key: [k] for k, (key, _) in enumerate(space.axes)}
-        self.table = {(i, f): getattr(stage, f) for i, stage in enumerate(space.stages) for f in "tcns"}
+        self.table = {(i, f): getattr(stage, f) for i, stage in enumerate(space.stages) for f in CELLS}
         if "expansion" in settings:  # as set_expansion
             self.table |= {(i, "t"): settings["expansion"] for i, stage in enumerate(space.stages) if stage.t > 1}
         cells = [key.split(".")[1:] + [value] for key, value in settings.items() if key.startswith("stages.")]
         for row, column, value in sorted(cells, key=lambda cell: cell[0] != "*"):
-            at = range(self.stages) if row == "*" else [int(row)]
+            at = range(len(space.stages)) if row == "*" else [int(row)]
             self.table |= {(i, column): value for i in at}
         defaults = {f.name: f.default for f in fields(ArchSpec) if f.name != "stages"}
         if classes is not None:
@@ -102,26 +119,21 @@ class Cells:
         origins = [*self.table.values(), *self.fields.values()]
         self.used = sorted({origin[0] for origin in origins if isinstance(origin, list)})
 
-    def columns(self, rows: np.ndarray) -> Columns:
-        """Return index rows [N, axes] as numbers."""
-        arrays = {f: np.empty((len(rows), self.stages), np.int64) for f in "tcns"}
-        for (i, f), origin in self.table.items():
-            arrays[f][:, i] = self._values(origin, rows)
-        scalars = {name: np.empty(len(rows), np.int64) for name in self.fields}
-        for name, origin in self.fields.items():
-            values = self._values(origin, rows, CODES.get(name))
-            scalars[name] = np.broadcast_to(values, len(rows))
-        return Columns(*arrays.values(), scalars)
+    def gather(self) -> Gather:
+        """Return what counts rows of indices."""
+        return Gather(self.axes, self.axes_of, lambda row: build_row(self.space, row, self.classes))
 
-    def _values(self, origin, rows: np.ndarray, words: tuple | None = None) -> np.ndarray:
-        values = self.axes[origin[0]][1] if isinstance(origin, list) else (origin,)
-        known = np.array([words.index(value) for value in values] if words else values)
-        return known[rows[:, origin[0]]] if isinstance(origin, list) else known[0]
+    def axes_of(self, names: Sequence[str], row: int | None) -> set[int]:
+        """Return the axes that set any of these fields, and any cell of a row of the table, or of all where the whole
+        table is among the fields."""
+        origins = [origin for name, origin in self.fields.items() if name in names]
+        origins += [origin for (i, _), origin in self.table.items() if i == row or "stages" in names]
+        return {origin[0] for origin in origins if isinstance(origin, list)}
 
     def row_of(self, arch: ArchSpec) -> np.ndarray | None:
         """Return the index row [1, axes] of a spec, 0 at axes without effect; None for one outside the grid."""
         row = np.zeros((1, len(self.axes)), np.int64)
-        given = {(i, f): getattr(stage, f) for i, stage in enumerate(arch.stages) for f in "tcns"}
+        given = {(i, f): getattr(stage, f) for i, stage in enumerate(arch.stages) for f in CELLS}
         given |= {name: getattr(arch, name) for name in self.fields}
         fixed: dict[int, object] = {}
         for cell, origin in (self.table | self.fields).items():
@@ -140,6 +152,7 @@ class _Selection:
 
     def __init__(self, space: Space, classes: int | None):
         self.space, self.classes, self.cells = space, classes, Cells(space, classes)
+        self.gather = self.cells.gather()
         most = max((len(values) for _, values in space.axes), default=1)
         self.index_type = np.min_scalar_type(most)
         self.found: list[np.ndarray] = []
@@ -153,7 +166,7 @@ class _Selection:
 
     def consider(self, rows: np.ndarray) -> bool:
         """Take the rows [N, axes] that are new and allowed; False once a sample is complete."""
-        costs = count_columns(self.cells.columns(rows))
+        costs = self.gather.costs(rows)
         allowed = self._allow(costs)
         fine = np.logical_and.reduce([np.ones(len(rows), bool), *allowed.values()])
         new, end = self._find_new(rows, fine) if self.may_repeat else (np.ones(len(rows), bool), len(rows))
@@ -196,7 +209,7 @@ class _Selection:
         archs = [arch for arch in dict.fromkeys(archs) if not self._is_known(arch)]
         self.candidates += len(archs)
         if archs:
-            costs = count_columns(columns_of(archs))
+            costs = count_archs(archs)
             allowed = self._allow(costs)
             for constraint, ok in allowed.items():
                 self.refused[constraint] += int((~ok).sum())

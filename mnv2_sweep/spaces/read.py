@@ -1,7 +1,7 @@
 """A design space as a file: YAML --load_space--> Space, or SpaceError with every mistake of the file at once.
 
     # Does a thinner network lose more at a low resolution?        (first comment: the question)
-    stages: mobilenet_v2               # or rows of [t, c, n, s]
+    stages: mobilenet_v2               # or rows of [t, c, n, s], or of {t: 6, c: 24, n: 2, s: 2, kernel: 5}
     fixed: {kernel: 3}                 # one value for every network, points too
     axes:                              # every combination; the last axis runs fastest
       width: [0.5, 1.0]
@@ -14,6 +14,7 @@
     recipe: {base: short, epochs: 20}  # or only the name
     strategy: shared                   # one training for all; or separate (the default), {name: shared, images: 90000}
     finetune: 2                        # epochs, of the networks on the front of a shared training
+    task: classify                     # what is learnt
     seeds: 3                           # 0, 1, 2; or a list
     data: shapes
 
@@ -21,26 +22,27 @@ Where several keys set the same cell, the narrower one wins: expansion, then sta
 """
 
 import re
-from dataclasses import fields, replace
+from dataclasses import fields
 from decimal import Decimal
 from pathlib import Path
-from typing import get_args
 
 from mnv2_sweep.base.text import BYTE_UNITS
 from mnv2_sweep.nets.arch import MOBILENET_V2, Stage
 from mnv2_sweep.nets.cost import Cost
 from mnv2_sweep.spaces.fields import COLUMNS, SYNONYMS, check_families, read_axes, read_settings, read_value
 from mnv2_sweep.spaces.networks import Cells
+from mnv2_sweep.spaces.recipes import RECIPE_KEYS, read_recipe
 from mnv2_sweep.spaces.space import FIELD_TYPES, OPERATORS, Constraint, Sample, Space, Strategy
 from mnv2_sweep.spaces.yamlfile import BROKEN, Entry, Mistakes, nearest, read_mapping, read_yaml, refusal, short
-from mnv2_sweep.trials.recipe import MAX_EPOCHS, RECIPES, Recipe, change_recipe, recipe_rules
+from mnv2_sweep.trials.recipe import MAX_EPOCHS, RECIPE_CHOICES
+from mnv2_sweep.trials.tasks import TASKS
+from mnv2_sweep.trials.trial import CLASSIFY
+from mnv2_sweep.trials.ways import find_strategy, strategy_names
 
 TABLES = {"mobilenet_v2": MOBILENET_V2}
 COSTS = tuple(field.name for field in fields(Cost))
-RECIPE_TYPES = {field.name: field.type for field in fields(Recipe)}
 SECTIONS = ("stages", "fixed", "axes", "points", "constraints", "sample", "recipe", "strategy", "finetune")
-SECTIONS += ("seeds", "data")
-STRATEGIES = ("separate", "shared")
+SECTIONS += ("task", "seeds", "data")
 
 MAX_GRID = 1_000_000
 MAX_SAMPLE = 1_000_000
@@ -51,7 +53,7 @@ MAX_SHARED_IMAGES = 10**12
 COUNT_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "B": 10**9}
 
 # Fields given one level too high.
-HOMES = dict.fromkeys([*RECIPE_TYPES, "base"], "recipe") | dict.fromkeys(COSTS, "constraints")
+HOMES = dict.fromkeys(RECIPE_KEYS, "recipe") | dict.fromkeys(COSTS, "constraints")
 HOMES |= dict.fromkeys([*FIELD_TYPES, "expansion"], "axes") | dict.fromkeys(["size", "seed"], "sample")
 
 
@@ -68,8 +70,8 @@ def load_space(path: Path) -> Space:
     axes_fine = len(mistakes.found) == before
     points = _read_points(top["points"], stages, mistakes) if "points" in top else ()
     values = {"stages": stages or (), "fixed": fixed, "axes": axes, "points": points}
-    readers = {"constraints": _read_constraints, "sample": _read_sample, "recipe": _read_recipe}
-    readers |= {"seeds": _read_seeds, "data": _read_data}
+    readers = {"constraints": _read_constraints, "sample": _read_sample, "recipe": read_recipe}
+    readers |= {"seeds": _read_seeds, "data": _read_data, "task": _read_task}
     values |= {key: reader(top[key], mistakes) for key, reader in readers.items() if key in top}
     values["strategy"] = _read_strategy(top.get("strategy"), top.get("finetune"), mistakes)
     space = Space(path.stem, **values)
@@ -118,14 +120,28 @@ def _read_stages(entry: Entry, mistakes: Mistakes) -> tuple[Stage, ...] | None:
         return None
     rows = []
     for i, row in enumerate(entry.value):
-        if not isinstance(row.value, tuple) or len(row.value) != 4:
-            if row.value is not BROKEN:
-                mistakes.add(row.line, f"stages.{i}: four numbers [t, c, n, s] are needed, as in [6, 24, 2, 2]")
-            continue
-        cells = zip(COLUMNS, row.value, strict=True)
-        cells = [read_value(f"stages.{i}.{column}", cell, "", mistakes) for column, cell in cells]
-        rows.append(None if None in cells else Stage(*cells))
+        cells = _read_cells(f"stages.{i}", row, mistakes)
+        values = {name: read_value(f"stages.{i}.{name}", cell, "", mistakes) for name, cell in cells.items()}
+        rows.append(Stage(**values) if values and None not in values.values() else None)
     return tuple(rows) if len(rows) == len(entry.value) and None not in rows else None
+
+
+def _read_cells(where: str, row: Entry, mistakes: Mistakes) -> dict[str, Entry]:
+    """Return the cells of a row of the block table, [t, c, n, s] or {t: 6, c: 24, n: 2, s: 2, kernel: 5}; none after a
+    mistake."""
+    if isinstance(row.value, dict):
+        before = len(mistakes.found)
+        cells = read_mapping(row, where, COLUMNS, mistakes, SYNONYMS)
+        missing = [name for name in COLUMNS[:4] if name not in row.value]
+        if missing and len(mistakes.found) == before:
+            mistakes.add(row.line, f"{where}.{missing[0]}: it is missing; a row has t, c, n and s")
+        return cells if len(mistakes.found) == before else {}
+    if isinstance(row.value, tuple) and len(row.value) == 4:
+        return dict(zip(COLUMNS, row.value, strict=False))
+    if row.value is not BROKEN:
+        text = f"{where}: four numbers [t, c, n, s] are needed, as in [6, 24, 2, 2], or further cells by name"
+        mistakes.add(row.line, f"{text}, as in {{t: 6, c: 24, n: 2, s: 2, kernel: 5}}")
+    return {}
 
 
 def _read_points(entry: Entry, stages: tuple[Stage, ...] | None, mistakes: Mistakes) -> tuple:
@@ -209,46 +225,51 @@ def _read_data(entry: Entry, mistakes: Mistakes) -> str:
     return ""
 
 
-def _read_recipe(entry: Entry, mistakes: Mistakes) -> Recipe:
-    """Read a named recipe, or a named one with changes; `images` and `epochs` replace each other."""
-    if not isinstance(entry.value, dict):
-        return _read_base("recipe", entry, mistakes)
-    values = read_mapping(entry, "recipe", ["base", *RECIPE_TYPES], mistakes, SYNONYMS)
-    base = _read_base("recipe.base", values.pop("base"), mistakes) if "base" in values else RECIPES["short"]
-    if "images" in values and "epochs" in values:
-        line = max(values["images"].line, values["epochs"].line)
-        mistakes.add(line, "recipe: images and epochs given, one of them allowed; both say how long to train")
-    length = {"images": None, "epochs": None} if values.keys() & {"images", "epochs"} else {}
-    base = replace(base, **length)
-    changes = {name: _read_recipe_field(name, value, base, mistakes) for name, value in values.items()}
-    return replace(base, **changes) if "name" in changes else change_recipe(RECIPES[base.name], length | changes)
+def _read_task(entry: Entry, mistakes: Mistakes) -> str:
+    if isinstance(entry.value, str) and entry.value in TASKS:
+        return entry.value
+    if entry.value is not BROKEN:
+        mistakes.add(entry.line, refusal("task", entry, " | ".join(TASKS)))
+    return CLASSIFY
 
 
 def _read_strategy(entry: Entry | None, finetune: Entry | None, mistakes: Mistakes) -> Strategy:
     """Read a name, or {name: shared, images: N}; `finetune` is only for a shared training."""
-    name, images = "separate", None
+    name, values = "separate", {}
     if entry is not None:
         key, values = "strategy", {"name": entry}
         if isinstance(entry.value, dict):
-            key, values = "strategy.name", read_mapping(entry, "strategy", ("name", "images"), mistakes, {})
+            keys = dict.fromkeys(key for name in strategy_names() for key in find_strategy(name).keys)
+            key, values = "strategy.name", read_mapping(entry, "strategy", ("name", *keys), mistakes, {})
             if "name" not in entry.value:
-                mistakes.add(entry.line, f"strategy.name: it is missing; give {' or '.join(STRATEGIES)}")
+                mistakes.add(entry.line, f"strategy.name: it is missing; give {' or '.join(strategy_names())}")
         name = _read_strategy_name(key, values.get("name"), mistakes)
-        if "images" in values:
-            images = _read_whole("strategy.images", values["images"], 1, MAX_SHARED_IMAGES, mistakes)
-            if name == "separate":
-                text = "strategy.images: it is of a shared training; networks trained alone have recipe.images"
-                mistakes.add(values["images"].line, text)
+    settings = {key: _read_setting(name, key, values[key], mistakes) for key in values if key != "name"}
     epochs = _read_epochs(finetune, name, mistakes) if finetune is not None else None
-    return Strategy(name, images, epochs)
+    return Strategy(name, settings.pop("images", None), epochs, tuple(settings.items()))
+
+
+def _read_setting(strategy: str, key: str, entry: Entry, mistakes: Mistakes) -> str | int | float | bool | None:
+    """Read what stands beside a strategy's name."""
+    if key not in find_strategy(strategy).keys:
+        text = f"it is for {' and '.join(name for name in strategy_names() if key in find_strategy(name).keys)}"
+        if key == "images":
+            text = "it is of a shared training; networks trained alone have recipe.images"
+        mistakes.add(entry.line, f"strategy.{key}: {text}")
+    if key == "images":
+        return _read_whole("strategy.images", entry, 1, MAX_SHARED_IMAGES, mistakes)
+    if not isinstance(entry.value, (str, int, float)) and entry.value is not BROKEN:
+        mistakes.add(entry.line, refusal(f"strategy.{key}", entry, "one value"))
+    return entry.value
 
 
 def _read_strategy_name(key: str, entry: Entry | None, mistakes: Mistakes) -> str:
     """Read a strategy's name; after a mistake it is "shared": what follows is not held against it."""
-    if entry is not None and entry.value in STRATEGIES:
+    names = strategy_names()
+    if entry is not None and entry.value in names:
         return entry.value
     if entry is not None and entry.value is not BROKEN:
-        mistakes.add(entry.line, refusal(key, entry, " or ".join(STRATEGIES)))
+        mistakes.add(entry.line, refusal(key, entry, " or ".join(names)))
     return "shared"
 
 
@@ -256,35 +277,10 @@ def _read_epochs(entry: Entry, strategy: str, mistakes: Mistakes) -> float | Non
     """Read a number of epochs, also as in "2 epochs"."""
     match = re.fullmatch(r"([0-9]{1,7}(?:\.[0-9]{1,6})?)(?: epochs?)?", entry.text.strip())
     epochs = float(match[1]) if match else entry.value
-    if strategy == "separate":
+    if strategy != "shared":
         mistakes.add(entry.line, "finetune: it goes on from a shared training; add strategy: shared, or leave it out")
-    elif type(epochs) in (int, float) and 0 < epochs <= MAX_EPOCHS:
+    elif RECIPE_CHOICES["epochs"].rule.check(epochs):
         return float(epochs)
     elif entry.value is not BROKEN:
         mistakes.add(entry.line, refusal("finetune", entry, f"a number of epochs above 0, at most {MAX_EPOCHS:,}"))
     return None
-
-
-def _read_base(key: str, entry: Entry, mistakes: Mistakes) -> Recipe:
-    if isinstance(entry.value, str) and entry.value in RECIPES:
-        return RECIPES[entry.value]
-    if entry.value is not BROKEN:
-        mistakes.add(entry.line, refusal(key, entry, " | ".join(RECIPES)))
-    return RECIPES["short"]
-
-
-def _read_recipe_field(name: str, entry: Entry, base: Recipe, mistakes: Mistakes) -> object:
-    """Read the value of one field; the base's after a mistake."""
-    kind = next((kind for kind in get_args(RECIPE_TYPES[name]) if kind is not type(None)), RECIPE_TYPES[name])
-    kinds = (int, float) if kind is float else (kind,)
-    value = float(entry.value) if kind is float and type(entry.value) is int else entry.value
-    fits = type(entry.value) in kinds
-    if fits and kind is str:
-        fits = entry.text.isprintable() and 0 < len(entry.text.strip()) <= 60
-    rules = list(recipe_rules(replace(base, **{name: value}) if fits else base))
-    plain = {bool: "true or false", str: "a name of at most 60 characters, in quotes if need be"}.get(kind, "a number")
-    allowed = [allowed for rule, _, _, allowed in rules if rule == name][-1:] or [plain]
-    if fits and all(ok for rule, _, ok, _ in rules if rule == name):
-        return value
-    mistakes.add(entry.line, refusal(f"recipe.{name}", entry, allowed[0]))
-    return getattr(base, name)

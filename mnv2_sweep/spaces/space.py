@@ -6,9 +6,11 @@ Where several keys set the same cell, the narrower one wins: expansion, then sta
 import math
 import operator
 from dataclasses import dataclass, fields
+from functools import lru_cache
 
 from mnv2_sweep.nets.arch import MOBILENET_V2, ArchSpec, Stage, set_expansion
 from mnv2_sweep.trials.recipe import RECIPES, Recipe
+from mnv2_sweep.trials.trial import CLASSIFY
 
 FIELD_TYPES = {field.name: field.type for field in fields(ArchSpec) if field.name != "stages"}
 OPERATORS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
@@ -34,13 +36,15 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Strategy:
-    """How the networks get their weights: "separate", each trained alone, or "shared", as slices of a supernet that is
-    trained once, on that many `images` (None: as many as `sweeps.request` finds right), the best of them then trained
-    on alone for `finetune` epochs (None: none are)."""
+    """How the networks get their weights (`trials.ways`): "separate", each trained alone, or "shared", as slices of a
+    supernet that is trained once, on that many `images` (None: as many as the way finds right), the best of them then
+    trained on alone for `finetune` epochs (None: none are); or another way, with what it needs to know in `settings`.
+    """
 
     name: str = "separate"
     images: int | None = None
     finetune: float | None = None
+    settings: tuple[tuple[str, str | int | float | bool], ...] = ()
 
 
 ALONE = Strategy()
@@ -59,6 +63,7 @@ class Space:
     sample: Sample | None = None
     recipe: Recipe = RECIPES["short"]
     strategy: Strategy = ALONE
+    task: str = CLASSIFY
     seeds: tuple[int, ...] = (0,)
     data: str = "shapes"
 
@@ -75,6 +80,9 @@ class Space:
         return math.prod(len(values) for _, values in self.axes) if self.axes else 0
 
 
+_stage = lru_cache(maxsize=100_000, typed=True)(Stage)  # counting finds again what it has met by the object
+
+
 def build_arch(space: Space, settings: dict, classes: int | None = None) -> ArchSpec:
     """Build one network: the space's table and fixed fields, then `settings` (the keys of an axis, single values)."""
     settings = {**dict(space.fixed), **settings}
@@ -83,11 +91,11 @@ def build_arch(space: Space, settings: dict, classes: int | None = None) -> Arch
         stages = set_expansion(stages, settings["expansion"])
     cells = [key.split(".")[1:] + [value] for key, value in settings.items() if key.startswith("stages.")]
     if cells:
-        table = [[stage.t, stage.c, stage.n, stage.s] for stage in stages]
+        table = [stage._asdict() for stage in stages]
         for row, column, value in sorted(cells, key=lambda cell: cell[0] != "*"):
             for i in range(len(table)) if row == "*" else [int(row)]:
-                table[i]["tcns".index(column)] = value
-        stages = tuple(Stage(*row) for row in table)
+                table[i][column] = value
+        stages = tuple(_stage(*row.values()) for row in table)
     scalars = {key: value for key, value in settings.items() if key in FIELD_TYPES}
     if classes is not None:
         scalars.setdefault("classes", classes)

@@ -28,7 +28,7 @@ def read_network(words: Sequence[str], command: str) -> ArchSpec:
     pairs: dict[str, str] = {}
     for word in words:
         size = SIZE.fullmatch(word)
-        given = {"width": size[1], "resolution": size[2]} if size else _split(word, command, NETWORK_WORDS)
+        given = {"width": size[1], "resolution": size[2]} if size else split_word(word, command, NETWORK_WORDS)
         for key, text in given.items():
             if key in pairs:
                 raise SpaceError([f"{command}: {key} is given twice: {pairs[key]} and {text}"])
@@ -47,7 +47,7 @@ def read_values(words: Sequence[str], command: str) -> dict[str, tuple]:
     """Return each field that is named with its values, as in "expansion=1,3,8". Raises SpaceError."""
     pairs: dict[str, str] = {}
     for word in words:
-        for key, text in _split(word, command, VALUE_WORDS).items():
+        for key, text in split_word(word, command, VALUE_WORDS).items():
             if key in pairs:
                 together = f"{key}={pairs[key]},{text}"
                 raise SpaceError([f"{command}: {key} is given twice; put its values together: {together}"])
@@ -59,7 +59,8 @@ def read_values(words: Sequence[str], command: str) -> dict[str, tuple]:
     return _read(lists, command)
 
 
-def _split(word: str, command: str, form: str) -> dict[str, str]:
+def split_word(word: str, command: str, form: str) -> dict[str, str]:
+    """Return {field: value} of a word of that form, field=value. Raises SpaceError."""
     key, equals, text = word.partition("=")
     if not equals or not key or not text:
         raise SpaceError([f"{command}: '{short(word)}' given; words are of the form {form}"])

@@ -75,7 +75,7 @@ class Attempts:
 
 def _check_result(trial: Trial, result: Result) -> Outcome:
     """Return a done Outcome, unless the network gives no numbers: its weights may be finite and its logits not."""
-    losses = [loss for loss in (result.train_loss, result.val_loss, result.test_loss) if loss is not None]
+    losses = [result.train_loss, *(scores["loss"] for scores in result.scores.values())]
     if all(math.isfinite(loss) for loss in losses):
         return Outcome(trial, result)
     return Outcome(trial, error=f"the losses of the trained network are {losses}", kind=DIVERGED)

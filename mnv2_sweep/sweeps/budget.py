@@ -9,9 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mnv2_sweep.base.errors import SweepError
+from mnv2_sweep.base.size import Size
 from mnv2_sweep.base.text import bytes_text, count_noun, duration
 from mnv2_sweep.nets.arch import ArchSpec, arch_label
-from mnv2_sweep.trials.trial import Trial, shared_id
+from mnv2_sweep.trials.trial import Trial
+from mnv2_sweep.trials.ways import way_of
 
 SHOWN = 6  # networks named in a line
 
@@ -30,7 +32,7 @@ class TimeEstimate:
     trial_seconds: Mapping[Trial, float]
     workers: int
     device: str
-    size_seconds: Mapping[int, float]
+    size_seconds: Mapping[Size, float]
     start_seconds: float = 0.0
     command_seconds: float = 0.0
     memory_bytes: int = 0
@@ -67,13 +69,13 @@ def wall_seconds(seconds: Sequence[float], workers: int) -> float:
 
 
 def trials_wall(seconds: Mapping[Trial, float], trials: Sequence[Trial], workers: int) -> float:
-    """Return the wall time of trials on `workers`; a shared training takes all of them, and its networks wait for
+    """Return the wall time of trials on `workers`; what is prepared for many takes all of them, and these wait for
     it."""
     leading: dict[str, Trial] = {}
     for trial in trials:
-        if trial.shared and trial.shared.finetune is None:
-            first = leading.setdefault(shared_id(trial), trial)
-            leading[shared_id(trial)] = max(first, trial, key=lambda one: seconds[one])
+        way = way_of(trial)
+        if not way.goes_on and (name := way.work.preparation(trial)) is not None:
+            leading[name] = max(leading.get(name, trial), trial, key=lambda one: seconds[one])
     rest = [seconds[trial] for trial in trials if trial not in leading.values()]
     led = sum(seconds[trial] for trial in leading.values()) / workers
     return led + (wall_seconds(rest, workers) if rest else 0.0)

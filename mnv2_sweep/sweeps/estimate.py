@@ -8,7 +8,7 @@ logarithms, so only its shape has to be right.
 
 The time of making images is added, of those sizes that are not in the cache yet, which `sweeps.request` makes before
 the first trial: `shapes` are rendered, photos are shrunk from the squares into which they were decoded when the data
-were opened.
+were opened, and decoded anew for rectangles.
 """
 
 import math
@@ -17,7 +17,6 @@ import time
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -25,20 +24,23 @@ import psutil
 import torch
 from PIL import Image
 
+from mnv2_sweep.base.size import Size
 from mnv2_sweep.base.text import bytes_text, duration, percent
-from mnv2_sweep.data.batches import CROP_MARGIN
+from mnv2_sweep.data.batches import level_size
 from mnv2_sweep.data.catalog import Dataset, ShapesData, cache_folder
 from mnv2_sweep.data.decode import RESAMPLING
+from mnv2_sweep.data.photos import PhotoData
 from mnv2_sweep.data.shapes import CHUNK_PIXELS, render_scenes
+from mnv2_sweep.data.source import decode_one
 from mnv2_sweep.nets.arch import ArchSpec, arch_label
 from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.nets.resolve import resolve
 from mnv2_sweep.sweeps.budget import TimeEstimate
 from mnv2_sweep.sweeps.timing import DoesNotFit, Timing, shared_bytes, time_here, time_team
 from mnv2_sweep.training.loop import count_steps, curve_marks
-from mnv2_sweep.training.shared import CALIBRATION_IMAGES, RANDOM
-from mnv2_sweep.trials.recipe import Recipe
-from mnv2_sweep.trials.trial import Trial, shared_id
+from mnv2_sweep.training.ways.way import Rates, spread_seconds
+from mnv2_sweep.trials.tasks import trained_network
+from mnv2_sweep.trials.trial import Trial
 
 # Work in multiply-adds: of an activation element; of a layer and of a parameter, each step.
 ELEMENT_WORK, LAYER_WORK, PARAM_WORK = 130, 7.2e6, 140
@@ -61,7 +63,8 @@ def estimate_sweep(
     alone: bool = False,
     trained: Collection[str] = (),
 ) -> TimeEstimate:
-    """Estimate what training the trials takes; `trained` names the shared trainings (`shared_id`) that have been done.
+    """Estimate what training the trials takes; `trained` names the preparations (`WayWork.preparation`)
+    that have been made.
 
     Takes about 10 s: processes that import torch, then 2 s for each of three networks. `alone` measures two of them in
     this process, without the contention of the others: about 3 s, and rougher.
@@ -111,11 +114,6 @@ def add_up(
     )
 
 
-def trained_network(trial: Trial) -> ArchSpec:
-    """Return the network at the size and with the classes it is trained with."""
-    return replace(trial.arch, resolution=trial.train_size, classes=trial.data.classes)
-
-
 def count_work(trial: Trial) -> float:
     """Return what training an image takes, in a unit of the model's own: see the module."""
     layers = resolve(trained_network(trial)).layers
@@ -155,44 +153,7 @@ def spread_timings(
         interpolate({work: getattr(timing, name) for work, timing in points.items()})
         for name in ("image_seconds", "eval_seconds", "start_seconds")
     )
-    shown, evaluated = count_images(trials[0].recipe, data)
-
-    def seconds(work: float) -> float:
-        return (of_start(work) + shown * of_image(work) + evaluated * of_evaluated(work)) / fraction
-
-    if trials[0].shared:
-        return _spread_shared(trials, works, of_image, of_evaluated, fraction, data, trained)
-    by_arch = {trial.arch: seconds(works[trained_network(trial)]) for trial in {t.arch: t for t in trials}.values()}
-    return {trial: by_arch[trial.arch] for trial in trials}
-
-
-def _spread_shared(
-    trials: Sequence[Trial],
-    works: Mapping[ArchSpec, float],
-    of_image: Callable[[float], float],
-    of_evaluated: Callable[[float], float],
-    fraction: float,
-    data: Dataset,
-    trained: Collection[str],
-) -> dict[Trial, float]:
-    """Return the same for networks that share weights: the first trial of each shared training that is still to be done
-    has the training's seconds, in one thread, and each has those of its own evaluation, or of its own training where it
-    is trained on."""
-    final = sum(len(labels) for split, labels in data.labels.items() if split != "train") + CALIBRATION_IMAGES
-    seconds, begun = {}, {*trained}
-    *others, largest = sorted(works.values())
-    step = of_image(largest)
-    if others:  # a round of steps has each once
-        step += sum(map(of_image, others)) / math.ceil(len(others) / RANDOM)
-    for trial in trials:
-        work = works[trained_network(trial)]
-        seconds[trial] = final * of_evaluated(work) / fraction
-        if trial.shared.finetune is not None:
-            seconds[trial] += trial.shared.finetune * len(data.labels["train"]) * of_image(work) / fraction
-        if shared_id(trial) not in begun:
-            begun.add(shared_id(trial))
-            seconds[trial] += trial.shared.images * step / fraction
-    return seconds
+    return spread_seconds(trials, Rates(data, works, of_image, of_evaluated, of_start), trained, fraction)
 
 
 def interpolate(points: Mapping[float, float]) -> Callable[[float], float]:
@@ -211,82 +172,80 @@ def interpolate(points: Mapping[float, float]) -> Callable[[float], float]:
     return interpolated
 
 
-def count_images(recipe: Recipe, dataset: Dataset) -> tuple[int, int]:
-    """Count the images that a trial trains on, and those that it evaluates: for its curve, and all of them at its
-    end."""
-    steps, per_epoch = count_steps(recipe, len(dataset.labels["train"]))
-    for_curve = len(curve_marks(steps, per_epoch)) * min(recipe.curve_images, len(dataset.labels["val"]))
-    final = sum(len(labels) for split, labels in dataset.labels.items() if split != "train")
-    return steps * recipe.batch, for_curve + final
-
-
 # ---------------------------------------------------------------- seconds of making the images
 
 
 class ImageFile(NamedTuple):
-    """The images of a split at a side, and whether the cache has them."""
+    """The images of a split at a size, and whether the cache has them."""
 
     split: str
-    side: int
+    size: Size
     images: int
     cached: bool
 
     @property
     def bytes(self) -> int:
-        return self.images * 3 * self.side**2
+        return self.images * 3 * self.size.area
 
 
-def image_files(dataset: Dataset, sizes: Iterable[int]) -> dict[int, list[ImageFile]]:
+def image_files(dataset: Dataset, sizes: Iterable[Size]) -> dict[Size, list[ImageFile]]:
     """Return the files that each training size reads (see data.batches). Data that keep no files have none."""
-    folder, largest = getattr(dataset, "folder", None), getattr(dataset, "side", math.inf)
+    folder = getattr(dataset, "folder", None)
+    if folder is None:
+        return {size: [] for size in sizes}
+    stored_size = getattr(dataset, "stored_size", lambda size: size)
     files = {}
     for size in sorted(sizes):
-        sides = {split: math.ceil(size * CROP_MARGIN) if split == "train" else size for split in dataset.labels}
+        kept = {split: stored_size(level_size(size) if split == "train" else size) for split in dataset.labels}
         files[size] = [
-            ImageFile(split, min(side, largest), len(dataset.labels[split]), _exists(folder, split, min(side, largest)))
-            for split, side in sides.items()
-            if folder is not None
+            ImageFile(split, stored, len(dataset.labels[split]), (folder / f"{split}-{stored}.npy").exists())
+            for split, stored in kept.items()
         ]
     return files
 
 
-def _exists(folder: Path, split: str, side: int) -> bool:
-    return (folder / f"{split}-{side}.npy").exists()
-
-
-def make_seconds(dataset: Dataset, files: dict[int, list[ImageFile]]) -> dict[int, float]:
+def make_seconds(dataset: Dataset, files: dict[Size, list[ImageFile]]) -> dict[Size, float]:
     """Return the seconds of computing until the files of each training size are there.
 
-    Seconds an image are a line over its pixels (measured between 30 and 224 px: within 5 %), through the smallest and
-    the largest side.
+    Seconds an image are a line over its pixels (measured of squares between 30 and 224 px: within 5 %), through the
+    smallest and the largest size; rectangles have a line of their own, as photos are decoded anew for them.
     """
-    sides = sorted({file.side for made in files.values() for file in made if not file.cached})
-    if not sides:
-        return dict.fromkeys(files, 0.0)
-    ends = {side: image_seconds(dataset, side) for side in (sides[0], sides[-1])}
-    pixels = [side**2 for side in ends]
+    wanted = {file.size for made in files.values() for file in made if not file.cached}
+    lines = {}
+    for squares in (True, False):
+        sizes = sorted((size for size in wanted if size.is_square == squares), key=lambda size: size.area)
+        lines[squares] = {size.area: image_seconds(dataset, size) for size in dict.fromkeys(sizes[:1] + sizes[-1:])}
 
     def seconds(file: ImageFile) -> float:
-        return 0.0 if file.cached else file.images * float(np.interp(file.side**2, pixels, list(ends.values())))
+        line = lines[file.size.is_square]
+        return 0.0 if file.cached else file.images * float(np.interp(file.size.area, list(line), list(line.values())))
 
     return {size: sum(map(seconds, made)) for size, made in files.items()}
 
 
-def image_seconds(dataset: Dataset, side: int) -> float:
+def image_seconds(dataset: Dataset, size: Size) -> float:
     """Return the seconds of computing for one image, from a chunk of them. (Shrinking in threads gains little,
     measured.)"""
     if isinstance(dataset, ShapesData):
-        count = max(1, CHUNK_PIXELS // side**2 // 4)
+        count = max(1, CHUNK_PIXELS // size.area // 4)
 
         def make() -> None:
-            render_scenes(dataset.scenes["val"], slice(0, count), side)
+            render_scenes(dataset.scenes["val"], slice(0, count), size)
+    elif isinstance(dataset, PhotoData) and not size.is_square:
+        source, photos = dataset.list_photos("val")
+        photos = photos[:TIMED_PHOTOS]
+        count = len(photos)
+
+        def make() -> None:
+            for photo in photos:
+                decode_one(source, size, photo)
     else:
-        count, native = TIMED_PHOTOS, getattr(dataset, "side", side)
+        count, native = TIMED_PHOTOS, getattr(dataset, "side", size.width)
         photo = Image.fromarray(np.random.RandomState(0).randint(0, 256, (native, native, 3), np.uint8))
 
         def make() -> None:
             for _ in range(count):
-                np.asarray(photo.resize((side, side), RESAMPLING))
+                np.asarray(photo.resize((size.width, size.height), RESAMPLING))
 
     make()
     start = time.process_time()

@@ -1,15 +1,16 @@
 """Results folders of several machines -> one: the same trial once, and conflicts said instead of settled in silence."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mnv2_sweep.base.errors import StoreError
 from mnv2_sweep.base.files import link_file, write_whole
-from mnv2_sweep.record.folders import EXAMPLE, SHARED
+from mnv2_sweep.record.folders import EXAMPLE
 from mnv2_sweep.record.store import DATABASE, Outcome, read_outcomes, read_schedule, record_all, write_schedule
 from mnv2_sweep.sweeps.schedule import SWEEP_FILES
-from mnv2_sweep.trials.trial import find_differences, shared_id, trial_id
+from mnv2_sweep.trials.differences import find_differences
+from mnv2_sweep.trials.tasks import task_of
+from mnv2_sweep.trials.ways import kept_paths
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +52,11 @@ def _plan_sweep(theirs: Path, ours: Path) -> Merge:
         if mine is None or (mine.status != "done" and outcome.status == "done"):
             added.append(replace(outcome, stored_id=outcome.id))
         elif mine.status == outcome.status == "done" and not _is_same_result(mine, outcome):
+            main = task_of(outcome.trial).main
+            values = [f"{one.result.score('val', main.name):.4f}" for one in (mine, outcome)]
             conflicts.append(
-                f"{theirs.name}: trial {outcome.id}, seed {outcome.trial.seed}: top-1 {mine.result.val_top1:.4f} here "
-                f"({mine.result.device}), {outcome.result.val_top1:.4f} there ({outcome.result.device}); kept this one"
+                f"{theirs.name}: trial {outcome.id}, seed {outcome.trial.seed}: {main.label} {values[0]} here "
+                f"({mine.result.device}), {values[1]} there ({outcome.result.device}); kept this one"
             )
         else:
             same += 1
@@ -62,22 +65,21 @@ def _plan_sweep(theirs: Path, ours: Path) -> Merge:
 
 def _is_same_result(one: Outcome, other: Outcome) -> bool:
     """Return whether two results are equal in what was measured of the network; time and memory are the machine's."""
-    names = ("val_top1", "val_loss", "test_top1", "test_loss", "train_loss")
-    return all(getattr(one.result, name) == getattr(other.result, name) for name in names)
+    return (one.result.scores, one.result.train_loss) == (other.result.scores, other.result.train_loss)
 
 
 def write_merge(merge: Merge, theirs: Path, results: Path) -> None:
-    """Add the outcomes, all or none, before them the weights of slices, and the schedule and files where there are none
-    here. Raises StoreError."""
+    """Add the outcomes, all or none, before them the weights that are kept of them, and the schedule and files
+    where there are none here. Raises StoreError."""
     ours = results / merge.sweep
     if not merge.added:
         return
-    for name in _weights_of(merge.added):
-        if (theirs / SHARED / name).is_file() and not (ours / SHARED / name).exists():
+    for path in dict.fromkeys(path for outcome in merge.added for path in kept_paths(ours, outcome.trial)):
+        other = theirs / path.relative_to(ours)
+        if other.is_file() and not path.exists():
             try:
-                link_file(theirs / SHARED / name, ours / SHARED / name)
+                link_file(other, path)
             except OSError as error:
-                path = ours / SHARED / name
                 raise StoreError(
                     f"{path}: can't be written ({error.strerror}); nothing of {ours} was merged"
                 ) from error
@@ -88,10 +90,3 @@ def write_merge(merge: Merge, theirs: Path, results: Path) -> None:
     for name in SWEEP_FILES:
         if (theirs / name).is_file() and not (ours / name).exists():
             write_whole(ours / name, (theirs / name).read_bytes())
-
-
-def _weights_of(outcomes: Sequence[Outcome]) -> dict[str, None]:
-    """Return the names of the files of what their trials are slices of, and of slices that were trained on; each
-    once."""
-    trials = [outcome.trial for outcome in outcomes if outcome.trial.shared]
-    return dict.fromkeys(f"{name}.pt" for trial in trials for name in (shared_id(trial), trial_id(trial)))

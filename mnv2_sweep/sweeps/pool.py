@@ -27,9 +27,10 @@ from mnv2_sweep.record.folders import progress_path
 from mnv2_sweep.record.store import INTERRUPTED, KILLED, OUT_OF_MEMORY, TIMED_OUT, Outcome
 from mnv2_sweep.sweeps.attempt import Attempts, add_to_log, remove_progress
 from mnv2_sweep.trials.trial import Trial
+from mnv2_sweep.trials.ways import WAYS
 
 # What every worker comes to need: training, and what torch's optimizers import when they are first used.
-IMPORTED = ["mnv2_sweep.training.shared", "torch._dynamo"]
+IMPORTED = [*(way.module for way in WAYS.values()), "torch._dynamo"]
 WAIT_SECONDS = 0.2
 IDLE_SECONDS = 1.0  # between two checks of what other runs have left
 DISMISS_SECONDS = 5

@@ -6,24 +6,17 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 from mnv2_sweep.base.files import remove_files, remove_unfinished
 from mnv2_sweep.base.signals import hold_interrupts
 from mnv2_sweep.record.claims import BEAT_SECONDS, Owner, beat, claim_first, read_claims, release, this_owner
-from mnv2_sweep.record.folders import STACKED, checkpoint_path, remove_empty, remove_unfinished_shared
+from mnv2_sweep.record.folders import checkpoint_path, passing_folders, remove_empty, remove_unfinished_weights
 from mnv2_sweep.record.store import INTERRUPTED, KILLED, OUT_OF_MEMORY, Outcome, read_statuses, record
+from mnv2_sweep.training.ways.way import Need
 from mnv2_sweep.trials.trial import Trial, trial_id
 
 RETRIED = (KILLED, OUT_OF_MEMORY)  # the machine may have been at fault; the rest would end the same way again
 MOST_ATTEMPTS = 2
-
-
-class Need(NamedTuple):
-    """What a trial can't run without, and one of those that need it has to make: its name, whether it is there."""
-
-    name: str
-    is_there: Callable[[], bool]
 
 
 class TrialQueue:
@@ -63,12 +56,12 @@ class TrialQueue:
 
     def _tidy(self) -> None:
         if not read_claims(self.folder):  # whoever writes weights has claimed a trial
-            remove_unfinished_shared(self.folder)
-            self._forget_stacked()
+            remove_unfinished_weights(self.folder)
+            self._forget_passing()
 
-    def _forget_stacked(self) -> None:
-        """Remove results of stacked seeds that have been recorded since."""
-        left = list((self.folder / STACKED).glob("*.pt"))
+    def _forget_passing(self) -> None:
+        """Remove what was left for trials that have been recorded since."""
+        left = [path for folder in passing_folders(self.folder) for path in folder.glob("*.pt")]
         statuses = read_statuses(self.folder) if left else {}
         remove_files(path for path in left if statuses.get(path.stem, (INTERRUPTED,))[0] != INTERRUPTED)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import ray
 
+from mnv2_sweep.base.size import Size
 from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.record.folders import RUNNING, checkpoint_path
 from mnv2_sweep.record.store import INTERRUPTED, Outcome
@@ -41,7 +42,7 @@ class Hub:
         self.dataset, self.stopping = dataset, False
         self.began: dict[int, float] = {}
         self.heard: dict[int, tuple[str, dict | None]] = {}
-        self.shared: dict[tuple[str, int], ray.ObjectRef] = {}
+        self.shared: dict[tuple[str, Size], ray.ObjectRef] = {}
 
     def hear(self, number: int, place: str, progress: dict | None) -> bool:
         """Hear from an attempt, once a second; returns whether it should stop."""
@@ -58,22 +59,22 @@ class Hub:
         now = time.monotonic()
         return {n: Seen(place, now - self.began[n], progress) for n, (place, progress) in self.heard.items()}
 
-    def find(self, split: str, side: int) -> tuple[str, tuple[int, ...]]:
+    def find(self, split: str, size: Size) -> tuple[str, tuple[int, ...]]:
         """Return the file that holds the images ('' if none does) and their shape.
 
         A file counts only if its path names the data's fingerprint, as those of the cache do: then the same path on
         another machine holds the same images.
         """
-        pixels = self.dataset.pixels(split, side)
+        pixels = self.dataset.pixels(split, size)
         path = str(getattr(pixels, "filename", None) or "")
         return path if self.dataset.fingerprint[:12] in path else "", pixels.shape
 
-    def share(self, split: str, side: int) -> list[ray.ObjectRef]:
+    def share(self, split: str, size: Size) -> list[ray.ObjectRef]:
         """Put the images into the object store when the first node asks, and return them in a list, or Ray would fetch
         them."""
-        if (split, side) not in self.shared:
-            self.shared[split, side] = ray.put(np.asarray(self.dataset.pixels(split, side)))
-        return [self.shared[split, side]]
+        if (split, size) not in self.shared:
+            self.shared[split, size] = ray.put(np.asarray(self.dataset.pixels(split, size)))
+        return [self.shared[split, size]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ class NodeData:
 
     header: DataHeader
     hub: ray.actor.ActorHandle
-    opened: dict[tuple[str, int], np.ndarray] = field(default_factory=dict)
+    opened: dict[tuple[str, Size], np.ndarray] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -116,15 +117,15 @@ class NodeData:
     def labels(self) -> dict[str, np.ndarray]:
         return self.header.labels
 
-    def pixels(self, split: str, side: int) -> np.ndarray:
-        if (split, side) not in self.opened:
-            path, shape = ray.get(self.hub.find.remote(split, side))
+    def pixels(self, split: str, size: Size) -> np.ndarray:
+        if (split, size) not in self.opened:
+            path, shape = ray.get(self.hub.find.remote(split, size))
             pixels = _read_pixels(path, shape)
             if pixels is None:
-                (reference,) = ray.get(self.hub.share.remote(split, side))
+                (reference,) = ray.get(self.hub.share.remote(split, size))
                 pixels = ray.get(reference)
-            self.opened[split, side] = pixels
-        return self.opened[split, side]
+            self.opened[split, size] = pixels
+        return self.opened[split, size]
 
 
 def _read_pixels(path: str, shape: tuple[int, ...]) -> np.ndarray | None:

@@ -6,20 +6,18 @@ files and makes the images of every size once.
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from mnv2_sweep.base.errors import ArchError, StoreError, SweepError
+from mnv2_sweep.base.errors import StoreError, SweepError
 from mnv2_sweep.base.files import link_file
+from mnv2_sweep.base.size import size_range
 from mnv2_sweep.base.text import count_noun, millions
 from mnv2_sweep.data.batches import prepare_pixels
 from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.nets.cost import count_cost
-from mnv2_sweep.nets.resolve import arch_key
-from mnv2_sweep.nets.supernet import check_supernet, supernet_digest
 from mnv2_sweep.record.claims import read_claims
-from mnv2_sweep.record.folders import weights_path
 from mnv2_sweep.record.store import Outcome, read_outcomes, record_all, write_schedule
 from mnv2_sweep.spaces.space import ALONE, Strategy
 from mnv2_sweep.sweeps.schedule import (
@@ -34,15 +32,11 @@ from mnv2_sweep.sweeps.schedule import (
 )
 from mnv2_sweep.sweeps.settings import RunSettings
 from mnv2_sweep.training.checkpoint import is_whole
-from mnv2_sweep.training.loop import count_steps
-from mnv2_sweep.training.shared import RANDOM, has_weights, tuned_path
+from mnv2_sweep.training.ways.way import Conditions, work_of
 from mnv2_sweep.trials.recipe import Recipe, check_recipe
-from mnv2_sweep.trials.trial import DataRef, Sharing, Trial, shared_id, trial_header
-
-MOST_ALONE = 24  # networks that the default length of a shared training makes up for
-NO_BUDGET = "--budget: the networks share one training, which is done whole; give it fewer images, or add --separate"
-NO_GRAPHS = "--cuda-graphs: networks that share weights are trained without them; leave it out, or add --separate"
-ONE_MACHINE = "the networks share one training, which runs on one machine; use --executor local, or --separate"
+from mnv2_sweep.trials.tasks import find_task
+from mnv2_sweep.trials.trial import CLASSIFY, DataRef, Trial
+from mnv2_sweep.trials.ways import find_strategy, kept_paths, way_of
 
 
 @dataclass(frozen=True)
@@ -63,6 +57,7 @@ class SweepRequest:
     device: str = "cpu"
     settings: RunSettings = RunSettings(1)
     strategy: Strategy = ALONE
+    task: str = CLASSIFY
     counts: Mapping[ArchSpec, int] | None = None
     retry_failed: bool = False
     dry_run: bool = False
@@ -76,9 +71,18 @@ class SweepRequest:
         return DataRef(self.dataset.name, self.dataset.fingerprint, len(self.dataset.classes))
 
     @property
-    def sharing(self) -> Sharing | None:
-        """Return what the trials have in common where the networks share weights. Raises ArchError where they can't."""
-        return make_sharing(self.strategy, self.archs, self.recipe, len(self.dataset.labels["train"]))
+    def marks(self) -> dict:
+        """Return what the trials have in common beside recipe and data. Raises SweepError where the networks can't be
+        trained as the strategy says."""
+        work, images = find_strategy(self.strategy.name).work, len(self.dataset.labels["train"])
+        return {"task": self.task} | work.mark(self.strategy, self.archs, self.recipe, images)
+
+    @property
+    def later_marks(self) -> dict | None:
+        """Return the same of what is trained once the front is known; None for nothing."""
+        marks, work = self.marks, find_strategy(self.strategy.name).work
+        later = work.mark_later(self.strategy, marks)
+        return None if later is None else marks | later
 
 
 @dataclass(frozen=True)
@@ -96,84 +100,55 @@ class Session:
         return self.request.folder
 
     @property
-    def supernet(self) -> tuple[ArchSpec, ...]:
-        """Return the networks that share weights, where the trials do."""
-        return tuple(self.request.archs) if self.trials and self.trials[0].shared else ()
+    def preparations(self) -> set[str]:
+        """Return the names of what the missing trials need made once for many."""
+        return {work_of(trial).preparation(trial) for trial in self.missing} - {None}
 
 
 def open_session(request: SweepRequest, tuned: Sequence[ArchSpec] = ()) -> Session:
     """Check everything that can be checked before a minute is spent. Raises SweepError; writes nothing.
 
-    `tuned` are those networks of a supernet which are also trained on by themselves.
+    `tuned` are those networks which are also trained on by themselves.
     """
     check_recipe(request.recipe)
-    dataset, classes = request.dataset, len(request.dataset.classes)
+    dataset, classes = request.dataset, find_task(request.task).outputs(len(request.dataset.classes))
     for arch in request.archs:
         if arch.classes < classes:
             raise SweepError(
                 f"classes: {arch.classes} given, but {dataset.name} has {classes}; "
                 f"leave classes out, or give at least {classes}"
             )
-    shared = request.sharing
-    trials = _schedule(request, shared and replace(shared, finetune=None))
+    trials = _schedule(request)
     if tuned:
-        trials += schedule_trials(tuned, request.recipe, request.data, request.seeds, shared)
+        trials += schedule_trials(tuned, request.recipe, request.data, request.seeds, request.later_marks)
     missing = missing_trials(trials, request.folder, request.retry_failed)
     reused = tuple(find_reusable(missing, request.folder))
     known = {outcome.trial for outcome in reused}
     return Session(request, trials, reused, tuple(trial for trial in missing if trial not in known))
 
 
-def _schedule(request: SweepRequest, shared: Sharing | None) -> tuple[Trial, ...]:
+def _schedule(request: SweepRequest) -> tuple[Trial, ...]:
     archs, recipe, data, seeds, counts = request.archs, request.recipe, request.data, request.seeds, request.counts
+    marks = request.marks
     if counts is None:
-        return schedule_trials(archs, recipe, data, seeds, shared)
+        return schedule_trials(archs, recipe, data, seeds, marks)
     with_seed = [(seed, [arch for arch in archs if at < counts[arch]]) for at, seed in enumerate(seeds)]
-    return tuple(trial for seed, some in with_seed for trial in schedule_trials(some, recipe, data, [seed], shared))
+    return tuple(trial for seed, some in with_seed for trial in schedule_trials(some, recipe, data, [seed], marks))
 
 
-def check_sharing(strategy: Strategy, settings: RunSettings) -> None:
-    """Raise SweepError where networks that share weights can't be run so."""
-    if strategy.name == "shared" and settings.budget_seconds is not None:
-        raise SweepError(NO_BUDGET)
-    if strategy.name == "shared" and settings.cuda_graphs:
-        raise SweepError(NO_GRAPHS)
-    if strategy.name == "shared" and settings.executor != "local":
-        raise SweepError(f"--executor {settings.executor}: {ONE_MACHINE}")
-
-
-def make_sharing(strategy: Strategy, archs: Sequence[ArchSpec], recipe: Recipe, train_images: int) -> Sharing | None:
-    """Return what the trials of a shared training have in common; None for networks that are trained alone. Raises
-    ArchError where they can't share weights.
-
-    Without a number of images, the networks of a step see as many in all as each network alone would have, together:
-    at most four networks a step; more than MOST_ALONE networks count as so many.
-    """
-    if strategy.name == "separate":
-        return None
-    try:
-        check_supernet(archs)
-    except ArchError as error:
-        raise ArchError(f"strategy shared: {error}; or train each alone, with --separate") from error
-    images = strategy.images
-    if images is None:
-        alone = count_steps(recipe, train_images)[0] * recipe.batch
-        networks = len({arch_key(arch) for arch in archs})
-        images = round(alone * max(1.0, min(networks, MOST_ALONE) / (1 + RANDOM)))
-    return Sharing(supernet_digest(archs), images, strategy.finetune)
+def check_strategy(strategy: Strategy, settings: RunSettings) -> None:
+    """Raise SweepError where networks that get their weights so can't be run so."""
+    conditions = Conditions(settings.budget_seconds is not None, settings.cuda_graphs, settings.executor)
+    find_strategy(strategy.name).work.refuse(conditions)
 
 
 def describe_schedule(session: Session) -> list[str]:
     """Return lines for a person: networks, trials, MAdds range, training sizes."""
     networks = {trial.arch: None for trial in session.trials}
     madds = [count_cost(arch).madds for arch in networks]
-    sizes = [trial.train_size for trial in session.trials]
+    sizes = f"{size_range(trial.train_size for trial in session.trials)} px"
     recipe = session.trials[0].recipe
-    length = f"{recipe.images:,} images each" if recipe.images else f"{recipe.epochs:g} epochs each"
-    shared = session.trials[0].shared
-    if shared:
-        length = f"one training of {shared.images:,} images for all networks, which share its weights"
-    sizes_text = f"{min(sizes)} px" if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)} px"
+    length = work_of(session.trials[0]).length_text(session.trials[0])
     low, high = millions(min(madds)), millions(max(madds))
     madds_text = f"{low if low == high else f'{low} to {high}'} MAdds at the nominal resolution"
     counts = ", ".join(f"{len(labels):,} {split}" for split, labels in session.request.dataset.labels.items())
@@ -183,20 +158,20 @@ def describe_schedule(session: Session) -> list[str]:
     return [
         f"data      {session.request.dataset.name}: {len(session.request.dataset.classes)} classes; {counts}",
         f"networks  {len(networks)}, {madds_text}",
-        f"recipe    {recipe.name}: {length}, trained at {sizes_text} (input scale {recipe.input_scale:g})",
+        f"recipe    {recipe.name}: {length}, trained at {sizes} (input scale {recipe.input_scale:g})",
         f"trials    {len(session.trials)} ({done} done, {len(session.missing)} to run), seeds {_seeds(session.trials)}",
         *notes,
     ]
 
 
 def describe_tuning(session: Session) -> list[str]:
-    """Return lines for a person, of a session whose slices are all there: which of them are trained on by
+    """Return lines for a person, of a session whose networks are all there: which of them are trained on by
     themselves."""
-    tuned = [trial for trial in session.trials if trial.shared.finetune is not None]
-    networks, epochs = len({trial.arch for trial in tuned}), tuned[0].shared.finetune
+    tuned = [trial for trial in session.trials if way_of(trial).goes_on]
+    networks, length = len({trial.arch for trial in tuned}), work_of(tuned[0]).length_text(tuned[0])
     done, notes = _describe_known(session, tuned)
     return [
-        f"finetune  {count_noun(networks, 'network')} of the front, {epochs:g} epoch{'' if epochs == 1 else 's'} each",
+        f"finetune  {count_noun(networks, 'network')} of the front, {length}",
         f"trials    {len(tuned)} ({done} done, {len(session.missing)} to run), seeds {_seeds(tuned)}",
         *notes,
     ]
@@ -220,10 +195,10 @@ def _seeds(trials: Sequence[Trial]) -> str:
     return ", ".join(map(str, seeds))
 
 
-def find_trained(session: Session) -> set[str]:
-    """Return the shared trainings of what is missing whose weights are there."""
-    shared = [trial for trial in session.missing if trial.shared]
-    return {shared_id(trial) for trial in shared if has_weights(weights_path(session.folder, trial), trial)}
+def find_prepared(session: Session) -> set[str]:
+    """Return the names of the preparations of what is missing that are made."""
+    there = {trial: work_of(trial).preparation(trial) for trial in session.missing}
+    return {name for trial, name in there.items() if name and work_of(trial).is_prepared(session.folder, trial)}
 
 
 def prepare_session(session: Session, environment: dict) -> Iterator[tuple[int, int]]:
@@ -237,25 +212,21 @@ def prepare_session(session: Session, environment: dict) -> Iterator[tuple[int, 
     if session.reused:
         adopt_weights(session.folder, session.reused)  # first: who finds the results there does not look for weights
         record_all(session.folder, session.reused)
-    sizes = sorted({trial.train_size for trial in session.missing})
+    sizes = sorted({trial.train_size for trial in session.missing}, key=lambda size: size.area)
     for done, size in enumerate(sizes, 1):
         prepare_pixels(request.dataset, size)
         yield done, len(sizes)
 
 
 def adopt_weights(folder: Path, reused: Sequence[Outcome]) -> None:
-    """Take over the weights of slices that other sweeps have measured, so that they can be exported and trained on here
-    as well: from whichever sweep still has them. Raises StoreError."""
-    for trial in (outcome.trial for outcome in reused if outcome.trial.shared):
-        ours = weights_path(folder, trial)
-        pairs = [(path, ours) for path in _files_like(ours) if has_weights(path, trial)]
-        if trial.shared.finetune is not None:
-            tuned = tuned_path(ours, trial)
-            pairs += [(path, tuned) for path in _files_like(tuned) if is_whole(path, trial_header(trial))]
-        for theirs, path in pairs:
-            if not path.exists():
+    """Take over the weights of networks that other sweeps have measured, so that they can be exported and trained on
+    here as well: from whichever sweep still has them. Raises StoreError."""
+    for trial in (outcome.trial for outcome in reused):
+        for path, header in zip(kept_paths(folder, trial), work_of(trial).headers(trial), strict=True):
+            found = [theirs for theirs in _files_like(path) if not path.exists() and is_whole(theirs, header)]
+            if found:
                 try:
-                    link_file(theirs, path)
+                    link_file(found[0], path)
                 except OSError as error:
                     raise StoreError(f"{path}: can't be written ({error.strerror}); mend that and run again") from error
 

@@ -22,20 +22,21 @@ from mnv2_sweep.sweeps.environment import describe_environment
 from mnv2_sweep.sweeps.estimate import device_name, estimate_sweep, has_device
 from mnv2_sweep.sweeps.pool import IMPORTED
 from mnv2_sweep.sweeps.request import (
-    NO_BUDGET,
     Session,
     SweepRequest,
-    check_sharing,
+    check_strategy,
     describe_schedule,
     describe_tuning,
-    find_trained,
+    find_prepared,
     open_session,
     prepare_session,
 )
 from mnv2_sweep.sweeps.schedule import count_failed, missing_trials, schedule_trials
 from mnv2_sweep.sweeps.settings import RunSettings, fill_gpus, usable_cores
 from mnv2_sweep.sweeps.workers import Ended, Ticked, find_groups, run_session
+from mnv2_sweep.training.ways.way import work_of
 from mnv2_sweep.trials.trial import Trial
+from mnv2_sweep.trials.ways import goes_on
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,19 +93,19 @@ def run_sweep(request: SweepRequest, stop: StopRequest | None = None) -> Iterato
     `left`; the second one ends them at once. Raises SweepError, before anything is written where possible.
     """
     stop = stop or StopRequest()
-    check_sharing(request.strategy, request.settings)
+    check_strategy(request.strategy, request.settings)
     session = open_session(request)
     if request.announced:
         yield Scheduled(request.folder, tuple(describe_schedule(session)))
     finished = yield from _run_session(session, stop)
-    if request.strategy.finetune is None or request.dry_run or finished.left:
+    if request.later_marks is None or request.dry_run or finished.left:
         return
     if finished.failed:
         failed = count_noun(finished.failed, "trial")
         yield Noted((f"finetune  skipped: {failed} failed, so the front is not known; see --retry-failed",))
         return
     frame = load_frame(request.folder)
-    summary = summarise(frame[frame["training"] == "shared"])  # the same front, whatever was fine-tuned before
+    summary = summarise(frame[~frame["training"].map(goes_on)])  # the same front, whatever was fine-tuned before
     front = set(summary[summary["on_front"]]["arch_key"])
     session = open_session(request, tuned=[arch for arch in request.archs if arch_key(arch) in front])
     yield Scheduled(request.folder, tuple(describe_tuning(session)), tuning=True)
@@ -172,7 +173,7 @@ def _estimate_missing(session: Session) -> TimeEstimate:
     quick = request.settings.budget_seconds is None
     estimate = estimate_sweep(
         session.missing, request.dataset, request.data_name, request.device, request.settings.workers, alone=quick,
-        trained=find_trained(session),
+        trained=find_prepared(session),
     )  # fmt: skip
     trim_heap()  # of what was trained for the timing
     return estimate
@@ -212,15 +213,14 @@ def _train(
 
 def estimate_request(request: SweepRequest) -> list[str]:
     """Return lines on what the whole sweep would take here, and what of it fits a budget. Raises SweepError."""
-    shared, budget_seconds = request.sharing, request.settings.budget_seconds
-    if shared and budget_seconds is not None:
-        raise SweepError(NO_BUDGET)
-    plain = shared and replace(shared, finetune=None)  # which networks will be on the front nobody knows yet
-    trials = schedule_trials(request.archs, request.recipe, request.data, request.seeds, plain)
+    marks, later, budget_seconds = request.marks, request.later_marks, request.settings.budget_seconds
+    check_strategy(request.strategy, request.settings)
+    trials = schedule_trials(request.archs, request.recipe, request.data, request.seeds, marks)
     estimate = estimate_sweep(trials, request.dataset, request.data_name, request.device, request.settings.workers)
     lines = estimate_text(estimate)
-    if shared and shared.finetune is not None:
-        lines.append(f"note      {shared.finetune:g} more epochs of the networks on the front come on top")
+    if later is not None:  # which networks will be on the front nobody knows yet
+        length = work_of(trials[0]).more_text(request.strategy)
+        lines.append(f"note      {length} of the networks on the front come on top")
     if budget_seconds is not None:
         lines += fitted_text(fit_budget(estimate, budget_seconds), estimate, budget_seconds)
     return lines

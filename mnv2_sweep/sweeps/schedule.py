@@ -1,7 +1,7 @@
 """Networks, recipe, data and seeds -> the trials of a sweep, and which of them are still to do."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,22 +12,26 @@ from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.record.claims import one_at_a_time, read_claims
 from mnv2_sweep.record.folders import EXAMPLE
 from mnv2_sweep.record.store import DATABASE, Outcome, done_ids, read_outcomes, read_schedule, read_statuses
+from mnv2_sweep.trials.differences import find_differences
 from mnv2_sweep.trials.recipe import Recipe
-from mnv2_sweep.trials.trial import DataRef, Sharing, Trial, find_differences, trial_id
+from mnv2_sweep.trials.tasks import trained_network
+from mnv2_sweep.trials.trial import DataRef, Trial, trial_id
+from mnv2_sweep.trials.ways import way_of
 
 SWEEP_FILES = ("space.yaml", "env.json")
 DATA, COMMAND = "data", "command"  # in env.json: as the last run opened the data, and was called
 
 
 def schedule_trials(
-    archs: Iterable[ArchSpec], recipe: Recipe, data: DataRef, seeds: Iterable[int], shared: Sharing | None = None
+    archs: Iterable[ArchSpec], recipe: Recipe, data: DataRef, seeds: Iterable[int], marks: Mapping[str, object] = {}
 ) -> tuple[Trial, ...]:
-    """Return every network with every seed, each trial once: two specs of the same network are one trial."""
+    """Return every network with every seed, each trial once: two specs of the same network are one trial. `marks` are
+    further fields of all trials: their task, and what is of their way."""
     trials = {}
     archs = tuple(archs)
     for seed in seeds:
         for arch in archs:
-            trial = Trial(arch, recipe, data, seed, shared)
+            trial = Trial(arch, recipe, data, seed, **marks)
             trials.setdefault(trial_id(trial), trial)
     return tuple(trials.values())
 
@@ -77,23 +81,17 @@ def count_failed(trials: Sequence[Trial], folder: Path) -> int:
 
 def count_others(trials: Sequence[Trial], folder: Path) -> int:
     """Count the results in the folder that are none of these trials: networks or seeds of an earlier version of the
-    space. A slice of theirs that was trained on by itself is none of another network."""
+    space. One of theirs that was trained on by itself is none of another network."""
     scheduled, outcomes = {trial_id(trial) for trial in trials}, read_outcomes(folder)
-    tuned = {
-        outcome.id for outcome in outcomes if outcome.trial.shared and trial_id(_untuned(outcome.trial)) in scheduled
-    }
-    return len(done_ids(outcomes) - scheduled - tuned)
-
-
-def _untuned(trial: Trial) -> Trial:
-    """Return the slice itself, before it was trained on."""
-    return replace(trial, shared=replace(trial.shared, finetune=None))
+    later = [outcome for outcome in outcomes if way_of(outcome.trial).goes_on]
+    own = {outcome.id for outcome in later if trial_id(way_of(outcome.trial).work.before(outcome.trial)) in scheduled}
+    return len(done_ids(outcomes) - scheduled - own)
 
 
 def trained_madds(trial: Trial) -> int:
-    """Return the MAdds of one image at the size it is trained at, with the data's classes: what training time
+    """Return the MAdds of one image at the size it is trained at, with the head that is trained: what training time
     follows."""
-    return count_cost(replace(trial.arch, resolution=trial.train_size, classes=trial.data.classes)).madds
+    return count_cost(trained_network(trial)).madds
 
 
 def read_data_name(folder: Path) -> str | None:

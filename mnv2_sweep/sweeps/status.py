@@ -107,8 +107,8 @@ def _seconds_left(ended: Sequence[Outcome], left: dict[str, Trial], progress: di
 
 def _work(trial: Trial, images: float) -> float:
     """Return a number in proportion to what training takes: MAdds at the trained size, and a part that every image
-    costs."""
-    return (trained_madds(trial) + 1e6) * images
+    costs; ways that train on none take as long as one."""
+    return (trained_madds(trial) + 1e6) * max(1, images)
 
 
 def _describe_failure(folder: Path, outcome: Outcome) -> Failed:

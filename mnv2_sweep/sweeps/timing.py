@@ -10,7 +10,6 @@ memory are then scaled). Images are noise of the right size, so nothing needs to
 augmented, trained on and evaluated by the functions of `training.loop`.
 """
 
-import math
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -25,7 +24,8 @@ import psutil
 import torch
 
 from mnv2_sweep.base.processes import SERVER_GONE, ChildProcess, begin_process, start_seconds
-from mnv2_sweep.data.batches import CROP_MARGIN, label_tensor
+from mnv2_sweep.base.size import Size
+from mnv2_sweep.data.batches import level_size
 from mnv2_sweep.data.catalog import open_dataset
 from mnv2_sweep.nets.resolve import resolve
 from mnv2_sweep.sweeps.pool import IMPORTED
@@ -34,9 +34,11 @@ from mnv2_sweep.training.loop import (
     begin_course,
     evaluate_model,
     peak_memory_bytes,
+    read_targets,
     reset_peak_memory,
     take_step,
 )
+from mnv2_sweep.trials.tasks import trained_network
 from mnv2_sweep.trials.trial import Trial
 
 WARM_STEPS = 2
@@ -76,8 +78,8 @@ class TimingData:
         self.classes = tuple(map(str, range(classes)))
         self.labels = {split: np.arange(count) % classes for split in ("train", "val")}
 
-    def pixels(self, split: str, side: int) -> np.ndarray:
-        return np.random.RandomState(0).randint(0, 256, (len(self.labels[split]), side, side, 3), np.uint8)
+    def pixels(self, split: str, size: Size) -> np.ndarray:
+        return np.random.RandomState(0).randint(0, 256, (len(self.labels[split]), *size, 3), np.uint8)
 
 
 def time_here(trials: Sequence[Trial], device: str) -> list[Timing]:
@@ -139,18 +141,18 @@ def _time_network(trial: Trial, device: str, train_seconds: float, eval_seconds:
     wanted, batch = trial.recipe.batch, timing_batch(trial)
     small = replace(trial, recipe=replace(trial.recipe, batch=batch))
     data = TimingData(trial.data.classes, max(batch, EVAL_BATCH))
-    pixels = data.pixels("train", math.ceil(trial.train_size * CROP_MARGIN))
+    pixels = data.pixels("train", level_size(trial.train_size))
     clock = time.perf_counter if device == "cuda" else time.process_time
     reset_peak_memory(device)
     before, start = peak_memory_bytes("cpu") - shared_bytes(), clock()
     course = begin_course(small, data, device)
-    labels = label_tensor(data, "train", device)
+    targets = read_targets(trial, data, "train", device)
     course.model.train()
     for of_rate in course.optimizer.param_groups:
         of_rate["lr"] = 0.0
 
     def step() -> None:
-        take_step(course, small, pixels, labels).item()  # waits for the device
+        take_step(course, small, pixels, targets).item()  # waits for the device
 
     for _ in range(WARM_STEPS):
         step()
@@ -159,9 +161,8 @@ def _time_network(trial: Trial, device: str, train_seconds: float, eval_seconds:
     wall = time.perf_counter() - wall
     peak = max(before, peak_memory_bytes("cpu") - shared_bytes())
     on_gpu = peak_memory_bytes("cuda") if device == "cuda" else 0
-    size = trial.train_size
     evaluation_seconds, _ = _repeat(
-        lambda: evaluate_model(course.model, data, "val", size, device), eval_seconds, calls, clock
+        lambda: evaluate_model(course.model, trial, data, "val", device), eval_seconds, calls, clock
     )
     return Timing(
         start_seconds=max(0.0, warm - WARM_STEPS * step_seconds),
@@ -193,7 +194,7 @@ def shared_bytes() -> int:
 
 def timing_batch(trial: Trial) -> int:
     """Return the trial's batch, or as many images as are safe to try."""
-    plan = resolve(replace(trial.arch, resolution=trial.train_size, classes=trial.data.classes))
+    plan = resolve(trained_network(trial))
     elements = sum(layer.output_elements for layer in plan.layers)
     return min(trial.recipe.batch, max(2, MOST_ELEMENTS // elements))
 

@@ -9,6 +9,7 @@ from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.models.activity import channel_activity, settle_norms
 from mnv2_sweep.nets.resolve import resolve
 from mnv2_sweep.paper.manifold import Activities
+from mnv2_sweep.training.checkpoint import Course
 from mnv2_sweep.training.control import Control
 from mnv2_sweep.training.loop import begin_course, evaluate_model, make_repeatable, train_model
 from mnv2_sweep.trials.trial import Trial
@@ -27,22 +28,22 @@ def measure_activities(trial: Trial, dataset: Dataset, device: str, control: Con
     try:
         make_repeatable(device)
         course = begin_course(trial, dataset, device)
-        images, plan = _measured_images(trial, dataset, device), resolve(trial.arch)
+        images, plan = _measured_images(trial, dataset, course), resolve(trial.arch)
         with course.set_aside():
             start = channel_activity(settle_norms(course.model, images), plan, images)
         train_model(course, trial, dataset, control)
         trained = channel_activity(course.model, plan, images)
-        top1 = evaluate_model(course.model, dataset, "val", trial.train_size, device)[0]
+        scores, _ = evaluate_model(course.model, trial, dataset, "val", device)
     except FloatingPointError as error:
         raise SweepError(f"activity: {error}") from error
     finally:
         torch.set_num_threads(threads)
-    return Activities(tuple(start), tuple(trained), len(images), course.step * trial.recipe.batch, top1)
+    return Activities(tuple(start), tuple(trained), len(images), course.step * trial.recipe.batch, scores["top1"])
 
 
-def _measured_images(trial: Trial, dataset: Dataset, device: str) -> Tensor:
-    """Return up to MOST_IMAGES of the validation images, evenly spread over them: float32 [N, 3, size, size]."""
+def _measured_images(trial: Trial, dataset: Dataset, course: Course) -> Tensor:
+    """Return up to MOST_IMAGES of the validation images, evenly spread over them: float32 [N, C, h, w]."""
     pixels = dataset.pixels("val", trial.train_size)
     count = min(MOST_IMAGES, len(pixels))
     chosen = torch.arange(count) * len(pixels) // count
-    return augment(image_batch(pixels, chosen, device), trial.train_size)
+    return augment(image_batch(pixels, chosen, course.device, trial.arch.in_channels), trial.train_size)

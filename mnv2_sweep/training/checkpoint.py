@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from mnv2_sweep.base.files import open_whole, remove_files, remove_unfinished
-from mnv2_sweep.trials.trial import CODE_VERSION, CurvePoint
+from mnv2_sweep.trials.trial import CODE_VERSION, CurvePoint, read_point
 
 # ---------------------------------------------------------------- packed files
 
@@ -174,7 +174,7 @@ class Course:
         self.order.restore(state["order"])
         self.step, self.aside, self.peak_bytes = state["step"], state["aside"], state["peak_bytes"]
         self.losses = list(state["losses"].to(self.device))
-        self.curve = [CurvePoint(*values) for values in state["curve"]]
+        self.curve = [read_point(values) for values in state["curve"]]
         self.began = time.perf_counter() - state["seconds"]
         self.core_began = core_clock(self.device)() - state.get("core_seconds", state["seconds"])  # earlier versions
         torch.set_rng_state(state["random"])

@@ -16,7 +16,7 @@ def graph_passes(model: nn.Module, images: Tensor, log: Callable[[str], None]) -
     """Let the model, on a GPU and in training mode, run its passes as graphs from now on, if there is memory for them
     and they are faster; returns whether it does. Its weights, statistics and random numbers stay what they were.
 
-    `images` [B, 3, side, side] are like those it will be trained on: the same shape in every step. In eval mode it runs
+    `images` [B, C, h, w] are like those it will be trained on: the same shape in every step. In eval mode it runs
     as before. `forget_graphs` ends it.
     """
     buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]

@@ -12,19 +12,18 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mnv2_sweep.base.text import percent
-from mnv2_sweep.data.batches import augment, image_batch, keep_on_device, label_tensor, train_level
+from mnv2_sweep.data.batches import augment, image_batch, keep_on_device, train_level
 from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.models.build import build_model
 from mnv2_sweep.models.convolution import fast_convolutions
 from mnv2_sweep.nets.arch import arch_label
+from mnv2_sweep.training.batch import draw_batch
 from mnv2_sweep.training.checkpoint import (
     BatchOrder,
     Course,
@@ -36,7 +35,8 @@ from mnv2_sweep.training.checkpoint import (
 from mnv2_sweep.training.control import Control, Interrupted
 from mnv2_sweep.training.cuda_graphs import forget_graphs, graph_passes
 from mnv2_sweep.trials.recipe import Recipe
-from mnv2_sweep.trials.trial import CurvePoint, Result, Trial, trial_id
+from mnv2_sweep.trials.tasks import Score, task_of, trained_arch
+from mnv2_sweep.trials.trial import SPLITS, CurvePoint, Result, Trial, trial_id
 
 EVAL_BATCH = 64  # faster than 256 by 1.8 for 1.3 at 56 px on one core: the activations stay in the cache
 LOSS_STEPS = 10  # on a GPU the loss is fetched once in so many steps, as that waits for it
@@ -57,7 +57,7 @@ def run_trial(
     if not graphs or device != "cuda":
         return finish_course(course, trial, dataset, control)
     with course.set_aside():
-        images = torch.zeros(trial.recipe.batch, 3, trial.train_size, trial.train_size, device=device)
+        images = torch.zeros(trial.recipe.batch, trial.arch.in_channels, *trial.train_size, device=device)
         graph_passes(course.model.train(), images, control.log)
     try:
         return finish_course(course, trial, dataset, control)
@@ -79,8 +79,14 @@ def finish_course(
         result = measure_model(course, trial, dataset, control)
         if keep is not None:
             keep(course.model)
-    control.log(f"top-1 {percent(result.val_top1, 2)} % in {result.seconds:.1f} s")
+    control.log(f"{say_result(trial, result)} in {result.seconds:.1f} s")
     return result
+
+
+def say_result(trial: Trial, result: Result) -> str:
+    """Say the main score on the validation images, as in "top-1 93.42 %"."""
+    main = task_of(trial).main
+    return main.said(result.score("val", main.name), 2)
 
 
 @contextmanager
@@ -115,7 +121,7 @@ def make_repeatable(device: str) -> None:
 def begin_course(trial: Trial, dataset: Dataset, device: str) -> Course:
     """Begin with a network's first weights, and the random numbers of the trial's seed."""
     torch.manual_seed(trial.seed)
-    model = build_model(replace(trial.arch, classes=trial.data.classes))
+    model = build_model(trained_arch(trial))
     scale_shortcuts(model, trial.recipe.shortcut_gain)
     return open_course(model.to(device, memory_format=torch.channels_last), trial, dataset, device)
 
@@ -161,25 +167,34 @@ def train_model(course: Course, trial: Trial, dataset: Dataset, control: Control
     """Train the network to the end, from wherever the course stands."""
     with course.set_aside():
         pixels = keep_on_device(train_level(dataset, trial.train_size), course.device)
-        labels = label_tensor(dataset, "train", course.device)
+        targets = read_targets(trial, dataset, "train", course.device)
+    most = trial.recipe.curve_images
     train_course(
         course,
-        trial.recipe,
+        trial,
         trial_id(trial),
-        step=lambda: take_step(course, trial, pixels, labels),
-        top1=lambda: evaluate_model(
-            course.model, dataset, "val", trial.train_size, course.device, trial.recipe.curve_images, control
-        )[0],
+        step=lambda: take_step(course, trial, pixels, targets),
+        evaluate=lambda: evaluate_model(course.model, trial, dataset, "val", course.device, most, control)[0],
         control=control,
     )
 
 
+def read_targets(trial: Trial, dataset: Dataset, split: str, device: str) -> Tensor:
+    """Return the targets of a split's images, on the device."""
+    return task_of(trial).work.targets(dataset.labels[split], device)
+
+
 def train_course(
-    course: Course, recipe: Recipe, owner: str, step: Callable[[], Tensor], top1: Callable[[], float], control: Control
+    course: Course,
+    trial: Trial,
+    owner: str,
+    step: Callable[[], Tensor],
+    evaluate: Callable[[], dict[str, float]],
+    control: Control,
 ) -> None:
-    """Train to the end, from wherever the course stands: `step` trains on one batch and returns its loss, still on the
-    device; `top1` evaluates for a point of the curve; `owner` names the checkpoints."""
-    images, device = course.order.count, course.device
+    """Train to the end of the trial's recipe, from wherever the course stands: `step` trains on one batch and returns
+    its loss, still on the device; `evaluate` returns scores for a point of the curve; `owner` names the checkpoints."""
+    recipe, images, device = trial.recipe, course.order.count, course.device
     steps, steps_per_epoch = count_steps(recipe, images)
     shown = math.nan
     for mark in curve_marks(steps, steps_per_epoch)[len(course.curve) :]:
@@ -196,7 +211,7 @@ def train_course(
             check_stop(control)
             if time.perf_counter() - course.kept >= control.checkpoint_seconds:
                 keep_course(course, owner, control)
-        add_point(course, recipe, top1, control)
+        add_point(course, recipe, task_of(trial).main, evaluate, control)
         if course.step == steps:  # what follows can take minutes
             keep_course(course, owner, control)
 
@@ -208,22 +223,23 @@ def curve_marks(steps: int, steps_per_epoch: float) -> list[int]:
     return [round(steps * point / points) for point in range(1, points + 1)]
 
 
-def take_step(course: Course, trial: Trial, pixels: np.ndarray | Tensor, labels: Tensor) -> Tensor:
+def take_step(course: Course, trial: Trial, pixels: np.ndarray | Tensor, targets: Tensor) -> Tensor:
     """Train on one batch -> its loss, still on the device."""
     recipe, device, optimizer = trial.recipe, course.device, course.optimizer
-    chosen = course.order.take(recipe.batch)
-    images = augment(image_batch(pixels, chosen, device), trial.train_size, recipe, course.order.generator)
+    batch = draw_batch(targets, course.order.take(recipe.batch), trial, course.order.generator)
+    images = batch.images(pixels, trial.train_size, device)
     with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"), fast_convolutions(course.model):
-        logits = course.model(images)
-        loss = nn.functional.cross_entropy(logits, labels[chosen], label_smoothing=recipe.label_smoothing)
+        loss = task_of(trial).work.loss(course.model(images), batch.targets, recipe)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     optimizer.step()
     return loss.detach()
 
 
-def add_point(course: Course, recipe: Recipe, top1: Callable[[], float], control: Control) -> None:
-    """Add a point to the curve, with the top-1 of a few validation images.
+def add_point(
+    course: Course, recipe: Recipe, main: Score, evaluate: Callable[[], dict[str, float]], control: Control
+) -> None:
+    """Add a point to the curve, with the main score on a few validation images.
 
     It changes nothing else, as evaluation draws no random numbers, and until it is over the course stands where it
     stood before: stopped here, a trial goes on with the whole evaluation.
@@ -233,35 +249,38 @@ def add_point(course: Course, recipe: Recipe, top1: Callable[[], float], control
     if not math.isfinite(mean):
         raise FloatingPointError(f"the training loss became {mean} by step {course.step} of {steps}; try a lower lr")
     with course.set_aside():
-        correct = top1()
+        scores = {main.name: evaluate()[main.name]}
     lr = course.optimizer.param_groups[0]["lr"]
-    point = CurvePoint(course.step / steps_per_epoch, course.step * recipe.batch, mean, lr, correct)
+    point = CurvePoint(course.step / steps_per_epoch, course.step * recipe.batch, mean, lr, scores)
     course.curve.append(point)
     course.losses.clear()
     control.point(point)
     speed = course.images_per_second(recipe.batch)
-    control.log(f"step {course.step}: loss {mean:.4f}, top-1 {percent(correct)} %, {speed:,.0f} images/s")
+    control.log(f"step {course.step}: loss {mean:.4f}, {main.said(scores[main.name])}, {speed:,.0f} images/s")
 
 
 def measure_model(course: Course, trial: Trial, dataset: Dataset, control: Control) -> Result:
     """Evaluate the trained network."""
     with course.set_aside():
-        val, test = evaluate_splits(course.model, dataset, trial.train_size, course.device, control)
+        measured = evaluate_splits(course.model, trial, dataset, course.device, control)
     batch, device = trial.recipe.batch, course.device
     peak_bytes = max(course.peak_bytes, peak_memory_bytes(device))
     return Result(
-        *val, *test, course.curve[-1].train_loss, course.step * batch, tuple(course.curve),
+        *measured, course.curve[-1].train_loss, course.step * batch, tuple(course.curve),
         course.seconds, course.images_per_second(batch), peak_bytes, device,
     )  # fmt: skip
 
 
 def evaluate_splits(
-    model: nn.Module, dataset: Dataset, size: int, device: str, control: Control
-) -> tuple[tuple, tuple]:
-    """Return (top-1, loss, images) of the validation and of the test images, (None, None, 0) where there are none."""
-    val = evaluate_model(model, dataset, "val", size, device, control=control)
-    has_test = "test" in dataset.labels
-    return val, evaluate_model(model, dataset, "test", size, device, control=control) if has_test else (None, None, 0)
+    model: nn.Module, trial: Trial, dataset: Dataset, device: str, control: Control
+) -> tuple[dict[str, dict[str, float]], dict[str, int]]:
+    """Return the scores of the validation and test images, and how many these are; of splits that the data have."""
+    splits = [split for split in SPLITS if split in dataset.labels]
+    measured = {split: evaluate_model(model, trial, dataset, split, device, control=control) for split in splits}
+    return (
+        {split: scores for split, (scores, _) in measured.items()},
+        {split: n for split, (_, n) in measured.items()},
+    )
 
 
 def check_stop(control: Control) -> None:
@@ -271,25 +290,24 @@ def check_stop(control: Control) -> None:
 
 @torch.inference_mode()
 def evaluate_model(
-    model: nn.Module, dataset: Dataset, split: str, size: int, device: str, most: int | None = None,
+    model: nn.Module, trial: Trial, dataset: Dataset, split: str, device: str, most: int | None = None,
     control: Control = UNCONTROLLED,
-) -> tuple[float, float, int]:  # fmt: skip
-    """Return top-1 (a fraction), mean cross-entropy and number of images of a split, whole images at `size`.
+) -> tuple[dict[str, float], int]:  # fmt: skip
+    """Return the scores of the trial's task on a split, whole images at the trained size, and how many images it has.
 
     With `most`, that many of its images are used, the same ones every time, drawn from all of it. Raises Interrupted
     before a batch when asked to stop.
     """
     model.eval()
-    pixels, labels = dataset.pixels(split, size), label_tensor(dataset, split, device)
+    size, scorer = trial.train_size, task_of(trial).work.scorer()
+    pixels, targets = dataset.pixels(split, size), read_targets(trial, dataset, split, device)
     count = min(most or len(pixels), len(pixels))
-    correct, loss = 0, 0.0
     drawn = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0))[:count].sort().values
     for chosen in drawn.split(EVAL_BATCH):
         check_stop(control)
-        logits = model(augment(image_batch(pixels, chosen, device), size)).float()
-        correct += (logits.argmax(1) == labels[chosen]).sum().item()
-        loss += nn.functional.cross_entropy(logits, labels[chosen], reduction="sum").item()
-    return correct / count, loss / count, count
+        images = augment(image_batch(pixels, chosen, device, trial.arch.in_channels), size)
+        scorer.add(model(images).float(), targets[chosen])
+    return scorer.scores(), count
 
 
 def count_steps(recipe: Recipe, train_images: int) -> tuple[int, float]:

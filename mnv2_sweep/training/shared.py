@@ -29,22 +29,15 @@ import torch
 from torch import Tensor, nn
 
 from mnv2_sweep.base.heap import trim_heap
-from mnv2_sweep.base.text import percent
-from mnv2_sweep.data.batches import (
-    apply_crops,
-    augment,
-    draw_crops,
-    image_batch,
-    keep_on_device,
-    label_tensor,
-    train_level,
-)
+from mnv2_sweep.base.size import Size
+from mnv2_sweep.data.batches import augment, image_batch, keep_on_device, train_level
 from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.models.convolution import fast_convolutions
 from mnv2_sweep.models.shared import SharedWeights, Slice, calibrate_norms, cut_slice
 from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.nets.resolve import arch_key
+from mnv2_sweep.training.batch import Batch, draw_batch
 from mnv2_sweep.training.checkpoint import Course, core_clock, describe_error, is_whole, read_packed, write_packed
 from mnv2_sweep.training.control import Control
 from mnv2_sweep.training.loop import (
@@ -54,24 +47,17 @@ from mnv2_sweep.training.loop import (
     count_steps,
     evaluate_model,
     evaluate_splits,
-    finish_course,
     keeping,
     open_course,
     peak_memory_bytes,
+    read_targets,
     resume_course,
+    say_result,
     train_course,
 )
 from mnv2_sweep.trials.recipe import Recipe
-from mnv2_sweep.trials.trial import (
-    CODE_VERSION,
-    CurvePoint,
-    Result,
-    Trial,
-    shared_id,
-    train_size,
-    trial_header,
-    trial_id,
-)
+from mnv2_sweep.trials.tasks import task_of, trained_arch
+from mnv2_sweep.trials.trial import CODE_VERSION, CurvePoint, Result, Trial, read_point, shared_id, train_size
 
 RANDOM = 3  # networks of a step beside the largest
 CALIBRATION_IMAGES, CALIBRATION_BATCH = 2000, 100
@@ -90,7 +76,6 @@ STUDENT_WEIGHT = 0.125
 # Networks of other sizes leave other holes in the heap, which never come to an end. After so many steps what is free is
 # given back: having it cleared anew takes half a step's time (paper's grid at a third of the side: 1.4 of 3.5 s).
 TRIM_STEPS = 16
-FINETUNE_RATE = 0.2  # of the recipe's rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +101,7 @@ class TrainedSupernet:
 
 
 def run_shared_trial(trial: Trial, dataset: Dataset, device: str, control: Control, supernet: Supernet) -> Result:
-    """Evaluate a slice of the shared weights, which are trained first if nobody has done so; or train it on.
+    """Evaluate a slice of the shared weights, which are trained first if nobody has done so.
 
     The seconds are the slice's own and an equal part of the shared training's, both of one core: the process's
     processor time, as a shared training uses several threads, where a network trained alone has one and its wall time
@@ -125,47 +110,24 @@ def run_shared_trial(trial: Trial, dataset: Dataset, device: str, control: Contr
     """
     begin_on(device)
     shared = load_shared(trial, dataset, device, control, supernet)
-    if trial.shared.finetune is not None:
-        return finetune_slice(trial, shared, dataset, device, control, supernet.path)
     clock = core_clock(device)
     began = clock()
     model = cut_network(trial, shared.weights, dataset, device, control)
-    val, test = evaluate_splits(model, dataset, trial.train_size, device, control)
+    measured = evaluate_splits(model, trial, dataset, device, control)
     archs, (own,) = trained_archs(trial, supernet.archs), trained_archs(trial, [trial.arch])
     own_seconds = clock() - began
     of_largest = arch_key(own) == arch_key(largest_arch(archs))
-    curve = shared.curve if of_largest else tuple(replace(point, val_top1=None) for point in shared.curve)
-    control.log(f"top-1 {percent(val[0], 2)} % as a slice of shared weights, {own_seconds:.1f} s")
-    return Result(
-        *val, *test, curve[-1].train_loss, shared.images, curve, own_seconds + shared.seconds / len(archs),
+    curve = (
+        shared.curve
+        if of_largest
+        else tuple(replace(point, scores=dict.fromkeys(point.scores)) for point in shared.curve)
+    )
+    result = Result(
+        *measured, curve[-1].train_loss, shared.images, curve, own_seconds + shared.seconds / len(archs),
         shared.images_per_second, max(shared.peak_bytes, peak_memory_bytes(device)), device,
     )  # fmt: skip
-
-
-def finetune_slice(
-    trial: Trial, shared: TrainedSupernet, dataset: Dataset, device: str, control: Control, path: Path
-) -> Result:
-    """Train the slice on by itself, as any network, at FINETUNE_RATE times the recipe's rate; its weights are kept."""
-    recipe = trial.recipe
-    tuned = replace(
-        trial, recipe=replace(recipe, images=None, epochs=trial.shared.finetune, lr=FINETUNE_RATE * recipe.lr)
-    )
-
-    def begin() -> Course:
-        torch.manual_seed(trial.seed)  # for what is dropped out
-        model = cut_network(trial, shared.weights, dataset, device, control)
-        return open_course(model, tuned, dataset, device)
-
-    def keep(model: nn.Module) -> None:
-        write_packed(tuned_path(path, trial), trial_header(trial), model.state_dict())
-
-    course = resume_course(begin, trial_id(tuned), control)
-    return finish_course(course, tuned, dataset, control, keep)
-
-
-def tuned_path(path: Path, trial: Trial) -> Path:
-    """Return where the weights of a slice lie that was trained on, beside the shared ones' file."""
-    return path.with_name(f"{trial_id(trial)}.pt")
+    control.log(f"{say_result(trial, result)} as a slice of shared weights, {own_seconds:.1f} s")
+    return result
 
 
 def load_shared(trial: Trial, dataset: Dataset, device: str, control: Control, supernet: Supernet) -> TrainedSupernet:
@@ -199,7 +161,7 @@ def read_shared(
             return FloatingPointError(state["ended"])
         weights = SharedWeights(trained_archs(trial, supernet.archs))
         weights.load_state_dict(state.pop("weights"))
-        curve = tuple(CurvePoint(*values) for values in state.pop("curve"))
+        curve = tuple(read_point(values) for values in state.pop("curve"))
         return TrainedSupernet(weights, curve, **state)
     except FileNotFoundError:
         return None
@@ -227,8 +189,8 @@ def weights_header(trial: Trial) -> dict:
 
 
 def trained_archs(trial: Trial, archs: Sequence[ArchSpec]) -> tuple[ArchSpec, ...]:
-    """Return the networks with the data's classes, each once: two specs may be one network."""
-    return tuple({arch_key(arch): replace(arch, classes=trial.data.classes) for arch in archs}.values())
+    """Return the networks with the head that is trained, each once: two specs may be one network."""
+    return tuple({arch_key(arch): trained_arch(trial, arch) for arch in archs}.values())
 
 
 def largest_arch(archs: Sequence[ArchSpec]) -> ArchSpec:
@@ -240,23 +202,24 @@ def cut_network(
 ) -> nn.Module:
     """Return the trial's network, stand-alone and in eval mode, its batch norms calibrated on whole training images;
     the same ones every time, so the same network comes out."""
-    model = cut_slice(weights, replace(trial.arch, classes=trial.data.classes), device)
-    calibrate_norms(model, calibration_batches(dataset, trial.train_size, device, CALIBRATION_IMAGES, control))
+    model = cut_slice(weights, trained_arch(trial), device)
+    calibrate_norms(model, calibration_batches(trial, dataset, device, CALIBRATION_IMAGES, control))
     return model
 
 
 def calibration_batches(
-    dataset: Dataset, size: int, device: str, most: int, control: Control = UNCONTROLLED
+    trial: Trial, dataset: Dataset, device: str, most: int, control: Control = UNCONTROLLED
 ) -> Iterator[Tensor]:
-    """Yield some training images, whole, at `size`: [N, 3, size, size] a batch. Raises Interrupted when asked to
-    stop."""
+    """Yield some training images, whole, as the trial's network reads them: [N, channels, h, w] a batch. Raises
+    Interrupted when asked to stop."""
+    size, channels = trial.train_size, trial.arch.in_channels
     pixels = train_level(dataset, size)
     drawn = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0))[:most]
     # As evaluation does it, the whole image. A last batch of one would have no variance where maps are 1x1.
     for chosen in drawn.sort().values.split(CALIBRATION_BATCH):
         check_stop(control)
         if len(chosen) > 1 or len(drawn) == 1:
-            yield augment(image_batch(pixels, chosen, device), size)
+            yield augment(image_batch(pixels, chosen, device, channels), size)
 
 
 def train_shared(trial: Trial, dataset: Dataset, device: str, control: Control, supernet: Supernet) -> TrainedSupernet:
@@ -266,7 +229,7 @@ def train_shared(trial: Trial, dataset: Dataset, device: str, control: Control, 
     control = replace(control, checkpoint=control.checkpoint and supernet.path.with_suffix(".checkpoint"))
     course = resume_course(sandwich.begin, owner, control)
     with keeping(course, owner, control), sandwich.running(course):
-        train_course(course, sandwich.recipe, owner, sandwich.step, lambda: sandwich.top1(control), control)
+        train_course(course, sandwich.trial, owner, sandwich.step, lambda: sandwich.evaluate(control), control)
         shared = sandwich.measure()
         keep_shared(supernet.path, trial, shared)
     took = f"{course.seconds:.0f} s, {shared.seconds:.0f} s of one core"
@@ -294,14 +257,15 @@ class Sandwich:
     """The networks of a supernet and what trains them together."""
 
     def __init__(self, trial: Trial, dataset: Dataset, device: str, supernet: Supernet):
-        self.trial, self.dataset, self.device, self.threads = trial, dataset, device, supernet.threads
+        self.dataset, self.device, self.threads = dataset, device, supernet.threads
         self.recipe: Recipe = replace(
             trial.recipe, images=trial.shared.images, epochs=None, lr=WEIGHTS_RATE * trial.recipe.lr
         )
+        self.trial, self.task = replace(trial, recipe=self.recipe), task_of(trial).work
         by_cost = sorted(trained_archs(trial, supernet.archs), key=_cost_order)
         *self.others, self.largest = self.archs = tuple(by_cost)
-        self.labels = label_tensor(dataset, "train", device)
-        self.steps = count_steps(self.recipe, len(self.labels))[0]
+        self.targets = read_targets(trial, dataset, "train", device)
+        self.steps = count_steps(self.recipe, len(self.targets))[0]
         sizes = sorted({self.size(arch) for arch in by_cost})
         self.levels, made = {}, {}  # sizes above the data's own have the same images: these are kept once
         for size in sizes:
@@ -310,7 +274,7 @@ class Sandwich:
                 made[pixels.shape] = keep_on_device(pixels, device)
             self.levels[size] = made[pixels.shape]
 
-    def size(self, arch: ArchSpec) -> int:
+    def size(self, arch: ArchSpec) -> Size:
         return train_size(arch, self.recipe)
 
     def begin(self) -> Course:
@@ -319,7 +283,7 @@ class Sandwich:
         weights = SharedWeights(self.archs)
         weights.scale_shortcuts(self.recipe.shortcut_gain)
         weights = weights.to(self.device)
-        course = open_course(weights, replace(self.trial, recipe=self.recipe), self.dataset, self.device)
+        course = open_course(weights, self.trial, self.dataset, self.device)
         slow_classifier(course.optimizer, weights)
         return course
 
@@ -341,16 +305,14 @@ class Sandwich:
 
     def step(self) -> Tensor:
         """Train on one batch -> the largest network's loss."""
-        course, batch = self.course, self.recipe.batch
-        chosen = course.order.take(batch)
-        crops = draw_crops(batch, self.recipe, course.order.generator)
-        labels = self.labels[chosen]
+        course = self.course
+        batch = draw_batch(self.targets, course.order.take(self.recipe.batch), self.trial, course.order.generator)
         teachers = self.parts(self.largest, in_halves=True)
-        ends = self.train_parts(teachers, chosen, crops, labels)
-        mixture = self.mix_targets(labels, torch.cat([logits for logits, _ in ends]))
+        ends = self.train_parts(teachers, batch)
+        mixture = self.mix_targets(batch.targets, torch.cat([outputs for outputs, _ in ends]))
         picked = self.pick_others(course.step)[::-1]  # the dearest first: the threads then end together
         students = [part for at, arch in enumerate(picked) for part in self.parts(arch, in_halves=at == 0)]
-        self.train_parts(students, chosen, crops, mixture)
+        self.train_parts(students, batch._replace(targets=mixture))
         for shared in course.model.parameters():
             shared.grad = torch.zeros_like(shared)
         for network in dict.fromkeys(network for network, _ in (*teachers, *students)):
@@ -370,11 +332,9 @@ class Sandwich:
         shuffled = [draw.sample(third, len(third)) for third in thirds]
         return [third[at] for third in shuffled if at < len(third)]
 
-    def mix_targets(self, labels: Tensor, logits: Tensor) -> Tensor:
-        """Mix labels [B], smoothed, with the largest network's logits [B, classes] -> what the others are to say."""
-        classes, smoothing = logits.shape[1], self.recipe.label_smoothing
-        hard = nn.functional.one_hot(labels, classes) * (1 - smoothing) + smoothing / classes
-        return torch.lerp(hard, logits.softmax(1), self.course.step / self.steps)
+    def mix_targets(self, targets: Tensor, outputs: Tensor) -> Tensor:
+        """Mix targets [B, ...] with what the largest network says of the images -> what the others are to say."""
+        return self.task.mix(targets, outputs, self.course.step / self.steps, self.recipe)
 
     def parts(self, arch: ArchSpec, in_halves: bool) -> list[tuple[Slice, slice]]:
         """Return the parts of a step that one network runs: it as a module with the weights as they are now, and the
@@ -391,27 +351,22 @@ class Sandwich:
         self.slices[arch] = found  # now the last one used
         return found
 
-    def train_parts(
-        self, parts: list[tuple[Slice, slice]], chosen: Tensor, crops: Tensor, target: Tensor
-    ) -> list[tuple[Tensor, Tensor]]:
+    def train_parts(self, parts: list[tuple[Slice, slice]], batch: Batch) -> list[tuple[Tensor, Tensor]]:
         """Run the parts of a step in threads, see `train_one`."""
         with fast_convolutions(*(network.model for network, _ in parts)):
-            return list(self.pool.map(lambda part: self.train_one(*part, chosen, crops, target), parts))
+            return list(self.pool.map(lambda part: self.train_one(*part, batch), parts))
 
-    def train_one(
-        self, network: Slice, rows: slice, chosen: Tensor, crops: Tensor, target: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Run forward and backward through one network, on a part of the batch -> (its logits, its part of the
+    def train_one(self, network: Slice, rows: slice, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Run forward and backward through one network, on a part of the batch -> (its outputs, its part of the
         loss)."""
         size, cuda = self.size(network.arch), self.device == "cuda"
-        images = apply_crops(image_batch(self.levels[size], chosen[rows], self.device), size, crops[rows])
-        smoothing = self.recipe.label_smoothing if target.ndim == 1 else 0.0  # mixtures are smooth already
+        images = batch.images(self.levels[size], size, self.device, rows)
         with torch.autocast(self.device, torch.bfloat16, enabled=cuda):
-            logits = network.model(images)
-            loss = nn.functional.cross_entropy(logits.float(), target[rows], label_smoothing=smoothing)
-        loss = loss * (len(images) / len(chosen))
+            outputs = network.model(images)
+            loss = self.task.loss(outputs.float(), batch.targets[rows], self.recipe)
+        loss = loss * (len(images) / len(batch.chosen))
         (loss if network.arch == self.largest else STUDENT_WEIGHT * loss).backward()
-        return logits.detach().float(), loss.detach()
+        return outputs.detach().float(), loss.detach()
 
     def _new_slice(self, arch: ArchSpec) -> Slice:
         while len(self.slices) >= MOST_SLICES:
@@ -422,13 +377,13 @@ class Sandwich:
                 module.p = 0.0
         return made
 
-    def top1(self, control: Control) -> float:
-        """Return the top-1 of the largest network, on a few validation images."""
+    def evaluate(self, control: Control) -> dict[str, float]:
+        """Return the scores of the largest network, on a few validation images."""
         trim_heap()  # calibration's batches are larger, and would not fit into the holes that training left
-        size = self.size(self.largest)
+        largest, most = replace(self.trial, arch=self.largest), self.recipe.curve_images
         model = cut_slice(self.course.model, self.largest, self.device)
-        calibrate_norms(model, calibration_batches(self.dataset, size, self.device, POINT_IMAGES, control))
-        return evaluate_model(model, self.dataset, "val", size, self.device, self.recipe.curve_images, control)[0]
+        calibrate_norms(model, calibration_batches(largest, self.dataset, self.device, POINT_IMAGES, control))
+        return evaluate_model(model, largest, self.dataset, "val", self.device, most, control)[0]
 
 
 def _cost_order(arch: ArchSpec) -> tuple[int, str]:

@@ -18,15 +18,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mnv2_sweep.base.errors import SweepError
-from mnv2_sweep.base.text import percent
-from mnv2_sweep.data.batches import apply_crops, draw_crops, image_batch, keep_on_device, label_tensor, train_level
+from mnv2_sweep.data.batches import keep_on_device, train_level
 from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.models.convolution import fast_convolutions
 from mnv2_sweep.models.stacked import stack_models
 from mnv2_sweep.nets.arch import arch_label
+from mnv2_sweep.training.batch import draw_batch, join_batches
 from mnv2_sweep.training.checkpoint import Course, describe_error, is_whole, read_packed, write_packed
 from mnv2_sweep.training.control import Control, Interrupted
 from mnv2_sweep.training.loop import (
@@ -39,22 +39,25 @@ from mnv2_sweep.training.loop import (
     keeping,
     make_optimizer,
     measure_model,
+    read_targets,
     resume_course,
     run_trial,
+    say_result,
     train_course,
 )
-from mnv2_sweep.trials.trial import CurvePoint, Result, Trial, dump_result, load_result, trial_header, trial_id
+from mnv2_sweep.trials.tasks import task_of, trained_arch
+from mnv2_sweep.trials.trial import Result, Trial, dump_result, load_result, read_point, trial_header, trial_id
 
 MOST_SEEDS = 8  # of one network trained as one: enough to fill a GPU's launches, and few to lose
 STACKED_FAMILY = "mobilenet_v2"
 
 
 def group_seeds(trials: Sequence[Trial]) -> dict[Trial, tuple[Trial, ...]]:
-    """Group those of the trials that can be trained together with others -> all that are trained with them, MOST_SEEDS
-    at most. Slices of shared weights and other families are trained alone."""
+    """Group those of the trials, each of which could be trained alone, that can be trained together with others -> all
+    that are trained with them, MOST_SEEDS at most. Other families are trained alone."""
     alike: dict[Trial, list[Trial]] = {}
     for trial in trials:
-        if trial.shared is None and trial.arch.family == STACKED_FAMILY:
+        if trial.arch.family == STACKED_FAMILY:
             alike.setdefault(replace(trial, seed=0), []).append(trial)
     groups = {}
     for some in alike.values():
@@ -92,7 +95,7 @@ def run_stacked_trial(
         outcome = outcomes[trial]
     if isinstance(outcome, FloatingPointError):
         raise outcome
-    control.log(f"top-1 {percent(outcome.val_top1, 2)} %, trained as one with other seeds")
+    control.log(f"{say_result(trial, outcome)}, trained as one with other seeds")
     return outcome
 
 
@@ -154,14 +157,14 @@ def train_stacked(
     with keeping(course, owner, control):
         with course.set_aside():
             pixels = keep_on_device(train_level(dataset, first.train_size), device)
-            labels = label_tensor(dataset, "train", device)
+            targets = read_targets(first, dataset, "train", device)
         try:
             train_course(
                 course,
-                recipe,
+                first,
                 owner,
-                step=lambda: take_stacked_step(stack, pixels, labels),
-                top1=lambda: add_points(stack, dataset, control),
+                step=lambda: take_stacked_step(stack, pixels, targets),
+                evaluate=lambda: {task_of(first).main.name: add_points(stack, dataset, control)},
                 control=replace(control, report=partial(_report_all, control, len(trials))),
             )
         except FloatingPointError:  # of every seed that was left: each gets its own
@@ -180,8 +183,8 @@ def check_seeds(trials: Sequence[Trial]) -> None:
     if len(kinds) != 1:
         given = f"{len(kinds)} kinds of trials" if kinds else "no trial"
         raise SweepError(f"stack: {given} given, one allowed; stack the seeds of one network, recipe and data set")
-    if kinds.pop().shared is not None:
-        raise SweepError("stack: slices of shared weights given; stack networks that are trained alone")
+    if (way := kinds.pop().way) != "alone":
+        raise SweepError(f"stack: {way} weights given; stack networks that are trained alone")
     seeds = [trial.seed for trial in trials]
     if len(set(seeds)) < len(seeds):
         raise SweepError(f"stack: seeds {', '.join(map(str, seeds))} given; give every seed once")
@@ -230,7 +233,7 @@ class Stack:
         """Take over a state. May raise anything, halfway, if it is not one of such a stack."""
         for own, order, curve in zip(self.seeds, state["orders"], state["curves"], strict=True):
             own.order.restore(order)
-            own.curve = [CurvePoint(*values) for values in curve]
+            own.curve = [read_point(values) for values in curve]
         self.losses = list(state["losses"].to(self.course.device))
         self.ended = {at: FloatingPointError(text) for at, text in state["ended"].items()}
         self.course.model.random_states[:] = state["random"]
@@ -253,8 +256,8 @@ def begin_stack(trials: Sequence[Trial], dataset: Dataset, device: str) -> Stack
     for trial in trials:
         seeds.append(begin_course(trial, dataset, device))
         random_states.append(torch.cuda.get_rng_state() if device == "cuda" else torch.get_rng_state())
-    arch = replace(trials[0].arch, classes=trials[0].data.classes)
-    network = stack_models([own.model for own in seeds], arch, random_states).to(memory_format=torch.channels_last)
+    models = [own.model for own in seeds]
+    network = stack_models(models, trained_arch(trials[0]), random_states).to(memory_format=torch.channels_last)
     optimizer, plain, last = make_optimizer(network, trials[0].recipe), seeds[0].model, seeds[-1]
     for own in seeds:
         own.model, own.optimizer = plain, optimizer
@@ -264,18 +267,15 @@ def begin_stack(trials: Sequence[Trial], dataset: Dataset, device: str) -> Stack
     return course.stack
 
 
-def take_stacked_step(stack: Stack, pixels: np.ndarray | Tensor, labels: Tensor) -> Tensor:
+def take_stacked_step(stack: Stack, pixels: np.ndarray | Tensor, targets: Tensor) -> Tensor:
     """Train every seed on a batch of its own -> the mean of the losses that are numbers, still on the device."""
-    course, recipe, count = stack.course, stack.trials[0].recipe, len(stack.seeds)
-    device, size = course.device, stack.trials[0].train_size
-    chosen = torch.cat([own.order.take(recipe.batch) for own in stack.seeds])
-    crops = torch.cat([draw_crops(recipe.batch, recipe, own.order.generator) for own in stack.seeds])
-    images = apply_crops(image_batch(pixels, chosen, device), size, crops)
+    course, trial, count = stack.course, stack.trials[0], len(stack.seeds)
+    device, recipe, orders = course.device, trial.recipe, [own.order for own in stack.seeds]
+    batch = join_batches([draw_batch(targets, own.take(recipe.batch), trial, own.generator) for own in orders])
+    images = batch.images(pixels, trial.train_size, device)
     with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"), fast_convolutions(course.model):
-        logits = course.model(images.unflatten(0, (count, -1)))
-        each = nn.functional.cross_entropy(
-            logits.flatten(0, 1), labels[chosen], reduction="none", label_smoothing=recipe.label_smoothing
-        )
+        outputs = course.model(images.unflatten(0, (count, -1)))
+        each = task_of(trial).work.loss(outputs.flatten(0, 1), batch.targets, recipe, each=True)
     losses = each.view(count, -1).mean(1)
     course.optimizer.zero_grad(set_to_none=True)
     losses.sum().backward()
@@ -285,7 +285,7 @@ def take_stacked_step(stack: Stack, pixels: np.ndarray | Tensor, labels: Tensor)
 
 
 def add_points(stack: Stack, dataset: Dataset, control: Control) -> float:
-    """Add a point to each seed's curve, or end it where its loss is no number -> mean top-1 of those that go on."""
+    """Add a point to each seed's curve, or end it where its loss is no number -> mean score of those that go on."""
     means, found, ended = torch.stack(stack.losses).mean(0), [], {}
     before = [len(own.curve) for own in stack.seeds]
     try:
@@ -293,7 +293,7 @@ def add_points(stack: Stack, dataset: Dataset, control: Control) -> float:
             own.losses = [means[at]]
             try:
                 _add_seed_point(trial, own, dataset, control)
-                found.append(own.curve[-1].val_top1)
+                found.extend(own.curve[-1].scores.values())
             except FloatingPointError as error:
                 ended[at] = error
                 _log_seed(control, trial, f"ended: {error}")
@@ -307,12 +307,12 @@ def add_points(stack: Stack, dataset: Dataset, control: Control) -> float:
 
 
 def _add_seed_point(trial: Trial, own: Course, dataset: Dataset, control: Control) -> None:
-    most = trial.recipe.curve_images
+    most, control_of_seed = trial.recipe.curve_images, Control(log=partial(_log_seed, control, trial))
 
-    def top1() -> float:
-        return evaluate_model(own.model, dataset, "val", trial.train_size, own.device, most, control)[0]
+    def evaluate() -> dict[str, float]:
+        return evaluate_model(own.model, trial, dataset, "val", own.device, most, control)[0]
 
-    add_point(own, trial.recipe, top1, Control(log=partial(_log_seed, control, trial)))
+    add_point(own, trial.recipe, task_of(trial).main, evaluate, control_of_seed)
 
 
 def measure_seeds(stack: Stack, dataset: Dataset, control: Control) -> list[Result | FloatingPointError]:
@@ -320,7 +320,7 @@ def measure_seeds(stack: Stack, dataset: Dataset, control: Control) -> list[Resu
     outcomes = dict(stack.ended)
     for at, trial, own in stack.in_turn():
         outcomes[at] = result = measure_model(own, trial, dataset, control)
-        _log_seed(control, trial, f"top-1 {percent(result.val_top1, 2)} % in {result.seconds:.1f} s, its share")
+        _log_seed(control, trial, f"{say_result(trial, result)} in {result.seconds:.1f} s, its share")
     return [outcomes[at] for at in range(len(stack.seeds))]
 
 

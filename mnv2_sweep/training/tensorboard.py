@@ -11,7 +11,7 @@ from mnv2_sweep.nets.arch import arch_label
 from mnv2_sweep.training.control import Control
 from mnv2_sweep.trials.trial import CurvePoint, Trial
 
-SCALARS = ("train_loss", "lr", "val_top1")
+NO_SCALARS = ("epoch", "images")
 
 
 def _nowhere(line: str) -> None:
@@ -57,9 +57,8 @@ class _Events:
                 # what is in its file from here on is hidden.
                 self.writer = SummaryWriter(str(self.folder), purge_step=point.images)
                 self.writer.add_text("trial", describe_trial(self.trial), point.images)
-            for name in SCALARS:
-                value = getattr(point, name)
-                if value is not None:
+            for name, value in point.flat().items():
+                if name not in NO_SCALARS and value is not None:
                     self.writer.add_scalar(name, value, point.images)
             self.writer.flush()
         except OSError as error:

@@ -1,1 +1,1 @@
-"""What is trained and what was measured: recipe, trial, result."""
+"""What is trained and what was measured: recipe, trial, result, tasks and ways."""

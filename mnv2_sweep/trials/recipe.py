@@ -1,17 +1,22 @@
 """A recipe: how a network is trained, for how long and at what size; its rules, and the recipes that have names."""
 
-import math
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
 
 from mnv2_sweep.base.errors import SweepError
-
-OPTIMIZERS = ("sgd", "rmsprop", "adamw")
-
+from mnv2_sweep.nets.choice import FLAG, WHOLE, Choice, Rule, choice, choice_of, is_number, is_whole, one_of
 
 MAX_EPOCHS = 1_000_000
 
 
-SCHEDULES = ("one_cycle", "exponential")
+def _number(allowed: str, check: Callable[[float], bool]) -> Rule:
+    """Allow the finite numbers for which `check` holds."""
+    return Rule(allowed, lambda value: is_number(value) and check(value))
+
+
+ABOVE_ZERO = _number("a number above 0", lambda value: value > 0)
+TO_ONE = _number("a number above 0, at most 1", lambda value: 0 < value <= 1)
+BELOW_ONE = _number("a number from 0, below 1", lambda value: 0 <= value < 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,27 +32,54 @@ class Recipe:
     torchvision's): a small one starts the network near the identity, which short schedules gain from, as in
     Goyal et al., "Accurate, large minibatch SGD"; not 0, from which a ReLU6 after it would never wake.
     `curve_images`: how many validation images each point of the training curve looks at.
+    `mixup` trains on mixtures of two images and of their targets, in shares that are drawn for each step from
+    Beta(mixup, mixup): Zhang et al., "mixup: Beyond empirical risk minimization" (arXiv 1710.09412), who take 0.1 to
+    0.4 on ImageNet.
     """
 
-    name: str
-    images: int | None = None
-    epochs: float | None = None
-    input_scale: float = 1.0
-    batch: int = 64
-    optimizer: str = "sgd"
-    lr: float = 0.1
-    momentum: float = 0.9
-    schedule: str = "one_cycle"
-    warmup: float = 0.2
-    lr_decay: float = 0.98
-    weight_decay: float = 4e-5
-    label_smoothing: float = 0.1
-    crop_min_area: float = 0.35
-    flip: bool = True
-    shortcut_gain: float = 1.0
-    curve_images: int = 500
+    name: str = choice(
+        Rule(
+            "a name of at most 60 characters, in quotes if need be",
+            lambda value: isinstance(value, str) and value.isprintable() and 0 < len(value.strip()) <= 60,
+        ),
+        "How tables and plots call it.",
+    )
+    images: int | None = choice(WHOLE, "Training images that a network sees, repeats counted.", None, limit=10**10)
+    epochs: float | None = choice(
+        _number(f"a number above 0, at most {MAX_EPOCHS:,}", lambda value: 0 < value <= MAX_EPOCHS),
+        "The same length in passes over the training images; one of the two is given.", None,
+    )  # fmt: skip
+    input_scale: float = choice(TO_ONE, "Train and evaluate at this fraction of each network's resolution.", 1.0)
+    batch: int = choice(
+        Rule("a whole number from 2 (batch norm needs two)", lambda value: is_whole(value) and value >= 2),
+        "Images in a step.", 64, limit=100_000,
+    )  # fmt: skip
+    optimizer: str = choice(one_of("sgd", "rmsprop", "adamw"), "SGD with Nesterov momentum, RMSProp or AdamW.", "sgd")
+    lr: float = choice(ABOVE_ZERO, "The learning rate at its highest.", 0.1)
+    momentum: float = choice(BELOW_ONE, "Momentum of the optimizer, AdamW's first beta.", 0.9)
+    schedule: str = choice(
+        one_of("one_cycle", "exponential"), "A warm-up and then a half cosine, or a fall after each epoch.", "one_cycle"
+    )
+    warmup: float = choice(BELOW_ONE, "Share of the steps in which the rate of one_cycle rises.", 0.2)
+    lr_decay: float = choice(TO_ONE, "Factor of the rate of exponential after each epoch.", 0.98)
+    weight_decay: float = choice(
+        _number("a number from 0", lambda value: value >= 0), "Weight decay of all but batch norms and biases.", 4e-5
+    )
+    label_smoothing: float = choice(BELOW_ONE, "Share of each label that is spread over all classes.", 0.1)
+    crop_min_area: float = choice(TO_ONE, "The smallest share of an image that a random crop keeps.", 0.35)
+    flip: bool = choice(FLAG, "Mirror half of the images.", True)
+    shortcut_gain: float = choice(
+        ABOVE_ZERO, "Scale at which the batch norm before each shortcut's addition starts.", 1.0
+    )
+    curve_images: int = choice(WHOLE, "Validation images behind each point of the training curve.", 500)
+    mixup: float = choice(
+        _number("a number from 0, at most 100", lambda value: 0 <= value <= 100),
+        "Alpha of the Beta distribution of the shares in which images are mixed, two at a time; 0 mixes none.", 0.0,
+        label=lambda value: f"mixup {value:g}",
+    )  # fmt: skip
 
 
+RECIPE_CHOICES: dict[str, Choice] = {field.name: choice_of(field) for field in fields(Recipe)}
 RECIPES = {
     "short": Recipe("short", images=22_000, lr=0.03, weight_decay=5e-4, shortcut_gain=0.2),
     # Section 6.1; label smoothing, crops and length (5.5 million steps of 96 on 1.28 million images) as released.
@@ -57,58 +89,34 @@ RECIPES = {
 }
 
 
-def find_recipe(name: str) -> Recipe:
-    """Return the named recipe. Raises SweepError."""
-    if name not in RECIPES:
-        raise SweepError(f"recipe '{name}': no such recipe; there are: {', '.join(RECIPES)}")
-    return RECIPES[name]
-
-
-def change_recipe(recipe: Recipe, changes: dict) -> Recipe:
-    """Return the recipe with other values; a changed one must not pass for the one it comes from, so it is named so."""
-    changed = replace(recipe, **changes)
-    return recipe if changed == recipe else replace(changed, name=f"{recipe.name}, changed")
+def change_recipe(recipe: Recipe, changes: Mapping[str, object]) -> Recipe:
+    """Return the recipe with other values; `images` and `epochs` replace each other. A changed one must not pass for
+    the one it comes from, so it is named so, with what fields with a label say, where the changes have no name."""
+    length = {"images": None, "epochs": None} if changes.keys() & {"images", "epochs"} else {}
+    changed = replace(recipe, **{**length, **changes})
+    if changed == recipe or "name" in changes:
+        return changed
+    labelled = [name for name, one in RECIPE_CHOICES.items() if one.label is not str]
+    other = [name for name in labelled if getattr(changed, name) != getattr(recipe, name)]
+    labels = [RECIPE_CHOICES[name].label(getattr(changed, name)) for name in other]
+    return replace(changed, name=", ".join([recipe.name, "changed", *labels]))
 
 
 def check_recipe(recipe: Recipe) -> None:
-    """Raise SweepError with every mistake of the recipe: field, value, what is allowed."""
-    mistakes = [
-        f"{name}: {value!r} given, {allowed} allowed" for name, value, ok, allowed in recipe_rules(recipe) if not ok
-    ]
+    """Raise SweepError with every mistake of the recipe: field, value, what is allowed. Its name may be any: that of a
+    changed one is longer than what a file may say."""
+    given = {field.name: getattr(recipe, field.name) for field in fields(Recipe) if field.name != "name"}
+    mistakes = []
+    if (recipe.images is None) == (recipe.epochs is None):
+        mistakes.append(f"images: {recipe.images!r} given, exactly one of images and epochs allowed")
+    for name, value in given.items():
+        allowed = "" if value is None and name in ("images", "epochs") else RECIPE_CHOICES[name].refuse(value)
+        if allowed:
+            mistakes.append(f"{name}: {value!r} given, {allowed} allowed")
     if mistakes:
         raise SweepError(f"recipe '{recipe.name}': " + "; ".join(mistakes))
 
 
-def recipe_rules(recipe: Recipe):
-    """Yield (field, value, whether it is allowed, what is allowed) for every field whose values can be wrong."""
-
-    def whole(value: object, least: int) -> bool:
-        return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-    def number(value: object) -> bool:
-        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-    length = (recipe.images is None) != (recipe.epochs is None)
-    yield "images", recipe.images, length, "exactly one of images and epochs"
-    yield "images", recipe.images, recipe.images is None or whole(recipe.images, 1), "a whole number from 1"
-    epochs = recipe.epochs is None or 0 < recipe.epochs <= MAX_EPOCHS
-    yield "epochs", recipe.epochs, epochs, f"a number above 0, at most {MAX_EPOCHS:,}"
-    yield "input_scale", recipe.input_scale, 0 < recipe.input_scale <= 1, "a number above 0, at most 1"
-    yield "batch", recipe.batch, whole(recipe.batch, 2), "a whole number from 2 (batch norm needs two)"
-    yield "optimizer", recipe.optimizer, recipe.optimizer in OPTIMIZERS, " | ".join(OPTIMIZERS)
-    yield "lr", recipe.lr, number(recipe.lr) and recipe.lr > 0, "a number above 0"
-    yield "momentum", recipe.momentum, 0 <= recipe.momentum < 1, "a number from 0, below 1"
-    yield "schedule", recipe.schedule, recipe.schedule in SCHEDULES, " | ".join(SCHEDULES)
-    yield "warmup", recipe.warmup, 0 <= recipe.warmup < 1, "a share from 0, below 1"
-    yield "lr_decay", recipe.lr_decay, 0 < recipe.lr_decay <= 1, "a number above 0, at most 1"
-    yield (
-        "weight_decay",
-        recipe.weight_decay,
-        number(recipe.weight_decay) and recipe.weight_decay >= 0,
-        "a number from 0",
-    )
-    yield "flip", recipe.flip, isinstance(recipe.flip, bool), "true or false"
-    yield "label_smoothing", recipe.label_smoothing, 0 <= recipe.label_smoothing < 1, "a number from 0, below 1"
-    yield "shortcut_gain", recipe.shortcut_gain, recipe.shortcut_gain > 0, "a number above 0"
-    yield "curve_images", recipe.curve_images, whole(recipe.curve_images, 1), "a whole number from 1"
-    yield "crop_min_area", recipe.crop_min_area, 0 < recipe.crop_min_area <= 1, "a share above 0, at most 1"
+def length_text(recipe: Recipe) -> str:
+    """Say how long the recipe trains: "22,000 images each"."""
+    return f"{recipe.images:,} images each" if recipe.images is not None else f"{recipe.epochs:g} epochs each"

@@ -1,15 +1,17 @@
 """Trial (what to train) and Result (what was measured), with their JSON and the id that names a trial.
 
-ArchSpec + Recipe + DataRef + seed (+ Sharing) = Trial. A Result is always of one Trial; costs are never stored, they
-are counted again when results are read. JSON leaves out fields that have their default value, so a later field with
-a default orphans no record; in return, a default may not change once results exist.
+ArchSpec + Recipe + DataRef + seed (+ task, + Sharing or How) = Trial. A Result is always of one Trial; costs are never
+stored, they are counted again when results are read. JSON leaves out fields that have their default value, so a later
+field with a default orphans no record; in return, a default may not change once results exist.
 """
 
 import hashlib
 import json
-from dataclasses import MISSING, asdict, dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 
-from mnv2_sweep.nets.arch import ArchSpec, Stage
+from mnv2_sweep.base.size import Size
+from mnv2_sweep.nets.arch import ArchSpec, arch_record, input_size, load_arch
 from mnv2_sweep.nets.resolve import arch_key
 from mnv2_sweep.trials.recipe import Recipe
 
@@ -17,6 +19,9 @@ CODE_VERSION = 2  # raise it when a change makes the same trial give other numbe
 SHARED_VERSION = 4  # the same of trials that are slices of shared weights
 
 EMBEDDED = "shapes"  # the name of the data set that ships
+CLASSIFY = "classify"  # the task of every trial that names none
+ALONE = "alone"  # the way of every trial that says nothing of its weights
+SPLITS = ("val", "test")  # of which a result has scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +48,24 @@ class Sharing:
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
-    """One network trained once, alone or, with `shared`, as a slice of shared weights.
+class How:
+    """A way to get weights that is none of the first three, by its name, and what it needs to know: (key, value)."""
 
-    `arch.classes` is nominal (for costs); the trained head has `data.classes`.
+    way: str
+    settings: tuple[tuple[str, str | int | float | bool], ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "settings", tuple(sorted(self.settings)))  # as they come back from JSON
+
+    def __getitem__(self, key: str) -> str | int | float | bool:
+        return dict(self.settings)[key]
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One network trained once: alone, with `shared` as a slice of shared weights, or as `how` says.
+
+    `arch.classes` is nominal (for costs); the trained head is the task's (`tasks.trained_arch`).
     """
 
     arch: ArchSpec
@@ -54,40 +73,64 @@ class Trial:
     data: DataRef
     seed: int
     shared: Sharing | None = None
+    how: How | None = None
+    task: str = CLASSIFY
 
     @property
-    def train_size(self) -> int:
-        """Return the side in pixels of the images it is trained and evaluated on."""
+    def way(self) -> str:
+        """Return the name of the way in which its weights come about, see `ways`."""
+        if self.how is not None:
+            return self.how.way
+        if self.shared is None:
+            return ALONE
+        return "shared" if self.shared.finetune is None else "fine-tuned"
+
+    @property
+    def train_size(self) -> Size:
+        """Return the size of the images it is trained and evaluated on."""
         return train_size(self.arch, self.recipe)
 
 
 @dataclass(frozen=True, slots=True)
 class CurvePoint:
     """Training so far: epochs and images seen, mean training loss since the point before, rate of the last step,
-    and top-1 on `Recipe.curve_images` validation images."""
+    and the main score, by its name, on `Recipe.curve_images` validation images; None where it is another network's."""
 
     epoch: float
     images: int
     train_loss: float
     lr: float
-    val_top1: float | None = None
+    scores: Mapping[str, float | None] = field(default_factory=dict)
+
+    def flat(self) -> dict[str, float | None]:
+        """Return all of it by name, scores as "val_top1"."""
+        values = {name: getattr(self, name) for name in POINT_FACTS}
+        return values | {f"val_{name}": value for name, value in self.scores.items()}
+
+
+POINT_FACTS = ("epoch", "images", "train_loss", "lr")
+
+
+def read_point(values: Sequence) -> CurvePoint:
+    """Return the point of the values of its fields, in order; earlier versions kept top-1 alone of its scores."""
+    *facts, scores = values
+    if not isinstance(scores, dict):
+        scores = {"top1": scores}
+    return CurvePoint(*facts, scores)
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What one trial measured. top-1 is a fraction; `test_*` is None where the data have no test split.
+    """What one trial measured: `scores` of each split by name (a fraction where it is a share of images), the loss
+    among them, and how many `images` the split has; no "test" where the data have no test split.
 
     `seconds` is training and evaluation, without loading the data, in one thread; of a slice of shared weights, its
     share of their training too, in seconds of one core. `peak_memory_bytes` is the process's peak resident memory on a
     CPU, the allocator's peak on a GPU.
     """
 
-    val_top1: float
-    val_loss: float
-    val_images: int
-    test_top1: float | None
-    test_loss: float | None
-    test_images: int
+    scores: Mapping[str, Mapping[str, float]]
+    images: Mapping[str, int]
     train_loss: float
     train_images: int
     curve: tuple[CurvePoint, ...]
@@ -96,10 +139,31 @@ class Result:
     peak_memory_bytes: int
     device: str
 
+    def score(self, split: str, name: str) -> float | None:
+        """Return a score of a split; None where it was not measured."""
+        return self.scores.get(split, {}).get(name)
 
-def train_size(arch: ArchSpec, recipe: Recipe) -> int:
-    """Return the side in pixels of the training images: nominal resolution x input_scale, rounded, at least 1."""
-    return max(1, round(arch.resolution * recipe.input_scale))
+    def flat(self) -> dict:
+        """Return all but the curve by name, scores as "val_top1" and numbers of images as "val_images", as records and
+        tables have them; None and 0 where there is no test split."""
+        values = {}
+        for split in SPLITS:
+            values |= {f"{split}_{name}": self.score(split, name) for name in self.scores["val"]}
+            values[f"{split}_images"] = self.images.get(split, 0)
+        return values | {name: getattr(self, name) for name in RESULT_FACTS}
+
+
+RESULT_FACTS = ("train_loss", "train_images", "seconds", "images_per_second", "peak_memory_bytes", "device")
+
+
+def train_size(arch: ArchSpec, recipe: Recipe) -> Size:
+    """Return the size of the training images: the nominal one x input_scale, each side rounded, at least 1."""
+    return input_size(arch).scale(recipe.input_scale)
+
+
+def trained_network(trial: Trial) -> ArchSpec:
+    """Return the network at the size and with the classes it is trained with."""
+    return replace(trial.arch, resolution=trial.train_size.plain, classes=trial.data.classes)
 
 
 def trial_id(trial: Trial) -> str:
@@ -107,7 +171,7 @@ def trial_id(trial: Trial) -> str:
 
     Built from the resolved network (with its nominal resolution and classes, on which its costs depend), the
     recipe without its name, the data's fingerprint, the seed and CODE_VERSION; of a slice, also
-    `shared` and SHARED_VERSION.
+    `shared` and SHARED_VERSION; `how` and the task where it is not the usual one.
     """
     return _digest_trial(trial, arch_key(trial.arch), trial.shared)
 
@@ -126,8 +190,15 @@ def _digest_trial(trial: Trial, network: str, shared: Sharing | None) -> str:
     """Return 16 hex digits of a training of `network` with the trial's recipe, data and seed."""
     recipe = _exact_json(replace(trial.recipe, name=""))
     key = [CODE_VERSION, network, recipe, trial.data.fingerprint, trial.data.classes, trial.seed]
-    key += [SHARED_VERSION, _exact_json(shared)] if shared else []  # networks trained alone keep their ids
+    # What is as ever leaves the ids of earlier trials as they are.
+    key += [SHARED_VERSION, _exact_json(shared)] if shared else []
+    key += ["how", _how_json(trial.how)] if trial.how else []
+    key += ["task", trial.task] if trial.task != CLASSIFY else []
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _how_json(how: How) -> dict:
+    return {"way": how.way, "settings": dict(how.settings)}
 
 
 def _exact_json(record) -> dict:
@@ -147,54 +218,47 @@ def record_json(record) -> dict:
 
 def dump_trial(trial: Trial) -> str:
     """Return the trial as JSON, from which `load_trial` makes it again."""
-    parts = {"arch": record_json(trial.arch), "recipe": record_json(trial.recipe), "data": record_json(trial.data)}
+    parts = {"arch": arch_record(trial.arch), "recipe": record_json(trial.recipe), "data": record_json(trial.data)}
     parts |= {"shared": record_json(trial.shared)} if trial.shared else {}
+    parts |= {"how": _how_json(trial.how)} if trial.how else {}
+    parts |= {"task": trial.task} if trial.task != CLASSIFY else {}
     return json.dumps({**parts, "seed": trial.seed}, sort_keys=True)
 
 
 def load_trial(text: str) -> Trial:
     """Return the trial of a JSON text by `dump_trial`. Raises ValueError, KeyError or TypeError on any other text."""
     values = json.loads(text)
-    arch = dict(values["arch"])
-    if "stages" in arch:
-        arch["stages"] = tuple(Stage(**stage) for stage in arch["stages"])
     shared = Sharing(**values["shared"]) if "shared" in values else None
-    return Trial(ArchSpec(**arch), Recipe(**values["recipe"]), DataRef(**values["data"]), values["seed"], shared)
+    how = How(values["how"]["way"], tuple(values["how"]["settings"].items())) if "how" in values else None
+    arch, recipe, data = load_arch(values["arch"]), Recipe(**values["recipe"]), DataRef(**values["data"])
+    return Trial(arch, recipe, data, values["seed"], shared, how, values.get("task", CLASSIFY))
 
 
 def dump_result(result: Result) -> str:
-    """Return the result as JSON, from which `load_result` makes it again."""
-    return json.dumps(record_json(result), sort_keys=True)
+    """Return the result as JSON, from which `load_result` makes it again: of a classification as earlier versions
+    wrote it."""
+    curve = [point.flat() for point in result.curve]
+    return json.dumps(result.flat() | {"curve": curve}, sort_keys=True)
 
 
 def load_result(text: str) -> Result:
     """Return the result of a JSON text by `dump_result`. Raises ValueError, KeyError or TypeError on any other text."""
-    values = json.loads(text)
-    return Result(**{**values, "curve": tuple(CurvePoint(**point) for point in values["curve"])})
+    values = dict(json.loads(text))
+    curve = tuple(_load_point(dict(point)) for point in values.pop("curve"))
+    facts, scores = {name: values.pop(name) for name in RESULT_FACTS}, {split: {} for split in SPLITS}
+    for key, value in values.items():
+        split, _, name = key.partition("_")
+        scores[split][name] = value
+    images = {split: of_split.pop("images") for split, of_split in scores.items()}
+    measured = [split for split in SPLITS if images[split]]
+    return Result(
+        {split: scores[split] for split in measured},
+        {split: images[split] for split in measured},
+        curve=curve,
+        **facts,
+    )
 
 
-def find_differences(old: Trial, new: Trial) -> list[str]:
-    """Say why two trials can't belong to one sweep; empty where they can."""
-    before, now = record_json(replace(old.recipe, name="")), record_json(replace(new.recipe, name=""))
-    changed = [
-        f"{key} {getattr(old.recipe, key)} -> {getattr(new.recipe, key)}"
-        for key in sorted({*before, *now})
-        if before.get(key) != now.get(key)
-    ]
-    if old.data.fingerprint != new.data.fingerprint:
-        changed.append(
-            f"data {old.data.name} ({old.data.fingerprint[:8]}) -> {new.data.name} ({new.data.fingerprint[:8]})"
-        )
-    changed += _sharing_differences(old.shared, new.shared)
-    if old.arch.classes != new.arch.classes:
-        changed.append(f"classes {old.arch.classes} -> {new.arch.classes}")
-    return changed
-
-
-def _sharing_differences(old: Sharing | None, new: Sharing | None) -> list[str]:
-    if (old is None) != (new is None):
-        return ["strategy shared -> separate" if new is None else "strategy separate -> shared"]
-    if old is None or new is None:
-        return []
-    changed = [f"images of the shared training {old.images:,} -> {new.images:,}"] if old.images != new.images else []
-    return changed + (["the networks that share weights"] if old.family != new.family else [])
+def _load_point(values: dict) -> CurvePoint:
+    facts = {name: values.pop(name) for name in POINT_FACTS}
+    return CurvePoint(**facts, scores={key.removeprefix("val_"): value for key, value in values.items()})

@@ -12,6 +12,7 @@ from mnv2_sweep.analysis.calibration import PROXIES, lengthen_recipe, plan_calib
 from mnv2_sweep.analysis.passport import MADDS_ALONE, SHARED_WEIGHTS, SHORT_SCHEDULE, SMALL_INPUT, SYNFLOW
 from mnv2_sweep.analysis.proxies import Order, make_passport, read_order, score_order
 from mnv2_sweep.base.errors import SweepError
+from mnv2_sweep.base.size import square
 from mnv2_sweep.models.synflow import synflow_score
 from mnv2_sweep.nets.arch import ArchSpec, Stage
 from mnv2_sweep.nets.cost import count_cost
@@ -98,7 +99,7 @@ def test_synflow_is_a_mean_at_the_trained_size_with_the_datas_classes(monkeypatc
     recipe = replace(SPACE.recipe, input_scale=0.5)
     other = replace(TINY, width=1.0)
     order = score_order((TINY, other), (TINY,), recipe, 7)
-    expected = sum(synflow_score(replace(TINY, classes=7), 8, seed) for seed in range(3)) / 3
+    expected = sum(synflow_score(replace(TINY, classes=7), square(8), seed) for seed in range(3)) / 3
     assert order.values[arch_key(TINY)] == expected and len(order.values) == 2
     assert order.seconds == 1 and score_order((TINY, other), (TINY, other), recipe, 7).seconds == 2
 

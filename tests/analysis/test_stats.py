@@ -3,19 +3,16 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from scipy import stats as scipy_stats
 
 from mnv2_sweep.analysis.stats import (
-    SUMMARY_COLUMNS,
     compare_published,
     kendall_tau,
     mean_interval,
     summarise,
-    wilson_interval,
+    summary_columns,
 )
 from mnv2_sweep.base.errors import SweepError
+from mnv2_sweep.base.intervals import wilson_interval
 from mnv2_sweep.nets.arch import ArchSpec, arch_label
 from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.nets.resolve import arch_key
@@ -59,23 +56,6 @@ def make_trial(arch: ArchSpec, seed: int, top1: float | None, **changes) -> dict
     return {**row, **changes}
 
 
-@pytest.mark.parametrize("correct, n", [(0, 10), (3, 10), (10, 10), (612, 1000)])
-def test_wilson_equals_scipy(correct, n):
-    theirs = scipy_stats.binomtest(correct, n).proportion_ci(0.95, method="wilson")
-    assert wilson_interval(correct / n, n) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
-
-
-@given(st.floats(0, 1), st.integers(1, 10**6))
-def test_wilson_holds_the_share_within_0_and_1(share, n):
-    low, high = wilson_interval(share, n)
-    assert 0 <= low <= share + 1e-9 and share - 1e-9 <= high <= 1 and low < high
-
-
-@pytest.mark.parametrize("share, n", [(0.5, 0), (np.nan, 10), (np.nan, np.nan)])
-def test_wilson_of_nothing_is_nan(share, n):
-    assert np.isnan(wilson_interval(share, n)).all()
-
-
 def test_mean_interval_by_hand():
     # mean 0.61, sd 0.01, t(2 degrees, 97.5 %) = 4.302653: half width 4.302653 x 0.01 / sqrt(3)
     mean, low, high = mean_interval([0.60, 0.61, 0.62])
@@ -101,7 +81,7 @@ def test_summary_of_seeds_and_failures():
         make_trial(SMALL, 2, None),
     ]
     summary = summarise(pd.DataFrame(trials))
-    assert tuple(summary.columns) == SUMMARY_COLUMNS
+    assert list(summary.columns) == summary_columns("top1")
     assert summary["network"].tolist() == ["0.35 at 96", "0.5 at 96"]  # in order of MAdds
     small, big = summary.iloc[0], summary.iloc[1]
     assert (small["seeds"], small["failed"], big["seeds"], big["failed"]) == (2, 1, 1, 0)
@@ -126,7 +106,7 @@ def test_network_without_a_result_keeps_its_row():
 def test_only_failures_and_no_trials():
     summary = summarise(pd.DataFrame([make_trial(SMALL, 0, None)]))
     assert summary["top1"].isna().all() and compare_published(summary) is None
-    assert list(summarise(pd.DataFrame([])).columns) == list(SUMMARY_COLUMNS)
+    assert list(summarise(pd.DataFrame([])).columns) == summary_columns("top1")
 
 
 def test_data_without_a_test_split():
@@ -146,8 +126,10 @@ def test_a_trial_held_by_two_sweeps_counts_once():
         ({"data": "photos"}, "data photos, shapes"),
         ({"recipe": "long"}, "recipe long"),
         ({"train_size": 96}, "24 px.*96 px"),
+        ({"train_size": "160x120"}, "24 px and at 160x120 px"),
+        ({"train_size": "100x4"}, "at 100x4 px and at 24 px"),
     ],
-    ids=["data", "recipe", "size"],
+    ids=["data", "recipe", "size", "rectangle", "smaller-rectangle"],
 )
 def test_trials_that_cannot_be_averaged_are_refused(changes, message):
     trials = [make_trial(SMALL, 0, 0.6), make_trial(SMALL, 1, 0.7, trial_id="other", **changes)]

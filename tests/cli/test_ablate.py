@@ -14,6 +14,7 @@ from mnv2_sweep.record.store import read_outcomes
 from mnv2_sweep.report import figures
 from mnv2_sweep.sweeps import workers
 from mnv2_sweep.sweeps.pool import run_serial
+from mnv2_sweep.training.ways import alone
 from mnv2_sweep.trials.trial import CurvePoint, Result
 from tests.cli.test_main import call, check_mistake, read_tree, ten_seconds_each, write_desk
 
@@ -78,10 +79,11 @@ def made_up(in_this_process, monkeypatch):
         noise = np.random.default_rng([trial.seed, network]).normal(0, 0.8)
         shared = np.random.default_rng(trial.seed).normal(0, 2)
         top1 = (60 + shared + noise - lost) / 100
-        curve = tuple(CurvePoint(k, 20 * k, 1.0, 0.1, top1 * k / 3) for k in (1, 2, 3))
-        return Result(top1, 1.0, 1000, None, None, 0, 1.0, 60, curve, 30.0, 100.0, 1000, "cpu")
+        curve = tuple(CurvePoint(k, 20 * k, 1.0, 0.1, {"top1": top1 * k / 3}) for k in (1, 2, 3))
+        scores = {"val": {"top1": top1, "loss": 1.0}}
+        return Result(scores, {"val": 1000}, 1.0, 60, curve, 30.0, 100.0, 1000, "cpu")
 
-    monkeypatch.setattr(workers, "run_trial", make_result)
+    monkeypatch.setattr(alone, "run_trial", make_result)
     monkeypatch.setattr(figures, "save_figure", name_files)  # figures take most of the time, and are tested elsewhere
     return trained
 
@@ -112,14 +114,14 @@ def test_ablate_trains_both_on_the_same_seeds_and_prints_the_difference(desk, in
 
 
 def test_an_ablation_whose_one_side_failed_is_exit_1_and_says_why(desk, made_up, monkeypatch):
-    make_result = workers.run_trial
+    make_result = alone.run_trial
 
     def fail_without(trial, *words):
         if not trial.arch.linear_bottleneck:
             raise FloatingPointError("the training loss became nan")
         return make_result(trial, *words)
 
-    monkeypatch.setattr(workers, "run_trial", fail_without)
+    monkeypatch.setattr(alone, "run_trial", fail_without)
     code, out, err = call(desk, "ablate", "--no-linear-bottleneck", *SMALL, "--seeds", 2)
     assert (code, out.count("FAILED (diverged): FloatingPointError: the training loss became nan")) == (1, 2)
     assert (
@@ -156,6 +158,16 @@ def test_a_match_is_a_reading_of_its_own(desk, made_up):
     assert set(sides(desk / "results" / "ablate-expansion-1.0@96-photos")) == {
         *("1.0 at 96", "1.0 at 96, t=3", "1.33 at 96, t=3", "1.0 at 96, t=10")
     }
+
+
+def test_words_say_the_recipe(desk, made_up):
+    words = ["--base", "0.35@32", "--data", "photos", "--workers", 1, "--seeds", 1]
+    assert (
+        call(desk, "ablate", "residual=none", "recipe.images=64", "recipe.lr=0.01", "recipe.batch=16", *words).code == 0
+    )
+    (recipe,) = {trial.recipe for trial in made_up}
+    assert (recipe.name, recipe.images, recipe.lr, recipe.batch) == ("short, changed", 64, 0.01, 16)
+    assert recipe.input_scale == 0.25 and {trial.arch.residual for trial in made_up} == {"bottleneck", "none"}
 
 
 @pytest.mark.slow
@@ -274,7 +286,7 @@ def test_until_decided_ends_when_everything_fails(desk, made_up, monkeypatch):
     def fail(*words):
         raise FloatingPointError("no luck")
 
-    monkeypatch.setattr(workers, "run_trial", fail)
+    monkeypatch.setattr(alone, "run_trial", fail)
     code, out, err = call(desk, "ablate", "--residual", "none", *SMALL, "--until-decided", "--max-seeds", 4)
     assert code == 1 and "8 trials failed" in err and "Traceback" not in err and out.count("FAILED") == 8
 
@@ -312,7 +324,9 @@ MISTAKES = {
     NONE + "--until-decided --max-seeds 4 --seeds 5": "--max-seeds 4: below --seeds 5; give at least 5",
     NONE + "--until-decided --max-seeds 3": "--max-seeds 3: with 1 comparison nothing can be decided before seed 4, "
     "whatever it says; give at least 4",
-    NONE + "--recipe slow": "recipe 'slow': no such recipe; there are: short, paper",
+    NONE + "--recipe slow": "ablate: recipe.base: 'slow' given; allowed: short | paper",
+    NONE + "recipe.images=9 --images 8": "ablate: recipe.images is given twice: 9 and 8",
+    NONE + "lr=0.1": "ablate: 'lr=0.1' given; the recipe has that: write recipe.lr=0.1",
     NONE + "--data nowhere": "--data nowhere: no such folder or zip; give 'shapes' (built in), or the path of a folder "
     "or zip that holds one folder of images per class",
     NONE + "--name a/b": "--name a/b: a plain folder name is wanted: no slashes, at most 200 bytes, not 'example'",

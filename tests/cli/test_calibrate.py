@@ -99,7 +99,7 @@ def test_each_way_to_train_is_a_sweep_of_its_own_and_the_verdicts_a_passport(cal
         suffix: read_outcomes(folder / "results" / f"tiny-photos-calibrate-{suffix}")[0].trial for suffix in SUFFIXES
     }
     assert [recipes[suffix].recipe.images for suffix in SUFFIXES] == [256, 64, 64, 64]
-    assert [recipes[suffix].train_size for suffix in SUFFIXES] == [32, 32, 16, 32]
+    assert [recipes[suffix].train_size.cell for suffix in SUFFIXES] == [32, 32, 16, 32]
     assert [recipes[suffix].shared is not None for suffix in SUFFIXES] == [False, False, False, True]
 
 
@@ -263,6 +263,9 @@ MISTAKES = {
     "tiny.yaml --longer nan": f"--longer nan: {LONGER}",
     "tiny.yaml --longer 2 --images 900": "--longer --images: one of them",
     "tiny.yaml --images 64": "--images 64: more than the 64 of the space's own recipe are wanted",
+    f"tiny.yaml --images {10**11}": "--images 100000000000: a whole number up to 10,000,000,000 is wanted",
+    f"tiny.yaml --images {10**400}": f"--images {10**400}: a whole number up to 10,000,000,000 is wanted",
+    "tiny.yaml --longer 1e308": f"--longer 1e+308: {LONGER}",
     "tiny.yaml --images 0": "--images 0: more than the 64 of the space's own recipe are wanted",
     "tiny.yaml --name a/b": "--name a/b: a plain folder name is wanted: no slashes, at most 200 bytes, not 'example'",
     "tiny.yaml --device tpu": "--device tpu: auto, cpu or cuda",
@@ -271,8 +274,8 @@ MISTAKES = {
         "one folder of images per class"
     ),
     "two.yaml": "space 'two': 2 different networks, at least 3 wanted: fewer have no order to speak of",
-    "nope.yaml": "nope.yaml: no such file, nor a design space that ships; there are: blocks, expansion, families, "
-    "paper_grid, photos, quick, widths",
+    "nope.yaml": "nope.yaml: no such file, nor a design space that ships; there are: blocks, camera, expansion, "
+    "families, mcunet, paper_grid, photos, quick, widths",
 }
 
 

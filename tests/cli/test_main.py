@@ -179,9 +179,13 @@ def test_what_is_recorded_of_a_trial(swept):
         ("done", 0, "photos")
     ] * 2
     for result in (outcome.result for outcome in outcomes):
-        assert result.val_top1 in (0, 1 / 3, 2 / 3, 1) and result.val_images == 3 and result.test_top1 is None
+        assert (
+            result.score("val", "top1") in (0, 1 / 3, 2 / 3, 1)
+            and result.images.get("val", 0) == 3
+            and result.score("test", "top1") is None
+        )
         assert result.train_images == result.curve[-1].images == 64
-        assert min(result.val_loss, result.train_loss, result.seconds, result.images_per_second) > 0
+        assert min(result.score("val", "loss"), result.train_loss, result.seconds, result.images_per_second) > 0
         assert result.peak_memory_bytes > 10e6 and result.device == "cpu"
 
 
@@ -439,6 +443,14 @@ def test_data_show_counts_and_draws(swept, tmp_path):
 
 
 @pytest.mark.slow
+def test_data_show_draws_rectangles(tmp_path, swept, monkeypatch):
+    monkeypatch.setenv("MNV2_SWEEP_CACHE", str(tmp_path / "cache"))
+    code, out, _ = call(tmp_path, "data", "show", "--data", swept.desk / "photos", "--side", "20x12")
+    assert code == 0 and out.splitlines()[3:] == ["plots/data-photos.png", "plots/data-photos.svg"]
+    assert list((tmp_path / "cache").glob("*/train-20x12.npy"))
+
+
+@pytest.mark.slow
 def test_unreadable_photos_are_named(swept, tmp_path):
     photos = shutil.copytree(swept.desk / "photos", tmp_path / "some")
     (photos / "red" / "0.png").write_bytes(b"not an image")
@@ -557,16 +569,24 @@ MISTAKES = {
     ABLATE + "--base nonsense": "--base nonsense: a width and a resolution are wanted, as in 1.0@96",
     ABLATE + "--base -1@96": "--base -1@96",
     ABLATE + "--base 0@96": "width: 0.0 given, a number above 0",
-    ABLATE + "--recipe slow": "recipe 'slow': no such recipe; there are: short, paper",
-    ABLATE + "--input-scale 0": "--input-scale",
-    ABLATE + "--input-scale nan": "--input-scale",
-    ABLATE + "--images 0": "--images",
+    ABLATE + "--recipe slow": "ablate: recipe.base: 'slow' given; allowed: short | paper",
+    ABLATE + "--input-scale 0": "ablate: recipe.input_scale: 0.0 given; allowed: a number above 0, at most 1",
+    ABLATE + "--input-scale nan": "ablate: recipe.input_scale: 'nan' given; allowed: a number above 0, at most 1 (it",
+    ABLATE + "--images 0": "ablate: recipe.images: 0 given; allowed: a whole number from 1",
+    ABLATE + "--images 1e3": "--images",
+    ABLATE + "recipe.lr=0": "ablate: recipe.lr: 0 given; allowed: a number above 0",
+    ABLATE + "recipe.lr=-inf": "ablate: recipe.lr: '-inf' given; allowed: a number above 0 (it is not a finite number)",
     ABLATE + "--seeds 0": "--seeds",
     "plot": "plot: say what to draw; one of --pareto, --ablation, --expansion, --costs, --manifold and",
     "plot --pareto --ablation": "plot: say what to draw; one of --pareto, --ablation, --expansion, --costs, --manifold",
     "plot --manifold --activity": "plot: say what to draw; one of --pareto",
     "plot --manifold --images 9": "plot --manifold: --images is for --activity; leave it out",
     "plot --pareto junk --seed 1": "plot --pareto: --seed is for --manifold and --activity; leave it out",
+    "plot --activity --images 0": "plot --activity: recipe.images: 0 given; allowed: a whole number from 1",
+    "plot --activity recipe.batch=1": "plot --activity: recipe.batch: 1 given; allowed: a whole number from 2",
+    "plot --activity lr=1": "plot --activity: 'lr=1' given; the recipe has that: write recipe.lr=1",
+    "plot --pareto recipe.lr=1": "results/recipe.lr=1: no such sweep; there is: junk",
+    "plot --pareto junk other": "plot: 'junk' and 'other' given; one sweep is drawn at a time",
     "plot --activity junk": "plot --activity: 'junk' given, but it draws no sweep; leave it out",
     "plot --activity --base nonsense": "--base nonsense: a width and a resolution are wanted, as in 1.0@96",
     "plot --activity --data nowhere": "--data nowhere: no such folder or zip",
@@ -619,7 +639,9 @@ MISTAKES = {
     "cuont": "No such command 'cuont'",
     "--verison": "No such option: --verison",
     "data show --data nowhere": "--data nowhere: no such folder or zip",
-    "data show --side 4": "--side",
+    "data show --side 4": "--side 4: a side from 8 to 256 pixels is wanted, or width x height as in 160x120",
+    "data show --side 160by120": "--side 160by120: a side from 8 to 256 pixels is wanted",
+    "data show --side 512x96": "--side 512x96: a side from 8 to 256 pixels is wanted",
 }  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from mnv2_sweep.base.errors import DataError
+from mnv2_sweep.base.size import square
 from mnv2_sweep.data import catalog
 from mnv2_sweep.data.catalog import EMBEDDED, cache_folder, open_dataset
 from tests.photo_samples import OK, write_folder
@@ -44,40 +45,40 @@ def test_the_embedded_data_need_no_file_until_pixels_are_asked_for(tmp_path):
 
 
 def test_pixels_are_rendered_once_and_read_from_the_cache_afterwards(tmp_path, few_scenes, monkeypatch):
-    pixels = open_dataset(EMBEDDED, tmp_path).pixels("val", 12)
+    pixels = open_dataset(EMBEDDED, tmp_path).pixels("val", square(12))
     assert (pixels.shape, pixels.dtype, pixels.flags.writeable) == ((10, 12, 12, 3), np.uint8, False)
     assert pixels.std() > 10
     monkeypatch.setattr(catalog, "render_chunks", None)
-    again = open_dataset(EMBEDDED, tmp_path).pixels("val", 12)
+    again = open_dataset(EMBEDDED, tmp_path).pixels("val", square(12))
     assert np.array_equal(pixels, again)
     assert [path.name for path in tmp_path.rglob("*.npy*")] == ["val-12.npy"]
 
 
 def test_splits_and_sides_differ(tmp_path, few_scenes):
     data = open_dataset(EMBEDDED, tmp_path)
-    val, test = data.pixels("val", 12), data.pixels("test", 12)
-    assert not np.array_equal(val, test) and data.pixels("train", 9).shape == (20, 9, 9, 3)
+    val, test = data.pixels("val", square(12)), data.pixels("test", square(12))
+    assert not np.array_equal(val, test) and data.pixels("train", square(9)).shape == (20, 9, 9, 3)
     assert len(list(tmp_path.rglob("*.npy"))) == 3
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError], ids=lambda error: error.__name__)
 def test_a_render_that_is_cut_short_leaves_nothing(tmp_path, few_scenes, monkeypatch, error):
-    def cut_short(scenes, side):
-        yield np.zeros((1, side, side, 3), np.uint8)
+    def cut_short(scenes, size):
+        yield np.zeros((1, *size, 3), np.uint8)
         raise error
 
     data = open_dataset(EMBEDDED, tmp_path)
     with monkeypatch.context() as patch, pytest.raises(error):
         patch.setattr(catalog, "render_chunks", cut_short)
-        data.pixels("val", 12)
+        data.pixels("val", square(12))
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
-    assert data.pixels("val", 12).shape == (10, 12, 12, 3)
+    assert data.pixels("val", square(12)).shape == (10, 12, 12, 3)
 
 
 def test_a_cache_that_cannot_be_written_is_named(tmp_path, few_scenes):
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match=r"file/shapes-\w{12}: can't keep the images here .*; set MNV2_SWEEP_CACHE"):
-        open_dataset(EMBEDDED, tmp_path / "file").pixels("val", 8)
+        open_dataset(EMBEDDED, tmp_path / "file").pixels("val", square(8))
 
 
 def test_a_path_is_opened_as_photos_with_progress(tmp_path):

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from mnv2_sweep.base.errors import DataError
-from mnv2_sweep.data.decode import MAX_PIXELS, UnreadableImage, decode_photo, photo_size, to_square
+from mnv2_sweep.base.size import Size, square
+from mnv2_sweep.data.decode import MAX_PIXELS, UnreadableImage, crop_centre, decode_photo, photo_size
 
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
 
@@ -19,7 +20,7 @@ def encode(image: Image.Image, form: str = "PNG", **options) -> bytes:
 
 
 def decode(image: Image.Image, form: str = "PNG", **options) -> np.ndarray:
-    return decode_photo(encode(image, form, **options), 16, "x")
+    return decode_photo(encode(image, form, **options), square(16), "x")
 
 
 def palette() -> Image.Image:
@@ -111,8 +112,8 @@ def test_first_picture_of_an_animation():
 def test_square_is_the_centre_of_the_longer_side():
     image = Image.new("RGB", (48, 16), BLUE)
     image.paste(RED, (16, 0, 32, 16))
-    assert (np.asarray(to_square(image, 16)) == RED).all()
-    assert (np.asarray(to_square(image.transpose(Image.Transpose.ROTATE_90), 16)) == RED).all()
+    assert (np.asarray(crop_centre(image, square(16))) == RED).all()
+    assert (np.asarray(crop_centre(image.transpose(Image.Transpose.ROTATE_90), square(16))) == RED).all()
 
 
 def test_reduced_jpeg_decode_agrees_with_a_full_one():
@@ -121,7 +122,7 @@ def test_reduced_jpeg_decode_agrees_with_a_full_one():
     data = encode(small.resize((800, 600), Image.Resampling.BICUBIC), "JPEG", quality=95)
     full = Image.open(io.BytesIO(data)).convert("RGB").crop((100, 0, 700, 600))
     reference = np.asarray(full.resize((64, 64), Image.Resampling.LANCZOS)).astype(int)
-    difference = np.abs(decode_photo(data, 64, "x") - reference)
+    difference = np.abs(decode_photo(data, square(64), "x") - reference)
     assert difference.mean() < 1.5 and difference.max() < 20
 
 
@@ -137,7 +138,7 @@ def png_header(width: int, height: int) -> bytes:
     "width, height, shown", [(10_001, 10_000, "100"), (15_000, 10_000, "150"), (60_000, 50_000, "3,000")]
 )
 def test_bomb_is_refused_from_its_header(width, height, shown):
-    for look in (lambda data: photo_size(data, "a.png"), lambda data: decode_photo(data, 16, "a.png")):
+    for look in (lambda data: photo_size(data, "a.png"), lambda data: decode_photo(data, square(16), "a.png")):
         with pytest.raises(DataError, match=f"a.png: image bomb.* {shown} megapixels, at most 100 are allowed"):
             look(png_header(width, height))
 
@@ -160,5 +161,20 @@ def test_largest_allowed_header_is_no_bomb():
 )
 def test_damaged_file_has_a_reason_without_addresses(data, reason):
     with pytest.raises(UnreadableImage, match=reason) as caught:
-        decode_photo(data, 16, "x")
+        decode_photo(data, square(16), "x")
     assert "0x" not in str(caught.value)
+
+
+@pytest.mark.parametrize("size", [Size(16, 24), Size(24, 16), Size(10, 30), Size(30, 10)], ids=str)
+@pytest.mark.parametrize("photo", [(48, 32), (32, 48), (60, 20), (41, 41)], ids=str)
+def test_a_rectangle_is_the_largest_part_of_its_aspect_in_the_middle(photo, size):
+    """In an image of coordinates the corners tell what was cut, and the steps between pixels the scale."""
+    x, y = np.meshgrid(np.arange(photo[0]), np.arange(photo[1]))
+    image = Image.fromarray(np.stack([4 * x, 4 * y, 0 * x], axis=-1).astype(np.uint8))
+    cut = np.asarray(crop_centre(image, size)).astype(float) / 4
+    inner = cut[2:-2, 2:-2]  # the filter sees the image's border
+    across, down = np.diff(inner[..., 0], axis=1).mean(), np.diff(inner[..., 1], axis=0).mean()
+    assert across == pytest.approx(down, rel=0.1)  # nothing is stretched; a step is in quarters
+    assert across == pytest.approx(min(photo[0] / size.width, photo[1] / size.height), rel=0.1)
+    assert inner[..., 0].mean() == pytest.approx((photo[0] - 1) / 2, abs=0.6)
+    assert inner[..., 1].mean() == pytest.approx((photo[1] - 1) / 2, abs=0.6)

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from mnv2_sweep.base.errors import DataError
+from mnv2_sweep.base.size import square
 from mnv2_sweep.data import photos
 from mnv2_sweep.data.cache import RowFile, building_folder
 from mnv2_sweep.data.layout import PhotoFolder
@@ -57,7 +58,7 @@ def test_given_splits_are_used(folder, cache):
 def test_pixels_are_those_of_the_named_file(folder, cache):
     data = open_photos(folder, cache)
     for split in data.labels:
-        pixels = data.pixels(split, 12)
+        pixels = data.pixels(split, square(12))
         assert len(pixels) == len(data.labels[split]) and not pixels.flags.writeable
         for name, row in zip(data.names[split], pixels, strict=True):
             assert (np.asarray(Image.open(folder / name))[:, 1:13] == row).all()  # 15 x 12: the centre
@@ -73,7 +74,9 @@ def test_folder_zip_and_wrapped_zip_are_the_same_data(folder, tmp_path, cache):
         file = write_zip(tmp_path / str(number) / "pets.zip", members, compression=zipfile.ZIP_DEFLATED)
         other = open_photos(file, cache)
         assert (other.fingerprint, other.folder, other.names) == (first.fingerprint, first.folder, first.names)
-    assert (open_photos(file, tmp_path / "cache2").pixels("train", 12) == first.pixels("train", 12)).all()
+    assert (
+        open_photos(file, tmp_path / "cache2").pixels("train", square(12)) == first.pixels("train", square(12))
+    ).all()
 
 
 def test_fingerprint_follows_the_content_alone(folder, tmp_path, cache):
@@ -119,7 +122,7 @@ def test_junk_is_ignored_and_bad_files_are_listed(folder, cache):
     assert reasons["val/dog/empty.jpg"] == "empty file"
     assert open_photos(folder, cache, must_not_decode).skipped == data.skipped
     for split in data.labels:
-        assert len(data.pixels(split, 12)) == len(data.labels[split]) == len(data.names[split])
+        assert len(data.pixels(split, square(12))) == len(data.labels[split]) == len(data.names[split])
 
 
 def test_second_open_reads_no_image(folder, cache, monkeypatch):
@@ -127,7 +130,7 @@ def test_second_open_reads_no_image(folder, cache, monkeypatch):
     monkeypatch.setattr(PhotoFolder, "read", must_not_decode)
     again = open_photos(folder, cache, must_not_decode)
     assert (again.fingerprint, again.names) == (first.fingerprint, first.names)
-    assert (again.pixels("val", 12) == first.pixels("val", 12)).all()
+    assert (again.pixels("val", square(12)) == first.pixels("val", square(12))).all()
 
 
 def test_error_in_the_middle_leaves_nothing_and_the_next_run_works(folder, cache):
@@ -151,7 +154,7 @@ def test_killed_process_leaves_nothing_that_is_trusted(folder, cache):
     assert run.returncode == 9
     (left,) = cache.iterdir()
     data = open_photos(folder, cache)
-    assert counts(data)["train"] == BOTH and len(data.pixels("train", 12)) == 28
+    assert counts(data)["train"] == BOTH and len(data.pixels("train", square(12))) == 28
     assert left.exists()  # it might be another run's that is still going
     old = time.time() - 2 * 24 * 3600
     os.utime(left, (old, old))
@@ -168,13 +171,13 @@ def test_damaged_cache_is_made_again(folder, cache, damage):
     else:
         (data.folder / damage).unlink()
     again = open_photos(folder, cache)
-    assert len(again.pixels("train", 12)) == len(again.names["train"]) == 28
+    assert len(again.pixels("train", square(12))) == len(again.names["train"]) == 28
 
 
 def test_many_at_once_agree(folder, cache):
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda _: open_photos(folder, cache), range(4)))
-        smaller = list(pool.map(lambda data: data.pixels("train", 8), found))
+        smaller = list(pool.map(lambda data: data.pixels("train", square(8)), found))
     assert len({data.fingerprint for data in found}) == 1
     assert all((pixels == smaller[0]).all() for pixels in smaller)
     assert {path.name for path in cache.iterdir()} == {found[0].folder.name, "opened"}
@@ -190,7 +193,7 @@ def test_what_another_run_finishes_meanwhile_is_none_that_was_left(folder, cache
 @pytest.mark.parametrize("side", [1, 8, 33, 64])
 def test_smaller_pixels_agree_with_pillow(tmp_path, cache, side):
     data = open_photos(write_folder(tmp_path / "d", class_files(BOTH, side=64)), cache)
-    native, small = data.pixels("val", 64), data.pixels("val", side)
+    native, small = data.pixels("val", square(64)), data.pixels("val", square(side))
     assert small.shape == (len(native), side, side, 3) and not small.flags.writeable
     for before, after in zip(native, small, strict=True):
         expected = Image.fromarray(before).resize((side, side), Image.Resampling.LANCZOS)
@@ -199,17 +202,17 @@ def test_smaller_pixels_agree_with_pillow(tmp_path, cache, side):
 
 def test_pixels_are_never_enlarged(folder, cache):
     data = open_photos(folder, cache)
-    assert data.pixels("val", 96).shape[1:] == (12, 12, 3)
+    assert data.pixels("val", square(96)).shape[1:] == (12, 12, 3)
     with pytest.raises(DataError, match="no split 'dev'; there are: train, val, test"):
-        data.pixels("dev", 8)
-    with pytest.raises(DataError, match="side 0"):
-        data.pixels("val", 0)
+        data.pixels("dev", square(8))
+    with pytest.raises(DataError, match="images of 0 px"):
+        data.pixels("val", square(0))
 
 
 @pytest.mark.parametrize("side, cached", [(3, 8), (50, 50), (300, 256)])
 def test_cached_side_is_the_median_within_bounds(tmp_path, cache, side, cached):
     data = open_photos(write_folder(tmp_path / "d", class_files({"a": 2, "b": 2}, side=side)), cache)
-    assert data.side == cached == data.pixels("train", 1000).shape[1]
+    assert data.side == cached == data.pixels("train", square(1000)).shape[1]
 
 
 def test_image_bomb(tmp_path, cache):

@@ -11,11 +11,12 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
+from mnv2_sweep.base.size import Size
 from mnv2_sweep.explain.conventions import PUBLISHED, madds_conventions, params_conventions
 from mnv2_sweep.explain.layers import explain_text
 from mnv2_sweep.models.build import MobileNetV2, PlanNetwork, build_model
 from mnv2_sweep.models.check_fvcore import FlopCountAnalysis
-from mnv2_sweep.nets.arch import ACTIVATIONS, FAMILIES, MOBILENET_V2, SHUFFLENET_GROUPS, ArchSpec, Stage
+from mnv2_sweep.nets.arch import ACTIVATIONS, FAMILIES, MOBILENET_V2, SHUFFLENET_GROUPS, ArchSpec, Stage, input_size
 from mnv2_sweep.nets.resolve import resolve
 
 with warnings.catch_warnings():  # thop compares versions of torch by a module that Python has dropped
@@ -120,6 +121,8 @@ OTHER = ArchSpec(
 BUILT = {f"V2 {activation}": ArchSpec(resolution=40, activation=activation) for activation in ACTIVATIONS}
 BUILT |= {
     "V2 other": OTHER,
+    "V2 squeeze": ArchSpec(resolution=40, se_ratio=0.25),
+    "V2 grey": ArchSpec(resolution=Size(40, 56), in_channels=1, last_channels=0, divisor=4, width=0.35),
     "V2 other hswish": replace(OTHER, activation="hswish", depthwise=False, residual="bottleneck"),
     "V2 other relu": replace(OTHER, activation="relu", resolution=1),
     "V1": ArchSpec("mobilenet_v1", width=0.25, resolution=33),
@@ -153,38 +156,38 @@ class PooledByFunction(nn.Module):
         return self.network.classifier(x.flatten(1))
 
 
-def count_fvcore(model: nn.Module, size: int, line: str) -> int:
+def count_fvcore(model: nn.Module, shape: tuple, line: str) -> int:
     """For one image; in train mode two are needed, as a batch norm of one value would not do."""
     train = "train mode" in line
     images = 2 if train else 1
-    analysis = FlopCountAnalysis(model.train(train), torch.zeros(images, 3, size, size))
+    analysis = FlopCountAnalysis(model.train(train), torch.zeros(images, *shape))
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     with torch.no_grad():
         assert analysis.total() % images == 0
     return analysis.total() // images
 
 
-def count_torch(model: nn.Module, size: int, line: str) -> int:
+def count_torch(model: nn.Module, shape: tuple, line: str) -> int:
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model(torch.zeros(1, 3, size, size))
+        model(torch.zeros(1, *shape))
     return counter.get_total_flops()
 
 
-def count_ptflops(model: nn.Module, size: int, line: str, backend: str = "pytorch") -> int | None:
+def count_ptflops(model: nn.Module, shape: tuple, line: str, backend: str = "pytorch") -> int | None:
     settings = {"as_strings": False, "print_per_layer_stat": False, "backend": backend}
-    return ptflops.get_model_complexity_info(model, (3, size, size), **settings)[0]
+    return ptflops.get_model_complexity_info(model, shape, **settings)[0]
 
 
-def count_ptflops_aten(model: nn.Module, size: int, line: str) -> int | None:
-    return count_ptflops(model, size, line, "aten")
+def count_ptflops_aten(model: nn.Module, shape: tuple, line: str) -> int | None:
+    return count_ptflops(model, shape, line, "aten")
 
 
-def count_thop(model: nn.Module, size: int, line: str) -> float:
-    return thop.profile(model, (torch.zeros(1, 3, size, size),), verbose=False)[0]
+def count_thop(model: nn.Module, shape: tuple, line: str) -> float:
+    return thop.profile(model, (torch.zeros(1, *shape),), verbose=False)[0]
 
 
-def count_torchinfo(model: nn.Module, size: int, line: str) -> int:
-    return torchinfo.summary(model, (1, 3, size, size), verbose=0).total_mult_adds
+def count_torchinfo(model: nn.Module, shape: tuple, line: str) -> int:
+    return torchinfo.summary(model, (1, *shape), verbose=0).total_mult_adds
 
 
 POOLED = "on networks with adaptive_avg_pool2d, as torchvision's"
@@ -216,7 +219,7 @@ def test_the_tool_counts_what_the_table_says(arch, end):
     for name, value in lines.items():
         model = build_model(arch).eval()
         model = PooledByFunction(model) if end.endswith(POOLED) else model
-        assert TOOLS[end](model, arch.resolution, name) == value, name
+        assert TOOLS[end](model, (arch.in_channels, *input_size(arch)), name) == value, name
 
 
 @every_network
@@ -228,7 +231,7 @@ def test_every_tool_that_is_named_is_run(arch):
 
 def test_built_networks_are_of_all_families_and_activations():
     assert {arch.family for arch in BUILT.values()} == set(FAMILIES)
-    assert {layer.act for arch in BUILT.values() for layer in resolve(arch).layers} == {"", *ACTIVATIONS}
+    assert {layer.act for arch in BUILT.values() for layer in resolve(arch).layers} == {"", "sigmoid", *ACTIVATIONS}
 
 
 def test_flop_counter_mode_holds_for_a_forward_pass_only():

@@ -13,8 +13,9 @@ import torch
 
 from mnv2_sweep.explain.layers import explain_csv, explain_json, explain_text, layer_rows, stage_sums
 from mnv2_sweep.nets.arch import FAMILIES, ArchSpec, Stage
-from mnv2_sweep.nets.cost import count_cost, live_elements
+from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.nets.resolve import resolve
+from mnv2_sweep.nets.steps import live_elements
 
 torch.set_num_threads(1)
 DRAW_ARCH = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "check_fvcore.py"))["draw_arch"]
@@ -36,12 +37,12 @@ def test_rows_add_up_to_the_cost(arch):
     assert [row.layer for row in rows] == [layer.name for layer in plan.layers]
     assert sum(row.madds for row in rows) == cost.madds
     assert sum(row.params for row in rows) == cost.params
-    assert [row.live_bytes for row in rows] == [4 * elements for elements in live_elements(plan)]
+    assert [row.live_bytes for row in rows] == [4 * elements for elements in live_elements(plan.layers)]
     assert [row.live_bytes for row in rows if row.peak] == [cost.peak_activation_bytes] * sum(row.peak for row in rows)
     assert any(row.peak for row in rows)
     for row, layer in zip(rows, plan.layers, strict=True):
-        assert row.output_bytes == 4 * layer.c_out * layer.size_out**2
-        assert row.shape_out == f"{layer.c_out}x{layer.size_out}x{layer.size_out}"
+        assert row.output_bytes == 4 * layer.output_elements
+        assert row.shape_out == layer.shape_out
 
 
 @every_spec

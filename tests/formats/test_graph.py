@@ -80,11 +80,3 @@ def test_a_turned_graph_has_tensorflows_padding(side):
 def test_tensorflows_padding(size, kernel, stride, pads):
     assert same_pads(square(size), kernel, stride) == Pads(*pads)
     assert same_pads(Size(size, 9), 1, 1) == Pads()
-
-
-def test_squeeze_and_excite(se_network):
-    plan, state, judged = se_network
-    images = np.random.RandomState(0).uniform(-1, 1, (3, 3, 12, 12)).astype(np.float32)
-    graph = fold_plan(plan, state)
-    assert [node.op for node in graph.nodes].count("sigmoid") == 1
-    assert largest_difference(graph_logits(graph, images), judged(images)) < 1e-5

@@ -2,11 +2,9 @@
 
 import json
 
-import numpy as np
 import onnx
 import pytest
 
-from mnv2_sweep.formats.graph import fold_plan
 from mnv2_sweep.formats.onnx import IR_VERSION, OPSET, make_onnx, write_onnx
 from mnv2_sweep.formats.runtimes import run_file
 from tests.export_samples import DRAWN, IDS, SAMPLES, largest_difference, random_images, random_network, torch_logits
@@ -30,13 +28,6 @@ def test_onnxruntime_gives_torchs_logits(arch, tmp_path):
 def test_so_it_does_of_networks_drawn_at_random(tmp_path):
     for seed, arch in enumerate(DRAWN):
         check_network(tmp_path / "model.onnx", arch, seed)
-
-
-def test_squeeze_and_excite(se_network, tmp_path):
-    plan, state, judged = se_network
-    images = np.random.RandomState(0).uniform(-1, 1, (3, 3, 12, 12)).astype(np.float32)
-    write_onnx(tmp_path / "model.onnx", fold_plan(plan, state), {})
-    assert largest_difference(next(run_file(tmp_path / "model.onnx", [images])), judged(images)) < 1e-5
 
 
 def test_batches_are_of_any_size_or_of_one(tmp_path):

@@ -9,7 +9,7 @@ import torch
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from mnv2_sweep.base.size import square
-from mnv2_sweep.formats.graph import Graph, Map, Node, fold_plan
+from mnv2_sweep.formats.graph import Graph, Map, Node
 from mnv2_sweep.formats.onnx import write_onnx
 from mnv2_sweep.formats.quantize import MOST_WEIGHT, Values, find_scale, quantize_graph, quantize_weights
 from mnv2_sweep.formats.runtimes import run_file
@@ -76,15 +76,6 @@ def test_the_ends_of_a_tflite_network_are_as_wished(tmp_path, ends):
     kinds = {end["dtype"] for end in (interpreter.get_input_details()[0], interpreter.get_output_details()[0])}
     assert kinds == {{"float": np.float32, "uint8": np.uint8, "int8": np.int8}[ends]}
     assert signal_db(logits, run_torch(graph, images)) > 15
-
-
-def test_squeeze_and_excite(se_network, tmp_path):
-    plan, state, judged = se_network
-    images = np.random.RandomState(0).uniform(-1, 1, (CALIBRATION, 3, 12, 12)).astype(np.float32)
-    graph = fold_plan(plan, state)
-    quantized = quantize_graph(graph, observe_values(graph, [torch.from_numpy(images)]))
-    for logits in run_both(tmp_path, graph, quantized, images):
-        assert signal_db(logits, judged(images)) > 15
 
 
 def test_what_rounding_weights_moves_is_taken_back_in_the_bias(tmp_path):

@@ -8,7 +8,7 @@ import tflite
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from mnv2_sweep.formats.flatbuffer import ALIGNMENT
-from mnv2_sweep.formats.graph import fold_plan, turn_graph
+from mnv2_sweep.formats.graph import turn_graph
 from mnv2_sweep.formats.runtimes import run_file
 from mnv2_sweep.formats.tflite import METADATA, make_tflite, write_tflite
 from mnv2_sweep.nets.arch import ArchSpec
@@ -41,13 +41,6 @@ def test_litert_gives_torchs_logits(arch, tmp_path):
 def test_so_it_does_of_networks_drawn_at_random(tmp_path):
     for seed, arch in enumerate(DRAWN):
         check_network(tmp_path / "model.tflite", arch, seed)
-
-
-def test_squeeze_and_excite(se_network, tmp_path):
-    plan, state, judged = se_network
-    images = np.random.RandomState(0).uniform(-1, 1, (3, 3, 12, 12)).astype(np.float32)
-    write_tflite(tmp_path / "model.tflite", fold_plan(plan, state), {})
-    assert largest_difference(next(run_file(tmp_path / "model.tflite", [images])), judged(images)) < 1e-5
 
 
 def operators_of(content: bytes) -> list[str]:

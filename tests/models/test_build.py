@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mnv2_sweep.base.errors import ArchError
+from mnv2_sweep.base.size import Size, square
 from mnv2_sweep.models.build import build_model
 from mnv2_sweep.nets.arch import ACTIVATIONS, FAMILIES, MOBILENET_V2, RESIDUALS, ArchSpec, Stage, set_expansion
 from mnv2_sweep.nets.cost import count_cost
@@ -148,14 +149,17 @@ def test_every_convolution_is_the_plan_s(arch):
     def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         if isinstance(module, nn.Linear):
             assert module.bias is not None
-            seen.append((names[module], module.in_features, module.out_features, 1, 1, 1, 1, 1, "linear"))
+            seen.append(
+                (names[module], module.in_features, module.out_features, 1, 1, 1, square(1), square(1), "linear")
+            )
             return
         (x,) = inputs
-        assert x.shape[2] == x.shape[3] and output.shape[2] == output.shape[3] and module.bias is None
+        assert module.bias is None
         assert (x.shape[1], output.shape[1]) == (module.in_channels, module.out_channels)
         (kernel, _), (stride, _) = module.kernel_size, module.stride
         assert module.kernel_size == (kernel, kernel) and module.stride == (stride, stride)
-        shape = (module.in_channels, module.out_channels, kernel, stride, module.groups, x.shape[2], output.shape[2])
+        shape = (module.in_channels, module.out_channels, kernel, stride, module.groups)
+        shape += (Size(*x.shape[2:]), Size(*output.shape[2:]))
         seen.append((names[module], *shape, "conv"))
 
     for module in names:

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from mnv2_sweep.base.size import square
 from mnv2_sweep.models.build import build_model
 from mnv2_sweep.models.convolution import FastConvolution, depthwise_taps, fast_convolutions
 from mnv2_sweep.models.shared import SharedWeights, cut_slice
@@ -192,7 +193,7 @@ def test_seeds_as_one_train_fast_and_leave_plain_modules(make_trial, tiny_data, 
     calls, arch = watch_taps(monkeypatch), ArchSpec(width=0.1, resolution=16)
     trials = [make_trial(seed, arch=arch, images=40) for seed in (0, 1)]
     stack = stacked.begin_stack(trials, tiny_data, "cpu")
-    stacked.take_stacked_step(stack, tiny_data.pixels("train", 18), torch.zeros(60, dtype=torch.long))
+    stacked.take_stacked_step(stack, tiny_data.pixels("train", square(18)), torch.zeros(60, dtype=torch.long))
     assert calls and layer_kinds(stack.course.model) == PLAIN
 
 

@@ -101,7 +101,7 @@ def test_networks_that_cannot_share_are_refused():
 )
 def test_the_scales_before_additions_start_small(residual, scales):
     first, second = LARGEST.stages
-    deep = replace(LARGEST, stages=(first, replace(second, n=3)), residual=residual)
+    deep = replace(LARGEST, stages=(first, second._replace(n=3)), residual=residual)
     weights = SharedWeights((*with_residual(residual), deep))
     weights.scale_shortcuts(0.2)
     for name, value in weights.named_parameters():

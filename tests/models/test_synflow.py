@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from mnv2_sweep.base.errors import SweepError
+from mnv2_sweep.base.size import square
 from mnv2_sweep.models import synflow
 from mnv2_sweep.models.build import build_model
 from mnv2_sweep.models.synflow import synflow_score
@@ -47,13 +48,13 @@ def test_a_chain_s_score_is_its_output_times_its_layers(size):
     # R is linear in each layer's weights, so each layer's sum of w dR/dw is R (Euler).
     layers = len(resolve(CHAIN).convs)
     expected = math.log10(layers * chain_output(CHAIN, size, 3))
-    assert synflow_score(CHAIN, size, 3) == pytest.approx(expected, abs=1e-9)
+    assert synflow_score(CHAIN, square(size), 3) == pytest.approx(expected, abs=1e-9)
 
 
 def test_a_chain_of_plain_layers_too():
     arch = ArchSpec(family="mobilenet_v1", width=0.25, resolution=32, classes=10)
     expected = math.log10(len(resolve(arch).convs) * chain_output(arch, 32, 1))  # MobileNetV1 has no shortcut
-    assert synflow_score(arch, 32, 1) == pytest.approx(expected, abs=1e-9)
+    assert synflow_score(arch, square(32), 1) == pytest.approx(expected, abs=1e-9)
 
 
 def scaled_output(model: nn.Module, scale: float, size: int) -> float:
@@ -89,27 +90,31 @@ def test_the_score_is_the_slope_of_the_untouched_network(arch):
         if isinstance(layer, nn.BatchNorm2d):
             layer.eps = 0.0
     slope = (scaled_output(model, 1 + 1e-4, 16) - scaled_output(model, 1 - 1e-4, 16)) / 2e-4
-    assert synflow_score(arch, 16, 2) == pytest.approx(math.log10(slope), abs=1e-4)
+    assert synflow_score(arch, square(16), 2) == pytest.approx(math.log10(slope), abs=1e-4)
 
 
 def test_shortcuts_carry_flow():
-    without = synflow_score(replace(SHORTCUTS, residual="none"), 16, 0)
-    assert synflow_score(SHORTCUTS, 16, 0) > without < synflow_score(replace(SHORTCUTS, residual="expansion"), 16, 0)
+    without = synflow_score(replace(SHORTCUTS, residual="none"), square(16), 0)
+    assert (
+        synflow_score(SHORTCUTS, square(16), 0)
+        > without
+        < synflow_score(replace(SHORTCUTS, residual="expansion"), square(16), 0)
+    )
 
 
 def test_same_seed_same_score_and_nobody_s_random_numbers_change():
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    first = synflow_score(CHAIN, 16, 0)
+    first = synflow_score(CHAIN, square(16), 0)
     assert torch.equal(torch.rand(3), expected)
-    assert synflow_score(CHAIN, 16, 0) == first != synflow_score(CHAIN, 16, 1)
+    assert synflow_score(CHAIN, square(16), 0) == first != synflow_score(CHAIN, square(16), 1)
 
 
 def test_wider_and_larger_networks_score_higher():
-    scores = [synflow_score(ArchSpec(width=width, classes=10), 24, 0) for width in (0.35, 0.5, 0.75, 1.0)]
+    scores = [synflow_score(ArchSpec(width=width, classes=10), square(24), 0) for width in (0.35, 0.5, 0.75, 1.0)]
     assert scores == sorted(scores) and 20 < scores[0] and scores[-1] < 40
-    assert synflow_score(ArchSpec(width=0.35, classes=10), 56, 0) > scores[0]
+    assert synflow_score(ArchSpec(width=0.35, classes=10), square(56), 0) > scores[0]
 
 
 def test_beyond_float64_it_is_a_message(monkeypatch):
@@ -121,4 +126,4 @@ def test_beyond_float64_it_is_a_message(monkeypatch):
 
     monkeypatch.setattr(synflow, "build_model", build_loud)
     with pytest.raises(SweepError, match="0.5 at 16, .* beyond float64"):
-        synflow_score(CHAIN, 16, 0)
+        synflow_score(CHAIN, square(16), 0)

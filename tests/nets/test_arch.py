@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnv2_sweep.base.errors import ArchError, SweepError
+from mnv2_sweep.base.size import Size, square
 from mnv2_sweep.nets.arch import (
     ACTIVATIONS,
     MOBILENET_V2,
@@ -68,8 +69,8 @@ def test_paper_network_is_table_2():
     rows = [(3, 224), (32, 112), (16, 112), (24, 56), (32, 28), (64, 14), (96, 14), (160, 7), (320, 7), (1280, 1)]
     starts = [0, 1, 2, 4, 7, 11, 14, 17, 18, 19]  # where the rows' first blocks are: n = 1 1 2 3 4 3 3 1
     first = [plan.blocks[i].convs[0] for i in starts]
-    assert [(conv.c_in, conv.size_in) for conv in first] == rows
-    assert len(plan.blocks) == 20 and plan.blocks[18].convs[0].size_out == 7
+    assert [(conv.c_in, conv.size_in.width) for conv in first] == rows
+    assert len(plan.blocks) == 20 and plan.blocks[18].convs[0].size_out == square(7)
     assert [conv.stride for conv in plan.convs if conv.stride != 1] == [2] * 5
     assert len(plan.convs) == 53
 
@@ -86,10 +87,10 @@ def test_paper_network_is_table_2():
 )
 def test_sizes_are_halved_upwards_and_never_below_one_pixel(resolution, sizes):
     plan = resolve(ArchSpec(resolution=resolution))
-    assert {conv.size_in for conv in plan.convs[:-1]} == sizes
+    assert {conv.size_in.width for conv in plan.convs[:-1]} == sizes
     for before, after in zip(plan.convs[:-2], plan.convs[1:-1], strict=True):
         assert (after.c_in, after.size_in) == (before.c_out, before.size_out)
-        assert before.size_out == -(-before.size_in // before.stride)
+        assert before.size_out == before.size_in.shrink(before.stride)
 
 
 def test_kernel_is_the_depthwise_ones_alone():
@@ -201,13 +202,32 @@ def test_shortcuts_without_expansion(residual):
         ({"width": float("inf")}, "width: inf given, a number above 0, at most 16 allowed"),
         ({"width": "1.0"}, "width: '1.0' given, a number above 0, at most 16 allowed"),
         ({"width": True}, "width: True given, a number above 0, at most 16 allowed"),
-        ({"resolution": 0}, "resolution: 0 given, a whole number of pixels from 1 allowed"),
-        ({"resolution": 96.0}, "resolution: 96.0 given, a whole number of pixels from 1 allowed"),
+        (
+            {"resolution": 0},
+            "resolution: 0 given, a whole number of pixels from 1, or width x height as in 160x120 allowed",
+        ),
+        (
+            {"resolution": 96.0},
+            "resolution: 96.0 given, a whole number of pixels from 1, or width x height as in 160x120 allowed",
+        ),
         ({"kernel": 4}, "kernel: 4 given, an odd whole number (3, 5, 7) allowed"),
         ({"kernel": -3}, "kernel: -3 given, an odd whole number (3, 5, 7) allowed"),
         ({"linear_bottleneck": 1}, "linear_bottleneck: 1 given, true or false allowed"),
         ({"residual": "yes"}, "residual: 'yes' given, bottleneck | expansion | none allowed"),
-        ({"last_channels": 0}, "last_channels: 0 given, a whole number from 1 allowed"),
+        ({"last_channels": -1}, "last_channels: -1 given, a whole number from 1, or 0 for no last convolution allowed"),
+        ({"in_channels": 2}, "in_channels: 2 given, 3 | 1 allowed"),
+        (
+            {"resolution": Size(0, 8)},
+            "resolution: Size(height=0, width=8) given, a whole number of pixels from 1, or "
+            "width x height as in 160x120 allowed",
+        ),
+        (
+            {"resolution": Size(8, 8)},
+            "resolution: Size(height=8, width=8) given, a whole number of pixels from 1, or "
+            "width x height as in 160x120 allowed",
+        ),
+        ({"se_ratio": 1.5}, "se_ratio: 1.5 given, a number from 0, at most 1 allowed"),
+        ({"divisor": 0}, "divisor: 0 given, a whole number from 1 allowed"),
         ({"classes": 0}, "classes: 0 given, a whole number from 1 allowed"),
         ({"dropout": 1}, "dropout: 1 given, a number from 0, below 1 allowed"),
         ({"dropout": -0.1}, "dropout: -0.1 given, a number from 0, below 1 allowed"),
@@ -271,6 +291,10 @@ OTHERS = {
     "family": "mobilenet_v1",
     "activation": "relu",
     "depthwise": False,
+    "in_channels": 1,
+    "stem_channels": 16,
+    "se_ratio": 0.25,
+    "divisor": 24,
 }
 
 

@@ -6,8 +6,9 @@ import pytest
 
 from mnv2_sweep.base.errors import ArchError
 from mnv2_sweep.nets.arch import MOBILENET_V2, ArchSpec, Stage, set_expansion
-from mnv2_sweep.nets.cost import Cost, count_cost, count_plan, live_elements
+from mnv2_sweep.nets.cost import Cost, count_cost, count_plan
 from mnv2_sweep.nets.resolve import resolve
+from mnv2_sweep.nets.steps import live_elements
 from mnv2_sweep.paper.published import CHECKPOINTS
 
 
@@ -90,7 +91,7 @@ def hold_tensors(operations: list[str], sizes: dict[str, int]) -> list[int]:
 )
 def test_activation_memory_by_hand(arch, operations, sizes, peak):
     held = hold_tensors(operations, sizes)
-    assert live_elements(resolve(arch)) == held
+    assert live_elements(resolve(arch).layers) == held
     assert count_cost(arch).peak_activation_bytes == 4 * max(held) == 4 * peak
 
 

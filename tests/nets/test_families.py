@@ -11,11 +11,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mnv2_sweep.base.errors import ArchError
+from mnv2_sweep.base.size import square
 from mnv2_sweep.models.build import PlanNetwork, build_model
 from mnv2_sweep.nets.arch import FAMILIES, MOBILENET_V2, SHUFFLENET_GROUPS, ArchSpec, set_expansion
-from mnv2_sweep.nets.cost import count_cost, live_elements
+from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.nets.plan import WEIGHTED, Layer, Plan
 from mnv2_sweep.nets.resolve import arch_key, resolve
+from mnv2_sweep.nets.steps import live_elements
 
 torch.set_num_threads(1)
 
@@ -95,11 +97,11 @@ def test_built_network_has_the_plan_s_shapes(arch):
     model.run_layer = note_layer
     with torch.inference_mode():
         assert model(images(arch)).shape == (2, 5)
-    expected = {c.name: ((c.c_in, *[c.size_in] * 2), (c.c_out, *[c.size_out] * 2)) for c in plan.convs}
+    expected = {c.name: ((c.c_in, *c.size_in), (c.c_out, *c.size_out)) for c in plan.convs}
     expected["classifier.1"] = ((plan.convs[-1].c_in,), (5,))  # reads and writes vectors
     assert shapes == expected and list(shapes) == list(expected)
     assert joins == {
-        layer.name: (layer.c_in, {layer.size_in}, (layer.c_out, layer.size_out, layer.size_out))
+        layer.name: (layer.c_in, {*layer.size_in}, (layer.c_out, *layer.size_out))
         for layer in plan.layers
         if layer.op not in WEIGHTED
     }
@@ -114,10 +116,10 @@ def test_plan_is_sound(arch):
     assert len({block.name for block in plan.blocks}) == len(plan.blocks)
     for layer in layers:
         if layer.padding is None and layer.op != "global_pool":
-            assert layer.size_out == -(-layer.size_in // layer.stride), layer
+            assert layer.size_out == layer.size_in.shrink(layer.stride), layer
     for layer in plan.convs:
         assert layer.c_in % layer.groups == layer.c_out % layer.groups == 0, layer
-    tensors = [(3, arch.resolution), *((layer.c_out, layer.size_out) for layer in layers)]
+    tensors = [(3, square(arch.resolution)), *((layer.c_out, layer.size_out) for layer in layers)]
     for i, layer in enumerate(layers):
         read = [tensors[i + 1 + back] for back in layer.reads]
         if layer.op == "concat":
@@ -191,13 +193,13 @@ TABLE_1 = [
 def test_shufflenet_table_1(groups, channels, madds_m):
     arch = replace(SHUFFLE, groups=groups)
     stem, pool, *units, classifier = resolve(arch).blocks
-    assert (stem.layers[0].c_out, stem.layers[0].size_out, pool.layers[0].size_out) == (24, 112, 56)
+    assert (stem.layers[0].c_out, stem.layers[0].size_out.width, pool.layers[0].size_out.width) == (24, 112, 56)
     expected = [
         (str(stage + 2), c, 28 // 2**stage)
         for stage, (c, repeats) in enumerate(zip(channels, (4, 8, 4), strict=True))
         for _ in range(repeats)
     ]
-    assert [(unit.stage, unit.layers[-1].c_out, unit.layers[-1].size_out) for unit in units] == expected
+    assert [(unit.stage, unit.layers[-1].c_out, unit.layers[-1].size_out.width) for unit in units] == expected
     # The table's figures are these without the classifier, rounded.
     assert round((count_cost(arch).madds - classifier.convs[0].madds) / 1e6) == madds_m
 
@@ -221,7 +223,7 @@ def test_nasnet_depth():
 
 def test_nasnet_cells():
     blocks = resolve(NASNET).blocks
-    shapes = [(block.stage, block.layers[-1].c_out, block.layers[-1].size_out) for block in blocks]
+    shapes = [(block.stage, block.layers[-1].c_out, block.layers[-1].size_out.width) for block in blocks]
     assert shapes == [
         *[("stem", 32, 111), ("stem", 44, 56), ("stem", 88, 28)],
         *[("1", 264, 28)] * 4,
@@ -242,7 +244,14 @@ def test_nasnet_width_scales_the_cells_and_not_the_stem(width, filters):
 
 def test_nasnet_stem_has_no_padding_where_it_can():
     stems = [resolve(replace(NASNET, resolution=size)).layers[0] for size in (1, 2, 3, 4, 5, 224)]
-    assert [(stem.size_out, stem.padding) for stem in stems] == [(1, None), (1, None), (1, 0), (1, 0), (2, 0), (111, 0)]
+    assert [(stem.size_out.width, stem.padding) for stem in stems] == [
+        (1, None),
+        (1, None),
+        (1, 0),
+        (1, 0),
+        (2, 0),
+        (111, 0),
+    ]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -256,7 +265,7 @@ def test_weights_are_the_same_at_every_resolution(family):
 
 def test_nasnet_memory_is_that_of_the_shifted_stem():
     """The stem's map twice, as it is and shifted, beside the first cell's output and half of the second's input."""
-    held = live_elements(resolve(NASNET))
+    held = live_elements(resolve(NASNET).layers)
     assert max(held) == 2 * 32 * 111**2 + 44 * 56**2 + 11 * 56**2
     assert count_cost(NASNET).peak_activation_bytes == 4 * max(held)
 
@@ -440,7 +449,7 @@ def test_specs_of_the_same_network_share_a_key():
     assert arch_key(replace(V1, width=0.001)) == arch_key(replace(V1, width=0.002))
 
 
-CHOICES = "width, resolution, classes, dropout"
+CHOICES = ", ".join(FAMILIES["mobilenet_v1"])
 
 
 @pytest.mark.parametrize(
@@ -448,7 +457,10 @@ CHOICES = "width, resolution, classes, dropout"
     [
         (replace(V1, kernel=5), f"kernel: MobileNetV1 has no such choice; it has: {CHOICES}"),
         (replace(V1, groups=4), f"groups: MobileNetV1 has no such choice; it has: {CHOICES}"),
-        (replace(SHUFFLE, residual="none"), f"residual: ShuffleNet has no such choice; it has: {CHOICES}, groups"),
+        (
+            replace(SHUFFLE, residual="none"),
+            f"residual: ShuffleNet has no such choice; it has: {', '.join(FAMILIES['shufflenet_v1'])}",
+        ),
         (replace(NASNET, last_channels=64), f"last_channels: NASNet-A has no such choice; it has: {CHOICES}"),
         (
             replace(NASNET, linear_bottleneck=False),
@@ -456,13 +468,15 @@ CHOICES = "width, resolution, classes, dropout"
         ),
         (
             ArchSpec(groups=4),
-            "groups: MobileNetV2 has no such choice; it has: stages, width, resolution, kernel, linear_bottleneck, "
-            "residual, last_channels, classes, dropout, activation, scale_last_conv, depthwise",
+            f"groups: MobileNetV2 has no such choice; it has: {', '.join(FAMILIES['mobilenet_v2'])}",
         ),
         (replace(SHUFFLE, groups=5), "groups: 5 given, 1 | 2 | 3 | 4 | 8 allowed"),
         (replace(SHUFFLE, groups=True), "groups: True given, 1 | 2 | 3 | 4 | 8 allowed"),
         (ArchSpec(family="resnet"), f"family: 'resnet' given, {' | '.join(FAMILIES)} allowed"),
-        (replace(NASNET, resolution=0), "resolution: 0 given, a whole number of pixels from 1 allowed"),
+        (
+            replace(NASNET, resolution=0),
+            "resolution: 0 given, a whole number of pixels from 1, or width x height as in 160x120 allowed",
+        ),
         (
             replace(V1, kernel=5, residual="none"),
             f"kernel: MobileNetV1 has no such choice; it has: {CHOICES}; "

@@ -6,9 +6,10 @@ import pytest
 
 from mnv2_sweep.base.errors import SweepError
 from mnv2_sweep.nets.arch import MOBILENET_V2, ArchSpec, Stage, set_expansion
-from mnv2_sweep.nets.cost import count_cost, live_elements
+from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.nets.memory import bound_operations, count_memory, find_peak, memory_text, most_splits
 from mnv2_sweep.nets.resolve import resolve
+from mnv2_sweep.nets.steps import live_elements
 
 MAP = 112 * 112  # at 224 px everything in the first blocks is a multiple of it
 
@@ -143,7 +144,7 @@ every_spec = pytest.mark.parametrize("arch", SPECS.values(), ids=SPECS)
 @every_spec
 def test_one_split_is_the_layer_by_layer_peak(arch):
     plan = resolve(arch)
-    assert [op.elements for op in bound_operations(plan, 1)] == live_elements(plan)
+    assert [op.elements for op in bound_operations(plan, 1)] == live_elements(plan.layers)
     assert [layer for op in bound_operations(plan, 1) for layer in op.layers] == list(plan.layers)
     assert find_peak(plan, 1).bytes() == count_cost(arch).peak_activation_bytes
 

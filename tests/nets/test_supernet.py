@@ -48,7 +48,7 @@ REFUSED = {
         f"kernel: 3, 5, 7, 9, 11, 13, ... given, {ONE}kernels of two sizes have no common weights",
     ),
     "stride": (
-        [{"stages": (LARGEST.stages[0], replace(LARGEST.stages[1], s=1))}],
+        [{"stages": (LARGEST.stages[0], LARGEST.stages[1]._replace(s=1))}],
         f"stages.1.s: 1, 2 given, {ONE}a stage has one stride, as its blocks see one size",
     ),
     "rows": (

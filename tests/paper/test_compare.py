@@ -71,7 +71,7 @@ def test_table_2_is_the_plan():
 
 
 def test_table_2_shows_what_the_plan_has_and_not_what_the_spec_says():
-    changed = ArchSpec(stages=(*ArchSpec().stages[:-1], replace(ArchSpec().stages[-1], t=3, n=2)))
+    changed = ArchSpec(stages=(*ArchSpec().stages[:-1], ArchSpec().stages[-1]._replace(t=3, n=2)))
     row = block_rows(changed)[7]
     assert (row.t, row.c, row.n, row.s) == (3, 320, 2, 1)
     assert [a.c for a in block_rows(ArchSpec(width=0.5, classes=10))][-3:] == [1280, 1280, "k"]

@@ -333,3 +333,17 @@ def test_lines_of_many_families_look_different():
     lines = [line for line in axes.lines if line.get_gid() != "cliff line"]
     assert len(lines) == len({line.get_marker() for line in lines}) == 6
     assert len({str(line._unscaled_dash_pattern) for line in lines}) == 6
+
+
+def test_rectangles_lie_at_the_root_of_their_area_under_their_names():
+    archs = [ArchSpec(width=width, resolution=size) for width in (0.5, 1.0) for size in (96, 160)]
+    costs = make_costs(archs)
+    costs["resolution"] = costs["resolution"].map({96: 96, 160: "256x100"}).astype(object)
+    costs["network"] = costs["network"].str.replace("160", "256x100")
+    fig = plot_costs(costs, "two sizes")
+    against = [axes for axes in fig.axes if "root of its area" in axes.get_xlabel()]
+    assert len(against) == 1 and "resolutions from 96 to 256x100" in caption(fig)
+    drawn = [points for points in lines(against[0]).values() if len(points) == 2]
+    assert drawn and all(points[:, 0].tolist() == [96, 160] for points in drawn)
+    fig.draw_without_rendering()
+    assert [tick.get_text() for tick in against[0].get_xticklabels()] == ["96", "256x100"]

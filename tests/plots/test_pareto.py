@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from mnv2_sweep.analysis.stats import Facts, compare_published, read_facts, summarise
 from mnv2_sweep.nets.arch import FAMILY_NAMES, MOBILENET_V2, ArchSpec, arch_label, set_expansion
 from mnv2_sweep.nets.cost import count_cost
+from mnv2_sweep.plots import pareto
 from mnv2_sweep.plots.labels import MOST_FRONT_LABELS
 from mnv2_sweep.plots.pareto import MOST_LABELS, plot_pareto
 from mnv2_sweep.plots.style import MARKERS
@@ -163,3 +164,24 @@ def test_any_number_of_families_is_drawn_and_named():
     named = {text.get_text() for text in axes.get_legend().get_texts()}
     assert {FAMILY_NAMES.get(family, family) for family in families} <= named
     assert f"{len(families)} families on shapes" in words(fig)
+
+
+@pytest.mark.parametrize(
+    "train, nominal, text",
+    [
+        (["40x30"], ["160x120"], "trained at 40x30 px (0.25 of nominal)"),
+        ([24, "40x30"], [96, "160x120"], "trained at 24 to 40x30 px (0.25 of nominal)"),
+        (["40x30", "31x23"], ["40x30", "31x23"], "trained at 31x23 to 40x30 px (nominal)"),
+        (["40x31"], ["160x120"], "trained at 40x31 px (nominal 160x120 px)"),
+    ],
+)
+def test_rectangles_are_said_as_cameras_say_them(train, nominal, text):
+    summary = summarise(make_trials(PAPER[-len(train) :]))
+    sized = summary.assign(train_size=train, resolution=nominal)
+    assert text in caption(plot_pareto(sized, FACTS))
+
+
+def test_lines_join_resolutions_in_order_of_area():
+    names = ["0.5 at 100", "0.5 at 160x120", "0.5 at 64x48", "1.0 at 160x120"]
+    networks = pd.DataFrame({"network": names, "resolution": [100, "160x120", "64x48", "160x120"]})
+    assert {name: rows.tolist() for name, rows in pareto._series(networks).items()} == {"0.5": [2, 0, 1], "1.0": [3]}

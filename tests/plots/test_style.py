@@ -31,6 +31,16 @@ def test_contact_sheet_keeps_every_pixel():
     assert [tick.get_text() for tick in axes.get_yticklabels()] == ["hat", "$hoe"]
 
 
+def test_contact_sheet_of_rectangles():
+    images = np.random.default_rng(0).integers(0, 255, (2, 3, 8, 12, 3), dtype=np.uint8)
+    fig = plot_contact_sheet(images, ["hat", "shoe"])
+    sheet = fig.axes[0].images[0].get_array()
+    assert sheet.shape == (17, 38, 3)
+    assert (sheet[9:, 26:] == images[1, 2]).all() and (sheet[:8, 13:25] == images[0, 1]).all()
+    box = fig.axes[0].get_window_extent()
+    assert box.width / box.height == pytest.approx(1.5 * 3 / 2, rel=0.01)  # as wide as the images are
+
+
 @pytest.mark.slow
 def test_files_are_whole_and_repeatable(tmp_path):
     first, second = (

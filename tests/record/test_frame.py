@@ -17,19 +17,20 @@ from mnv2_sweep.nets.resolve import arch_key
 from mnv2_sweep.record import frame
 from mnv2_sweep.record.frame import load_curves, load_frame
 from mnv2_sweep.record.store import DATABASE, Outcome, record
-from mnv2_sweep.trials.trial import Result, Sharing, trial_id
+from mnv2_sweep.trials.trial import Sharing, trial_id
 
 COLUMNS = [
     *("trial_id", "sweep", "status", "error", "kind", "attempts", "source"),
     *("network", "arch_key", "width", "resolution", "train_size", "expansion"),
     *("paper_table", "kernel", "linear_bottleneck", "residual", "last_channels", "classes", "dropout", "family"),
-    *("groups", "activation", "scale_last_conv", "depthwise", "recipe", "input_scale", "data", "data_classes"),
+    *("groups", "activation", "scale_last_conv", "depthwise", "in_channels", "stem_channels", "se_ratio", "divisor"),
+    *("recipe", "input_scale", "data", "data_classes"),
     *("seed", "training", "val_top1", "val_loss", "val_images", "test_top1", "test_loss"),
     *("test_images", "train_loss", "train_images", "seconds", "images_per_second", "peak_memory_bytes", "device"),
     *("madds", "params", "peak_activation_bytes", "depth"),
 ]
 POINT = ["epoch", "images", "train_loss", "lr", "val_top1"]
-MEASURED = [column for column in Result.__dataclass_fields__ if column != "curve"]
+MEASURED = COLUMNS[COLUMNS.index("val_top1") : COLUMNS.index("madds")]
 
 
 @pytest.fixture
@@ -63,7 +64,7 @@ def test_a_done_row_holds_spec_recipe_and_measurements(sweep, make_result):
     expected |= dict(linear_bottleneck=True, residual="bottleneck", last_channels=1280, classes=1000, dropout=0.2)
     expected |= dict(activation="relu6", scale_last_conv=False, depthwise=True)
     expected |= dict(recipe="tiny", input_scale=0.25, data="toy", data_classes=3, seed=0, network="0.5 at 96")
-    expected |= {name: getattr(make_result(val_top1=0.625), name) for name in MEASURED}
+    expected |= make_result(val_top1=0.625).flat()
     assert {name: row[name] for name in expected} == expected
     assert row["arch_key"] == arch_key(trials[0].arch) and pd.isna(row["error"])
 

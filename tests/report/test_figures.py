@@ -7,6 +7,7 @@ import pytest
 from mnv2_sweep.analysis.ablation import NO_LINEAR_BOTTLENECK, NO_RESIDUAL, changed_arch
 from mnv2_sweep.analysis.passport import NOT_CALIBRATED
 from mnv2_sweep.base.errors import DataError, StoreError, SweepError
+from mnv2_sweep.base.size import square
 from mnv2_sweep.nets.arch import MOBILENET_V2, ArchSpec, set_expansion
 from mnv2_sweep.record.store import Outcome, record
 from mnv2_sweep.report import figures
@@ -129,7 +130,7 @@ def test_the_sheet_shows_every_class(tmp_path, tiny_data, monkeypatch):
     shown = []
     draw = figures.plot_contact_sheet
     monkeypatch.setattr(figures, "plot_contact_sheet", lambda *words: shown.append(words) or draw(*words))
-    drawn = draw_sheet(tiny_data, "val", 8, tmp_path)
+    drawn = draw_sheet(tiny_data, "val", square(8), tmp_path)
     assert drawn == [tmp_path / "data-toy.png", tmp_path / "data-toy.svg"] and all(path.exists() for path in drawn)
     images, classes, title = shown[0]
     assert images.shape == (3, SHEET_COLUMNS, 8, 8, 3) and classes == ("red", "green", "blue")
@@ -142,14 +143,14 @@ def test_classes_with_few_images_leave_white_places(tmp_path, tiny_data, monkeyp
     shown = []
     monkeypatch.setattr(figures, "plot_contact_sheet", lambda images, *_: shown.append(images))
     monkeypatch.setattr(figures, "save_figure", lambda *_: [])
-    draw_sheet(few, "train", 16, tmp_path)
+    draw_sheet(few, "train", square(16), tmp_path)
     white = (shown[0] == 255).all(axis=(2, 3, 4)).sum(axis=1)
     assert white.tolist() == [SHEET_COLUMNS - 2, SHEET_COLUMNS - 2, SHEET_COLUMNS - 1]
 
 
 def test_a_split_that_is_not_there(tmp_path, tiny_data):
     with pytest.raises(DataError, match="--split valid: toy has train, val, test"):
-        draw_sheet(tiny_data, "valid", 8, tmp_path / "plots")
+        draw_sheet(tiny_data, "valid", square(8), tmp_path / "plots")
     assert not (tmp_path / "plots").exists()
 
 

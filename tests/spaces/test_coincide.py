@@ -5,9 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mnv2_sweep.nets.arch import ArchSpec, Stage
-from mnv2_sweep.nets.cost_arrays import columns_of
-from mnv2_sweep.nets.resolve import arch_key
-from mnv2_sweep.spaces.coincide import find_coinciding, network_keys
+from mnv2_sweep.nets.resolve import arch_key, name_network
+from mnv2_sweep.spaces.coincide import find_coinciding
 from mnv2_sweep.spaces.networks import select_networks
 from mnv2_sweep.spaces.space import Space
 from tests.arch_samples import draw_arch, draw_other, draw_twin
@@ -17,7 +16,7 @@ def test_keys_part_networks_as_arch_keys_do():
     archs = (
         [draw_twin(s) for s in range(1500)] + [draw_arch(s) for s in range(100)] + [draw_other(s) for s in range(80)]
     )
-    ours, theirs = network_keys(columns_of(archs)), [arch_key(arch) for arch in archs]
+    ours, theirs = [(*name_network(arch), arch.dropout) for arch in archs], [arch_key(arch) for arch in archs]
     assert len(set(ours)) == len(set(theirs)) == len(set(zip(ours, theirs, strict=True)))
     assert len(set(ours)) < len(set(archs)) - 100  # the corner has many twins, so equality was tried as well
 
@@ -26,7 +25,7 @@ def test_keys_part_networks_as_arch_keys_do():
 @settings(max_examples=150)
 def test_two_keys(one, other):
     archs = [draw_twin(one), draw_twin(other)]
-    first, second = network_keys(columns_of(archs))
+    first, second = map(name_network, archs)
     assert (first == second) == (arch_key(archs[0]) == arch_key(archs[1]))
 
 
@@ -41,7 +40,7 @@ def test_two_keys(one, other):
 )
 def test_equal_tables(stages, residual, same):
     one, other = (ArchSpec(stages=table, residual=residual) for table in (stages, same))
-    first, second = network_keys(columns_of([one, other]))
+    first, second = name_network(one), name_network(other)
     assert first == second and arch_key(one) == arch_key(other)
 
 

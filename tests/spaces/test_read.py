@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mnv2_sweep.base.errors import SpaceError
-from mnv2_sweep.nets.arch import MOBILENET_V2, ArchSpec, Stage
+from mnv2_sweep.nets.arch import CELLS, CHOICES, FAMILIES, MOBILENET_V2, ArchSpec, Stage
 from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.spaces import read
 from mnv2_sweep.spaces.networks import expand
@@ -16,6 +16,10 @@ from mnv2_sweep.spaces.read import load_space
 from mnv2_sweep.spaces.space import Constraint, Sample, Space, Strategy
 from mnv2_sweep.spaces.yamlfile import Mistakes, read_word, read_yaml
 from mnv2_sweep.trials.recipe import check_recipe
+from mnv2_sweep.trials.tasks import TASKS
+from mnv2_sweep.trials.ways import WAYS
+from tests.file_way import FROM_FILE
+from tests.regress_task import REGRESS
 
 SPACES = Path(__file__).parents[2] / "spaces"
 BROKEN_SPACES = Path(__file__).parent / "broken_spaces"
@@ -219,11 +223,20 @@ def test_a_plain_scalar_is_read_by_yaml_1_2(tmp_path, text, value):
 # ---------------------------------------------------------------- mistakes
 
 
+def fill(message: str) -> str:
+    """Put the names of fields and cells in their places, so that a new one is no change of these files."""
+    words = {"<FIELDS>": [*(name for name in CHOICES if name != "stages"), "expansion"]}
+    words |= {"<V2 FIELDS>": FAMILIES["mobilenet_v2"], "<OTHER FIELDS>": FAMILIES["mobilenet_v1"], "<ROW CELLS>": CELLS}
+    for mark, names in words.items():
+        message = message.replace(mark, ", ".join(names))
+    return message.replace("<CELLS>", f"<{'|'.join(CELLS)}>")
+
+
 @pytest.mark.parametrize("path", sorted(BROKEN_SPACES.glob("*.yaml")), ids=lambda path: path.stem)
 def test_broken_space(path):
     """Each file ends with the whole message, after '#> '."""
     lines = path.read_bytes().decode(errors="replace").splitlines()
-    expected = [line[3:] for line in lines if line.startswith("#> ")]
+    expected = [fill(line[3:]) for line in lines if line.startswith("#> ")]
     with pytest.raises(SpaceError) as caught:
         load_space(path)
     assert expected
@@ -351,3 +364,39 @@ def test_one_mistake_about_the_strategy_is_one_line(tmp_path, text, message):
         with pytest.raises(SpaceError) as caught:
             load_text(tmp_path, f"axes:\n  width: [0.5]\n{text}\nfinetune: 2\n")
         assert len(caught.value.mistakes) == 1
+
+
+# ---------------------------------------------------------------- other tasks and ways
+
+
+@pytest.fixture
+def listed(monkeypatch):
+    """A task and a way beside those that ship."""
+    monkeypatch.setitem(TASKS, REGRESS.name, REGRESS)
+    monkeypatch.setitem(WAYS, FROM_FILE.name, FROM_FILE)
+
+
+def test_tasks_and_ways_of_the_lists_are_known(tmp_path, listed):
+    assert load_text(tmp_path, "points: [{}]\ntask: regress\n").task == "regress"
+    assert load_text(tmp_path, "points: [{}]\n").task == "classify"
+    space = load_text(tmp_path, "points: [{}]\nstrategy: {name: file, weights: a.pt}\n")
+    assert space.strategy == Strategy("file", settings=(("weights", "a.pt"),))
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("task: guess", "2: task: 'guess' given; allowed: classify | regress"),
+        ("task: [classify]", "2: task: a list given; allowed: classify | regress"),
+        ("strategy: {name: file, weights: [a.pt]}", "2: strategy.weights: a list given; allowed: one value"),
+        ("strategy: {name: shared, weights: a.pt}", "2: strategy.weights: it is for file"),
+        ("strategy: {name: file, images: 8}", "2: strategy.images: it is of a shared training"),
+        ("strategy: {name: file, weight: a.pt}", "2: unknown key 'strategy.weight'; did you mean 'weights'?"),
+        ("strategy: {name: file}\nfinetune: 2", "3: finetune: it goes on from a shared training"),
+    ],
+)
+def test_one_mistake_about_a_task_or_way_is_one_line(tmp_path, listed, text, message):
+    with pytest.raises(SpaceError) as caught:
+        load_text(tmp_path, f"points: [{{}}]\n{text}\n")
+    assert len(caught.value.mistakes) == 1
+    assert caught.value.mistakes[0].startswith(f"{tmp_path}/given.yaml:{message}")

@@ -35,7 +35,9 @@ def test_a_name_that_nobody_has_is_refused_with_those_there_are(tmp_path, monkey
     with pytest.raises(SpaceError) as caught:
         find_space_file(Path("paper_gird"))
     (line,) = caught.value.mistakes
-    assert line.startswith("paper_gird: no such file, nor a design space that ships; there are: blocks, expansion, ")
+    assert line.startswith(
+        "paper_gird: no such file, nor a design space that ships; there are: blocks, camera, expansion, "
+    )
 
 
 @pytest.mark.parametrize("given", ["folder/paper_grid", "paper_grid.yml", "../quick.yaml"])

@@ -1,7 +1,5 @@
 """Networks and values in words of the command line, by the rules of a space file."""
 
-from dataclasses import replace
-
 import pytest
 
 from mnv2_sweep.base.errors import SweepError
@@ -17,7 +15,7 @@ NETWORKS = {
     "expansion=3 kernel=5": ArchSpec(stages=set_expansion(MOBILENET_V2, 3), kernel=5),
     "linear_bottleneck=false depthwise=false": ArchSpec(linear_bottleneck=False, depthwise=False),
     "family=shufflenet_v1 groups=8 width=2": ArchSpec("shufflenet_v1", groups=8, width=2.0),
-    "stages.3.c=48": ArchSpec(stages=tuple(replace(s, c=48) if i == 3 else s for i, s in enumerate(MOBILENET_V2))),
+    "stages.3.c=48": ArchSpec(stages=tuple(s._replace(c=48) if i == 3 else s for i, s in enumerate(MOBILENET_V2))),
 }
 MISTAKES = {
     "activation=hswsh": "count: activation: 'hswsh' given; allowed: relu6 | relu | hswish (did you mean hswish?)",

@@ -196,7 +196,11 @@ def test_the_log_takes_any_text(tmp_path):
 
 def test_progress_is_there_while_it_runs_and_gone_after(tmp_path):
     outcome = run(partial(read_own_progress, tmp_path), tmp_path)
-    assert (outcome.result.val_top1, outcome.result.train_images, outcome.result.val_images) == (1.25, 4, 9)
+    assert (outcome.result.score("val", "top1"), outcome.result.train_images, outcome.result.images.get("val", 0)) == (
+        1.25,
+        4,
+        9,
+    )
     assert list((tmp_path / "running").iterdir()) == []
 
 

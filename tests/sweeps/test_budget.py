@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnv2_sweep.base.errors import SweepError
+from mnv2_sweep.base.size import square
 from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.spaces.space import Strategy
 from mnv2_sweep.sweeps import run
@@ -60,7 +61,9 @@ def test_wall_time_is_within_the_bounds_of_any_schedule(seconds, workers):
 def test_a_command_is_its_own_time_the_images_a_start_and_the_trials():
     estimate = make_estimate({0.5: 10, 1.0: 30}, seeds=(0, 1), workers=2, start_seconds=3, command_seconds=7)
     assert estimate.wall_seconds == 7 + 3 + (30 + 10)
-    assert replace(estimate, size_seconds={32: 20.0, 48: 100.0}).wall_seconds == 70  # nothing is trained at 48
+    assert (
+        replace(estimate, size_seconds={square(32): 20.0, square(48): 100.0}).wall_seconds == 70
+    )  # nothing is trained at 48
     assert command_wall(estimate, [trial for trial in estimate.trial_seconds if trial.arch.width == 0.5]) == 20
     assert command_wall(estimate, []) == 0 == replace(estimate, trial_seconds={}).wall_seconds
 
@@ -94,7 +97,7 @@ def test_seeds_go_before_networks_and_the_longest_networks_first(budget, widths,
 def test_images_of_a_size_that_nothing_is_trained_at_any_more_are_not_paid_for():
     trials = [Trial(ArchSpec(width=0.5, resolution=size), RECIPE, DATA, 0) for size in (32, 64)]
     estimate = TimeEstimate(
-        dict(zip(trials, (10, 20), strict=True)), 1, "cpu", {32: 5.0, 64: 1000.0}, command_seconds=2
+        dict(zip(trials, (10, 20), strict=True)), 1, "cpu", {square(32): 5.0, square(64): 1000.0}, command_seconds=2
     )
     assert fit_budget(estimate, 20).kept == (trials[0],) and fit_budget(estimate, 20).seconds == 17
 
@@ -239,7 +242,7 @@ def test_networks_alone_are_spread_as_they_always_were():
 
 def test_the_command_s_wall_time_knows_of_the_training():
     seconds = make_shared({1.0: 100, 0.5: 2})
-    estimate = TimeEstimate(seconds, 2, "cpu", {32: 7.0}, start_seconds=3.0, command_seconds=9.0)
+    estimate = TimeEstimate(seconds, 2, "cpu", {square(32): 7.0}, start_seconds=3.0, command_seconds=9.0)
     assert estimate.wall_seconds == command_wall(estimate, tuple(seconds)) == 9 + 7 + 3 + 50 + 2
 
 

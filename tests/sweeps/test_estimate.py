@@ -13,7 +13,6 @@ from mnv2_sweep.sweeps import estimate, timing
 from mnv2_sweep.sweeps.budget import estimate_text
 from mnv2_sweep.sweeps.estimate import (
     choose_timed,
-    count_images,
     count_work,
     estimate_sweep,
     interpolate,
@@ -21,6 +20,7 @@ from mnv2_sweep.sweeps.estimate import (
 )
 from mnv2_sweep.sweeps.timing import DoesNotFit, Timing
 from mnv2_sweep.training.shared import CALIBRATION_IMAGES
+from mnv2_sweep.training.ways.way import WayWork
 from mnv2_sweep.trials.trial import Sharing, shared_id
 
 WIDTHS = (0.5, 1.4, 0.35, 1.0, 0.75)
@@ -81,9 +81,10 @@ def test_longer_schedules_take_longer(machine, make_trial, tiny_data):
     short, long, by_epochs = (make_trial(**length) for length in ({}, {"images": 6000}, {"epochs": 10}))  # 10 x 60
     times = [estimate_sweep([trial], tiny_data, "toy", "cpu", 1).wall_seconds for trial in (short, long, by_epochs)]
     assert times[0] < times[1] and times[0] == times[2]
-    assert count_images(short.recipe, tiny_data) == (600, 10 * 30 + 30 + 45)
-    assert count_images(replace(short.recipe, curve_images=7), tiny_data) == (600, 10 * 7 + 30 + 45)
-    assert count_images(long.recipe, tiny_data) == (6000, 100 * 30 + 30 + 45)
+    assert WayWork().count_images(short, tiny_data) == (600, 10 * 30 + 30 + 45)
+    few = replace(short, recipe=replace(short.recipe, curve_images=7))
+    assert WayWork().count_images(few, tiny_data) == (600, 10 * 7 + 30 + 45)
+    assert WayWork().count_images(long, tiny_data) == (6000, 100 * 30 + 30 + 45)
 
 
 def test_memory_is_the_workers_and_this_command_and_disk_a_checkpoint_a_worker(machine, make_trial, tiny_data):

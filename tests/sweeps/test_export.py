@@ -13,13 +13,14 @@ import torch
 from mnv2_sweep.base.errors import StoreError, SweepError
 from mnv2_sweep.models.build import build_model
 from mnv2_sweep.nets.arch import ArchSpec, Stage, arch_label
-from mnv2_sweep.record.folders import weights_path
 from mnv2_sweep.record.store import Outcome, read_outcomes, record, record_all, write_schedule
 from mnv2_sweep.sweeps.export import export_network, find_outcome, write_export
 from mnv2_sweep.sweeps.request import adopt_weights
 from mnv2_sweep.training.control import Control
 from mnv2_sweep.training.loop import evaluate_model
 from mnv2_sweep.training.shared import Supernet, run_shared_trial
+from mnv2_sweep.training.ways.finetuned import run_finetuned_trial
+from mnv2_sweep.training.ways.shared import weights_path
 from mnv2_sweep.trials.recipe import Recipe
 from mnv2_sweep.trials.trial import DataRef, Trial
 from tests.conftest import ToyData
@@ -39,7 +40,8 @@ def folder(tmp_path_factory, tiny_data) -> Path:
     write_schedule(folder, trials, replace=True)
     for trial in trials:
         supernet = Supernet(SUPERNET, weights_path(folder, trial))
-        record(folder, Outcome(trial, run_shared_trial(trial, tiny_data, "cpu", Control(), supernet)))
+        run = run_shared_trial if trial.shared.finetune is None else run_finetuned_trial
+        record(folder, Outcome(trial, run(trial, tiny_data, "cpu", Control(), supernet)))
     return folder
 
 
@@ -57,8 +59,8 @@ def test_the_file_holds_the_network_that_was_measured(folder, tiny_data, tmp_pat
     model = build_model(arch)
     model.load_state_dict(content["state_dict"])
     model = model.to(memory_format=torch.channels_last)
-    top1 = evaluate_model(model, tiny_data, "val", content["size"], "cpu")[0]
-    assert top1 == content["val_top1"] == exported.outcome.result.val_top1
+    top1 = evaluate_model(model, exported.outcome.trial, tiny_data, "val", "cpu")[0]["top1"]
+    assert top1 == content["val_top1"] == exported.outcome.result.score("val", "top1")
     assert (content["trained"], content["classes"]) == (how, list(tiny_data.classes))
 
 
@@ -119,7 +121,7 @@ def test_slices_of_another_sweep_that_are_reused_can_be_exported_here(folder, ti
     assert len(list(here.glob("shared/*"))) == 2
     for network, as_slice in ((SMALL, False), (SMALL, True), (LARGE, False)):
         exported = export_network(here, tiny_data, network, 0, as_slice)
-        assert exported.val_top1 == exported.outcome.result.val_top1
+        assert exported.val_score == exported.outcome.result.score("val", "top1")
     adopt_weights(here, reused)  # nothing to take over any more
     third, damaged = here.with_name(f"third-{linked}"), folder.with_name("a-damaged") / "shared"
     damaged.mkdir(parents=True, exist_ok=True)

@@ -38,7 +38,7 @@ def test_the_same_trial_once_and_results_win_over_failures(machines, make_trial,
     assert (len(one.added), one.same, one.conflicts) == (3, 1, ())
     outcomes = {outcome.trial.seed: outcome for outcome in read_outcomes(here / "s")}
     assert [outcomes[seed].status for seed in range(4)] == ["done", "done", "done", "failed"]
-    assert (outcomes[0].result.seconds, outcomes[1].result.val_top1) == (2.5, 0.75)
+    assert (outcomes[0].result.seconds, outcomes[1].result.score("val", "top1")) == (2.5, 0.75)
     assert len(read_schedule(here / "s")) == 4 and (here / "s" / "space.yaml").exists()
     (again,) = merge(there, here)
     assert (again.added, again.same) == ((), 4)
@@ -51,7 +51,7 @@ def test_conflicts_are_said_and_ours_stays(machines, make_trial, make_result):
     (one,) = merge(there, here)
     assert one.added == () and len(one.conflicts) == 1
     assert "top-1 0.5000 here (cpu), 0.7500 there (cuda); kept this one" in one.conflicts[0]
-    assert read_outcomes(here / "s")[0].result.val_top1 == 0.5
+    assert read_outcomes(here / "s")[0].result.score("val", "top1") == 0.5
 
 
 def test_another_recipe_under_one_name_is_a_conflict(machines, make_trial, make_result):

@@ -99,7 +99,7 @@ def test_no_trials_no_outcomes(run, tmp_path):
 def test_progress_appears_and_vanishes(run, tmp_path):
     folder = tmp_path / "new"
     (outcome,) = run(Attempts(partial(read_own_progress, folder), folder), feed_of(plan(FINE)))
-    assert outcome.result == replace(result_of(1.25), train_images=4, val_images=9)
+    assert outcome.result == replace(result_of(1.25), train_images=4, images={"val": 9})
     assert no_progress(folder)
 
 
@@ -122,7 +122,7 @@ def test_outcomes_come_one_by_one(run, tmp_path):
     """Each is handed over before the rest has ended: here the second waits until the first was received."""
     go, received = tmp_path / "go", []
     for outcome in run(Attempts(partial(wait_unless_first, go), tmp_path), feed_of(plan(FINE, SLOW))):
-        received.append((outcome.trial.seed, outcome.result.val_top1))
+        received.append((outcome.trial.seed, outcome.result.score("val", "top1")))
         go.touch()
     assert received == [(FINE, 0.0), (SLOW, 1.0)]
 
@@ -227,7 +227,7 @@ def test_progress_of_a_worker_that_died_vanishes_at_once(tmp_path):
     assert died.trial.seed == DIES and died.status == "failed"
     assert wait_until(lambda: list(read_progress(tmp_path, by_id(trials))) == [trials[0]])
     go.touch()
-    assert [outcome.result.val_top1 for outcome in outcomes] == [1.0]
+    assert [outcome.result.score("val", "top1") for outcome in outcomes] == [1.0]
 
 
 def test_a_worker_killed_while_it_writes_its_progress_leaves_nothing(tmp_path):
@@ -250,7 +250,7 @@ def test_progress_can_be_watched_while_a_pool_runs(tmp_path):
             go.touch()
 
     outcomes = run_pool(Attempts(partial(report_and_wait, go), tmp_path), feed_of(trials, tick=tick), workers=2)
-    assert [outcome.result.val_top1 for outcome in outcomes] == [1.0, 1.0]
+    assert [outcome.result.score("val", "top1") for outcome in outcomes] == [1.0, 1.0]
     watched = next(progress for progress in seen if len(progress) == 2)
     assert watched == dict.fromkeys(trials, {"step": 1, "steps": 2, "loss": 0.5, "images_per_second": 10.0})
     assert no_progress(tmp_path)

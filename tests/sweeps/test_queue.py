@@ -16,7 +16,7 @@ from mnv2_sweep.base.errors import StoreError
 from mnv2_sweep.base.signals import StopRequest
 from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.record.claims import CLAIMS, claim_first, read_claims, this_owner
-from mnv2_sweep.record.folders import checkpoint_path, weights_path
+from mnv2_sweep.record.folders import checkpoint_path
 from mnv2_sweep.record.store import (
     DIVERGED,
     EXCEPTION,
@@ -34,6 +34,7 @@ from mnv2_sweep.sweeps.pool import Feed, Limits, run_pool
 from mnv2_sweep.sweeps.queue import Need, TrialQueue, record_outcomes
 from mnv2_sweep.sweeps.schedule import missing_trials
 from mnv2_sweep.training.control import Control
+from mnv2_sweep.training.ways.shared import weights_path
 from mnv2_sweep.trials.trial import Result, Sharing, Trial, shared_id, trial_id
 from tests.trial_samples import (
     DIES,

@@ -18,6 +18,7 @@ import pytest
 
 from mnv2_sweep.base.errors import SweepError
 from mnv2_sweep.base.processes import prepare_processes
+from mnv2_sweep.base.size import square
 from mnv2_sweep.cli.main import main
 from mnv2_sweep.cli.ray import ENVIRONMENT
 from mnv2_sweep.data.catalog import Dataset
@@ -28,9 +29,10 @@ from mnv2_sweep.record.store import INTERRUPTED, KILLED, OUT_OF_MEMORY, TIMED_OU
 from mnv2_sweep.sweeps.attempt import Attempts, read_progress
 from mnv2_sweep.sweeps.pool import IMPORTED, Feed, Limits, run_pool
 from mnv2_sweep.sweeps.queue import TrialQueue, record_outcomes
-from mnv2_sweep.sweeps.workers import Training, train_on
+from mnv2_sweep.sweeps.workers import train_on
 from mnv2_sweep.training.control import Control
 from mnv2_sweep.training.loop import run_trial
+from mnv2_sweep.training.ways.way import Setup
 from mnv2_sweep.trials.trial import Result, Trial
 from tests.photo_samples import class_files, write_folder
 from tests.trial_samples import (
@@ -108,7 +110,7 @@ def train_slowly(dataset: Dataset, trial: Trial, control: Control) -> Result:
         time.sleep(0.025)
         control.report(*state)
 
-    return train_on(Training(), dataset, trial, replace(control, report=report))
+    return train_on(Setup(), dataset, trial, replace(control, report=report))
 
 
 def train_noting(folder: Path, dataset: Dataset, trial: Trial, control: Control) -> Result:
@@ -132,7 +134,7 @@ def files_in(folder: Path, *names: str) -> list[Path]:
 @pytest.mark.heavy
 def test_a_node_lost_in_mid_sweep_changes_no_result(cluster, other_node, tiny_data, make_trial, tmp_path):
     trials = [make_trial(seed=seed, images=500) for seed in range(5)]
-    local = Attempts(partial(train_on, Training(), tiny_data), tmp_path / "local")
+    local = Attempts(partial(train_on, Setup(), tiny_data), tmp_path / "local")
     expected = {o.trial: numbers(o.result) for o in run_pool(local, feed_of(trials), workers=2)}
     notes, folder, lost = tmp_path / "notes", tmp_path / "ray", []
     notes.mkdir()
@@ -260,10 +262,10 @@ def test_pixels_come_from_the_cache_where_it_is_seen(hub, tmp_path):
     photos = write_folder(tmp_path / "photos", class_files({"red": 6, "blue": 6}, side=16))
     data = open_photos(photos, tmp_path / "cache")
     here = NodeData(header_of(data), hub(data))
-    assert Path(here.pixels("train", 8).filename) == data.pixels("train", 8).filename
-    assert (here.pixels("val", 99) == data.pixels("val", 99)).all()
-    (sent,) = ray.get(here.hub.share.remote("train", 8))
-    assert (ray.get(sent) == data.pixels("train", 8)).all()
+    assert Path(here.pixels("train", square(8)).filename) == data.pixels("train", square(8)).filename
+    assert (here.pixels("val", square(99)) == data.pixels("val", square(99))).all()
+    (sent,) = ray.get(here.hub.share.remote("train", square(8)))
+    assert (ray.get(sent) == data.pixels("train", square(8))).all()
     assert (here.name, here.fingerprint, here.classes) == (data.name, data.fingerprint, data.classes)
 
 
@@ -272,18 +274,18 @@ def test_pixels_come_from_the_object_store_once(hub, tiny_data):
     there = hub(tiny_data)
     first, second = NodeData(header_of(tiny_data), there), NodeData(header_of(tiny_data), there)
     for data in (first, second):
-        pixels = data.pixels("train", 12)
-        assert (pixels == tiny_data.pixels("train", 12)).all() and not pixels.flags.writeable
-        assert data.pixels("train", 12) is pixels
-    one, two = (ray.get(there.share.remote("train", 12))[0] for _ in range(2))
+        pixels = data.pixels("train", square(12))
+        assert (pixels == tiny_data.pixels("train", square(12))).all() and not pixels.flags.writeable
+        assert data.pixels("train", square(12)) is pixels
+    one, two = (ray.get(there.share.remote("train", square(12)))[0] for _ in range(2))
     assert one == two
 
 
 def test_a_file_of_other_data_is_not_trusted(tmp_path, tiny_data):
     path = tmp_path / "train.npy"
-    np.save(path, tiny_data.pixels("train", 16))
-    mapped = SimpleNamespace(fingerprint="f" * 64, pixels=lambda split, side: np.load(path, mmap_mode="r"))
-    assert Hub(mapped).find("train", 16) == ("", (60, 16, 16, 3))
+    np.save(path, tiny_data.pixels("train", square(16)))
+    mapped = SimpleNamespace(fingerprint="f" * 64, pixels=lambda split, size: np.load(path, mmap_mode="r"))
+    assert Hub(mapped).find("train", square(16)) == ("", (60, 16, 16, 3))
 
 
 def test_other_code_on_a_node_is_noticed(make_trial, tiny_data, tmp_path):

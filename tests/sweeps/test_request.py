@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from mnv2_sweep.base.errors import ArchError, SweepError
+from mnv2_sweep.base.size import square
 from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.nets.supernet import supernet_digest
@@ -17,12 +18,12 @@ from mnv2_sweep.sweeps.request import (
     SweepRequest,
     describe_schedule,
     describe_tuning,
-    make_sharing,
     open_session,
     prepare_session,
 )
+from mnv2_sweep.training.ways.shared import make_sharing
 from mnv2_sweep.trials.recipe import Recipe
-from mnv2_sweep.trials.trial import DataRef, Sharing, trial_id
+from mnv2_sweep.trials.trial import DataRef, Sharing, shared_id, trial_id
 from tests.supernet_samples import LARGEST, SHARED_RECIPE, SMALLEST, SUPERNET, open_supernet
 
 RECIPE = Recipe("tiny", images=600, input_scale=0.5, batch=20)
@@ -148,15 +149,15 @@ def test_preparing_writes_the_files_and_makes_every_size_once(tmp_path, tiny_dat
     monkeypatch.setattr(request, "prepare_pixels", lambda data, size: made.append(size))
     asked = SweepRequest(tmp_path, ARCHS, RECIPE, (0, 1), tiny_data, "toy", source="# space\n")
     opened = open_session(asked)
-    assert list(prepare_session(opened, {"torch": "1"})) == [(1, 2), (2, 2)] and made == [12, 16]
+    assert list(prepare_session(opened, {"torch": "1"})) == [(1, 2), (2, 2)] and made == [square(12), square(16)]
     assert (tmp_path / "space.yaml").read_text() == "# space\n"
     assert json.loads((tmp_path / "env.json").read_text()) == {"torch": "1", "data": "toy"}
     for trial in opened.trials:
-        if trial.train_size == 16:
+        if trial.train_size == square(16):
             record(tmp_path, Outcome(trial, make_result()))
     made.clear()
     prepare(open_tiny(tmp_path, tiny_data))
-    assert made == [12]  # only what is still to be trained
+    assert made == [square(12)]  # only what is still to be trained
 
 
 @pytest.fixture
@@ -222,7 +223,6 @@ def test_a_shared_training_sees_as_many_images_as_the_networks_would_alone():
     """Four a step; no more than 24 networks count, and no training is shorter than one network's alone."""
     many = [ArchSpec(width=width / 20, classes=3) for width in range(1, 31)]
     recipe, digest = Recipe("tiny", images=590, batch=20), supernet_digest(SUPERNET)
-    assert make_sharing(ALONE, many, recipe, 60) is None
     assert make_sharing(SHARED_STRATEGY, SUPERNET, recipe, 60) == Sharing(digest, 600)  # whole batches
     assert make_sharing(SHARED_STRATEGY, SUPERNET[:2], recipe, 60).images == 600
     assert [make_sharing(SHARED_STRATEGY, many[:n], recipe, 60).images for n in (6, 8, 24, 30)] == [
@@ -236,7 +236,7 @@ def test_a_shared_training_sees_as_many_images_as_the_networks_would_alone():
     )  # a twin
     by_epochs = replace(recipe, images=None, epochs=2)
     assert make_sharing(SHARED_STRATEGY, many[:8], by_epochs, 60).images == 240
-    assert make_sharing(Strategy("shared", 77, 2.0), many, recipe, 60) == Sharing(supernet_digest(many), 77, 2.0)
+    assert make_sharing(Strategy("shared", 77, 2.0), many, recipe, 60) == Sharing(supernet_digest(many), 77)
 
 
 def test_networks_that_cannot_share_are_refused_in_one_line():
@@ -247,19 +247,19 @@ def test_networks_that_cannot_share_are_refused_in_one_line():
         "strategy shared: kernel: 3, 5 given, one value allowed: kernels of two sizes have no common weights; "
         "or train each alone, with --separate"
     )
-    assert make_sharing(ALONE, archs, SHARED_RECIPE, 60) is None
 
 
 def test_slices_are_planned_first_and_some_are_trained_on(tmp_path, tiny_data, make_result):
     strategy = replace(SHARED_STRATEGY, finetune=2.0)
     sharing = make_sharing(strategy, SUPERNET, SHARED_RECIPE, 60)
     opened = open_supernet(tmp_path / "mine", tiny_data, strategy, seeds=(0, 1))
-    assert len(opened.trials) == len(opened.missing) == 8 and opened.supernet == SUPERNET
-    assert {trial.shared for trial in opened.trials} == {replace(sharing, finetune=None)}
+    assert len(opened.trials) == len(opened.missing) == 8
+    assert {trial.shared for trial in opened.trials} == {sharing}
+    assert opened.preparations == {shared_id(opened.trials[0]), shared_id(opened.trials[-1])}
     tuned = open_supernet(tmp_path / "mine", tiny_data, strategy, seeds=(0, 1), tuned=SUPERNET[:1])
     assert tuned.trials[:8] == opened.trials and len(tuned.trials) == 10
-    assert {(trial.arch, trial.shared) for trial in tuned.trials[8:]} == {(SUPERNET[0], sharing)}
-    assert open_supernet(tmp_path, tiny_data, ALONE).supernet == ()
+    assert {(trial.arch, trial.shared) for trial in tuned.trials[8:]} == {(SUPERNET[0], replace(sharing, finetune=2.0))}
+    assert open_supernet(tmp_path, tiny_data, ALONE).preparations == set()
     for trial in opened.trials:
         record(tmp_path / "other", Outcome(trial, make_result()))
     again = open_supernet(tmp_path / "mine", tiny_data, strategy, seeds=(0, 1), tuned=SUPERNET[:1])

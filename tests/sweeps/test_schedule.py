@@ -24,8 +24,9 @@ from mnv2_sweep.sweeps.schedule import (
     trained_madds,
     write_sweep_files,
 )
+from mnv2_sweep.trials.differences import find_differences
 from mnv2_sweep.trials.recipe import Recipe
-from mnv2_sweep.trials.trial import DataRef, Sharing, Trial, find_differences, trial_id
+from mnv2_sweep.trials.trial import DataRef, Sharing, Trial, trial_id
 
 RECIPE, DATA = Recipe("planned", images=100), DataRef("toy", "0123456789abcdef", 3)
 ARCHS = tuple(ArchSpec(width=width, resolution=96) for width in (0.5, 1.0, 0.35))
@@ -365,9 +366,9 @@ SHARING = Sharing("fedcba9876543210", 12_000)
 
 
 def test_slices_are_planned_like_any_trials():
-    alone, slices = (schedule_trials(ARCHS, RECIPE, DATA, (0, 7), shared) for shared in (None, SHARING))
+    alone, slices = (schedule_trials(ARCHS, RECIPE, DATA, (0, 7), {"shared": shared}) for shared in (None, SHARING))
     assert slices == tuple(replace(trial, shared=SHARING) for trial in alone)
-    tuned = schedule_trials(ARCHS, RECIPE, DATA, (0, 7), replace(SHARING, finetune=2.0))
+    tuned = schedule_trials(ARCHS, RECIPE, DATA, (0, 7), {"shared": replace(SHARING, finetune=2.0)})
     assert len({trial_id(trial) for trial in (*alone, *slices, *tuned)}) == 18
 
 
@@ -402,7 +403,9 @@ def test_a_sweep_has_one_strategy_and_one_training(tmp_path, make_result, old, n
 
 
 def test_a_slice_is_reused_and_never_for_a_network_alone(tmp_path, make_result):
-    (alone,), (of_supernet,) = (schedule_trials(ARCHS[:1], RECIPE, DATA, (0,), shared) for shared in (None, SHARING))
+    (alone,), (of_supernet,) = (
+        schedule_trials(ARCHS[:1], RECIPE, DATA, (0,), {"shared": shared}) for shared in (None, SHARING)
+    )
     record(tmp_path / "first", Outcome(of_supernet, make_result()))
     assert [found.trial for found in find_reusable([of_supernet, alone], tmp_path / "mine")] == [of_supernet]
     assert missing_trials([of_supernet], tmp_path / "first") == () and missing_trials([alone], tmp_path / "none") == (
@@ -412,7 +415,7 @@ def test_a_slice_is_reused_and_never_for_a_network_alone(tmp_path, make_result):
 
 def test_a_slice_that_was_trained_on_is_of_no_other_network(tmp_path, make_result):
     slices, tuned, others = (
-        schedule_trials(archs, RECIPE, DATA, seeds, shared)
+        schedule_trials(archs, RECIPE, DATA, seeds, {"shared": shared})
         for archs, seeds, shared in (
             (ARCHS[:2], (0,), SHARING),
             (ARCHS[:1], (0,), replace(SHARING, finetune=2.0)),

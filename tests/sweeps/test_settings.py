@@ -10,7 +10,7 @@ from mnv2_sweep.base.errors import SweepError
 from mnv2_sweep.spaces.space import Strategy
 from mnv2_sweep.sweeps import settings
 from mnv2_sweep.sweeps.pool import Limits
-from mnv2_sweep.sweeps.run import check_sharing
+from mnv2_sweep.sweeps.run import check_strategy
 from mnv2_sweep.sweeps.settings import (
     MEMORY_FRACTION,
     RunSettings,
@@ -82,9 +82,9 @@ def test_cuda_graphs_are_for_seeds_one_by_one(machine):
 
 
 def test_networks_that_share_weights_have_no_cuda_graphs():
-    check_sharing(Strategy("shared"), RunSettings(1))
+    check_strategy(Strategy("shared"), RunSettings(1))
     with pytest.raises(SweepError, match="^--cuda-graphs: networks that share weights are trained without them"):
-        check_sharing(Strategy("shared"), RunSettings(1, cuda_graphs=True))
+        check_strategy(Strategy("shared"), RunSettings(1, cuda_graphs=True))
 
 
 def test_cuda_that_is_not_there_says_what_to_do(monkeypatch):

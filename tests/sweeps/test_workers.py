@@ -11,18 +11,23 @@ from mnv2_sweep.cli.display import SweepDisplay
 from mnv2_sweep.data.photos import open_photos
 from mnv2_sweep.nets.arch import ArchSpec, Stage
 from mnv2_sweep.record.claims import read_claims
-from mnv2_sweep.record.folders import CHECKPOINTS, RUNNING, SHARED, STACKED, log_path, stack_path, weights_path
+from mnv2_sweep.record.folders import CHECKPOINTS, RUNNING, log_path
 from mnv2_sweep.record.store import TIMED_OUT, Outcome, read_outcomes, record
 from mnv2_sweep.spaces.space import Strategy
 from mnv2_sweep.sweeps import pool, request, workers
 from mnv2_sweep.sweeps.pool import Limits, run_serial
-from mnv2_sweep.sweeps.request import SweepRequest, find_trained, open_session, prepare_session
+from mnv2_sweep.sweeps.request import SweepRequest, find_prepared, open_session, prepare_session
 from mnv2_sweep.sweeps.settings import RunSettings
-from mnv2_sweep.sweeps.workers import Ended, Supernets, Ticked, Training, run_session, train_in_worker, train_on
+from mnv2_sweep.sweeps.workers import Ended, Ticked, make_setup, run_session, train_in_worker, train_on
 from mnv2_sweep.training.checkpoint import write_packed
 from mnv2_sweep.training.control import Control, Interrupted
 from mnv2_sweep.training.shared import weights_header
+from mnv2_sweep.training.ways import shared
+from mnv2_sweep.training.ways.alone import stack_path
+from mnv2_sweep.training.ways.shared import weights_path
+from mnv2_sweep.training.ways.way import Setup
 from mnv2_sweep.trials.trial import DataRef, trial_id
+from mnv2_sweep.trials.ways import STACKED_FOLDER, WEIGHTS
 from tests.photo_samples import class_files, write_folder
 from tests.supernet_samples import LARGEST, SUPERNET, open_supernet, share
 
@@ -53,8 +58,13 @@ def test_a_worker_opens_the_data_once_and_trains(photos, photo_trial, monkeypatc
     reports = []
     control = Control(report=lambda *state: reports.append(state))
     for _ in range(2):
-        result = train_in_worker(str(folder), cache, Training(), photo_trial, control)
-        assert (result.train_images, result.val_images, result.test_top1, result.device) == (20, 2, None, "cpu")
+        result = train_in_worker(str(folder), cache, Setup(), photo_trial, control)
+        assert (result.train_images, result.images.get("val", 0), result.score("test", "top1"), result.device) == (
+            20,
+            2,
+            None,
+            "cpu",
+        )
     assert opened == [str(folder)] and torch.get_num_threads() == 1
     assert [state[:2] for state in reports] == [(step, 4) for step in (1, 2, 3, 4)] * 2
 
@@ -62,14 +72,14 @@ def test_a_worker_opens_the_data_once_and_trains(photos, photo_trial, monkeypatc
 def test_a_worker_stops_when_asked(photos, photo_trial):
     folder, cache = photos
     with pytest.raises(Interrupted):
-        train_in_worker(str(folder), cache, Training(), photo_trial, Control(should_stop=lambda: True))
+        train_in_worker(str(folder), cache, Setup(), photo_trial, Control(should_stop=lambda: True))
 
 
 def test_data_that_changed_since_the_plan_are_not_trained_on(photos, photo_trial):
     folder, cache = photos
     other = replace(photo_trial, data=replace(photo_trial.data, fingerprint="another"))
     with pytest.raises(RuntimeError, match="photos has changed since the sweep began; run the command again"):
-        train_in_worker(str(folder), cache, Training(), other, Control())
+        train_in_worker(str(folder), cache, Setup(), other, Control())
 
 
 # ---------------------------------------------------------------- running
@@ -135,12 +145,12 @@ def test_seeds_of_a_network_are_trained_as_one(photo_session):
     logs = [log_path(opened.folder, trial).read_text() for trial in opened.trials]
     assert sum("seeds 0, 1, 2 as one: 4 steps" in log for log in logs) == 2  # once a network
     assert sum("trained as one with other seeds" in log for log in logs) == 6
-    assert not (opened.folder / STACKED).exists() and not (opened.folder / CHECKPOINTS).exists()
+    assert not (opened.folder / STACKED_FOLDER).exists() and not (opened.folder / CHECKPOINTS).exists()
     by_trial = {outcome.trial: outcome.result for outcome in outcomes}
     for trial in opened.trials:
-        alone = train_in_worker(opened.request.data_name, workers.cache_folder(), Training(), trial, Control())
+        alone = train_in_worker(opened.request.data_name, workers.cache_folder(), Setup(), trial, Control())
         assert by_trial[trial].curve[0].train_loss == pytest.approx(alone.curve[0].train_loss, abs=1e-4)
-    assert len({result.val_loss for result in by_trial.values()}) == 6
+    assert len({result.score("val", "loss") for result in by_trial.values()}) == 6
 
 
 def test_what_is_left_of_stacked_seeds_that_are_recorded_goes_with_the_next_run(photo_session, make_result):
@@ -165,13 +175,10 @@ def test_a_stopped_session_begins_nothing(photo_session):
 
 def test_a_slice_is_trained_in_the_sweep_s_folder_with_the_threads_given(tmp_path, tiny_data, monkeypatch, make_trial):
     called, trial = [], share(make_trial(arch=LARGEST))
-    monkeypatch.setattr(workers, "run_shared_trial", lambda *words: called.append(words))
-    train_on(Training(supernets=Supernets(SUPERNET, tmp_path, 3)), tiny_data, trial, Control())
+    monkeypatch.setattr(shared, "run_shared_trial", lambda *words: called.append(words))
+    train_on(Setup(folder=tmp_path, archs=SUPERNET, threads=3), tiny_data, trial, Control())
     ((_, _, _, _, supernet),) = called
     assert (supernet.archs, supernet.path, supernet.threads) == (SUPERNET, weights_path(tmp_path, trial), 3)
-    monkeypatch.setattr(workers, "run_trial", None)
-    with pytest.raises(AttributeError):  # never as a network alone, under the slice's name
-        train_on(Training(), tiny_data, trial, Control())
 
 
 @pytest.mark.parametrize("count, seeds, threads", [(4, (0,), 4), (4, (0, 1), 2), (2, (0, 1, 2), 1), (1, (0,), 1)])
@@ -181,13 +188,14 @@ def test_trainings_share_the_workers_as_threads(tmp_path, tiny_data, monkeypatch
     opened = open_supernet(tmp_path, tiny_data, SHARED_40, seeds)
     for is_divided in (True, False):  # of the machine's memory: the one that trains does what several would
         limits = RunSettings(count, Limits(1000), memory_is_divided=is_divided)
-        assert list(workers.start_workers(opened, limits, None, {})) == []
+        assert list(workers.start_workers(opened, limits, None, make_setup(opened, limits))) == []
         attempts, _, _, limits, _ = given.pop()
-        assert attempts.function.args[2].supernets == Supernets(SUPERNET, tmp_path, threads)
+        assert attempts.function.args[2] == Setup("cpu", tmp_path, SUPERNET, threads=threads)
         assert limits.memory_bytes == 1000 * (threads if is_divided else 1)
     for trial in opened.missing:  # trained: then each worker evaluates for itself
         write_packed(weights_path(tmp_path, trial), weights_header(trial), {})
-    assert list(workers.start_workers(opened, RunSettings(count, Limits(1000), memory_is_divided=True), None, {})) == []
+    settings = RunSettings(count, Limits(1000), memory_is_divided=True)
+    assert list(workers.start_workers(opened, settings, None, make_setup(opened, settings))) == []
     assert given.pop()[3].memory_bytes == 1000
 
 
@@ -202,12 +210,12 @@ def test_weights_that_are_damaged_count_as_none(tmp_path, tiny_data, monkeypatch
     monkeypatch.setattr(workers, "run_pool", hand_out)
     opened = open_supernet(tmp_path, tiny_data, SHARED_40)
     path = weights_path(tmp_path, opened.trials[0])
-    assert find_trained(opened) == set()
+    assert find_prepared(opened) == set()
     write_packed(path, weights_header(opened.trials[0]), {})
-    assert find_trained(opened) == {path.stem}
+    assert find_prepared(opened) == {path.stem}
     run_all(opened, RunSettings(1))
     path.write_bytes(path.read_bytes()[:-1])
-    assert find_trained(opened) == set()
+    assert find_prepared(opened) == set()
     run_all(opened, RunSettings(1))
     assert handed_out == [4, 1]
 
@@ -227,7 +235,7 @@ def test_a_supernet_is_run_recorded_and_leaves_its_weights_alone(tmp_path, tiny_
     assert [outcome.status for outcome in outcomes] == ["done"] * 5 and text.count("val top-1") == 5
     trained = [trial for trial in opened.trials if "shared training of 4" in log_path(folder, trial).read_text()]
     assert trained == [outcomes[0].trial] == [opened.missing[0]]
-    assert {path.name for path in (folder / SHARED).iterdir()} == {
+    assert {path.name for path in (folder / WEIGHTS).iterdir()} == {
         weights_path(folder, trained[0]).name, f"{trial_id(opened.trials[-1])}.pt",
     }  # fmt: skip
     assert not (folder / CHECKPOINTS).exists() and not (folder / RUNNING).exists()

@@ -17,7 +17,7 @@ def test_it_trains_what_a_trial_trains_and_measures_both_ends(make_trial, tiny_d
     trial, threads = make_trial(seed=3), torch.get_num_threads()
     lines = []
     activities = measure_activities(trial, tiny_data, "cpu", Control(log=lines.append))
-    assert activities.top1 == run_trial(trial, tiny_data).val_top1
+    assert activities.top1 == run_trial(trial, tiny_data).score("val", "top1")
     assert (activities.images, activities.train_images) == (30, 600)
     assert lines and torch.get_num_threads() == threads
     expected = [layer.name for block in resolve(trial.arch).blocks if block.expands for layer in block.convs[:2]]

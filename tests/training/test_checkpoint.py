@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from mnv2_sweep.nets.arch import ArchSpec, Stage
-from mnv2_sweep.training import loop
+from mnv2_sweep.training import batch, loop
 from mnv2_sweep.training.checkpoint import BatchOrder, Course, read_checkpoint, write_checkpoint
 from mnv2_sweep.training.control import Control, Interrupted
 from mnv2_sweep.training.loop import begin_course, run_trial, train_model
@@ -492,13 +492,18 @@ def test_seconds_and_speed_are_of_all_attempts(make_small, tiny_data, path, monk
     """A second for each step in the first attempt, two in the second, ten for each batch that is evaluated."""
     trial, now, pace = make_small(images=100), [0.0], [1.0]
     monkeypatch.setattr(time, "perf_counter", lambda: now[0])
-    real = loop.augment
 
-    def augment(images, size, recipe=None, generator=None):
-        now[0] += pace[0] if recipe else 10.0
-        return real(images, size, recipe, generator)
+    def slow_down(module, name: str, seconds: Callable[[], float]) -> None:
+        real = getattr(module, name)
 
-    monkeypatch.setattr(loop, "augment", augment)
+        def slow(*given):
+            now[0] += seconds()
+            return real(*given)
+
+        monkeypatch.setattr(module, name, slow)
+
+    slow_down(loop, "augment", lambda: 10.0)
+    slow_down(batch, "apply_crops", lambda: pace[0])
     stop_once(trial, tiny_data, path, 4)  # two steps, one look and one that it is stopped in
     now[0] += 1000.0  # nobody runs it
     pace[0] = 2.0

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from mnv2_sweep.base.size import Size, square
 from mnv2_sweep.models.build import build_model
 from mnv2_sweep.nets.arch import ArchSpec, Stage
 from mnv2_sweep.nets.resolve import resolve
@@ -49,9 +50,9 @@ def train_one_thread(dataset, trial, control) -> Result:
 
 def test_toy_data_are_learnt(make_trial, tiny_data):
     result = run_trial(make_trial(images=1200), tiny_data)
-    assert result.val_top1 > 0.9 and result.test_top1 > 0.9  # a guess is right in a third
-    assert result.val_loss < 0.7 and result.test_loss < 0.7 < math.log(3)
-    assert (result.val_images, result.test_images, result.train_images) == (30, 45, 1200)
+    assert result.score("val", "top1") > 0.9 and result.score("test", "top1") > 0.9  # a guess is right in a third
+    assert result.score("val", "loss") < 0.7 and result.score("test", "loss") < 0.7 < math.log(3)
+    assert (result.images.get("val", 0), result.images.get("test", 0), result.train_images) == (30, 45, 1200)
     assert result.curve[-1].train_loss < result.curve[0].train_loss - 0.2
     assert result.train_loss == result.curve[-1].train_loss
     assert result.device == "cpu" and result.peak_memory_bytes > 10_000_000
@@ -71,7 +72,10 @@ OTHERS = [
 @pytest.mark.parametrize("family, width, recipe", OTHERS, ids=lambda value: value if isinstance(value, str) else None)
 def test_other_families_learn_by_the_same_loop(make_trial, tiny_data, family, width, recipe):
     arch = ArchSpec(family=family, width=width, resolution=16)
-    assert run_trial(make_trial(arch=arch, shortcut_gain=0.5, curve_images=1, **recipe), tiny_data).val_top1 > 0.6
+    assert (
+        run_trial(make_trial(arch=arch, shortcut_gain=0.5, curve_images=1, **recipe), tiny_data).score("val", "top1")
+        > 0.6
+    )
     few = make_trial(arch=arch, shortcut_gain=0.5, images=20, curve_images=1)
     assert measured(run_trial(few, tiny_data)) == measured(run_trial(few, tiny_data))
 
@@ -96,7 +100,7 @@ def test_labels_that_mean_nothing_are_not_learnt(make_trial, tiny_data):
         labels = {**tiny_data.labels, "val": (tiny_data.labels["val"] + 1) % 3}
         pixels = staticmethod(tiny_data.pixels)
 
-    assert run_trial(make_trial(images=1200), Rotated()).val_top1 < 0.1
+    assert run_trial(make_trial(images=1200), Rotated()).score("val", "top1") < 0.1
 
 
 @pytest.mark.slow
@@ -113,8 +117,8 @@ def test_without_a_test_split_nothing_is_made_up(make_trial, tiny_data):
         pixels = staticmethod(tiny_data.pixels)
 
     result = run_trial(make_trial(images=40), NoTest())
-    assert (result.test_top1, result.test_loss, result.test_images) == (None, None, 0)
-    assert result.val_images == 30
+    assert (result.score("test", "top1"), result.score("test", "loss"), result.images.get("test", 0)) == (None, None, 0)
+    assert result.images.get("val", 0) == 30
 
 
 def test_images_are_trained_and_evaluated_at_the_scaled_size(make_trial, tiny_data):
@@ -125,9 +129,9 @@ def test_images_are_trained_and_evaluated_at_the_scaled_size(make_trial, tiny_da
         labels = tiny_data.labels
 
         @staticmethod
-        def pixels(split, side):
-            asked.append((split, side))
-            return tiny_data.pixels(split, side)
+        def pixels(split, size):
+            asked.append((split, size.cell))
+            return tiny_data.pixels(split, size)
 
     run_trial(make_trial(images=40, input_scale=0.5), Watched())
     assert asked[0] == ("train", 10) and asked[-2:] == [("val", 8), ("test", 8)]
@@ -148,8 +152,10 @@ def test_every_step_every_point_and_what_happens_are_told(make_trial, tiny_data)
     assert len({loss for _, _, loss, _ in reports}) == 25
     assert tuple(points) == result.curve
     assert len(lines) == 12 and lines[0].startswith("0.25 at 16, ") and lines[0].endswith("25 steps of 20 on cpu")
-    assert lines[1].startswith(f"step 2: loss {points[0].train_loss:.4f}, top-1 {100 * points[0].val_top1:.1f} %, ")
-    assert lines[-1].startswith(f"top-1 {100 * result.val_top1:.2f} % in ")
+    assert lines[1].startswith(
+        f"step 2: loss {points[0].train_loss:.4f}, top-1 {100 * points[0].scores.get('top1'):.1f} %, "
+    )
+    assert lines[-1].startswith(f"top-1 {100 * result.score('val', 'top1'):.2f} % in ")
 
 
 # ---------------------------------------------------------------- determinism
@@ -168,7 +174,7 @@ def test_the_same_trial_gives_the_same_numbers(make_trial, tiny_data):
 
 def test_another_seed_gives_other_numbers(make_trial, tiny_data):
     first, second = (run_trial(make_trial(seed=seed, images=100), tiny_data) for seed in (0, 1))
-    assert first.train_loss != second.train_loss and first.val_loss != second.val_loss
+    assert first.train_loss != second.train_loss and first.score("val", "loss") != second.score("val", "loss")
 
 
 @pytest.mark.slow
@@ -319,12 +325,12 @@ def test_looking_at_validation_images_changes_nothing(make_trial, tiny_data, ima
     usual = run_trial(make_trial(seed=2, images=400, curve_images=5), tiny_data)
     other = run_trial(make_trial(seed=2, images=400, curve_images=images), tiny_data)
     assert measured(replace(usual, curve=())) == measured(replace(other, curve=()))
-    assert [replace(p, val_top1=None) for p in usual.curve] == [replace(p, val_top1=None) for p in other.curve]
+    assert [replace(p, scores={}) for p in usual.curve] == [replace(p, scores={}) for p in other.curve]
 
 
 def test_curve_ends_at_the_result_when_all_validation_images_are_looked_at(make_trial, tiny_data):
     result = run_trial(make_trial(images=1200, curve_images=30), tiny_data)
-    assert result.curve[-1].val_top1 == result.val_top1 > result.curve[0].val_top1
+    assert result.curve[-1].scores.get("top1") == result.score("val", "top1") > result.curve[0].scores.get("top1")
 
 
 # ---------------------------------------------------------------- optimizer and first weights
@@ -403,6 +409,13 @@ def test_trials_begin_with_the_recipe_s_gain(make_trial, tiny_data):
 # ---------------------------------------------------------------- evaluation
 
 
+def evaluate(model: nn.Module, dataset, split: str, size: int, most: int | None = None) -> tuple[list, int]:
+    """([top-1, loss], images) of a model on images of that size."""
+    trial = Trial(ArchSpec(resolution=size), Recipe("any", images=1), DataRef("toy", "", 3), 0)
+    scores, images = evaluate_model(model, trial, dataset, split, "cpu", most)
+    return [scores["top1"], scores["loss"]], images
+
+
 class BrightestChannel(nn.Module):
     """Right on the toy data without training; notes how it was called."""
 
@@ -420,9 +433,9 @@ class BrightestChannel(nn.Module):
 def test_evaluation_counts_every_image_once(tiny_data, monkeypatch, batch, batches):
     monkeypatch.setattr(loop, "EVAL_BATCH", batch)
     model = BrightestChannel()
-    top1, loss, images = evaluate_model(model, tiny_data, "test", 16, "cpu")
+    (top1, loss), images = evaluate(model, tiny_data, "test", 16)
     assert (top1, images, model.batches) == (1.0, 45, batches)
-    pixels = torch.from_numpy(tiny_data.pixels("test", 16).astype(np.float64)).mean(dim=(1, 2)) / 127.5 - 1
+    pixels = torch.from_numpy(tiny_data.pixels("test", square(16)).astype(np.float64)).mean(dim=(1, 2)) / 127.5 - 1
     expected = -torch.log_softmax(20 * pixels, 1)[torch.arange(45), torch.from_numpy(tiny_data.labels["test"]).long()]
     assert loss == pytest.approx(expected.mean().item(), rel=1e-4)
 
@@ -433,7 +446,7 @@ def test_top1_is_the_share_that_is_right(tiny_data):
         pixels = staticmethod(tiny_data.pixels)
 
     OneWrong.labels["val"][0] = 2
-    assert evaluate_model(BrightestChannel(), OneWrong(), "val", 16, "cpu")[0] == pytest.approx(29 / 30)
+    assert evaluate(BrightestChannel(), OneWrong(), "val", 16)[0][0] == pytest.approx(29 / 30)
 
 
 def test_evaluation_enlarges_what_the_data_set_has_too_small(tiny_data):
@@ -444,7 +457,7 @@ def test_evaluation_enlarges_what_the_data_set_has_too_small(tiny_data):
             sizes.append(x.shape[2:])
             return super().forward(x)
 
-    assert evaluate_model(Watch(), tiny_data, "val", 24, "cpu")[0] == 1.0
+    assert evaluate(Watch(), tiny_data, "val", 24)[0][0] == 1.0
     assert sizes == [(24, 24)]
 
 
@@ -459,16 +472,16 @@ def guess_first_class(labels: np.ndarray, most: int) -> float:
         def __init__(self):
             self.labels = {"val": labels}
 
-        def pixels(self, split: str, side: int) -> np.ndarray:
-            return np.full((len(labels), side, side, 3), 127, dtype=np.uint8)
+        def pixels(self, split: str, size: Size) -> np.ndarray:
+            return np.full((len(labels), *size, 3), 127, dtype=np.uint8)
 
-    return evaluate_model(Constant(), Grey(), "val", 2, "cpu", most)[0]
+    return evaluate(Constant(), Grey(), "val", 2, most)[0][0]
 
 
 @pytest.mark.parametrize("most, images", [(1, 1), (7, 7), (44, 44), (45, 45), (46, 45), (None, 45)])
 def test_evaluation_of_some_images(tiny_data, most, images):
     model = BrightestChannel()
-    top1, loss, count = evaluate_model(model, tiny_data, "test", 16, "cpu", most)
+    (top1, loss), count = evaluate(model, tiny_data, "test", 16, most)
     assert count == sum(model.batches) == images and top1 == 1.0 and loss < 0.2
 
 
@@ -479,3 +492,41 @@ def test_some_images_are_of_all_classes_where_these_are_sorted():
 
 def test_some_images_are_of_all_classes_where_these_come_in_turn():
     assert guess_first_class(np.arange(2000) % 10, 500) == pytest.approx(0.1, abs=0.05)
+
+
+# ---------------------------------------------------------------- rectangles and one channel
+
+
+class Shapes(nn.Module):
+    """A small network that notes the shapes it is given."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(channels, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
+        self.classifier, self.shapes, self.seen = nn.Linear(4, 3), [], []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.shapes.append(tuple(x.shape))
+        self.seen.append(x.detach())
+        return self.classifier(self.layers(x).mean(dim=(2, 3)))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_training_and_evaluation_on_rectangles(make_trial, tiny_data, monkeypatch, channels):
+    model, trial = Shapes(channels), make_trial(images=40, batch=20, input_scale=0.5)
+    monkeypatch.setattr(loop, "build_model", lambda arch: model)
+    monkeypatch.setattr(loop, "trial_id", lambda trial: "rectangle")
+    monkeypatch.setattr(loop, "scale_shortcuts", lambda model, gain: None)
+    wide = replace(trial, arch=replace(trial.arch, resolution=Size(16, 24), in_channels=channels))
+    assert wide.train_size == Size(8, 12)
+    result = run_trial(wide, tiny_data)
+    assert result.images["val"] == 30 and result.train_images == 40
+    assert {shape[1:] for shape in model.shapes} == {(channels, 8, 12)}
+
+
+def test_a_network_of_one_channel_sees_luma(tiny_data, make_trial):
+    model, trial = Shapes(1), make_trial(arch=ArchSpec(resolution=16, in_channels=1))
+    assert evaluate_model(model, trial, tiny_data, "val", "cpu")[1] == 30
+    pixels = tiny_data.pixels("val", square(16)).astype(float)
+    luma = pixels @ np.array([0.299, 0.587, 0.114])
+    assert np.abs((model.seen[0][:, 0].numpy() + 1) * 127.5 - luma).max() <= 0.51  # rounded to whole numbers

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from mnv2_sweep.data.batches import apply_crops, augment, draw_crops, image_batch, label_tensor, train_level
+from mnv2_sweep.base.size import square
+from mnv2_sweep.data.batches import apply_crops, augment, draw_crops, image_batch, train_level
 from mnv2_sweep.models.build import build_model
 from mnv2_sweep.models.shared import SharedWeights, cut_slice
 from mnv2_sweep.nets.arch import ArchSpec
@@ -23,7 +24,6 @@ from mnv2_sweep.training.checkpoint import BatchOrder, read_packed
 from mnv2_sweep.training.control import Control, Interrupted
 from mnv2_sweep.training.loop import evaluate_model, learning_rate
 from mnv2_sweep.training.shared import (
-    FINETUNE_RATE,
     STUDENT_WEIGHT,
     Sandwich,
     Supernet,
@@ -34,8 +34,9 @@ from mnv2_sweep.training.shared import (
     read_shared,
     run_shared_trial,
     train_shared,
-    tuned_path,
 )
+from mnv2_sweep.training.ways import finetuned
+from mnv2_sweep.training.ways.finetuned import FINETUNE_RATE, run_finetuned_trial, tuned_path
 from mnv2_sweep.trials.trial import CODE_VERSION, Trial, shared_id, trial_header
 from tests.conftest import ToyData
 from tests.stops import Killed, Stop, measured
@@ -109,8 +110,8 @@ def add_network(
     chosen, crops, target = batch
     model = cut_slice(weights, arch).train()
     model.classifier[0].p = 0.0
-    pixels = train_level(data, arch.resolution)
-    logits = model(apply_crops(image_batch(pixels, chosen, "cpu"), arch.resolution, crops))
+    pixels = train_level(data, square(arch.resolution))
+    logits = model(apply_crops(image_batch(pixels, chosen, "cpu"), square(arch.resolution), crops))
     smoothing = trial.recipe.label_smoothing if target.ndim == 1 else 0.0
     loss = nn.functional.cross_entropy(logits, target, label_smoothing=smoothing) * len(chosen) / trial.recipe.batch
     loss.backward()
@@ -121,7 +122,7 @@ def add_network(
 
 def test_the_largest_learns_from_labels_and_three_others_from_these_and_its_outputs(make_slice, tiny_data, path):
     """The gradients that each step leaves, beside those of networks cut and added up here."""
-    trial, labels = make_slice(batch=6), label_tensor(tiny_data, "train", "cpu")
+    trial, labels = make_slice(batch=6), torch.from_numpy(tiny_data.labels["train"]).long()
     sandwich = Sandwich(trial, tiny_data, "cpu", Supernet(SUPERNET, path))
     course = sandwich.begin()
     assert sandwich.largest == LARGEST and set(sandwich.others) == {SMALLEST, WIDE, DEEP}
@@ -175,9 +176,9 @@ def watch_steps(monkeypatch, path, trial, data, archs, steps: int) -> list[list[
     """The networks of each of some steps, with how many images each of their parts sees."""
     seen, real = [], Sandwich.train_one
 
-    def train_one(self, network, rows, chosen, crops, target):
-        seen[-1].append((network.arch, len(chosen[rows])))
-        return real(self, network, rows, chosen, crops, target)
+    def train_one(self, network, rows, batch):
+        seen[-1].append((network.arch, len(batch.chosen[rows])))
+        return real(self, network, rows, batch)
 
     monkeypatch.setattr(Sandwich, "train_one", train_one)
     sandwich = Sandwich(trial, data, "cpu", Supernet(archs, path))
@@ -220,7 +221,8 @@ def test_sizes_above_the_data_s_own_read_the_same_images(make_slice, tiny_data, 
     """Mapped, or on a GPU, once."""
     archs = tuple(replace(SMALLEST, resolution=resolution) for resolution in (8, 16, 20, 24))
     levels = Sandwich(make_slice(archs=archs), tiny_data, "cpu", Supernet(archs, path)).levels
-    assert levels[16] is levels[20] is levels[24] and levels[8].shape == (60, 10, 10, 3)
+    small, *same = (levels[square(side)] for side in (8, 16, 20, 24))
+    assert same[0] is same[1] is same[2] and small.shape == (60, 10, 10, 3)
 
 
 @pytest.mark.slow
@@ -459,7 +461,9 @@ def trained(make_slice, path, undisturbed) -> Supernet:
 
 def predictions(model: nn.Module, data: ToyData, size: int, split: str = "val") -> np.ndarray:
     with torch.no_grad():
-        return model.eval()(augment(image_batch(data.pixels(split, size), torch.arange(30), "cpu"), size)).numpy()
+        return model.eval()(
+            augment(image_batch(data.pixels(split, square(size)), torch.arange(30), "cpu"), square(size))
+        ).numpy()
 
 
 @pytest.mark.parametrize("arch", SUPERNET, ids=["wide", "smallest", "largest", "deep"])
@@ -473,8 +477,10 @@ def test_an_exported_slice_predicts_as_the_one_that_was_measured_image_by_image(
     logits = [predictions(model, tiny_data, arch.resolution) for model in (first, second, exported)]
     assert all(np.array_equal(logits[0], other) for other in logits[1:]) and np.ptp(logits[0]) > 0
     right = logits[0].argmax(1) == tiny_data.labels["val"]
-    assert right.mean() == result.val_top1 == evaluate_model(second, tiny_data, "val", arch.resolution, "cpu")[0]
-    assert np.isfinite(result.val_loss) and result.val_images == 30
+    assert (
+        right.mean() == result.score("val", "top1") == evaluate_model(second, trial, tiny_data, "val", "cpu")[0]["top1"]
+    )
+    assert np.isfinite(result.score("val", "loss")) and result.images.get("val", 0) == 30
     plain = build_model(arch)  # as a user loads it, with the channels first
     plain.load_state_dict(first.state_dict())
     np.testing.assert_allclose(predictions(plain, tiny_data, arch.resolution), logits[0], rtol=1e-4, atol=1e-5)
@@ -485,11 +491,15 @@ def test_results_of_a_family_come_from_one_training(make_slice, tiny_data, train
     shared = read(trained.path, make_slice())
     results = {arch: run_shared_trial(make_slice(arch), tiny_data, "cpu", Control(), trained) for arch in SUPERNET}
     for arch, result in results.items():
-        assert (result.train_images, result.test_images, result.images_per_second) == (24, 45, shared.images_per_second)
+        assert (result.train_images, result.images.get("test", 0), result.images_per_second) == (
+            24,
+            45,
+            shared.images_per_second,
+        )
         assert result.train_loss == shared.curve[-1].train_loss and shared.seconds / 4 < result.seconds
-        looks = [point.val_top1 for point in result.curve]
-        assert looks == ([point.val_top1 for point in shared.curve] if arch == LARGEST else [None] * 3)
-    assert len({result.val_loss for result in results.values()}) == 4
+        looks = [point.scores.get("top1") for point in result.curve]
+        assert looks == ([point.scores.get("top1") for point in shared.curve] if arch == LARGEST else [None] * 3)
+    assert len({result.score("val", "loss") for result in results.values()}) == 4
 
 
 @pytest.fixture
@@ -540,19 +550,20 @@ def test_the_largest_is_so_with_the_data_s_classes(make_slice, tiny_data, path):
     archs = (replace(SMALLEST, classes=5000, last_channels=640), replace(LARGEST, classes=5000, last_channels=16))
     supernet = Supernet(archs, path)
     looks = [
-        {point.val_top1 is not None for point in run_shared_trial(
+        {point.scores.get("top1") is not None for point in run_shared_trial(
             make_slice(arch, archs, images=8), tiny_data, "cpu", Control(), supernet).curve}
         for arch in archs
     ]  # fmt: skip
     assert looks == [{False}, {True}]
 
 
-def test_the_same_images_calibrate_every_time(tiny_data, monkeypatch):
-    one, other = ([batch.clone() for batch in calibration_batches(tiny_data, 8, "cpu", 20)] for _ in range(2))
+def test_the_same_images_calibrate_every_time(tiny_data, monkeypatch, make_trial):
+    trial = make_trial(arch=ArchSpec(resolution=8))
+    one, other = ([batch.clone() for batch in calibration_batches(trial, tiny_data, "cpu", 20)] for _ in range(2))
     assert len(one) == 1 and one[0].shape == (20, 3, 8, 8) and torch.equal(one[0], other[0])
     monkeypatch.setattr(shared_train, "CALIBRATION_BATCH", 7)
-    assert [len(batch) for batch in calibration_batches(tiny_data, 8, "cpu", 22)] == [7, 7, 7]  # no batch of one
-    assert [len(batch) for batch in calibration_batches(tiny_data, 8, "cpu", 999)] == [7] * 8 + [4]
+    assert [len(batch) for batch in calibration_batches(trial, tiny_data, "cpu", 22)] == [7] * 3  # none of one
+    assert [len(batch) for batch in calibration_batches(trial, tiny_data, "cpu", 999)] == [7] * 8 + [4]
 
 
 def test_asked_to_stop_while_a_slice_is_evaluated_the_weights_stay(make_slice, tiny_data, trained):
@@ -565,7 +576,7 @@ def test_asked_to_stop_while_a_slice_is_evaluated_the_weights_stay(make_slice, t
 def test_a_family_of_one(make_slice, tiny_data, path):
     trial = make_slice(WIDE, (WIDE,), images=80)
     result = run_shared_trial(trial, tiny_data, "cpu", Control(), Supernet((WIDE,), path))
-    assert result.train_images == 80 and result.curve[-1].val_top1 is not None and len(result.curve) == 10
+    assert result.train_images == 80 and result.curve[-1].scores.get("top1") is not None and len(result.curve) == 10
 
 
 @pytest.mark.slow
@@ -574,7 +585,7 @@ def test_a_family_learns(make_slice, tiny_data, path):
     tops = {}
     for arch in SUPERNET:
         trial = make_slice(arch, images=500, batch=20)
-        tops[arch] = run_shared_trial(trial, tiny_data, "cpu", Control(), Supernet(SUPERNET, path)).val_top1
+        tops[arch] = run_shared_trial(trial, tiny_data, "cpu", Control(), Supernet(SUPERNET, path)).score("val", "top1")
     assert tops[LARGEST] > 0.6 and sum(tops.values()) > 4 * 0.5, tops
 
 
@@ -584,31 +595,34 @@ def test_a_family_learns(make_slice, tiny_data, path):
 @pytest.fixture
 def begun(monkeypatch) -> list:
     """The courses and trials that networks trained alone finish from now on, as they begin."""
-    courses, real = [], shared_train.finish_course
+    courses, real = [], finetuned.finish_course
 
     def finish_course(course, trial, *more):
         courses.append((course.step, {k: v.clone() for k, v in course.model.state_dict().items()}, trial))
         return real(course, trial, *more)
 
-    monkeypatch.setattr(shared_train, "finish_course", finish_course)
+    monkeypatch.setattr(finetuned, "finish_course", finish_course)
     return courses
 
 
 def test_a_slice_is_trained_on_from_what_it_is_and_its_weights_are_kept(make_slice, tiny_data, trained, begun):
     trial = make_slice(DEEP, finetune=0.5)
-    result = run_shared_trial(trial, tiny_data, "cpu", Control(), trained)
+    result = run_finetuned_trial(trial, tiny_data, "cpu", Control(), trained)
     ((step, state, tuned),) = begun
     recipe = tuned.recipe
     assert (step, recipe.lr, recipe.epochs, recipe.images) == (0, FINETUNE_RATE * 0.03, 0.5, None)
     slice_state = cut_network(trial, read(trained.path, trial).weights, tiny_data, "cpu").state_dict()
     assert state.keys() == slice_state.keys() and all(torch.equal(state[name], slice_state[name]) for name in state)
-    assert (result.train_images, len(result.curve), result.val_images) == (32, 4, 30)
-    assert result.curve[-1].val_top1 is not None and max(point.lr for point in result.curve) <= FINETUNE_RATE * 0.03
+    assert (result.train_images, len(result.curve), result.images.get("val", 0)) == (32, 4, 30)
+    assert (
+        result.curve[-1].scores.get("top1") is not None
+        and max(point.lr for point in result.curve) <= FINETUNE_RATE * 0.03
+    )
     kept = tuned_path(trained.path, trial)
     assert set(trained.path.parent.iterdir()) == {trained.path, kept}
     model = build_model(DEEP).to(memory_format=torch.channels_last)
     model.load_state_dict(read_packed(kept, trial_header(trial))[1])
-    assert (predictions(model, tiny_data, 8).argmax(1) == tiny_data.labels["val"]).mean() == result.val_top1
+    assert (predictions(model, tiny_data, 8).argmax(1) == tiny_data.labels["val"]).mean() == result.score("val", "top1")
     assert not torch.equal(model.classifier[1].weight, slice_state["classifier.1.weight"])
 
 
@@ -616,16 +630,16 @@ def test_trained_on_it_goes_on_bit_for_bit(make_slice, tiny_data, trained, begun
     """With dropout, whose random numbers go on too."""
     trial, stop = make_slice(WIDE, finetune=0.4), Stop()
     kept, checkpoint = tuned_path(trained.path, trial), trained.path.with_name("trial.pt")
-    usual = measured(run_shared_trial(trial, tiny_data, "cpu", Control(should_stop=stop), trained))
+    usual = measured(run_finetuned_trial(trial, tiny_data, "cpu", Control(should_stop=stop), trained))
     _, state = read_packed(kept, trial_header(trial))
     for at in range(2, stop.asked + 1, 3):
         kept.unlink()
         control = Control(should_stop=Stop(at), checkpoint=checkpoint, checkpoint_seconds=NEVER)
         with pytest.raises(Interrupted):
-            run_shared_trial(trial, tiny_data, "cpu", control, trained)
+            run_finetuned_trial(trial, tiny_data, "cpu", control, trained)
         assert set(trained.path.parent.iterdir()) == {trained.path, checkpoint}
         control = Control(checkpoint=checkpoint, checkpoint_seconds=NEVER)
-        assert measured(run_shared_trial(trial, tiny_data, "cpu", control, trained)) == usual
+        assert measured(run_finetuned_trial(trial, tiny_data, "cpu", control, trained)) == usual
         assert set(trained.path.parent.iterdir()) == {trained.path, kept}
         _, again = read_packed(kept, trial_header(trial))
         assert all(torch.equal(value, again[name]) for name, value in state.items())
@@ -636,7 +650,7 @@ def test_killed_as_its_weights_are_written_it_goes_on_to_the_same_ones(make_slic
     """Its checkpoint is there until they are."""
     trial, lines = make_slice(DEEP, finetune=0.4), []
     checkpoint, kept = trained.path.with_name("trial.pt"), tuned_path(trained.path, trial)
-    usual = measured(run_shared_trial(trial, tiny_data, "cpu", Control(), trained))
+    usual = measured(run_finetuned_trial(trial, tiny_data, "cpu", Control(), trained))
     state = kept.read_bytes()
     kept.unlink()
 
@@ -644,11 +658,11 @@ def test_killed_as_its_weights_are_written_it_goes_on_to_the_same_ones(make_slic
         raise Killed
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(shared_train, "write_packed", die)
-        run_shared_trial(trial, tiny_data, "cpu", Control(checkpoint=checkpoint, checkpoint_seconds=NEVER), trained)
+        patch.setattr(finetuned, "write_packed", die)
+        run_finetuned_trial(trial, tiny_data, "cpu", Control(checkpoint=checkpoint, checkpoint_seconds=NEVER), trained)
     assert checkpoint.exists() and not kept.exists()
     control = Control(log=lines.append, checkpoint=checkpoint, checkpoint_seconds=NEVER)
-    assert measured(run_shared_trial(trial, tiny_data, "cpu", control, trained)) == usual
+    assert measured(run_finetuned_trial(trial, tiny_data, "cpu", control, trained)) == usual
     assert lines[0] == "resumed after step 3" and not checkpoint.exists() and kept.read_bytes() == state
 
 

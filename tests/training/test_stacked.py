@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from mnv2_sweep.base.errors import SweepError
-from mnv2_sweep.data import batches
 from mnv2_sweep.nets.arch import ArchSpec
-from mnv2_sweep.training import loop
+from mnv2_sweep.training import batch, loop
 from mnv2_sweep.training import stacked as stacked_train
 from mnv2_sweep.training.control import Control, Interrupted
 from mnv2_sweep.training.loop import begin_course, run_trial
-from mnv2_sweep.training.stacked import begin_stack, group_seeds, has_seed, run_stacked_trial, train_stacked
+from mnv2_sweep.training.stacked import begin_stack, has_seed, run_stacked_trial, train_stacked
+from mnv2_sweep.training.ways.way import join_trials
 from mnv2_sweep.trials.trial import Result, Sharing, Trial
 
 torch.set_num_threads(1)
@@ -46,10 +46,9 @@ def doubled(monkeypatch):
         monkeypatch.setattr(module, name, lambda *args: original(*args).double())
 
     double(loop, "build_model")
-    double(batches, "draw_crops")
-    monkeypatch.setattr(stacked_train, "draw_crops", batches.draw_crops)
     double(loop, "image_batch")
-    double(stacked_train, "image_batch")
+    double(batch, "draw_crops")
+    double(batch, "image_batch")
 
 
 @pytest.fixture
@@ -80,10 +79,11 @@ def assert_close(ours: Result, theirs: Result, error: float) -> None:
     for a, b in zip(ours.curve, theirs.curve, strict=True):
         assert a.train_loss == pytest.approx(b.train_loss, abs=error)
         assert replace(a, train_loss=0.0) == replace(b, train_loss=0.0)
+    ours, theirs = ours.flat(), theirs.flat()
     for name in ("val_loss", "test_loss", "train_loss"):
-        assert getattr(ours, name) == pytest.approx(getattr(theirs, name), abs=error)
+        assert ours[name] == pytest.approx(theirs[name], abs=error)
     for name in ("val_top1", "val_images", "test_top1", "test_images", "train_images", "device"):
-        assert getattr(ours, name) == getattr(theirs, name)
+        assert ours[name] == theirs[name]
 
 
 # ---------------------------------------------------------------- as alone
@@ -103,7 +103,7 @@ def test_seeds_train_as_alone(make_seeds, tiny_data, doubled, final_weights, opt
         for name, value in theirs.items():
             assert value.dtype == torch.float64 or name.endswith("num_batches_tracked")
             torch.testing.assert_close(ours[name], value, rtol=1e-6, atol=1e-8)
-    assert len({result.val_loss for result in alone}) == 3  # seeds differ by more than any error allowed
+    assert len({result.score("val", "loss") for result in alone}) == 3  # seeds differ by more than any error allowed
     assert max(point.train_loss for point in alone[0].curve) - min(point.train_loss for point in alone[0].curve) > 0.05
 
 
@@ -116,7 +116,7 @@ def test_seeds_train_as_alone_in_float32(make_seeds, tiny_data, optimizer, lr):
         assert [point.train_loss for point in ours.curve] == pytest.approx(
             [point.train_loss for point in theirs.curve], abs=1e-3
         )
-        assert ours.val_loss == pytest.approx(theirs.val_loss, abs=1e-2)
+        assert ours.score("val", "loss") == pytest.approx(theirs.score("val", "loss"), abs=1e-2)
 
 
 def test_another_size_and_other_shortcuts(make_seeds, tiny_data, doubled):
@@ -130,13 +130,13 @@ def test_another_size_and_other_shortcuts(make_seeds, tiny_data, doubled):
     trials = [replace(trial, arch=replace(trial.arch, residual="expansion", classes=1000)) for trial in trials]
     for ours, trial in zip(train_stacked(trials, NoTest()), trials, strict=True):
         assert_close(ours, run_trial(trial, NoTest()), 1e-8)
-        assert ours.test_top1 is None
+        assert ours.score("test", "top1") is None
 
 
 @pytest.mark.slow
 def test_the_toy_data_are_learnt(make_seeds, tiny_data):
     trials = [replace(trial, arch=replace(trial.arch, dropout=0.1)) for trial in make_seeds(images=1200)]
-    assert all(result.val_top1 > 0.9 for result in train_stacked(trials, tiny_data))
+    assert all(result.score("val", "top1") > 0.9 for result in train_stacked(trials, tiny_data))
 
 
 @pytest.mark.parametrize("optimizer, lr", OPTIMIZERS)
@@ -169,7 +169,9 @@ def test_a_seed_without_numbers_ends_and_the_others_do_not_feel_it(make_seeds, t
     assert len(points) == 10
     for at, point in enumerate(points):  # the means of those left
         assert point.train_loss == pytest.approx((first.curve[at].train_loss + last.curve[at].train_loss) / 2)
-        assert point.val_top1 == pytest.approx((first.curve[at].val_top1 + last.curve[at].val_top1) / 2)
+        assert point.scores.get("top1") == pytest.approx(
+            (first.curve[at].scores.get("top1") + last.curve[at].scores.get("top1")) / 2
+        )
 
 
 def test_when_all_end_each_has_its_own_error(make_seeds, tiny_data):
@@ -212,7 +214,7 @@ def test_every_step_is_reported_and_each_seed_has_its_lines(make_seeds, tiny_dat
         assert len(own) == 11 and own[0].startswith(
             f"seed {seed}: step 1: loss {result.curve[0].train_loss:.4f}, top-1 "
         )
-        assert own[-1].startswith(f"seed {seed}: top-1 {100 * result.val_top1:.2f} % in ")
+        assert own[-1].startswith(f"seed {seed}: top-1 {100 * result.score('val', 'top1'):.2f} % in ")
     assert len(lines) == 44  # ten of the means
 
 
@@ -348,7 +350,7 @@ def test_who_is_trained_with_whom(make_seeds, make_trial):
     twelve, lonely = make_seeds(*range(12)), make_seeds(5, images=260)
     others = [make_trial(seed, ArchSpec(family="mobilenet_v1", width=0.25, resolution=16)) for seed in (0, 1)]
     slices = [replace(trial, shared=Sharing("0123", 100)) for trial in twelve[:2]]
-    groups = group_seeds([*others, *twelve, *lonely, *slices])
+    groups = join_trials([*others, *twelve, *lonely, *slices])
     assert set(groups) == set(twelve)
     assert {tuple(trial.seed for trial in group) for group in groups.values()} == {
         (0, 2, 4, 6, 8, 10),
@@ -368,7 +370,7 @@ def test_what_differs_in_more_than_the_seed_is_refused(make_seeds, make_trial, t
         ([one, replace(other, arch=replace(one.arch, width=1.0))], "2 kinds of trials given"),
         ([one, replace(other, data=replace(one.data, fingerprint="0"))], "2 kinds of trials given"),
         ([one, other, one], "seeds 1, 2, 1 given; give every seed once"),
-        ([replace(trial, shared=Sharing("0123", 100)) for trial in (one, other)], "slices of shared weights given"),
+        ([replace(trial, shared=Sharing("0123", 100)) for trial in (one, other)], "shared weights given"),
         ([make_trial(arch=ArchSpec(family="mobilenet_v1", width=0.25, resolution=16))], "MobileNetV1 given, only Mob"),
     ]
     for trials, message in wrong:

@@ -12,7 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from mnv2_sweep.training.control import Control  # noqa: E402
 from mnv2_sweep.training.loop import run_trial  # noqa: E402
-from mnv2_sweep.training.tensorboard import SCALARS, event_points  # noqa: E402
+from mnv2_sweep.training.tensorboard import event_points  # noqa: E402
 from mnv2_sweep.trials.trial import CurvePoint  # noqa: E402
 
 
@@ -24,7 +24,7 @@ def read_events(folder) -> dict[str, list[tuple[int, float]]]:
 
 
 def curve(*losses: float, first: int = 20) -> list[CurvePoint]:
-    return [CurvePoint(i / 60, first + 20 * i, loss, 0.25, 0.5) for i, loss in enumerate(losses)]
+    return [CurvePoint(i / 60, first + 20 * i, loss, 0.25, {"top1": 0.5}) for i, loss in enumerate(losses)]
 
 
 def test_a_trial_s_curve_is_written(make_trial, tiny_data, tmp_path):
@@ -32,9 +32,10 @@ def test_a_trial_s_curve_is_written(make_trial, tiny_data, tmp_path):
     with event_points(tmp_path / "events", trial) as point:
         result = run_trial(trial, tiny_data, "cpu", Control(point=point))
     events = read_events(tmp_path / "events")
-    assert sorted(events) == sorted(SCALARS)
-    for name in SCALARS:
-        expected = [(point.images, pytest.approx(getattr(point, name), rel=1e-6)) for point in result.curve]
+    scalars = ("train_loss", "lr", "val_top1")
+    assert sorted(events) == sorted(scalars)
+    for name in scalars:
+        expected = [(point.images, pytest.approx(point.flat()[name], rel=1e-6)) for point in result.curve]
         assert events[name] == expected and len(expected) == 5
 
 
@@ -47,7 +48,7 @@ def test_each_point_can_be_read_at_once(make_trial, tmp_path):
 
 def test_a_point_without_a_look_has_no_top1(make_trial, tmp_path):
     with event_points(tmp_path, make_trial()) as point:
-        point(replace(curve(1.0)[0], val_top1=None))
+        point(replace(curve(1.0)[0], scores={}))
     assert read_events(tmp_path) == {"train_loss": [(20, 1.0)], "lr": [(20, 0.25)]}
 
 

@@ -1,0 +1,189 @@
+"""Combinations of a space's axes, as rows of indices -> costs and names of their networks, gathered as arrays.
+
+A network is steps (`nets.steps`), and a step depends on few of the axes. So for each place the steps of all rows are
+looked up by the indices of its axes, then the parts by what came before them: what is new is resolved and counted
+once, by the plan's layers, and all else are gathers.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from mnv2_sweep.nets.arch import ArchSpec
+from mnv2_sweep.nets.cost import BYTES_PER_ACTIVATION
+from mnv2_sweep.nets.cost_arrays import LARGEST, CostArrays, integer_array
+from mnv2_sweep.nets.resolve import find_steps, step_fields
+from mnv2_sweep.nets.steps import START, Part, State, Step
+
+MOST_CELLS = 2**22  # of a table of combinations; where there are more, only those are kept that are met
+UNKNOWN = -1
+
+
+class Gather:
+    """The costs of a space's rows [N, axes]; `build` makes the spec of one row."""
+
+    def __init__(self, axes: Sequence[tuple[str, tuple]], used: Callable, build: Callable[[np.ndarray], ArchSpec]):
+        """`used(fields, row)` returns which axes set any of these fields of ArchSpec, and the table's row if given."""
+        self.axes, self.used, self.build = axes, used, build
+        self.families: dict[object, list[_Place]] = {}
+        self.at_family = [at for at, (key, _) in enumerate(axes) if key == "family"]
+
+    def costs(self, rows: np.ndarray) -> CostArrays:
+        """Count every row."""
+        whole = [np.zeros(len(rows), np.int64) for _ in range(4)]
+        for chosen, places in self._by_family(rows):
+            sums = None
+            for place, parts in self._walk(rows[chosen], places):
+                own = [column[parts] for column in place.columns()]
+                if sums is None:
+                    sums = own
+                else:
+                    for at in (0, 1, 3):
+                        sums[at] = sums[at] + own[at]
+                    sums[2] = np.maximum(sums[2], own[2])
+            for at, values in enumerate(sums):
+                if values.dtype == object and whole[at].dtype != object:
+                    whole[at] = whole[at].astype(object)
+                whole[at][chosen] = values
+        return CostArrays(whole[0], whole[1], BYTES_PER_ACTIVATION * whole[2], whole[3])
+
+    def names(self, rows: np.ndarray) -> np.ndarray:
+        """Return numbers [N, 2] that are the same for two rows exactly if their networks have the same blocks."""
+        names = np.zeros((len(rows), 2), np.uint64)
+        for chosen, places in self._by_family(rows):
+            total = np.zeros((int(np.size(np.arange(len(rows))[chosen])), 2), np.uint64)
+            for place, parts in self._walk(rows[chosen], places):
+                factors, summands = place.digests()
+                total = total * factors[parts] + summands[parts]
+            names[chosen] = total
+        return names
+
+    def _by_family(self, rows: np.ndarray) -> list[tuple]:
+        """Return (which rows, their places) for every family, so that the number of places is the same."""
+        if not self.at_family:
+            return [(slice(None), self._places(0, rows[0]))] if len(rows) else []
+        families = rows[:, self.at_family[0]]
+        chosen = [np.flatnonzero(families == family) for family in np.unique(families)]
+        return [(own, self._places(families[own[0]], rows[own[0]])) for own in chosen]
+
+    def _places(self, family: object, row: np.ndarray) -> list["_Place"]:
+        if family not in self.families:
+            arch = self.build(row)
+            places = []
+            for at, (fields, table_row) in enumerate(step_fields(arch)):
+                lengths = {axis: len(self.axes[axis][1]) for axis in self.used(fields, table_row)}
+                places.append(_Place(at, lengths, self.build))
+            self.families[family] = places
+        return self.families[family]
+
+    def _walk(self, rows: np.ndarray, places: Sequence["_Place"]):
+        """Yield each place with the parts of all rows there, by their numbers."""
+        states = np.zeros(len(rows), np.int64)
+        known: list[State] = [START]
+        for place in places:
+            parts = place.find_parts(place.find_steps(rows), states, known)
+            yield place, parts
+            states, known = place.after[parts], place.states
+
+
+class _Place:
+    """One step of the networks of a family: the different steps there are, and the parts that they make."""
+
+    def __init__(self, at: int, lengths: dict[int, int], build: Callable[[np.ndarray], ArchSpec]):
+        self.at, self.build = at, build
+        self.axes = sorted(lengths)
+        self.lengths = [lengths[axis] for axis in self.axes]
+        self.steps: list[Step] = []
+        self.step_numbers: dict[Step, int] = {}
+        cells = 1
+        for length in self.lengths:
+            cells *= length
+        self.by_combination = np.full(cells, UNKNOWN, np.int32) if cells <= MOST_CELLS else None
+        self.met: dict[bytes, int] = {}
+        self.parts: list[Part] = []
+        self.by_state = np.full((1, 1), UNKNOWN, np.int32)  # [states, steps] -> the part's number
+        self.states: list[State] = []
+        self.state_numbers: dict[State, int] = {}
+        self.after = np.zeros(0, np.int64)
+        self._columns: list[np.ndarray] = []
+        self._digests: tuple[np.ndarray, np.ndarray] | None = None
+
+    def find_steps(self, rows: np.ndarray) -> np.ndarray:
+        """Return the numbers of the rows' steps."""
+        if self.by_combination is None:
+            return self._find_met(rows)
+        combinations = np.zeros(len(rows), np.int64)
+        for axis, length in zip(self.axes, self.lengths, strict=True):
+            combinations = combinations * length + rows[:, axis]
+        numbers = self.by_combination[combinations]
+        if (unknown := np.flatnonzero(numbers == UNKNOWN)).size:
+            new, first = np.unique(combinations[unknown], return_index=True)
+            self.by_combination[new] = [self._number(rows[row]) for row in unknown[first]]
+            numbers = self.by_combination[combinations]
+        return numbers
+
+    def _find_met(self, rows: np.ndarray) -> np.ndarray:
+        own = np.ascontiguousarray(rows[:, self.axes])
+        keys = own.view(np.dtype((np.void, own.dtype.itemsize * own.shape[1]))).ravel()
+        _, first, which = np.unique(keys, return_index=True, return_inverse=True)
+        numbers = []
+        for row in first:
+            key = keys[row].tobytes()
+            if key not in self.met:
+                self.met[key] = self._number(rows[row])
+            numbers.append(self.met[key])
+        return np.array(numbers, np.int64)[which.reshape(-1)]
+
+    def _number(self, row: np.ndarray) -> int:
+        step = find_steps(self.build(row))[self.at]
+        if step not in self.step_numbers:
+            self.step_numbers[step] = len(self.steps)
+            self.steps.append(step)
+        return self.step_numbers[step]
+
+    def find_parts(self, steps: np.ndarray, states: np.ndarray, known: Sequence[State]) -> np.ndarray:
+        """Return the numbers of the parts that the steps make after the states, which are numbers in `known`."""
+        self._grow(len(known), len(self.steps))
+        width = self.by_state.shape[1]
+        keys = states * width + steps
+        table = self.by_state.reshape(-1)
+        parts = table[keys]
+        if (unknown := parts == UNKNOWN).any():
+            for key in np.unique(keys[unknown]).tolist():
+                table[key] = self._add_part(self.steps[key % width].at(known[key // width]))
+            self.after = np.array([self.state_numbers[part.after] for part in self.parts], np.int64)
+            self._columns, self._digests = [], None
+            parts = table[keys]
+        return parts
+
+    def _grow(self, states: int, steps: int) -> None:
+        have = self.by_state.shape
+        if states > have[0] or steps > have[1]:
+            grown = np.full((max(2 * have[0], states), max(2 * have[1], steps)), UNKNOWN, np.int32)
+            grown[: have[0], : have[1]] = self.by_state
+            self.by_state = grown
+
+    def _add_part(self, part: Part) -> int:
+        if part.after not in self.state_numbers:
+            self.state_numbers[part.after] = len(self.states)
+            self.states.append(part.after)
+        self.parts.append(part)
+        return len(self.parts) - 1
+
+    def columns(self) -> list[np.ndarray]:
+        """Return MAdds, params, most activation elements and depth of every part."""
+        if not self._columns:
+            # A network has at most some hundred parts: sums of these fit.
+            small = LARGEST // 256
+            for name in ("madds", "params", "peak_elements", "depth"):
+                numbers = [getattr(part, name) for part in self.parts]
+                column = integer_array(numbers)
+                self._columns.append(column if max(numbers) <= small else column.astype(object))
+        return self._columns
+
+    def digests(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return factors and summands [parts, 2] of the parts' names."""
+        if self._digests is None:
+            numbers = np.array([part.digest() for part in self.parts], np.uint64)
+            self._digests = numbers[:, 0::2], numbers[:, 1::2]
+        return self._digests

@@ -1,0 +1,49 @@
+"""What a task does in training and evaluation: outputs of a network and targets -> loss and scores.
+
+A task is a module here with a `WORK`, and a line in `trials.tasks.TASKS`, which says what it is called.
+"""
+
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mnv2_sweep.trials.recipe import Recipe
+
+
+class Scorer(Protocol):
+    """What counts up the scores of a split, batch by batch."""
+
+    def add(self, outputs: Tensor, targets: Tensor) -> None:
+        """Count a batch: the network's outputs [B, ...], float32, and the targets of its images."""
+        ...
+
+    def scores(self) -> dict[str, float]:
+        """Return the scores of all that was added (at least one image), by name; the loss is "loss"."""
+        ...
+
+
+class Work:
+    """What a task does. `outputs` [B, ...] are a network's, `targets` [B, ...] those of its images."""
+
+    def targets(self, labels: np.ndarray, device: str) -> Tensor:
+        """Return the targets of a split's labels, an entry for each image, on the device: class numbers, int64 [N]."""
+        return torch.from_numpy(labels.astype(np.int64)).to(device)
+
+    def loss(self, outputs: Tensor, targets: Tensor, recipe: Recipe, each: bool = False) -> Tensor:
+        """Return the mean loss of the images, with `each` the loss of each, [B]. Targets may be mixtures (`mix`)."""
+        raise NotImplementedError
+
+    def soften(self, targets: Tensor, count: int, recipe: Recipe) -> Tensor:
+        """Return targets of which means can be taken, as float32, for a network with so many outputs; those that are so
+        already as they are."""
+        return targets.float()
+
+    def mix(self, targets: Tensor, outputs: Tensor, share: float, recipe: Recipe) -> Tensor:
+        """Return targets of which a share, 0 to 1, is what another network says of the same images."""
+        raise NotImplementedError
+
+    def scorer(self) -> Scorer:
+        """Return what counts up the scores of a split; the task's main score is among them."""
+        raise NotImplementedError

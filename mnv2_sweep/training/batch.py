@@ -1,0 +1,69 @@
+"""Images that were chosen -> a batch, for every way to train: what is drawn at random, once, then the images at a size.
+
+All that a recipe does to images and targets happens here.
+"""
+
+import random
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mnv2_sweep.base.size import Size
+from mnv2_sweep.data.batches import apply_crops, draw_crops, image_batch
+from mnv2_sweep.trials.tasks import task_of
+from mnv2_sweep.trials.trial import Trial
+
+
+class Batch(NamedTuple):
+    """A batch but for its pixels. Each of its images is a mixture of M, mostly one: which ones [B, M], the crops
+    [B, M, 2, 3] of them, their shares [B, M]; the targets [B, ...] of the mixtures."""
+
+    chosen: Tensor
+    crops: Tensor
+    shares: Tensor
+    targets: Tensor
+    channels: int = 3
+
+    def images(self, pixels: np.ndarray | Tensor, size: Size, device: str, rows: slice = slice(None)) -> Tensor:
+        """Return the images, of `pixels` uint8 [N, s, s, 3], or some rows of them: float32 [B, channels, height,
+        width]."""
+        parts = zip(self.chosen[rows].unbind(1), self.crops[rows].unbind(1), strict=True)
+        images = [
+            apply_crops(image_batch(pixels, chosen, device, self.channels), size, crops) for chosen, crops in parts
+        ]
+        if len(images) == 1:
+            return images[0]
+        shares = self.shares[rows].to(device).unbind(1)
+        return sum(share[:, None, None, None] * each for share, each in zip(shares, images, strict=True))
+
+
+def draw_batch(targets: Tensor, chosen: Tensor, trial: Trial, generator: torch.Generator) -> Batch:
+    """Draw what is random in a batch of the images `chosen` [B], whose `targets` are those of all images [N, ...]."""
+    crops = draw_crops(len(chosen), trial.recipe, generator)
+    batch = Batch(chosen[:, None], crops[:, None], torch.ones(len(chosen), 1), targets[chosen], trial.arch.in_channels)
+    return mix_images(batch, trial, generator) if trial.recipe.mixup > 0 else batch
+
+
+def mix_images(batch: Batch, trial: Trial, generator: torch.Generator) -> Batch:
+    """Mix each image with the one before it, any other as their order is random, and their targets, all in the share
+    that one draw gives, as in the code of Zhang et al.: see Recipe.mixup."""
+    task, alpha = task_of(trial), trial.recipe.mixup
+    # torch has no public draw from this distribution that takes a generator.
+    draw = random.Random(torch.randint(2**62, (), generator=generator).item())
+    share = draw.betavariate(alpha, alpha)
+    targets = task.work.soften(batch.targets, task.outputs(trial.data.classes), trial.recipe)
+    return batch._replace(
+        chosen=torch.cat([batch.chosen, batch.chosen.roll(1, 0)], 1),
+        crops=torch.cat([batch.crops, batch.crops.roll(1, 0)], 1),
+        shares=torch.tensor([share, 1 - share]).expand(len(targets), 2),
+        targets=share * targets + (1 - share) * targets.roll(1, 0),
+    )
+
+
+def join_batches(batches: Sequence[Batch]) -> Batch:
+    """Return the batches as one, in their order."""
+    tensors = zip(*(batch[:4] for batch in batches), strict=True)
+    return Batch(*map(torch.cat, tensors), batches[0].channels)

@@ -1,0 +1,1 @@
+"""How weights come about: a module a way; `trials.ways` lists them."""

@@ -1,0 +1,186 @@
+"""What a way to get weights does, from the schedule of a sweep to the export of its networks.
+
+A way is a module here with a `WORK`, and an entry in `trials.ways.WAYS`, which says what it is called and which files
+it leaves. What most ways have in common is done here: each trial for itself, from nothing that others make.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from torch import nn
+
+from mnv2_sweep.base.errors import StoreError
+from mnv2_sweep.data.catalog import Dataset
+from mnv2_sweep.nets.arch import ArchSpec
+from mnv2_sweep.spaces.space import Strategy
+from mnv2_sweep.training.control import Control
+from mnv2_sweep.training.loop import count_steps, curve_marks
+from mnv2_sweep.trials.recipe import Recipe, length_text
+from mnv2_sweep.trials.tasks import trained_network
+from mnv2_sweep.trials.trial import Result, Trial
+from mnv2_sweep.trials.ways import way_of
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What the trials of a run have in common, for worker processes too: the device, the sweep's folder, its networks
+    where something is prepared for many of them and how many threads that may take, the trials of which several are
+    trained as one with all that are trained with them, whether trials run as CUDA graphs."""
+
+    device: str = "cpu"
+    folder: Path | None = None
+    archs: tuple[ArchSpec, ...] = ()
+    groups: Mapping[Trial, tuple[Trial, ...]] = field(default_factory=dict)
+    threads: int = 1
+    cuda_graphs: bool = False
+
+
+class Need(NamedTuple):
+    """What a trial can't run without, and one of those that need it has to make: its name, whether it is there."""
+
+    name: str
+    is_there: Callable[[], bool]
+
+
+class Conditions(NamedTuple):
+    """What is asked of a run that a way may have to refuse: a budget of time, CUDA graphs, an executor."""
+
+    budget: bool = False
+    cuda_graphs: bool = False
+    executor: str = "local"
+
+
+@dataclass(frozen=True)
+class Rates:
+    """The seconds that training takes on a core of this machine, as functions of a network's work (`count_work`): of an
+    image, of an evaluated one, of a trial's start. `works` are those of the networks that are estimated."""
+
+    data: Dataset
+    works: Mapping[ArchSpec, float]
+    of_image: Callable[[float], float]
+    of_evaluated: Callable[[float], float]
+    of_start: Callable[[float], float]
+
+    def seconds(self, work: float, shown: float, evaluated: int) -> float:
+        """Return the seconds of a trial of that work that trains on `shown` images and evaluates others."""
+        return self.of_start(work) + shown * self.of_image(work) + evaluated * self.of_evaluated(work)
+
+
+def count_final(data: Dataset) -> int:
+    """Count the images that are evaluated at the end of a trial."""
+    return sum(len(labels) for split, labels in data.labels.items() if split != "train")
+
+
+class WayWork:
+    """What a way does. Ways have no state: what a trial needs to know stands in it and in the Setup."""
+
+    # ------------------------------------------------------------ before a run
+
+    def refuse(self, conditions: Conditions) -> None:
+        """Raise SweepError where trials can't be run so."""
+
+    def mark(self, strategy: Strategy, archs: Sequence[ArchSpec], recipe: Recipe, train_images: int) -> dict:
+        """Return the fields of Trial that make one of this way, for all networks of a sweep. Raises SweepError where
+        they can't be trained so."""
+        return {}
+
+    def mark_later(self, strategy: Strategy, marks: dict) -> dict | None:
+        """Return the same of what is trained once the front is known, on the networks of the front; None for nothing.
+        `marks` are those of the trials before."""
+        return None
+
+    def more_text(self, strategy: Strategy) -> str:
+        """Say what that is, before a sweep, as in "2 more epochs"."""
+        return "more training"
+
+    def before(self, trial: Trial) -> Trial | None:
+        """Return the trial whose network this one goes on from, where it does."""
+        return None
+
+    def length_text(self, trial: Trial) -> str:
+        """Say how long is trained, for a plan."""
+        return length_text(trial.recipe)
+
+    # ------------------------------------------------------------ what it takes
+
+    def own_seconds(self, trial: Trial, work: float, rates: Rates) -> float:
+        """Return the seconds of the trial itself on one core."""
+        return rates.seconds(work, *self.count_images(trial, rates.data))
+
+    def count_images(self, trial: Trial, data: Dataset) -> tuple[float, int]:
+        """Count the images that a trial trains on, and those that it evaluates: for its curve, and at its end."""
+        recipe, labels = trial.recipe, data.labels
+        steps, per_epoch = count_steps(recipe, len(labels["train"]))
+        for_curve = len(curve_marks(steps, per_epoch)) * min(recipe.curve_images, len(labels["val"]))
+        return steps * recipe.batch, for_curve + count_final(data)
+
+    def preparation_seconds(self, trial: Trial, rates: Rates) -> float:
+        """Return the seconds of the trial's preparation on one core."""
+        return 0.0
+
+    # ------------------------------------------------------------ what it needs
+
+    def preparation(self, trial: Trial) -> str | None:
+        """Name what is made once for many trials, by the first of them with the threads of all workers."""
+        return None
+
+    def is_prepared(self, folder: Path, trial: Trial) -> bool:
+        """Return whether the trial's preparation is in the sweep's folder, whole."""
+        return True
+
+    def join(self, trials: Sequence[Trial]) -> dict[Trial, tuple[Trial, ...]]:
+        """Group those trials that can be trained as one -> all that are trained with each."""
+        return {}
+
+    def need(self, trial: Trial, setup: Setup) -> Need | None:
+        """Return what the trial can't run without."""
+        name = self.preparation(trial)
+        return None if name is None else Need(name, partial(self.is_prepared, setup.folder, trial))
+
+    # ------------------------------------------------------------ the run, and after it
+
+    def run(self, trial: Trial, dataset: Dataset, setup: Setup, control: Control) -> Result:
+        """Get the weights and measure the network, going on from a checkpoint where there is one. Raises
+        FloatingPointError when training diverges, Interrupted when asked to stop."""
+        raise NotImplementedError
+
+    def headers(self, trial: Trial) -> tuple[dict, ...]:
+        """Return the headers of the files that keep the trial's weights (`Way.kept`), in their order."""
+        return ()
+
+    def rebuild(self, trial: Trial, folder: Path, archs: Sequence[ArchSpec], dataset: Dataset) -> nn.Module:
+        """Return the network of a recorded trial from what is kept, on the CPU and in eval mode; `archs` are those of
+        its sweep. Raises StoreError."""
+        raise StoreError(f"{folder}: weights of this way are not kept")
+
+
+def work_of(trial: Trial) -> WayWork:
+    """Return what the trial's way does."""
+    return way_of(trial).work
+
+
+def join_trials(trials: Iterable[Trial]) -> dict[Trial, tuple[Trial, ...]]:
+    """Return the trials of which several can be trained as one -> all that are trained with each."""
+    by_way: dict[str, list[Trial]] = {}
+    for trial in trials:
+        by_way.setdefault(trial.way, []).append(trial)
+    return {trial: group for some in by_way.values() for trial, group in work_of(some[0]).join(some).items()}
+
+
+def spread_seconds(
+    trials: Iterable[Trial], rates: Rates, there: Iterable[str], fraction: float = 1.0
+) -> dict[Trial, float]:
+    """Return the wall seconds of every trial on a worker that gets a fraction of a core. The first that needs a
+    preparation has its seconds too, in one thread; `there` names the preparations that are made."""
+    seconds, begun = {}, {*there}
+    for trial in trials:
+        work = work_of(trial)
+        seconds[trial] = work.own_seconds(trial, rates.works[trained_network(trial)], rates) / fraction
+        name = work.preparation(trial)
+        if name is not None and name not in begun:
+            begun.add(name)
+            seconds[trial] += work.preparation_seconds(trial, rates) / fraction
+    return seconds

@@ -1,0 +1,111 @@
+"""What networks learn: the tasks, the scores they are told apart by, and how people say these; no torch.
+
+What a task does with a network's outputs stands in its module in `tasks/`, which is imported when it is first trained.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib import import_module
+
+from mnv2_sweep.base.errors import SweepError
+from mnv2_sweep.nets.arch import ArchSpec
+from mnv2_sweep.trials.trial import CLASSIFY, Trial
+
+
+@cache
+def load_work(module: str):
+    """Return the `WORK` of a module, which is imported when it is first asked."""
+    return import_module(module).WORK
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A number that says how good a network is on a split: its name in records and columns, its name for people, and
+    what makes the number that is shown of it, in `unit`. A mean over right and wrong images is a `fraction`, of which
+    Wilson's interval can be taken."""
+
+    name: str
+    label: str
+    scale: float = 100.0
+    unit: str = "%"
+    larger_is_better: bool = True
+    fraction: bool = True
+
+    @property
+    def sign(self) -> int:
+        """Return what a value is multiplied with so that larger is better."""
+        return 1 if self.larger_is_better else -1
+
+    @property
+    def difference_unit(self) -> str:
+        """Return the unit of a difference of two shown numbers."""
+        return "points" if self.unit == "%" else self.unit or self.label
+
+    def number(self, value: float | None, digits: int = 1) -> str:
+        """Return a value as it is shown, without its unit, 0.934 as "93.4"; "-" for what was not measured."""
+        return "-" if value is None or value != value else f"{self.scale * value:.{digits}f}"
+
+    def amount(self, value: float | None, digits: int = 1) -> str:
+        """Return a value with its unit, as in "93.4 %"."""
+        return f"{self.number(value, digits)} {self.unit}".rstrip()
+
+    def said(self, value: float | None, digits: int = 1) -> str:
+        """Return the name and the value, as in "top-1 93.4 %"."""
+        return f"{self.label} {self.amount(value, digits)}"
+
+    def titled(self, split: str) -> str:
+        """Return a title for an axis or a column, as in "validation top-1 (%)"."""
+        return f"{split} {self.label}" + (f" ({self.unit})" if self.unit else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A kind of thing that networks learn: the score that ranks them, the module with its `WORK` (a `tasks.task.Work`),
+    and how many outputs the head that is trained has for data of so many classes."""
+
+    name: str
+    main: Score
+    module: str
+    outputs: Callable[[int], int] = lambda classes: classes
+
+    @property
+    def work(self):
+        """Return what the task does in training and evaluation."""
+        return load_work(self.module)
+
+    def head(self, arch: ArchSpec, classes: int) -> ArchSpec:
+        """Return the network with the head that is trained on data of so many classes; the spec's own is nominal."""
+        return replace(arch, classes=self.outputs(classes))
+
+
+TOP1 = Score("top1", "top-1")
+TASKS = {task.name: task for task in (Task(CLASSIFY, TOP1, "mnv2_sweep.tasks.classify"),)}
+
+
+def find_task(name: str) -> Task:
+    """Return the task of that name. Raises SweepError."""
+    if name not in TASKS:
+        raise SweepError(f"task: '{name}' given, {' | '.join(TASKS)} allowed")
+    return TASKS[name]
+
+
+def task_of(trial: Trial) -> Task:
+    """Return what the trial's network learns. Raises SweepError where this version has no such task."""
+    return find_task(trial.task)
+
+
+def trained_arch(trial: Trial, arch: ArchSpec | None = None) -> ArchSpec:
+    """Return the trial's network, or another one of its sweep, with the head that is trained."""
+    return task_of(trial).head(arch or trial.arch, trial.data.classes)
+
+
+def trained_network(trial: Trial) -> ArchSpec:
+    """Return the trial's network at the size and with the head that it is trained with."""
+    return replace(trained_arch(trial), resolution=trial.train_size.plain)
+
+
+def main_score(columns: Iterable[str]) -> Score:
+    """Return the main score of a table of trials or networks, by its columns: top-1 where they show none."""
+    columns = set(columns)
+    return next((task.main for task in TASKS.values() if f"test_{task.main.name}" in columns), TOP1)

@@ -1,0 +1,116 @@
+"""How the weights of networks come about: the ways, what they are called, and which files they leave; no torch.
+
+What a way does stands in its module in `training/ways/`, which is imported when it is first asked.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mnv2_sweep.base.errors import SweepError
+from mnv2_sweep.trials.tasks import load_work
+from mnv2_sweep.trials.trial import ALONE, Trial, shared_id, trial_id
+
+WEIGHTS = "shared"  # the folder of the weights of networks, or of what they are cut from
+STACKED_FOLDER = "stacked"  # results of seeds that were trained as one, until each one's trial has taken its own
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A way to get weights, and all that is said of it.
+
+    `name` is that of `Trial.way`, `strategy` what a space file asks for; `keys` may stand beside it there. One that
+    `goes_on` trains on the networks of its strategy that are on the front, and takes no part in their order. `module`
+    holds its `WORK` (a `training.ways.way.WayWork`).
+
+    `kept` names the files in the folder WEIGHTS of a sweep that hold the weights of a trial: they stay. `passing` is a
+    folder of the sweep with a file <trial id>.pt for each trial that is not recorded yet.
+
+    Words: `proxy`, the order by its networks in a calibration, and `proxy_note` on what was done for it, with {images}
+    of the training and {networks}, where it is not each network's own; `each`, behind "every network is", with
+    {images}; `caption`, behind these images in a figure; `exported`, what a network in a file of its own was.
+    """
+
+    name: str
+    module: str
+    strategy: str
+    keys: tuple[str, ...] = ()
+    goes_on: bool = False
+    kept: Callable[[Trial], tuple[str, ...]] = lambda trial: ()
+    passing: str = ""
+    proxy: str = "short schedule"
+    proxy_note: str = ""
+    each: str = ""
+    caption: str = ""
+    exported: str = ""
+
+    @property
+    def work(self):
+        """Return what the way does: prepares, runs, costs, finds again, refuses."""
+        return load_work(self.module)
+
+
+def _shared_file(trial: Trial) -> str:
+    return f"{shared_id(trial)}.pt"
+
+
+WAYS = {
+    way.name: way
+    for way in (
+        Way(ALONE, "mnv2_sweep.training.ways.alone", "separate", passing=STACKED_FOLDER),
+        Way(
+            "shared",
+            "mnv2_sweep.training.ways.shared",
+            "shared",
+            keys=("images",),
+            kept=lambda trial: (_shared_file(trial),),
+            proxy="shared weights",
+            proxy_note="one training of {images:,} images for all {networks} of the space",
+            each="a slice of one training of {images:,} images",
+            caption=", in one training of which every network is a slice",
+            exported="slice of the shared weights",
+        ),
+        Way(
+            "fine-tuned",
+            "mnv2_sweep.training.ways.finetuned",
+            "shared",
+            goes_on=True,
+            kept=lambda trial: (_shared_file(trial), f"{trial_id(trial)}.pt"),
+            proxy="shared weights",
+            proxy_note="one training of {images:,} images for all {networks} of the space",
+            exported="trained on by itself",
+        ),
+    )
+}
+
+
+def find_way(name: str) -> Way:
+    """Return the way of that name. Raises SweepError where this version has no such way."""
+    if name not in WAYS:
+        raise SweepError(f"way: '{name}' given, {' | '.join(WAYS)} allowed; it was made by another version")
+    return WAYS[name]
+
+
+def way_of(trial: Trial) -> Way:
+    """Return how the weights of the trial's network come about. Raises SweepError as `find_way`."""
+    return find_way(trial.way)
+
+
+def kept_paths(folder: Path, trial: Trial) -> tuple[Path, ...]:
+    """Return the files that hold the weights of the trial's network, in the sweep's folder."""
+    return tuple(folder / WEIGHTS / name for name in way_of(trial).kept(trial))
+
+
+def strategy_names() -> tuple[str, ...]:
+    """Return what a space file may ask for."""
+    return tuple(way.strategy for way in WAYS.values() if not way.goes_on)
+
+
+def find_strategy(name: str) -> Way:
+    """Return the way that a space file asks for by that name."""
+    return next(way for way in WAYS.values() if way.strategy == name and not way.goes_on)
+
+
+def goes_on(name: str) -> bool:
+    """Return whether trials of that way train on the networks of others, whose order stands."""
+    return name in WAYS and WAYS[name].goes_on

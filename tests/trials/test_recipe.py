@@ -1,0 +1,123 @@
+"""What a recipe may hold, by what is said beside each field, and how a changed one is called."""
+
+import sys
+from dataclasses import fields, replace
+
+import pytest
+
+from mnv2_sweep.base.errors import SweepError
+from mnv2_sweep.trials.recipe import RECIPE_CHOICES, RECIPES, Recipe, change_recipe, check_recipe, length_text
+
+GOOD = Recipe("good", images=100)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_shipped_recipes_keep_the_rules(name):
+    assert RECIPES[name].name == name
+    check_recipe(RECIPES[name])
+
+
+def test_paper_recipe_is_section_6_1():
+    paper = RECIPES["paper"]
+    assert (paper.optimizer, paper.momentum, paper.lr, paper.lr_decay) == ("rmsprop", 0.9, 0.045, 0.98)
+    assert (paper.schedule, paper.batch, paper.weight_decay) == ("exponential", 96, 4e-5)
+
+
+NAN, HUGE = float("nan"), 10**400
+NO_NUMBER = [NAN, float("inf"), -float("inf"), True, "0.5", b"1", None, (), HUGE, -HUGE, 1j]
+NO_COUNT = [0, -5, 2.5, 3.0, True, "8", float("inf"), NAN, (), {}, -HUGE]
+BAD_VALUES = {
+    "images": [*NO_COUNT, HUGE, 10**10 + 1],
+    "epochs": [0, -1.0, 1_000_001, *(value for value in NO_NUMBER if value is not None)],
+    "input_scale": [0, 1.5, -0.1, *NO_NUMBER],
+    "batch": [1, None, HUGE, 100_001, *NO_COUNT],
+    "optimizer": ["adam", "", None, True, 3, ("sgd",)],
+    "lr": [0, -0.1, *NO_NUMBER],
+    "momentum": [1, -0.1, *NO_NUMBER],
+    "schedule": ["cosine", None, 0],
+    "warmup": [1, -0.1, *NO_NUMBER],
+    "lr_decay": [0, 1.1, *NO_NUMBER],
+    "weight_decay": [-1e-5, *NO_NUMBER],
+    "label_smoothing": [1, -0.1, *NO_NUMBER],
+    "crop_min_area": [0, 1.1, *NO_NUMBER],
+    "flip": [0, 1, None, "true", NAN],
+    "shortcut_gain": [0, -1, *NO_NUMBER],
+    "curve_images": [None, *NO_COUNT],
+    "mixup": [-0.1, 101, *NO_NUMBER],
+}
+BAD = [(name, value) for name, values in BAD_VALUES.items() for value in values]
+
+
+def test_every_field_has_help_a_rule_that_its_values_keep_and_bad_values_here():
+    assert [*BAD_VALUES] == [field.name for field in fields(Recipe) if field.name != "name"]
+    for name, one in RECIPE_CHOICES.items():
+        assert one.help.endswith(".") and one.rule.allowed
+        values = [getattr(recipe, name) for recipe in (GOOD, *RECIPES.values())]
+        assert [one.refuse(value) for value in values if value is not None] == [""] * (len(values) - values.count(None))
+
+
+@pytest.mark.parametrize("name, value", BAD, ids=[f"{name}-{value!r:.20}" for name, value in BAD])
+def test_impossible_recipes_are_refused_in_one_line(name, value):
+    recipe = replace(GOOD, **({"images": None} if name == "epochs" else {}), **{name: value})
+    with pytest.raises(SweepError) as caught:
+        check_recipe(recipe)
+    start, end = f"recipe 'good': {name}: {value!r} given, ", f"{RECIPE_CHOICES[name].refuse(value)} allowed"
+    assert str(caught.value) == start + end and "\n" not in str(caught.value)
+
+
+def test_too_much_is_said_with_the_most():
+    assert RECIPE_CHOICES["images"].refuse(10**10) == ""
+    assert RECIPE_CHOICES["images"].refuse(10**10 + 1) == "a whole number up to 10,000,000,000"
+    assert RECIPE_CHOICES["lr"].refuse(sys.float_info.max) == ""
+
+
+@pytest.mark.parametrize("length", [{}, {"images": 10, "epochs": 1.0}], ids=["neither", "both"])
+def test_exactly_one_length_is_given(length):
+    with pytest.raises(SweepError, match="exactly one of images and epochs allowed"):
+        check_recipe(Recipe("bad", **length))
+
+
+def test_all_mistakes_are_told_together():
+    with pytest.raises(SweepError) as caught:
+        check_recipe(Recipe("bad", images=10, batch=1, lr=0))
+    assert "batch: 1 given" in str(caught.value) and "lr: 0 given" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"input_scale": 1.0, "warmup": 0.0, "momentum": 0.0, "crop_min_area": 1.0},
+        {"lr_decay": 1.0, "weight_decay": 0.0, "label_smoothing": 0.0, "batch": 2},
+        {"images": None, "epochs": 0.01},
+    ],
+    ids=["ends of ranges", "more ends", "part of an epoch"],
+)
+def test_edge_values_are_allowed(changes):
+    check_recipe(replace(Recipe("edge", images=1), **changes))
+
+
+# ---------------------------------------------------------------- changes
+
+
+@pytest.mark.parametrize(
+    "changes, name",
+    [
+        ({}, "short"),
+        ({"lr": 0.03}, "short"),  # as it is
+        ({"lr": 0.04}, "short, changed"),
+        ({"epochs": 2.0}, "short, changed"),
+        ({"epochs": 2.0, "name": "mine"}, "mine"),
+        ({"mixup": 0.2, "lr": 0.5}, "short, changed, mixup 0.2"),
+        ({"mixup": 0.0, "lr": 0.5}, "short, changed"),
+    ],
+)
+def test_a_changed_recipe_is_named_so(changes, name):
+    changed = change_recipe(RECIPES["short"], changes)
+    assert changed.name == name
+    check_recipe(changed)
+
+
+def test_lengths_replace_each_other():
+    assert change_recipe(RECIPES["short"], {"epochs": 2.0}).images is None
+    assert change_recipe(RECIPES["paper"], {"images": 900}).epochs is None
+    assert length_text(RECIPES["paper"]) == "412 epochs each" and length_text(RECIPES["short"]) == "22,000 images each"
