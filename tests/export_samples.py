@@ -1,6 +1,7 @@
 """Networks of every family and choice with random weights, in torch and as graphs, and how far logits differ."""
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
@@ -11,6 +12,7 @@ from mnv2_sweep.nets.arch import MOBILENET_V2, ArchSpec, Stage, arch_label, inpu
 from mnv2_sweep.nets.resolve import resolve
 from tests.arch_samples import draw_arch
 
+NEEDS_RUNTIMES = "needs the extra 'export': pip install 'mnv2-sweep[export]'"
 SMALL = {"width": 0.35, "classes": 10}
 BY_ROW = (Stage(1, 16, 1, 1, 5), Stage(4, 24, 2, 2, 3, 0.0), Stage(3, 32, 2, 2, 7))
 SAMPLES = [
@@ -35,7 +37,15 @@ SAMPLES = [
     ArchSpec(family="shufflenet_v1", groups=3, width=0.25, resolution=Size(64, 35), in_channels=1, classes=10),
     ArchSpec(family="nasnet_a", width=0.25, resolution=Size(20, 33), in_channels=1, classes=10),
 ]
-IDS = [arch_label(arch) for arch in SAMPLES]
+# NASNet has 478 layers at any width: one of it is enough for `make test`.
+MARKED = [
+    pytest.param(
+        arch,
+        id=arch_label(arch),
+        marks=[pytest.mark.heavy] if arch.family == "nasnet_a" and arch != SAMPLES[-1] else [],
+    )
+    for arch in SAMPLES
+]
 DRAWN = [draw_arch(seed) for seed in range(8)]
 
 

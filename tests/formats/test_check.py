@@ -8,7 +8,9 @@ import pytest
 from mnv2_sweep.base.intervals import wilson_interval
 from mnv2_sweep.formats.check import Batch, Check, check_file
 from mnv2_sweep.formats.onnx import write_onnx
-from tests.export_samples import SAMPLES, random_images, random_network, torch_logits
+from tests.export_samples import NEEDS_RUNTIMES, SAMPLES, random_images, random_network, torch_logits
+
+pytest.importorskip("onnxruntime", reason=NEEDS_RUNTIMES)
 
 
 def test_a_file_is_compared_with_torch_and_the_labels(tmp_path):

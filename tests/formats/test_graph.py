@@ -9,7 +9,7 @@ from mnv2_sweep.formats.graph import Pads, fold_plan, same_pads, turn_graph
 from mnv2_sweep.models.observe import run_graph
 from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.nets.resolve import resolve
-from tests.export_samples import DRAWN, IDS, SAMPLES, largest_difference, random_images, random_network, torch_logits
+from tests.export_samples import DRAWN, MARKED, SAMPLES, largest_difference, random_images, random_network, torch_logits
 
 
 def graph_logits(graph, images: np.ndarray) -> np.ndarray:
@@ -17,7 +17,7 @@ def graph_logits(graph, images: np.ndarray) -> np.ndarray:
         return run_graph(graph, torch.from_numpy(images))[-1].flatten(1).numpy()
 
 
-@pytest.mark.parametrize("arch", SAMPLES, ids=IDS)
+@pytest.mark.parametrize("arch", MARKED)
 def test_a_graph_computes_what_the_network_does(arch):
     model, graph = random_network(arch)
     images = random_images(arch)
@@ -32,7 +32,7 @@ def test_so_do_graphs_of_networks_drawn_at_random():
         assert largest_difference(graph_logits(graph, images), torch_logits(model, images)) < 1e-5, arch
 
 
-@pytest.mark.parametrize("arch", SAMPLES, ids=IDS)
+@pytest.mark.parametrize("arch", MARKED)
 def test_every_tensor_has_the_shape_that_is_said(arch):
     _, graph = random_network(arch)
     tensors = run_graph(graph, torch.from_numpy(random_images(arch, 2)))

@@ -7,7 +7,18 @@ import pytest
 
 from mnv2_sweep.formats.onnx import IR_VERSION, OPSET, make_onnx, write_onnx
 from mnv2_sweep.formats.runtimes import run_file
-from tests.export_samples import DRAWN, IDS, SAMPLES, largest_difference, random_images, random_network, torch_logits
+from tests.export_samples import (
+    DRAWN,
+    MARKED,
+    NEEDS_RUNTIMES,
+    SAMPLES,
+    largest_difference,
+    random_images,
+    random_network,
+    torch_logits,
+)
+
+pytest.importorskip("onnxruntime", reason=NEEDS_RUNTIMES)
 
 
 def check_network(path, arch, seed: int = 0) -> None:
@@ -19,7 +30,7 @@ def check_network(path, arch, seed: int = 0) -> None:
     assert largest_difference(logits, torch_logits(network, images)) < 1e-5, arch
 
 
-@pytest.mark.parametrize("arch", SAMPLES, ids=IDS)
+@pytest.mark.parametrize("arch", MARKED)
 def test_onnxruntime_gives_torchs_logits(arch, tmp_path):
     check_network(tmp_path / "model.onnx", arch)
 

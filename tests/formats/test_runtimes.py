@@ -9,7 +9,10 @@ from mnv2_sweep.base.errors import StoreError, SweepError
 from mnv2_sweep.formats.onnx import write_onnx
 from mnv2_sweep.formats.runtimes import RUNTIMES, load_file
 from mnv2_sweep.formats.tflite import write_tflite
-from tests.export_samples import SAMPLES, random_images, random_network
+from tests.export_samples import NEEDS_RUNTIMES, SAMPLES, random_images, random_network
+
+pytest.importorskip("onnxruntime", reason=NEEDS_RUNTIMES)
+pytest.importorskip("ai_edge_litert", reason=NEEDS_RUNTIMES)
 
 
 @pytest.mark.parametrize(("name", "package"), [("model.onnx", "onnxruntime"), ("model.tflite", "ai-edge-litert")])

@@ -5,20 +5,30 @@ import json
 import numpy as np
 import pytest
 import tflite
-from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from mnv2_sweep.formats.flatbuffer import ALIGNMENT
 from mnv2_sweep.formats.graph import turn_graph
 from mnv2_sweep.formats.runtimes import run_file
 from mnv2_sweep.formats.tflite import METADATA, make_tflite, write_tflite
 from mnv2_sweep.nets.arch import ArchSpec
-from tests.export_samples import DRAWN, IDS, SAMPLES, largest_difference, random_images, random_network, torch_logits
+from tests.export_samples import (
+    DRAWN,
+    MARKED,
+    NEEDS_RUNTIMES,
+    SAMPLES,
+    largest_difference,
+    random_images,
+    random_network,
+    torch_logits,
+)
+
+litert = pytest.importorskip("ai_edge_litert.interpreter", reason=NEEDS_RUNTIMES)
 
 
 def plain_logits(content: bytes, images: np.ndarray) -> np.ndarray:
     """By LiteRT's own kernels, as on a device without XNNPACK."""
-    plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-    interpreter = Interpreter(model_content=content, num_threads=1, experimental_op_resolver_type=plain)
+    plain = litert.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    interpreter = litert.Interpreter(model_content=content, num_threads=1, experimental_op_resolver_type=plain)
     call = interpreter.get_signature_runner("serving_default")
     return np.concatenate([call(image=image[None].transpose(0, 2, 3, 1).copy())["logits"] for image in images])
 
@@ -32,7 +42,7 @@ def check_network(path, arch, seed: int = 0) -> None:
     assert largest_difference(plain_logits(path.read_bytes(), images), judged) < 1e-5, arch
 
 
-@pytest.mark.parametrize("arch", SAMPLES, ids=IDS)
+@pytest.mark.parametrize("arch", MARKED)
 def test_litert_gives_torchs_logits(arch, tmp_path):
     check_network(tmp_path / "model.tflite", arch)
 
