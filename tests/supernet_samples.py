@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from torch import Tensor, nn
 
-from mnv2_sweep.models.build import norm_name
 from mnv2_sweep.nets.arch import ArchSpec, Stage
+from mnv2_sweep.nets.plan import norm_name
 from mnv2_sweep.nets.resolve import resolve
 from mnv2_sweep.nets.supernet import supernet_digest, supernet_places
 from mnv2_sweep.sweeps.request import Session, SweepRequest, open_session

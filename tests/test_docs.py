@@ -81,7 +81,8 @@ def test_commands_in_the_documents_exist_with_their_options(page, line):
 @pytest.mark.parametrize("path", PAGES, ids=NAMES)
 def test_options_in_the_documents_exist_in_some_command(path):
     text = re.sub(r"^```.*?^```", "", path.read_text(), flags=re.S | re.M)
-    named = {option for code in re.findall(r"`([^`]+)`", text) for option in re.findall(r"(?<!\S)--[a-z][a-z-]*", code)}
+    codes = re.findall(r"`([^`]+)`", text)
+    named = {option for code in codes for option in re.findall(r"(?<!\S)--[a-z][a-z0-9-]*", code)}
     assert named - set.union(*OPTIONS.values()) - OF_THE_PROGRAM - OF_OTHERS == set()
 
 

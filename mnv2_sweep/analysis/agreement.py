@@ -22,7 +22,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mnv2_sweep.analysis.stats import CONFIDENCE, count_near, kendall_tau, near_pairs, order_signs
+from mnv2_sweep.analysis.stats import count_near, kendall_tau, near_pairs, order_signs
+from mnv2_sweep.base.intervals import CONFIDENCE
 
 LEAST_PAIRS = 4  # untied near pairs from which an interval is given
 

@@ -14,18 +14,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.special import ndtri, stdtrit
+from scipy.special import stdtrit
 from scipy.stats import kendalltau
 
 from mnv2_sweep.analysis.pareto import pareto_front
 from mnv2_sweep.base.errors import SweepError
+from mnv2_sweep.base.intervals import CONFIDENCE, wilson_interval
 from mnv2_sweep.base.size import as_size
 from mnv2_sweep.paper.published import published_checkpoints
 from mnv2_sweep.trials.tasks import TOP1, Score, main_score
 from mnv2_sweep.trials.trial import ALONE
 from mnv2_sweep.trials.ways import goes_on
 
-CONFIDENCE = 0.95
 NEAR_FRACTION = 0.25  # two networks are near when their MAdds differ by at most this share of the larger one's
 
 ONE_PER_NETWORK = (
@@ -71,22 +71,6 @@ class Facts:
     classes: int | None = None
     device: str | None = None
     training: str = ALONE
-
-
-def wilson_interval(fraction: float, n: float) -> tuple[float, float]:
-    """Return Wilson's score interval of a fraction of n images, by formula.
-
-    `fraction` x n may be fractional (a mean over seeds).
-
-    Never empty and never outside 0 to 1, unlike the normal approximation. NaN where n is 0 or the fraction is NaN.
-    """
-    if not n > 0 or np.isnan(fraction):
-        return np.nan, np.nan
-    z2 = ndtri((1 + CONFIDENCE) / 2) ** 2
-    centre = (fraction + z2 / (2 * n)) / (1 + z2 / n)
-    half = np.sqrt(z2 * (fraction * (1 - fraction) / n + z2 / (4 * n**2))) / (1 + z2 / n)
-    low, high = min(fraction, centre - half), max(fraction, centre + half)  # rounding must not leave it outside
-    return float(max(0.0, low)), float(min(1.0, high))
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:

@@ -30,6 +30,28 @@ def open_whole(path: Path, sync: bool = True) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
 
 
+@contextmanager
+def open_whole_folder(path: Path) -> Iterator[Path]:
+    """Give a new folder to fill; it takes its place when the block has ended, also that of an older folder, which
+    stays beside it under another name if this is killed between the two steps. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished, old = (path.with_name(f"{path.name}.{uuid.uuid4().hex}{UNFINISHED}") for _ in range(2))
+    unfinished.mkdir()
+    try:
+        yield unfinished
+        if path.exists():
+            os.replace(path, old)
+        try:
+            os.replace(unfinished, path)
+        except OSError:
+            if old.exists():
+                os.replace(old, path)
+            raise
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
 def write_whole(path: Path, content: bytes | memoryview | str, sync: bool = True) -> None:
     """Write bytes, or text as UTF-8, as `open_whole` does."""
     encoded = content.encode() if isinstance(content, str) else content

@@ -77,6 +77,10 @@ class PhotoData:
         """Return the size at which images of that size are kept: its shorter side is at most `side`."""
         return size if min(size) <= self.side else size.scale(self.side / min(size))
 
+    def decoded_size(self, size: Size) -> Size:
+        """Return the size at which photos are decoded for images of that size: squares always at `side`."""
+        return square(self.side) if size.is_square else self.stored_size(size)
+
     def pixels(self, split: str, size: Size) -> np.ndarray:
         """Return the images, read-only uint8 [N, *stored_size(size), 3] in a memory map, made on first use.
 

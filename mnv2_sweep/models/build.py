@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mnv2_sweep.nets.arch import ArchSpec
-from mnv2_sweep.nets.plan import WEIGHTED, Block, Layer, Plan
+from mnv2_sweep.nets.plan import WEIGHTED, Block, Layer, Plan, norm_name
 from mnv2_sweep.nets.resolve import resolve
 
 ACTIVATIONS = {"relu6": nn.ReLU6, "relu": nn.ReLU, "hswish": nn.Hardswish, "sigmoid": nn.Sigmoid}
@@ -36,12 +36,6 @@ def build_layers(arch: ArchSpec) -> nn.Module:
     """Return the network before its own first values. Raises ArchError."""
     plan = resolve(arch)
     return MobileNetV2(plan) if arch.family == "mobilenet_v2" else PlanNetwork(plan)
-
-
-def norm_name(name: str) -> str:
-    """Return the place of the batch norm after a convolution: the next one, as in nn.Sequential."""
-    before, _, at = name.rpartition(".")
-    return f"{before}.{int(at) + 1}"
 
 
 def _initialise(module: nn.Module) -> None:

@@ -16,10 +16,10 @@ from torch import nn
 
 from mnv2_sweep.base.size import Size
 from mnv2_sweep.base.text import count_noun
-from mnv2_sweep.models.build import build_model, norm_name
+from mnv2_sweep.models.build import build_model
 from mnv2_sweep.nets.arch import ArchSpec, arch_label, input_size
 from mnv2_sweep.nets.cost import count_cost
-from mnv2_sweep.nets.plan import Layer
+from mnv2_sweep.nets.plan import Layer, norm_name
 from mnv2_sweep.nets.resolve import resolve
 
 with warnings.catch_warnings():  # fvcore 0.1.5 compiles a few functions at import, which new torch advises against

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from mnv2_sweep.models.build import build_layers, norm_name
+from mnv2_sweep.models.build import build_layers
 from mnv2_sweep.nets.arch import ArchSpec
+from mnv2_sweep.nets.plan import norm_name
 from mnv2_sweep.nets.resolve import resolve
 from mnv2_sweep.nets.supernet import check_supernet, supernet_places
 

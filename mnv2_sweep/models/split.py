@@ -17,10 +17,10 @@ from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from mnv2_sweep.base.errors import SweepError
-from mnv2_sweep.models.build import ACTIVATIONS, MobileNetV2, join_maps, norm_name
+from mnv2_sweep.models.build import ACTIVATIONS, MobileNetV2, join_maps
 from mnv2_sweep.nets.arch import FAMILY_NAMES, ArchSpec, arch_label
 from mnv2_sweep.nets.memory import Operation, bound_operations
-from mnv2_sweep.nets.plan import WEIGHTED, Layer
+from mnv2_sweep.nets.plan import WEIGHTED, Layer, norm_name
 from mnv2_sweep.nets.resolve import resolve
 
 

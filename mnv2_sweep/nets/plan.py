@@ -148,6 +148,12 @@ def round_channels(channels: float, divisor: int = 8) -> int:
     return rounded + divisor if rounded < 0.9 * channels else rounded
 
 
+def norm_name(name: str) -> str:
+    """Return the place of the batch norm after a convolution: the next one, as in nn.Sequential."""
+    before, _, at = name.rpartition(".")
+    return f"{before}.{int(at) + 1}"
+
+
 def classifier_block(channels: int, size: Size, classes: int) -> Block:
     """Return the end that all families share: the mean over the map, then one linear layer with a bias."""
     pool = Layer("pool", "global_pool", channels, channels, 1, 1, 1, size, DOT, norm=False)

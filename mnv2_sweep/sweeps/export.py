@@ -15,7 +15,6 @@ from torch import nn
 
 from mnv2_sweep.base.errors import StoreError, SweepError
 from mnv2_sweep.base.files import open_whole
-from mnv2_sweep.base.size import Size
 from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.nets.arch import ArchSpec, arch_label, arch_record
 from mnv2_sweep.nets.resolve import arch_key
@@ -27,8 +26,7 @@ from mnv2_sweep.trials.trial import Trial
 from mnv2_sweep.trials.ways import kept_paths, way_of
 
 COLOURS = {3: "RGB", 1: "luma (ITU-R 601)"}
-SQUARE = "the whole image scaled to size"
-RECTANGLE = "the largest part of that aspect from the middle of the image, scaled to size"
+FIT = "the largest part of that aspect from the middle of the image, scaled to size"
 
 
 @dataclass(frozen=True)
@@ -98,9 +96,9 @@ def _archs_beside(folder: Path, trial: Trial) -> list[ArchSpec]:
     return list({arch_key(arch): arch for arch in first}.values())
 
 
-def describe_pixels(arch: ArchSpec, size: Size) -> str:
+def describe_pixels(arch: ArchSpec) -> str:
     """Say what becomes of an image before the network reads it."""
-    return f"value / 127.5 - 1, {COLOURS[arch.in_channels]}, {SQUARE if size.is_square else RECTANGLE}"
+    return f"value / 127.5 - 1, {COLOURS[arch.in_channels]}, {FIT}"
 
 
 def write_export(exported: Exported, dataset: Dataset, path: Path) -> None:
@@ -111,7 +109,7 @@ def write_export(exported: Exported, dataset: Dataset, path: Path) -> None:
         "arch": json.dumps(arch_record(trained_arch(trial))),
         "classes": list(dataset.classes),
         "size": trial.train_size.cell,
-        "pixels": describe_pixels(trial.arch, trial.train_size),
+        "pixels": describe_pixels(trial.arch),
         "seed": trial.seed,
         f"val_{task_of(trial).main.name}": exported.val_score,
         "trained": trial.way,

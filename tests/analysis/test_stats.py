@@ -3,9 +3,6 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from scipy import stats as scipy_stats
 
 from mnv2_sweep.analysis.stats import (
     compare_published,
@@ -13,9 +10,9 @@ from mnv2_sweep.analysis.stats import (
     mean_interval,
     summarise,
     summary_columns,
-    wilson_interval,
 )
 from mnv2_sweep.base.errors import SweepError
+from mnv2_sweep.base.intervals import wilson_interval
 from mnv2_sweep.nets.arch import ArchSpec, arch_label
 from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.nets.resolve import arch_key
@@ -57,28 +54,6 @@ def make_trial(arch: ArchSpec, seed: int, top1: float | None, **changes) -> dict
         "depth": cost.depth,
     }
     return {**row, **changes}
-
-
-@pytest.mark.parametrize("correct, n", [(0, 10), (3, 10), (10, 10), (612, 1000)])
-def test_wilson_equals_scipy(correct, n):
-    theirs = scipy_stats.binomtest(correct, n).proportion_ci(0.95, method="wilson")
-    assert wilson_interval(correct / n, n) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
-
-
-@given(st.floats(0, 1), st.integers(1, 10**6))
-def test_wilson_holds_the_share_within_0_and_1(share, n):
-    low, high = wilson_interval(share, n)
-    assert 0 <= low <= share <= high <= 1 and low < high
-
-
-def test_wilson_of_all_right_ends_at_all():
-    """Above 1 - 1e-16 lies the share itself: a bar of negative length can't be drawn."""
-    assert all(wilson_interval(1.0, np.float64(n))[1] == 1.0 for n in range(1, 200))
-
-
-@pytest.mark.parametrize("share, n", [(0.5, 0), (np.nan, 10), (np.nan, np.nan)])
-def test_wilson_of_nothing_is_nan(share, n):
-    assert np.isnan(wilson_interval(share, n)).all()
 
 
 def test_mean_interval_by_hand():

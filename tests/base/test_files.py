@@ -13,6 +13,7 @@ import pytest
 from mnv2_sweep.base.files import (
     link_file,
     open_whole,
+    open_whole_folder,
     remove_all_unfinished,
     remove_files,
     remove_unfinished,
@@ -231,3 +232,49 @@ def test_a_pipe_or_device_is_not_replaced(tmp_path):
     with pytest.raises(OSError, match="no ordinary file"):
         write_whole(tmp_path / "pipe", "text")
     assert (tmp_path / "pipe").is_fifo() and len(list(tmp_path.iterdir())) == 1
+
+
+# ---------------------------------------------------------------- folders
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {file.name: file.read_text() for file in folder.iterdir()}
+
+
+def test_a_folder_is_there_whole_and_takes_the_place_of_an_older_one(tmp_path):
+    place = tmp_path / "deep" / "out"
+    for text in ("old", "new"):
+        with open_whole_folder(place) as folder:
+            (folder / text).write_text(text)
+            assert not place.exists() or contents(place) == {"old": "old"}
+        assert contents(place) == {text: text}
+    assert list(place.parent.iterdir()) == [place]
+
+
+@pytest.mark.parametrize("end", ENDS, ids=repr)
+def test_a_folder_that_was_not_finished_leaves_the_older_one(tmp_path, end):
+    place = tmp_path / "out"
+    with open_whole_folder(place) as folder:
+        (folder / "old").write_text("old")
+    with pytest.raises(type(end)), open_whole_folder(place) as folder:
+        (folder / "new").write_text("new")
+        raise end
+    assert list(tmp_path.iterdir()) == [place] and contents(place) == {"old": "old"}
+
+
+def test_an_older_folder_comes_back_when_the_new_one_cannot_take_its_place(tmp_path, monkeypatch):
+    place, replace = tmp_path / "out", os.replace
+    with open_whole_folder(place) as folder:
+        (folder / "old").write_text("old")
+    calls = []
+
+    def fail_second(source, target):
+        calls.append(target)
+        if len(calls) == 2:
+            raise OSError(errno.EACCES, "no")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", fail_second)
+    with pytest.raises(OSError, match="no"), open_whole_folder(place) as folder:
+        (folder / "new").write_text("new")
+    assert list(tmp_path.iterdir()) == [place] and contents(place) == {"old": "old"}

@@ -869,6 +869,36 @@ def test_a_network_of_a_shared_training_becomes_a_file(together, swept):
 
 
 @pytest.mark.slow
+def test_a_network_becomes_files_for_a_device(together):
+    name = load_frame(together.folder)["network"][0]
+    words = ("export", name, "--sweep", "together-photos", "--data", "photos", "--slice")
+    code, out, err = call(together.desk, *words, "--to", "onnx,tflite,safetensors", "--int8", "--ends", "uint8")
+    assert (code, err) == (0, "")
+    files = ["model.onnx", "model.tflite", "model.safetensors", "model-int8.onnx", "model-int8.tflite"]
+    lines = out.splitlines()
+    assert [line.partition(":")[0] for line in lines[1:6]] == files
+    assert all("torch's answer on 100.0 % of" in line for line in lines[1:4])
+    folder = together.desk / lines[6]
+    assert sorted(path.name for path in folder.iterdir()) == sorted(
+        [*files, "README.md", "check.json", "classify.py", "labels.txt", "preprocess.json"]
+    )
+    for one in json.loads((folder / "check.json").read_text()).values():
+        assert one["interval"][0] <= one["top1"] <= one["interval"][1] and one["images"] > 0 and one["version"]
+    command = f'mnv2-sweep export "{name}" --sweep together-photos --slice --to onnx,tflite,safetensors'
+    assert f"{command} --int8 --ends uint8\n" in (folder / "README.md").read_text()
+    for more, words_of in (
+        (("--to", "coreml"), "--to coreml: give onnx, tflite, safetensors, pt2, or several with commas"),
+        (("--to", "tflite", "--ends", "bytes"), "--ends bytes: give float, uint8, int8"),
+        (
+            ("--to", "pt2", "--int8"),
+            "--int8: files of onnx and tflite can have 8 bits, --to pt2 has none",
+        ),
+        (("--int8",), "--int8, --ends and --batch are about the files of --to: give --to onnx or tflite"),
+    ):
+        check_mistake(call(together.desk, *words, *more), words_of)
+
+
+@pytest.mark.slow
 def test_photos_that_are_no_longer_where_they_were_are_asked_for(together, tmp_path):
     shutil.copytree(together.folder, tmp_path / "results" / "moved")
     environment = json.loads((together.folder / "env.json").read_text())

@@ -12,7 +12,16 @@ from torch.nn import functional
 from mnv2_sweep.base.errors import ArchError
 from mnv2_sweep.base.size import Size, square
 from mnv2_sweep.models.build import build_model
-from mnv2_sweep.nets.arch import ACTIVATIONS, FAMILIES, MOBILENET_V2, RESIDUALS, ArchSpec, Stage, set_expansion
+from mnv2_sweep.nets.arch import (
+    ACTIVATIONS,
+    FAMILIES,
+    MOBILENET_V2,
+    RESIDUALS,
+    ArchSpec,
+    Stage,
+    input_size,
+    set_expansion,
+)
 from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.nets.resolve import resolve
 from tests.arch_samples import draw_arch
@@ -128,14 +137,17 @@ def build_shapes(arch: ArchSpec) -> nn.Module:
 @every_spec
 def test_fvcore_counts_the_same(arch):
     model = build_shapes(arch).to_empty(device="cpu")  # fvcore traces numbers, whatever they are
-    analysis = FlopCountAnalysis(model, torch.zeros(1, 3, arch.resolution, arch.resolution))
+    analysis = FlopCountAnalysis(model, torch.zeros(1, arch.in_channels, *input_size(arch)))
     analysis.unsupported_ops_warnings(False)
     counted, skipped = analysis.by_operator(), set(analysis.unsupported_ops())
     assert counted["conv"] + counted["linear"] == count_cost(arch).madds
     assert set(counted) == {"conv", "linear", "batch_norm"}
-    # What it can't count, and we don't: ReLU6, the shortcuts' additions, the average pool.
+    # What it can't count, and we don't: ReLU6, the shortcuts' additions, the average pool, gates of squeeze-and-excite.
     activation = {"relu6": "aten::hardtanh_", "relu": "aten::relu_", "hswish": "aten::hardswish_"}[arch.activation]
-    assert skipped - {"aten::add"} == {activation, "aten::mean"} - {"aten::relu_"}  # which fvcore takes for nothing
+    squeezes = any("squeeze" in block.roles for block in resolve(arch).blocks)
+    gates = {"aten::sigmoid", "aten::mul"} if squeezes else set()
+    taken_for_nothing = {"aten::relu_"}
+    assert skipped - {"aten::add"} == {activation, "aten::mean"} - taken_for_nothing | gates
     assert ("aten::add" in skipped) == any(block.shortcut for block in resolve(arch).blocks)
     assert sum(parameter.numel() for parameter in model.parameters()) == count_cost(arch).params
 
@@ -145,6 +157,7 @@ def test_fvcore_counts_the_same(arch):
 def test_every_convolution_is_the_plan_s(arch):
     model = build_shapes(arch)
     seen, names = [], {module: name for name, module in model.named_modules()}
+    planned_norms = {conv.name: conv.norm for conv in resolve(arch).convs}
 
     def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         if isinstance(module, nn.Linear):
@@ -154,7 +167,7 @@ def test_every_convolution_is_the_plan_s(arch):
             )
             return
         (x,) = inputs
-        assert module.bias is None
+        assert (module.bias is None) == planned_norms[names[module]]
         assert (x.shape[1], output.shape[1]) == (module.in_channels, module.out_channels)
         (kernel, _), (stride, _) = module.kernel_size, module.stride
         assert module.kernel_size == (kernel, kernel) and module.stride == (stride, stride)
@@ -166,7 +179,7 @@ def test_every_convolution_is_the_plan_s(arch):
         if isinstance(module, nn.Conv2d | nn.Linear):
             module.register_forward_hook(note)
     with torch.inference_mode():
-        logits = model(torch.zeros(2, 3, arch.resolution, arch.resolution, device="meta"))
+        logits = model(torch.zeros(2, arch.in_channels, *input_size(arch), device="meta"))
     assert logits.shape == (2, arch.classes)
     planned = [
         (c.name, c.c_in, c.c_out, c.kernel, c.stride, c.groups, c.size_in, c.size_out, c.op)

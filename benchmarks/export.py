@@ -1,0 +1,162 @@
+"""The 22 networks of paper_grid as ONNX and TFLite files, in 32-bit floats and in 8 bits: seconds, sizes, differences.
+
+    python benchmarks/export.py [--networks 22] [--images 64] [--classes 1000] [--peer 22]
+
+Weights are random; batch norms know the images (`shapes`) and the classifier is fitted to them, so that answers mean
+something. Random layers enlarge differences more than trained ones, so that 8 bits look worse than they are. By column:
+- onnx s, tflite s: fold the batch norms and write the file in floats, imports done; the median of three.
+- peer s: torch.onnx's default exporter (dynamo, without its own optimisation or checks switched off), once, for the
+  first --peer networks; the first call, which also imports, is not counted. x: how many times as long as "onnx s".
+- difference: the largest of a logit from torch, of the file in floats, as a share of the largest logit.
+- int8 s: what the tensors hold over the images (in torch), then both files; ONNX with weights of 7 bits.
+- agree: images that get torch's answer, of those that the classifier was fitted to.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from mnv2_sweep.base.size import square
+from mnv2_sweep.base.text import align
+from mnv2_sweep.data.batches import scale_pixels
+from mnv2_sweep.data.shapes import draw_scenes, render_chunks
+from mnv2_sweep.formats.check import Batch, Check, check_file
+from mnv2_sweep.formats.graph import fold_plan
+from mnv2_sweep.formats.onnx import write_onnx
+from mnv2_sweep.formats.quantize import quantize_graph
+from mnv2_sweep.formats.tflite import write_tflite
+from mnv2_sweep.models.build import build_model
+from mnv2_sweep.models.observe import observe_values
+from mnv2_sweep.nets.arch import ArchSpec, arch_label
+from mnv2_sweep.nets.resolve import resolve
+from mnv2_sweep.spaces.networks import expand
+from mnv2_sweep.spaces.read import load_space
+
+SPACE = Path(__file__).parent.parent / "spaces" / "paper_grid.yaml"
+HEAD = (
+    "network", "onnx s", "peer s", "x", "MB", "difference", "tflite s", "MB", "difference", "int8 s", "onnx MB",
+    "agree %", "tflite MB", "agree %",
+)  # fmt: skip
+RIDGE = 1.0
+SHORTCUT_GAIN = 0.2  # as trainings here begin
+
+
+def make_network(arch: ArchSpec, images: torch.Tensor, labels: np.ndarray) -> nn.Module:
+    """A network with random weights and a classifier fitted to the images by least squares."""
+    torch.manual_seed(0)
+    model = build_model(arch).to(memory_format=torch.channels_last)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 1.0
+    with torch.no_grad():
+        for norm in model.shortcut_norms():
+            norm.weight.fill_(SHORTCUT_GAIN)
+        model.train()(images)
+        features = model.eval().features(images).mean(dim=(2, 3))
+        wished = torch.eye(arch.classes)[torch.from_numpy(labels)]
+        middle = features.mean(0)
+        spread = features - middle
+        inner = spread @ spread.T + RIDGE * torch.eye(len(images))
+        weight = spread.T @ torch.linalg.solve(inner, wished - wished.mean(0))
+        model.classifier[1].weight.copy_(10 * weight.T)
+        model.classifier[1].bias.copy_(10 * (wished.mean(0) - middle @ weight))
+    return model
+
+
+def draw_images(count: int, size: int, seed: int) -> tuple[torch.Tensor, np.ndarray]:
+    """Images of the embedded data set [count, 3, size, size] and their labels."""
+    scenes = draw_scenes(count, seed)
+    pixels = np.concatenate(list(render_chunks(scenes, square(size))))
+    return scale_pixels(torch.from_numpy(pixels)), scenes.label.astype(np.int64)
+
+
+def seconds_of(work: Callable[[], Any], times: int = 1) -> float:
+    taken = []
+    for _ in range(times):
+        begun = time.perf_counter()
+        work()
+        taken.append(time.perf_counter() - begun)
+    return statistics.median(taken)
+
+
+def export_by_peer(model: nn.Module, image: torch.Tensor, path: Path) -> float:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return seconds_of(lambda: torch.onnx.export(model, (image,), path, verbose=False))
+
+
+def measure(arch: ArchSpec, count: int, folder: Path, has_peer: bool) -> list[str]:
+    """One row of the table."""
+    images, labels = draw_images(count, arch.resolution, 0)
+    model = make_network(arch, images, labels)
+    with torch.inference_mode():
+        logits = model(images).numpy()
+    batches = [Batch(images.numpy(), labels, logits)]
+    plan, state = resolve(arch), model.state_dict()
+    onnx, tflite, peer = folder / "model.onnx", folder / "model.tflite", folder / "peer.onnx"
+    onnx_seconds = seconds_of(lambda: write_onnx(onnx, fold_plan(plan, state), {}), 3)
+    tflite_seconds = seconds_of(lambda: write_tflite(tflite, fold_plan(plan, state), {}), 3)
+    peer_seconds = export_by_peer(model, images[:1].contiguous(), peer) if has_peer else None
+    most = float(np.abs(logits).max())
+    row = [arch_label(arch), f"{onnx_seconds:.3f}", *_ratio(peer_seconds, onnx_seconds)]
+    row += [*_floats(onnx, batches, most), f"{tflite_seconds:.3f}", *_floats(tflite, batches, most)]
+
+    def write_int8() -> None:
+        graph = fold_plan(plan, state)
+        values = observe_values(graph, [images])
+        write_onnx(onnx, graph, {}, quantize_graph(graph, values, 7))
+        write_tflite(tflite, graph, {}, quantize_graph(graph, values, 8))
+
+    row.append(f"{seconds_of(write_int8):.1f}")
+    for path in (onnx, tflite):
+        check = check_file(path, batches)
+        row += [_megabytes(path), f"{100 * check.agree / check.images:.1f}"]
+    return row
+
+
+def _ratio(peer_seconds: float | None, seconds: float) -> list[str]:
+    return ["", ""] if peer_seconds is None else [f"{peer_seconds:.2f}", f"{peer_seconds / seconds:.0f}"]
+
+
+def _floats(path: Path, batches: list[Batch], most: float) -> list[str]:
+    check: Check = check_file(path, batches)
+    assert check.agree == check.images, f"{path}: {check}"
+    return [_megabytes(path), f"{check.difference / most:.1e}"]
+
+
+def _megabytes(path: Path) -> str:
+    return f"{path.stat().st_size / 1e6:.2f}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--networks", type=int, default=22)
+    parser.add_argument("--images", type=int, default=64)
+    parser.add_argument("--classes", type=int, default=1000)
+    parser.add_argument("--peer", type=int, default=22)
+    chosen = parser.parse_args()
+    torch.set_num_threads(1)
+    archs = [replace(arch, classes=chosen.classes) for arch in expand(load_space(SPACE))]
+    with tempfile.TemporaryDirectory() as folder:
+        if chosen.peer:
+            tiny = ArchSpec(width=0.35, resolution=32, classes=10)
+            export_by_peer(build_model(tiny).eval(), torch.zeros(1, 3, 32, 32), Path(folder) / "peer.onnx")
+        rows = [list(HEAD)]
+        for at, arch in enumerate(archs[: chosen.networks]):
+            rows.append(measure(arch, chosen.images, Path(folder), at < chosen.peer))
+            print("  ".join(rows[-1]), flush=True)
+    print("\n" + align(rows))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""What is known of an exported network -> its model card, the README.md of the export folder."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mnv2_sweep.base.text import percent
+from mnv2_sweep.formats.check import Check
+from mnv2_sweep.formats.runtimes import RUNTIMES
+
+UNCHECKED = "not run here"
+
+
+class Score(NamedTuple):
+    """A measured share, with its 95 % interval and the images that it is of."""
+
+    name: str  # "validation top-1"
+    value: float
+    low: float
+    high: float
+    images: int
+
+
+@dataclass(frozen=True)
+class Card:
+    """What is said of a network, beside what its files say themselves; lines may be empty where nothing is known."""
+
+    network: str  # as tables name it
+    data: str
+    command: str  # that wrote the folder
+    start: str = ""  # the weights that training began from, and their licence
+    scores: Sequence[Score] = ()
+    costs: Mapping[str, str] = field(default_factory=dict)
+
+
+def card_text(
+    card: Card, preprocess: Mapping[str, Any], checks: Mapping[str, Check | None], sizes: Mapping[str, int]
+) -> str:
+    """Return the card in Markdown. The script is there for the files that `preprocess` names."""
+    packages = dict.fromkeys(RUNTIMES[Path(name).suffix].package for name in preprocess["models"])
+    lines = [f"# {card.network}", "", f"Trained on {card.data}."]
+    lines += [f"Began from {card.start}."] if card.start else []
+    if card.scores:
+        lines += ["", "| score | value | 95 % interval | images |", "|---|---:|---:|---:|"]
+        lines += [
+            f"| {one.name} | {percent(one.value, 1)} % | {percent(one.low, 1)} to {percent(one.high, 1)} % "
+            f"| {one.images:,} |"
+            for one in card.scores
+        ]  # fmt: skip
+    if card.costs:
+        lines += ["", "| cost | |", "|---|---:|", *(f"| {name} | {cost} |" for name, cost in card.costs.items())]
+    lines += ["", "## Files", "", *_file_lines(checks, sizes)]
+    lines += ["", "## Input", "", *_input_lines(preprocess)]
+    if packages:
+        lines += ["", "## Use", "", "```", f"pip install numpy pillow {' '.join(packages)}"]
+        lines += ["python classify.py photo.jpg", "```"]
+    lines += ["", "Written by", "", "```", card.command, "```"]
+    return "\n".join(lines) + "\n"
+
+
+def _file_lines(checks: Mapping[str, Check | None], sizes: Mapping[str, int]) -> list[str]:
+    """Return a table of the files, each as it did when it was run on the validation images."""
+    lines = [
+        "| file | bytes | validation top-1 | 95 % interval | images | same answer as torch "
+        "| largest difference of a logit | run by |",
+        "|---|---:|---:|---:|---:|---:|---:|---|",
+    ]
+    for name, check in checks.items():
+        said = f"{UNCHECKED} | | | | |"
+        if check is not None:
+            low, high = (percent(end, 1) for end in check.interval)
+            said = f"{percent(check.top1, 1)} % | {low} to {high} % | {check.images:,} "
+            said += f"| {percent(check.agreement, 1)} % | {check.difference:.2g} | {check.runtime} {check.version}"
+        lines.append(f"| {name} | {sizes[name]:,} | {said} |")
+    worse = [name for name, check in checks.items() if check is not None and check.is_worse]
+    if worse:
+        lines += ["", f"**{', '.join(worse)}: fewer right than the network in torch, by more than chance explains.**"]
+    return lines
+
+
+def _input_lines(preprocess: Mapping[str, Any]) -> list[str]:
+    """Return what is done to a photo, in words."""
+    width, height, first = preprocess["width"], preprocess["height"], preprocess["first_size"]
+    by_way = f" by way of {first[0]} x {first[1]}" if first and first != [width, height] else ""
+    kind = "RGB" if preprocess["channels"] == 3 else "grey (luma)"
+    mean, std = ([f"{value:g}" for value in preprocess[name]] for name in ("mean", "std"))
+    return [
+        f"{width} x {height} pixels, {kind}: the largest part of the middle of that aspect, resampled{by_way} "
+        f"({preprocess['resampling']}).",
+        f"Then (pixel / 255 - mean) / std with mean {', '.join(mean)} and std {', '.join(std)}; preprocess.json has it "
+        "for programs. TFLite files read [N, height, width, channels], all others [N, channels, height, width].",
+    ]

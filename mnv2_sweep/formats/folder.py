@@ -1,0 +1,103 @@
+"""A network as files -> the folder that goes to a device: models, labels, preprocessing, model card, a script.
+
+    <folder>/  model.onnx  model-int8.tflite ...  labels.txt  preprocess.json  check.json  README.md  classify.py
+
+`check.json` says how each model did on the validation images when it was run; `classify.py` runs those models that need
+neither torch nor this program, where there are any.
+
+The folder is there whole or not at all.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mnv2_sweep.base.errors import StoreError
+from mnv2_sweep.base.files import open_whole_folder, write_whole
+from mnv2_sweep.base.size import Size
+from mnv2_sweep.formats.card import UNCHECKED, Card, card_text
+from mnv2_sweep.formats.check import Check
+from mnv2_sweep.formats.runtimes import RUNTIMES
+
+LABELS, PREPROCESS, CARD, SCRIPT = "labels.txt", "preprocess.json", "README.md", "classify.py"
+CHECK = "check.json"
+SUFFIXES = (".onnx", ".tflite", ".safetensors", ".pt2")
+SCRIPT_TEXT = Path(__file__).with_name("classify.txt")
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """What is done to a photo before the network sees it.
+
+    The largest part of its middle that has the network's aspect is resampled (Lanczos) to `first_size`, at which the
+    data set is kept, where it has one, and from there to `size` (Lanczos to a smaller one, bilinear to a larger one).
+    `channels`: 3 is RGB, 1 its luma. Then (pixel / 255 - mean) / std, by channel.
+    """
+
+    size: Size
+    channels: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    first_size: Size | None = None
+
+    def record(self) -> dict:
+        """Return it as JSON has it."""
+        first = None if self.first_size is None else [self.first_size.width, self.first_size.height]
+        return {
+            "fit": "the largest part of the middle that has the aspect of width x height",
+            "first_size": first,
+            "width": self.size.width,
+            "height": self.size.height,
+            "resampling": "lanczos; bilinear where first_size is smaller than the network's",
+            "channels": self.channels,
+            "mean": list(self.mean),
+            "std": list(self.std),
+        }
+
+
+def write_folder(
+    folder: Path,
+    models: Mapping[str, bytes],
+    labels: Sequence[str],
+    preprocess: Preprocess,
+    card: Card,
+    check: Callable[[Path], Check | None],
+) -> dict[str, Check | None]:
+    """Write models, by their names, and all that belongs to them; return what `check` says of each written file.
+
+    A folder of an earlier export is replaced, any other refused. Raises StoreError.
+    """
+    _refuse_other(folder)
+    try:
+        with open_whole_folder(folder) as unfinished:
+            for name, content in models.items():
+                write_whole(unfinished / name, content)
+            runnable = [name for name in models if Path(name).suffix in RUNTIMES]
+            how = {**preprocess.record(), "models": runnable}
+            write_whole(unfinished / PREPROCESS, json.dumps(how, indent=1) + "\n")
+            write_whole(unfinished / LABELS, "".join(" ".join(label.split("\n")) + "\n" for label in labels))
+            if runnable:
+                write_whole(unfinished / SCRIPT, SCRIPT_TEXT.read_text(encoding="utf-8"))
+            checks = {name: check(unfinished / name) for name in models}
+            sizes = {name: len(content) for name, content in models.items()}
+            records = {name: UNCHECKED if one is None else one.record() for name, one in checks.items()}
+            write_whole(unfinished / CHECK, json.dumps(records, indent=1) + "\n")
+            write_whole(unfinished / CARD, card_text(card, how, checks, sizes))
+    except OSError as error:
+        raise StoreError(f"{folder}: can't be written ({error}); choose another --out") from error
+    return checks
+
+
+def _refuse_other(folder: Path) -> None:
+    """Raise StoreError unless the folder is free, or holds nothing but an earlier export."""
+    if folder.is_dir():
+        strange = sorted(
+            file.name
+            for file in folder.iterdir()
+            if file.suffix not in SUFFIXES and file.name not in (LABELS, PREPROCESS, CHECK, CARD, SCRIPT)
+        )
+        if strange:
+            raise StoreError(f"{folder}: it holds {strange[0]}, which no export wrote; choose another --out")
+    elif folder.exists():
+        raise StoreError(f"{folder}: it is a file; give --out the name of a folder")

@@ -1,0 +1,86 @@
+"""The export folder: what is in it, whole or not at all."""
+
+import json
+
+import pytest
+
+from mnv2_sweep.base.errors import StoreError
+from mnv2_sweep.base.size import Size, square
+from mnv2_sweep.formats.card import Card, Score, card_text
+from mnv2_sweep.formats.check import Check
+from mnv2_sweep.formats.folder import Preprocess, write_folder
+
+LABELS = ["a cat", "dog", "Hüte", "two\nlines"]
+CARD = Card(
+    "0.35 at 40", "toys", "mnv2-sweep export 0.35@40 --to onnx", "weights of someone, MIT",
+    (Score("validation top-1", 0.801, 0.75, 0.84, 341),), {"MAdds": "3.1 M"},
+)  # fmt: skip
+HALF = (0.5, 0.5, 0.5)
+SQUARE = Preprocess(square(40), 3, HALF, HALF, square(64))
+CHECKED = Check(341, 273, 339, 1, 0, 0.4, "onnxruntime", "1.32.0")
+
+
+def test_the_folder_holds_what_is_needed(tmp_path):
+    models = {"model.onnx": b"1", "model.tflite": b"22", "model.safetensors": b"333"}
+    write_folder(
+        tmp_path / "out", models, LABELS, SQUARE, CARD, lambda path: CHECKED if path.suffix == ".onnx" else None
+    )
+    files = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    written = ["README.md", "check.json", "classify.py", "labels.txt", "preprocess.json"]
+    assert sorted(files) == sorted([*models, *written]) and files.items() >= models.items()
+    assert files["labels.txt"].decode().splitlines() == ["a cat", "dog", "Hüte", "two lines"]
+    how = json.loads(files["preprocess.json"])
+    assert (how["width"], how["height"], how["channels"], how["mean"], how["std"]) == (40, 40, 3, [0.5] * 3, [0.5] * 3)
+    assert how["first_size"] == [64, 64] and how["models"] == ["model.onnx", "model.tflite"]
+    checks = json.loads(files["check.json"])
+    assert checks["model.onnx"] == CHECKED.record() and checks["model.tflite"] == "not run here"
+
+
+def test_weights_alone_come_without_a_script(tmp_path):
+    write_folder(tmp_path / "out", {"model.safetensors": b"1"}, LABELS, SQUARE, CARD, lambda path: None)
+    assert not (tmp_path / "out" / "classify.py").exists()
+    assert "pip install" not in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+
+
+def test_an_older_export_is_replaced_and_anything_else_is_not(tmp_path):
+    preprocess = Preprocess(Size(20, 30), 1, (0.5,), (0.5,))
+    out = tmp_path / "a" / "out"
+
+    def write(**models: bytes) -> None:
+        files = {f"{name}.onnx": content for name, content in models.items()}
+        write_folder(out, files, LABELS, preprocess, CARD, lambda path: None)
+
+    write(old=b"1", other=b"2")
+    write(new=b"3")
+    assert (out / "new.onnx").read_bytes() == b"3" and not (out / "old.onnx").exists()
+    (out / "thesis.txt").write_text("three years")
+    with pytest.raises(StoreError, match=r"out: it holds thesis.txt, which no export wrote; choose another --out"):
+        write(new=b"4")
+    assert (out / "new.onnx").read_bytes() == b"3" and [path.name for path in out.parent.iterdir()] == ["out"]
+    with pytest.raises(StoreError, match="it is a file; give --out the name of a folder"):
+        write_folder(out / "thesis.txt", {}, LABELS, preprocess, CARD, lambda path: None)
+
+
+def test_nothing_is_left_of_an_export_that_fails(tmp_path):
+    def fail(path):
+        raise StoreError("no")
+
+    with pytest.raises(StoreError, match="^no$"):
+        write_folder(tmp_path / "out", {"model.onnx": b"1"}, LABELS, SQUARE, CARD, fail)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_card_says_what_is_known():
+    how = Preprocess(Size(120, 160), 1, (0.5,), (0.25,), square(256)).record() | {"models": ["a.onnx", "b.onnx"]}
+    worse = Check(341, 200, 210, 80, 3, 9.0, "onnxruntime", "1.32.0")
+    checks = {"a.onnx": CHECKED, "b.onnx": worse, "c.onnx": None}
+    text = card_text(CARD, how, checks, dict.fromkeys(checks, 1_234_567))
+    for part in (
+        "# 0.35 at 40\n", "Trained on toys.", "Began from weights of someone, MIT.", "| MAdds | 3.1 M |",
+        "| validation top-1 | 80.1 % | 75.0 to 84.0 % | 341 |",
+        "| a.onnx | 1,234,567 | 80.1 % | 75.5 to 84.0 % | 341 | 99.4 % | 0.4 | onnxruntime 1.32.0 |",
+        "| c.onnx | 1,234,567 | not run here | | | | | |", "**b.onnx: fewer right than the network in torch",
+        "160 x 120 pixels, grey (luma): ", "by way of 256 x 256", "mean 0.5 and std 0.25", CARD.command,
+        "pip install numpy pillow onnxruntime\n",
+    ):  # fmt: skip
+        assert part in text

@@ -1,0 +1,204 @@
+"""The export folder of a network: files that say what torch says, calibrated on training images; its script in a
+process that has neither torch nor this program."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from mnv2_sweep.base.size import Size
+from mnv2_sweep.data.photos import PhotoData, open_photos
+from mnv2_sweep.formats.card import Card
+from mnv2_sweep.models.build import build_model
+from mnv2_sweep.nets.arch import ArchSpec, arch_label
+from mnv2_sweep.sweeps.deploy import (
+    Deployed,
+    Files,
+    fold_network,
+    preprocess_of,
+    read_batches,
+    write_device_folder,
+)
+from tests.conftest import TINY_ARCH
+from tests.export_samples import NEEDS_RUNTIMES
+
+CARD = Card("tiny", "toy", "mnv2-sweep export tiny --to onnx")
+BOTH = Files(("onnx", "tflite"), int8=True, ends="uint8")
+RUNTIMES = ("onnxruntime", "ai_edge_litert")
+MISSING = [name for name in RUNTIMES if importlib.util.find_spec(name) is None]
+needs_runtimes = pytest.mark.skipif(bool(MISSING), reason=NEEDS_RUNTIMES)
+# Shapes, turned ones, transparency, palettes, 16 bits, smaller than the network.
+PHOTOS = {
+    "wide.jpg": ("RGB", (300, 200), {}), "tall.jpg": ("RGB", (90, 260), {}), "large.jpg": ("RGB", (1400, 1100), {}),
+    "turned.jpg": ("RGB", (200, 130), {"exif": 6}), "grey.jpg": ("L", (80, 99), {}), "tiny.png": ("RGB", (20, 31), {}),
+    "clear.png": ("RGBA", (90, 70), {}), "palette.png": ("P", (77, 120), {}), "deep.png": ("I;16", (70, 80), {}),
+    "print.jpg": ("CMYK", (130, 100), {}),
+}  # fmt: skip
+# Smaller than the photos are kept, and larger; square, wide, tall, grey.
+SHAPES = [
+    TINY_ARCH, replace(TINY_ARCH, resolution=Size(24, 40)), replace(TINY_ARCH, resolution=Size(40, 30), in_channels=1),
+    replace(TINY_ARCH, resolution=144), replace(TINY_ARCH, resolution=Size(150, 120), in_channels=1),
+]  # fmt: skip
+
+
+def save_photo(path: Path, mode: str, size: tuple[int, int], how: dict) -> None:
+    channels = {"RGB": 3, "RGBA": 4, "CMYK": 4}.get(mode, 0)
+    random, shape = np.random.RandomState(sum(map(ord, path.name))), (size[1], size[0])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if mode == "I;16":
+        Image.fromarray(random.randint(0, 2**16, shape).astype(np.uint16)).save(path)
+        return
+    coarse = random.randint(0, 256, (6, 6, channels) if channels else (6, 6)).astype(np.uint8)
+    image = Image.fromarray(coarse, mode if channels else "L").resize(size)
+    image = image.quantize(16) if mode == "P" else image
+    exif = Image.Exif()
+    if "exif" in how:
+        exif[274] = how["exif"]
+    image.save(path, **({"exif": exif} if how else {}))
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory) -> PhotoData:
+    """Three classes of photos of many shapes and kinds; the same kinds to learn from and to be measured on."""
+    root = tmp_path_factory.mktemp("deploy")
+    for i, (name, photo) in enumerate(PHOTOS.items()):
+        for split in ("train", "val"):
+            save_photo(root / "photos" / split / "abc"[i % 3] / f"{split}-{name}", *photo)
+    return open_photos(root / "photos", root / "cache")
+
+
+def deploy(arch: ArchSpec, dataset) -> Deployed:
+    """A network with random weights whose batch norms know the images."""
+    torch.manual_seed(0)
+    deployed = Deployed(build_model(arch), arch)
+    images = next(read_batches(deployed, dataset, "train"))
+    with torch.no_grad():
+        for module in deployed.model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.momentum = 1.0
+        deployed.model.train()(images)
+        linear = deployed.model.eval().classifier[1]
+        nn.init.normal_(linear.weight, 0, 1)
+        linear.bias -= deployed.model(images).mean(0)  # else all images get one answer
+    return deployed
+
+
+@pytest.fixture(scope="module")
+def deployed(tiny_data) -> Deployed:
+    return deploy(TINY_ARCH, tiny_data)
+
+
+# ---------------------------------------------------------------- classify.py
+
+
+@pytest.mark.parametrize("arch", SHAPES, ids=arch_label)
+def test_the_script_reads_photos_as_training_does(photos, tmp_path, arch):
+    one = deploy(arch, photos)
+    write_device_folder(tmp_path / "out", one, photos, Files(("onnx",)), CARD)
+    script = (tmp_path / "out" / "classify.py").read_text(encoding="utf-8").partition("\nphotos = ")[0]
+    names = {"__file__": str(tmp_path / "out" / "classify.py")}
+    exec(script, names)
+    for images in read_batches(one, photos, "val"):
+        for judged, name in zip(images.numpy(), photos.names["val"], strict=True):
+            image = names["read_photo"](photos.source / name)
+            assert image.shape == (1, arch.in_channels, *one.size) and image.dtype == np.float32
+            assert np.abs(image[0] - judged).max() < 1e-5, name
+
+
+CALL = """
+import runpy, sys
+sys.modules["torch"] = sys.modules["mnv2_sweep"] = None
+folder, *photos = sys.argv[1:]
+for model in ("model.onnx", "model.tflite", "model-int8.tflite"):
+    sys.argv = [folder, f"{folder}/{model}", *photos]
+    runpy.run_path(f"{folder}/classify.py")
+"""
+
+
+@needs_runtimes
+@pytest.mark.slow
+@pytest.mark.parametrize("arch", SHAPES[:3], ids=arch_label)
+def test_the_script_gives_the_recorded_predictions_without_torch(photos, tmp_path, arch):
+    one = deploy(arch, photos)
+    write_device_folder(tmp_path / "out", one, photos, BOTH, CARD)
+    paths = [str(photos.source / name) for name in photos.names["val"]]
+    command = [sys.executable, "-c", CALL, str(tmp_path / "out"), *paths]
+    run = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
+    assert run.returncode == 0, run.stderr
+    lines = [line.split("\t") for line in run.stdout.splitlines()]
+    assert [line[0] for line in lines] == 3 * paths
+    odds = np.concatenate([one.model(images).softmax(1).detach() for images in read_batches(one, photos, "val")])
+    check = json.loads((tmp_path / "out" / "check.json").read_text())["model-int8.tflite"]
+    for i, (line, share) in enumerate(zip(lines, [*odds, *odds, *odds], strict=True)):
+        said = {words.split()[0]: float(words.split()[1]) / 100 for words in line[1:]}
+        judged = dict(zip(photos.classes, share.tolist(), strict=True))
+        if i < 2 * len(paths):
+            assert said == pytest.approx(judged, abs=0.0006) and max(said, key=said.get) == max(judged, key=judged.get)
+    answers = [line[1].split()[0] for line in lines[2 * len(paths) :]]
+    right = [answer == photos.classes[label] for answer, label in zip(answers, photos.labels["val"], strict=True)]
+    assert np.mean(right) == check["top1"] and len(set(answers)) > 1
+
+
+# ---------------------------------------------------------------- files
+
+
+@needs_runtimes
+@pytest.mark.slow
+def test_every_file_is_run_on_the_validation_images(deployed, tiny_data, tmp_path):
+    files = Files(("onnx", "tflite", "safetensors"), int8=True)
+    checks = write_device_folder(tmp_path / "out", deployed, tiny_data, files, CARD)
+    names = [f"model.{form}" for form in files.formats]
+    assert list(checks) == [*names, "model-int8.onnx", "model-int8.tflite"]
+    images = len(tiny_data.labels["val"])
+    for name, check in checks.items():
+        assert check.images == images and not check.is_worse
+        if "int8" not in name:
+            assert check.agree == images and check.difference < 1e-5
+    assert [check.runtime for check in checks.values()] == [
+        "onnxruntime", "ai-edge-litert", "torch", "onnxruntime", "ai-edge-litert"
+    ]  # fmt: skip
+    records = json.loads((tmp_path / "out" / "check.json").read_text())
+    assert records == {name: check.record() for name, check in checks.items()}
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "| model-int8.tflite |" in card and "not run here" not in card
+
+
+@pytest.mark.slow
+def test_files_whose_runtime_is_missing_are_written_and_marked(deployed, tiny_data, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    checks = write_device_folder(tmp_path / "out", deployed, tiny_data, Files(("onnx", "safetensors")), CARD)
+    assert checks["model.onnx"] is None and checks["model.safetensors"].agreement == 1
+    assert (tmp_path / "out" / "model.onnx").stat().st_size > 1000
+    assert "not run here" in (tmp_path / "out" / "README.md").read_text()
+    assert json.loads((tmp_path / "out" / "check.json").read_text())["model.onnx"] == "not run here"
+
+
+@pytest.mark.heavy
+def test_a_program_of_torchs_is_run_too(deployed, tiny_data, tmp_path):
+    (check,) = write_device_folder(tmp_path / "out", deployed, tiny_data, Files(("pt2",)), CARD).values()
+    assert check.agreement == 1 and check.difference < 1e-5 and check.runtime == "torch"
+
+
+def test_a_network_goes_out_with_its_own_epsilon():
+    arch = ArchSpec(width=0.25, resolution=Size(24, 32), classes=3)
+    model = build_model(arch).eval()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eps = 0.5
+    graph = fold_network(Deployed(model, arch))
+    assert graph.image.size == (24, 32)
+    weight = model.features[0][0].weight.detach().numpy() / np.sqrt(1.5)
+    np.testing.assert_allclose(graph.nodes[0].weight, weight, rtol=1e-6)
+
+
+def test_data_that_were_never_photos_have_no_size_at_which_they_are_kept(deployed, tiny_data):
+    how = preprocess_of(deployed, tiny_data)
+    assert (how.size, how.first_size, how.channels) == ((16, 16), None, 3)
