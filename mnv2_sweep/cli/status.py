@@ -30,8 +30,9 @@ def status(
     from mnv2_sweep.sweeps.status import read_status, status_json, status_text
 
     folder = find_sweep(results, sweep)
-    if watch + as_json + kept > 1:
-        raise SweepError("--watch, --json, --kept: one of them")
+    ways = {"--watch": watch, "--json": as_json, "--kept": kept}
+    if sum(ways.values()) > 1:
+        raise SweepError(f"{' '.join(way for way, wanted in ways.items() if wanted)}: one of them")
     if kept:
         from mnv2_sweep.sweeps.keep import list_kept
 

@@ -40,7 +40,8 @@ def keep_lines(trials: Sequence[Trial], keep: Keep) -> list[str]:
     """Return lines for a plan: which weights are kept, and what they take."""
     own = [trial for trial in trials if own_file(trial) in way_of(trial).kept(trial)]
     if not own:
-        return ["keep      the shared weights, of which every network is a slice"]
+        shared = any(way_of(trial).kept(trial) for trial in trials)
+        return ["keep      the shared weights, of which every network is a slice"] if shared else []
     if keep.which == "none":
         return ["keep      no weights: export and predict will have none, 'run --again NETWORK' makes them"]
     size = sum(map(kept_bytes, own))

@@ -51,8 +51,8 @@ def keep_network(
         scores, images = evaluate_model(model, trial, dataset, "val", result.device, control=control)
     finally:
         model.load_state_dict(state)
-    main = task_of(trial).main
-    same = is_same_score(main, scores[main.name], result.score("val", main.name), images)
+    main, finite = task_of(trial).main, all(tensor.isfinite().all() for tensor in halves.values())
+    same = finite and is_same_score(main, scores[main.name], result.score("val", main.name), images)
     header = header_of(trial, dataset.classes) | {"dtype": HALF if same else FULL} | ({"asked": "yes"} if asked else {})
     try:
         write_kept(path, halves if same else state, header)
