@@ -117,7 +117,7 @@ class Keeper:
         self.outcomes |= {outcome.id: outcome for outcome in read_outcomes(self.folder)}
 
     def _make_room(self) -> None:
-        sizes = self._sizes()
+        sizes = self._sizes() if self.keep.which != "none" else {}
         if sum(sizes.values()) > self.keep.most_bytes:
             self._keep_only(choose_kept(rank_networks(self.outcomes.values()), sizes, self.keep.most_bytes))
 

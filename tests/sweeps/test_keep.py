@@ -77,6 +77,12 @@ def test_a_budget_is_kept_while_trials_end(tmp_path, outcomes):
     assert widths(tmp_path, outcomes) == [0.5, 2.0, 2.0]
 
 
+def test_who_keeps_nothing_removes_nothing(folder, outcomes):
+    keeper = Keeper(folder, Keep("none", 1))
+    keeper.add(outcomes[0])
+    assert keeper.finish([outcome.trial for outcome in outcomes]) == [] and len(widths(folder, outcomes)) == 8
+
+
 def test_what_was_asked_for_stays_and_so_do_strangers(folder, outcomes):
     put(folder, outcomes[4].trial, asked="yes")
     (folder / "kept" / "other.safetensors").write_text("of no result")
