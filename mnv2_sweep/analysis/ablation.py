@@ -8,6 +8,7 @@ options. The first line is the command, as a comment; below it stands JSON (whic
 have the first line alone; of them, and of any other sweep, the pairs are found among the networks that were trained.
 """
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -42,12 +43,14 @@ MOST_BASES = 100
 # Fields that are parts of a network; the others are its size, its task or how it is trained.
 NO_PARTS = ("stages", "width", "resolution", "classes", "dropout")
 PARTS = tuple(name for name in FAMILIES["mobilenet_v2"] if name not in NO_PARTS)
+LONGEST_NAME = 100  # of a sweep's name that nobody has given
 OR_ELSE = ", or several with commas between, or a design space (.yaml)"
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A field of ArchSpec, or `expansion` (t of every stage that expands), and its new value.
+    """A field of ArchSpec, `expansion` (t of every stage that expands) or a cell of the block table, as in
+    "stages.3.kernel", and its new value.
 
     `name` is its option as a word, for names of files; `before` and `after` name both sides for people.
     """
@@ -73,6 +76,17 @@ def change_field(name: str, value: object) -> Change:
     elif not value:
         option = f"no-{option}"
     return Change(option, name, value, called.get(default) or f"its own {name}", called.get(value) or f"{name} {value}")
+
+
+def change_cell(name: str, value: object) -> Change:
+    """Return the change of a cell of the block table, as "stages.3.kernel", or of a column, "stages.*.kernel"."""
+    _, row, cell = name.split(".")
+    where, option = f"in {_rows(row)}", f"{name.replace('.', '-').replace('*', 'all')}-{value}".replace("_", "-")
+    return Change(option, name, value, f"its own {cell} {where}", f"{cell} {value} {where}")
+
+
+def _rows(row: str) -> str:
+    return "every row" if row == "*" else f"row {row}"
 
 
 def change_activation(name: str) -> Change:
@@ -119,10 +133,13 @@ def parse_bases(text: str, or_else: str = OR_ELSE) -> tuple[ArchSpec, ...]:
     given."""
     bases = {}
     for word in text.split(","):
-        match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)@(\d{1,9})", word.strip())
+        match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)@(\d{1,9}(?:x\d{1,9})?)", word.strip())
         if not match:
-            raise SweepError(f"--base {word}: a width and a resolution are wanted, as in 1.0@96{or_else}")
-        base = ArchSpec(width=float(match[1]), resolution=int(match[2]))
+            raise SweepError(
+                f"--base {word}: a width and a resolution are wanted, as in 1.0@96 or 1.0@160x120{or_else}"
+            )
+        resolution = int(match[2]) if match[2].isdecimal() else CHOICES["resolution"].read(match[2])
+        base = ArchSpec(width=float(match[1]), resolution=resolution)
         try:
             check_arch(base)
             check_limits(base)
@@ -172,7 +189,13 @@ def choose_changes(
 
 def _change_word(name: str, value: object) -> Change:
     """Return the change that a word asks for. Raises SweepError for what is no part of a network."""
-    parts = ["expansion", *(field for field, one in CHOICES.items() if field in PARTS)]
+    if name.startswith("stages."):
+        return change_cell(name, value)
+    parts = [
+        "expansion",
+        *(field for field, one in CHOICES.items() if field in PARTS),
+        "stages.3.kernel and other cells",
+    ]
     if name not in parts:
         raise SweepError(f"ablate: {name}: no part of a network to change here; there is: {', '.join(parts)}")
     return change_expansion(value) if name == "expansion" else change_field(name, value)
@@ -206,10 +229,15 @@ def _expansions(text: str | None) -> list[int]:
 
 
 def name_changes(changes: Sequence[Change]) -> str:
-    """Name the changes in a word for the sweep: "no-linear-bottleneck", "residual-none-expansion", "all"."""
+    """Name the changes in a word for the sweep: "no-linear-bottleneck", "residual-none-expansion", "all"; many by the
+    first and a digest."""
     if tuple(changes) == ALL:
         return "all"
-    return "-".join(dict.fromkeys(change.field if change.field == "expansion" else change.name for change in changes))
+    names = dict.fromkeys(change.field if change.field == "expansion" else change.name for change in changes)
+    name = "-".join(names)
+    if len(name) <= LONGEST_NAME:
+        return name
+    return f"{next(iter(names))}-and-{len(names) - 1}-more-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
 
 
 # ---------------------------------------------------------------- from networks
@@ -217,10 +245,20 @@ def name_changes(changes: Sequence[Change]) -> str:
 
 def changed_arch(base: ArchSpec, change: Change) -> ArchSpec:
     """Return the base network with the change. Raises SweepError where its family has no such choice."""
-    field = "stages" if change.field == "expansion" else change.field
+    cells = change.field.startswith("stages.")
+    field = "stages" if change.field == "expansion" or cells else change.field
     if field not in FAMILIES[base.family]:
         raise SweepError(f"ablate: base {arch_label(base)}: {FAMILY_NAMES[base.family]} has no such part to change")
     value = set_expansion(base.stages, change.value) if change.field == "expansion" else change.value
+    if cells:
+        _, row, cell = change.field.split(".")
+        if row != "*" and int(row) >= len(base.stages):
+            last = len(base.stages) - 1
+            raise SweepError(f"ablate: {change.field}: base {arch_label(base)} has rows 0 to {last}, no {row}")
+        value = tuple(
+            stage._replace(**{cell: change.value}) if row in ("*", str(i)) else stage
+            for i, stage in enumerate(base.stages)
+        )
     return replace(base, **{field: value})
 
 
@@ -270,6 +308,11 @@ def _name_sides(comparison: Comparison) -> Comparison:
     base, change = comparison.base, comparison.change
     if change.field == "expansion":
         own = f"t = {find_expansion(base.stages) or 'mixed'}"
+    elif change.field.startswith("stages."):
+        _, row, cell = change.field.split(".")
+        cells = [getattr(stage, cell) for stage in (base.stages if row == "*" else [base.stages[int(row)]])]
+        cells = {getattr(base, cell) if value is None else value for value in cells}
+        own = f"{cell} {cells.pop() if len(cells) == 1 else 'mixed'} in {_rows(row)}"
     else:
         value = getattr(base, change.field)
         own = (CHOICES[change.field].values or {}).get(value) or f"{change.field} {value}"

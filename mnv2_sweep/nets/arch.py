@@ -292,9 +292,10 @@ def arch_label(arch: ArchSpec) -> str:
         words[0] = f"{FAMILY_NAMES[arch.family]} {words[0]}"
     if arch.family == "shufflenet_v1":  # a ShuffleNet is known by its groups
         words.append(CHOICES["groups"].label(arch.groups))
+    full = [name for name in OPTIONAL_CELLS if None not in {getattr(stage, name) for stage in arch.stages}]
     for field in fields(ArchSpec):
         value = getattr(arch, field.name)
-        if value != field.default and field.name != "groups":
+        if value != field.default and field.name not in ("groups", *full):
             words.append(CHOICES[field.name].label(value))
     return ", ".join(filter(None, words))
 

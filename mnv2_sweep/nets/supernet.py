@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Sequence
 
 from mnv2_sweep.base.errors import ArchError
-from mnv2_sweep.nets.arch import CELLS, CHOICES, ArchSpec
+from mnv2_sweep.nets.arch import CELLS, CHOICES, OPTIONAL_CELLS, ArchSpec
 from mnv2_sweep.nets.plan import WEIGHTED, Layer, Plan
 from mnv2_sweep.nets.resolve import arch_key
 
@@ -18,12 +18,14 @@ def check_supernet(archs: Sequence[ArchSpec]) -> None:
     families = sorted({arch.family for arch in archs})
     if families != ["mobilenet_v2"]:
         raise ArchError(f"family: {', '.join(families)} given, only mobilenet_v2 allowed: the others have no slices")
+    # Cells that rows may have of their own are compared row by row, where a network has any.
+    own = [name for name in OPTIONAL_CELLS if any(getattr(row, name) is not None for a in archs for row in a.stages)]
     for name, one in CHOICES.items():
-        if one.apart:
+        if one.apart and name not in own:
             _check_axis(name, {getattr(arch, name) for arch in archs}, one.apart)
     tables = {arch.stages for arch in archs}
     _check_axis("stages", {len(table) for table in tables}, "rows of one table have no place in another", "rows")
-    for name in (name for name, cell in CELLS.items() if cell.apart):
+    for name in (name for name, cell in CELLS.items() if cell.apart and (name in own or name not in OPTIONAL_CELLS)):
         for row in range(len(archs[0].stages)):
             values = {_cell(arch, row, name) for arch in archs}
             _check_axis(f"stages.{row}.{name}", values, CELLS[name].apart)

@@ -12,7 +12,7 @@ from dataclasses import fields
 import numpy as np
 
 from mnv2_sweep.base.errors import SpaceError
-from mnv2_sweep.nets.arch import CELLS, ArchSpec
+from mnv2_sweep.nets.arch import CELLS, OPTIONAL_CELLS, ArchSpec
 from mnv2_sweep.nets.cost_arrays import CostArrays, count_archs, join_costs
 from mnv2_sweep.nets.resolve import name_network
 from mnv2_sweep.spaces.gather import Gather
@@ -116,7 +116,10 @@ class Cells:
         if classes is not None:
             defaults["classes"] = classes
         self.fields = {name: settings.get(name, value) for name, value in defaults.items()}
-        origins = [*self.table.values(), *self.fields.values()]
+        full = [
+            name for name in OPTIONAL_CELLS if all(self.table[i, name] is not None for i in range(len(space.stages)))
+        ]
+        origins = [*self.table.values(), *(origin for name, origin in self.fields.items() if name not in full)]
         self.used = sorted({origin[0] for origin in origins if isinstance(origin, list)})
 
     def gather(self) -> Gather:

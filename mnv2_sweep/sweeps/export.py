@@ -92,6 +92,9 @@ def select_network(outcomes: Sequence[Outcome], network: str, folder: Path) -> l
     is."""
     label = network.replace("@", " at ")
     of_network = [o for o in outcomes if arch_label(o.trial.arch) in (label, _with_point(label))]
+    if not of_network:  # the width and size alone, where they name one
+        alike = [o for o in outcomes if arch_label(o.trial.arch).startswith((f"{label},", f"{_with_point(label)},"))]
+        of_network = alike if len({arch_label(o.trial.arch) for o in alike}) == 1 else []
     if not of_network:
         names = list(dict.fromkeys(arch_label(outcome.trial.arch) for outcome in outcomes))
         shown = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")

@@ -99,7 +99,8 @@ def change_recipe(recipe: Recipe, changes: Mapping[str, object]) -> Recipe:
     labelled = [name for name, one in RECIPE_CHOICES.items() if one.label is not str]
     other = [name for name in labelled if getattr(changed, name) != getattr(recipe, name)]
     labels = [RECIPE_CHOICES[name].label(getattr(changed, name)) for name in other]
-    return replace(changed, name=", ".join([recipe.name, "changed", *labels]))
+    first = recipe.name.partition(", changed")[0]
+    return replace(changed, name=", ".join([first, "changed", *labels]))
 
 
 def check_recipe(recipe: Recipe) -> None:

@@ -19,10 +19,12 @@ from mnv2_sweep.analysis.ablation import (
     choose_changes,
     infer_comparisons,
     list_networks,
+    name_changes,
     parse_bases,
     plan_comparisons,
 )
 from mnv2_sweep.base.errors import SweepError
+from mnv2_sweep.base.size import Size
 from mnv2_sweep.nets.arch import MOBILENET_V2, ArchSpec, arch_label, set_expansion
 from mnv2_sweep.nets.cost import count_cost
 
@@ -58,9 +60,8 @@ def test_bases_are_widths_and_resolutions(text, bases):
     "text", ["", "1.0", "@96", "1.0@", "1.0@96.5", "-1@96", "1e0@96", "1.0@96@3", "x@96", "1@9" + 30 * "9"]
 )
 def test_any_other_base_is_refused(text):
-    message = (
-        "a width and a resolution are wanted, as in 1.0@96, or several with commas between, or a design space (.yaml)"
-    )
+    words = "or several with commas between, or a design space (.yaml)"
+    message = f"a width and a resolution are wanted, as in 1.0@96 or 1.0@160x120, {words}"
     assert refusal(parse_bases, text) == f"--base {text}: {message}"
 
 
@@ -268,3 +269,33 @@ def test_pairs_are_found_among_networks_that_differ_in_one_part():
         (BASE, "residual-none", none),
     ]
     assert infer_comparisons([]) == infer_comparisons([SMALL, BASE]) == ()
+
+
+# ---------------------------------------------------------------- cells of the block table, rectangles
+
+
+def test_a_cell_of_one_row_or_of_all_is_changed():
+    words = {"stages.3.kernel": (5,), "stages.*.se_ratio": (0.25,)}
+    comparisons, _ = plan_comparisons([SMALL], choose_changes(words=words))
+    tables = [one.variant.stages for one in comparisons]
+    assert [stage.kernel for stage in tables[0]] == [None, None, None, 5, *[None] * (len(SMALL.stages) - 4)]
+    assert {stage.se_ratio for stage in tables[1]} == {0.25}
+    assert [(one.change.before, one.change.after, one.name) for one in comparisons] == [
+        ("kernel 3 in row 3", "kernel 5 in row 3", "stages-3-kernel-5"),
+        ("se_ratio 0.0 in every row", "se_ratio 0.25 in every row", "stages-all-se-ratio-0.25"),
+    ]
+
+
+def test_a_row_that_a_base_has_not_is_named():
+    short = replace(SMALL, stages=SMALL.stages[:2])
+    with pytest.raises(SweepError, match=r"stages.3.kernel: base .* has rows 0 to 1, no 3"):
+        plan_comparisons([short], choose_changes(words={"stages.3.kernel": (5,)}))
+
+
+def test_a_base_may_be_a_rectangle():
+    assert parse_bases("0.35@160x120,1.0@96")[0] == ArchSpec(width=0.35, resolution=Size(120, 160))
+
+
+def test_a_name_of_many_changes_is_short():
+    name = name_changes(choose_changes(words={"kernel": tuple(range(5, 99, 2))}))
+    assert name.startswith("kernel-5-and-46-more-") and len(name) < 40

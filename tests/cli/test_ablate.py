@@ -310,8 +310,8 @@ MISTAKES = {
     "to compare",
     NONE + "--base 17@96": "--base 17@96: width: 17.0 given, a number above 0, at most 16 allowed",
     NONE + "--base 1.0@5000": "--base 1.0@5000: resolution: 5000 given, at most 4,096 allowed",
-    NONE + "--base nonsense": "--base nonsense: a width and a resolution are wanted, as in 1.0@96, or several with "
-    "commas between, or a design space (.yaml)",
+    NONE + "--base nonsense": "--base nonsense: a width and a resolution are wanted, as in 1.0@96 or 1.0@160x120, "
+    "or several with commas between, or a design space (.yaml)",
     NONE + "--base 1@96,1.0@96": "--base 1@96,1.0@96: 1.0 at 96 is there twice",
     NONE + "--base nope.yaml": "nope.yaml: no such file",
     NONE + "--base v1.yaml": "ablate: base MobileNetV1 0.5 at 224: MobileNetV1 has no such part to change",

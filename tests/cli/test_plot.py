@@ -62,7 +62,10 @@ def test_what_belongs_together_passes():
 @pytest.mark.parametrize(
     "base, message",
     [
-        ("grid.yaml", "--base grid.yaml: a width and a resolution are wanted, as in 1.0@96"),  # a space is for `ablate`
+        (
+            "grid.yaml",
+            "--base grid.yaml: a width and a resolution are wanted, as in 1.0@96 or 1.0@160x120",
+        ),  # a space is for `ablate`
         ("0.35@96,1.0@96", "--base 0.35@96,1.0@96: one network is trained here; give one"),
     ],
 )

@@ -118,3 +118,11 @@ def test_every_layer_with_weights_has_one_place_and_it_does_not_depend_on_the_ne
         assert {place: (layer.name, layer.kernel, layer.stride) for place, layer in places} == {
             place: (layer.name, layer.kernel, layer.stride) for place, layer in wide.items()
         }
+
+
+def test_a_cell_of_every_row_counts_in_the_place_of_the_network_s():
+    """Two networks whose rows have kernels of their own share weights, whatever kernel the networks would have."""
+    own = tuple(stage._replace(kernel=5) for stage in LARGEST.stages)
+    check_supernet([replace(LARGEST, stages=own, kernel=3), replace(LARGEST, stages=own, kernel=7)])
+    with pytest.raises(ArchError, match=r"stages.0.kernel: 3, 5 given, one value allowed"):
+        check_supernet([replace(LARGEST, kernel=3), replace(LARGEST, stages=own)])

@@ -182,3 +182,8 @@ def test_grids_do_not_depend_on_the_chunk(monkeypatch, chunk):
 def test_axes_without_any_effect_give_one_network():
     space = Space("s", fixed=(("stages.*.t", 3),), axes=(("expansion", (1, 6)),))
     assert expand(space) == (ArchSpec(stages=tuple(Stage(3, s.c, s.n, s.s) for s in MOBILENET_V2)),)
+
+
+def test_an_axis_that_every_row_overrides_has_no_effect():
+    space = Space("s", fixed=(("stages.*.kernel", 5),), axes=(("kernel", (3, 5)), ("width", (0.5, 1.0))))
+    assert networks.Cells(space, None).used == [1] and len(expand(space)) == 2

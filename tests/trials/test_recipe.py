@@ -121,3 +121,9 @@ def test_lengths_replace_each_other():
     assert change_recipe(RECIPES["short"], {"epochs": 2.0}).images is None
     assert change_recipe(RECIPES["paper"], {"images": 900}).epochs is None
     assert length_text(RECIPES["paper"]) == "412 epochs each" and length_text(RECIPES["short"]) == "22,000 images each"
+
+
+def test_a_changed_recipe_changed_again_is_named_once():
+    once = change_recipe(RECIPES["short"], {"mixup": 0.2})
+    assert change_recipe(once, {"lr": 0.02}).name == "short, changed"
+    assert change_recipe(once, {"mixup": 0.4}).name == "short, changed, mixup 0.4"
