@@ -21,7 +21,15 @@ from mnv2_sweep.trials.tasks import trained_arch
 from mnv2_sweep.trials.trial import How, Result, Trial
 from mnv2_sweep.trials.ways import Way
 
-FROM_FILE = Way("from a file", __name__, "file", keys=("weights",), each="read from a file", proxy="weights of a file")
+FROM_FILE = Way(
+    "from a file",
+    __name__,
+    "file",
+    keys=("weights",),
+    kept=lambda trial: (),
+    each="read from a file",
+    proxy="weights of a file",
+)
 
 
 class FromFile(WayWork):

@@ -68,6 +68,18 @@ def percent(fraction: float | None, digits: int = 1) -> str:
     return "-" if fraction is None or fraction != fraction else f"{100 * fraction:.{digits}f}"
 
 
+def printable(name: str) -> str:
+    """Return a file's name as a terminal, a figure or a file can take it: what can't be shown becomes question
+    marks."""
+    name = name.encode("utf-8", "replace").decode()
+    return "".join(sign if sign.isprintable() else "?" for sign in name)
+
+
+def harmless_cell(text: str) -> str:
+    """Return a cell of a CSV file that no spreadsheet takes for a formula."""
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+
+
 def align(rows: Sequence[Sequence[str]], left: Container[str] = ("network", "weights", "status", "error")) -> str:
     """Return the rows, of which the first is the header, as lines of equal columns, numbers to the right; `left` names
     the columns of words."""

@@ -1,4 +1,4 @@
-"""The command `export`: a network of a shared training as a file of its own, or as a folder of files for a device."""
+"""The command `export`: a kept network as a file of its own, or as a folder of files for a device."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,7 +21,7 @@ def export(
     data: Annotated[
         str | None, typer.Option(help="As in run; default: what the sweep was run on, where it still is.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the shared training.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the network's trials.")] = 0,
     as_slice: Annotated[
         bool, typer.Option("--slice", help="The slice also where it was trained on by itself afterwards.")
     ] = False,
@@ -48,8 +48,8 @@ def export(
     ] = None,
     results: Results = RESULTS,
 ) -> None:
-    """Write a network of a shared training as a file of its own, with torchvision's names for its weights, or with --to
-    as files for a device, each run on the validation images."""
+    """Write a kept network as a file of its own, with torchvision's names for its weights, or with --to as files for a
+    device, each run on the validation images."""
     from mnv2_sweep.base.errors import SweepError
     from mnv2_sweep.cli.progress import open_data
     from mnv2_sweep.nets.arch import arch_label

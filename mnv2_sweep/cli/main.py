@@ -24,6 +24,7 @@ from mnv2_sweep.cli.options import drop_output, expand_options
 from mnv2_sweep.cli.paper import paper
 from mnv2_sweep.cli.plan import plan
 from mnv2_sweep.cli.plot import plot
+from mnv2_sweep.cli.predict import predict
 from mnv2_sweep.cli.run import run
 from mnv2_sweep.cli.status import status
 from mnv2_sweep.cli.table import table
@@ -35,7 +36,7 @@ app = typer.Typer(
     help="Which MobileNetV2 should I use, on my data, for my device, within my budget, and how sure are we?",
 )
 app.add_typer(data_app, name="data")
-for _command in (plan, count, paper, export, calibrate, ablate, run, plot, table, status, merge):
+for _command in (plan, count, paper, export, predict, calibrate, ablate, run, plot, table, status, merge):
     app.command()(expand_options(_command))
 
 

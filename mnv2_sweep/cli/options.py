@@ -99,6 +99,12 @@ class RunOptions(TrainOptions):
     address: Annotated[
         str | None, typer.Option(help="Ray's head as host:port, or auto; default: $RAY_ADDRESS, else a Ray of its own.")
     ] = None
+    keep: Annotated[
+        str, typer.Option(help="Networks that keep their weights: all, front, best or none; with --executor ray none.")
+    ] = "all"
+    keep_bytes: Annotated[
+        str, typer.Option(help="Disk for all of them; where it is too little, the front's come first, then the best.")
+    ] = "1GB"
     plots: Plots = PLOTS
 
 

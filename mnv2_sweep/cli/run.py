@@ -1,9 +1,11 @@
 """The command `run`: train and evaluate every network of a design space."""
 
-from typing import Annotated
+import sys
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mnv2_sweep.base.text import count_noun
 from mnv2_sweep.cli.options import (
     RunOptions,
     Seeds,
@@ -14,6 +16,9 @@ from mnv2_sweep.cli.options import (
     choose_strategy,
     name_sweep,
 )
+
+if TYPE_CHECKING:
+    from mnv2_sweep.sweeps.request import SweepRequest
 
 Budget = Annotated[
     str | None, typer.Option(help="Run only what fits into this time, as in 30m; seeds are dropped before networks.")
@@ -27,6 +32,10 @@ def run(
     budget: Budget = None,
     shared: Shared = False,
     separate: Separate = False,
+    again: Annotated[
+        str | None,
+        typer.Option(metavar="NETWORK", help="Train a network again whose weights were not kept, and keep them."),
+    ] = None,
 ) -> None:
     """Train and evaluate every network of a design space; run it again to do what is missing."""
     from mnv2_sweep.analysis.verdict import sweep_verdict
@@ -43,7 +52,11 @@ def run(
     archs = expand(loaded, opened.classes)
     sweep = check_name(options.name or name_sweep(loaded, strategy, opened.data_name, opened.dataset.name))
     source, chosen = path.read_text(encoding="utf-8"), range(seeds) if seeds else loaded.seeds
-    request = opened.join().ask(sweep, archs, loaded.recipe, chosen, strategy=strategy, task=loaded.task, source=source)
+    if again is None:
+        opened = opened.join()
+    request = opened.ask(sweep, archs, loaded.recipe, chosen, strategy=strategy, task=loaded.task, source=source)
+    if again is not None:
+        raise typer.Exit(_run_again(request, again))
     failed = show_sweep(request)
     if not options.dry_run:
         frame = load_frame(request.folder)
@@ -52,3 +65,25 @@ def run(
             for drawn in draw_pareto(request.folder, options.plots):
                 typer.echo(drawn)
     raise typer.Exit(1 if failed else 0)
+
+
+def _run_again(request: "SweepRequest", network: str) -> int:
+    """Train a network again and say how it went; returns the exit code."""
+    from functools import partial
+
+    from mnv2_sweep.base.signals import StopRequest
+    from mnv2_sweep.sweeps.again import describe_again, find_missing, is_well, train_again
+
+    missing = find_missing(request.folder, network)
+    if not missing:
+        typer.echo(f"{network}: its weights are kept already")
+        return 0
+    typer.echo(f"again     {network}, {count_noun(len(missing), 'trial')} without weights")
+    if request.dry_run:
+        return 0
+    stop = StopRequest(partial(print, "stopping: running trials write their checkpoints", file=sys.stderr))
+    ended = []
+    for one in train_again(request, missing, stop):
+        ended.append(one)
+        typer.echo(describe_again(one))
+    return 130 if stop.asked else int(not all(map(is_well, ended)))

@@ -15,6 +15,9 @@ WATCH_SECONDS = 2.0
 def status(
     sweep: SweepName = None,
     watch: Annotated[bool, typer.Option("--watch", help="Again every two seconds, until nothing is left.")] = False,
+    kept: Annotated[
+        bool, typer.Option("--kept", help="List which results have weights, where, and which have none.")
+    ] = False,
     as_json: Json = False,
     results: Results = RESULTS,
 ) -> None:
@@ -27,8 +30,14 @@ def status(
     from mnv2_sweep.sweeps.status import read_status, status_json, status_text
 
     folder = find_sweep(results, sweep)
-    if watch and as_json:
-        raise SweepError("--watch --json: one of them")
+    ways = {"--watch": watch, "--json": as_json, "--kept": kept}
+    if sum(ways.values()) > 1:
+        raise SweepError(f"{' '.join(way for way, wanted in ways.items() if wanted)}: one of them")
+    if kept:
+        from mnv2_sweep.sweeps.keep import list_kept
+
+        typer.echo(list_kept(folder))
+        return
     if not watch:
         now = read_status(folder)
         typer.echo(json.dumps(status_json(now)) if as_json else status_text(now))

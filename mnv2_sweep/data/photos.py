@@ -41,7 +41,7 @@ from mnv2_sweep.data.cache import (
     read_rows,
     write_json,
 )
-from mnv2_sweep.data.decode import RESAMPLING, UnreadableImage, photo_size
+from mnv2_sweep.data.decode import RESAMPLING, UnreadableImage, decode_photo, photo_size
 from mnv2_sweep.data.layout import LAYOUT, Photo, PhotoFiles, check_classes, open_photo_files, some_names
 from mnv2_sweep.data.source import Decoded, PhotoSource, decode_one, fingerprint_photos, in_order, list_photos
 
@@ -246,6 +246,17 @@ def _write_smaller(native: Path, file: Path, size: Size) -> None:
     ):
         for pixels in smaller:
             rows.add(pixels)
+
+
+def read_pixels(dataset, data: bytes, size: Size, name: str) -> np.ndarray:
+    """Return what `dataset.pixels` at that size would hold of a photo, uint8 [h, w, 3]; `name` is only for messages.
+    Raises UnreadableImage, or DataError for an image bomb."""
+    if not isinstance(dataset, PhotoData):
+        return decode_photo(data, size, name)
+    size = dataset.stored_size(size)
+    if not size.is_square or size.width == dataset.side:
+        return decode_photo(data, size, name)
+    return _shrink_row(size, decode_photo(data, square(dataset.side), name))
 
 
 def _shrink_row(size: Size, pixels: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from mnv2_sweep.base.errors import StoreError
 from mnv2_sweep.base.files import remove_all_unfinished
 from mnv2_sweep.record.store import DATABASE
 from mnv2_sweep.trials.trial import Trial, trial_id
-from mnv2_sweep.trials.ways import WAYS, WEIGHTS
+from mnv2_sweep.trials.ways import KEPT, WAYS, WEIGHTS
 
 EXAMPLE = "example"  # the one committed sweep, another machine's: a person's own come first and do not build on it
 RUNNING, CHECKPOINTS, LOGS, EVENTS = "running", "checkpoints", "logs", "events"
@@ -50,13 +50,13 @@ def passing_folders(folder: Path) -> list[Path]:
 
 def remove_unfinished_weights(folder: Path) -> None:
     """Remove what those who were killed while they wrote for others have left; only while nobody writes some."""
-    for path in (folder / WEIGHTS, *passing_folders(folder)):
+    for path in (folder / WEIGHTS, folder / KEPT, *passing_folders(folder)):
         remove_all_unfinished(path)
 
 
 def remove_empty(folder: Path) -> None:
     """Remove the folders of what is gone when trials end, unless another run still has something there."""
-    for path in (folder / RUNNING, folder / CHECKPOINTS, *passing_folders(folder)):
+    for path in (folder / RUNNING, folder / CHECKPOINTS, folder / KEPT, *passing_folders(folder)):
         with suppress(OSError):
             path.rmdir()
 

@@ -7,6 +7,8 @@ torchvision's names for mobilenet_v2; `arch` (JSON), `classes` (names), `size` (
 """
 
 import json
+import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,11 +21,12 @@ from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.nets.arch import ArchSpec, arch_label, arch_record
 from mnv2_sweep.nets.resolve import arch_key
 from mnv2_sweep.record.store import Outcome, read_outcomes, read_schedule
+from mnv2_sweep.training.kept import PIXELS, is_same_score
 from mnv2_sweep.training.loop import evaluate_model
 from mnv2_sweep.training.ways.way import work_of
 from mnv2_sweep.trials.tasks import task_of, trained_arch
 from mnv2_sweep.trials.trial import Trial
-from mnv2_sweep.trials.ways import kept_paths, way_of
+from mnv2_sweep.trials.ways import is_kept, way_of
 
 COLOURS = {3: "RGB", 1: "luma (ITU-R 601)"}
 FIT = "the largest part of that aspect from the middle of the image, scaled to size"
@@ -48,10 +51,10 @@ def export_network(folder: Path, dataset: Dataset, network: str, seed: int, as_s
         raise SweepError(f"--data: {dataset.name} is not what {folder} was trained on, {trial.data.name}; give that")
     torch.set_num_threads(1)  # as when it was measured
     torch.use_deterministic_algorithms(True)
-    model, main = work_of(trial).rebuild(trial, folder, _archs_beside(folder, trial), dataset), task_of(trial).main
+    model, main = load_network(folder, trial, dataset), task_of(trial).main
     score = evaluate_model(model, trial, dataset, "val", "cpu")[0][main.name]
     recorded, images = outcome.result.score("val", main.name), outcome.result.images["val"]
-    if outcome.result.device == "cpu" and round(score * images) != round(recorded * images):
+    if outcome.result.device == "cpu" and not is_same_score(main, score, recorded, images):
         raise SweepError(
             f"{folder}: {arch_label(trial.arch)} has {main.said(score, 2)} here, {main.amount(recorded, 2)} on "
             "record: it was measured on another machine or with another torch; run the sweep here"
@@ -59,28 +62,41 @@ def export_network(folder: Path, dataset: Dataset, network: str, seed: int, as_s
     return Exported(model, outcome, score)
 
 
+def load_network(folder: Path, trial: Trial, dataset: Dataset) -> nn.Module:
+    """Return the network of a recorded trial of the sweep, however its weights came about, on the CPU and in eval mode;
+    the data are those that it was trained on. Raises StoreError."""
+    return work_of(trial).rebuild(trial, folder, archs_beside(folder, trial), dataset)
+
+
 def find_outcome(folder: Path, network: str, seed: int, as_slice: bool) -> Outcome:
     """Return the recorded result that is meant. Raises SweepError with what there is."""
     outcomes = [outcome for outcome in read_outcomes(folder) if outcome.status == "done"]
-    kept = [outcome for outcome in outcomes if kept_paths(folder, outcome.trial)]
-    if not kept:
-        raise SweepError(
-            f"{folder}: no shared training; weights of networks that are trained alone are not kept: "
-            "'mnv2-sweep run SPACE --shared' keeps them"
-        )
-    label = network.replace("@", " at ")
-    of_network = [o for o in kept if arch_label(o.trial.arch) in (label, _with_point(label))]
-    if not of_network:
-        names = list(dict.fromkeys(arch_label(outcome.trial.arch) for outcome in kept))
-        shown = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
-        raise SweepError(f"{network}: {folder} has no such network with a result; there are: {shown}")
+    of_network = select_network(outcomes, network, folder)
     of_seed = [outcome for outcome in of_network if outcome.trial.seed == seed]
     if not of_seed:
         seeds = ", ".join(sorted({str(outcome.trial.seed) for outcome in of_network}))
         raise SweepError(f"--seed {seed}: {folder} has {network} with seed {seeds}")
     tuned = [outcome for outcome in of_seed if way_of(outcome.trial).goes_on]
     first = [outcome for outcome in of_seed if not way_of(outcome.trial).goes_on]
-    return first[-1] if as_slice or not tuned else tuned[-1]
+    found = first[-1] if as_slice or not tuned else tuned[-1]
+    if not is_kept(folder, found.trial):
+        raise StoreError(
+            f"{network}: its weights are not kept in {folder}; this trains it again and keeps them: "
+            f"mnv2-sweep run SPACE --again {shlex.quote(network)}"
+        )
+    return found
+
+
+def select_network(outcomes: Sequence[Outcome], network: str, folder: Path) -> list[Outcome]:
+    """Return those of the results that are of the network, named as in tables. Raises SweepError with what there
+    is."""
+    label = network.replace("@", " at ")
+    of_network = [o for o in outcomes if arch_label(o.trial.arch) in (label, _with_point(label))]
+    if not of_network:
+        names = list(dict.fromkeys(arch_label(outcome.trial.arch) for outcome in outcomes))
+        shown = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+        raise SweepError(f"{network}: {folder} has no such network with a result; there are: {shown or 'none'}")
+    return of_network
 
 
 def _with_point(label: str) -> str:
@@ -89,7 +105,7 @@ def _with_point(label: str) -> str:
     return f"{width}.0{at}{rest}" if width.isdecimal() else label
 
 
-def _archs_beside(folder: Path, trial: Trial) -> list[ArchSpec]:
+def archs_beside(folder: Path, trial: Trial) -> list[ArchSpec]:
     """Return the networks of the sweep that get their weights as the trial's network did at first."""
     strategy, schedule = way_of(trial).strategy, read_schedule(folder).values()
     first = [one.arch for one in schedule if way_of(one).strategy == strategy and not way_of(one).goes_on]
@@ -98,7 +114,7 @@ def _archs_beside(folder: Path, trial: Trial) -> list[ArchSpec]:
 
 def describe_pixels(arch: ArchSpec) -> str:
     """Say what becomes of an image before the network reads it."""
-    return f"value / 127.5 - 1, {COLOURS[arch.in_channels]}, {FIT}"
+    return f"{PIXELS}, {COLOURS[arch.in_channels]}, {FIT}"
 
 
 def write_export(exported: Exported, dataset: Dataset, path: Path) -> None:

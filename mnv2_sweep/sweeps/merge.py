@@ -10,7 +10,7 @@ from mnv2_sweep.record.store import DATABASE, Outcome, read_outcomes, read_sched
 from mnv2_sweep.sweeps.schedule import SWEEP_FILES
 from mnv2_sweep.trials.differences import find_differences
 from mnv2_sweep.trials.tasks import task_of
-from mnv2_sweep.trials.ways import kept_paths
+from mnv2_sweep.trials.ways import is_kept, kept_paths
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,8 @@ def write_merge(merge: Merge, theirs: Path, results: Path) -> None:
     ours = results / merge.sweep
     if not merge.added:
         return
-    for path in dict.fromkeys(path for outcome in merge.added for path in kept_paths(ours, outcome.trial)):
+    added = (outcome for outcome in merge.added if outcome.status == "done" and not is_kept(ours, outcome.trial))
+    for path in dict.fromkeys(path for outcome in added for path in kept_paths(ours, outcome.trial)):
         other = theirs / path.relative_to(ours)
         if other.is_file() and not path.exists():
             try:

@@ -20,6 +20,7 @@ from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.record.claims import read_claims
 from mnv2_sweep.record.store import Outcome, read_outcomes, record_all, write_schedule
 from mnv2_sweep.spaces.space import ALONE, Strategy
+from mnv2_sweep.sweeps.keep import keep_lines
 from mnv2_sweep.sweeps.schedule import (
     DATA,
     check_sweep,
@@ -31,12 +32,11 @@ from mnv2_sweep.sweeps.schedule import (
     write_sweep_files,
 )
 from mnv2_sweep.sweeps.settings import RunSettings
-from mnv2_sweep.training.checkpoint import is_whole
 from mnv2_sweep.training.ways.way import Conditions, work_of
 from mnv2_sweep.trials.recipe import Recipe, check_recipe
 from mnv2_sweep.trials.tasks import find_task
 from mnv2_sweep.trials.trial import CLASSIFY, DataRef, Trial
-from mnv2_sweep.trials.ways import find_strategy, kept_paths, way_of
+from mnv2_sweep.trials.ways import find_strategy, is_kept, kept_paths, way_of
 
 
 @dataclass(frozen=True)
@@ -160,6 +160,7 @@ def describe_schedule(session: Session) -> list[str]:
         f"networks  {len(networks)}, {madds_text}",
         f"recipe    {recipe.name}: {length}, trained at {sizes} (input scale {recipe.input_scale:g})",
         f"trials    {len(session.trials)} ({done} done, {len(session.missing)} to run), seeds {_seeds(session.trials)}",
+        *keep_lines(session.trials, session.request.settings.keep_here),
         *notes,
     ]
 
@@ -222,13 +223,16 @@ def adopt_weights(folder: Path, reused: Sequence[Outcome]) -> None:
     """Take over the weights of networks that other sweeps have measured, so that they can be exported and trained on
     here as well: from whichever sweep still has them. Raises StoreError."""
     for trial in (outcome.trial for outcome in reused):
-        for path, header in zip(kept_paths(folder, trial), work_of(trial).headers(trial), strict=True):
-            found = [theirs for theirs in _files_like(path) if not path.exists() and is_whole(theirs, header)]
-            if found:
-                try:
-                    link_file(found[0], path)
-                except OSError as error:
-                    raise StoreError(f"{path}: can't be written ({error.strerror}); mend that and run again") from error
+        if is_kept(folder, trial):
+            continue
+        found = ((theirs, path) for path in kept_paths(folder, trial) for theirs in _files_like(path))
+        found = next(((theirs, path) for theirs, path in found if work_of(trial).holds(theirs, trial)), None)
+        if found:
+            theirs, path = found
+            try:
+                link_file(theirs, path)
+            except OSError as error:
+                raise StoreError(f"{path}: can't be written ({error.strerror}); mend that and run again") from error
 
 
 def _files_like(path: Path) -> list[Path]:

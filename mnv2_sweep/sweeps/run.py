@@ -20,6 +20,7 @@ from mnv2_sweep.record.frame import load_frame
 from mnv2_sweep.sweeps.budget import TimeEstimate, estimate_text, fit_budget, fitted_text, trials_wall
 from mnv2_sweep.sweeps.environment import describe_environment
 from mnv2_sweep.sweeps.estimate import device_name, estimate_sweep, has_device
+from mnv2_sweep.sweeps.keep import Keeper, keep_lines
 from mnv2_sweep.sweeps.pool import IMPORTED
 from mnv2_sweep.sweeps.request import (
     Session,
@@ -195,18 +196,24 @@ def _train(
     session: Session, settings: RunSettings, seconds: Mapping[Trial, float], stop: StopRequest
 ) -> Iterator[Event]:
     """Run what is missing; returns how it ended. A second Ctrl-C ends the trials at once."""
-    folder, request, recorded = session.folder, session.request, 0
+    folder, request, recorded, kept = session.folder, session.request, 0, []
     environment = describe_environment(request.command, request.device, device_name(request.device))
     with stop:
         try:
             for done, total in prepare_session(session, environment):
                 yield Prepared(done, total)
             yield Begun(folder, seconds)
+            keeper = Keeper(folder, settings.keep_here)
             for event in run_session(session, settings, stop):
-                recorded += isinstance(event, Ended) and event.outcome.status != "interrupted"
+                if isinstance(event, Ended):
+                    recorded += event.outcome.status != "interrupted"
+                    keeper.add(event.outcome)
                 yield event
+            kept = keeper.finish(session.trials)
         except KeyboardInterrupt:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # pressed again: it ends already
+    if kept and request.announced:
+        yield Noted(tuple(kept))
     left = len(missing_trials(session.trials, folder)) if stop.asked else 0
     return Finished(folder, recorded, left, count_failed(session.trials, folder))
 
@@ -221,6 +228,7 @@ def estimate_request(request: SweepRequest) -> list[str]:
     if later is not None:  # which networks will be on the front nobody knows yet
         length = work_of(trials[0]).more_text(request.strategy)
         lines.append(f"note      {length} of the networks on the front come on top")
+    lines += keep_lines(trials, request.settings.keep_here)
     if budget_seconds is not None:
         lines += fitted_text(fit_budget(estimate, budget_seconds), estimate, budget_seconds)
     return lines

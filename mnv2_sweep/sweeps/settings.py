@@ -20,9 +20,18 @@ MEMORY_FRACTION = 0.9  # of the machine's memory, for all workers together; of a
 CONTEXT_BYTES = 2**30  # of a GPU for each process beside its tensors: CUDA itself, libraries; generous
 AUTO = "auto"
 EXECUTORS = ("local", "ray")
+KEEPS = ("all", "front", "best", "none")
 
 # Runs trials on other machines; the attempts' function is called with the data as they are there.
 Elsewhere = Callable[[Attempts, Feed, Dataset], Iterator[Outcome]]
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """Which networks of a sweep keep their weights, one of KEEPS, and how many bytes these may take."""
+
+    which: str = "all"
+    most_bytes: int = 10**9
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +39,8 @@ class RunSettings:
     """How a sweep runs: worker processes, the limits of one trial, what watches their curves; with GPUs, the GPU of
     each worker (as CUDA_VISIBLE_DEVICES names it); whether more workers share them where measured memory allows; the
     seconds that the run may take; whether the seeds of a network are trained as one, or trials as CUDA graphs; whether
-    the limit of memory is the machine's divided by its workers, which then grows with the threads of a shared training.
+    the limit of memory is the machine's divided by its workers, which then grows with the threads of a shared training;
+    which weights are kept.
 
     With the executor "ray": where the cluster is, how many trials share a GPU (0: they use none), what runs them, and
     as `workers` how many there are at once (0: as many as there is room for).
@@ -49,6 +59,12 @@ class RunSettings:
     stacks_seeds: bool = False
     cuda_graphs: bool = False
     memory_is_divided: bool = False
+    keep: Keep = Keep()
+
+    @property
+    def keep_here(self) -> Keep:
+        """Return which weights are kept: none by other machines, which may not see the sweep's folder."""
+        return self.keep if self.executor == "local" else replace(self.keep, which="none")
 
 
 def choose_device(wanted: str, executor: str = "local") -> str:
@@ -78,6 +94,8 @@ class Wishes:
     budget: str | None = None
     stack_seeds: bool | None = None
     cuda_graphs: bool = False
+    keep: str = "all"
+    keep_bytes: str = "1GB"
 
 
 def choose_settings(device: str, wishes: Wishes = Wishes()) -> RunSettings:
@@ -99,6 +117,9 @@ def choose_settings(device: str, wishes: Wishes = Wishes()) -> RunSettings:
         raise SweepError(f"--cuda-graphs {option}: one of them")
     if per_gpu is not None and device != "cuda":
         raise SweepError("--per-gpu: there is no GPU in use; leave it out, or give --device cuda")
+    if wishes.keep not in KEEPS:
+        raise SweepError(f"--keep {wishes.keep}: {', '.join(KEEPS[:-1])} or {KEEPS[-1]}")
+    keep = Keep(wishes.keep, parse_bytes(wishes.keep_bytes, "--keep-bytes"))
     seconds = parse_seconds(wishes.timeout, "--timeout") if wishes.timeout is not None else None
     limit = parse_bytes(wishes.memory, "--memory") if wishes.memory is not None else None
     most = parse_seconds(budget, "--budget") if budget is not None else None
@@ -107,7 +128,8 @@ def choose_settings(device: str, wishes: Wishes = Wishes()) -> RunSettings:
             option = "--per-gpu auto" if per_gpu == AUTO else f"--budget {budget}"
             raise SweepError(f"{option}: measured on one machine; not with --executor ray")
         shared = _parse_per_gpu(per_gpu or "1") if device == "cuda" else 0
-        return RunSettings(workers or 0, Limits(limit, seconds), executor=executor, address=address, per_gpu=shared)
+        limits = Limits(limit, seconds)
+        return RunSettings(workers or 0, limits, executor=executor, address=address, per_gpu=shared, keep=keep)
     if per_gpu == AUTO and workers is not None:
         raise SweepError(f"--per-gpu auto: it decides the number of workers; leave out --workers {workers}")
     gpus = list_gpus(None if per_gpu == AUTO else per_gpu) if device == "cuda" else ()
@@ -119,7 +141,7 @@ def choose_settings(device: str, wishes: Wishes = Wishes()) -> RunSettings:
     return RunSettings(
         count, Limits(limit, seconds), gpus=gpus, fills_gpus=per_gpu == AUTO, budget_seconds=most,
         stacks_seeds=device == "cuda" and stack_seeds is not False and not cuda_graphs, cuda_graphs=cuda_graphs,
-        memory_is_divided=is_divided,
+        memory_is_divided=is_divided, keep=keep,
     )  # fmt: skip
 
 

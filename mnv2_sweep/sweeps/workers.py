@@ -7,6 +7,7 @@ from functools import cache, partial
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from mnv2_sweep.data.catalog import Dataset, cache_folder, open_dataset
 from mnv2_sweep.record.store import Outcome
@@ -16,8 +17,10 @@ from mnv2_sweep.sweeps.queue import TrialQueue, record_outcomes
 from mnv2_sweep.sweeps.request import Session, find_prepared
 from mnv2_sweep.sweeps.settings import RunSettings
 from mnv2_sweep.training.control import Control
+from mnv2_sweep.training.kept import keep_network
 from mnv2_sweep.training.ways.way import Need, Setup, join_trials, work_of
 from mnv2_sweep.trials.trial import Result, Trial
+from mnv2_sweep.trials.ways import own_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,8 @@ def make_setup(session: Session, settings: RunSettings) -> Setup:
     request, preparations = session.request, len(session.preparations)
     archs, threads = tuple(request.archs) if preparations else (), max(1, settings.workers // max(1, preparations))
     groups = find_groups(session, settings)
-    return Setup(request.device, session.folder, archs, groups, threads, settings.cuda_graphs)
+    keeps = settings.keep_here.which != "none"
+    return Setup(request.device, session.folder, archs, groups, threads, settings.cuda_graphs, keeps)
 
 
 def find_groups(session: Session, settings: RunSettings) -> dict[Trial, tuple[Trial, ...]]:
@@ -84,11 +88,16 @@ def train_in_worker(data_name: str, cache: Path, setup: Setup, trial: Trial, con
 
 
 def train_on(setup: Setup, dataset: Dataset, trial: Trial, control: Control) -> Result:
-    """Run the trial in one thread, on the data that it names; what it prepares for others in as many as are given."""
+    """Run the trial in one thread, on the data that it names; what it prepares for others in as many as are given. Its
+    weights are kept where they are to be."""
     torch.set_num_threads(1)
     if dataset.fingerprint != trial.data.fingerprint:
         raise RuntimeError(f"{dataset.name} has changed since the sweep began; run the command again")
-    return work_of(trial).run(trial, dataset, setup, control)
+
+    def keep(trial: Trial, model: nn.Module, result: Result) -> None:
+        keep_network(setup.folder / own_file(trial), dataset, control, setup.asked, trial, model, result)
+
+    return work_of(trial).run(trial, dataset, setup, replace(control, keep=keep) if setup.keeps else control)
 
 
 @cache

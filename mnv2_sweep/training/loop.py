@@ -65,11 +65,8 @@ def run_trial(
         forget_graphs(course.model)
 
 
-def finish_course(
-    course: Course, trial: Trial, dataset: Dataset, control: Control, keep: Callable[[nn.Module], None] | None = None
-) -> Result:
-    """Train to the end and evaluate; the checkpoint ends with it, after `keep` has had the trained network. Raises as
-    run_trial."""
+def finish_course(course: Course, trial: Trial, dataset: Dataset, control: Control) -> Result:
+    """Train to the end, evaluate and keep; the checkpoint ends with it. Raises as run_trial."""
     steps = count_steps(trial.recipe, course.order.count)[0]
     control.log(
         f"{arch_label(trial.arch)}, seed {trial.seed}: {steps} steps of {trial.recipe.batch} on {course.device}"
@@ -77,8 +74,7 @@ def finish_course(
     with keeping(course, trial_id(trial), control):
         train_model(course, trial, dataset, control)
         result = measure_model(course, trial, dataset, control)
-        if keep is not None:
-            keep(course.model)
+        control.keep(trial, course.model, result)
     control.log(f"{say_result(trial, result)} in {result.seconds:.1f} s")
     return result
 

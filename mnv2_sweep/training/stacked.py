@@ -321,6 +321,8 @@ def measure_seeds(stack: Stack, dataset: Dataset, control: Control) -> list[Resu
     for at, trial, own in stack.in_turn():
         outcomes[at] = result = measure_model(own, trial, dataset, control)
         _log_seed(control, trial, f"{say_result(trial, result)} in {result.seconds:.1f} s, its share")
+    for at, trial, own in stack.in_turn():  # now that nobody's seconds count it
+        control.keep(trial, own.model, outcomes[at])
     return [outcomes[at] for at in range(len(stack.seeds))]
 
 

@@ -11,8 +11,19 @@ from mnv2_sweep.base.errors import SweepError
 from mnv2_sweep.trials.tasks import load_work
 from mnv2_sweep.trials.trial import ALONE, Trial, shared_id, trial_id
 
-WEIGHTS = "shared"  # the folder of the weights of networks, or of what they are cut from
+WEIGHTS = "shared"  # the folder of weights that networks are cut from
+KEPT = "kept"  # the folder of the weights of single networks
 STACKED_FOLDER = "stacked"  # results of seeds that were trained as one, until each one's trial has taken its own
+
+
+def own_file(trial: Trial) -> str:
+    """Return the file with the weights of one trial's network, in its sweep's folder."""
+    return f"{KEPT}/{trial_id(trial)}.safetensors"
+
+
+def shared_file(trial: Trial) -> str:
+    """Return the file with the weights that the trial's network is or was a slice of, in its sweep's folder."""
+    return f"{WEIGHTS}/{shared_id(trial)}.pt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +34,8 @@ class Way:
     `goes_on` trains on the networks of its strategy that are on the front, and takes no part in their order. `module`
     holds its `WORK` (a `training.ways.way.WayWork`).
 
-    `kept` names the files in the folder WEIGHTS of a sweep that hold the weights of a trial: they stay. `passing` is a
-    folder of the sweep with a file <trial id>.pt for each trial that is not recorded yet.
+    `kept` names the files in a sweep's folder of which any one holds the weights of a trial, the one that is written
+    today first. `passing` is a folder of the sweep with a file <trial id>.pt for each trial that is not recorded yet.
 
     Words: `proxy`, the order by its networks in a calibration, and `proxy_note` on what was done for it, with {images}
     of the training and {networks}, where it is not each network's own; `each`, behind "every network is", with
@@ -36,7 +47,7 @@ class Way:
     strategy: str
     keys: tuple[str, ...] = ()
     goes_on: bool = False
-    kept: Callable[[Trial], tuple[str, ...]] = lambda trial: ()
+    kept: Callable[[Trial], tuple[str, ...]] = lambda trial: (own_file(trial),)
     passing: str = ""
     proxy: str = "short schedule"
     proxy_note: str = ""
@@ -50,20 +61,22 @@ class Way:
         return load_work(self.module)
 
 
-def _shared_file(trial: Trial) -> str:
-    return f"{shared_id(trial)}.pt"
-
-
 WAYS = {
     way.name: way
     for way in (
-        Way(ALONE, "mnv2_sweep.training.ways.alone", "separate", passing=STACKED_FOLDER),
+        Way(
+            ALONE,
+            "mnv2_sweep.training.ways.alone",
+            "separate",
+            passing=STACKED_FOLDER,
+            exported="trained alone",
+        ),
         Way(
             "shared",
             "mnv2_sweep.training.ways.shared",
             "shared",
             keys=("images",),
-            kept=lambda trial: (_shared_file(trial),),
+            kept=lambda trial: (shared_file(trial),),
             proxy="shared weights",
             proxy_note="one training of {images:,} images for all {networks} of the space",
             each="a slice of one training of {images:,} images",
@@ -75,7 +88,7 @@ WAYS = {
             "mnv2_sweep.training.ways.finetuned",
             "shared",
             goes_on=True,
-            kept=lambda trial: (_shared_file(trial), f"{trial_id(trial)}.pt"),
+            kept=lambda trial: (own_file(trial), f"{WEIGHTS}/{trial_id(trial)}.pt"),  # earlier versions: the second
             proxy="shared weights",
             proxy_note="one training of {images:,} images for all {networks} of the space",
             exported="trained on by itself",
@@ -97,8 +110,13 @@ def way_of(trial: Trial) -> Way:
 
 
 def kept_paths(folder: Path, trial: Trial) -> tuple[Path, ...]:
-    """Return the files that hold the weights of the trial's network, in the sweep's folder."""
-    return tuple(folder / WEIGHTS / name for name in way_of(trial).kept(trial))
+    """Return the files of which any one holds the weights of the trial's network, in the sweep's folder."""
+    return tuple(folder / name for name in way_of(trial).kept(trial))
+
+
+def is_kept(folder: Path, trial: Trial) -> bool:
+    """Return whether there is a file with the weights of the trial's network."""
+    return any(path.is_file() for path in kept_paths(folder, trial))
 
 
 def strategy_names() -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """The program as a user meets it: one tiny sweep shared by many tests, mistakes, Ctrl-C, and what loads torch."""
 
+import csv
 import io
 import json
 import os
@@ -22,13 +23,15 @@ import torch
 from mnv2_sweep import __version__
 from mnv2_sweep.analysis.stats import summarise
 from mnv2_sweep.cli.main import main
+from mnv2_sweep.nets.arch import arch_label
 from mnv2_sweep.record.frame import load_frame
 from mnv2_sweep.record.store import DATABASE, Outcome, done_ids, read_outcomes, record
 from mnv2_sweep.sweeps import workers
 from mnv2_sweep.sweeps.budget import TimeEstimate
 from mnv2_sweep.sweeps.pool import run_serial
 from mnv2_sweep.trials.trial import shared_id
-from tests.photo_samples import class_files, write_folder
+from mnv2_sweep.trials.ways import own_file
+from tests.photo_samples import class_files, image_bytes, write_folder
 
 ROOT = Path(__file__).parents[2]
 
@@ -159,7 +162,7 @@ def test_run_prints_the_plan_then_progress_then_the_table_and_the_plots(swept):
 @pytest.mark.slow
 def test_run_leaves_the_record_the_space_the_environment_and_the_plots(swept):
     assert {path.name for path in swept.folder.iterdir()} == {
-        *(DATABASE, "claims.db", "space.yaml", "env.json", "logs")
+        *(DATABASE, "claims.db", "space.yaml", "env.json", "logs", "kept")
     }
     assert (swept.folder / "space.yaml").read_text() == TINY
     environment = json.loads((swept.folder / "env.json").read_text())
@@ -561,6 +564,12 @@ MISTAKES = {
     "status nowhere": "results/nowhere: no such sweep; there is: junk",
     "status junk": "junk/trials.db: not a results file of this program",
     "status junk --watch --json": "--watch --json: one of them",
+    "status junk --kept --json": "--json --kept: one of them",
+    "run tiny.yaml --keep some": "--keep some: all, front, best or none",
+    "run tiny.yaml --keep-bytes 3": "--keep-bytes 3: a number above 0 and a unit",
+    "run tiny.yaml --again 1.0@32": "1.0@32: results/tiny-photos has no such network with a result; there are: none",
+    "predict photos": "results/junk/trials.db: not a results file of this program",
+    "predict photos --precision 0": "--precision 0: a part of all answers, above 0 and at most 1",
     "merge nowhere": "nowhere: no such folder; give the results folder of another machine",
     "merge photos": "photos: there is no sweep in it",
     "merge results": "results: this is the results folder itself",
@@ -609,7 +618,7 @@ MISTAKES = {
     "count --family nasnet_a --expansion 3": "--expansion: NASNet-A has no such choice; it has: width, resolution",
     "count --family shufflenet_v1 --groups 5": "groups: 5 given, 1 | 2 | 3 | 4 | 8 allowed",
     "count --explain --check fvcore": "count: --explain --check given; one of them",
-    "count --resolution 99999999999999999999": "resolution: 99999999999999999999 given, at most 4,096 allowed",
+    "count --resolution 99999999999999999999": "resolution: '99999999999999999999' given, a whole number of pixels",
     "count --kernel 101 --classes 2000000": "kernel: 101 given, at most 99 allowed; classes: 2000000 given, at most",
     "count --expansion 9223372036854775808": "t: 9223372036854775808 given, at most 100 allowed",
     "count --groups 3": "--groups: MobileNetV2 has no such choice; it has: stages, width, resolution, kernel",
@@ -628,13 +637,14 @@ MISTAKES = {
     "count --width nan": "width: nan given",
     "count --width wide": "--width",
     "count --resolution 0": "resolution: 0 given",
-    "count --resolution 2.5": "--resolution",
+    "count --resolution 2.5": "resolution: 2.5 given, a whole number of pixels from 1, or width x height",
+    "count --resolution 5000": "resolution: 5000 given, at most 4,096 allowed",
     "count --kernel 4": "kernel: 4 given, an odd whole number (3, 5, 7) allowed",
     "count --activation swish": "activation: 'swish' given, relu6 | relu | hswish allowed",
     "count --family nasnet_a --no-depthwise": "--no-depthwise: NASNet-A has no such choice; it has: width, resolution",
     "count --residual foo": "residual: 'foo' given, bottleneck | expansion | none allowed",
     "count --expansion 0": "--expansion 0: a whole number from 1",
-    "count --last-channels 0": "last_channels: 0 given",
+    "count --last-channels=-1": "last_channels: -1 given",
     "count --classes 0": "classes: 0 given, a whole number from 1 allowed",
     "cuont": "No such command 'cuont'",
     "--verison": "No such option: --verison",
@@ -847,7 +857,8 @@ def test_networks_that_share_weights_are_a_sweep_like_any_other_and_marked(toget
     assert set(tuned["arch_key"]) == set(summary[summary["on_front"]]["arch_key"])
     assert summary["training"].tolist() == ["shared"] * 3 and summary["tuned_top1"].notna().sum() == len(tuned)
     assert {path.suffix for path in (together.folder / "shared").iterdir()} == {".pt"}
-    assert len(list((together.folder / "shared").iterdir())) == 1 + len(tuned)
+    assert len(list((together.folder / "shared").iterdir())) == 1
+    assert len(list((together.folder / "kept").iterdir())) == len(tuned)
 
 
 @pytest.mark.slow
@@ -863,8 +874,58 @@ def test_a_network_of_a_shared_training_becomes_a_file(together, swept):
         check_mistake(
             call(together.desk, "export", name, "--out", out), f"--out {out or '.'}: a folder; give the name of"
         )
-    code, out, err = call(swept.desk, "export", "0.35@32", "--sweep", "tiny-photos", "--data", "photos")
-    assert code == 2 and "no shared training; weights of networks that are trained alone are not kept" in err
+    name = load_frame(swept.folder)["network"][0]
+    code, out, err = call(swept.desk, "export", name, "--sweep", "tiny-photos", "--data", "photos")
+    assert (code, err) == (0, "") and out.startswith(f"{name}, trained alone: validation top-1 ")
+    assert out.splitlines()[0].endswith("as recorded")
+
+
+@pytest.mark.slow
+def test_what_is_kept_is_said_listed_lost_and_made_again(copied, in_this_process, monkeypatch):
+    monkeypatch.setattr("mnv2_sweep.sweeps.again.run_pool", run_here)
+    assert "\nkeep      all weights: " in copied.first.out and "\nkept      2 of 2 trials with " in copied.first.out
+    listed = call(copied.desk, "status", "tiny-photos", "--kept").out
+    assert listed.count(".safetensors, float") == 2 and "not kept" not in listed
+    outcome = read_outcomes(copied.folder)[0]
+    name, path = arch_label(outcome.trial.arch), copied.folder / own_file(outcome.trial)
+    before, (record, *_) = path.stat().st_size, read_rows(copied.folder).items()
+    path.unlink()
+    assert "1 result without weights; " in call(copied.desk, "status", "tiny-photos", "--kept").out
+    code, out, err = call(copied.desk, "export", name, "--sweep", "tiny-photos")
+    assert (code, out) == (2, "") and f"mnv2-sweep run SPACE --again '{name}'" in err
+    code, out, err = call(copied.desk, "run", "tiny.yaml", "--again", name)
+    assert (code, err) == (0, "") and out.splitlines() == [
+        f"again     {name}, 1 trial without weights",
+        f"{name}, seed 0: as recorded; its weights are kept",
+    ]
+    assert abs(path.stat().st_size - before) < 100 and record in read_rows(copied.folder).items()
+    assert call(copied.desk, "run", "tiny.yaml", "--again", name).out == f"{name}: its weights are kept already\n"
+    assert call(copied.desk, "export", name, "--sweep", "tiny-photos").code == 0
+
+
+@pytest.mark.slow
+def test_photos_are_told_apart_drawn_and_listed_for_spreadsheets(copied):
+    for name, content in (("=1+1.png", image_bytes(1, 24)), ("b.png", image_bytes(2, 24)), ("-bad.jpg", b"junk")):
+        (copied.desk / "new").mkdir(exist_ok=True)
+        (copied.desk / "new" / name).write_bytes(content)
+    words = ("predict", "new", "--sweep", "tiny-photos", "--precision", "0.3")
+    code, out, err = call(copied.desk, *words)
+    assert code == 1 and err == "-bad.jpg: not an image, or its header is damaged\n1 photo could not be read\n"
+    header, *rows = out.splitlines()
+    assert header.split() == ["photo", "answer", "most", "probable", "%", "next", "%"]
+    assert [row.split()[0] for row in rows[:2]] == ["=1+1.png", "b.png"]
+    assert ", seed 0, of tiny-photos: not sure " in rows[2]
+    assert rows[3:] == [f"plots/tiny-photos/predictions.{ending}" for ending in ("png", "svg")]
+    assert all((copied.desk / row).stat().st_size for row in rows[3:])
+    code, out, err = call(copied.desk, *words, "--csv")
+    (header, *cells) = csv.reader(io.StringIO(out))
+    assert code == 1 and header == ["photo", "answer", "class", "probability", "blue", "green", "red"]
+    assert [row[0] for row in cells] == ["'=1+1.png", "b.png"]
+    for row in cells:
+        assert row[2] in header[4:] and row[1] in (row[2], "not sure")
+        assert sum(map(float, row[4:])) == pytest.approx(1, abs=1e-5) and row[3] == max(row[4:])
+    one = call(copied.desk, "predict", "new/b.png", "--sweep", "tiny-photos", "--csv")
+    assert one.code == 0 and list(csv.reader(io.StringIO(one.out)))[1][2:] == cells[1][2:]
 
 
 @pytest.mark.slow

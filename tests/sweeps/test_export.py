@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -17,12 +18,14 @@ from mnv2_sweep.record.store import Outcome, read_outcomes, record, record_all, 
 from mnv2_sweep.sweeps.export import export_network, find_outcome, write_export
 from mnv2_sweep.sweeps.request import adopt_weights
 from mnv2_sweep.training.control import Control
+from mnv2_sweep.training.kept import keep_network
 from mnv2_sweep.training.loop import evaluate_model
 from mnv2_sweep.training.shared import Supernet, run_shared_trial
 from mnv2_sweep.training.ways.finetuned import run_finetuned_trial
 from mnv2_sweep.training.ways.shared import weights_path
 from mnv2_sweep.trials.recipe import Recipe
 from mnv2_sweep.trials.trial import DataRef, Trial
+from mnv2_sweep.trials.ways import own_file
 from tests.conftest import ToyData
 from tests.supernet_samples import LARGEST, SMALLEST, SUPERNET, share
 from tests.trial_samples import full_disk
@@ -41,7 +44,8 @@ def folder(tmp_path_factory, tiny_data) -> Path:
     for trial in trials:
         supernet = Supernet(SUPERNET, weights_path(folder, trial))
         run = run_shared_trial if trial.shared.finetune is None else run_finetuned_trial
-        record(folder, Outcome(trial, run(trial, tiny_data, "cpu", Control(), supernet)))
+        control = Control(keep=partial(keep_network, folder / own_file(trial), tiny_data, Control(), False))
+        record(folder, Outcome(trial, run(trial, tiny_data, "cpu", control, supernet)))
     return folder
 
 
@@ -83,10 +87,12 @@ def test_other_data_are_refused(folder, tiny_data):
         export_network(folder, Other(train=9, val=9), SMALL, 0, True)
 
 
-def test_networks_trained_alone_have_no_weights_to_export(make_trial, make_result, tmp_path):
-    record(tmp_path, Outcome(make_trial(), make_result()))
-    with pytest.raises(SweepError, match=r"no shared training; .*'mnv2-sweep run SPACE --shared' keeps them"):
-        find_outcome(tmp_path, "0.5@96", 0, False)
+def test_what_was_not_kept_can_be_trained_again(make_trial, make_result, tmp_path):
+    trial = make_trial()
+    record(tmp_path, Outcome(trial, make_result()))
+    name = arch_label(trial.arch)
+    with pytest.raises(StoreError, match=r"its weights are not kept in .*: mnv2-sweep run SPACE --again '0\.25"):
+        find_outcome(tmp_path, name, 0, False)
 
 
 @pytest.mark.slow
@@ -99,7 +105,7 @@ def test_weights_that_are_gone_or_damaged_are_one_line(folder, tiny_data):
         with pytest.raises(StoreError, match="it is damaged; run the space with another --results folder"):
             export_network(folder, tiny_data, LARGE, 0, True)
         path.unlink()
-        with pytest.raises(StoreError, match="the file is not there; run the space with another --results folder"):
+        with pytest.raises(StoreError, match="its weights are not kept in .*; this trains it again"):
             export_network(folder, tiny_data, LARGE, 0, True)
     finally:
         path.write_bytes(content)
@@ -118,19 +124,20 @@ def test_slices_of_another_sweep_that_are_reused_can_be_exported_here(folder, ti
     record_all(here, reused)
     adopt_weights(here, reused)
     shutil.rmtree(there)
-    assert len(list(here.glob("shared/*"))) == 2
+    assert len(list(here.glob("shared/*"))) == len(list(here.glob("kept/*"))) == 1
     for network, as_slice in ((SMALL, False), (SMALL, True), (LARGE, False)):
         exported = export_network(here, tiny_data, network, 0, as_slice)
         assert exported.val_score == exported.outcome.result.score("val", "top1")
     adopt_weights(here, reused)  # nothing to take over any more
-    third, damaged = here.with_name(f"third-{linked}"), folder.with_name("a-damaged") / "shared"
-    damaged.mkdir(parents=True, exist_ok=True)
-    for path in here.glob("shared/*"):
-        (damaged / path.name).write_bytes(b"damaged" + path.read_bytes())
+    third, damaged = here.with_name(f"third-{linked}"), folder.with_name("a-damaged")
+    for path in (*here.glob("shared/*"), *here.glob("kept/*")):
+        (damaged / path.parent.name).mkdir(parents=True, exist_ok=True)
+        (damaged / path.parent.name / path.name).write_bytes(path.read_bytes()[:-1] + b"d")
     adopt_weights(third, reused)  # who measured them is gone, others have them
-    assert {path.name: path.read_bytes() for path in third.glob("shared/*")} == {
-        path.name: path.read_bytes() for path in here.glob("shared/*")
-    }
+    for kind in ("shared/*", "kept/*"):
+        assert {path.name: path.read_bytes() for path in third.glob(kind)} == {
+            path.name: path.read_bytes() for path in here.glob(kind)
+        }
 
 
 @pytest.mark.slow

@@ -84,13 +84,17 @@ def test_new_sweeps_come_whole(machines, make_trial, make_result):
 
 def test_the_weights_of_slices_come_with_them(machines, make_trial, make_result):
     here, there = machines
-    shared, alone = share(make_trial(0), finetune=1.0), make_trial(1)
-    for trial in (shared, alone):
+    shared, tuned, alone = share(make_trial(0)), share(make_trial(0), finetune=1.0), make_trial(1)
+    for trial in (shared, tuned, alone):
         record(there / "s", Outcome(trial, make_result()))
-    names = {f"{shared_id(shared)}.pt", f"{trial_id(shared)}.pt"}
+    names = {f"{shared_id(shared)}.pt", f"{trial_id(tuned)}.pt"}  # the second as earlier versions kept it
     (there / "s" / "shared").mkdir()
     for name in (*names, f"{trial_id(alone)}.pt", "other.pt"):
         (there / "s" / "shared" / name).write_text(name)
+    kept = f"{trial_id(alone)}.safetensors"
+    (there / "s" / "kept").mkdir()
+    for name in (kept, "other.safetensors"):
+        (there / "s" / "kept" / name).write_text(name)
     (here / "s").mkdir(parents=True)
     (here / "s" / "shared").write_text("")  # no folder
     with pytest.raises(StoreError, match=r"s/shared/.*\.pt: can't be written \(.*\); nothing of .* was merged"):
@@ -99,6 +103,7 @@ def test_the_weights_of_slices_come_with_them(machines, make_trial, make_result)
     (here / "s" / "shared").unlink()
     merge(there, here)
     assert {path.name: path.read_text() for path in (here / "s" / "shared").iterdir()} == {n: n for n in names}
+    assert {path.name: path.read_text() for path in (here / "s" / "kept").iterdir()} == {kept: kept}
 
 
 def test_mistakes(machines, make_trial, make_result):

@@ -26,8 +26,8 @@ from mnv2_sweep.training.ways import shared
 from mnv2_sweep.training.ways.alone import stack_path
 from mnv2_sweep.training.ways.shared import weights_path
 from mnv2_sweep.training.ways.way import Setup
-from mnv2_sweep.trials.trial import DataRef, trial_id
-from mnv2_sweep.trials.ways import STACKED_FOLDER, WEIGHTS
+from mnv2_sweep.trials.trial import DataRef
+from mnv2_sweep.trials.ways import KEPT, STACKED_FOLDER, WEIGHTS, own_file
 from tests.photo_samples import class_files, write_folder
 from tests.supernet_samples import LARGEST, SUPERNET, open_supernet, share
 
@@ -190,7 +190,7 @@ def test_trainings_share_the_workers_as_threads(tmp_path, tiny_data, monkeypatch
         limits = RunSettings(count, Limits(1000), memory_is_divided=is_divided)
         assert list(workers.start_workers(opened, limits, None, make_setup(opened, limits))) == []
         attempts, _, _, limits, _ = given.pop()
-        assert attempts.function.args[2] == Setup("cpu", tmp_path, SUPERNET, threads=threads)
+        assert attempts.function.args[2] == Setup("cpu", tmp_path, SUPERNET, threads=threads, keeps=True)
         assert limits.memory_bytes == 1000 * (threads if is_divided else 1)
     for trial in opened.missing:  # trained: then each worker evaluates for itself
         write_packed(weights_path(tmp_path, trial), weights_header(trial), {})
@@ -235,8 +235,9 @@ def test_a_supernet_is_run_recorded_and_leaves_its_weights_alone(tmp_path, tiny_
     assert [outcome.status for outcome in outcomes] == ["done"] * 5 and text.count("val top-1") == 5
     trained = [trial for trial in opened.trials if "shared training of 4" in log_path(folder, trial).read_text()]
     assert trained == [outcomes[0].trial] == [opened.missing[0]]
-    assert {path.name for path in (folder / WEIGHTS).iterdir()} == {
-        weights_path(folder, trained[0]).name, f"{trial_id(opened.trials[-1])}.pt",
-    }  # fmt: skip
+    assert [path for name in (WEIGHTS, KEPT) for path in (folder / name).iterdir()] == [
+        weights_path(folder, trained[0]),
+        folder / own_file(opened.trials[-1]),
+    ]
     assert not (folder / CHECKPOINTS).exists() and not (folder / RUNNING).exists()
     assert open_supernet(folder, tiny_data, sharing, tuned=SUPERNET[1:2]).missing == ()

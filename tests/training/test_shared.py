@@ -36,8 +36,8 @@ from mnv2_sweep.training.shared import (
     train_shared,
 )
 from mnv2_sweep.training.ways import finetuned
-from mnv2_sweep.training.ways.finetuned import FINETUNE_RATE, run_finetuned_trial, tuned_path
-from mnv2_sweep.trials.trial import CODE_VERSION, Trial, shared_id, trial_header
+from mnv2_sweep.training.ways.finetuned import FINETUNE_RATE, run_finetuned_trial
+from mnv2_sweep.trials.trial import CODE_VERSION, Trial, shared_id
 from tests.conftest import ToyData
 from tests.stops import Killed, Stop, measured
 from tests.supernet_samples import DEEP, LARGEST, SMALLEST, SUPERNET, WIDE, first_values, named_parameters, share
@@ -605,9 +605,21 @@ def begun(monkeypatch) -> list:
     return courses
 
 
+class Seen:
+    """What is handed over to be kept."""
+
+    def __init__(self):
+        self.trials, self.state = [], {}
+
+    def __call__(self, trial, model, result) -> None:
+        self.trials.append(trial)
+        self.state = {name: value.clone() for name, value in model.state_dict().items()}
+
+
 def test_a_slice_is_trained_on_from_what_it_is_and_its_weights_are_kept(make_slice, tiny_data, trained, begun):
     trial = make_slice(DEEP, finetune=0.5)
-    result = run_finetuned_trial(trial, tiny_data, "cpu", Control(), trained)
+    seen = Seen()
+    result = run_finetuned_trial(trial, tiny_data, "cpu", Control(keep=seen), trained)
     ((step, state, tuned),) = begun
     recipe = tuned.recipe
     assert (step, recipe.lr, recipe.epochs, recipe.images) == (0, FINETUNE_RATE * 0.03, 0.5, None)
@@ -618,10 +630,9 @@ def test_a_slice_is_trained_on_from_what_it_is_and_its_weights_are_kept(make_sli
         result.curve[-1].scores.get("top1") is not None
         and max(point.lr for point in result.curve) <= FINETUNE_RATE * 0.03
     )
-    kept = tuned_path(trained.path, trial)
-    assert set(trained.path.parent.iterdir()) == {trained.path, kept}
+    assert seen.trials == [trial] and set(trained.path.parent.iterdir()) == {trained.path}
     model = build_model(DEEP).to(memory_format=torch.channels_last)
-    model.load_state_dict(read_packed(kept, trial_header(trial))[1])
+    model.load_state_dict(seen.state)
     assert (predictions(model, tiny_data, 8).argmax(1) == tiny_data.labels["val"]).mean() == result.score("val", "top1")
     assert not torch.equal(model.classifier[1].weight, slice_state["classifier.1.weight"])
 
@@ -629,41 +640,39 @@ def test_a_slice_is_trained_on_from_what_it_is_and_its_weights_are_kept(make_sli
 def test_trained_on_it_goes_on_bit_for_bit(make_slice, tiny_data, trained, begun):
     """With dropout, whose random numbers go on too."""
     trial, stop = make_slice(WIDE, finetune=0.4), Stop()
-    kept, checkpoint = tuned_path(trained.path, trial), trained.path.with_name("trial.pt")
-    usual = measured(run_finetuned_trial(trial, tiny_data, "cpu", Control(should_stop=stop), trained))
-    _, state = read_packed(kept, trial_header(trial))
+    checkpoint, seen = trained.path.with_name("trial.pt"), Seen()
+    usual = measured(run_finetuned_trial(trial, tiny_data, "cpu", Control(should_stop=stop, keep=seen), trained))
+    state = seen.state
     for at in range(2, stop.asked + 1, 3):
-        kept.unlink()
+        seen = Seen()
         control = Control(should_stop=Stop(at), checkpoint=checkpoint, checkpoint_seconds=NEVER)
         with pytest.raises(Interrupted):
             run_finetuned_trial(trial, tiny_data, "cpu", control, trained)
         assert set(trained.path.parent.iterdir()) == {trained.path, checkpoint}
-        control = Control(checkpoint=checkpoint, checkpoint_seconds=NEVER)
+        control = Control(checkpoint=checkpoint, checkpoint_seconds=NEVER, keep=seen)
         assert measured(run_finetuned_trial(trial, tiny_data, "cpu", control, trained)) == usual
-        assert set(trained.path.parent.iterdir()) == {trained.path, kept}
-        _, again = read_packed(kept, trial_header(trial))
-        assert all(torch.equal(value, again[name]) for name, value in state.items())
+        assert set(trained.path.parent.iterdir()) == {trained.path}
+        assert all(torch.equal(value, seen.state[name]) for name, value in state.items())
     assert max(step for step, *_ in begun) > 0
 
 
-def test_killed_as_its_weights_are_written_it_goes_on_to_the_same_ones(make_slice, tiny_data, trained, monkeypatch):
+def test_killed_as_its_weights_are_written_it_goes_on_to_the_same_ones(make_slice, tiny_data, trained):
     """Its checkpoint is there until they are."""
-    trial, lines = make_slice(DEEP, finetune=0.4), []
-    checkpoint, kept = trained.path.with_name("trial.pt"), tuned_path(trained.path, trial)
-    usual = measured(run_finetuned_trial(trial, tiny_data, "cpu", Control(), trained))
-    state = kept.read_bytes()
-    kept.unlink()
+    trial, lines, seen, again = make_slice(DEEP, finetune=0.4), [], Seen(), Seen()
+    checkpoint = trained.path.with_name("trial.pt")
+    usual = measured(run_finetuned_trial(trial, tiny_data, "cpu", Control(keep=seen), trained))
 
     def die(*words: object) -> None:
         raise Killed
 
-    with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(finetuned, "write_packed", die)
-        run_finetuned_trial(trial, tiny_data, "cpu", Control(checkpoint=checkpoint, checkpoint_seconds=NEVER), trained)
-    assert checkpoint.exists() and not kept.exists()
-    control = Control(log=lines.append, checkpoint=checkpoint, checkpoint_seconds=NEVER)
+    with pytest.raises(Killed):
+        control = Control(checkpoint=checkpoint, checkpoint_seconds=NEVER, keep=die)
+        run_finetuned_trial(trial, tiny_data, "cpu", control, trained)
+    assert checkpoint.exists()
+    control = Control(log=lines.append, checkpoint=checkpoint, checkpoint_seconds=NEVER, keep=again)
     assert measured(run_finetuned_trial(trial, tiny_data, "cpu", control, trained)) == usual
-    assert lines[0] == "resumed after step 3" and not checkpoint.exists() and kept.read_bytes() == state
+    assert lines[0] == "resumed after step 3" and not checkpoint.exists()
+    assert all(torch.equal(value, again.state[name]) for name, value in seen.state.items())
 
 
 def test_without_weights_they_are_trained_first(make_slice, tiny_data, path, undisturbed):

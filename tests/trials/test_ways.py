@@ -8,7 +8,7 @@ import pytest
 from mnv2_sweep.base.errors import SweepError
 from mnv2_sweep.trials.differences import find_differences
 from mnv2_sweep.trials.trial import How, Sharing, dump_trial, load_trial, shared_id, trial_id
-from mnv2_sweep.trials.ways import WAYS, find_strategy, find_way, goes_on, kept_paths, strategy_names, way_of
+from mnv2_sweep.trials.ways import WAYS, find_strategy, find_way, goes_on, is_kept, kept_paths, strategy_names, way_of
 from tests.file_way import FROM_FILE
 
 
@@ -42,11 +42,16 @@ def test_each_has_an_id_and_a_record_of_its_own(trials):
 
 def test_files_that_keep_weights_are_named_by_what_made_them(trials, tmp_path):
     weights = tmp_path / "shared" / f"{shared_id(trials['shared'])}.pt"
-    tuned = weights.with_name(f"{trial_id(trials['fine-tuned'])}.pt")
+    own = {name: tmp_path / "kept" / f"{trial_id(trial)}.safetensors" for name, trial in trials.items()}
+    earlier = weights.with_name(f"{trial_id(trials['fine-tuned'])}.pt")
     kept = {name: kept_paths(tmp_path, trial) for name, trial in trials.items()}
-    assert kept == {"alone": (), "shared": (weights,), "fine-tuned": (weights, tuned), "from a file": ()}
-    for trial in trials.values():
-        assert len(way_of(trial).work.headers(trial)) == len(kept[trial.way])
+    tuned = (own["fine-tuned"], earlier)
+    assert kept == {"alone": (own["alone"],), "shared": (weights,), "fine-tuned": tuned, "from a file": ()}
+    for at, path in enumerate((weights, earlier)):
+        assert not is_kept(tmp_path, trials[("shared", "fine-tuned")[at]])
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("")
+        assert is_kept(tmp_path, trials[("shared", "fine-tuned")[at]])
 
 
 def test_what_differs_between_ways_is_said(trials):

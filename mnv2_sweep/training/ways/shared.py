@@ -24,12 +24,11 @@ from mnv2_sweep.training.shared import (
     has_weights,
     read_shared,
     run_shared_trial,
-    weights_header,
 )
 from mnv2_sweep.training.ways.way import Conditions, Rates, Setup, WayWork, count_final
 from mnv2_sweep.trials.recipe import Recipe
 from mnv2_sweep.trials.trial import Result, Sharing, Trial, shared_id
-from mnv2_sweep.trials.ways import kept_paths
+from mnv2_sweep.trials.ways import shared_file
 
 MOST_ALONE = 24  # networks that the default length of a shared training makes up for
 NO_BUDGET = "--budget: the networks share one training, which is done whole; give it fewer images, or add --separate"
@@ -81,8 +80,8 @@ class Shared(WayWork):
     def run(self, trial: Trial, dataset: Dataset, setup: Setup, control: Control) -> Result:
         return run_shared_trial(trial, dataset, setup.device, control, supernet_of(trial, setup))
 
-    def headers(self, trial: Trial) -> tuple[dict, ...]:
-        return (weights_header(trial),)
+    def holds(self, path: Path, trial: Trial) -> bool:
+        return has_weights(path, trial)
 
     def rebuild(self, trial: Trial, folder: Path, archs: Sequence[ArchSpec], dataset: Dataset) -> nn.Module:
         problems: list[str] = []
@@ -96,7 +95,7 @@ class Shared(WayWork):
 
 def weights_path(folder: Path, trial: Trial) -> Path:
     """Return the file with the weights that the trial's network is a slice of."""
-    return kept_paths(folder, trial)[0]
+    return folder / shared_file(trial)
 
 
 def supernet_of(trial: Trial, setup: Setup) -> Supernet:

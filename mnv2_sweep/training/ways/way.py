@@ -12,23 +12,25 @@ from typing import NamedTuple
 
 from torch import nn
 
-from mnv2_sweep.base.errors import StoreError
 from mnv2_sweep.data.catalog import Dataset
+from mnv2_sweep.models.build import build_model
 from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.spaces.space import Strategy
 from mnv2_sweep.training.control import Control
+from mnv2_sweep.training.kept import fill_network, has_kept, read_kept
 from mnv2_sweep.training.loop import count_steps, curve_marks
 from mnv2_sweep.trials.recipe import Recipe, length_text
-from mnv2_sweep.trials.tasks import trained_network
+from mnv2_sweep.trials.tasks import trained_arch, trained_network
 from mnv2_sweep.trials.trial import Result, Trial
-from mnv2_sweep.trials.ways import way_of
+from mnv2_sweep.trials.ways import own_file, way_of
 
 
 @dataclass(frozen=True)
 class Setup:
     """What the trials of a run have in common, for worker processes too: the device, the sweep's folder, its networks
     where something is prepared for many of them and how many threads that may take, the trials of which several are
-    trained as one with all that are trained with them, whether trials run as CUDA graphs."""
+    trained as one with all that are trained with them, whether trials run as CUDA graphs; whether weights are kept in
+    the folder, and whether somebody asked for these by their names (`sweeps.keep` then lets them stay)."""
 
     device: str = "cpu"
     folder: Path | None = None
@@ -36,6 +38,8 @@ class Setup:
     groups: Mapping[Trial, tuple[Trial, ...]] = field(default_factory=dict)
     threads: int = 1
     cuda_graphs: bool = False
+    keeps: bool = False
+    asked: bool = False
 
 
 class Need(NamedTuple):
@@ -144,17 +148,23 @@ class WayWork:
 
     def run(self, trial: Trial, dataset: Dataset, setup: Setup, control: Control) -> Result:
         """Get the weights and measure the network, going on from a checkpoint where there is one. Raises
-        FloatingPointError when training diverges, Interrupted when asked to stop."""
+        FloatingPointError when training diverges, Interrupted when asked to stop.
+
+        Where the network is in no file yet, `control.keep` gets it when it has been measured."""
         raise NotImplementedError
 
-    def headers(self, trial: Trial) -> tuple[dict, ...]:
-        """Return the headers of the files that keep the trial's weights (`Way.kept`), in their order."""
-        return ()
+    def holds(self, path: Path, trial: Trial) -> bool:
+        """Return whether a file, one of those that `Way.kept` names, is there, whole and of the trial."""
+        return has_kept(path, trial)
+
+    def build(self, trial: Trial) -> nn.Module:
+        """Return the trial's network before it has its weights."""
+        return build_model(trained_arch(trial))
 
     def rebuild(self, trial: Trial, folder: Path, archs: Sequence[ArchSpec], dataset: Dataset) -> nn.Module:
         """Return the network of a recorded trial from what is kept, on the CPU and in eval mode; `archs` are those of
         its sweep. Raises StoreError."""
-        raise StoreError(f"{folder}: weights of this way are not kept")
+        return fill_network(self.build(trial), read_kept(folder / own_file(trial), trial))
 
 
 def work_of(trial: Trial) -> WayWork:

@@ -1,0 +1,152 @@
+"""A network of a sweep and photos -> what it says of each, with probabilities that validation images have calibrated.
+
+A photo becomes pixels exactly as in training. Photos are read, decoded and classified a batch at a time, so that memory
+does not grow with their number. A photo that can't be read is named, and costs nothing but itself.
+"""
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+from zipfile import is_zipfile
+
+import numpy as np
+import torch
+from scipy.special import softmax
+from torch import nn
+
+from mnv2_sweep.analysis.confidence import Confidence, fit_confidence
+from mnv2_sweep.base.errors import DataError, SweepError
+from mnv2_sweep.base.text import mebibytes
+from mnv2_sweep.data.batches import augment, image_batch
+from mnv2_sweep.data.catalog import Dataset
+from mnv2_sweep.data.decode import SUFFIXES, UnreadableImage
+from mnv2_sweep.data.layout import MAX_FILE_BYTES, is_image, open_photo_files
+from mnv2_sweep.data.photos import read_pixels
+from mnv2_sweep.data.source import in_order
+from mnv2_sweep.nets.arch import arch_label
+from mnv2_sweep.record.store import Outcome, read_outcomes
+from mnv2_sweep.sweeps.export import find_outcome, select_network
+from mnv2_sweep.sweeps.keep import rank_networks
+from mnv2_sweep.training.loop import EVAL_BATCH
+from mnv2_sweep.trials.trial import CLASSIFY, Trial
+from mnv2_sweep.trials.ways import is_kept
+
+
+class Photos(NamedTuple):
+    """The names of photos, and what reads the bytes of one: raises UnreadableImage or OSError."""
+
+    names: tuple[str, ...]
+    read: Callable[[str], bytes]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a network says of a photo: the probability of each class, the pixels that it has seen, uint8 [h, w, 3]; or
+    why the photo could not be read."""
+
+    name: str
+    probabilities: np.ndarray | None = None
+    pixels: np.ndarray | None = None
+    reason: str = ""
+
+    @property
+    def best(self) -> int:
+        """Return the most probable class."""
+        return int(self.probabilities.argmax())
+
+    def is_sure(self, threshold: float) -> bool:
+        """Return whether its probability reaches the threshold."""
+        return bool(self.probabilities[self.best] >= threshold)
+
+
+def list_photos(path: Path) -> Photos:
+    """List a photo, or those in a folder or zip, by their names. Raises DataError where there are none."""
+    if path.is_file() and is_image(path.name):
+        return Photos((path.name,), lambda name: _read_file(path))
+    if not (path.is_dir() or is_zipfile(path)):
+        what = "neither a photo nor a zip" if path.exists() else "no such file or folder"
+        raise DataError(f"{path}: {what}; give a photo ({' '.join(SUFFIXES)}), or a folder or zip of photos")
+    files = open_photo_files(path)
+    sizes = files.files().sizes
+    names = tuple(sorted(name for name in sizes if is_image(name)))
+    if not names:
+        raise DataError(f"{path}: no photo in it; photos are {' '.join(SUFFIXES)}")
+
+    def read(name: str) -> bytes:
+        _check_bytes(sizes[name])
+        return files.read(name)
+
+    return Photos(names, read)
+
+
+def _read_file(path: Path) -> bytes:
+    _check_bytes(path.stat().st_size)
+    return path.read_bytes()
+
+
+def _check_bytes(count: int) -> None:
+    if count > MAX_FILE_BYTES:
+        raise UnreadableImage(f"it has {mebibytes(count)}, at most {mebibytes(MAX_FILE_BYTES)} are read")
+
+
+def choose_outcome(folder: Path, network: str | None = None, seed: int | None = None) -> Outcome:
+    """Return the recorded result that is meant: of the best network that has weights, and of its first seed that has
+    some, where neither is given. Raises SweepError."""
+    outcomes = [outcome for outcome in read_outcomes(folder) if outcome.status == "done"]
+    if network is None:
+        ranked = (one.outcomes for one in rank_networks(outcomes))
+        some = next((some for some in ranked if any(is_kept(folder, one.trial) for one in some)), None)
+        if some is None:
+            raise SweepError(
+                f"{folder}: no network has its weights; this trains one again and keeps them: "
+                "mnv2-sweep run SPACE --again NETWORK"
+            )
+    else:
+        some = select_network(outcomes, network, folder)
+    seeds = [one.trial.seed for one in some if is_kept(folder, one.trial)] or [some[0].trial.seed]
+    return find_outcome(folder, arch_label(some[0].trial.arch), min(seeds) if seed is None else seed, False)
+
+
+def calibrate_network(model: nn.Module, trial: Trial, dataset: Dataset, precision: float) -> Confidence:
+    """Fit the network's confidence to the validation images. Raises SweepError where it is no classifier."""
+    if trial.task != CLASSIFY:
+        raise SweepError(f"{arch_label(trial.arch)}: its task is {trial.task}; networks that classify predict")
+    pixels = dataset.pixels("val", trial.train_size)
+    chunks = [pixels[at : at + EVAL_BATCH] for at in range(0, len(pixels), EVAL_BATCH)]
+    logits = np.concatenate([_find_logits(model, trial, chunk) for chunk in chunks])
+    return fit_confidence(logits, np.asarray(dataset.labels["val"], dtype=np.int64), precision)
+
+
+def predict_photos(
+    model: nn.Module, trial: Trial, dataset: Dataset, temperature: float, photos: Photos
+) -> Iterator[Prediction]:
+    """Yield what the network says of each photo, in their order."""
+
+    def read(name: str) -> Prediction:
+        try:
+            return Prediction(name, pixels=read_pixels(dataset, photos.read(name), trial.train_size, name))
+        except (UnreadableImage, DataError) as error:
+            return Prediction(name, reason=str(error).removeprefix(f"{name}: "))
+        except OSError as error:
+            return Prediction(name, reason=f"cannot be read: {error.strerror or error}")
+
+    with warnings.catch_warnings(), closing(in_order(read, photos.names)) as found:
+        warnings.simplefilter("ignore")  # Pillow's, as where training images are decoded
+        while some := list(islice(found, EVAL_BATCH)):
+            seen = [one for one in some if one.pixels is not None]
+            if seen:
+                logits = _find_logits(model, trial, np.stack([one.pixels for one in seen]))
+                rows = iter(softmax(logits / temperature, axis=1))
+            for one in some:
+                yield one if one.pixels is None else Prediction(one.name, next(rows), one.pixels)
+
+
+@torch.inference_mode()
+def _find_logits(model: nn.Module, trial: Trial, pixels: np.ndarray) -> np.ndarray:
+    """Return the logits [N, classes] of images uint8 [N, h, w, 3], as evaluation reads them."""
+    images = image_batch(pixels, torch.arange(len(pixels)), "cpu", trial.arch.in_channels)
+    return model(augment(images, trial.train_size)).float().numpy()
