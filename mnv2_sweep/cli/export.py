@@ -157,8 +157,8 @@ def _make_card(exported: "Exported", deployed: "Deployed", dataset: "Dataset", n
         if value is not None
     ]
     costs = {
-        f"MAdds at {deployed.size} px": f"{millions(cost.madds)} million",
-        "params": f"{millions(cost.params, 2)} million",
+        f"MAdds at {deployed.size} px": millions(cost.madds),
+        "params": millions(cost.params, 2),
         "peak of activations in floats": megabytes(cost.peak_activation_bytes),
     }
     return Card(name, dataset.name, command, scores=scores, costs=costs)

@@ -59,5 +59,5 @@ def make_pt2(model: nn.Module, arch: ArchSpec, about: Mapping[str, Any]) -> byte
 
 
 def load_pt2(path: Path) -> nn.Module:
-    """Return the network of such a file."""
+    """Return the network of a file that was just written here; torch unpickles parts of such files, so of no other."""
     return torch.export.load(path).module()

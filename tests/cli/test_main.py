@@ -945,7 +945,8 @@ def test_a_network_becomes_files_for_a_device(together):
     for one in json.loads((folder / "check.json").read_text()).values():
         assert one["interval"][0] <= one["top1"] <= one["interval"][1] and one["images"] > 0 and one["version"]
     command = f'mnv2-sweep export "{name}" --sweep together-photos --slice --to onnx,tflite,safetensors'
-    assert f"{command} --int8 --ends uint8\n" in (folder / "README.md").read_text()
+    card = (folder / "README.md").read_text()
+    assert f"{command} --int8 --ends uint8\n" in card and re.search(r"\| params \| [0-9.]+M \|", card)
     for more, words_of in (
         (("--to", "coreml"), "--to coreml: give onnx, tflite, safetensors, pt2, or several with commas"),
         (("--to", "tflite", "--ends", "bytes"), "--ends bytes: give float, uint8, int8"),
