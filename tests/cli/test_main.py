@@ -597,7 +597,8 @@ MISTAKES = {
     "plot --pareto recipe.lr=1": "results/recipe.lr=1: no such sweep; there is: junk",
     "plot --pareto junk other": "plot: 'junk' and 'other' given; one sweep is drawn at a time",
     "plot --activity junk": "plot --activity: 'junk' given, but it draws no sweep; leave it out",
-    "plot --activity --base nonsense": "--base nonsense: a width and a resolution are wanted, as in 1.0@96 or 1.0@160x120",
+    "plot --activity --base nonsense": "--base nonsense: a width and a resolution are wanted, "
+    "as in 1.0@96 or 1.0@160x120",
     "plot --activity --data nowhere": "--data nowhere: no such folder or zip",
     "plot --manifold --matrices 1": "--matrices",
     "plot --expansion": "results/junk/trials.db: not a results file of this program",
