@@ -33,7 +33,12 @@ def read_network(words: Sequence[str], command: str) -> ArchSpec:
             if key in pairs:
                 raise SpaceError([f"{command}: {key} is given twice: {pairs[key]} and {text}"])
             pairs[key] = text
-    settings = _read({key: (text,) for key, text in pairs.items()}, command)
+    return build_network(pairs, command)
+
+
+def build_network(texts: Mapping[str, str], command: str) -> ArchSpec:
+    """Return the network of the fields' texts, the paper's where nothing else is said. Raises as `read_network`."""
+    settings = _read({key: (text,) for key, text in texts.items()}, command)
     arch = build_arch(Space(command), {key: values[0] for key, values in settings.items()})
     for key in settings:  # also where it has the very value that would be ignored
         field = "stages" if key == "expansion" or key.startswith("stages.") else key

@@ -188,7 +188,8 @@ def _explain_syntax(error: YAMLError, text: str) -> tuple[int, str]:
     if context in ("while parsing a flow sequence", "while parsing a flow mapping") and error.context_mark:
         bracket = "[" if "sequence" in context else "{"
         got = problem.rpartition("but got ")[2].strip("'")
-        where = "the file ends" if got == "<stream end>" else f"line {line} has {got!r}"
+        word = short((text[mark.index :].split() or [""])[0]) if got.startswith("<") else got  # <scalar>: no user's word
+        where = f"line {line} has {word!r}" if word else "the file ends"
         return (
             error.context_mark.line + 1,
             f"a '{bracket}' opened here is not closed: {where} where ',' or the end is due",

@@ -28,7 +28,8 @@ MISTAKES = {
     "width=": "count: 'width=' given; words are of the form 1.0@224 (width@resolution) or field=value",
     "one two": "count: 'one' given; words are of the form",
     "wide@224": "count: width: 'wide' given; allowed: a number above 0, at most 16",
-    "1.0@5000": "count: resolution: 5000 given; allowed: a whole number up to 4,096",
+    "1.0@5000": "count: resolution: 5000 given; allowed: a whole number of pixels from 1, or width x height as in 160x120, "
+    "each up to 4,096",
     "stages.9.c=3": "count: stages.9.c: there is no stage 9; stages count from 0, which is [1, 16, 1, 1], to 6",
     "depthwise=no": "count: depthwise: 'no' given; allowed: true or false (did you mean false?)",
     "kernel=[3]": "count: kernel: '[3]' given; allowed: an odd whole number",
@@ -64,7 +65,7 @@ def test_values_of_several_fields():
         (["expansion=1,1"], "ablate: expansion=1,1: a value is there twice"),
         (["expansion=1", "expansion=3"], "ablate: expansion is given twice; put its values together: expansion=1,3"),
         (["1.0@224"], "ablate: '1.0@224' given; words are of the form field=value, as in expansion=1,3"),
-        (["expansion=1,x"], "ablate: expansion: 'x' given; allowed: a whole number from 1"),
+        (["expansion=1,x"], "ablate: expansion: 'x' given; allowed: a whole number from 1 up to 100"),
     ):
         with pytest.raises(SweepError) as caught:
             read_values(words, "ablate")
