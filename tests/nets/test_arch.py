@@ -215,7 +215,10 @@ def test_shortcuts_without_expansion(residual):
         ({"kernel": -3}, "kernel: -3 given; allowed: an odd whole number (3, 5, 7)"),
         ({"linear_bottleneck": 1}, "linear_bottleneck: 1 given; allowed: true or false"),
         ({"residual": "yes"}, "residual: 'yes' given; allowed: bottleneck | expansion | none"),
-        ({"last_channels": -1}, "last_channels: -1 given; allowed: a whole number from 1, or 0 for no last convolution"),
+        (
+            {"last_channels": -1},
+            "last_channels: -1 given; allowed: a whole number from 1, or 0 for no last convolution",
+        ),
         ({"in_channels": 2}, "in_channels: 2 given; allowed: 3 | 1"),
         (
             {"resolution": Size(0, 8)},
