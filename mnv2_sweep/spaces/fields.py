@@ -90,12 +90,12 @@ def _cell_mistake(
     name: str, row: str | None, column: str | None, stages: tuple[Stage, ...] | None, allowed: str
 ) -> str:
     """Say what is wrong with the key of a cell, of which the row or the column may be missing."""
-    count = len(stages) if stages else MOST_ROWS
-    if row not in (None, "*", *map(str, range(count))):
-        first, last = (
-            (f", which is [{s.t}, {s.c}, {s.n}, {s.s}]" for s in (stages[0], stages[-1])) if stages else ("", "")
-        )
-        return f"{name}: there is no stage {short(row)}; stages count from 0{first}, to {count - 1}{last}"
+    if row not in (None, "*", *map(str, range(len(stages) if stages else MOST_ROWS))):
+        text = f"{name}: there is no stage {short(row)}; stages count from 0"
+        if not stages:
+            return text
+        first, last = (f"[{s.t}, {s.c}, {s.n}, {s.s}]" for s in (stages[0], stages[-1]))
+        return f"{text}, which is {first}, to {len(stages) - 1}, which is {last}"
     if column is None:
         return f"{name}: name a cell of the row, as in stages.{short(row)}.c; there is: {', '.join(COLUMNS)}"
     meant = column if column in COLUMNS else COLUMN_SYNONYMS.get(column, nearest(column, COLUMNS))

@@ -51,7 +51,7 @@ MISTAKES = {
     "recipe.lr=1e999": "ablate: recipe.lr: '1e999' given; allowed: a number above 0 (it is too large)",
     "recipe.images=2e3": "ablate: recipe.images: 2e3 given; allowed: a whole number from 1 up to 10,000,000,000 (write "
     "2000)",
-    "recipe.images=20000000000": "ablate: recipe.images: 20000000000 given; allowed: a whole number from 1 up to 10,000",
+    "recipe.images=20000000000": "ablate: recipe.images: 20000000000 given; allowed: a whole number from 1 up to 10",
     "recipe.images=5 recipe.epochs=1": "ablate: recipe: images and epochs given, one of them allowed; both say how",
     "recipe.flip=no": "ablate: recipe.flip: 'no' given; allowed: true or false (did you mean false?)",
 }

@@ -28,8 +28,8 @@ MISTAKES = {
     "width=": "count: 'width=' given; words are of the form 1.0@224 (width@resolution) or field=value",
     "one two": "count: 'one' given; words are of the form",
     "wide@224": "count: width: 'wide' given; allowed: a number above 0, at most 16",
-    "1.0@5000": "count: resolution: 5000 given; allowed: a whole number of pixels from 1, or width x height as in 160x120, "
-    "each up to 4,096",
+    "1.0@5000": "count: resolution: 5000 given; allowed: a whole number of pixels from 1, or width x height as in "
+    "160x120, each up to 4,096",
     "stages.9.c=3": "count: stages.9.c: there is no stage 9; stages count from 0, which is [1, 16, 1, 1], to 6",
     "depthwise=no": "count: depthwise: 'no' given; allowed: true or false (did you mean false?)",
     "kernel=101": "count: kernel: 101 given; allowed: an odd whole number (3, 5, 7) up to 99",
@@ -37,9 +37,9 @@ MISTAKES = {
     "stages.t=3": "count: unknown key 'stages.t'; did you mean 'expansion' or 'stages.*.t'? Allowed: ",
     "stages.3.k=3": "count: unknown key 'stages.3.k'; did you mean 'stages.3.kernel'? Allowed: stages.<0 to 6 or *>.<",
     "stages.3.foo=3": "count: unknown key 'stages.3.foo'; Allowed: stages.<0 to 6 or *>.<t|",
-    "stages.-1.kernel=3": "count: stages.-1.kernel: there is no stage -1; stages count from 0, which is [1, 16, 1, 1], to",
+    "stages.-1.kernel=3": "count: stages.-1.kernel: there is no stage -1; stages count from 0, which is [1, 16, 1, 1]",
     "stages.3=5": "count: stages.3: name a cell of the row, as in stages.3.c; there is: t, c, n, s, kernel",
-    "1.0@224 stages=[[6,24,2,2]]": "count: stages: give single cells, as in stages.3.c; a whole table is 'stages' at the",
+    "1.0@224 stages=[[6,24,2,2]]": "count: stages: give single cells, as in stages.3.c; a whole table is 'stages' at",
     "se=0.25": "count: unknown key 'se'; did you mean 'se_ratio'? Allowed: ",
     "gray=1": "count: unknown key 'gray'; did you mean 'in_channels'? Allowed: ",
     "mixup=0.2": "count: mixup: no field of a network; 'mixup' of the recipe is for all networks, under 'recipe' in a",
