@@ -71,7 +71,8 @@ def test_any_other_base_is_refused(text):
         ("17@96", "--base 17@96: width: 17.0 given; allowed: a number above 0, at most 16"),
         (
             "1.0@0",
-            "--base 1.0@0: resolution: 0 given; allowed: a whole number of pixels from 1, or width x height as in 160x120",
+            "--base 1.0@0: resolution: 0 given; allowed: a whole number of pixels from 1, or width x height as in "
+            "160x120",
         ),
         ("1@96,1@5000", "--base 1@5000: resolution: 5000 given; allowed: a whole number of pixels from 1, or width x "
          "height as in 160x120, each up to 4,096"),

@@ -82,7 +82,7 @@ def test_results_of_another_sweep_are_reused(tmp_path, tiny_data, make_result):
             RECIPE,
             "classes: 2 given, but toy has 3; leave classes out, or give at least 3",
         ),
-        ([ArchSpec(width=0)], RECIPE, "width: 0 given, a number above 0"),
+        ([ArchSpec(width=0)], RECIPE, "width: 0 given; allowed: a number above 0"),
         ([ArchSpec(stages=())], RECIPE, "stages: "),
         (ARCHS, replace(RECIPE, lr=-1.0), "recipe 'tiny': lr: -1.0 given; allowed: a number above 0"),
         (ARCHS, replace(RECIPE, epochs=2), "exactly one of images and epochs"),
