@@ -52,7 +52,8 @@ def command_line_page() -> str:
 
 def _section(name: str, command) -> str:
     arguments = [one for one in command.params if one.param_type_name == "argument"]
-    options = [one for one in command.params if one.param_type_name == "option" and one.name != "help"]
+    options = [one for one in command.params if one.param_type_name == "option" and not one.hidden]
+    options = [one for one in options if one.name != "help"]
     shown = [one.name.upper() if one.required else f"[{one.name.upper()}]" for one in arguments]
     usage = " ".join(["mnv2-sweep", name, *shown, "[OPTIONS]"])
     lines = [f"## {name}", "", " ".join(command.help.split()), "", "```", usage, "```", ""]

@@ -40,7 +40,7 @@ def field_table() -> list[str]:
         families = ", ".join(FAMILY_NAMES[family] for family in one.families)
         only = "" if len(one.families) == len(FAMILY_NAMES) else f" ({families})"
         lines.append(f"| `{name}` | {show_meaning(one)}{only} | {show_allowed(one)} | {show_value(default)} |")
-    lines.append("| `expansion` | t of every stage that expands | a whole number from 1, at most 100 | 6 |")
+    lines.append(f"| `expansion` | t of every stage that expands | {show_allowed(CELLS['t'])} | 6 |")
     for name, one in CELLS.items():
         own = " (the network's)" if name in OPTIONAL_CELLS else ""
         lines.append(f"| `stages.ROW.{name}` | {one.help.rstrip('.')} | {show_allowed(one)} |{own} |")
@@ -55,8 +55,7 @@ def show_meaning(one: Choice) -> str:
 
 def show_allowed(one: Choice) -> str:
     """Return what is allowed as a cell."""
-    allowed = ", ".join(f"`{word}`" for word in one.rule.words) or one.rule.allowed
-    return allowed + ("" if one.limit is None else f", at most {one.limit:,}")
+    return ", ".join(f"`{word}`" for word in one.rule.words) or one.allowed
 
 
 def recipe_table() -> list[str]:

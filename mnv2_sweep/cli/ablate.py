@@ -97,6 +97,11 @@ def ablate(
     from mnv2_sweep.spaces.words import read_values
 
     of_recipe, of_networks = split_recipe_words(words or (), "ablate")
+    if of_recipe and not of_networks and change == ChangeOptions(base=change.base, match=change.match):
+        raise SweepError(
+            f"ablate: {of_recipe[0]}: all sides share the recipe; say what to change in the network, in words, as in "
+            "residual=none or expansion=1,3,8, or with options such as --no-linear-bottleneck"
+        )
     changes = choose_changes(
         change.no_linear_bottleneck, change.residual, change.expansion, change.activation, change.scale_last_conv,
         change.no_depthwise, change.everything, read_values(of_networks, "ablate"),

@@ -3,7 +3,7 @@
 import dataclasses
 import sys
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated
 
@@ -11,35 +11,28 @@ import typer
 
 from mnv2_sweep.base.errors import SweepError
 from mnv2_sweep.cli.options import Csv, Json, drop_output, given_options
-from mnv2_sweep.nets.arch import (
-    CHOICES,
-    FAMILIES,
-    ArchSpec,
-    arch_label,
-    check_arch,
-    check_limits,
-    no_such_choice,
-    set_expansion,
-)
+from mnv2_sweep.nets.arch import CHOICES, ArchSpec, arch_label
 
 MOST_CHECKED = 1000  # networks; each takes about a second
-EXPANSION = Annotated[int | None, typer.Option(help="Expansion t of every block that expands.")]
+EXPANSION = Annotated[str | None, typer.Option(help="Expansion t of every block that expands.")]
+# Hidden, and always refused: else the parser would say that --last-channels was meant.
+STAGES = Annotated[str | None, typer.Option(help="The block table, which only a space file gives.", hidden=True)]
 
 
 def _network_options() -> type:
-    """Return the record of a single network as options: one for each field, --no-... where it is on by default."""
+    """Return the record of a single network as options: one for each field, --no-... where it is on by default, which
+    are read as a space file's words are."""
     options: list[tuple[str, object, object]] = []
     for field in fields(ArchSpec):
         name, text = field.name, CHOICES[field.name].help
         if name == "stages":
-            options.append(("expansion", EXPANSION, None))
+            options += [("expansion", EXPANSION, None), ("stages", STAGES, None)]
         elif field.type is bool:
             name = f"no_{name}" if field.default else name
             flag = typer.Option(f"--{name.replace('_', '-')}", help=text)
             options.append((name, Annotated[bool, flag], False))
         else:
-            kind = field.type if field.type in (int, float, str) else str  # read as a space file's words are
-            options.append((name, Annotated[kind, typer.Option(help=text)], kind(field.default)))
+            options.append((name, Annotated[str, typer.Option(help=text)], str(field.default)))
     made = [(name, kind, dataclasses.field(default=default)) for name, kind, default in options]
     return dataclasses.make_dataclass("NetworkOptions", made, frozen=True)
 
@@ -136,29 +129,16 @@ def _read_words(words: Sequence[str], given: Sequence[str]) -> ArchSpec:
 
 
 def _make_arch(network: NetworkOptions, given: Sequence[str]) -> ArchSpec:
-    """Return the network of the options. Raises SweepError."""
-    from mnv2_sweep.spaces.yamlfile import read_word
+    """Return the network of the options, by the rules of its words. Raises SweepError."""
+    from mnv2_sweep.spaces.words import build_network
 
-    values = {}
-    for field in fields(ArchSpec):
-        if field.type is bool and field.default:
-            values[field.name] = not getattr(network, f"no_{field.name}")
-        elif field.name != "stages":
-            value = getattr(network, field.name)
-            values[field.name] = CHOICES[field.name].read(read_word(value).value if type(value) is str else value)
-    arch, expansion = ArchSpec(**values), network.expansion
-    if expansion is not None and expansion < 1:
-        raise SweepError(f"--expansion {expansion}: a whole number from 1")
-    if expansion is not None:
-        arch = replace(arch, stages=set_expansion(arch.stages, expansion))
-    for option in given:  # `count --family mobilenet_v1 --groups 3` would silently ignore the groups
-        name = option.removeprefix("--no-").removeprefix("--").replace("-", "_")
-        name = "stages" if name == "expansion" else name
-        if name in CHOICES and arch.family in FAMILIES and name not in ("family", *FAMILIES[arch.family]):
-            raise SweepError(f"{option}: {no_such_choice(arch.family)}")
-    check_arch(arch)
-    check_limits(arch)
-    return arch
+    texts = {}
+    for option in given:
+        name = option.removeprefix("--").replace("-", "_")
+        if hasattr(network, name):
+            value = getattr(network, name)
+            texts[name.removeprefix("no_")] = str(not name.startswith("no_")).lower() if value is True else value
+    return build_network(texts, "count")
 
 
 def _check_networks(judge: str, archs: Sequence[ArchSpec]) -> None:

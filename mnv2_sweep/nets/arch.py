@@ -116,7 +116,10 @@ class ArchSpec:
         1.0, families=EVERY, label=lambda value: "",
     )  # fmt: skip
     resolution: int | Size = choice(
-        Rule("a whole number of pixels from 1, or width x height as in 160x120", lambda value: _is_resolution(value)),
+        Rule(
+            "a whole number of pixels from 1, or width x height as in 160x120", lambda value: _is_resolution(value),
+            up_to=", each up to",
+        ),
         "Side of the input in pixels, or width x height as in 160x120.", 224, limit=MAX_RESOLUTION, families=EVERY,
         label=lambda value: "", read=lambda value: _read_resolution(value),
     )  # fmt: skip
@@ -134,7 +137,10 @@ class ArchSpec:
         apart="shortcuts elsewhere ask other weights of the same layers",
     )  # fmt: skip
     last_channels: int = choice(
-        Rule("a whole number from 1, or 0 for no last convolution", lambda value: type(value) is int and value >= 0),
+        Rule(
+            "a whole number from 1, or 0 for no last convolution", lambda value: type(value) is int and value >= 0,
+            up_to=", up to",
+        ),
         "Channels of the last convolution; 0 for none.", 1280, limit=100_000, families=V2,
         label=lambda value: f"last={value}" if value else "no last convolution",
     )  # fmt: skip
@@ -208,7 +214,7 @@ FAMILIES = {
 def check_arch(arch: ArchSpec) -> None:
     """Raise ArchError with every mistake of the spec: field, value, what is allowed."""
     mistakes = [
-        f"{name}: {value!r} given, {allowed} allowed" for name, value, ok, allowed in arch_rules(arch) if not ok
+        f"{name}: {value!r} given; allowed: {allowed}" for name, value, ok, allowed in arch_rules(arch) if not ok
     ]
     if not mistakes:
         mistakes = [
@@ -230,9 +236,7 @@ def check_limits(arch: ArchSpec) -> None:
     finger is a message, not an hour; `resolve` has no such bounds."""
     values = [(name, one, getattr(arch, name)) for name, one in CHOICES.items()]
     values += [(name, one, max(getattr(stage, name) or 0 for stage in arch.stages)) for name, one in CELLS.items()]
-    over = [
-        f"{name}: {value} given, at most {one.limit:,} allowed" for name, one, value in values if one.is_over(value)
-    ]
+    over = [f"{name}: {value} given; allowed: {one.allowed}" for name, one, value in values if one.is_over(value)]
     if over:
         raise ArchError("; ".join(over))
 

@@ -12,11 +12,13 @@ from typing import get_type_hints
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Which values are allowed, and how a message says so; `words` where they are a few words or numbers."""
+    """Which values are allowed, and how a message says so; `words` where they are a few words or numbers, `up_to` leads
+    from there to a limit."""
 
     allowed: str
     check: Callable[[object], bool]
     words: tuple = ()
+    up_to: str = " up to"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +43,12 @@ class Choice:
 
     def refuse(self, value: object) -> str:
         """Return what is allowed, where the value is not; else ""."""
-        if not self.rule.check(value):
-            return self.rule.allowed
-        numbers = "both numbers" if isinstance(value, tuple) else "a whole number"
-        return f"{numbers} up to {self.limit:,}" if self.is_over(value) else ""
+        return "" if self.rule.check(value) and not self.is_over(value) else self.allowed
+
+    @property
+    def allowed(self) -> str:
+        """Return what is allowed in words, with the limit."""
+        return self.rule.allowed + ("" if self.limit is None else f"{self.rule.up_to} {self.limit:,}")
 
     def is_over(self, value: object) -> bool:
         """Say whether an allowed value, or a part of it, is more than a user may ask for."""

@@ -40,7 +40,7 @@ def _cell(arch: ArchSpec, row: int, name: str) -> object:
 
 def _check_axis(axis: str, values: set, why: str, unit: str = "") -> None:
     if len(values) > 1:
-        shown = [str(value) for value in sorted(values)]
+        shown = [f"{value:g}" if isinstance(value, float) else str(value) for value in sorted(values)]
         given = ", ".join(shown[:6]) + (", ..." if len(shown) > 6 else "") + (f" {unit}" if unit else "")
         raise ArchError(f"{axis}: {given} given, one value allowed: {why}")
 

@@ -10,11 +10,13 @@ from decimal import Decimal
 
 from mnv2_sweep.nets.arch import CELLS, CHOICES, FAMILIES, MOBILENET_V2, ArchSpec, Stage
 from mnv2_sweep.spaces.space import FIELD_TYPES, Space
-from mnv2_sweep.spaces.yamlfile import BROKEN, Entry, Mistakes, read_mapping, refusal, short, unknown_key
+from mnv2_sweep.spaces.yamlfile import BROKEN, Entry, Mistakes, nearest, read_mapping, refusal, short, unknown_key
+from mnv2_sweep.trials.recipe import RECIPE_CHOICES
 
 COLUMNS = tuple(CELLS)
 
-CELL = re.compile(r"stages\.(\*|0|[1-9][0-9]{0,3})\.([a-z_]+)")
+CELL = re.compile(r"stages\.(\*|0|[1-9][0-9]?)\.([a-z_]+)")
+PARTS_OF_CELL = re.compile(r"stages(?:\.(?P<row>\*|[-+]?[0-9]+))?(?:\.(?P<column>[^.]+))?")  # wrong ones, too
 
 # Words of other papers and libraries.
 SYNONYMS = {"t": "expansion", "alpha": "width", "width_mult": "width", "depth_multiplier": "width", "scale": "width"}
@@ -23,7 +25,13 @@ SYNONYMS |= {"image_size": "resolution", "input_size": "resolution", "layers": "
 SYNONYMS |= {"batch_size": "batch", "learning_rate": "lr", "k": "kernel", "kernel_size": "kernel"}
 SYNONYMS |= {"in_chans": "in_channels", "input_channels": "in_channels", "channels": "in_channels"}
 SYNONYMS |= {"round_nearest": "divisor", "channel_divisor": "divisor", "stem_size": "stem_channels"}
+SYNONYMS |= {"stem": "stem_channels", "grey": "in_channels", "gray": "in_channels"}
+SYNONYMS |= dict.fromkeys(["se", "squeeze", "squeeze_excite", "squeeze_ratio"], "se_ratio")
+OF_ROWS = {"expansion": "t", "channels": "c", "out_channels": "c", "width": "c", "blocks": "n", "repeats": "n"}
+OF_ROWS |= {"depth": "n", "layers": "n", "stride": "s"}
+COLUMN_SYNONYMS = SYNONYMS | OF_ROWS
 MAX_RANGE = 100_000
+MOST_ROWS = 100  # of a block table
 OWN_FIELDS = {field for choices in FAMILIES.values() for field in choices}
 
 
@@ -51,24 +59,52 @@ def known_settings(entry: Entry, where: str, stages: tuple[Stage, ...] | None, m
 
 
 def _key_mistake(key: str, where: str, stages: tuple[Stage, ...] | None) -> str:
-    rows = [*range(len(stages)), "*"] if stages else ["*"]
     if key in FIELD_TYPES:
         return ""
     if key == "expansion":
         fruitless = stages and all(stage.t == 1 for stage in stages)
         return f"{where}.expansion: it would change nothing, as every row of 'stages' has t = 1" if fruitless else ""
     if key == "stages":
-        return f"{where}.stages: give single cells here, as in stages.3.c, or the whole table as 'stages' at the top"
+        return (
+            f"{where}.stages: give single cells, as in stages.3.c; a whole table is 'stages' at the top of a space file"
+        )
     match = CELL.fullmatch(key)
     if match and match[2] in COLUMNS and (stages is None or match[1] == "*" or int(match[1]) < len(stages)):
         return ""
-    if match and match[2] in COLUMNS:
+    shown = f"stages.<{f'0 to {len(stages) - 1} or ' if stages else ''}*>.<{'|'.join(COLUMNS)}>"
+    if parts := PARTS_OF_CELL.fullmatch(key):
+        return _cell_mistake(f"{where}.{short(key)}", parts["row"], parts["column"], stages, shown)
+    field = key.removeprefix("recipe.")
+    field = SYNONYMS.get(field, field)
+    if field in RECIPE_CHOICES and field != "name" or key.partition(".")[0] == "recipe":
+        whose = "the recipe" if field == "recipe" else f"'{short(field)}' of the recipe"
+        return (
+            f"{where}.{short(key)}: no field of a network; {whose} is for all networks, under 'recipe' in a space file"
+        )
+    cells = [f"stages.{row}.{column}" for row in [*range(len(stages or ())), "*"] for column in COLUMNS]
+    known = [*FIELD_TYPES, "expansion"]
+    return unknown_key(where, key, [*known, *cells], SYNONYMS, ", ".join([*known, shown]))
+
+
+def _cell_mistake(
+    name: str, row: str | None, column: str | None, stages: tuple[Stage, ...] | None, allowed: str
+) -> str:
+    """Say what is wrong with the key of a cell, of which the row or the column may be missing."""
+    if row not in (None, "*", *map(str, range(len(stages) if stages else MOST_ROWS))):
+        text = f"{name}: there is no stage {short(row)}; stages count from 0"
+        if not stages:
+            return text
         first, last = (f"[{s.t}, {s.c}, {s.n}, {s.s}]" for s in (stages[0], stages[-1]))
-        table = f"0, which is {first}, to {len(stages) - 1}, which is {last}"
-        return f"{where}.{key}: there is no stage {match[1]}; stages count from {table}"
-    cells = [f"stages.{row}.{column}" for row in rows for column in COLUMNS]
-    shown = ", ".join([*FIELD_TYPES, "expansion", f"stages.<0 to {len(rows) - 2} or *>.<{'|'.join(COLUMNS)}>"])
-    return unknown_key(where, key, [*FIELD_TYPES, "expansion", *cells], SYNONYMS, shown)
+        return f"{text}, which is {first}, to {len(stages) - 1}, which is {last}"
+    if column is None:
+        return f"{name}: name a cell of the row, as in stages.{short(row)}.c; there is: {', '.join(COLUMNS)}"
+    meant = column if column in COLUMNS else COLUMN_SYNONYMS.get(column, nearest(column, COLUMNS))
+    keys = [f"stages.{short(row or '*')}.{meant}"] if meant in COLUMNS else []
+    everywhere = "expansion" if meant == "t" else meant
+    if row is None and everywhere in (*FIELD_TYPES, "expansion"):
+        keys.insert(0, everywhere)
+    hint = f"did you mean {' or '.join(map(repr, keys))}? " if keys else ""
+    return f"unknown key '{name}'; {hint}Allowed: {allowed}"
 
 
 def _type(key: str) -> type | None:
@@ -80,12 +116,12 @@ def read_value(key: str, entry: Entry, where: str, mistakes: Mistakes) -> object
     """Read one value of one field of a network; None after a mistake."""
     if entry.value is BROKEN:
         return None
-    if isinstance(entry.value, (tuple, dict)):
-        mistakes.add(entry.line, refusal(where + key, entry, "one value"))
-        return None
     is_cell = key == "expansion" or key.startswith("stages.")
     name = "t" if key == "expansion" else key.rpartition(".")[2]
     one = (CELLS if is_cell else CHOICES)[name]
+    if isinstance(entry.value, (tuple, dict)):
+        mistakes.add(entry.line, refusal(where + key, entry, f"one value: {one.allowed}"))
+        return None
     value = one.read(entry.value)
     if allowed := one.refuse(value):
         mistakes.add(entry.line, refusal(where + key, entry, allowed))

@@ -29,7 +29,16 @@ from pathlib import Path
 from mnv2_sweep.base.text import BYTE_UNITS
 from mnv2_sweep.nets.arch import MOBILENET_V2, Stage
 from mnv2_sweep.nets.cost import Cost
-from mnv2_sweep.spaces.fields import COLUMNS, SYNONYMS, check_families, read_axes, read_settings, read_value
+from mnv2_sweep.spaces.fields import (
+    COLUMN_SYNONYMS,
+    COLUMNS,
+    MOST_ROWS,
+    SYNONYMS,
+    check_families,
+    read_axes,
+    read_settings,
+    read_value,
+)
 from mnv2_sweep.spaces.networks import Cells
 from mnv2_sweep.spaces.recipes import RECIPE_KEYS, read_recipe
 from mnv2_sweep.spaces.space import FIELD_TYPES, OPERATORS, Constraint, Sample, Space, Strategy
@@ -75,7 +84,9 @@ def load_space(path: Path) -> Space:
     values |= {key: reader(top[key], mistakes) for key, reader in readers.items() if key in top}
     values["strategy"] = _read_strategy(top.get("strategy"), top.get("finetune"), mistakes)
     space = Space(path.stem, **values)
-    if axes_fine and isinstance(root.value, dict) and root.value.keys() <= {*SECTIONS}:
+    sections = root.value if isinstance(root.value, dict) else {}
+    is_whole = all(key in SECTIONS and entry.value is not BROKEN for key, entry in sections.items())
+    if axes_fine and sections and is_whole:
         _check_size(space, top, mistakes)
         check_families(space, top, mistakes)
         _check_use(space, top, mistakes)
@@ -112,10 +123,10 @@ def _read_stages(entry: Entry, mistakes: Mistakes) -> tuple[Stage, ...] | None:
     """Read the block table; None after a mistake (then keys such as stages.3.c are not held against it)."""
     if isinstance(entry.value, str) and entry.value in TABLES:
         return TABLES[entry.value]
-    if not isinstance(entry.value, tuple) or not 1 <= len(entry.value) <= 100:
+    if not isinstance(entry.value, tuple) or not 1 <= len(entry.value) <= MOST_ROWS:
         near = nearest(entry.text, TABLES)
         hint = f"; did you mean {near}?" if near else ""
-        allowed = f"{', '.join(TABLES)}, or 1 to 100 rows of [t, c, n, s]"
+        allowed = f"{', '.join(TABLES)}, or 1 to {MOST_ROWS} rows of [t, c, n, s]"
         mistakes.add(entry.line, refusal("stages", entry, allowed) + hint)
         return None
     rows = []
@@ -131,7 +142,7 @@ def _read_cells(where: str, row: Entry, mistakes: Mistakes) -> dict[str, Entry]:
     mistake."""
     if isinstance(row.value, dict):
         before = len(mistakes.found)
-        cells = read_mapping(row, where, COLUMNS, mistakes, SYNONYMS)
+        cells = read_mapping(row, where, COLUMNS, mistakes, COLUMN_SYNONYMS)
         missing = [name for name in COLUMNS[:4] if name not in row.value]
         if missing and len(mistakes.found) == before:
             mistakes.add(row.line, f"{where}.{missing[0]}: it is missing; a row has t, c, n and s")

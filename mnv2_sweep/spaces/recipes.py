@@ -63,10 +63,11 @@ def read_recipe_words(words: Sequence[str], command: str, own: Recipe | None, us
         for key, text in split_word(word, command, "recipe.field=value, as in recipe.lr=0.05").items():
             name = "base" if key == "recipe" else key.removeprefix("recipe.")
             if name in entries:
-                raise SpaceError([f"{command}: recipe.{name} is given twice: {entries[name].text} and {text}"])
+                key = "recipe" if name == "base" else f"recipe.{name}"
+                raise SpaceError([f"{command}: {key} is given twice: {entries[name].text} and {text}"])
             entries[name] = read_word(text)
     mistakes = Mistakes(Path(command))
     recipe = read_recipe(Entry(entries, 0), mistakes, own, usual)
     if mistakes.found:
-        raise SpaceError([f"{command}: {text}" for _, text in mistakes.found])
+        raise SpaceError([f"{command}: {text.replace('recipe.base:', 'recipe:')}" for _, text in mistakes.found])
     return recipe

@@ -10,6 +10,7 @@ from pathlib import Path
 from mnv2_sweep.base.errors import SpaceError
 from mnv2_sweep.nets.arch import FAMILIES, MOBILENET_V2, ArchSpec, check_arch, no_such_choice
 from mnv2_sweep.spaces.fields import known_settings, read_value
+from mnv2_sweep.spaces.shipped import shipped_names
 from mnv2_sweep.spaces.space import Space, build_arch
 from mnv2_sweep.spaces.yamlfile import Entry, Mistakes, read_word, short
 
@@ -28,12 +29,21 @@ def read_network(words: Sequence[str], command: str) -> ArchSpec:
     pairs: dict[str, str] = {}
     for word in words:
         size = SIZE.fullmatch(word)
+        if word in shipped_names() or Path(word).suffix in (".yaml", ".yml") and "=" not in word:
+            others = short(" ".join(other for other in words if other != word) or word)
+            what = "is a design space, which takes no further words"
+            raise SpaceError([f"{command}: '{short(word)}' {what}; leave out {others}"])
         given = {"width": size[1], "resolution": size[2]} if size else split_word(word, command, NETWORK_WORDS)
         for key, text in given.items():
             if key in pairs:
                 raise SpaceError([f"{command}: {key} is given twice: {pairs[key]} and {text}"])
             pairs[key] = text
-    settings = _read({key: (text,) for key, text in pairs.items()}, command)
+    return build_network(pairs, command)
+
+
+def build_network(texts: Mapping[str, str], command: str) -> ArchSpec:
+    """Return the network of the fields' texts, the paper's where nothing else is said. Raises as `read_network`."""
+    settings = _read({key: (text,) for key, text in texts.items()}, command)
     arch = build_arch(Space(command), {key: values[0] for key, values in settings.items()})
     for key in settings:  # also where it has the very value that would be ignored
         field = "stages" if key == "expansion" or key.startswith("stages.") else key

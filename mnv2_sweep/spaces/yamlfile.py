@@ -188,7 +188,9 @@ def _explain_syntax(error: YAMLError, text: str) -> tuple[int, str]:
     if context in ("while parsing a flow sequence", "while parsing a flow mapping") and error.context_mark:
         bracket = "[" if "sequence" in context else "{"
         got = problem.rpartition("but got ")[2].strip("'")
-        where = "the file ends" if got == "<stream end>" else f"line {line} has {got!r}"
+        if got.startswith("<"):  # <scalar> and the like are no words of the person who wrote the file
+            got = short((text[mark.index :].split() or [""])[0])
+        where = f"line {line} has {got!r}" if got else "the file ends"
         return (
             error.context_mark.line + 1,
             f"a '{bracket}' opened here is not closed: {where} where ',' or the end is due",
@@ -226,7 +228,7 @@ def _entry(node: Node, mistakes: Mistakes) -> Entry:
             entry = _entry(value, mistakes)
             entries[key.value] = Entry(entry.value, at if entry.text == "" else entry.line, entry.text, entry.trap)
             lines[key.value] = at
-    return Entry(entries, line)
+    return Entry(entries if entries or not node.value else BROKEN, line)  # nothing left: all that was there is noted
 
 
 def _scalar(text: str, plain: bool, line: int) -> Entry:
@@ -312,11 +314,14 @@ def read_mapping(
 
 
 def unknown_key(where: str, key: str, allowed: Iterable[str], homes: dict[str, str], shown: str = "") -> str:
-    """Say that a key does not exist; `homes` says which word is meant, or at the top which section."""
+    """Say that a key does not exist; `homes` says which word is meant, if that is allowed, or at the top which
+    section."""
     allowed = tuple(allowed)
     name = f"{where}.{short(key)}" if where else short(key)
     near = nearest(key, allowed)
     hint = f"did you mean '{near}'? " if near else ""
-    if key in homes:
-        hint = f"did you mean '{homes[key]}'? " if where else f"it belongs under '{homes[key]}'. "
+    if key in homes and not where:
+        hint = f"it belongs under '{homes[key]}'. "
+    elif homes.get(key) in allowed:
+        hint = f"did you mean '{homes[key]}'? "
     return f"unknown key '{name}'; {hint}Allowed: {shown or ', '.join(allowed)}"

@@ -113,7 +113,7 @@ def check_recipe(recipe: Recipe) -> None:
     for name, value in given.items():
         allowed = "" if value is None and name in ("images", "epochs") else RECIPE_CHOICES[name].refuse(value)
         if allowed:
-            mistakes.append(f"{name}: {value!r} given, {allowed} allowed")
+            mistakes.append(f"{name}: {value!r} given; allowed: {allowed}")
     if mistakes:
         raise SweepError(f"recipe '{recipe.name}': " + "; ".join(mistakes))
 

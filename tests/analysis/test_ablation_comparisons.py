@@ -68,14 +68,15 @@ def test_any_other_base_is_refused(text):
 @pytest.mark.parametrize(
     "text, message",
     [
-        ("0@96", "--base 0@96: width: 0.0 given, a number above 0, at most 16 allowed"),
-        ("17@96", "--base 17@96: width: 17.0 given, a number above 0, at most 16 allowed"),
+        ("0@96", "--base 0@96: width: 0.0 given; allowed: a number above 0, at most 16"),
+        ("17@96", "--base 17@96: width: 17.0 given; allowed: a number above 0, at most 16"),
         (
             "1.0@0",
-            "--base 1.0@0: resolution: 0 given, a whole number of pixels from 1, or width x height as in 160x120 "
-            "allowed",
+            "--base 1.0@0: resolution: 0 given; allowed: a whole number of pixels from 1, or width x height as in "
+            "160x120",
         ),
-        ("1@96,1@5000", "--base 1@5000: resolution: 5000 given, at most 4,096 allowed"),
+        ("1@96,1@5000", "--base 1@5000: resolution: 5000 given; allowed: a whole number of pixels from 1, or width x "
+         "height as in 160x120, each up to 4,096"),
         ("1@96,1.0@96", "--base 1@96,1.0@96: 1.0 at 96 is there twice"),
     ],
 )  # fmt: skip

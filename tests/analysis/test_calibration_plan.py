@@ -187,7 +187,7 @@ MISTAKES = {
     ),
     "too many epochs": (
         lambda: lengthen_recipe(replace(RECIPE, images=None, epochs=412), 1e6, None, 100),
-        "recipe 'short, 1e+06 times as long': epochs: 412000000.0 given, a number above 0, at most 1,000,000 allowed",
+        "recipe 'short, 1e+06 times as long': epochs: 412000000.0 given; allowed: a number above 0, at most 1,000,000",
     ),
 }
 

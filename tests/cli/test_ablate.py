@@ -308,8 +308,9 @@ MISTAKES = {
     "ablate --activation relu6": "ablate: relu6 changes nothing in 1.0 at 160: nothing to compare",
     "ablate --scale-last-conv --base 1.4@96": "ablate: last convolution scaled changes nothing in 1.4 at 96: nothing "
     "to compare",
-    NONE + "--base 17@96": "--base 17@96: width: 17.0 given, a number above 0, at most 16 allowed",
-    NONE + "--base 1.0@5000": "--base 1.0@5000: resolution: 5000 given, at most 4,096 allowed",
+    NONE + "--base 17@96": "--base 17@96: width: 17.0 given; allowed: a number above 0, at most 16",
+    NONE + "--base 1.0@5000": "--base 1.0@5000: resolution: 5000 given; allowed: a whole number of pixels from "
+    "1, or width x height as in 160x120, each up to 4,096",
     NONE + "--base nonsense": "--base nonsense: a width and a resolution are wanted, as in 1.0@96 or 1.0@160x120, "
     "or several with commas between, or a design space (.yaml)",
     NONE + "--base 1@96,1.0@96": "--base 1@96,1.0@96: 1.0 at 96 is there twice",
@@ -324,7 +325,7 @@ MISTAKES = {
     NONE + "--until-decided --max-seeds 4 --seeds 5": "--max-seeds 4: below --seeds 5; give at least 5",
     NONE + "--until-decided --max-seeds 3": "--max-seeds 3: with 1 comparison nothing can be decided before seed 4, "
     "whatever it says; give at least 4",
-    NONE + "--recipe slow": "ablate: recipe.base: 'slow' given; allowed: short | paper",
+    NONE + "--recipe slow": "ablate: recipe: 'slow' given; allowed: short | paper",
     NONE + "recipe.images=9 --images 8": "ablate: recipe.images is given twice: 9 and 8",
     NONE + "lr=0.1": "ablate: 'lr=0.1' given; the recipe has that: write recipe.lr=0.1",
     NONE + "--data nowhere": "--data nowhere: no such folder or zip; give 'shapes' (built in), or the path of a folder "

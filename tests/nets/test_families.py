@@ -470,12 +470,12 @@ CHOICES = ", ".join(FAMILIES["mobilenet_v1"])
             ArchSpec(groups=4),
             f"groups: MobileNetV2 has no such choice; it has: {', '.join(FAMILIES['mobilenet_v2'])}",
         ),
-        (replace(SHUFFLE, groups=5), "groups: 5 given, 1 | 2 | 3 | 4 | 8 allowed"),
-        (replace(SHUFFLE, groups=True), "groups: True given, 1 | 2 | 3 | 4 | 8 allowed"),
-        (ArchSpec(family="resnet"), f"family: 'resnet' given, {' | '.join(FAMILIES)} allowed"),
+        (replace(SHUFFLE, groups=5), "groups: 5 given; allowed: 1 | 2 | 3 | 4 | 8"),
+        (replace(SHUFFLE, groups=True), "groups: True given; allowed: 1 | 2 | 3 | 4 | 8"),
+        (ArchSpec(family="resnet"), f"family: 'resnet' given; allowed: {' | '.join(FAMILIES)}"),
         (
             replace(NASNET, resolution=0),
-            "resolution: 0 given, a whole number of pixels from 1, or width x height as in 160x120 allowed",
+            "resolution: 0 given; allowed: a whole number of pixels from 1, or width x height as in 160x120",
         ),
         (
             replace(V1, kernel=5, residual="none"),

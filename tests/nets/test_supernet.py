@@ -43,6 +43,11 @@ REFUSED = {
     ),
     "classes": ([{"classes": 4}], f"classes: 3, 4 given, {ONE}the classifier has one output a class"),
     "dropout": ([{"dropout": 0.1}], f"dropout: 0.1, 0.2 given, {ONE}a shared training drops nothing out"),
+    "squeezes": (
+        [{"se_ratio": 0}, {"se_ratio": 0.25}],
+        f"se_ratio: 0, 0.25 given, {ONE}with and without squeeze-and-excite, or with another ratio, the same weights "
+        "mean other things",
+    ),
     "many values": (
         [{"kernel": kernel} for kernel in range(5, 19, 2)],
         f"kernel: 3, 5, 7, 9, 11, 13, ... given, {ONE}kernels of two sizes have no common weights",

@@ -36,8 +36,8 @@ OF_OWN = {
     "recipe.base=short": changed(SHORT, input_scale=0.25),
 }
 MISTAKES = {
-    "recipe=slow": "ablate: recipe.base: 'slow' given; allowed: short | paper",
-    "recipe=paper recipe.base=short": "ablate: recipe.base is given twice: paper and short",
+    "recipe=slow": "ablate: recipe: 'slow' given; allowed: short | paper",
+    "recipe=paper recipe.base=short": "ablate: recipe is given twice: paper and short",
     "recipe.lr=1 recipe.lr=2": "ablate: recipe.lr is given twice: 1 and 2",
     "recipe.lr": "ablate: 'recipe.lr' given; words are of the form recipe.field=value, as in recipe.lr=0.05",
     "recipe.lr=": "ablate: 'recipe.lr=' given; words are of the form recipe.field=value, as in recipe.lr=0.05",
@@ -49,8 +49,9 @@ MISTAKES = {
     "recipe.lr=true": "ablate: recipe.lr: 'true' given; allowed: a number above 0",
     "recipe.lr=None": "ablate: recipe.lr: 'None' given; allowed: a number above 0",
     "recipe.lr=1e999": "ablate: recipe.lr: '1e999' given; allowed: a number above 0 (it is too large)",
-    "recipe.images=2e3": "ablate: recipe.images: 2e3 given; allowed: a whole number from 1 (write 2000)",
-    "recipe.images=20000000000": "ablate: recipe.images: 20000000000 given; allowed: a whole number up to 10,000",
+    "recipe.images=2e3": "ablate: recipe.images: 2e3 given; allowed: a whole number from 1 up to 10,000,000,000 (write "
+    "2000)",
+    "recipe.images=20000000000": "ablate: recipe.images: 20000000000 given; allowed: a whole number from 1 up to 10",
     "recipe.images=5 recipe.epochs=1": "ablate: recipe: images and epochs given, one of them allowed; both say how",
     "recipe.flip=no": "ablate: recipe.flip: 'no' given; allowed: true or false (did you mean false?)",
 }

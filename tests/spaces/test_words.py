@@ -28,9 +28,25 @@ MISTAKES = {
     "width=": "count: 'width=' given; words are of the form 1.0@224 (width@resolution) or field=value",
     "one two": "count: 'one' given; words are of the form",
     "wide@224": "count: width: 'wide' given; allowed: a number above 0, at most 16",
-    "1.0@5000": "count: resolution: 5000 given; allowed: a whole number up to 4,096",
+    "1.0@5000": "count: resolution: 5000 given; allowed: a whole number of pixels from 1, or width x height as in "
+    "160x120, each up to 4,096",
     "stages.9.c=3": "count: stages.9.c: there is no stage 9; stages count from 0, which is [1, 16, 1, 1], to 6",
     "depthwise=no": "count: depthwise: 'no' given; allowed: true or false (did you mean false?)",
+    "kernel=101": "count: kernel: 101 given; allowed: an odd whole number (3, 5, 7) up to 99",
+    "stages.kernel=3": "count: unknown key 'stages.kernel'; did you mean 'kernel' or 'stages.*.kernel'? Allowed: ",
+    "stages.t=3": "count: unknown key 'stages.t'; did you mean 'expansion' or 'stages.*.t'? Allowed: ",
+    "stages.3.k=3": "count: unknown key 'stages.3.k'; did you mean 'stages.3.kernel'? Allowed: stages.<0 to 6 or *>.<",
+    "stages.3.foo=3": "count: unknown key 'stages.3.foo'; Allowed: stages.<0 to 6 or *>.<t|",
+    "stages.-1.kernel=3": "count: stages.-1.kernel: there is no stage -1; stages count from 0, which is [1, 16, 1, 1]",
+    "stages.3=5": "count: stages.3: name a cell of the row, as in stages.3.c; there is: t, c, n, s, kernel",
+    "1.0@224 stages=[[6,24,2,2]]": "count: stages: give single cells, as in stages.3.c; a whole table is 'stages' at",
+    "se=0.25": "count: unknown key 'se'; did you mean 'se_ratio'? Allowed: ",
+    "gray=1": "count: unknown key 'gray'; did you mean 'in_channels'? Allowed: ",
+    "mixup=0.2": "count: mixup: no field of a network; 'mixup' of the recipe is for all networks, under 'recipe' in a",
+    "recipe.lr=0.1": "count: recipe.lr: no field of a network; 'lr' of the recipe is for all networks, under",
+    "learning_rate=0.1": "count: learning_rate: no field of a network; 'lr' of the recipe is for all networks",
+    "camera se_ratio=0.25": "count: 'camera' is a design space, which takes no further words; leave out se_ratio=0.25",
+    "a/b.yaml width=1": "count: 'a/b.yaml' is a design space, which takes no further words; leave out width=1",
     "kernel=[3]": "count: kernel: '[3]' given; allowed: an odd whole number",
 }
 
@@ -64,7 +80,7 @@ def test_values_of_several_fields():
         (["expansion=1,1"], "ablate: expansion=1,1: a value is there twice"),
         (["expansion=1", "expansion=3"], "ablate: expansion is given twice; put its values together: expansion=1,3"),
         (["1.0@224"], "ablate: '1.0@224' given; words are of the form field=value, as in expansion=1,3"),
-        (["expansion=1,x"], "ablate: expansion: 'x' given; allowed: a whole number from 1"),
+        (["expansion=1,x"], "ablate: expansion: 'x' given; allowed: a whole number from 1 up to 100"),
     ):
         with pytest.raises(SweepError) as caught:
             read_values(words, "ablate")

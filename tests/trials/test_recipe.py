@@ -61,13 +61,13 @@ def test_impossible_recipes_are_refused_in_one_line(name, value):
     recipe = replace(GOOD, **({"images": None} if name == "epochs" else {}), **{name: value})
     with pytest.raises(SweepError) as caught:
         check_recipe(recipe)
-    start, end = f"recipe 'good': {name}: {value!r} given, ", f"{RECIPE_CHOICES[name].refuse(value)} allowed"
+    start, end = f"recipe 'good': {name}: {value!r} given; ", f"allowed: {RECIPE_CHOICES[name].refuse(value)}"
     assert str(caught.value) == start + end and "\n" not in str(caught.value)
 
 
 def test_too_much_is_said_with_the_most():
     assert RECIPE_CHOICES["images"].refuse(10**10) == ""
-    assert RECIPE_CHOICES["images"].refuse(10**10 + 1) == "a whole number up to 10,000,000,000"
+    assert RECIPE_CHOICES["images"].refuse(10**10 + 1) == "a whole number from 1 up to 10,000,000,000"
     assert RECIPE_CHOICES["lr"].refuse(sys.float_info.max) == ""
 
 
