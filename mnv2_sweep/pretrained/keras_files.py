@@ -43,8 +43,12 @@ def read_keras(path: Path, limit_bytes: int) -> tuple[list[Unit], dict[str, Any]
     except (OSError, RuntimeError, KeyError, ValueError, RecursionError, zipfile.BadZipFile) as error:
         why = str(error).partition("\n")[0]
         raise WeightsError(f"{path}: no whole file of Keras ({why}); fetch it anew, it may be cut") from error
-    units = _units(layers, path)
-    return units, _read_config(config, path) if config else {}
+    return keras_units(layers, config, path)
+
+
+def keras_units(layers: Layers, config: Any, path: Path) -> tuple[list[Unit], dict[str, Any]]:
+    """Return what `read_keras` does of arrays by layer and name. Raises WeightsError."""
+    return _units(layers, path), _read_config(config, path) if config else {}
 
 
 def _read_part(archive: zipfile.ZipFile, name: str, path: Path, limit_bytes: int) -> bytes:
@@ -158,7 +162,7 @@ def _read_config(config: Any, path: Path) -> dict[str, Any]:
     if len(norms) > 1:
         raise WeightsError(f"{path}: batch norms of {len(norms)} epsilons ({norms}); one is wanted")
     caps = {one.get("max_value") for one in of_kind["ReLU"]}
-    if caps - {6, 6.0}:
+    if caps - {6}:
         raise WeightsError(
             f"{path}: ReLU with max_value {sorted(caps, key=str)} given, 6 allowed: MobileNetV2 has ReLU6"
         )
