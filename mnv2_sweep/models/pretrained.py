@@ -41,8 +41,8 @@ def to_input(pixels: np.ndarray, record: WeightsRecord) -> Tensor:
 
 
 def unfold_norms(model: nn.Module, images: Tensor) -> None:
-    """Give each batch norm the mean and variance of the images (as `to_input` makes them), and scale and shift that undo
-    them: outputs in evaluation stay, and training starts from the same function."""
+    """Give each batch norm the mean and variance of the images (as `to_input` makes them), and scale and shift that
+    undo them: outputs in evaluation stay, and training starts from the same function."""
     with torch.no_grad():
         for norm, (mean, variance) in read_statistics(model, images).items():
             slope = norm.weight / torch.sqrt(norm.running_var + norm.eps)

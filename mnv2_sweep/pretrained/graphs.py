@@ -1,4 +1,4 @@
-"""What graph files (TF-Lite, ONNX) say of each convolution beside its numbers -> is it our network, with which padding."""
+"""What a graph (TF-Lite, ONNX) says of each convolution beside its numbers -> whether it is ours, and its padding."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

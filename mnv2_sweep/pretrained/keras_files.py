@@ -30,7 +30,7 @@ Layers = dict[str, dict[str, np.ndarray]]
 
 
 def read_keras(path: Path, limit_bytes: int) -> tuple[list[Unit], dict[str, Any]]:
-    """Return the units and what the config says of the network: epsilon, padding, resolution, head. Raises
+    """Return the units and what the config says of the network: epsilon, resolution, head. Raises
     WeightsError."""
     try:
         if zipfile.is_zipfile(path):
@@ -153,8 +153,8 @@ def _classifier(arrays: Mapping[str, np.ndarray], name: str, path: Path) -> Unit
 
 
 def _read_config(config: Any, path: Path) -> dict[str, Any]:
-    """Return epsilon, padding and resolution as the config has them, and `head`: whether layers of somebody's own follow
-    where the classifier was."""
+    """Return epsilon and resolution as the config has them, and `head`: whether layers of somebody's own follow where
+    the classifier was."""
     layers = [layer for layer in _walk_config(config) if isinstance(layer.get("config"), Mapping)]
     of_kind = {kind: [x["config"] for x in layers if x.get("class_name") == kind] for kind in (
         "BatchNormalization", "Conv2D", "DepthwiseConv2D", "ZeroPadding2D", "InputLayer", "Dense", "ReLU")}  # fmt: skip

@@ -133,10 +133,11 @@ def _numbers(pattern: str, modules: Iterable[str]) -> list[int]:
 
 
 TORCH = (1e-5, "torch", IMAGENET_MEAN, IMAGENET_STD)
+TENSORFLOW = (1e-3, "same", HALF, HALF)
 LAYOUTS = (
     Layout("torchvision", "features.1.conv.0.0.weight", _torchvision, *TORCH),
     Layout("d-li14", "features.1.conv.0.weight", _d_li14, *TORCH),
     Layout("timm", "blocks.0.0.conv_dw.weight", _timm, *TORCH),
     Layout("mmpretrain", "backbone.layer1.0.conv.0.conv.weight", _mmpretrain, *TORCH),
-    Layout("hugging face", "mobilenet_v2.conv_stem.first_conv.convolution.weight", _hugging_face, 1e-3, "same", HALF, HALF),
+    Layout("hugging face", "mobilenet_v2.conv_stem.first_conv.convolution.weight", _hugging_face, *TENSORFLOW),
 )  # fmt: skip

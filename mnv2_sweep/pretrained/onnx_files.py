@@ -26,13 +26,15 @@ MOST_OBJECTS = 20_000
 
 @dataclass
 class Graph:
-    """What was read; `dense` are matrix products, `epsilons` those of the batch norms, `resolution` 0 where open."""
+    """What was read; `dense` are matrix products, `epsilons` those of the batch norms, `resolution` 0 where open,
+    `parts` other files with its numbers."""
 
     operators: list[Operator] = field(default_factory=list)
     dense: list[Operator] = field(default_factory=list)
     joins: int = 0
     resolution: int = 0
     epsilons: set[float] = field(default_factory=set)
+    parts: list[Path] = field(default_factory=list)
 
 
 def read_onnx(path: Path, limit_bytes: int) -> Graph:
@@ -106,6 +108,7 @@ class _Reader:
         offset = int(where.get("offset", 0))
         if offset < 0 or offset + count * dtype.itemsize > beside.stat().st_size:
             raise WeightsError(f"{beside}: {bytes_text(beside.stat().st_size)}, too short for {tensor.name}; it is cut")
+        self.found.parts += [] if beside in self.found.parts else [beside]
         return np.fromfile(beside, dtype, count, offset=offset).reshape(tuple(tensor.dims))
 
     def _keep(self, node: onnx.NodeProto, options: dict) -> None:

@@ -42,13 +42,14 @@ class Weights:
 
 
 class Found(NamedTuple):
-    """What a reader found; `said` are fields of the record that the file gives, `named` its network if it says which."""
+    """What a reader found: `said` are fields of the record that the file gives, `named` its network if it has that."""
 
     kind: str
     units: list[Unit]
     said: dict[str, Any]
     notes: list[str]
     named: ArchSpec | None = None
+    parts: tuple[Path, ...] = ()  # other files that hold its numbers
 
 
 def read_weights(path: Path) -> Weights:
@@ -60,16 +61,16 @@ def read_weights(path: Path) -> Weights:
         if size > MAX_BYTES:
             raise WeightsError(f"{path}: {bytes_text(size)}; a MobileNetV2 has less than {bytes_text(MAX_BYTES)}")
         with path.open("rb") as file:
-            digest, start = hashlib.file_digest(file, "sha256").hexdigest(), _read_start(file)
+            start = file.read(64)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise WeightsError(f"{path}: can't be read ({reason}); give the path of a file of weights") from error
-    kind, units, said, notes, named = _read(path, start)
+    kind, units, said, notes, named, parts = _read(path, start)
     epsilon = said.get("epsilon", 1e-5)
     arch, arrays, folded = fit_units(units, str(path), epsilon, named)
     classes = arrays["classifier.1.bias"].size if "classifier.1.bias" in arrays else 0
     record = WeightsRecord(
-        path.name, digest, kind, width=arch.width, stages=arch.stages, classes=classes, folded=folded
+        path.name, _digest(path, *parts), kind, width=arch.width, stages=arch.stages, classes=classes, folded=folded
     )
     record = replace(record, last_channels=arch.last_channels, order=_guess_order(classes), **said)
     if "resolution" not in said:
@@ -85,9 +86,13 @@ def drop_background(weights: Weights) -> Weights:
     return replace(weights, record=replace(weights.record, classes=1000, order="imagenet"), arrays=weights.arrays | cut)
 
 
-def _read_start(file) -> bytes:
-    file.seek(0)
-    return file.read(64)
+def _digest(path: Path, *parts: Path) -> str:
+    """Return the sha256 of a file; of several, that of their digests one after the other."""
+    digests = []
+    for one in (path, *parts):
+        with one.open("rb") as file:
+            digests.append(hashlib.file_digest(file, "sha256").hexdigest())
+    return digests[0] if not parts else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def _guess_order(classes: int) -> str:
@@ -193,12 +198,12 @@ def _from_zip(path: Path) -> Found:
 
 
 def _from_tfjs(path: Path) -> Found:
-    arrays, topology = read_tfjs(path, MAX_BYTES)
+    arrays, topology, parts = read_tfjs(path, MAX_BYTES)
     layers: dict[str, dict[str, np.ndarray]] = {}
     for name, array in arrays.items():
         *_, layer, part = ("", *name.split("/"))
         layers.setdefault(layer, {})[part] = array
-    return _of_keras("tensorflow.js", *keras_units(layers, topology, path))
+    return _of_keras("tensorflow.js", *keras_units(layers, topology, path))._replace(parts=parts)
 
 
 def _from_keras(path: Path) -> Found:
@@ -222,7 +227,8 @@ def _from_onnx(path: Path) -> Found:
     graph = read_onnx(path, MAX_BYTES)
     if len(graph.epsilons) > 1:
         raise WeightsError(f"{path}: batch norms of {len(graph.epsilons)} epsilons; one is wanted")
-    return _from_graph("onnx", path, graph, {}, graph.epsilons.pop() if graph.epsilons else 1e-5)
+    found = _from_graph("onnx", path, graph, {}, graph.epsilons.pop() if graph.epsilons else 1e-5)
+    return found._replace(parts=tuple(graph.parts))
 
 
 def _from_graph(kind: str, path: Path, graph: Any, said: dict[str, Any], epsilon: float) -> Found:

@@ -15,8 +15,8 @@ from mnv2_sweep.base.text import bytes_text
 TYPES = {"float32": np.float32, "float16": np.float16, "uint8": np.uint8, "uint16": np.uint16, "int32": np.int32}
 
 
-def read_tfjs(path: Path, limit_bytes: int) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Return the arrays by names as in "Conv1/kernel", and the topology. Raises WeightsError."""
+def read_tfjs(path: Path, limit_bytes: int) -> tuple[dict[str, np.ndarray], dict[str, Any], tuple[Path, ...]]:
+    """Return the arrays by names as in "Conv1/kernel", the topology, and the shards. Raises WeightsError."""
     try:
         model = json.loads(path.read_text(encoding="utf-8"))
         arrays: dict[str, np.ndarray] = {}
@@ -34,7 +34,8 @@ def read_tfjs(path: Path, limit_bytes: int) -> tuple[dict[str, np.ndarray], dict
                 if packed and "scale" in packed:
                     array = (array * np.float64(packed["scale"]) + packed["min"]).astype(np.float32)
                 arrays[weight["name"]] = array
-        return arrays, model.get("modelTopology") or {}
+        shards = tuple(path.with_name(name) for group in model["weightsManifest"] for name in group["paths"])
+        return arrays, model.get("modelTopology") or {}, shards
     except (KeyError, ValueError, TypeError, AttributeError, OverflowError, RecursionError, OSError) as error:
         raise WeightsError(f"{path}: no whole model.json of TensorFlow.js ({error!r:.100})") from error
 

@@ -27,13 +27,13 @@ CAPS = {
 }  # fmt: skip
 CODES = {code: name for name, code in vars(tflite.BuiltinOperator).items() if isinstance(code, int)}
 WITHOUT_NUMBERS = (
-    "QUANTIZE", "DEQUANTIZE", "RESHAPE", "SQUEEZE", "SOFTMAX", "AVERAGE_POOL_2D", "MEAN", "SHAPE", "STRIDED_SLICE", "PACK",
+    "QUANTIZE", "RESHAPE", "SQUEEZE", "SOFTMAX", "AVERAGE_POOL_2D", "MEAN", "SHAPE", "STRIDED_SLICE", "PACK",
 )  # fmt: skip
 
 
 @dataclass
 class Graph:
-    """What was read; `dense` are fully connected layers, `scale` and `offset` make of a pixel what the network reads."""
+    """What was read: `dense` are fully connected layers; the network reads pixel x `scale` + `offset`."""
 
     operators: list[Operator] = field(default_factory=list)
     dense: list[Operator] = field(default_factory=list)

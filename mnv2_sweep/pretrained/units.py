@@ -4,7 +4,6 @@ Every reader ends here, whatever its file looks like: which network a file holds
 kernels, and the plan gives each of them its name. Arrays are float32; kernels are [out, in / groups, height, width].
 """
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -13,9 +12,9 @@ import numpy as np
 
 from mnv2_sweep.base.errors import WeightsError
 from mnv2_sweep.base.text import count_noun
-from mnv2_sweep.nets.arch import MOBILENET_V2, ArchSpec, Stage, arch_label
-from mnv2_sweep.nets.plan import round_channels
+from mnv2_sweep.nets.arch import ArchSpec, arch_label
 from mnv2_sweep.nets.resolve import resolve
+from mnv2_sweep.pretrained.deepened import DEEPENED
 
 WIDTHS = (1.0, 0.1, 0.25, 0.35, 0.5, 0.75, 1.3, 1.4, 2.0)  # the published ones first: close widths can be one network
 NORM_NAMES = ("weight", "bias", "running_mean", "running_var")  # of the fields of Norm
@@ -140,18 +139,5 @@ def _shapes(arch: ArchSpec) -> tuple[tuple[int, ...], ...]:
 def _candidates() -> Iterator[ArchSpec]:
     """Yield the published networks, then every width to two digits."""
     yield from (ArchSpec(width=width) for width in WIDTHS)
-    yield deepened(1.1, 1.2)  # timm's mobilenetv2_110d
-    yield deepened(1.2, 1.4)  # timm's mobilenetv2_120d
+    yield from DEEPENED.values()
     yield from (ArchSpec(width=hundredths / 100) for hundredths in [*range(5, 305, 5), *range(1, 300)])
-
-
-def deepened(width: float, depth: float) -> ArchSpec:
-    """Return table 2 wider and deeper at once with its stem and last convolution kept, as timm makes it: repeats are
-    rounded up, those of the first and last row kept."""
-    ends = (MOBILENET_V2[0], MOBILENET_V2[-1])
-    return ArchSpec(
-        stages=tuple(
-            Stage(s.t, round_channels(s.c * width), s.n if s in ends else math.ceil(s.n * depth), s.s)
-            for s in MOBILENET_V2
-        )
-    )
