@@ -42,7 +42,7 @@ def check_graph(operators: Sequence[Operator], joins: int, arch: ArchSpec, where
     wanted = sum(block.shortcut is not None for block in blocks)
     if joins != wanted:
         raise WeightsError(f"{where}: it adds maps {joins} times, a MobileNetV2 {wanted} times")
-    paddings = set()
+    paddings: dict[bool, set[str]] = {True: set(), False: set()}  # by whether the map's side is even
     layers = [layer for block in blocks for layer in block.convs if layer.op == "conv"]
     for layer, one in zip(layers, operators, strict=False):
         if (one.stride, one.groups) != (layer.stride, layer.groups):
@@ -51,12 +51,11 @@ def check_graph(operators: Sequence[Operator], joins: int, arch: ArchSpec, where
         if (one.cap or 0) != (6 if layer.act else 0):
             raise WeightsError(f"{where}: {one.name} is followed by {_cap_words(one.cap)}, in a MobileNetV2 by "
                                f"{_cap_words(6 if layer.act else None)}")  # fmt: skip
-        paddings |= {_padding(one, layer, where)} - {""}
-    if len(paddings) != 1:
-        raise WeightsError(
-            f"{where}: its layers of stride 2 pad in {len(paddings)} ways ({', '.join(sorted(paddings))})"
-        )
-    return paddings.pop()
+        paddings[layer.size_in % 2 == 0] |= {_padding(one, layer, where)} - {""}
+    found = paddings[True] or paddings[False]  # at an odd side both are one pixel on each side
+    if len(found) != 1:
+        raise WeightsError(f"{where}: its layers of stride 2 pad in {len(found)} ways ({', '.join(sorted(found))})")
+    return found.pop()
 
 
 def _padding(one: Operator, layer: Layer, where: str) -> str:

@@ -141,7 +141,7 @@ class _Reader:
         self.makers[node.output[0]] = made
 
     def _clip(self, node: onnx.NodeProto, options: dict) -> None:
-        ends = [float(self._constant(name)) if name else None for name in node.input[1:3]]
+        ends = [float(self._constant(name).reshape(-1)[0]) if name else None for name in node.input[1:3]]
         low, high = ends if len(ends) == 2 else (options.get("min"), options.get("max"))
         if low != 0 or high is None:
             raise WeightsError(f"{self.path}: it clips to {low} .. {high}; ReLU6 is 0 .. 6")

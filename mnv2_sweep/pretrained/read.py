@@ -137,7 +137,7 @@ def _from_arrays(path: Path, arrays: dict[str, np.ndarray], beside: dict[str, An
         said |= {"mean": HALF, "std": HALF, "resolution": size if isinstance(size, int) else named.resolution}
         return Found("mnv2-sweep", units, said, notes, named)
     given = _read_metadata(beside, path)
-    if not given:
+    if not given and layout.kind == "torchvision":  # others give files these names too, with conventions of their own
         notes.append(f"epsilon, padding and pixels as {layout.kind} has them: the file does not say; "
                      "'weights check' tells from photos")  # fmt: skip
     return Found(layout.kind, units, said | given, notes)
@@ -184,7 +184,7 @@ def _from_zip(path: Path) -> Found:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError, RuntimeError) as error:  # at damaged ones
         raise WeightsError(f"{path}: no whole zip ({error}); fetch it anew, it is cut") from error
     if WEIGHTS_PART in names:
         return _from_keras(path)
@@ -219,7 +219,7 @@ def _of_keras(kind: str, units: list[Unit], said: dict[str, Any]) -> Found:
 
 def _from_tflite(path: Path) -> Found:
     graph = read_tflite(path)
-    said: dict[str, Any] = {"mean": HALF, "std": HALF} if graph.scale is None else _pixels(graph.scale, graph.offset)
+    said: dict[str, Any] = {} if graph.scale is None else _pixels(graph.scale, graph.offset)
     return _from_graph("tflite", path, graph, said, 1e-3)
 
 
@@ -239,6 +239,7 @@ def _from_graph(kind: str, path: Path, graph: Any, said: dict[str, Any], epsilon
         notes.append("the layers behind the last map are somebody's own and were left out")
     units = [one.unit for one in operators]
     arch, _, _ = fit_units(units, str(path), epsilon)
+    arch = replace(arch, resolution=graph.resolution or arch.resolution)
     padding = check_graph(graph.operators, graph.joins, arch, str(path))
     if not said:
         pixels = "-1 to 1" if padding == "same" else "ImageNet's mean and std"

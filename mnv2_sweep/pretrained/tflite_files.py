@@ -27,7 +27,7 @@ CAPS = {
 }  # fmt: skip
 CODES = {code: name for name, code in vars(tflite.BuiltinOperator).items() if isinstance(code, int)}
 WITHOUT_NUMBERS = (
-    "QUANTIZE", "RESHAPE", "SQUEEZE", "SOFTMAX", "AVERAGE_POOL_2D", "MEAN", "SHAPE", "STRIDED_SLICE", "PACK",
+    "QUANTIZE", "RESHAPE", "SQUEEZE", "SOFTMAX", "AVERAGE_POOL_2D", "MEAN", "SHAPE", "STRIDED_SLICE", "PACK", "TRANSPOSE",
 )  # fmt: skip
 
 
@@ -89,10 +89,10 @@ class _Reader:
 
     def _read_input(self) -> None:
         tensor = self.graph.Tensors(self.graph.Inputs(0))
-        shape = tensor.ShapeAsNumpy()
-        if len(shape) != 4 or shape[3] != 3:
-            raise WeightsError(f"{self.path}: it reads {list(shape)}, [1, side, side, 3] allowed")
-        self.found.resolution = int(shape[1])
+        shape = np.asarray(tensor.ShapeAsNumpy()).tolist()
+        if len(shape) != 4 or 3 not in (shape[1], shape[3]):  # the first where it was made of torch's
+            raise WeightsError(f"{self.path}: it reads {shape}, [1, side, side, 3] or [1, 3, side, side] allowed")
+        self.found.resolution = shape[2]
         if tensor.Type() in (tflite.TensorType.UINT8, tflite.TensorType.INT8):
             scale, zero = tensor.Quantization().Scale(0), tensor.Quantization().ZeroPoint(0)
             zero += 128 if tensor.Type() == tflite.TensorType.INT8 else 0  # int8 files are given the pixel - 128

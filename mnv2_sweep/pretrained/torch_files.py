@@ -5,6 +5,7 @@ through. A tensor may say that it is larger than the bytes behind it (strides of
 """
 
 import pickle
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -37,7 +38,9 @@ def read_torch(path: Path, limit_bytes: int) -> Read:
     """Return the arrays of what torch.save wrote, and the plain values beside them. Raises WeightsError."""
     try:
         _check_zip(path, limit_bytes)
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about pickles of other makers, which are refused next
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise WeightsError(
             f"{path}: a pickle that holds more than tensors, or none of torch's; it could run code here and is not "

@@ -86,14 +86,14 @@ def _neutral_norm(unit: Unit, epsilon: float) -> Norm:
 
 
 def _checked(array: np.ndarray, where: str, channels: int | None = None) -> np.ndarray:
-    """Return the array as contiguous float32. Raises WeightsError on values that no training leaves."""
+    """Return the array as contiguous float32 that can be written to. Raises WeightsError on values that no training leaves."""
     if channels is not None and array.shape != (channels,):
         raise WeightsError(f"{where}: shape {array.shape} given, ({channels},) allowed, as its kernel has it")
     wrong = int((~np.isfinite(array)).sum())
     if wrong:
         raise WeightsError(f"{where}: {count_noun(wrong, 'value')} not finite; the training broke, or the file is "
                            "damaged")  # fmt: skip
-    return np.ascontiguousarray(array, np.float32)
+    return np.require(array, np.float32, ["C", "W"])
 
 
 # ---------------------------------------------------------------- which network
