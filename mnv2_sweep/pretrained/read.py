@@ -28,6 +28,7 @@ from mnv2_sweep.pretrained.torch_files import read_safetensors, read_torch
 from mnv2_sweep.pretrained.units import Unit, fit_units
 from mnv2_sweep.trials.weights import HALF, IMAGENET_MEAN, IMAGENET_STD, WeightsRecord
 
+LONGEST = 600  # characters of a message
 MAX_BYTES = 1 << 29  # of a file, and of all its numbers; a MobileNetV2 2.0 has 45 MB
 HDF5_MAGIC, ZIP_MAGIC, PICKLE_MAGIC = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04", b"\x80"
 
@@ -55,27 +56,44 @@ class Found(NamedTuple):
 def read_weights(path: Path) -> Weights:
     """Read a file of weights, of whatever kind. Raises WeightsError in one line."""
     try:
+        return _fit(path, _read(path, _read_start(path)))
+    except WeightsError as error:  # a damaged file's names can hold anything
+        raise WeightsError(_one_line(str(error))) from error
+
+
+def _fit(path: Path, found: Found) -> Weights:
+    """Return the weights of what a reader found. Raises WeightsError where that is no MobileNetV2."""
+    arch, arrays, folded = fit_units(found.units, str(path), found.said.get("epsilon", 1e-5), found.named)
+    classes = arrays["classifier.1.bias"].size if "classifier.1.bias" in arrays else 0
+    record = WeightsRecord(
+        path.name, _digest(path, *found.parts), found.kind, width=arch.width, stages=arch.stages,
+        last_channels=arch.last_channels, classes=classes, order=_guess_order(classes), folded=folded,
+    )  # fmt: skip
+    notes = found.notes
+    if "resolution" not in found.said:
+        notes = [*notes, f"the file does not say at which resolution it was trained; {record.resolution} is assumed"]
+    return Weights(replace(record, **found.said), arrays, tuple(notes))
+
+
+def _read_start(path: Path) -> bytes:
+    """Return the first bytes of a file of a size that can be. Raises WeightsError."""
+    try:
         size = path.stat().st_size
         if not path.is_file():
-            raise WeightsError(f"{path}: a folder; give a file of weights")
+            raise WeightsError(f"{path}: no file; give a file of weights, not a folder or a device")
         if size > MAX_BYTES:
             raise WeightsError(f"{path}: {bytes_text(size)}; a MobileNetV2 has less than {bytes_text(MAX_BYTES)}")
         with path.open("rb") as file:
-            start = file.read(64)
+            return file.read(64)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise WeightsError(f"{path}: can't be read ({reason}); give the path of a file of weights") from error
-    kind, units, said, notes, named, parts = _read(path, start)
-    epsilon = said.get("epsilon", 1e-5)
-    arch, arrays, folded = fit_units(units, str(path), epsilon, named)
-    classes = arrays["classifier.1.bias"].size if "classifier.1.bias" in arrays else 0
-    record = WeightsRecord(
-        path.name, _digest(path, *parts), kind, width=arch.width, stages=arch.stages, classes=classes, folded=folded
-    )
-    record = replace(record, last_channels=arch.last_channels, order=_guess_order(classes), **said)
-    if "resolution" not in said:
-        notes.append(f"the file does not say at which resolution it was trained; {record.resolution} is assumed")
-    return Weights(record, arrays, tuple(notes))
+
+
+def _one_line(message: str) -> str:
+    """Return the message without what does not print, shortened in the middle."""
+    plain = "".join(sign if sign.isprintable() else "?" for sign in message)
+    return plain if len(plain) <= LONGEST else f"{plain[: LONGEST // 2]} ... {plain[-LONGEST // 2 :]}"
 
 
 def drop_background(weights: Weights) -> Weights:

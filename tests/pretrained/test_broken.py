@@ -216,7 +216,7 @@ def other_blocks(path: Path) -> Path:
 CASES = {
     # name: (file name, what writes it, words of the one line)
     "not there": ("a.pth", lambda p: p, ("can't be read", "No such file")),
-    "folder": ("a", lambda p: (p.mkdir(), p)[1], ("a folder",)),
+    "folder": ("a", lambda p: (p.mkdir(), p)[1], ("no file", "not a folder")),
     "empty": ("a.pth", lambda p: text(p, ""), ("an empty file",)),
     "web page": ("a.pth", lambda p: text(p, "<!DOCTYPE html><html>"), ("a web page",)),
     "Git LFS": ("a.onnx", lambda p: text(p, "version https://git-lfs.github.com/spec/v1\noid"), ("Git LFS",)),
