@@ -21,9 +21,6 @@ from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
-os.environ["KERAS_BACKEND"] = "torch"
-warnings.simplefilter("ignore")
-
 import numpy as np
 import torch
 
@@ -57,7 +54,9 @@ class Empty(types.ModuleType):
 
 class EmptyTorchvision:
     def find_spec(self, name, path=None, target=None):
-        return importlib.machinery.ModuleSpec(name, self, is_package=True) if name.split(".")[0] == "torchvision" else None
+        return (
+            importlib.machinery.ModuleSpec(name, self, is_package=True) if name.split(".")[0] == "torchvision" else None
+        )
 
     def create_module(self, spec):
         return Empty(spec.name)
@@ -103,7 +102,9 @@ def keras_cases(folder: Path) -> Iterator[Case]:
         for layer in model.layers:
             if isinstance(layer, keras.layers.BatchNormalization):
                 n = layer.gamma.shape[0]
-                layer.set_weights([random.uniform(*ends, n) for ends in ((0.5, 1.5), (-0.3, 0.3), (-0.3, 0.3), (0.05, 1.0))])
+                layer.set_weights(
+                    [random.uniform(*ends, n) for ends in ((0.5, 1.5), (-0.3, 0.3), (-0.3, 0.3), (0.05, 1.0))]
+                )
 
     def run(model, images: np.ndarray) -> np.ndarray:
         outputs = model.predict(images.transpose(0, 2, 3, 1), verbose=0)
@@ -145,7 +146,12 @@ def hugging_face_cases(folder: Path) -> Iterator[Case]:
         with torch.no_grad():
             outputs = model(torch.from_numpy(images)).logits.numpy()
         model.save_pretrained(folder / f"hf{width}")
-        yield f"transformers safetensors {width} at {side}", folder / f"hf{width}" / "model.safetensors", images, outputs
+        yield (
+            f"transformers safetensors {width} at {side}",
+            folder / f"hf{width}" / "model.safetensors",
+            images,
+            outputs,
+        )
         torch.save(model.state_dict(), folder / f"hf{width}.bin")
         yield f"transformers .bin {width} at {side}", folder / f"hf{width}.bin", images, outputs
 
@@ -167,7 +173,9 @@ def mmpretrain_cases(folder: Path) -> Iterator[Case]:
         with torch.no_grad():
             maps = net(torch.from_numpy(images))[-1].numpy()
         path = folder / f"mm{width}.pth"
-        torch.save({"meta": {"epoch": 300}, "state_dict": {f"backbone.{k}": v for k, v in net.state_dict().items()}}, path)
+        torch.save(
+            {"meta": {"epoch": 300}, "state_dict": {f"backbone.{k}": v for k, v in net.state_dict().items()}}, path
+        )
         yield f"mmpretrain {width} at 128", path, images, maps
 
 
@@ -290,6 +298,8 @@ def compare(title: str, path: Path, images: np.ndarray, outputs: np.ndarray) -> 
 
 
 def main(wanted: list[str]) -> int:
+    os.environ["KERAS_BACKEND"] = "torch"
+    warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     sys.meta_path.insert(0, EmptyTorchvision())
     wrong = 0

@@ -83,7 +83,8 @@ def places(kind: str, arch: ArchSpec = ARCH) -> tuple[list[str], list[str]]:
                              "mobilenet_v2.conv_stem.first_conv.normalization")}[kind]  # fmt: skip
     last = {"d-li14": ("conv.0", "conv.1"), "timm": ("conv_head", "bn2"),
             "mmpretrain": ("backbone.conv2.conv", "backbone.conv2.bn"),
-            "hugging face": ("mobilenet_v2.conv_1x1.convolution", "mobilenet_v2.conv_1x1.normalization")}[kind]  # fmt: skip
+            "hugging face": ("mobilenet_v2.conv_1x1.convolution",
+                             "mobilenet_v2.conv_1x1.normalization")}[kind]  # fmt: skip
     pairs, number = [stem], 0
     for row, stage in enumerate(arch.stages):
         for block in range(stage.n):
@@ -136,7 +137,9 @@ def keras_layers(arrays: Arrays, arch: ArchSpec = ARCH, head: bool = True) -> di
         deep = layer.groups > 1
         layers[name] = {"kernel": kernel.transpose(2, 3, 0, 1) if deep else kernel.transpose(2, 3, 1, 0)}
         norm = {"Conv1": "bn_Conv1", "Conv_1": "Conv_1_bn"}.get(name, f"{name}_BN")
-        layers[norm] = {theirs: arrays[f"{norm_name(layer.name)}.{ours}"] for ours, theirs in zip(NORM, KERAS_NORM, strict=True)}
+        layers[norm] = {
+            theirs: arrays[f"{norm_name(layer.name)}.{ours}"] for ours, theirs in zip(NORM, KERAS_NORM, strict=True)
+        }
     if head:
         layers["predictions"] = {"kernel": arrays["classifier.1.weight"].T, "bias": arrays["classifier.1.bias"]}
     return layers
@@ -374,7 +377,9 @@ def save_tflite(path: Path, arrays: Arrays, pads: str = "same", bits: int = 32, 
                 at, padding = padded, tflite.Padding.VALID
             at = file.convolution(layer, *folded[layer.name], at, padding)
         if block.shortcut:
-            total = file.tensor(f"{block.name}.sum", [1, block.convs[-1].size_out, block.convs[-1].size_out, block.convs[-1].c_out])
+            total = file.tensor(
+                f"{block.name}.sum", [1, block.convs[-1].size_out, block.convs[-1].size_out, block.convs[-1].c_out]
+            )
             file.operator(tflite.BuiltinOperator.ADD, [start, at], total)
             at = total
     pooled = file.tensor("pooled", [1, resolve(arch).convs[-1].c_in])

@@ -105,8 +105,8 @@ def weights_check(
     elif best == claimed:
         typer.echo(f"{read.record.name}: made for {words}, as its record says")
     else:
-        raise SweepError(f"{weights}: made for {words}, its record says padding {claimed[0]}, pixels {claimed[1]}; what "
-                         "it computes so is not what it was trained to")  # fmt: skip
+        raise SweepError(f"{weights}: made for {words}, its record says padding {claimed[0]}, pixels {claimed[1]}; "
+                         "what it computes so is not what it was trained to")  # fmt: skip
 
 
 def _choose(wanted: str) -> list:
@@ -122,9 +122,7 @@ def _choose(wanted: str) -> list:
     if one:
         return [one]
     if not Path(wanted).exists() and not shipped_file(wanted):
-        raise SweepError(
-            f"{wanted}: no weights and no design space of that name; all names: mnv2-sweep weights list"
-        )
+        raise SweepError(f"{wanted}: no weights and no design space of that name; all names: mnv2-sweep weights list")
     networks = select_networks(load_space(find_space_file(Path(wanted))))
     found = {}
     for arch in networks:

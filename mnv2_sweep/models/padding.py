@@ -2,10 +2,10 @@
 
 At stride 2 and an even side SAME pads nothing before a map and one row and column after it (kernel 3); torch, and we
 too, one on each side, of which the last is read by no kernel. So SAME is torch's padding seen upside down, and at an
-odd side both are the same. A network whose kernels are all turned by 180 degrees, and that turns its images, computes what
-the network with SAME padding computes, at every size and for every odd kernel, but for rounding; the mean over the last
-map does not see the turn. Its layers stay plain nn.Conv2d with the shapes of the plan, which an explicit padding, a
-wider kernel or a cropped output do not have, and which cost more (`benchmarks/same_padding.py`).
+odd side both are the same. A network whose kernels are all turned by 180 degrees, and that turns its images, computes
+what the network with SAME padding computes, at every size and for every odd kernel, but for rounding; the mean over the
+last map does not see the turn. Its layers stay plain nn.Conv2d with the shapes of the plan, which an explicit padding,
+a wider kernel or a cropped output do not have, and which cost more (`benchmarks/same_padding.py`).
 
 So kernels are turned in memory: `turn_kernels` where published weights come in, and again where a network goes out.
 """

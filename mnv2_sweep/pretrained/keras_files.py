@@ -41,7 +41,16 @@ def read_keras(path: Path, limit_bytes: int) -> tuple[list[Unit], dict[str, Any]
                 layers = _read_h5(weights, path, limit_bytes)[0]
         else:
             layers, config = _read_h5(path, path, limit_bytes)
-    except (OSError, RuntimeError, LookupError, TypeError, ValueError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+    except (
+        OSError,
+        RuntimeError,
+        LookupError,
+        TypeError,
+        ValueError,
+        EOFError,
+        zlib.error,
+        zipfile.BadZipFile,
+    ) as error:
         why = str(error).partition("\n")[0]
         raise WeightsError(f"{path}: no whole file of Keras ({why}); fetch it anew, it may be cut") from error
     return keras_units(layers, config, path)

@@ -182,8 +182,8 @@ def _read_metadata(metadata: dict[str, Any], path: Path) -> dict[str, Any]:
             raise ValueError
     except (KeyError, ValueError, TypeError):
         shown = {name: metadata[name] for name in ("eps", "padding", "mean", "std", "resolution") if name in metadata}
-        raise WeightsError(f"{path}: its metadata say {shown}; eps above 0, padding tf or torch, mean and std of 1 or 3 "
-                           "numbers and a resolution from 1 to 4096 allowed") from None  # fmt: skip
+        raise WeightsError(f"{path}: its metadata say {shown}; eps above 0, padding tf or torch, mean and std of 1 or "
+                           "3 numbers and a resolution from 1 to 4096 allowed") from None  # fmt: skip
     return known
 
 

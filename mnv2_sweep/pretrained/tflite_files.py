@@ -27,7 +27,8 @@ CAPS = {
 }  # fmt: skip
 CODES = {code: name for name, code in vars(tflite.BuiltinOperator).items() if isinstance(code, int)}
 WITHOUT_NUMBERS = (
-    "QUANTIZE", "RESHAPE", "SQUEEZE", "SOFTMAX", "AVERAGE_POOL_2D", "MEAN", "SHAPE", "STRIDED_SLICE", "PACK", "TRANSPOSE",
+    "QUANTIZE", "RESHAPE", "SQUEEZE", "SOFTMAX", "AVERAGE_POOL_2D", "MEAN", "SHAPE", "STRIDED_SLICE", "PACK",
+    "TRANSPOSE",
 )  # fmt: skip
 
 

@@ -86,7 +86,8 @@ def _neutral_norm(unit: Unit, epsilon: float) -> Norm:
 
 
 def _checked(array: np.ndarray, where: str, channels: int | None = None) -> np.ndarray:
-    """Return the array as contiguous float32 that can be written to. Raises WeightsError on values that no training leaves."""
+    """Return the array as contiguous float32 that can be written to. Raises WeightsError on values that no training
+    leaves."""
     if channels is not None and array.shape != (channels,):
         raise WeightsError(f"{where}: shape {array.shape} given, ({channels},) allowed, as its kernel has it")
     wrong = int((~np.isfinite(array)).sum())

@@ -43,7 +43,11 @@ NAMED = {
 WRITTEN = {
     "h5, weights alone": ("keras", GOOGLE, lambda path: save_h5(path / "a.h5", keras_layers(ARRAYS))),
     "h5, whole": ("keras", GOOGLE, lambda path: save_h5(path / "a.h5", keras_layers(ARRAYS), keras_config())),
-    "h5, in a model": ("keras", GOOGLE, lambda path: save_h5(path / "a.h5", keras_layers(ARRAYS), keras_config(), "model_1")),
+    "h5, in a model": (
+        "keras",
+        GOOGLE,
+        lambda path: save_h5(path / "a.h5", keras_layers(ARRAYS), keras_config(), "model_1"),
+    ),
     "keras": ("keras", GOOGLE, lambda path: save_keras(path / "a.keras", keras_layers(ARRAYS))),
     "tensorflow.js": ("tensorflow.js", GOOGLE, lambda path: save_tfjs(path / "model.json", keras_layers(ARRAYS))),
     "onnx": ("onnx", TORCH, lambda path: save_onnx(path / "a.onnx", ARRAYS, 1e-5)),

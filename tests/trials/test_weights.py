@@ -11,12 +11,14 @@ from mnv2_sweep.trials.weights import HALF, ORDERS, WeightsRecord, dump_weights,
 
 PLAIN = WeightsRecord("some", "ab" * 32, "torchvision")
 GOOGLE = replace(
-    PLAIN, kind="keras", width=0.35, resolution=96, epsilon=1e-3, padding="same", mean=HALF, std=HALF, classes=0, order="",
-    folded=True, licence="Apache 2.0", source="somewhere",
+    PLAIN, kind="keras", width=0.35, resolution=96, epsilon=1e-3, padding="same", mean=HALF, std=HALF, classes=0,
+    order="", folded=True, licence="Apache 2.0", source="somewhere",
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("record", [PLAIN, GOOGLE, replace(PLAIN, stages=DEEPENED["120d"].stages)], ids=lambda r: r.kind)
+@pytest.mark.parametrize(
+    "record", [PLAIN, GOOGLE, replace(PLAIN, stages=DEEPENED["120d"].stages)], ids=lambda r: r.kind
+)
 def test_a_record_survives_json(record):
     assert load_weights(dump_weights(record)) == record
 
