@@ -43,21 +43,22 @@ def draw_images(side: int) -> np.ndarray:
 
 
 def randomise(model: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
-    """Give every norm statistics of its own, so that epsilon, order and padding show in the outputs."""
-    generator = torch.Generator().manual_seed(seed)
-
-    def draw(tensor: torch.Tensor, low: float, high: float) -> None:
-        tensor.copy_(torch.rand(tensor.shape, generator=generator) * (high - low) + low)
-
+    """Give every norm numbers of its own near what images make of it, so that epsilon, order and padding show in the
+    outputs and rounding does not grow from layer to layer."""
+    torch.manual_seed(seed)
+    norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
     with torch.no_grad():
-        for module in model.modules():
-            if isinstance(module, torch.nn.BatchNorm2d):
-                draw(module.weight, 0.5, 1.5)
-                draw(module.bias, -0.3, 0.3)
-                draw(module.running_mean, -0.3, 0.3)
-                draw(module.running_var, 0.05, 1.0)
-            elif isinstance(module, torch.nn.Linear):
-                draw(module.weight, -0.1, 0.1)
+        for norm in norms:
+            norm.weight.uniform_(0.5, 1.5)
+            norm.bias.uniform_(-0.3, 0.3)
+            norm.momentum = 1.0
+        for linear in (module for module in model.modules() if isinstance(module, torch.nn.Linear)):
+            linear.weight.uniform_(-0.1, 0.1)
+        model.train()
+        model(torch.from_numpy(draw_images(64)))
+        for norm in norms:
+            norm.running_mean += norm.running_var.sqrt() * torch.empty_like(norm.running_mean).uniform_(-0.3, 0.3)
+            norm.running_var *= torch.empty_like(norm.running_var).uniform_(0.7, 1.3)
     model.eval()  # mmpretrain's returns nothing
     return model
 

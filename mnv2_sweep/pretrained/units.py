@@ -18,7 +18,6 @@ from mnv2_sweep.pretrained.deepened import DEEPENED
 
 WIDTHS = (1.0, 0.1, 0.25, 0.35, 0.5, 0.75, 1.3, 1.4, 2.0)  # the published ones first: close widths can be one network
 NORM_NAMES = ("weight", "bias", "running_mean", "running_var")  # of the fields of Norm
-ROUNDING = "MobileNetV2 rounds channels to multiples of 8"
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,11 +122,10 @@ def _misfit(units: Sequence[Unit], shapes: tuple, arch: ArchSpec, wanted: tuple,
     if at >= min(len(shapes), len(wanted)):
         return (f"{count_noun(len(shapes), 'layer')} with weights, {label} has {len(wanted)}; the file is cut, or of "
                 "another network")  # fmt: skip
-    odd = [s[0] for s, w in zip(shapes, wanted, strict=False) if s[0] % 8 and s[0] != w[0] and s[0] > 1]
+    odd = [(u.name, len(u.kernel)) for u, w in zip(units, wanted, strict=False) if len(u.kernel) % 8 and w[0] % 8 == 0]
     if odd and len(shapes) >= len(wanted) - 1:
-        return (f"{units[at].name} has {shapes[at][0]} channels; {ROUNDING} and others in this file, as {odd[0]}, are "
-                "none (PaddleClas cuts off fractions, d-li14's 0.1 has multiples of 4): no network of ours has these "
-                "channels")  # fmt: skip
+        return (f"{odd[0][0]} has {odd[0][1]} channels; MobileNetV2 rounds channels to multiples of 8, so no width has "
+                "these (PaddleClas cuts off fractions, d-li14's 0.1 takes multiples of 4)")  # fmt: skip
     return (f"{units[at].name} is {'x'.join(map(str, shapes[at]))}, in {label} it is "
             f"{'x'.join(map(str, wanted[at]))}; no MobileNetV2 of any width has these layers")  # fmt: skip
 

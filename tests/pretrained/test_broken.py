@@ -248,7 +248,7 @@ CASES = {
     "other layout": ("a.pth", lambda p: save_torch(p, {"layer1.0.conv1.weight": np.zeros(3)}), ("no layout",)),
     "a layer too much": ("a.pth", lambda p: save_torch(p, changed("aux.0.weight", np.zeros(3))), ("aux.0", "no layer")),
     "a layer missing": ("a.pth", lambda p: save_torch(p, changed("features.5.conv.3.bias", None)), ("cut", "bias")),
-    "a kernel missing": ("a.pth", lambda p: save_torch(p, changed("features.5.conv.0.0.weight", None)), ("cut",)),
+    "a kernel missing": ("a.pth", lambda p: save_torch(p, changed("features.5.conv.0.0.weight", None)), ("features.5",)),
     "not finite": (
         "a.pth", lambda p: save_torch(p, changed("features.0.1.bias", np.full(8, np.nan))), ("8 values not finite",)),
     "negative variance": (
