@@ -10,9 +10,10 @@ a wider kernel or a cropped output do not have, and which cost more (`benchmarks
 So kernels are turned in memory: `turn_kernels` where published weights come in, and again where a network goes out.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 
@@ -24,12 +25,19 @@ def turn_kernels(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     }
 
 
-class SamePadding(nn.Module):
-    """A network with turned kernels, which turns its images: [N, 3, size, size] -> logits, as with SAME padding."""
+class ImageInput(nn.Module):
+    """What becomes of images before the first layer, [N, c, height, width] with values in [-1, 1] -> the same shape:
+    `turned` for kernels that are, and scaled to (value / 255 - mean) / std, a number for each channel."""
 
-    def __init__(self, network: nn.Module):
+    def __init__(self, turned: bool = False, mean: Sequence[float] = (0.5,), std: Sequence[float] = (0.5,)):
         super().__init__()
-        self.network = network
+        self.turned = turned
+        middle, width = torch.tensor(mean).view(-1, 1, 1), torch.tensor(std).view(-1, 1, 1)
+        self.is_scaled = bool((middle != 0.5).any() or (width != 0.5).any())
+        self.register_buffer("scale", 0.5 / width, persistent=False)
+        self.register_buffer("shift", (0.5 - middle) / width, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.network(x.flip(2, 3))
+        if self.is_scaled:
+            x = x * self.scale + self.shift
+        return x.flip(2, 3) if self.turned else x

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from mnv2_sweep.models.build import build_model
-from mnv2_sweep.models.padding import SamePadding, turn_kernels
+from mnv2_sweep.models.padding import ImageInput, turn_kernels
+from mnv2_sweep.nets.arch import SAME
 from mnv2_sweep.pretrained.read import Weights
-from mnv2_sweep.trials.weights import WeightsRecord
+from mnv2_sweep.trials.weights import HALF, WeightsRecord
 
 Statistics = dict[nn.BatchNorm2d, tuple[Tensor, Tensor]]  # mean and variance of what a batch norm reads, [channels]
 
@@ -22,16 +23,28 @@ def build_pretrained(weights: Weights, classes: int | None = None) -> nn.Module:
     With `classes`, or where the weights have no classifier, the classifier is as new.
     """
     record = weights.record
-    arch = record.arch if classes is None else replace(record.arch, classes=classes)
-    model = build_model(arch)
-    arrays = turn_kernels(weights.arrays) if record.padding == "same" else weights.arrays
-    keep_head = classes is None or classes == record.classes
-    state = {name: torch.from_numpy(a) for name, a in arrays.items() if keep_head or not name.startswith("classifier")}
+    keeps_head = classes in (None, record.classes)
+    model = build_model(record.arch if classes is None else replace(record.arch, classes=classes))
+    load_arrays(model, weights, keeps_head)
+    set_conventions(model, replace(record, mean=HALF, std=HALF))
+    return model
+
+
+def load_arrays(model: nn.Module, weights: Weights, keeps_head: bool = False) -> None:
+    """Give a network of `record.arch`, at any size and with any classes, the weights; `keeps_head`: the classifier's,
+    too."""
+    arrays = turn_kernels(weights.arrays) if weights.record.padding == SAME else weights.arrays
+    state = {name: torch.from_numpy(a) for name, a in arrays.items() if keeps_head or not name.startswith("classifier")}
     model.load_state_dict(model.state_dict() | state)
+
+
+def set_conventions(model: nn.Module, record: WeightsRecord) -> None:
+    """Give a network of `record.arch` the epsilon of the weights, and have it scale images in [-1, 1] as they were in
+    their training."""
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.eps = record.epsilon
-    return SamePadding(model) if record.padding == "same" else model
+    model.input = ImageInput(record.padding == SAME, record.mean, record.std)
 
 
 def to_input(pixels: np.ndarray, record: WeightsRecord) -> Tensor:

@@ -137,7 +137,7 @@ def recognise(sha256: str, file_name: str) -> Published | None:
 def choose_published(arch: ArchSpec) -> Published | None:
     """Return the weights for a network: those of its own resolution where there are some, else of the nearest; of
     several those with the higher published top-1. None where nobody has published any."""
-    fitting = [one for one in PUBLISHED if arch_key(_at_imagenet(one.arch)) == arch_key(_at_imagenet(arch))]
+    fitting = [one for one in PUBLISHED if network_key(one.arch) == network_key(arch)]
     return min(fitting, key=lambda one: _order(one, arch), default=None)
 
 
@@ -145,10 +145,12 @@ def _order(one: Published, arch: ArchSpec) -> tuple[float, float]:
     return abs(math.log(one.arch.resolution / arch.resolution)), -one.top1_percent
 
 
-def _at_imagenet(arch: ArchSpec) -> ArchSpec:
-    """Return the network without what weights do not decide."""
+def network_key(arch: ArchSpec) -> str:
+    """Return what is the same for two networks exactly if the weights of one fit the other: without size, classes,
+    dropout and padding."""
     plain = ArchSpec()
-    return replace(arch, resolution=plain.resolution, classes=plain.classes, dropout=plain.dropout)
+    same = {name: getattr(plain, name) for name in ("resolution", "classes", "dropout", "padding")}
+    return arch_key(replace(arch, **same))
 
 
 def published_label(one: Published) -> str:

@@ -80,6 +80,23 @@ WAYS = {
             proxy_note="one training of {images:,} images for all {networks} of the space",
             exported="trained on by itself",
         ),
+        Way(
+            "probe",
+            "mnv2_sweep.training.ways.probe",
+            "probe",
+            proxy="probe of pretrained weights",
+            each="a linear classifier on the features of pretrained weights",
+            caption=", to which a linear classifier on frozen features was fitted",
+            exported="a linear classifier on pretrained features",
+        ),
+        Way(
+            "tune",
+            "mnv2_sweep.training.ways.tune",
+            "tune",
+            proxy="pretrained weights, tuned",
+            each="trained from pretrained weights, on {images:,} images",
+            exported="trained from pretrained weights",
+        ),
     )
 }
 

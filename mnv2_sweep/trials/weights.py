@@ -49,7 +49,7 @@ class WeightsRecord:
         """Return the network, at the resolution of its training; one class where there is no classifier."""
         return ArchSpec(
             stages=self.stages, width=self.width, resolution=self.resolution, last_channels=self.last_channels,
-            classes=self.classes or 1,
+            classes=self.classes or 1, padding=self.padding,
         )  # fmt: skip
 
 
