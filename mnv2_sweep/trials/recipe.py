@@ -93,6 +93,8 @@ class Recipe:
 RECIPE_CHOICES: dict[str, Choice] = {field.name: choice_of(field) for field in fields(Recipe)}
 RECIPES = {
     "short": Recipe("short", images=22_000, lr=0.03, weight_decay=5e-4, shortcut_gain=0.2),
+    # For networks that begin with weights (strategy: tune).
+    "tune": Recipe("tune", epochs=6, batch=32, lr=0.01, weight_decay=5e-4, init=IMAGENET),
     # Section 6.1; label smoothing, crops and length (5.5 million steps of 96 on 1.28 million images) as released.
     "paper": Recipe(
         "paper", epochs=412, batch=96, optimizer="rmsprop", lr=0.045, schedule="exponential", crop_min_area=0.05

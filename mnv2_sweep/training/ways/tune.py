@@ -33,12 +33,12 @@ from mnv2_sweep.trials.trial import Result, Trial, trial_id
 
 BOTTOM_RATE = 0.1  # of the first layer, as a share of the classifier's
 AVERAGED_STEPS = 0.1  # of all steps: how far back the average of the weights looks
-FROZEN = True
 PROBED = "probe_"  # before the names of the probe's scores
 
 
 class Tune(Probe):
-    """The statistics of the batch norms stay those of the weights."""
+    """Batch norms use each batch's statistics, as in any training: with those of the weights, frozen, 0.35 at 96 px
+    diverged at rates of 0.002 and 0.01."""
 
     name = "tune"
 
@@ -121,11 +121,8 @@ def tune_model(course: TuneCourse, trial: Trial, dataset: Dataset, control: Cont
         targets = read_targets(trial, dataset, "train", course.device)
     steps = count_steps(trial.recipe, course.order.count)[0]
     share, most = min(1.0, 1 / (AVERAGED_STEPS * steps)), trial.recipe.curve_images
-    norms = [module for module in course.model.modules() if isinstance(module, nn.BatchNorm2d)]
 
     def step() -> Tensor:
-        for norm in norms if FROZEN else ():
-            norm.eval()
         loss = take_step(course, trial, pixels, targets)
         course.add_to_average(share)
         return loss
