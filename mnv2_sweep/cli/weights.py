@@ -64,7 +64,8 @@ def weights_add(
 ) -> None:
     """Read a file of weights, of any kind that is known by its content, and keep it under its digest."""
     from mnv2_sweep.base.errors import SweepError
-    from mnv2_sweep.pretrained.folder import add_weights, weights_folder
+    from mnv2_sweep.pretrained.add import add_weights
+    from mnv2_sweep.pretrained.folder import weights_folder
     from mnv2_sweep.pretrained.published import find_published
 
     published = find_published(known) if known else None
@@ -138,8 +139,8 @@ def _fetch(one, folder: Path) -> None:
     from rich.console import Console
 
     from mnv2_sweep.cli.progress import counting
+    from mnv2_sweep.pretrained.add import add_weights
     from mnv2_sweep.pretrained.download import download
-    from mnv2_sweep.pretrained.folder import add_weights
 
     with counting(Console(stderr=True), f"fetching {one.name}", "byte") as report:
         path = download(one, folder, report)
