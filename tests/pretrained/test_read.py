@@ -18,7 +18,6 @@ from mnv2_sweep.pretrained.weights import Weights, drop_background
 from mnv2_sweep.sweeps.export import PIXELS
 from mnv2_sweep.trials.weights import HALF, IMAGENET_MEAN, IMAGENET_STD, WeightsRecord
 from tests.weight_files import (
-    ARCH,
     convolutions,
     draw_arrays,
     keras_config,
@@ -226,4 +225,3 @@ def test_the_shared_0_35_has_google_s_conventions_and_no_classifier():
     path = SHARED / "mobilenet_v2_0.35_224_no_top" / "mobilenet_v2_0.35_224_no_top.safetensors"
     record = read_weights(path).record
     assert conventions(record) == GOOGLE and (record.width, record.classes) == (0.35, 0)
-    assert ARCH.width == 0.1
