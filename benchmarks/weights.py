@@ -25,7 +25,8 @@ import torch
 from mnv2_sweep.models.build import build_model
 from mnv2_sweep.models.pretrained import build_pretrained
 from mnv2_sweep.nets.arch import ArchSpec
-from mnv2_sweep.pretrained.read import Weights, read_weights
+from mnv2_sweep.pretrained.read import read_weights
+from mnv2_sweep.pretrained.weights import Weights
 
 MOST = 10  # times our own rounding
 SHARED = Path(os.environ.get("MNV2_SHARED", Path(__file__).resolve().parents[2] / "shared")) / "weights"

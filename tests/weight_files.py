@@ -311,7 +311,7 @@ class TfliteFile:
         self.operators.append(tflite.OperatorEnd(self.builder))
 
     def convolution(self, layer: Layer, kernel: np.ndarray, bias: np.ndarray, at: int, padding: int) -> int:
-        deep, side = layer.groups > 1, layer.size_out
+        deep, side = layer.groups > 1, layer.size_out.width
         weight = kernel.transpose(1, 2, 3, 0) if deep else kernel.transpose(0, 2, 3, 1)
         inputs = [at, self.tensor(f"{layer.name}.weight", list(weight.shape), weight, 3 if deep else 0),
                   self.tensor(f"{layer.name}.bias", [layer.c_out], bias)]  # fmt: skip
@@ -371,15 +371,14 @@ def save_tflite(path: Path, arrays: Arrays, pads: str = "same", bits: int = 32, 
             if layer.stride == 2 and pads != "same":
                 border = [[0, 0], *[[0, 1] if pads == "pad" else [1, 1]] * 2, [0, 0]]
                 by = file.tensor(f"{layer.name}.pads", [4, 2], np.array(border, np.int32))
-                wide = layer.size_in + sum(border[1])
+                wide = layer.size_in.width + sum(border[1])
                 padded = file.tensor(f"{layer.name}.padded", [1, wide, wide, layer.c_in])
                 file.operator(tflite.BuiltinOperator.PAD, [at, by], padded)
                 at, padding = padded, tflite.Padding.VALID
             at = file.convolution(layer, *folded[layer.name], at, padding)
         if block.shortcut:
-            total = file.tensor(
-                f"{block.name}.sum", [1, block.convs[-1].size_out, block.convs[-1].size_out, block.convs[-1].c_out]
-            )
+            last = block.convs[-1]
+            total = file.tensor(f"{block.name}.sum", [1, *last.size_out, last.c_out])
             file.operator(tflite.BuiltinOperator.ADD, [start, at], total)
             at = total
     pooled = file.tensor("pooled", [1, resolve(arch).convs[-1].c_in])

@@ -64,7 +64,8 @@ def weights_add(
 ) -> None:
     """Read a file of weights, of any kind that is known by its content, and keep it under its digest."""
     from mnv2_sweep.base.errors import SweepError
-    from mnv2_sweep.pretrained.folder import add_weights, weights_folder
+    from mnv2_sweep.pretrained.add import add_weights
+    from mnv2_sweep.pretrained.folder import weights_folder
     from mnv2_sweep.pretrained.published import find_published
 
     published = find_published(known) if known else None
@@ -85,6 +86,7 @@ def weights_check(
     import numpy as np
 
     from mnv2_sweep.base.errors import SweepError
+    from mnv2_sweep.base.size import square
     from mnv2_sweep.base.text import align
     from mnv2_sweep.cli.progress import open_data
     from mnv2_sweep.models.check_weights import claimed_conventions, compare_conventions, is_clear
@@ -93,7 +95,7 @@ def weights_check(
 
     read = read_weights(Path(weights)) if Path(weights).is_file() else find_weights(weights, weights_folder())
     dataset, _ = open_data(data)
-    pixels = dataset.pixels("train", read.record.resolution)
+    pixels = dataset.pixels("train", square(read.record.resolution))
     chosen = np.linspace(0, len(pixels) - 1, min(photos, len(pixels))).astype(int)
     fits = compare_conventions(read, np.asarray(pixels[chosen]))
     typer.echo(align([["padding", "pixels", "nats"], *([f.padding, f.pixels, f"{f.distance:.3f}"] for f in fits)],
@@ -138,8 +140,8 @@ def _fetch(one, folder: Path) -> None:
     from rich.console import Console
 
     from mnv2_sweep.cli.progress import counting
+    from mnv2_sweep.pretrained.add import add_weights
     from mnv2_sweep.pretrained.download import download
-    from mnv2_sweep.pretrained.folder import add_weights
 
     with counting(Console(stderr=True), f"fetching {one.name}", "byte") as report:
         path = download(one, folder, report)

@@ -11,7 +11,7 @@ import torch
 
 from mnv2_sweep.base.errors import WeightsError
 from mnv2_sweep.models.pretrained import build_pretrained, read_statistics, to_input
-from mnv2_sweep.pretrained.read import Weights
+from mnv2_sweep.pretrained.weights import Weights
 from mnv2_sweep.trials.weights import HALF, IMAGENET_MEAN, IMAGENET_STD, WeightsRecord
 
 PIXELS = {"mean/std": (IMAGENET_MEAN, IMAGENET_STD), "-1 to 1": (HALF, HALF)}

@@ -51,7 +51,7 @@ def check_graph(operators: Sequence[Operator], joins: int, arch: ArchSpec, where
         if (one.cap or 0) != (6 if layer.act else 0):
             raise WeightsError(f"{where}: {one.name} is followed by {_cap_words(one.cap)}, in a MobileNetV2 by "
                                f"{_cap_words(6 if layer.act else None)}")  # fmt: skip
-        paddings[layer.size_in % 2 == 0] |= {_padding(one, layer, where)} - {""}
+        paddings[layer.size_in.height % 2 == 0] |= {_padding(one, layer, where)} - {""}
     found = paddings[True] or paddings[False]  # at an odd side both are one pixel on each side
     if len(found) != 1:
         raise WeightsError(f"{where}: its layers of stride 2 pad in {len(found)} ways ({', '.join(sorted(found))})")

@@ -8,7 +8,7 @@ What a file says of itself (epsilon, padding, resolution, pixels) counts; what i
 import hashlib
 import json
 import zipfile
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,20 +26,12 @@ from mnv2_sweep.pretrained.tflite_files import MAGIC as TFLITE_MAGIC
 from mnv2_sweep.pretrained.tflite_files import read_tflite
 from mnv2_sweep.pretrained.torch_files import read_safetensors, read_torch
 from mnv2_sweep.pretrained.units import Unit, fit_units
+from mnv2_sweep.pretrained.weights import Weights
 from mnv2_sweep.trials.weights import HALF, IMAGENET_MEAN, IMAGENET_STD, WeightsRecord
 
 LONGEST = 600  # characters of a message
 MAX_BYTES = 1 << 29  # of a file, and of all its numbers; a MobileNetV2 2.0 has 45 MB
 HDF5_MAGIC, ZIP_MAGIC, PICKLE_MAGIC = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04", b"\x80"
-
-
-@dataclass(frozen=True, eq=False)
-class Weights:
-    """A network's arrays, float32, by the names of `models.build`, without a classifier's where there is none."""
-
-    record: WeightsRecord
-    arrays: dict[str, np.ndarray]
-    notes: tuple[str, ...] = ()  # what a person should know: what was assumed, what was left out
 
 
 class Found(NamedTuple):
@@ -94,14 +86,6 @@ def _one_line(message: str) -> str:
     """Return the message without what does not print, shortened in the middle."""
     plain = "".join(sign if sign.isprintable() else "?" for sign in message)
     return plain if len(plain) <= LONGEST else f"{plain[: LONGEST // 2]} ... {plain[-LONGEST // 2 :]}"
-
-
-def drop_background(weights: Weights) -> Weights:
-    """Return the weights with ImageNet's 1000 classes, without the background that Google's have as class 0."""
-    if weights.record.order != "imagenet after background":
-        return weights
-    cut = {name: weights.arrays[name][1:] for name in ("classifier.1.weight", "classifier.1.bias")}
-    return replace(weights, record=replace(weights.record, classes=1000, order="imagenet"), arrays=weights.arrays | cut)
 
 
 def _digest(path: Path, *parts: Path) -> str:

@@ -2,12 +2,16 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from mnv2_sweep.base.errors import WeightsError
 from mnv2_sweep.base.text import count_noun
 from mnv2_sweep.nets.arch import ArchSpec, arch_label
+from mnv2_sweep.pretrained.folder import find_weights, list_added, weights_folder
 from mnv2_sweep.pretrained.published import choose_published, find_published, network_key
+from mnv2_sweep.spaces.networks import expand
+from mnv2_sweep.spaces.space import Space
 from mnv2_sweep.trials.recipe import IMAGENET, SCRATCH, Recipe
 from mnv2_sweep.trials.trial import Trial, train_size
 from mnv2_sweep.trials.weights import WeightsRecord
@@ -43,27 +47,44 @@ def describe_starts(trials: Sequence[Trial]) -> list[str]:
     lines = []
     for record, archs in networks.items():
         names = ", ".join(f"{arch.width:g} at {arch.resolution}" for arch in archs)
-        better = {one.name for arch in archs if (one := choose_published(arch)) and one.arch.resolution == arch.resolution}
-        nearer = ", ".join(sorted(better - {record.name})) if {arch.resolution for arch in archs} != {record.resolution} else ""
-        more = f"; of their own size there are {nearer}" if nearer else ""
+        nearer = {_own_size(arch) for arch in archs if arch.resolution != record.resolution} - {""}
+        more = f"; published at their own size: {', '.join(sorted(nearer))}" if nearer else ""
         lines.append(f"weights   {record.name} ({record.sha256[:8]}), trained at {record.resolution}: {names}{more}")
     return lines
 
 
+def take_weights(space: Space) -> tuple[Space, str]:
+    """Return the space as it says it is where all its networks have weights, or as it is without, and a line for a
+    person on which."""
+    if space.with_weights is None:
+        return space, ""
+    recipe, strategy = space.with_weights
+    try:
+        find_starts(expand(space), recipe)
+    except WeightsError as error:
+        return space, f"with_weights is not taken: {error}"
+    taken = replace(space, recipe=recipe, strategy=strategy)
+    return taken, f"with_weights is taken: every network has weights, strategy {strategy.name}, recipe {recipe.name}"
+
+
+def _own_size(arch: ArchSpec) -> str:
+    """Return the name of the weights that are published for the network at its own size; "" for none."""
+    one = choose_published(arch)
+    return one.name if one and one.arch.resolution == arch.resolution else ""
+
+
 def _at_hand(wanted: str) -> WeightsRecord:
     """Return the record of added weights of that name, or of a file, which is added. Raises WeightsError."""
-    from mnv2_sweep.pretrained.folder import add_weights, find_weights, list_added, weights_folder
-
     folder = weights_folder()
     if Path(wanted).is_file() and wanted not in {record.name for record in list_added(folder)}:
+        from mnv2_sweep.pretrained.add import add_weights  # the readers of files take a second
+
         return add_weights(Path(wanted), folder).record
     return find_weights(wanted, folder).record
 
 
 def _imagenet() -> list[WeightsRecord]:
     """Return the records of added weights that were trained on ImageNet, as far as their files tell."""
-    from mnv2_sweep.pretrained.folder import list_added, weights_folder  # the readers of files take a second
-
     return [record for record in list_added(weights_folder()) if record.order != "own"]
 
 

@@ -7,6 +7,8 @@ from torch import Tensor, nn
 from mnv2_sweep.data.batches import augment, image_batch
 from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.models.build import build_model
+from mnv2_sweep.models.pretrained import load_arrays, set_conventions, unfold_norms
+from mnv2_sweep.pretrained.folder import find_weights, weights_folder
 from mnv2_sweep.trials.tasks import trained_arch
 from mnv2_sweep.trials.trial import Trial
 
@@ -17,8 +19,6 @@ def build_network(trial: Trial) -> nn.Module:
     """Return the trial's network with the conventions of the weights that it begins with, before it has them."""
     model = build_model(trained_arch(trial))
     if trial.start is not None:
-        from mnv2_sweep.models.pretrained import set_conventions  # the readers of files of weights take a second
-
         set_conventions(model, trial.start)
     return model
 
@@ -30,9 +30,6 @@ def begin_network(trial: Trial, dataset: Dataset, device: str) -> nn.Module:
     if trial.start is None:
         scale_shortcuts(model, trial.recipe.shortcut_gain)
         return model.to(device, memory_format=torch.channels_last)
-    from mnv2_sweep.models.pretrained import load_arrays, unfold_norms
-    from mnv2_sweep.pretrained.folder import find_weights, weights_folder
-
     load_arrays(model, find_weights(trial.start.sha256, weights_folder()))
     model = model.to(device, memory_format=torch.channels_last)
     if trial.start.folded:

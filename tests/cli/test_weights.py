@@ -79,6 +79,6 @@ def test_check_fails_where_the_record_is_not_what_fits(call, tmp_path):
 
 
 def test_listing_loads_no_torch():
-    code = "import sys; from mnv2_sweep.pretrained.published import PUBLISHED; print('torch' in sys.modules)"
+    code = "import sys, mnv2_sweep.pretrained.folder, mnv2_sweep.pretrained.published\nprint('torch' in sys.modules)"
     root = Path(__file__).parents[2]
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root).stdout == "False\n"

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from mnv2_sweep.models.pretrained import build_pretrained, to_input, unfold_norms
-from mnv2_sweep.pretrained.read import Weights, read_weights
+from mnv2_sweep.pretrained.read import read_weights
+from mnv2_sweep.pretrained.weights import Weights
 from mnv2_sweep.trials.weights import HALF, WeightsRecord
 from tests.weight_files import draw_arrays, save_onnx, save_tflite
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from mnv2_sweep.base.errors import WeightsError
-from mnv2_sweep.pretrained.folder import add_weights, find_weights, list_added, weights_folder
+from mnv2_sweep.pretrained.add import add_weights
+from mnv2_sweep.pretrained.folder import find_weights, list_added, weights_folder
 from mnv2_sweep.pretrained.read import read_weights
 from tests.weight_files import draw_arrays, keras_config, keras_layers, rename, save_h5, save_torch
 

@@ -1,5 +1,6 @@
 """Files of every kind, written as their projects write them, against the arrays they were made of."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,11 +13,11 @@ from mnv2_sweep.models.pretrained import build_pretrained
 from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.nets.resolve import resolve
 from mnv2_sweep.pretrained.deepened import DEEPENED
-from mnv2_sweep.pretrained.read import drop_background, read_weights
+from mnv2_sweep.pretrained.read import read_weights
+from mnv2_sweep.pretrained.weights import Weights, drop_background
 from mnv2_sweep.sweeps.export import PIXELS
-from mnv2_sweep.trials.weights import HALF, IMAGENET_MEAN, IMAGENET_STD
+from mnv2_sweep.trials.weights import HALF, IMAGENET_MEAN, IMAGENET_STD, WeightsRecord
 from tests.weight_files import (
-    ARCH,
     convolutions,
     draw_arrays,
     keras_config,
@@ -179,8 +180,6 @@ def test_weights_of_a_trainer_s_checkpoint(tmp_path, nest):
 
 
 def test_our_own_exports_say_their_network_and_pixels(tmp_path):
-    import json
-
     arch = json.dumps({"width": 0.1, "resolution": 32, "classes": 5})
     path = save_torch(tmp_path / "a.pt", rename(ARRAYS, "torchvision"), "state_dict", arch=arch, size=24, pixels=PIXELS)
     record = read_weights(path).record
@@ -199,9 +198,6 @@ def test_the_digest_is_the_file_s_and_of_two_files_both_count(tmp_path):
 
 
 def test_the_background_is_dropped():
-    from mnv2_sweep.pretrained.read import Weights
-    from mnv2_sweep.trials.weights import WeightsRecord
-
     record = WeightsRecord("a", "0" * 64, "keras", classes=1001, order="imagenet after background")
     arrays = {"classifier.1.weight": np.arange(2002.0).reshape(1001, 2), "classifier.1.bias": np.arange(1001.0)}
     cut = drop_background(Weights(record, arrays))
@@ -229,4 +225,3 @@ def test_the_shared_0_35_has_google_s_conventions_and_no_classifier():
     path = SHARED / "mobilenet_v2_0.35_224_no_top" / "mobilenet_v2_0.35_224_no_top.safetensors"
     record = read_weights(path).record
     assert conventions(record) == GOOGLE and (record.width, record.classes) == (0.35, 0)
-    assert ARCH.width == 0.1
