@@ -137,6 +137,10 @@ def _from_arrays(path: Path, arrays: dict[str, np.ndarray], beside: dict[str, An
     if isinstance(beside.get("arch"), str):  # written by `mnv2-sweep export`
         named, size = _read_arch(beside, path), beside.get("size")
         said |= {"mean": HALF, "std": HALF, "resolution": size if isinstance(size, int) else named.resolution}
+        said |= {"padding": named.padding}
+        own = {name: ",".join(map(str, v)) if isinstance(v := beside[name], tuple) else str(v)
+               for name in ("epsilon", "mean", "std") if name in beside}  # fmt: skip
+        said |= _read_metadata({"eps" if name == "epsilon" else name: value for name, value in own.items()}, path)
         return Found("mnv2-sweep", units, said, notes, named)
     given = _read_metadata(beside, path)
     if not given and layout.kind == "torchvision":  # others give files these names too, with conventions of their own

@@ -257,7 +257,9 @@ def _read_with_weights(entry: Entry, mistakes: Mistakes) -> tuple[Recipe, Strate
     values = read_mapping(entry, "with_weights", ("recipe", "strategy"), mistakes, {})
     recipe = read_recipe(values["recipe"], mistakes) if "recipe" in values else RECIPES["tune"]
     if recipe.init == SCRATCH:
-        text = f"with_weights.recipe: it begins from {SCRATCH}; give {{base: tune}}, or {{init: imagenet}} beside its base"
+        text = (
+            f"with_weights.recipe: it begins from {SCRATCH}; give {{base: tune}}, or {{init: imagenet}} beside its base"
+        )
         mistakes.add(entry.line, text)
     strategy = _read_strategy(values["strategy"], None, mistakes) if "strategy" in values else Strategy("tune")
     return recipe, strategy

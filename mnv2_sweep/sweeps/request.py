@@ -141,7 +141,9 @@ def _schedule(request: SweepRequest) -> tuple[Trial, ...]:
     if counts is None:
         return schedule_trials(archs, recipe, data, seeds, marks, starts)
     with_seed = [(seed, [arch for arch in archs if at < counts[arch]]) for at, seed in enumerate(seeds)]
-    return tuple(trial for seed, some in with_seed for trial in schedule_trials(some, recipe, data, [seed], marks, starts))
+    return tuple(
+        trial for seed, some in with_seed for trial in schedule_trials(some, recipe, data, [seed], marks, starts)
+    )
 
 
 def check_strategy(strategy: Strategy, settings: RunSettings) -> None:

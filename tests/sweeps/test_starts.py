@@ -9,11 +9,11 @@ from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.pretrained.add import add_weights
 from mnv2_sweep.pretrained.folder import weights_folder
 from mnv2_sweep.spaces.read import load_space
+from mnv2_sweep.spaces.space import Strategy
 from mnv2_sweep.sweeps.schedule import schedule_trials
 from mnv2_sweep.sweeps.starts import describe_starts, find_starts, take_weights
 from mnv2_sweep.training.ways.probe import WORK as PROBE
 from mnv2_sweep.training.ways.shared import WORK as SHARED
-from mnv2_sweep.spaces.space import Strategy
 from mnv2_sweep.trials.recipe import RECIPES
 from mnv2_sweep.trials.trial import DataRef, dump_trial, load_trial, trial_id
 from tests.weight_files import ARCH, draw_arrays, save_safetensors

@@ -50,8 +50,8 @@ class Shared(WayWork):
 
     def mark(self, strategy: Strategy, archs: Sequence[ArchSpec], recipe: Recipe, train_images: int) -> dict:
         if recipe.init != SCRATCH:
-            raise SweepError(f"recipe.init: {recipe.init} given, {SCRATCH} allowed for networks that share weights; give "
-                             "strategy: tune or probe, or --separate")  # fmt: skip
+            raise SweepError(f"recipe.init: {recipe.init} given, {SCRATCH} allowed for networks that share weights; "
+                             "give strategy: tune or probe, or --separate")  # fmt: skip
         return {"shared": make_sharing(strategy, archs, recipe, train_images)}
 
     def mark_later(self, strategy: Strategy, marks: dict) -> dict | None:

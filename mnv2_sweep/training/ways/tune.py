@@ -1,6 +1,5 @@
 """All layers of a network that begins with weights, trained at a low rate, from the classifier of its probe."""
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -9,7 +8,7 @@ from torch import Tensor, nn
 from mnv2_sweep.data.batches import keep_on_device, train_level
 from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.nets.arch import arch_label
-from mnv2_sweep.training.checkpoint import BatchOrder, Course
+from mnv2_sweep.training.checkpoint import Course
 from mnv2_sweep.training.control import Control
 from mnv2_sweep.training.loop import (
     begin_on,
@@ -57,7 +56,9 @@ class Tune(Probe):
             course.take_average()
             measured = measure_model(course, trial, dataset, control)
         result = _with_probe(measured, probed, probed_images(trial, dataset))
-        control.log(f"{arch_label(trial.arch)}: {say_result(trial, result)} in {result.seconds:.1f} s, {compare_probe(trial, result)}")
+        control.log(
+            f"{arch_label(trial.arch)}: {say_result(trial, result)} in {result.seconds:.1f} s, {compare_probe(trial, result)}"
+        )
         return result
 
 
