@@ -16,7 +16,7 @@ import numpy as np
 
 from mnv2_sweep.base.errors import WeightsError
 from mnv2_sweep.base.text import bytes_text
-from mnv2_sweep.nets.arch import ArchSpec, Stage
+from mnv2_sweep.nets.arch import ArchSpec, load_arch
 from mnv2_sweep.pretrained.graphs import check_graph
 from mnv2_sweep.pretrained.keras_files import WEIGHTS_PART, keras_units, read_keras
 from mnv2_sweep.pretrained.layouts import read_layout
@@ -177,11 +177,8 @@ def _read_metadata(metadata: dict[str, Any], path: Path) -> dict[str, Any]:
 
 def _read_arch(beside: dict[str, Any], path: Path) -> ArchSpec:
     try:
-        values = json.loads(beside["arch"])
-        if "stages" in values:
-            values["stages"] = tuple(Stage(**stage) for stage in values["stages"])
-        return ArchSpec(**values)
-    except (ValueError, TypeError) as error:
+        return load_arch(json.loads(beside["arch"]))
+    except (ValueError, TypeError, KeyError) as error:
         raise WeightsError(f"{path}: its network can't be read ({error}); it was written by another version") from error
 
 

@@ -12,6 +12,7 @@ from mnv2_sweep.trials.tasks import load_work
 from mnv2_sweep.trials.trial import ALONE, Trial, shared_id, trial_id
 
 WEIGHTS = "shared"  # the folder of the weights of networks, or of what they are cut from
+PROBED = "probe_"  # before the names of scores that a tuned network had as a probe
 STACKED_FOLDER = "stacked"  # results of seeds that were trained as one, until each one's trial has taken its own
 
 

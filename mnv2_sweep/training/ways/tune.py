@@ -24,15 +24,15 @@ from mnv2_sweep.training.loop import (
     take_step,
     train_course,
 )
-from mnv2_sweep.training.ways.probe import Probe, Probed, probe_trial, probed_images, probed_network
+from mnv2_sweep.training.ways.probe import Probe, Probed, probe_trial, probed_network
 from mnv2_sweep.training.ways.way import Rates, Setup, WayWork
 from mnv2_sweep.trials.recipe import length_text
 from mnv2_sweep.trials.tasks import task_of
 from mnv2_sweep.trials.trial import Result, Trial, trial_id
+from mnv2_sweep.trials.ways import PROBED
 
 BOTTOM_RATE = 0.1  # of the first layer, as a share of the classifier's
 AVERAGED_STEPS = 0.1  # of all steps: how far back the average of the weights looks
-PROBED = "probe_"  # before the names of the probe's scores
 
 
 class Tune(Probe):
@@ -55,10 +55,9 @@ class Tune(Probe):
             tune_model(course, trial, dataset, control)
             course.take_average()
             measured = measure_model(course, trial, dataset, control)
-        result = _with_probe(measured, probed, probed_images(trial, dataset))
-        control.log(
-            f"{arch_label(trial.arch)}: {say_result(trial, result)} in {result.seconds:.1f} s, {compare_probe(trial, result)}"
-        )
+        result = _with_probe(measured, probed)
+        said = f"{say_result(trial, result)} in {result.seconds:.1f} s, {compare_probe(trial, result)}"
+        control.log(f"{arch_label(trial.arch)}: {said}")
         return result
 
 
@@ -134,8 +133,8 @@ def tune_model(course: TuneCourse, trial: Trial, dataset: Dataset, control: Cont
     train_course(course, trial, trial_id(trial), step, evaluate, control)
 
 
-def _with_probe(result: Result, probed: Probed, images: int) -> Result:
-    """Return the result with the probe's scores, seconds and images added."""
+def _with_probe(result: Result, probed: Probed) -> Result:
+    """Return the result with the probe's scores and seconds added."""
     scores = {
         split: own | {f"{PROBED}{name}": value for name, value in probed.scores[split].items() if name != "loss"}
         for split, own in result.scores.items()
