@@ -75,11 +75,11 @@ def _probe_lines(trials: pd.DataFrame, score: Score) -> list[str]:
         return []
     known = trials[trials[before].notna()]
     gains = score.sign * (known[after] - known[before])
-    lines = [f"tuning changed {score.label} on validation by {score.number(gains.min())} to {score.number(gains.max())} "
-             f"{score.difference_unit} from the probes"]  # fmt: skip
+    low, high = score.number(gains.min()), score.number(gains.max())
+    lines = [f"tuning changed {score.label} on validation by {low} to {high} {score.difference_unit} from the probes"]
     for _, trial in known[gains < 0].iterrows():
-        lines.append(f"tuning made it worse: {trial['network']}, seed {trial['seed']}: {score.said(trial[before])} as a "
-                     f"probe, {score.amount(trial[after])} after")  # fmt: skip
+        change = f"{score.said(trial[before])} as a probe, {score.amount(trial[after])} after"
+        lines.append(f"tuning made it worse: {trial['network']}, seed {trial['seed']}: {change}")
     return lines
 
 
