@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict, dataclass, fields
 
-from mnv2_sweep.nets.arch import MOBILENET_V2, ArchSpec, Stage
+from mnv2_sweep.nets.arch import MOBILENET_V2, ArchSpec, Stage, stage_record
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 HALF = (0.5, 0.5, 0.5)  # as mean and as std: pixels from -1 to 1
@@ -55,7 +55,7 @@ class WeightsRecord:
 
 def dump_weights(record: WeightsRecord) -> str:
     """Return the record as JSON without the fields that have their default value; `load_weights` makes it again."""
-    values = asdict(record)
+    values = asdict(record) | {"stages": [stage_record(stage) for stage in record.stages]}
     kept = {f.name: values[f.name] for f in fields(record) if getattr(record, f.name) != f.default}
     return json.dumps(kept, sort_keys=True, indent=1)
 

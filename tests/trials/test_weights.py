@@ -28,5 +28,5 @@ def test_json_leaves_out_what_has_its_default():
 
 
 def test_the_network_has_the_classes_of_the_weights_or_one():
-    assert PLAIN.arch == ArchSpec() and GOOGLE.arch == ArchSpec(width=0.35, resolution=96, classes=1)
+    assert PLAIN.arch == ArchSpec() and GOOGLE.arch == ArchSpec(width=0.35, resolution=96, classes=1, padding="same")
     assert {PLAIN.order, GOOGLE.order} <= ORDERS.keys()
