@@ -34,7 +34,7 @@ def made_for(padding: str, mean: tuple, std: tuple, photos: np.ndarray) -> Weigh
             module.momentum = 1.0
     with torch.no_grad():
         model(to_input(photos, record))
-    state = (model.network if padding == "same" else model).state_dict()
+    state = model.state_dict()
     arrays = {name: value.numpy() for name, value in state.items() if not name.endswith("num_batches_tracked")}
     return Weights(record, turn_kernels(arrays) if padding == "same" else arrays)
 

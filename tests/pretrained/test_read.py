@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from mnv2_sweep.base.size import square
 from mnv2_sweep.models.build import build_model
 from mnv2_sweep.models.pretrained import build_pretrained
 from mnv2_sweep.nets.arch import ArchSpec
@@ -15,7 +16,7 @@ from mnv2_sweep.nets.resolve import resolve
 from mnv2_sweep.pretrained.deepened import DEEPENED
 from mnv2_sweep.pretrained.read import read_weights
 from mnv2_sweep.pretrained.weights import Weights, drop_background
-from mnv2_sweep.sweeps.export import PIXELS
+from mnv2_sweep.sweeps.export import describe_pixels
 from mnv2_sweep.trials.weights import HALF, IMAGENET_MEAN, IMAGENET_STD, WeightsRecord
 from tests.weight_files import (
     convolutions,
@@ -181,7 +182,14 @@ def test_weights_of_a_trainer_s_checkpoint(tmp_path, nest):
 
 def test_our_own_exports_say_their_network_and_pixels(tmp_path):
     arch = json.dumps({"width": 0.1, "resolution": 32, "classes": 5})
-    path = save_torch(tmp_path / "a.pt", rename(ARRAYS, "torchvision"), "state_dict", arch=arch, size=24, pixels=PIXELS)
+    path = save_torch(
+        tmp_path / "a.pt",
+        rename(ARRAYS, "torchvision"),
+        "state_dict",
+        arch=arch,
+        size=24,
+        pixels=describe_pixels(ARCH, square(32)),
+    )
     record = read_weights(path).record
     assert (record.kind, record.resolution) == ("mnv2-sweep", 24)
     assert conventions(record) == (1e-5, "torch", HALF, HALF)
