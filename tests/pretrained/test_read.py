@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from mnv2_sweep.base.size import square
 from mnv2_sweep.models.build import build_model
 from mnv2_sweep.models.pretrained import build_pretrained
 from mnv2_sweep.nets.arch import ArchSpec
@@ -16,7 +15,6 @@ from mnv2_sweep.nets.resolve import resolve
 from mnv2_sweep.pretrained.deepened import DEEPENED
 from mnv2_sweep.pretrained.read import read_weights
 from mnv2_sweep.pretrained.weights import Weights, drop_background
-from mnv2_sweep.sweeps.export import describe_pixels
 from mnv2_sweep.trials.weights import HALF, IMAGENET_MEAN, IMAGENET_STD, WeightsRecord
 from tests.weight_files import (
     convolutions,
@@ -188,7 +186,7 @@ def test_our_own_exports_say_their_network_and_pixels(tmp_path):
         "state_dict",
         arch=arch,
         size=24,
-        pixels=describe_pixels(ARCH, square(32)),
+        pixels="value / 127.5 - 1",
     )
     record = read_weights(path).record
     assert (record.kind, record.resolution) == ("mnv2-sweep", 24)
