@@ -4,7 +4,8 @@ SweepError
  ├─ ArchError    an architecture that cannot exist (zero channels, an even kernel)
  ├─ SpaceError   a YAML design space with mistakes (all of them, one a line)
  ├─ DataError    a data folder or archive that cannot be used
- └─ StoreError   a results folder that cannot be read or written
+ ├─ StoreError   a results folder that cannot be read or written
+ └─ WeightsError a file of weights that cannot be used
 """
 
 
@@ -30,3 +31,7 @@ class DataError(SweepError):
 
 class StoreError(SweepError):
     """A results folder that cannot be used."""
+
+
+class WeightsError(SweepError):
+    """A file of weights that cannot be used."""

@@ -63,9 +63,15 @@ def export(
     if files is None and out is not None and (not out.name or out.is_dir()):
         raise SweepError(f"--out {out}: a folder; give the name of a file to write, for instance network.pt")
     folder = find_sweep(results, sweep)
-    task = find_outcome(folder, network, seed, as_slice).trial.task  # before photos are opened, which can take a while
+    trial = find_outcome(folder, network, seed, as_slice).trial  # before photos are opened, which can take a while
+    task = trial.task
     if files is not None and task != CLASSIFY:
         raise SweepError(f"--to: files for a device are of networks that {CLASSIFY}, not '{task}'; leave it out")
+    if files is not None and trial.start is not None:
+        raise SweepError(
+            f"--to: {network} begins with published weights ({trial.start.name}); files for a device don't have their "
+            "padding and scaling yet; leave it out for a file of torch's"
+        )
     recorded = read_data_name(folder)
     if data is None:
         data = recorded if recorded and Path(recorded).exists() else EMBEDDED

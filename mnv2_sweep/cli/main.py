@@ -28,6 +28,7 @@ from mnv2_sweep.cli.predict import predict
 from mnv2_sweep.cli.run import run
 from mnv2_sweep.cli.status import status
 from mnv2_sweep.cli.table import table
+from mnv2_sweep.cli.weights import weights_app
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -36,6 +37,7 @@ app = typer.Typer(
     help="Which MobileNetV2 should I use, on my data, for my device, within my budget, and how sure are we?",
 )
 app.add_typer(data_app, name="data")
+app.add_typer(weights_app, name="weights")
 for _command in (plan, count, paper, export, predict, calibrate, ablate, run, plot, table, status, merge):
     app.command()(expand_options(_command))
 

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
+import typer
+
 from mnv2_sweep.cli.options import RunOptions, TrainOptions, check_name, choose_watch, command_line
 from mnv2_sweep.cli.progress import open_data
 from mnv2_sweep.cli.ray import join_cluster
@@ -15,6 +17,7 @@ from mnv2_sweep.spaces.shipped import find_space_file
 from mnv2_sweep.spaces.space import ALONE, Space, Strategy
 from mnv2_sweep.sweeps.request import SweepRequest, check_strategy
 from mnv2_sweep.sweeps.settings import RunSettings, Wishes, choose_device, choose_settings
+from mnv2_sweep.sweeps.starts import take_weights
 from mnv2_sweep.trials.recipe import Recipe
 from mnv2_sweep.trials.trial import EMBEDDED
 
@@ -67,6 +70,14 @@ def open_run(
     given = options.data is not None
     dataset, data_name = open_data(options.data if given else data or EMBEDDED, "--data" if given else where)
     return Opened(options, dataset, data_name, device, settings)
+
+
+def begin_space(space: Space) -> Space:
+    """Return the space as it says it is with weights, where all its networks have some, and say which it is."""
+    taken, line = take_weights(space)
+    if line:
+        typer.echo(line)
+    return taken
 
 
 def open_space(given: Path) -> tuple[Space, Path]:

@@ -61,6 +61,10 @@ def plan(
     loaded = load_space(path)
     loaded = replace(loaded, strategy=choose_strategy(loaded, shared, separate))
     if timing.time or timing.budget is not None:
+        if not (shared or separate):
+            from mnv2_sweep.cli.open import begin_space
+
+            loaded = begin_space(loaded)
         if as_json or as_csv:
             raise SweepError("plan: --time prints text; leave out --json and --csv")
         typer.echo("\n".join(_estimate_time(loaded, f"{path}: data:", seeds, timing)))

@@ -40,17 +40,18 @@ def run(
     """Train and evaluate every network of a design space; run it again to do what is missing."""
     from mnv2_sweep.analysis.verdict import sweep_verdict
     from mnv2_sweep.cli.display import show_sweep
-    from mnv2_sweep.cli.open import open_run, open_space
+    from mnv2_sweep.cli.open import begin_space, open_run, open_space
     from mnv2_sweep.record.frame import load_frame
     from mnv2_sweep.report.figures import draw_pareto
     from mnv2_sweep.report.tables import results_text
     from mnv2_sweep.spaces.networks import expand
 
-    loaded, path = open_space(space)
+    given, path = open_space(space)
+    loaded = given if shared or separate else begin_space(given)
     strategy = choose_strategy(loaded, shared, separate)
     opened = open_run(options, loaded.data, f"{path}: data:", strategy, budget)
     archs = expand(loaded, opened.classes)
-    sweep = check_name(options.name or name_sweep(loaded, strategy, opened.data_name, opened.dataset.name))
+    sweep = check_name(options.name or name_sweep(given, strategy, opened.data_name, opened.dataset.name))
     source, chosen = path.read_text(encoding="utf-8"), range(seeds) if seeds else loaded.seeds
     if again is None:
         opened = opened.join()

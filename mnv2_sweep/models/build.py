@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mnv2_sweep.nets.arch import ArchSpec
+from mnv2_sweep.models.padding import ImageInput
+from mnv2_sweep.nets.arch import SAME, ArchSpec
 from mnv2_sweep.nets.plan import WEIGHTED, Block, Layer, Plan, norm_name
 from mnv2_sweep.nets.resolve import resolve
 
@@ -59,11 +60,12 @@ class MobileNetV2(nn.Module):
             for block in plan.blocks[:-1]
         ]
         self.features = Features(*blocks)
+        self.input = ImageInput(turned=True) if plan.pads_same else None
         linear = plan.blocks[-1].convs[0]
         self.classifier = nn.Sequential(nn.Dropout(plan.dropout), nn.Linear(linear.c_in, linear.c_out))
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.features(x)  # [N, last_channels, size / 32, size / 32]
+        x = self.features(x if self.input is None else self.input(x))  # [N, last_channels, size / 32, size / 32]
         return self.classifier(x.mean(dim=(2, 3)))
 
     def shortcut_norms(self) -> list[nn.BatchNorm2d]:
@@ -144,7 +146,7 @@ def conv_bn(conv: Layer) -> nn.Sequential:
 
 
 def _convolution(conv: Layer) -> nn.Conv2d:
-    padding = conv.kernel // 2 if conv.padding is None else conv.padding
+    padding = conv.kernel // 2 if conv.padding in (None, SAME) else conv.padding  # SAME: see models.padding
     bias = conv.bias and not conv.norm
     return nn.Conv2d(conv.c_in, conv.c_out, conv.kernel, conv.stride, padding, groups=conv.groups, bias=bias)
 
@@ -176,9 +178,10 @@ class PlanNetwork(nn.Module):
             if layer.act:
                 _place(self, f"{layer.name}_act", ACTIVATIONS[layer.act]())
         self.dropout = nn.Dropout(plan.dropout)
+        self.input = ImageInput(turned=True) if plan.pads_same else None
 
     def forward(self, x: Tensor) -> Tensor:
-        tensors: dict[int, Tensor] = {0: x}
+        tensors: dict[int, Tensor] = {0: x if self.input is None else self.input(x)}
         for i, (layer, last) in enumerate(self.steps):
             reads = [tensors[i + back + 1] for back in layer.reads]
             for tensor in last:  # read for the last time

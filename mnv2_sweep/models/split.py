@@ -49,12 +49,14 @@ class SplitNetwork(nn.Module):
 
     def __init__(self, model: MobileNetV2, operations: list[Operation]):
         super().__init__()
-        self.operations = operations
+        self.operations, self.input = operations, model.input
         self.steps = nn.ModuleList(_make_step(operation, model) for operation in operations)
         self.reads = _list_reads(operations)
 
     def forward(self, images: Tensor | list[Tensor]) -> Tensor:
         maps = {0: images.pop() if isinstance(images, list) else images}
+        if self.input is not None:
+            maps[0] = self.input(maps[0])
         maps[0] = maps[0].permute(0, 2, 3, 1).contiguous()
         self.run_operations(maps, 0, len(self.steps))
         return maps.popitem()[1].flatten(1)

@@ -51,13 +51,15 @@ class StackedNetwork(nn.Module):
     def __init__(self, plan: Plan, random_states: Sequence[Tensor]):
         super().__init__()
         self.seeds, linear = len(random_states), plan.blocks[-1].convs[0]
-        self.features = MobileNetV2(widen_plan(plan, self.seeds)).features
+        network = MobileNetV2(widen_plan(plan, self.seeds))
+        self.features, self.input = network.features, network.input
         self.classifier = nn.Sequential(
             SeedDropout(plan.dropout, random_states), SeedLinear(linear.c_in, linear.c_out, self.seeds)
         )
 
     def forward(self, images: Tensor) -> Tensor:
         x = images.transpose(0, 1).flatten(1, 2).contiguous(memory_format=torch.channels_last)  # [B, S * 3, size, size]
+        x = x if self.input is None else self.input(x)
         x = self.features(x).mean(dim=(2, 3)).unflatten(1, (self.seeds, -1))
         return self.classifier(x.transpose(0, 1).contiguous())
 

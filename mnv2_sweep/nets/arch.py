@@ -27,6 +27,7 @@ FAMILY_NAMES = {
 V2, EVERY = ("mobilenet_v2",), tuple(FAMILY_NAMES)
 RESIDUALS = ("bottleneck", "expansion", "none")
 ACTIVATIONS = ("relu6", "relu", "hswish")
+SAME = "same"  # TensorFlow's padding
 SHUFFLENET_GROUPS = (1, 2, 3, 4, 8)  # ShuffleNet paper, table 1
 MAX_RESOLUTION = 4096
 MOST_CELLS = 2  # that a label names one by one
@@ -98,7 +99,8 @@ class ArchSpec:
     ordinary convolution (figure 2a) in the place of each depthwise one. `se_ratio` above 0 puts squeeze-and-excite (Hu
     et al., arXiv 1709.01507) behind each depthwise convolution's activation, as MnasNet-A1 has it (arXiv 1807.11626):
     the mean over the map, a 1x1 layer to int(se_ratio * the block's input channels), at least 1, with ReLU, another
-    back to all channels with a sigmoid, which the map is multiplied by.
+    back to all channels with a sigmoid, which the map is multiplied by. `padding` "same" is TensorFlow's: at stride 2
+    and an even side nothing before a map, and one row and column after it (kernel 3); sizes and costs are the same.
 
     Raises ArchError from `resolve`, not here, so that a caller can hold a spec and report its mistakes later.
     """
@@ -185,6 +187,11 @@ class ArchSpec:
     )  # fmt: skip
     divisor: int = choice(
         WHOLE, "Channels are rounded to multiples of it.", 8, limit=64, families=V2, label="divisor={}".format,
+    )  # fmt: skip
+    padding: str = choice(
+        one_of("torch", SAME), "torch: one pixel on each side of a 3x3 kernel; same: TensorFlow's.", "torch",
+        families=V2, label=lambda value: "SAME padding",
+        apart="with other padding the kernels see the image elsewhere",
     )  # fmt: skip
 
 

@@ -7,18 +7,18 @@ from functools import lru_cache
 from operator import attrgetter
 
 from mnv2_sweep.base.size import Size
-from mnv2_sweep.nets.arch import CHOICES, FAMILIES, OPTIONAL_CELLS, ArchSpec, Stage, check_arch, input_size
+from mnv2_sweep.nets.arch import CHOICES, FAMILIES, OPTIONAL_CELLS, SAME, ArchSpec, Stage, check_arch, input_size
 from mnv2_sweep.nets.plan import DOT, Block, Layer, classifier_block, round_channels
 from mnv2_sweep.nets.steps import State, Step, find_step, on_forget
 
 # Which fields the steps see, beside what came before them: the stem, the last convolution, the classifier, and rows of
 # the table, which see all others.
-STEM = ("in_channels", "stem_channels", "width", "divisor", "resolution", "activation")
+STEM = ("in_channels", "stem_channels", "width", "divisor", "resolution", "activation", "padding")
 LAST = ("last_channels", "scale_last_conv", "width", "divisor", "activation")
 END = ("classes",)
 Style = namedtuple("Style", [
     name for name in FAMILIES["mobilenet_v2"]
-    if name == "activation" or name not in ("stages", "dropout", *STEM, *LAST, *END)
+    if name in ("activation", "padding") or name not in ("stages", "dropout", *STEM, *LAST, *END)
 ])  # fmt: skip
 SCALING = ("width", "divisor")  # through its channels
 _scalars = attrgetter(*(name for name in CHOICES if name != "stages"))
@@ -81,11 +81,12 @@ def mobilenet_v2_fields(arch: ArchSpec) -> list[tuple[tuple[str, ...], int | Non
 
 
 def build_stem(
-    state: State, at: int, row: int, c_in: int, channels: int, width: float, divisor: int, image: Size, act: str
-) -> tuple:
+    state: State, at: int, row: int, c_in: int, channels: int, width: float, divisor: int, image: Size, act: str,
+    padding: str,
+) -> tuple:  # fmt: skip
     """Make the first convolution."""
     c_out, size = round_channels(channels * width, divisor), image.shrink(2)
-    stem = Layer(f"features.{at}.0", "conv", c_in, c_out, 3, 2, 1, image, size, act)
+    stem = Layer(f"features.{at}.0", "conv", c_in, c_out, 3, 2, 1, image, size, act, padding=_pixels(padding, 2))
     return (Block(f"features.{at}", "conv", "stem", (stem,)),), (c_out, size, None)
 
 
@@ -137,7 +138,10 @@ def _bottleneck(style: Style, stage: Stage, name: str, row: str, c_in: int, size
         parts.append(("sum", Layer(f"{name}.sum", "add", c_in, c_in, 1, 1, 1, size, size, norm=False, reads=reads)))
     at = int(t > 1)
     groups = hidden if style.depthwise else 1
-    deep = Layer(f"{name}.conv.{at}.0", "conv", hidden, hidden, stage.kernel, stride, groups, size, size_out, act)
+    deep = Layer(
+        f"{name}.conv.{at}.0", "conv", hidden, hidden, stage.kernel, stride, groups, size, size_out, act,
+        padding=_pixels(style.padding, stride),
+    )  # fmt: skip
     parts.append(("depthwise", deep))
     if stage.se_ratio:
         parts += _squeeze_excite(f"{name}.conv.{at + 1}", hidden, max(1, int(c_in * stage.se_ratio)), size_out)
@@ -148,6 +152,11 @@ def _bottleneck(style: Style, stage: Stage, name: str, row: str, c_in: int, size
     parts.append(("project", Layer(place, "conv", hidden, c_out, *ends, act, True, reads, None, narrow)))
     roles, layers = zip(*parts, strict=True)
     return Block(name, "bottleneck", row, layers, "bottleneck" if narrow else "expansion" if wide else None, roles)
+
+
+def _pixels(padding: str, stride: int) -> str | None:
+    """Return a layer's padding: at stride 1 and an odd kernel both are one."""
+    return SAME if padding == SAME and stride > 1 else None
 
 
 def _squeeze_excite(name: str, channels: int, squeezed: int, size: Size) -> list[tuple[str, Layer]]:

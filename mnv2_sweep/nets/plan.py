@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from mnv2_sweep.base.size import Size
+from mnv2_sweep.nets.arch import SAME
 
 WEIGHTED = ("conv", "linear")
 DOT = Size(1, 1)
@@ -36,7 +37,9 @@ class Layer(NamedTuple):
     act: str = ""  # "relu6" | "relu" | "hswish" | "sigmoid" | "" for none
     norm: bool = True  # batch norm follows, and the convolution has no bias
     reads: tuple[int, ...] = (-1,)
-    padding: int | None = None  # pixels on every side; None for kernel // 2, with which the size is ceil(size / stride)
+    # Pixels on every side; None for kernel // 2, with which the size is ceil(size / stride), as with SAME, which puts
+    # the larger half behind the map where the two differ, at strides above 1.
+    padding: int | str | None = None
     sum_last: bool = False
     bias: bool = True  # of a convolution that no batch norm follows
 
@@ -129,6 +132,11 @@ class Plan:
         """Return channels and size of the image."""
         first = self.blocks[0].layers[0]
         return first.c_in, first.size_in
+
+    @property
+    def pads_same(self) -> bool:
+        """Return whether maps are padded as in TensorFlow."""
+        return any(layer.padding == SAME for layer in self.layers)
 
     @property
     def layers(self) -> tuple[Layer, ...]:

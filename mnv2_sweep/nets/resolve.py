@@ -60,7 +60,9 @@ def arch_key(arch: ArchSpec) -> str:
     ]
     parts = [blocks, float(plan.dropout)]
     layers, (operations, acts) = plan.layers, _PLAIN
-    if arch.family != "mobilenet_v2" or any(x.op not in operations or x.act not in acts for x in layers):
+    if arch.family != "mobilenet_v2" or any(
+        x.op not in operations or x.act not in acts or x.padding is not None for x in layers
+    ):
         parts.append([[x.op, x.act, x.reads, x.padding] for x in layers])  # else convolutions and shortcuts say all
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
 

@@ -9,7 +9,7 @@ from mnv2_sweep.analysis.stats import compare_published, read_facts, summarise
 from mnv2_sweep.base.text import align, megabytes, millions
 from mnv2_sweep.trials.tasks import Score, main_score
 from mnv2_sweep.trials.trial import ALONE
-from mnv2_sweep.trials.ways import WAYS
+from mnv2_sweep.trials.ways import PROBED, WAYS
 
 
 def results_text(trials: pd.DataFrame, verdict: Sequence[str] = ()) -> str:
@@ -29,6 +29,7 @@ def results_text(trials: pd.DataFrame, verdict: Sequence[str] = ()) -> str:
     lines += [align(network_table(summary)), "", *_best_lines(summary)]
     for _, trial in trials[trials["status"] == "failed"].iterrows():
         lines.append(f"failed: {trial['network']}, seed {trial['seed']}: {trial['error']}")
+    lines += _probe_lines(trials, main_score(summary))
     comparison = compare_published(summary)
     if comparison:
         near = comparison.near_as_published + comparison.near_other_way
@@ -65,6 +66,21 @@ def _best_lines(summary: pd.DataFrame) -> list[str]:
     front = f"* = on the front of {score.label} against MAdds"
     costs = "± = 95 % t interval over seeds; costs are nominal, for one image"
     return [text, *_tuned_lines(summary, score), f"{front}; {costs}"]
+
+
+def _probe_lines(trials: pd.DataFrame, score: Score) -> list[str]:
+    """Say what training did to the networks that began under the classifier of their probe."""
+    before, after = f"val_{PROBED}{score.name}", f"val_{score.name}"
+    if before not in trials:
+        return []
+    known = trials[trials[before].notna()]
+    gains = score.sign * (known[after] - known[before])
+    low, high = score.number(gains.min()), score.number(gains.max())
+    lines = [f"tuning changed {score.label} on validation by {low} to {high} {score.difference_unit} from the probes"]
+    for _, trial in known[gains < 0].iterrows():
+        change = f"{score.said(trial[before])} as a probe, {score.amount(trial[after])} after"
+        lines.append(f"tuning made it worse: {trial['network']}, seed {trial['seed']}: {change}")
+    return lines
 
 
 def _tuned_lines(summary: pd.DataFrame, score: Score) -> list[str]:

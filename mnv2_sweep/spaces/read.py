@@ -17,6 +17,7 @@
     task: classify                     # what is learnt
     seeds: 3                           # 0, 1, 2; or a list
     data: shapes
+    with_weights: {recipe: tune, strategy: tune}  # in their place where every network has pretrained weights here
 
 Where several keys set the same cell, the narrower one wins: expansion, then stages.*.t, then stages.1.t.
 """
@@ -43,7 +44,7 @@ from mnv2_sweep.spaces.networks import Cells
 from mnv2_sweep.spaces.recipes import RECIPE_KEYS, read_recipe
 from mnv2_sweep.spaces.space import FIELD_TYPES, OPERATORS, Constraint, Sample, Space, Strategy
 from mnv2_sweep.spaces.yamlfile import BROKEN, Entry, Mistakes, nearest, read_mapping, read_yaml, refusal, short
-from mnv2_sweep.trials.recipe import MAX_EPOCHS, RECIPE_CHOICES
+from mnv2_sweep.trials.recipe import MAX_EPOCHS, RECIPE_CHOICES, RECIPES, SCRATCH, Recipe
 from mnv2_sweep.trials.tasks import TASKS
 from mnv2_sweep.trials.trial import CLASSIFY
 from mnv2_sweep.trials.ways import find_strategy, strategy_names
@@ -51,7 +52,7 @@ from mnv2_sweep.trials.ways import find_strategy, strategy_names
 TABLES = {"mobilenet_v2": MOBILENET_V2}
 COSTS = tuple(field.name for field in fields(Cost))
 SECTIONS = ("stages", "fixed", "axes", "points", "constraints", "sample", "recipe", "strategy", "finetune")
-SECTIONS += ("task", "seeds", "data")
+SECTIONS += ("task", "seeds", "data", "with_weights")
 
 MAX_GRID = 1_000_000
 MAX_SAMPLE = 1_000_000
@@ -83,6 +84,8 @@ def load_space(path: Path) -> Space:
     readers |= {"seeds": _read_seeds, "data": _read_data, "task": _read_task}
     values |= {key: reader(top[key], mistakes) for key, reader in readers.items() if key in top}
     values["strategy"] = _read_strategy(top.get("strategy"), top.get("finetune"), mistakes)
+    if "with_weights" in top:
+        values["with_weights"] = _read_with_weights(top["with_weights"], mistakes)
     space = Space(path.stem, **values)
     sections = root.value if isinstance(root.value, dict) else {}
     is_whole = all(key in SECTIONS and entry.value is not BROKEN for key, entry in sections.items())
@@ -258,6 +261,19 @@ def _read_strategy(entry: Entry | None, finetune: Entry | None, mistakes: Mistak
     settings = {key: _read_setting(name, key, values[key], mistakes) for key in values if key != "name"}
     epochs = _read_epochs(finetune, name, mistakes) if finetune is not None else None
     return Strategy(name, settings.pop("images", None), epochs, tuple(settings.items()))
+
+
+def _read_with_weights(entry: Entry, mistakes: Mistakes) -> tuple[Recipe, Strategy]:
+    """Read recipe and strategy for networks that have weights, "tune" where they are not given."""
+    values = read_mapping(entry, "with_weights", ("recipe", "strategy"), mistakes, {})
+    recipe = read_recipe(values["recipe"], mistakes) if "recipe" in values else RECIPES["tune"]
+    if recipe.init == SCRATCH:
+        text = (
+            f"with_weights.recipe: it begins from {SCRATCH}; give {{base: tune}}, or {{init: imagenet}} beside its base"
+        )
+        mistakes.add(entry.line, text)
+    strategy = _read_strategy(values["strategy"], None, mistakes) if "strategy" in values else Strategy("tune")
+    return recipe, strategy
 
 
 def _read_setting(strategy: str, key: str, entry: Entry, mistakes: Mistakes) -> str | int | float | bool | None:

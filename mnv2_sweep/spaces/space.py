@@ -52,7 +52,10 @@ ALONE = Strategy()
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """A checked design space; keys and values are as in the file, in its order."""
+    """A checked design space; keys and values are as in the file, in its order.
+
+    `with_weights` are recipe and strategy where all its networks have pretrained weights; else those beside it are.
+    """
 
     name: str
     stages: tuple[Stage, ...] = MOBILENET_V2
@@ -66,6 +69,7 @@ class Space:
     task: str = CLASSIFY
     seeds: tuple[int, ...] = (0,)
     data: str = "shapes"
+    with_weights: tuple[Recipe, Strategy] | None = None
 
     @property
     def leaves_classes_open(self) -> bool:

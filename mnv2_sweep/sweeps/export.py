@@ -1,9 +1,9 @@
 """A network of a sweep that keeps weights -> a file of its own; of one that was trained on, what became of it.
 
 The file is what torch.save writes of a dictionary of plain types, for torch.load(weights_only=True): `state_dict`, with
-torchvision's names for mobilenet_v2; `arch` (JSON), `classes` (names), `size` (of the images in pixels: the side, or
-"160x120"), `pixels` (what becomes of their values), `seed`, the main score, as "val_top1", `trained` (the way:
-"shared", "fine-tuned").
+torchvision's names for mobilenet_v2; `arch` (JSON, its padding too: "same" is TensorFlow's), `epsilon` of the batch
+norms, `classes` (names), `size` (of the images in pixels: the side, or "160x120"), `pixels` (what becomes of their
+values, with `mean` and `std`), `seed`, the main score, as "val_top1", `trained` (the way: "shared", "fine-tuned").
 """
 
 import json
@@ -18,7 +18,8 @@ from torch import nn
 from mnv2_sweep.base.errors import StoreError, SweepError
 from mnv2_sweep.base.files import open_whole
 from mnv2_sweep.data.catalog import Dataset
-from mnv2_sweep.nets.arch import ArchSpec, arch_label, arch_record
+from mnv2_sweep.models.padding import turn_kernels
+from mnv2_sweep.nets.arch import SAME, ArchSpec, arch_label, arch_record
 from mnv2_sweep.nets.resolve import arch_key
 from mnv2_sweep.record.store import Outcome, read_outcomes, read_schedule
 from mnv2_sweep.training.kept import PIXELS, is_same_score
@@ -27,6 +28,7 @@ from mnv2_sweep.training.ways.way import work_of
 from mnv2_sweep.trials.tasks import task_of, trained_arch
 from mnv2_sweep.trials.trial import Trial
 from mnv2_sweep.trials.ways import is_kept, way_of
+from mnv2_sweep.trials.weights import HALF, WeightsRecord
 
 COLOURS = {3: "RGB", 1: "luma (ITU-R 601)"}
 FIT = "the largest part of that aspect from the middle of the image, scaled to size"
@@ -115,20 +117,28 @@ def archs_beside(folder: Path, trial: Trial) -> list[ArchSpec]:
     return list({arch_key(arch): arch for arch in first}.values())
 
 
-def describe_pixels(arch: ArchSpec) -> str:
-    """Say what becomes of an image before the network reads it."""
-    return f"{PIXELS}, {COLOURS[arch.in_channels]}, {FIT}"
+def describe_pixels(arch: ArchSpec, start: WeightsRecord | None = None) -> str:
+    """Say what becomes of an image before the network reads it; `start` are the weights that it began with."""
+    scaling = PIXELS
+    if start and (start.mean, start.std) != (HALF, HALF):
+        scaling = f"(value / 255 - {list(start.mean)}) / {list(start.std)}"
+    return f"{scaling}, {COLOURS[arch.in_channels]}, {FIT}"
 
 
 def write_export(exported: Exported, dataset: Dataset, path: Path) -> None:
     """Write the file, whole or not at all. Raises StoreError."""
     trial = exported.outcome.trial
+    state = {name: tensor.contiguous() for name, tensor in exported.model.state_dict().items()}
+    if trial.arch.padding == SAME:  # kernels are turned in memory
+        arrays = turn_kernels({name: tensor.cpu().numpy() for name, tensor in state.items()})
+        state = {name: torch.from_numpy(array) for name, array in arrays.items()}
     content = {
-        "state_dict": {name: tensor.contiguous() for name, tensor in exported.model.state_dict().items()},
+        "state_dict": state,
+        **({name: getattr(trial.start, name) for name in ("epsilon", "mean", "std")} if trial.start else {}),
         "arch": json.dumps(arch_record(trained_arch(trial))),
         "classes": list(dataset.classes),
         "size": trial.train_size.cell,
-        "pixels": describe_pixels(trial.arch),
+        "pixels": describe_pixels(trial.arch, trial.start),
         "seed": trial.seed,
         f"val_{task_of(trial).main.name}": exported.val_score,
         "trained": trial.way,

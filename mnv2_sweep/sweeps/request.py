@@ -7,6 +7,7 @@ files and makes the images of every size once.
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from mnv2_sweep.base.errors import StoreError, SweepError
@@ -32,11 +33,13 @@ from mnv2_sweep.sweeps.schedule import (
     write_sweep_files,
 )
 from mnv2_sweep.sweeps.settings import RunSettings
+from mnv2_sweep.sweeps.starts import describe_starts, find_starts
 from mnv2_sweep.training.ways.way import Conditions, work_of
 from mnv2_sweep.trials.recipe import Recipe, check_recipe
 from mnv2_sweep.trials.tasks import find_task
 from mnv2_sweep.trials.trial import CLASSIFY, DataRef, Trial
 from mnv2_sweep.trials.ways import find_strategy, is_kept, kept_paths, way_of
+from mnv2_sweep.trials.weights import WeightsRecord
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,11 @@ class SweepRequest:
     def data(self) -> DataRef:
         """Return the data set as trials name it."""
         return DataRef(self.dataset.name, self.dataset.fingerprint, len(self.dataset.classes))
+
+    @cached_property
+    def starts(self) -> dict[ArchSpec, WeightsRecord]:
+        """Return the weights with which each network begins, where the recipe asks for some. Raises WeightsError."""
+        return find_starts(self.archs, self.recipe)
 
     @property
     def marks(self) -> dict:
@@ -129,11 +137,13 @@ def open_session(request: SweepRequest, tuned: Sequence[ArchSpec] = ()) -> Sessi
 
 def _schedule(request: SweepRequest) -> tuple[Trial, ...]:
     archs, recipe, data, seeds, counts = request.archs, request.recipe, request.data, request.seeds, request.counts
-    marks = request.marks
+    marks, starts = request.marks, request.starts
     if counts is None:
-        return schedule_trials(archs, recipe, data, seeds, marks)
+        return schedule_trials(archs, recipe, data, seeds, marks, starts)
     with_seed = [(seed, [arch for arch in archs if at < counts[arch]]) for at, seed in enumerate(seeds)]
-    return tuple(trial for seed, some in with_seed for trial in schedule_trials(some, recipe, data, [seed], marks))
+    return tuple(
+        trial for seed, some in with_seed for trial in schedule_trials(some, recipe, data, [seed], marks, starts)
+    )
 
 
 def check_strategy(strategy: Strategy, settings: RunSettings) -> None:
@@ -159,6 +169,7 @@ def describe_schedule(session: Session) -> list[str]:
         f"data      {session.request.dataset.name}: {len(session.request.dataset.classes)} classes; {counts}",
         f"networks  {len(networks)}, {madds_text}",
         f"recipe    {recipe.name}: {length}, trained at {sizes} (input scale {recipe.input_scale:g})",
+        *describe_starts(session.trials),
         f"trials    {len(session.trials)} ({done} done, {len(session.missing)} to run), seeds {_seeds(session.trials)}",
         *keep_lines(session.trials, session.request.settings.keep_here),
         *notes,

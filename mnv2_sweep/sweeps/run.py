@@ -222,7 +222,7 @@ def estimate_request(request: SweepRequest) -> list[str]:
     """Return lines on what the whole sweep would take here, and what of it fits a budget. Raises SweepError."""
     marks, later, budget_seconds = request.marks, request.later_marks, request.settings.budget_seconds
     check_strategy(request.strategy, request.settings)
-    trials = schedule_trials(request.archs, request.recipe, request.data, request.seeds, marks)
+    trials = schedule_trials(request.archs, request.recipe, request.data, request.seeds, marks, request.starts)
     estimate = estimate_sweep(trials, request.dataset, request.data_name, request.device, request.settings.workers)
     lines = estimate_text(estimate)
     if later is not None:  # which networks will be on the front nobody knows yet

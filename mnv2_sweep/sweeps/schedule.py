@@ -17,21 +17,30 @@ from mnv2_sweep.trials.recipe import Recipe
 from mnv2_sweep.trials.tasks import trained_network
 from mnv2_sweep.trials.trial import DataRef, Trial, trial_id
 from mnv2_sweep.trials.ways import way_of
+from mnv2_sweep.trials.weights import WeightsRecord
 
 SWEEP_FILES = ("space.yaml", "env.json")
 DATA, COMMAND = "data", "command"  # in env.json: as the last run opened the data, and was called
 
 
 def schedule_trials(
-    archs: Iterable[ArchSpec], recipe: Recipe, data: DataRef, seeds: Iterable[int], marks: Mapping[str, object] = {}
+    archs: Iterable[ArchSpec],
+    recipe: Recipe,
+    data: DataRef,
+    seeds: Iterable[int],
+    marks: Mapping[str, object] = {},
+    starts: Mapping[ArchSpec, WeightsRecord] = {},
 ) -> tuple[Trial, ...]:
     """Return every network with every seed, each trial once: two specs of the same network are one trial. `marks` are
-    further fields of all trials: their task, and what is of their way."""
+    further fields of all trials: their task, and what is of their way; `starts` the weights with which networks begin,
+    whose padding they have."""
     trials = {}
     archs = tuple(archs)
     for seed in seeds:
         for arch in archs:
-            trial = Trial(arch, recipe, data, seed, **marks)
+            start = starts.get(arch)
+            arch = replace(arch, padding=start.padding) if start else arch
+            trial = Trial(arch, recipe, data, seed, start=start, **marks)
             trials.setdefault(trial_id(trial), trial)
     return tuple(trials.values())
 

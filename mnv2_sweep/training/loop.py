@@ -20,7 +20,6 @@ from torch import Tensor, nn
 
 from mnv2_sweep.data.batches import augment, image_batch, keep_on_device, train_level
 from mnv2_sweep.data.catalog import Dataset
-from mnv2_sweep.models.build import build_model
 from mnv2_sweep.models.convolution import fast_convolutions
 from mnv2_sweep.nets.arch import arch_label
 from mnv2_sweep.training.batch import draw_batch
@@ -34,8 +33,9 @@ from mnv2_sweep.training.checkpoint import (
 )
 from mnv2_sweep.training.control import Control, Interrupted
 from mnv2_sweep.training.cuda_graphs import forget_graphs, graph_passes
+from mnv2_sweep.training.start import begin_network
 from mnv2_sweep.trials.recipe import Recipe
-from mnv2_sweep.trials.tasks import Score, task_of, trained_arch
+from mnv2_sweep.trials.tasks import Score, task_of
 from mnv2_sweep.trials.trial import SPLITS, CurvePoint, Result, Trial, trial_id
 
 EVAL_BATCH = 64  # faster than 256 by 1.8 for 1.3 at 56 px on one core: the activations stay in the cache
@@ -117,9 +117,8 @@ def make_repeatable(device: str) -> None:
 def begin_course(trial: Trial, dataset: Dataset, device: str) -> Course:
     """Begin with a network's first weights, and the random numbers of the trial's seed."""
     torch.manual_seed(trial.seed)
-    model = build_model(trained_arch(trial))
-    scale_shortcuts(model, trial.recipe.shortcut_gain)
-    return open_course(model.to(device, memory_format=torch.channels_last), trial, dataset, device)
+    model = begin_network(trial, dataset, device)
+    return open_course(model, trial, dataset, device)
 
 
 def open_course(model: nn.Module, trial: Trial, dataset: Dataset, device: str) -> Course:
@@ -338,12 +337,6 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     if recipe.optimizer == "adamw":
         return torch.optim.AdamW(groups, recipe.lr, betas=(recipe.momentum, 0.999))
     return torch.optim.SGD(groups, recipe.lr, momentum=recipe.momentum, nesterov=recipe.momentum > 0)
-
-
-def scale_shortcuts(model: nn.Module, gain: float) -> None:
-    """Start the batch norm before each shortcut's addition at `gain`."""
-    for norm in model.shortcut_norms():
-        nn.init.constant_(norm.weight, gain)
 
 
 def reset_peak_memory(device: str) -> None:

@@ -7,6 +7,7 @@ from mnv2_sweep.base.errors import SweepError
 from mnv2_sweep.nets.choice import FLAG, WHOLE, Choice, Rule, choice, choice_of, is_number, is_whole, one_of
 
 MAX_EPOCHS = 1_000_000
+SCRATCH, IMAGENET = "scratch", "imagenet"  # values of Recipe.init that are no name of weights
 
 
 def _number(allowed: str, check: Callable[[float], bool]) -> Rule:
@@ -35,6 +36,8 @@ class Recipe:
     `mixup` trains on mixtures of two images and of their targets, in shares that are drawn for each step from
     Beta(mixup, mixup): Zhang et al., "mixup: Beyond empirical risk minimization" (arXiv 1710.09412), who take 0.1 to
     0.4 on ImageNet.
+    `init` is resolved for each network before a run begins, see `Trial.start`; `shortcut_gain` leaves loaded weights
+    alone.
     """
 
     name: str = choice(
@@ -77,11 +80,21 @@ class Recipe:
         "Alpha of the Beta distribution of the shares in which images are mixed, two at a time; 0 mixes none.", 0.0,
         label=lambda value: f"mixup {value:g}",
     )  # fmt: skip
+    init: str = choice(
+        Rule(
+            "scratch, imagenet, or the name or the file of weights",
+            lambda value: isinstance(value, str) and value.isprintable() and 0 < len(value.strip()) <= 1000,
+        ),
+        "Where networks begin: scratch, imagenet (the published weights of each), or the name or file of weights.",
+        SCRATCH, label=lambda value: f"init {value}",
+    )  # fmt: skip
 
 
 RECIPE_CHOICES: dict[str, Choice] = {field.name: choice_of(field) for field in fields(Recipe)}
 RECIPES = {
     "short": Recipe("short", images=22_000, lr=0.03, weight_decay=5e-4, shortcut_gain=0.2),
+    # For networks that begin with weights (strategy: tune).
+    "tune": Recipe("tune", epochs=6, batch=32, lr=0.01, weight_decay=5e-4, init=IMAGENET),
     # Section 6.1; label smoothing, crops and length (5.5 million steps of 96 on 1.28 million images) as released.
     "paper": Recipe(
         "paper", epochs=412, batch=96, optimizer="rmsprop", lr=0.045, schedule="exponential", crop_min_area=0.05

@@ -13,7 +13,8 @@ from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from mnv2_sweep.base.size import Size
 from mnv2_sweep.nets.arch import ArchSpec, arch_record, input_size, load_arch
 from mnv2_sweep.nets.resolve import arch_key
-from mnv2_sweep.trials.recipe import Recipe
+from mnv2_sweep.trials.recipe import SCRATCH, Recipe
+from mnv2_sweep.trials.weights import WeightsRecord, dump_weights, load_weights
 
 CODE_VERSION = 2  # raise it when a change makes the same trial give other numbers; old results then stay, unmatched
 SHARED_VERSION = 4  # the same of trials that are slices of shared weights
@@ -65,7 +66,8 @@ class How:
 class Trial:
     """One network trained once: alone, with `shared` as a slice of shared weights, or as `how` says.
 
-    `arch.classes` is nominal (for costs); the trained head is the task's (`tasks.trained_arch`).
+    `arch.classes` is nominal (for costs); the trained head is the task's (`tasks.trained_arch`). `start` are the
+    weights with which it begins, None from scratch: what `recipe.init` came to.
     """
 
     arch: ArchSpec
@@ -75,6 +77,7 @@ class Trial:
     shared: Sharing | None = None
     how: How | None = None
     task: str = CLASSIFY
+    start: WeightsRecord | None = None
 
     @property
     def way(self) -> str:
@@ -171,7 +174,8 @@ def trial_id(trial: Trial) -> str:
 
     Built from the resolved network (with its nominal resolution and classes, on which its costs depend), the
     recipe without its name, the data's fingerprint, the seed and CODE_VERSION; of a slice, also
-    `shared` and SHARED_VERSION; `how` and the task where it is not the usual one.
+    `shared` and SHARED_VERSION; `how` and the task where it is not the usual one; the digest of the weights with which
+    it begins, whatever they are called.
     """
     return _digest_trial(trial, arch_key(trial.arch), trial.shared)
 
@@ -188,12 +192,13 @@ def trial_header(trial: Trial) -> dict:
 
 def _digest_trial(trial: Trial, network: str, shared: Sharing | None) -> str:
     """Return 16 hex digits of a training of `network` with the trial's recipe, data and seed."""
-    recipe = _exact_json(replace(trial.recipe, name=""))
+    recipe = _exact_json(replace(trial.recipe, name="", init=SCRATCH))
     key = [CODE_VERSION, network, recipe, trial.data.fingerprint, trial.data.classes, trial.seed]
     # What is as ever leaves the ids of earlier trials as they are.
     key += [SHARED_VERSION, _exact_json(shared)] if shared else []
     key += ["how", _how_json(trial.how)] if trial.how else []
     key += ["task", trial.task] if trial.task != CLASSIFY else []
+    key += ["start", trial.start.sha256] if trial.start else []
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -222,6 +227,7 @@ def dump_trial(trial: Trial) -> str:
     parts |= {"shared": record_json(trial.shared)} if trial.shared else {}
     parts |= {"how": _how_json(trial.how)} if trial.how else {}
     parts |= {"task": trial.task} if trial.task != CLASSIFY else {}
+    parts |= {"start": json.loads(dump_weights(trial.start))} if trial.start else {}
     return json.dumps({**parts, "seed": trial.seed}, sort_keys=True)
 
 
@@ -231,7 +237,8 @@ def load_trial(text: str) -> Trial:
     shared = Sharing(**values["shared"]) if "shared" in values else None
     how = How(values["how"]["way"], tuple(values["how"]["settings"].items())) if "how" in values else None
     arch, recipe, data = load_arch(values["arch"]), Recipe(**values["recipe"]), DataRef(**values["data"])
-    return Trial(arch, recipe, data, values["seed"], shared, how, values.get("task", CLASSIFY))
+    start = load_weights(json.dumps(values["start"])) if "start" in values else None
+    return Trial(arch, recipe, data, values["seed"], shared, how, values.get("task", CLASSIFY), start)
 
 
 def dump_result(result: Result) -> str:

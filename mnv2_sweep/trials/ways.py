@@ -13,6 +13,7 @@ from mnv2_sweep.trials.trial import ALONE, Trial, shared_id, trial_id
 
 WEIGHTS = "shared"  # the folder of weights that networks are cut from
 KEPT = "kept"  # the folder of the weights of single networks
+PROBED = "probe_"  # before the names of scores that a tuned network had as a probe
 STACKED_FOLDER = "stacked"  # results of seeds that were trained as one, until each one's trial has taken its own
 
 
@@ -92,6 +93,23 @@ WAYS = {
             proxy="shared weights",
             proxy_note="one training of {images:,} images for all {networks} of the space",
             exported="trained on by itself",
+        ),
+        Way(
+            "probe",
+            "mnv2_sweep.training.ways.probe",
+            "probe",
+            proxy="probe of pretrained weights",
+            each="a linear classifier on the features of pretrained weights",
+            caption=", to which a linear classifier on frozen features was fitted",
+            exported="a linear classifier on pretrained features",
+        ),
+        Way(
+            "tune",
+            "mnv2_sweep.training.ways.tune",
+            "tune",
+            proxy="pretrained weights, tuned",
+            each="trained from pretrained weights, on {images:,} images",
+            exported="trained from pretrained weights",
         ),
     )
 }

@@ -299,6 +299,7 @@ OTHERS = {
     "stem_channels": 16,
     "se_ratio": 0.25,
     "divisor": 24,
+    "padding": "same",
 }
 
 

@@ -143,3 +143,12 @@ def test_json_of_nothing_is_an_empty_list():
 )  # fmt: skip
 def test_numbers_for_people(shown, text):
     assert shown == text
+
+
+def test_what_tuning_did_to_the_probes(load_trials):
+    trials = load_trials((LARGE, 0, 0.7), (SMALL, 0, 0.5), val_probe_top1=0.6, test_probe_top1=0.6)
+    lines = results_text(trials).splitlines()
+    assert "tuning changed top-1 on validation by -10.0 to 10.0 points from the probes" in lines
+    worse = [line for line in lines if line.startswith("tuning made it worse")]
+    assert worse == ["tuning made it worse: 0.35 at 96, seed 0: top-1 60.0 % as a probe, 50.0 % after"]
+    assert "tuning" not in results_text(load_trials((LARGE, 3, 0.7)).iloc[-1:].drop(columns="val_probe_top1"))

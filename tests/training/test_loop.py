@@ -15,7 +15,7 @@ from mnv2_sweep.nets.arch import ArchSpec, Stage
 from mnv2_sweep.nets.resolve import resolve
 from mnv2_sweep.sweeps.attempt import Attempts
 from mnv2_sweep.sweeps.pool import Feed, run_pool
-from mnv2_sweep.training import loop
+from mnv2_sweep.training import loop, start
 from mnv2_sweep.training.checkpoint import BatchOrder
 from mnv2_sweep.training.control import Control
 from mnv2_sweep.training.loop import (
@@ -25,9 +25,9 @@ from mnv2_sweep.training.loop import (
     learning_rate,
     make_optimizer,
     run_trial,
-    scale_shortcuts,
     train_model,
 )
+from mnv2_sweep.training.start import scale_shortcuts
 from mnv2_sweep.trials.recipe import RECIPES, Recipe
 from mnv2_sweep.trials.trial import DataRef, Result, Trial
 
@@ -514,9 +514,9 @@ class Shapes(nn.Module):
 @pytest.mark.parametrize("channels", [1, 3])
 def test_training_and_evaluation_on_rectangles(make_trial, tiny_data, monkeypatch, channels):
     model, trial = Shapes(channels), make_trial(images=40, batch=20, input_scale=0.5)
-    monkeypatch.setattr(loop, "build_model", lambda arch: model)
+    monkeypatch.setattr(start, "build_model", lambda arch: model)
     monkeypatch.setattr(loop, "trial_id", lambda trial: "rectangle")
-    monkeypatch.setattr(loop, "scale_shortcuts", lambda model, gain: None)
+    monkeypatch.setattr(start, "scale_shortcuts", lambda model, gain: None)
     wide = replace(trial, arch=replace(trial.arch, resolution=Size(16, 24), in_channels=channels))
     assert wide.train_size == Size(8, 12)
     result = run_trial(wide, tiny_data)

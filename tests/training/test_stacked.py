@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mnv2_sweep.base.errors import SweepError
 from mnv2_sweep.nets.arch import ArchSpec
-from mnv2_sweep.training import batch, loop
+from mnv2_sweep.training import batch, loop, start
 from mnv2_sweep.training import stacked as stacked_train
 from mnv2_sweep.training.control import Control, Interrupted
 from mnv2_sweep.training.loop import begin_course, run_trial
@@ -45,7 +45,7 @@ def doubled(monkeypatch):
         original = getattr(module, name)
         monkeypatch.setattr(module, name, lambda *args: original(*args).double())
 
-    double(loop, "build_model")
+    double(start, "build_model")
     double(loop, "image_batch")
     double(batch, "draw_crops")
     double(batch, "image_batch")

@@ -44,6 +44,7 @@ BAD_VALUES = {
     "shortcut_gain": [0, -1, *NO_NUMBER],
     "curve_images": [None, *NO_COUNT],
     "mixup": [-0.1, 101, *NO_NUMBER],
+    "init": ["", " ", "two\nlines", "x" * 1001, 3, None, True],
 }
 BAD = [(name, value) for name, values in BAD_VALUES.items() for value in values]
 

@@ -80,6 +80,7 @@ RECIPE_FIELDS = dict(
     shortcut_gain=shares(0.001),
     curve_images=st.integers(1, 10**6),
     mixup=st.floats(0, 100),
+    init=st.sampled_from(["scratch", "imagenet", "a file.pth"]),
 )
 COUNTS = st.integers(1, 10**9)
 LENGTHS = st.builds(dict, images=COUNTS) | st.builds(dict, epochs=st.floats(1e-3, 1e4) | st.integers(1, 10**6))
@@ -167,11 +168,11 @@ def test_defaults_may_not_change():
     assert record_json(Recipe("any")) == {"name": "any"}
     assert astuple(Recipe("any"))[1:] == (
         *(None, None, 1.0, 64, "sgd", 0.1, 0.9, "one_cycle", 0.2, 0.98),
-        *(4e-5, 0.1, 0.35, True, 1.0, 500, 0.0),
+        *(4e-5, 0.1, 0.35, True, 1.0, 500, 0.0, "scratch"),
     )
     assert astuple(ArchSpec())[2:] == (
         *(1.0, 224, 3, True, "bottleneck", 1280, 1000, 0.2, 3, "relu6", False, True),
-        *(3, 32, 0.0, 8),
+        *(3, 32, 0.0, 8, "torch"),
     )
     assert astuple(ArchSpec())[:2] == (
         "mobilenet_v2",
@@ -243,7 +244,8 @@ OTHER_VALUES = {
 
 
 def test_id_differs_with_every_field_of_the_recipe_but_its_name():
-    assert set(OTHER_VALUES) == {field.name for field in fields(Recipe)} - {"name"}
+    """`init` is in it as the digest of the weights that it came to: see tests/sweeps/test_starts.py."""
+    assert set(OTHER_VALUES) == {field.name for field in fields(Recipe)} - {"name", "init"}
     ids = [trial_id(replace(PINNED, recipe=replace(PINNED.recipe, **{name: v}))) for name, v in OTHER_VALUES.items()]
     assert len({trial_id(PINNED), *ids}) == 1 + len(OTHER_VALUES)
 

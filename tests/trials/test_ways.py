@@ -19,18 +19,25 @@ def trials(make_trial, monkeypatch) -> dict:
     alone = make_trial()
     shared, tuned = (replace(alone, shared=Sharing("0123", 100, epochs)) for epochs in (None, 2.0))
     given = replace(alone, how=How(FROM_FILE.name, (("weights", "a.pt"), ("scale", 0.5))))
-    return {trial.way: trial for trial in (alone, shared, tuned, given)}
+    begun = [replace(alone, how=How(way)) for way in ("probe", "tune")]
+    return {trial.way: trial for trial in (alone, shared, tuned, *begun, given)}
 
 
 def test_a_trial_is_of_one_way_and_a_space_asks_for_it_by_its_strategy(trials):
     assert list(trials) == list(WAYS) and all(way_of(trial).name == name for name, trial in trials.items())
-    assert strategy_names() == ("separate", "shared", "file")
-    assert [find_strategy(name).name for name in strategy_names()] == ["alone", "shared", "from a file"]
+    assert strategy_names() == ("separate", "shared", "probe", "tune", "file")
+    assert [find_strategy(name).name for name in strategy_names()] == [
+        "alone",
+        "shared",
+        "probe",
+        "tune",
+        "from a file",
+    ]
     assert [name for name in trials if goes_on(name)] == ["fine-tuned"] and not goes_on("of another version")
 
 
 def test_each_has_an_id_and_a_record_of_its_own(trials):
-    assert len({trial_id(trial) for trial in trials.values()}) == 4
+    assert len({trial_id(trial) for trial in trials.values()}) == 6
     for trial in trials.values():
         assert load_trial(dump_trial(trial)) == trial and hash(load_trial(dump_trial(trial))) == hash(trial)
     given = trials["from a file"]
@@ -46,7 +53,8 @@ def test_files_that_keep_weights_are_named_by_what_made_them(trials, tmp_path):
     earlier = weights.with_name(f"{trial_id(trials['fine-tuned'])}.pt")
     kept = {name: kept_paths(tmp_path, trial) for name, trial in trials.items()}
     tuned = (own["fine-tuned"], earlier)
-    assert kept == {"alone": (own["alone"],), "shared": (weights,), "fine-tuned": tuned, "from a file": ()}
+    alone = {way: (own[way],) for way in ("alone", "probe", "tune")}
+    assert kept == alone | {"shared": (weights,), "fine-tuned": tuned, "from a file": ()}
     for at, path in enumerate((weights, earlier)):
         assert not is_kept(tmp_path, trials[("shared", "fine-tuned")[at]])
         path.parent.mkdir(exist_ok=True)

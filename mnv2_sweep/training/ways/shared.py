@@ -26,7 +26,7 @@ from mnv2_sweep.training.shared import (
     run_shared_trial,
 )
 from mnv2_sweep.training.ways.way import Conditions, Rates, Setup, WayWork, count_final
-from mnv2_sweep.trials.recipe import Recipe
+from mnv2_sweep.trials.recipe import SCRATCH, Recipe
 from mnv2_sweep.trials.trial import Result, Sharing, Trial, shared_id
 from mnv2_sweep.trials.ways import shared_file
 
@@ -48,6 +48,9 @@ class Shared(WayWork):
             raise SweepError(f"--executor {conditions.executor}: {ONE_MACHINE}")
 
     def mark(self, strategy: Strategy, archs: Sequence[ArchSpec], recipe: Recipe, train_images: int) -> dict:
+        if recipe.init != SCRATCH:
+            raise SweepError(f"recipe.init: {recipe.init} given, {SCRATCH} allowed for networks that share weights; "
+                             "give strategy: tune or probe, or --separate")  # fmt: skip
         return {"shared": make_sharing(strategy, archs, recipe, train_images)}
 
     def mark_later(self, strategy: Strategy, marks: dict) -> dict | None:

@@ -13,14 +13,14 @@ from typing import NamedTuple
 from torch import nn
 
 from mnv2_sweep.data.catalog import Dataset
-from mnv2_sweep.models.build import build_model
 from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.spaces.space import Strategy
 from mnv2_sweep.training.control import Control
 from mnv2_sweep.training.kept import fill_network, has_kept, read_kept
 from mnv2_sweep.training.loop import count_steps, curve_marks
+from mnv2_sweep.training.start import build_network
 from mnv2_sweep.trials.recipe import Recipe, length_text
-from mnv2_sweep.trials.tasks import trained_arch, trained_network
+from mnv2_sweep.trials.tasks import trained_network
 from mnv2_sweep.trials.trial import Result, Trial
 from mnv2_sweep.trials.ways import own_file, way_of
 
@@ -159,7 +159,7 @@ class WayWork:
 
     def build(self, trial: Trial) -> nn.Module:
         """Return the trial's network before it has its weights."""
-        return build_model(trained_arch(trial))
+        return build_network(trial)
 
     def rebuild(self, trial: Trial, folder: Path, archs: Sequence[ArchSpec], dataset: Dataset) -> nn.Module:
         """Return the network of a recorded trial from what is kept, on the CPU and in eval mode; `archs` are those of

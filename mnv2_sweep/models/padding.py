@@ -1,0 +1,43 @@
+"""TensorFlow's SAME padding with plain convolutions: the network upside down.
+
+At stride 2 and an even side SAME pads nothing before a map and one row and column after it (kernel 3); torch, and we
+too, one on each side, of which the last is read by no kernel. So SAME is torch's padding seen upside down, and at an
+odd side both are the same. A network whose kernels are all turned by 180 degrees, and that turns its images, computes
+what the network with SAME padding computes, at every size and for every odd kernel, but for rounding; the mean over the
+last map does not see the turn. Its layers stay plain nn.Conv2d with the shapes of the plan, which an explicit padding,
+a wider kernel or a cropped output do not have, and which cost more (`benchmarks/same_padding.py`).
+
+So kernels are turned in memory: `turn_kernels` where published weights come in, and again where a network goes out.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+
+def turn_kernels(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the arrays with every kernel larger than 1x1 turned by 180 degrees; twice is the same as not at all."""
+    return {
+        name: np.ascontiguousarray(array[:, :, ::-1, ::-1]) if array.ndim == 4 and array.shape[2] > 1 else array
+        for name, array in arrays.items()
+    }
+
+
+class ImageInput(nn.Module):
+    """What becomes of images before the first layer, [N, c, height, width] with values in [-1, 1] -> the same shape:
+    `turned` for kernels that are, and scaled to (value / 255 - mean) / std, a number for each channel."""
+
+    def __init__(self, turned: bool = False, mean: Sequence[float] = (0.5,), std: Sequence[float] = (0.5,)):
+        super().__init__()
+        self.turned = turned
+        middle, width = torch.tensor(mean).view(-1, 1, 1), torch.tensor(std).view(-1, 1, 1)
+        self.is_scaled = bool((middle != 0.5).any() or (width != 0.5).any())
+        self.register_buffer("scale", 0.5 / width, persistent=False)
+        self.register_buffer("shift", (0.5 - middle) / width, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.is_scaled:
+            x = x * self.scale + self.shift
+        return x.flip(2, 3) if self.turned else x

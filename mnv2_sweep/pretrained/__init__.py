@@ -1,0 +1,1 @@
+"""Published weights: which there are, and their files read exactly."""

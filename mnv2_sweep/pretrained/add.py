@@ -1,0 +1,58 @@
+"""A file of weights, as its project made it -> the same in the folder of weights, with what is known of it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import safetensors.numpy
+
+from mnv2_sweep.base.errors import WeightsError
+from mnv2_sweep.base.files import write_whole
+from mnv2_sweep.nets.resolve import arch_key
+from mnv2_sweep.pretrained.folder import RECORD, list_added
+from mnv2_sweep.pretrained.published import PUBLISHED, Published, recognise
+from mnv2_sweep.pretrained.read import read_weights
+from mnv2_sweep.pretrained.weights import Weights
+from mnv2_sweep.trials.weights import WeightsRecord, dump_weights
+
+
+def add_weights(path: Path, folder: Path, name: str = "", published: Published | None = None) -> Weights:
+    """Read a file of weights and keep it in the folder, as `published` where it is said, else as what its digest or its
+    file's name says it is. Raises WeightsError."""
+    weights = read_weights(path)
+    known = published or recognise(weights.record.sha256, path.name)
+    if known:
+        weights = replace(weights, record=_claim(weights.record, known, path), notes=())
+    weights = replace(weights, record=replace(weights.record, name=name or (known.name if known else path.stem)))
+    taken = {record.name: record.sha256 for record in list_added(folder)}
+    if taken.get(weights.record.name, weights.record.sha256) != weights.record.sha256:
+        raise WeightsError(f"{path}: other weights are named {weights.record.name}; give it a name with --name")
+    if not name and not known and any(one.name == weights.record.name for one in PUBLISHED):
+        raise WeightsError(f"{path}: it has the name of published weights and is not known to be them; give --as "
+                           f"{weights.record.name}, or another --name")  # fmt: skip
+    _write(weights, folder)
+    return weights
+
+
+def _claim(record: WeightsRecord, known: Published, path: Path) -> WeightsRecord:
+    """Return the record with what is known of published weights. Raises WeightsError where the file is not they."""
+    if not record.sha256.startswith(known.sha256):
+        raise WeightsError(f"{path}: its sha256 begins with {record.sha256[:8]}, that of {known.name} with "
+                           f"{known.sha256[:8]}; fetch it anew, or leave out --as")  # fmt: skip
+    here, there = replace(record.arch, resolution=224), replace(known.arch, resolution=224)
+    if record.kind != known.kind or arch_key(replace(here, classes=1)) != arch_key(replace(there, classes=1)):
+        raise WeightsError(f"{path}: {record.kind}'s MobileNetV2 {record.width}, and {known.name} is {known.kind}'s "
+                           f"{known.arch.width}; leave out --as")  # fmt: skip
+    return replace(record, resolution=known.arch.resolution, licence=known.licence, source=known.address)
+
+
+def _write(weights: Weights, folder: Path) -> None:
+    record = weights.record
+    said = {
+        "eps": repr(record.epsilon), "padding": record.padding, "mean": ",".join(map(repr, record.mean)),
+        "std": ",".join(map(repr, record.std)), "resolution": str(record.resolution), "width": repr(record.width),
+        "classes": str(record.classes), RECORD: dump_weights(record),
+    }  # fmt: skip
+    try:
+        write_whole(folder / f"{record.sha256}.safetensors", safetensors.numpy.save(weights.arrays, said))
+    except OSError as error:
+        raise WeightsError(f"{folder}: weights can't be kept here ({error}); set MNV2_SWEEP_CACHE") from error

@@ -1,0 +1,111 @@
+"""Recipe.init and networks -> the weights with which each begins, found in the folder of weights before a run."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from mnv2_sweep.base.errors import WeightsError
+from mnv2_sweep.base.text import count_noun
+from mnv2_sweep.nets.arch import ArchSpec, arch_label
+from mnv2_sweep.pretrained.folder import find_weights, list_added, weights_folder
+from mnv2_sweep.pretrained.published import choose_published, find_published, network_key
+from mnv2_sweep.spaces.networks import expand
+from mnv2_sweep.spaces.space import Space
+from mnv2_sweep.trials.recipe import IMAGENET, SCRATCH, Recipe
+from mnv2_sweep.trials.trial import Trial, train_size
+from mnv2_sweep.trials.weights import WeightsRecord
+
+MOST_NAMED = 3  # networks that a message names
+
+
+def find_starts(archs: Iterable[ArchSpec], recipe: Recipe) -> dict[ArchSpec, WeightsRecord]:
+    """Return the weights with which each network begins: those of its own size where they are here, else of the
+    nearest; none from scratch. Raises WeightsError unless every network has some."""
+    if recipe.init == SCRATCH:
+        return {}
+    known = [_at_hand(recipe.init)] if recipe.init != IMAGENET else _imagenet()
+    keys = {record: network_key(record.arch) for record in known}
+    starts, without = {}, []
+    for arch in archs:
+        fitting = [record for record in known if keys[record] == network_key(arch)]
+        if fitting:
+            starts[arch] = min(fitting, key=lambda record: _order(record, arch, recipe))
+        else:
+            without.append(arch)
+    if without:
+        raise WeightsError(f"recipe.init: {recipe.init} given, {_refusal(known, without, len(starts), recipe)}")
+    return starts
+
+
+def describe_starts(trials: Sequence[Trial]) -> list[str]:
+    """Return a line for a person on each of the weights with which the trials begin."""
+    networks: dict[WeightsRecord, dict[ArchSpec, None]] = {}
+    for trial in trials:
+        if trial.start:
+            networks.setdefault(trial.start, {})[trial.arch] = None
+    lines = []
+    for record, archs in networks.items():
+        names = ", ".join(f"{arch.width:g} at {arch.resolution}" for arch in archs)
+        nearer = {_own_size(arch) for arch in archs if arch.resolution != record.resolution} - {""}
+        more = f"; published at their own size: {', '.join(sorted(nearer))}" if nearer else ""
+        lines.append(f"weights   {record.name} ({record.sha256[:8]}), trained at {record.resolution}: {names}{more}")
+    return lines
+
+
+def take_weights(space: Space) -> tuple[Space, str]:
+    """Return the space as it says it is where all its networks have weights, or as it is without, and a line for a
+    person on which."""
+    if space.with_weights is None:
+        return space, ""
+    recipe, strategy = space.with_weights
+    try:
+        find_starts(expand(space), recipe)
+    except WeightsError as error:
+        return space, f"with_weights is not taken: {error}"
+    taken = replace(space, recipe=recipe, strategy=strategy)
+    return taken, f"with_weights is taken: every network has weights, strategy {strategy.name}, recipe {recipe.name}"
+
+
+def _own_size(arch: ArchSpec) -> str:
+    """Return the name of the weights that are published for the network at its own size; "" for none."""
+    one = choose_published(arch)
+    return one.name if one and one.arch.resolution == arch.resolution else ""
+
+
+def _at_hand(wanted: str) -> WeightsRecord:
+    """Return the record of added weights of that name, or of a file, which is added. Raises WeightsError."""
+    folder = weights_folder()
+    if Path(wanted).is_file() and wanted not in {record.name for record in list_added(folder)}:
+        from mnv2_sweep.pretrained.add import add_weights  # the readers of files take a second
+
+        return add_weights(Path(wanted), folder).record
+    return find_weights(wanted, folder).record
+
+
+def _imagenet() -> list[WeightsRecord]:
+    """Return the records of added weights that were trained on ImageNet, as far as their files tell."""
+    return [record for record in list_added(weights_folder()) if record.order != "own"]
+
+
+def _order(record: WeightsRecord, arch: ArchSpec, recipe: Recipe) -> tuple[float, float, str]:
+    """Return what is smallest for the weights to take: nearest in size, then best as published."""
+    published = find_published(record.name)
+    side = math.sqrt(train_size(arch, recipe).area)
+    return abs(math.log(record.resolution / side)), -(published.top1_percent if published else 0.0), record.sha256
+
+
+def _refusal(known: Sequence[WeightsRecord], without: Sequence[ArchSpec], found: int, recipe: Recipe) -> str:
+    """Say which networks have no weights and what to do."""
+    names = ", ".join(arch_label(arch) for arch in without[:MOST_NAMED])
+    more = f" and {len(without) - MOST_NAMED} more" if len(without) > MOST_NAMED else ""
+    only = f", only {count_noun(found, 'network')} of the space" if found else ""
+    if recipe.init != IMAGENET:
+        return f"which are weights of {arch_label(known[0].arch)}, not of {names}{more}{only}"
+    published = [choose_published(arch) for arch in without]
+    if None in published:
+        names = arch_label(without[published.index(None)])
+        return (f"nobody has published weights of {names}: leave it out, or give init: scratch for the whole space, as "
+                "only some networks begun with weights would not be ranked as one")  # fmt: skip
+    fetch = ", ".join(dict.fromkeys(f"'mnv2-sweep weights get {one.name}'" for one in published[:MOST_NAMED]))
+    return f"no weights here of {names}{more}{only}; fetch them with {fetch}, or 'mnv2-sweep weights add FILE'"

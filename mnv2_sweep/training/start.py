@@ -1,0 +1,50 @@
+"""Trial -> its network before the first step: with first weights of its own, or with those that it begins with."""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mnv2_sweep.data.batches import augment, image_batch
+from mnv2_sweep.data.catalog import Dataset
+from mnv2_sweep.models.build import build_model
+from mnv2_sweep.models.pretrained import load_arrays, set_conventions, unfold_norms
+from mnv2_sweep.pretrained.folder import find_weights, weights_folder
+from mnv2_sweep.trials.tasks import trained_arch
+from mnv2_sweep.trials.trial import Trial
+
+UNFOLD_IMAGES = 256  # training images that give folded batch norms their statistics
+
+
+def build_network(trial: Trial) -> nn.Module:
+    """Return the trial's network with the conventions of the weights that it begins with, before it has them."""
+    model = build_model(trained_arch(trial))
+    if trial.start is not None:
+        set_conventions(model, trial.start)
+    return model
+
+
+def begin_network(trial: Trial, dataset: Dataset, device: str) -> nn.Module:
+    """Return the trial's network before its first step, on the device; its classifier is as new. Raises WeightsError
+    where the weights that it begins with are not there any more."""
+    model = build_network(trial)
+    if trial.start is None:
+        scale_shortcuts(model, trial.recipe.shortcut_gain)
+        return model.to(device, memory_format=torch.channels_last)
+    load_arrays(model, find_weights(trial.start.sha256, weights_folder()))
+    model = model.to(device, memory_format=torch.channels_last)
+    if trial.start.folded:
+        unfold_norms(model, _some_images(trial, dataset, device))
+    return model
+
+
+def scale_shortcuts(model: nn.Module, gain: float) -> None:
+    """Start the batch norm before each shortcut's addition at `gain`."""
+    for norm in model.shortcut_norms():
+        nn.init.constant_(norm.weight, gain)
+
+
+def _some_images(trial: Trial, dataset: Dataset, device: str) -> Tensor:
+    """Return training images from all of the data, [N, channels, height, width]."""
+    pixels = dataset.pixels("train", trial.train_size)
+    chosen = torch.from_numpy(np.linspace(0, len(pixels) - 1, min(UNFOLD_IMAGES, len(pixels))).astype(np.int64))
+    return augment(image_batch(pixels, chosen, device, trial.arch.in_channels), trial.train_size)

@@ -1,0 +1,107 @@
+"""Frozen features of the weights that a network begins with, under a linear classifier that is fitted to them."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from mnv2_sweep.base.errors import SweepError
+from mnv2_sweep.data.catalog import Dataset
+from mnv2_sweep.nets.arch import ArchSpec, arch_label
+from mnv2_sweep.spaces.space import Strategy
+from mnv2_sweep.training.checkpoint import core_clock
+from mnv2_sweep.training.control import Control
+from mnv2_sweep.training.features import MIRRORED, find_features
+from mnv2_sweep.training.linear import Linear, fit_linear
+from mnv2_sweep.training.loop import begin_on, peak_memory_bytes, read_targets, say_result
+from mnv2_sweep.training.start import begin_network
+from mnv2_sweep.training.ways.way import Rates, Setup, WayWork, count_final
+from mnv2_sweep.trials.recipe import SCRATCH, Recipe
+from mnv2_sweep.trials.tasks import task_of
+from mnv2_sweep.trials.trial import SPLITS, CurvePoint, How, Result, Trial
+
+
+class Probe(WayWork):
+    """Nothing is drawn at random: every seed has the same numbers. All that the recipe says of the training is without
+    effect but for `flip`."""
+
+    name = "probe"
+
+    def mark(self, strategy: Strategy, archs: Sequence[ArchSpec], recipe: Recipe, train_images: int) -> dict:
+        if recipe.init == SCRATCH:
+            raise SweepError(f"strategy {self.name}: it begins with published weights, recipe.init is {SCRATCH}; give "
+                             "recipe: {init: imagenet}, or a file or name of weights")  # fmt: skip
+        return {"how": How(self.name, strategy.settings)}
+
+    def length_text(self, trial: Trial) -> str:
+        return "a linear classifier on the features of weights that stay"
+
+    def own_seconds(self, trial: Trial, work: float, rates: Rates) -> float:
+        """Return the seconds of the features, as if none were kept; those of the classifier are not known before."""
+        evaluated = probed_images(trial, rates.data) + count_final(rates.data)
+        return rates.of_start(work) + evaluated * rates.of_evaluated(work)
+
+    def run(self, trial: Trial, dataset: Dataset, setup: Setup, control: Control) -> Result:
+        begin_on(setup.device)
+        probed = probe_trial(trial, dataset, setup.device, control)
+        main, images = task_of(trial).main.name, probed_images(trial, dataset)
+        control.report(1, 1, probed.linear.train_loss, images / probed.seconds)
+        point = CurvePoint(0.0, images, probed.linear.train_loss, 0.0, {main: probed.scores["val"][main]})
+        counts = {split: len(dataset.labels[split]) for split in probed.scores}
+        result = Result(
+            probed.scores, counts, probed.linear.train_loss, images, (point,), probed.seconds,
+            images / probed.seconds, peak_memory_bytes(setup.device), setup.device,
+        )  # fmt: skip
+        control.keep(trial, probed_network(trial, dataset, setup.device, probed.linear).eval(), result)
+        control.log(f"{arch_label(trial.arch)}: {say_result(trial, result)} in {result.seconds:.1f} s")
+        return result
+
+
+@dataclass(frozen=True, eq=False)
+class Probed:
+    """A fitted classifier, its scores by split, and the seconds of a core that it took with its features."""
+
+    linear: Linear
+    scores: dict[str, dict[str, float]]
+    seconds: float
+
+
+def probed_images(trial: Trial, data: Dataset) -> int:
+    """Count the training images that the classifier is fitted to, those seen in a mirror, too."""
+    return len(data.labels["train"]) * (2 if trial.recipe.flip else 1)
+
+
+def probe_trial(trial: Trial, dataset: Dataset, device: str, control: Control) -> Probed:
+    """Fit the classifier and measure it. Raises FloatingPointError, Interrupted."""
+    features, clock = find_features(trial, dataset, device, control), core_clock("cpu")
+    began = clock()
+    targets = {split: read_targets(trial, dataset, split, "cpu") for split in dataset.labels}
+    train = features.splits["train"], targets["train"]
+    if trial.recipe.flip:
+        train = torch.cat([train[0], features.splits[MIRRORED]]), torch.cat([train[1], train[1]])
+    linear = fit_linear(trial, train, (features.splits["val"], targets["val"]), control)
+    if linear is None or not math.isfinite(linear.train_loss):
+        raise FloatingPointError("the features of these weights are no numbers")
+    splits = [split for split in SPLITS if split in dataset.labels]
+    scores = {split: _score(trial, linear.outputs(features.splits[split]), targets[split]) for split in splits}
+    return Probed(linear, scores, features.seconds + clock() - began)
+
+
+def probed_network(trial: Trial, dataset: Dataset, device: str, linear: Linear) -> nn.Module:
+    """Return the network that the trial begins with, under that classifier."""
+    model = begin_network(trial, dataset, device)
+    with torch.no_grad():
+        model.classifier[-1].weight.copy_(linear.weight)
+        model.classifier[-1].bias.copy_(linear.bias)
+    return model
+
+
+def _score(trial: Trial, outputs: Tensor, targets: Tensor) -> dict[str, float]:
+    scorer = task_of(trial).work.scorer()
+    scorer.add(outputs, targets)
+    return scorer.scores()
+
+
+WORK = Probe()

@@ -1,0 +1,78 @@
+"""Which padding and pixels weights were trained with, told from a few photos: real weights, and ones with a claim."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from mnv2_sweep.base.errors import WeightsError
+from mnv2_sweep.data.catalog import open_dataset
+from mnv2_sweep.models.check_weights import claimed_conventions, compare_conventions, is_clear
+from mnv2_sweep.models.padding import turn_kernels
+from mnv2_sweep.models.pretrained import build_pretrained, to_input
+from mnv2_sweep.pretrained.read import read_weights
+from mnv2_sweep.pretrained.weights import Weights
+from mnv2_sweep.trials.weights import HALF, IMAGENET_MEAN, IMAGENET_STD, WeightsRecord
+from tests.weight_files import draw_arrays, save_tflite
+
+SHARED = Path(__file__).resolve().parents[3] / "shared"
+FILES = sorted((SHARED / "weights").glob("*/*.safetensors"))
+needs_shared = pytest.mark.skipif(not FILES, reason="needs ../shared/weights and ../shared/data beside the checkout")
+
+
+def made_for(padding: str, mean: tuple, std: tuple, photos: np.ndarray) -> Weights:
+    """Weights whose running statistics are those of the photos under these conventions."""
+    record = WeightsRecord(
+        "a", "0" * 64, "keras", width=0.1, resolution=32, classes=5, padding=padding, mean=mean, std=std
+    )
+    model = build_pretrained(Weights(record, draw_arrays())).train()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 1.0
+    with torch.no_grad():
+        model(to_input(photos, record))
+    state = model.state_dict()
+    arrays = {name: value.numpy() for name, value in state.items() if not name.endswith("num_batches_tracked")}
+    return Weights(record, turn_kernels(arrays) if padding == "same" else arrays)
+
+
+CONVENTIONS = [
+    (padding, pixels, mean, std)
+    for padding in ("torch", "same")
+    for pixels, mean, std in (("mean/std", IMAGENET_MEAN, IMAGENET_STD), ("-1 to 1", HALF, HALF))
+]
+
+
+@pytest.mark.parametrize("padding, pixels, mean, std", CONVENTIONS, ids=[f"{c[0]}, {c[1]}" for c in CONVENTIONS])
+def test_what_weights_were_made_for_is_told_whatever_they_claim(padding, pixels, mean, std):
+    random = np.random.RandomState(0)
+    coarse = random.randint(0, 256, (32, 8, 8, 3))
+    photos = np.kron(coarse, np.ones((1, 4, 4, 1))).astype(np.uint8)
+    weights = made_for(padding, mean, std, photos[:16])
+    for claim in ("torch", "same"):
+        claimed = replace(weights, record=replace(weights.record, padding=claim))
+        fits = compare_conventions(claimed, photos[16:])
+        assert (fits[0].padding, fits[0].pixels) == (padding, pixels)
+        assert claimed_conventions(claimed.record) == (claim, pixels)
+
+
+def test_folded_weights_have_nothing_to_compare(tmp_path):
+    weights = read_weights(save_tflite(tmp_path / "a.tflite", draw_arrays()))
+    with pytest.raises(WeightsError, match="folded into the convolutions"):
+        compare_conventions(weights, np.zeros((2, 32, 32, 3), np.uint8))
+
+
+@needs_shared
+@pytest.mark.slow
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_the_shared_weights_are_told_from_13_photos(tmp_path, file):
+    photos = open_dataset(str(SHARED / "data" / "clothing-small" / "clothing-small.zip"), tmp_path).pixels("train", 224)
+    weights = read_weights(file)
+    for seed in range(2):
+        chosen = np.sort(np.random.RandomState(seed).choice(len(photos), 13, replace=False))
+        fits = compare_conventions(weights, np.asarray(photos[chosen]))
+        assert (fits[0].padding, fits[0].pixels) == ("same", "-1 to 1") == claimed_conventions(weights.record)
+        assert is_clear(fits)

@@ -1,0 +1,175 @@
+"""Networks that begin with weights: their conventions, features that are kept, probe, tune and its checkpoints."""
+
+import os
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from mnv2_sweep.models.build import build_model
+from mnv2_sweep.models.pretrained import build_pretrained, to_input
+from mnv2_sweep.models.shared import calibrate_norms
+from mnv2_sweep.pretrained.add import add_weights
+from mnv2_sweep.pretrained.folder import find_weights, weights_folder
+from mnv2_sweep.training import features
+from mnv2_sweep.training.control import Control, Interrupted
+from mnv2_sweep.training.features import compute_features, features_path, find_features, forget_oldest
+from mnv2_sweep.training.linear import fit_linear
+from mnv2_sweep.training.loop import evaluate_splits, run_trial
+from mnv2_sweep.training.start import begin_network
+from mnv2_sweep.training.ways.probe import WORK as PROBE
+from mnv2_sweep.training.ways.probe import probe_trial, probed_network
+from mnv2_sweep.training.ways.tune import WORK as TUNE
+from mnv2_sweep.training.ways.tune import begin_tuning, compare_probe
+from mnv2_sweep.training.ways.way import Setup
+from mnv2_sweep.trials.trial import How, Trial
+from tests.stops import Stop, measured
+from tests.weight_files import ARCH, save_safetensors
+
+torch.set_num_threads(1)
+QUIET = Control()
+
+
+@cache
+def lively_arrays() -> dict[str, np.ndarray]:
+    """Random weights whose norms have the statistics of noise, so that something comes through all layers."""
+    torch.manual_seed(0)
+    model = build_model(ARCH)
+    calibrate_norms(model, [torch.rand(64, 3, 16, 16) * 2 - 1])
+    state = {name: tensor.numpy() for name, tensor in model.state_dict().items() if tensor.ndim}
+    return {name: array for name, array in state.items() if not name.startswith("classifier")}
+
+
+@pytest.fixture
+def make_begun(tmp_path, monkeypatch, make_trial):
+    """make_begun(way, seed, padding=..., mean=..., fields of Recipe) -> trial that begins with random weights."""
+    monkeypatch.setenv("MNV2_SWEEP_CACHE", str(tmp_path / "cache"))
+
+    def make(way: str = "probe", seed: int = 0, padding: str = "tf", mean: float = 0.4, **recipe) -> Trial:
+        said = {"resolution": "16", "eps": "0.001", "padding": padding, "mean": f"{mean},0.5,0.5", "std": "0.3,0.5,0.5"}
+        path = tmp_path / f"{padding}-{mean}.safetensors"
+        if not path.exists():
+            save_safetensors(path, lively_arrays(), said)
+        record = add_weights(path, weights_folder()).record
+        arch = replace(ARCH, resolution=16, classes=3, padding=record.padding, dropout=0.1)
+        recipe = {"images": 120, "init": record.name, "lr": 0.01, **recipe}
+        return replace(make_trial(seed, arch=arch, **recipe), start=record, how=How(way))
+
+    return make
+
+
+def test_a_network_computes_what_its_weights_were_trained_to_on_images_as_batches_have_them(make_begun, tiny_data):
+    trial, pixels = make_begun(shortcut_gain=0.1), tiny_data.images["val"]
+    model = begin_network(trial, tiny_data, "cpu").eval()
+    judge = build_pretrained(find_weights(trial.start.sha256, weights_folder()), classes=3).eval()
+    judge.classifier = model.classifier = nn.Identity()
+    with torch.no_grad():
+        wanted = judge(to_input(pixels, trial.start))
+        got = model(torch.from_numpy(pixels.copy()).permute(0, 3, 1, 2) / 127.5 - 1)
+        model.input = None
+        other = model(torch.from_numpy(pixels.copy()).permute(0, 3, 1, 2) / 127.5 - 1)
+    assert torch.allclose(got, wanted, rtol=1e-4, atol=1e-5 * float(wanted.abs().max()))
+    assert not torch.allclose(other, wanted, rtol=1e-2)
+    assert {m.eps for m in model.modules() if isinstance(m, nn.BatchNorm2d)} == {1e-3}
+
+
+def test_a_probe_is_the_network_under_its_classifier_whatever_the_seed(make_begun, tiny_data):
+    results = [PROBE.run(make_begun(seed=seed), tiny_data, Setup(), QUIET) for seed in (0, 1)]
+    assert results[0].scores == results[1].scores and results[0].train_loss < np.log(3)
+    trial = make_begun()
+    model = probed_network(trial, tiny_data, "cpu", probe_trial(trial, tiny_data, "cpu", QUIET).linear)
+    scores, counts = evaluate_splits(model, trial, tiny_data, "cpu", QUIET)
+    assert counts == results[0].images
+    for split in scores:
+        assert scores[split] == pytest.approx(results[0].scores[split], rel=1e-4)
+
+
+def test_features_are_computed_once_for_weights_size_and_data(make_begun, tiny_data, monkeypatch):
+    calls = []
+    monkeypatch.setattr(features, "compute_features", lambda *a: calls.append(0) or compute_features(*a))
+    first = find_features(make_begun(), tiny_data, "cpu", QUIET)
+    again = find_features(make_begun(seed=3, lr=0.5), tiny_data, "cpu", QUIET)
+    assert len(calls) == 1 and again.seconds == first.seconds
+    assert all(torch.equal(again.splits[split], first.splits[split]) for split in first.splits)
+    find_features(make_begun(mean=0.3), tiny_data, "cpu", QUIET)  # another file, another digest
+    find_features(replace(make_begun(), data=replace(make_begun().data, fingerprint="x")), tiny_data, "cpu", QUIET)
+    assert len(calls) == 3
+    path, lines = features_path(make_begun(), "cpu")[0], []
+    path.write_bytes(path.read_bytes()[:-5])
+    find_features(make_begun(), tiny_data, "cpu", Control(log=lines.append))
+    assert len(calls) == 4 and "kept features are not used" in lines[0]
+
+
+def test_what_was_used_longest_ago_is_forgotten(tmp_path):
+    for at in range(4):
+        (tmp_path / f"{at}.pt").write_bytes(bytes(100))
+        os.utime(tmp_path / f"{at}.pt", (at, at))
+    forget_oldest(tmp_path, most_bytes=250)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["2.pt", "3.pt"]
+    forget_oldest(tmp_path, most_bytes=10)
+    assert [path.name for path in tmp_path.iterdir()] == ["3.pt"]  # the one that was just written
+
+
+def test_the_classifier_is_at_the_minimum_of_loss_and_penalty(make_begun):
+    random = torch.Generator().manual_seed(0)
+    scale = torch.logspace(0, -2, 12)
+    train, val = (torch.randn(count, 12, generator=random) * scale + 3 for count in (90, 60))
+    targets = [(x[:, :3] / scale[:3] - 3 / scale[:3]).argmax(1) for x in (train, val)]
+    linear = fit_linear(make_begun(), (train, targets[0]), (val, targets[1]), QUIET)
+    weight, bias = linear.weight.clone().requires_grad_(), linear.bias.clone().requires_grad_()
+    unit = train.var(0).mean()  # the penalty is of features in a common unit
+    loss = nn.functional.cross_entropy(train @ weight.T + bias, targets[0])
+    (loss + linear.strength / 2 * unit * weight.square().sum()).backward()
+    assert loss.item() == pytest.approx(linear.train_loss, abs=1e-4)
+    assert bias.grad.abs().max().item() < 0.01 and weight.grad.abs().max().item() < 0.03
+
+
+def test_tuning_reports_its_probe_and_where_it_made_it_worse(make_begun, tiny_data):
+    trial = make_begun("tune", lr=10.0)
+    probe, worse = PROBE.run(trial, tiny_data, Setup(), QUIET), TUNE.run(trial, tiny_data, Setup(), QUIET)
+    for split in ("val", "test"):
+        assert worse.score(split, "probe_top1") == probe.score(split, "top1")
+    assert worse.score("val", "top1") < probe.score("val", "top1")
+    assert compare_probe(trial, worse).endswith("; tuning made it worse")
+    assert "worse" not in compare_probe(trial, replace(worse, scores={"val": {"top1": 1.0, "probe_top1": 0.9}}))
+
+
+def test_the_average_lies_between_the_weights_it_has_seen(make_begun, tiny_data):
+    trial = make_begun("tune")
+    course = begin_tuning(trial, tiny_data, "cpu", probe_trial(trial, tiny_data, "cpu", QUIET))
+    weight = course.model.classifier[1].weight
+    first = weight.detach().clone()
+    weight.data += 1
+    course.add_to_average(0.25)
+    course.take_average()
+    assert torch.allclose(weight, first + 0.25, atol=1e-5)
+    rates = {group["scale"] for group in course.optimizer.param_groups}
+    assert min(rates) == 0.1 and max(rates) == 1.0
+    trained = {id(p) for group in course.optimizer.param_groups for p in group["params"]}
+    assert trained == {id(p) for p in course.model.parameters()}
+
+
+def test_tuning_goes_on_from_its_checkpoint_to_the_same_numbers(make_begun, tiny_data, tmp_path):
+    trial, path = make_begun("tune", curve_images=30), tmp_path / "checkpoints" / "a.pt"
+    usual = measured(TUNE.run(trial, tiny_data, Setup(), QUIET))
+    for at in (4, 9):
+        with pytest.raises(Interrupted):
+            TUNE.run(trial, tiny_data, Setup(), Control(should_stop=Stop(at), checkpoint=path))
+        lines: list[str] = []
+        resumed = TUNE.run(trial, tiny_data, Setup(), Control(checkpoint=path, log=lines.append))
+        assert measured(resumed) == usual and not path.exists()
+    assert any(line.startswith("resumed after step") for line in lines)
+
+
+def test_shortcut_gain_leaves_loaded_weights_alone(make_begun, tiny_data):
+    models = [begin_network(make_begun(shortcut_gain=gain), tiny_data, "cpu") for gain in (1.0, 0.1)]
+    arrays = [{k: v for k, v in model.state_dict().items() if "classifier" not in k} for model in models]
+    assert all(torch.equal(arrays[0][name], arrays[1][name]) for name in arrays[0])
+
+
+def test_trained_alone_from_weights(make_begun, tiny_data):
+    trial = replace(make_begun(), how=None)
+    assert np.isfinite(run_trial(trial, tiny_data).train_loss)
