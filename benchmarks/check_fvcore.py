@@ -63,6 +63,7 @@ def draw_arch(draw: random.Random, family: str, resolution: int | Size) -> ArchS
             divisor=draw.choice((8, 8, 4, 1)),
             se_ratio=draw.choice((0.0, 0.0, 0.25, draw.random())),
             activation=draw.choice(ACTIVATIONS),
+            padding=draw.choice(("torch", "same")),
             scale_last_conv=draw.random() < 0.3,
             depthwise=draw.random() < 0.8,
         )

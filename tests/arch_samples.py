@@ -34,6 +34,7 @@ def draw_arch(seed: int) -> ArchSpec:
         classes=draw.randint(1, 40),
         dropout=draw.choice((0.0, 0.2)),
         activation=draw.choice(ACTIVATIONS),
+        padding=own.choice(("torch", "torch", "same")),
         scale_last_conv=draw.random() < 0.3,
         depthwise=draw.random() < 0.7,
     )
@@ -51,7 +52,7 @@ def draw_twin(seed: int) -> ArchSpec:
         Stage(draw.choice((1, 2)), draw.choice((8, 16, 17)), draw.randint(1, 4), draw.choice((1, 1, 2)))
         for _ in range(draw.randint(1, 4))
     )
-    plain = replace(draw_arch(seed), in_channels=3, stem_channels=32, divisor=8, se_ratio=0.0)
+    plain = replace(draw_arch(seed), in_channels=3, stem_channels=32, divisor=8, se_ratio=0.0, padding="torch")
     arch = replace(plain, stages=stages, kernel=3, linear_bottleneck=True, last_channels=8, classes=1)
     arch = replace(arch, activation=draw.choice(("relu6", "relu6", "relu")), depthwise=draw.random() < 0.9)
     return replace(arch, width=draw.choice((1.0, 1.01, 0.3)), resolution=draw.choice((31, 32)), dropout=0.2)

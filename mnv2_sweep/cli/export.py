@@ -52,7 +52,7 @@ def export(
     device, each run on the validation images."""
     from mnv2_sweep.base.errors import SweepError
     from mnv2_sweep.cli.progress import open_data
-    from mnv2_sweep.nets.arch import arch_label
+    from mnv2_sweep.nets.arch import SAME, arch_label
     from mnv2_sweep.record.folders import find_sweep
     from mnv2_sweep.sweeps.export import export_network, find_outcome, write_export
     from mnv2_sweep.sweeps.schedule import read_data_name
@@ -67,10 +67,10 @@ def export(
     task = trial.task
     if files is not None and task != CLASSIFY:
         raise SweepError(f"--to: files for a device are of networks that {CLASSIFY}, not '{task}'; leave it out")
-    if files is not None and trial.start is not None:
+    if files is not None and (trial.start is not None or trial.arch.padding == SAME):
         raise SweepError(
-            f"--to: {network} begins with published weights ({trial.start.name}); files for a device don't have their "
-            "padding and scaling yet; leave it out for a file of torch's"
+            f"--to: {network} has the padding or scaling of published weights, which files for a device don't have "
+            "yet; leave it out for a file of torch's"
         )
     recorded = read_data_name(folder)
     if data is None:

@@ -33,7 +33,7 @@ UNCOUNTED = {
     *("aten::hardtanh", "aten::hardtanh_", "aten::relu6", "aten::add", "aten::add_"),
     *("aten::relu", "aten::relu_", "aten::hardswish", "aten::hardswish_"),
     *("aten::sigmoid", "aten::hardsigmoid", "aten::mul"),
-    *("aten::mean", "aten::max_pool2d", "aten::avg_pool2d", "aten::pad", "aten::unflatten"),
+    *("aten::mean", "aten::max_pool2d", "aten::avg_pool2d", "aten::pad", "aten::unflatten", "aten::flip"),
 }
 BATCH_NORM = 2  # operations per element in eval mode, as fvcore counts it
 SHAPE = ("c_in", "height_in", "width_in", "c_out", "height_out", "width_out")

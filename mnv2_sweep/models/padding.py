@@ -33,7 +33,7 @@ class ImageInput(nn.Module):
         super().__init__()
         self.turned = turned
         middle, width = torch.tensor(mean).view(-1, 1, 1), torch.tensor(std).view(-1, 1, 1)
-        self.is_scaled = bool((middle != 0.5).any() or (width != 0.5).any())
+        self.is_scaled = any(value != 0.5 for value in (*mean, *std))
         self.register_buffer("scale", 0.5 / width, persistent=False)
         self.register_buffer("shift", (0.5 - middle) / width, persistent=False)
 

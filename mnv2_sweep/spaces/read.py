@@ -23,6 +23,7 @@ Where several keys set the same cell, the narrower one wins: expansion, then sta
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import fields
 from decimal import Decimal
 from pathlib import Path
@@ -256,11 +257,17 @@ def _read_strategy(entry: Entry | None, finetune: Entry | None, mistakes: Mistak
             keys = dict.fromkeys(key for name in strategy_names() for key in find_strategy(name).keys)
             key, values = "strategy.name", read_mapping(entry, "strategy", ("name", *keys), mistakes, {})
             if "name" not in entry.value:
-                mistakes.add(entry.line, f"strategy.name: it is missing; give {' or '.join(strategy_names())}")
+                mistakes.add(entry.line, f"strategy.name: it is missing; give {_either(strategy_names())}")
         name = _read_strategy_name(key, values.get("name"), mistakes)
     settings = {key: _read_setting(name, key, values[key], mistakes) for key in values if key != "name"}
     epochs = _read_epochs(finetune, name, mistakes) if finetune is not None else None
     return Strategy(name, settings.pop("images", None), epochs, tuple(settings.items()))
+
+
+def _either(names: Sequence[str]) -> str:
+    """Return "separate, shared or probe"."""
+    *most, last = names
+    return f"{', '.join(most)} or {last}" if most else last
 
 
 def _read_with_weights(entry: Entry, mistakes: Mistakes) -> tuple[Recipe, Strategy]:
@@ -296,7 +303,7 @@ def _read_strategy_name(key: str, entry: Entry | None, mistakes: Mistakes) -> st
     if entry is not None and entry.value in names:
         return entry.value
     if entry is not None and entry.value is not BROKEN:
-        mistakes.add(entry.line, refusal(key, entry, " or ".join(names)))
+        mistakes.add(entry.line, refusal(key, entry, _either(names)))
     return "shared"
 
 

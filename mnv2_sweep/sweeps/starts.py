@@ -8,6 +8,7 @@ from pathlib import Path
 from mnv2_sweep.base.errors import WeightsError
 from mnv2_sweep.base.text import count_noun
 from mnv2_sweep.nets.arch import ArchSpec, arch_label
+from mnv2_sweep.pretrained.add import add_weights
 from mnv2_sweep.pretrained.folder import find_weights, list_added, weights_folder
 from mnv2_sweep.pretrained.published import choose_published, find_published, network_key
 from mnv2_sweep.spaces.networks import expand
@@ -77,8 +78,6 @@ def _at_hand(wanted: str) -> WeightsRecord:
     """Return the record of added weights of that name, or of a file, which is added. Raises WeightsError."""
     folder = weights_folder()
     if Path(wanted).is_file() and wanted not in {record.name for record in list_added(folder)}:
-        from mnv2_sweep.pretrained.add import add_weights  # the readers of files take a second
-
         return add_weights(Path(wanted), folder).record
     return find_weights(wanted, folder).record
 

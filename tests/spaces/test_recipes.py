@@ -36,7 +36,7 @@ OF_OWN = {
     "recipe.base=short": changed(SHORT, input_scale=0.25),
 }
 MISTAKES = {
-    "recipe=slow": "ablate: recipe: 'slow' given; allowed: short | paper",
+    "recipe=slow": "ablate: recipe: 'slow' given; allowed: short | tune | paper",
     "recipe=paper recipe.base=short": "ablate: recipe is given twice: paper and short",
     "recipe.lr=1 recipe.lr=2": "ablate: recipe.lr is given twice: 1 and 2",
     "recipe.lr": "ablate: 'recipe.lr' given; words are of the form recipe.field=value, as in recipe.lr=0.05",
