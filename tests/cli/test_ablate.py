@@ -325,7 +325,7 @@ MISTAKES = {
     NONE + "--until-decided --max-seeds 4 --seeds 5": "--max-seeds 4: below --seeds 5; give at least 5",
     NONE + "--until-decided --max-seeds 3": "--max-seeds 3: with 1 comparison nothing can be decided before seed 4, "
     "whatever it says; give at least 4",
-    NONE + "--recipe slow": "ablate: recipe: 'slow' given; allowed: short | paper",
+    NONE + "--recipe slow": "ablate: recipe: 'slow' given; allowed: short | tune | paper",
     NONE + "recipe.images=9 --images 8": "ablate: recipe.images is given twice: 9 and 8",
     NONE + "lr=0.1": "ablate: 'lr=0.1' given; the recipe has that: write recipe.lr=0.1",
     NONE + "--data nowhere": "--data nowhere: no such folder or zip; give 'shapes' (built in), or the path of a folder "

@@ -578,7 +578,7 @@ MISTAKES = {
     ABLATE + "--base nonsense": "--base nonsense: a width and a resolution are wanted, as in 1.0@96 or 1.0@160x120",
     ABLATE + "--base -1@96": "--base -1@96",
     ABLATE + "--base 0@96": "width: 0.0 given; allowed: a number above 0",
-    ABLATE + "--recipe slow": "ablate: recipe: 'slow' given; allowed: short | paper",
+    ABLATE + "--recipe slow": "ablate: recipe: 'slow' given; allowed: short | tune | paper",
     ABLATE + "--input-scale 0": "ablate: recipe.input_scale: 0.0 given; allowed: a number above 0, at most 1",
     ABLATE + "--input-scale nan": "ablate: recipe.input_scale: 'nan' given; allowed: a number above 0, at most 1 (it",
     "ablate recipe.lr=0.01,0.02": "ablate: recipe.lr=0.01,0.02: all sides share the recipe; say what to change in",

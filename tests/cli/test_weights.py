@@ -68,6 +68,7 @@ def test_a_mistake_is_one_line(call, tmp_path, words, line):
 
 
 @pytest.mark.slow
+@pytest.mark.heavy  # it measures four combinations of padding and scaling at full size
 def test_check_fails_where_the_record_is_not_what_fits(call, tmp_path):
     """Random weights fit nothing: whatever is said, it is one line, and a wrong claim is an error."""
     file = save_torch(tmp_path / "a.pth", rename(ARRAYS, "torchvision"))
