@@ -72,6 +72,11 @@ def export(
             f"--to: {network} has the padding or scaling of published weights, which files for a device don't have "
             "yet; leave it out for a file of torch's"
         )
+    if files is not None and trial.recipe.eval_crop < 1:
+        raise SweepError(
+            f"--to: {network} was evaluated on the middle of its images (recipe.eval_crop {trial.recipe.eval_crop:g}), "
+            "which files for a device don't have; leave it out for a file of torch's"
+        )
     recorded = read_data_name(folder)
     if data is None:
         data = recorded if recorded and Path(recorded).exists() else EMBEDDED

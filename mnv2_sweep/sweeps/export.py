@@ -18,6 +18,7 @@ from torch import nn
 from mnv2_sweep.base.errors import StoreError, SweepError
 from mnv2_sweep.base.files import open_whole
 from mnv2_sweep.data.catalog import Dataset
+from mnv2_sweep.models.network_files import EPSILON
 from mnv2_sweep.models.padding import turn_kernels
 from mnv2_sweep.nets.arch import SAME, ArchSpec, arch_label, arch_record
 from mnv2_sweep.nets.resolve import arch_key
@@ -117,12 +118,14 @@ def archs_beside(folder: Path, trial: Trial) -> list[ArchSpec]:
     return list({arch_key(arch): arch for arch in first}.values())
 
 
-def describe_pixels(arch: ArchSpec, start: WeightsRecord | None = None) -> str:
-    """Say what becomes of an image before the network reads it; `start` are the weights that it began with."""
+def describe_pixels(arch: ArchSpec, start: WeightsRecord | None = None, eval_crop: float = 1.0) -> str:
+    """Say what becomes of an image before the network reads it; `start` are the weights that it began with, `eval_crop`
+    is its recipe's."""
     scaling = PIXELS
     if start and (start.mean, start.std) != (HALF, HALF):
         scaling = f"(value / 255 - {list(start.mean)}) / {list(start.std)}"
-    return f"{scaling}, {COLOURS[arch.in_channels]}, {FIT}"
+    middle = "" if eval_crop == 1 else f", first cut to the middle {eval_crop:g} of both of its sides"
+    return f"{scaling}, {COLOURS[arch.in_channels]}, {FIT}{middle}"
 
 
 def write_export(exported: Exported, dataset: Dataset, path: Path) -> None:
@@ -134,11 +137,12 @@ def write_export(exported: Exported, dataset: Dataset, path: Path) -> None:
         state = {name: torch.from_numpy(array) for name, array in arrays.items()}
     content = {
         "state_dict": state,
-        **({name: getattr(trial.start, name) for name in ("epsilon", "mean", "std")} if trial.start else {}),
+        **({name: getattr(trial.start, name) for name in ("mean", "std")} if trial.start else {}),
+        **({} if trial.start is None and trial.epsilon == EPSILON else {"epsilon": trial.epsilon}),
         "arch": json.dumps(arch_record(trained_arch(trial))),
         "classes": list(dataset.classes),
         "size": trial.train_size.cell,
-        "pixels": describe_pixels(trial.arch, trial.start),
+        "pixels": describe_pixels(trial.arch, trial.start, trial.recipe.eval_crop),
         "seed": trial.seed,
         f"val_{task_of(trial).main.name}": exported.val_score,
         "trained": trial.way,

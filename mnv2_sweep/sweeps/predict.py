@@ -21,7 +21,7 @@ from torch import nn
 from mnv2_sweep.analysis.confidence import Confidence, fit_confidence
 from mnv2_sweep.base.errors import DataError, SweepError
 from mnv2_sweep.base.text import mebibytes
-from mnv2_sweep.data.batches import augment, image_batch
+from mnv2_sweep.data.batches import whole_batch, whole_level, whole_pixels
 from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.data.decode import SUFFIXES, UnreadableImage
 from mnv2_sweep.data.layout import MAX_FILE_BYTES, is_image, open_photo_files
@@ -115,7 +115,7 @@ def calibrate_network(model: nn.Module, trial: Trial, dataset: Dataset, precisio
     """Fit the network's confidence to the validation images. Raises SweepError where it is no classifier."""
     if trial.task != CLASSIFY:
         raise SweepError(f"{arch_label(trial.arch)}: its task is {trial.task}; networks that classify predict")
-    pixels = dataset.pixels("val", trial.train_size)
+    pixels = whole_pixels(dataset, "val", trial)
     chunks = [pixels[at : at + EVAL_BATCH] for at in range(0, len(pixels), EVAL_BATCH)]
     logits = np.concatenate([_find_logits(model, trial, chunk) for chunk in chunks])
     return fit_confidence(logits, np.asarray(dataset.labels["val"], dtype=np.int64), precision)
@@ -125,10 +125,11 @@ def predict_photos(
     model: nn.Module, trial: Trial, dataset: Dataset, temperature: float, photos: Photos
 ) -> Iterator[Prediction]:
     """Yield what the network says of each photo, in their order."""
+    size = whole_level(trial.train_size, trial.recipe.eval_crop)
 
     def read(name: str) -> Prediction:
         try:
-            return Prediction(name, pixels=read_pixels(dataset, photos.read(name), trial.train_size, name))
+            return Prediction(name, pixels=read_pixels(dataset, photos.read(name), size, name))
         except (UnreadableImage, DataError) as error:
             return Prediction(name, reason=str(error).removeprefix(f"{name}: "))
         except OSError as error:
@@ -148,5 +149,4 @@ def predict_photos(
 @torch.inference_mode()
 def _find_logits(model: nn.Module, trial: Trial, pixels: np.ndarray) -> np.ndarray:
     """Return the logits [N, classes] of images uint8 [N, h, w, 3], as evaluation reads them."""
-    images = image_batch(pixels, torch.arange(len(pixels)), "cpu", trial.arch.in_channels)
-    return model(augment(images, trial.train_size)).float().numpy()
+    return model(whole_batch(pixels, torch.arange(len(pixels)), trial, "cpu")).float().numpy()

@@ -226,7 +226,7 @@ def prepare_session(session: Session, environment: dict) -> Iterator[tuple[int, 
         record_all(session.folder, session.reused)
     sizes = sorted({trial.train_size for trial in session.missing}, key=lambda size: size.area)
     for done, size in enumerate(sizes, 1):
-        prepare_pixels(request.dataset, size)
+        prepare_pixels(request.dataset, size, request.recipe.eval_crop)
         yield done, len(sizes)
 
 

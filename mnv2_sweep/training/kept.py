@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from mnv2_sweep.base.errors import StoreError
 from mnv2_sweep.base.files import write_whole
 from mnv2_sweep.data.catalog import Dataset
+from mnv2_sweep.models.network_files import EPSILON
 from mnv2_sweep.nets.arch import arch_record
 from mnv2_sweep.nets.plan import Layer
 from mnv2_sweep.nets.resolve import resolve
@@ -73,15 +74,19 @@ def is_same_score(main: Score, score: float, before: float, images: int) -> bool
 
 def header_of(trial: Trial, classes: tuple[str, ...]) -> dict[str, str]:
     """Return what the file says of its network."""
-    return {name: str(value) for name, value in trial_header(trial).items()} | {
-        "arch": json.dumps(arch_record(trained_arch(trial)), sort_keys=True),
-        "task": trial.task,
-        "trained": trial.way,
-        "classes": json.dumps(list(classes)),
-        "size": str(trial.train_size.cell),
-        "channels": str(trial.arch.in_channels),
-        "pixels": PIXELS,
-    }
+    return (
+        {name: str(value) for name, value in trial_header(trial).items()}
+        | {
+            "arch": json.dumps(arch_record(trained_arch(trial)), sort_keys=True),
+            "task": trial.task,
+            "trained": trial.way,
+            "classes": json.dumps(list(classes)),
+            "size": str(trial.train_size.cell),
+            "channels": str(trial.arch.in_channels),
+            "pixels": PIXELS,
+        }
+        | ({} if trial.epsilon == EPSILON else {"epsilon": repr(trial.epsilon)})
+    )
 
 
 def kept_bytes(trial: Trial) -> int:

@@ -148,7 +148,7 @@ def test_networks_that_resolve_to_the_same_are_one(tmp_path, tiny_data):
 
 def test_preparing_writes_the_files_and_makes_every_size_once(tmp_path, tiny_data, monkeypatch, make_result):
     made = []
-    monkeypatch.setattr(request, "prepare_pixels", lambda data, size: made.append(size))
+    monkeypatch.setattr(request, "prepare_pixels", lambda data, size, eval_crop: made.append(size))
     asked = SweepRequest(tmp_path, ARCHS, RECIPE, (0, 1), tiny_data, "toy", source="# space\n")
     opened = open_session(asked)
     assert list(prepare_session(opened, {"torch": "1"})) == [(1, 2), (2, 2)] and made == [square(12), square(16)]
@@ -164,7 +164,7 @@ def test_preparing_writes_the_files_and_makes_every_size_once(tmp_path, tiny_dat
 
 @pytest.fixture
 def no_images(monkeypatch):
-    monkeypatch.setattr(request, "prepare_pixels", lambda data, size: None)
+    monkeypatch.setattr(request, "prepare_pixels", lambda *given: None)
 
 
 def test_preparing_records_what_is_reused(tmp_path, tiny_data, make_result, no_images):
