@@ -32,7 +32,7 @@ from mnv2_sweep.trials.ways import is_kept, way_of
 from mnv2_sweep.trials.weights import HALF, WeightsRecord
 
 COLOURS = {3: "RGB", 1: "luma (ITU-R 601)"}
-FIT = "the largest part of that aspect from the middle of the image, scaled to size"
+FIT = "the largest part of that aspect from the middle of the image"
 
 
 @dataclass(frozen=True)
@@ -124,8 +124,8 @@ def describe_pixels(arch: ArchSpec, start: WeightsRecord | None = None, eval_cro
     scaling = PIXELS
     if start and (start.mean, start.std) != (HALF, HALF):
         scaling = f"(value / 255 - {list(start.mean)}) / {list(start.std)}"
-    middle = "" if eval_crop == 1 else f", first cut to the middle {eval_crop:g} of both of its sides"
-    return f"{scaling}, {COLOURS[arch.in_channels]}, {FIT}{middle}"
+    middle = "" if eval_crop == 1 else f", of that the middle {eval_crop:g} of each side"
+    return f"{scaling}, {COLOURS[arch.in_channels]}, {FIT}{middle}, scaled to size"
 
 
 def write_export(exported: Exported, dataset: Dataset, path: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from mnv2_sweep.base.errors import StoreError, SweepError
 from mnv2_sweep.base.files import link_file
 from mnv2_sweep.base.size import size_range
-from mnv2_sweep.base.text import count_noun, millions
+from mnv2_sweep.base.text import count_noun, millions, percent
 from mnv2_sweep.data.batches import prepare_pixels
 from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.nets.arch import ArchSpec
@@ -34,12 +34,16 @@ from mnv2_sweep.sweeps.schedule import (
 )
 from mnv2_sweep.sweeps.settings import RunSettings
 from mnv2_sweep.sweeps.starts import describe_starts, find_starts
+from mnv2_sweep.training.loop import count_steps
 from mnv2_sweep.training.ways.way import Conditions, work_of
 from mnv2_sweep.trials.recipe import Recipe, check_recipe
 from mnv2_sweep.trials.tasks import find_task
 from mnv2_sweep.trials.trial import CLASSIFY, DataRef, Trial
 from mnv2_sweep.trials.ways import find_strategy, is_kept, kept_paths, way_of
 from mnv2_sweep.trials.weights import WeightsRecord
+
+USUAL_MOMENTUM = 0.1  # of batch norms; the default of Recipe.norm_momentum
+MOST_LEFT = 0.05  # of the statistics that batch norms begin with, at the end of a training
 
 
 @dataclass(frozen=True)
@@ -170,10 +174,21 @@ def describe_schedule(session: Session) -> list[str]:
         f"networks  {len(networks)}, {madds_text}",
         f"recipe    {recipe.name}: {length}, trained at {sizes} (input scale {recipe.input_scale:g})",
         *describe_starts(session.trials),
+        *_norm_notes(session.trials[0], len(session.request.dataset.labels["train"])),
         f"trials    {len(session.trials)} ({done} done, {len(session.missing)} to run), seeds {_seeds(session.trials)}",
         *keep_lines(session.trials, session.request.settings.keep_here),
         *notes,
     ]
+
+
+def _norm_notes(trial: Trial, train_images: int) -> list[str]:
+    """Say where a training ends before its batch norms have statistics of their own (Recipe.norm_momentum)."""
+    momentum, steps = trial.recipe.norm_momentum, count_steps(trial.recipe, train_images)[0]
+    left = (1 - momentum) ** steps
+    if momentum >= USUAL_MOMENTUM or left < MOST_LEFT:
+        return []
+    text = f"after {count_noun(steps, 'step')} batch norms have {percent(left, 0)} % of the statistics they began with"
+    return [f"note      {text}: recipe.norm_momentum is {momentum:g}; {USUAL_MOMENTUM:g} suits so short a training"]
 
 
 def describe_tuning(session: Session) -> list[str]:
