@@ -1,4 +1,4 @@
-"""`mnv2-sweep paper`: its figures against the collected tables, its reasons, and its docs page, the output up to TRAINING.
+"""`mnv2-sweep paper`: its figures against the collected tables, its reasons, its docs page (output, up to TRAINING).
 
 Run as a program, `python -m tests.paper.test_compare` writes docs/paper.md anew.
 """

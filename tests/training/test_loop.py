@@ -103,7 +103,7 @@ def test_labels_that_mean_nothing_are_not_learnt(make_trial, tiny_data):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("optimizer, lr", [("sgd", 0.05), ("rmsprop", 0.02), ("adamw", 0.01)])
+@pytest.mark.parametrize("optimizer, lr", [("sgd", 0.05), ("rmsprop", 0.02), ("adamw", 0.01), ("rmsprop_tf", 0.02)])
 @pytest.mark.parametrize("schedule", ["one_cycle", "exponential"])
 def test_every_optimizer_and_schedule_learns(make_trial, tiny_data, optimizer, lr, schedule):
     result = run_trial(make_trial(images=600, optimizer=optimizer, lr=lr, schedule=schedule), tiny_data)
