@@ -57,18 +57,18 @@ def mobilenet_v2_steps(arch: ArchSpec) -> list[Step]:
     """Return the steps of the network. Raises ArchError on an impossible spec."""
     try:
         own = _own(*_scalars(arch))
+        steps, rows = [own.stem], own.rows
+        for stage in arch.stages:
+            known = rows.get(stage)
+            if known is None or known[0] is not stage:  # also where it equals a known one, as True does 1
+                check_arch(arch)
+                steps[1:] = map(own.row, arch.stages)
+                break
+            steps.append(known[1])
     except Exception:  # of the whole spec all mistakes are told
         check_arch(arch)
         raise
-    steps = [own.stem]
-    for stage in arch.stages:
-        known = own.rows.get(stage)
-        if known is not None and known[0] is stage:
-            steps.append(known[1])
-        else:  # also one that equals a known one, as True does 1
-            check_arch(arch)
-            steps.append(own.row(stage))
-    if len(steps) == 1:
+    if len(steps) == 1 or type(arch.resolution) is Size:  # whose sides are cached without their types
         check_arch(arch)
     steps += own.ends
     return steps
