@@ -27,6 +27,7 @@ from mnv2_sweep.nets.arch import (
     ArchSpec,
     arch_label,
     arch_record,
+    cell_value,
     check_arch,
     check_limits,
     find_expansion,
@@ -310,8 +311,8 @@ def _name_sides(comparison: Comparison) -> Comparison:
         own = f"t = {find_expansion(base.stages) or 'mixed'}"
     elif change.field.startswith("stages."):
         _, row, cell = change.field.split(".")
-        cells = [getattr(stage, cell) for stage in (base.stages if row == "*" else [base.stages[int(row)]])]
-        cells = {getattr(base, cell) if value is None else value for value in cells}
+        stages = base.stages if row == "*" else [base.stages[int(row)]]
+        cells = {cell_value(base, stage, cell) for stage in stages}
         own = f"{cell} {cells.pop() if len(cells) == 1 else 'mixed'} in {_rows(row)}"
     else:
         value = getattr(base, change.field)

@@ -7,7 +7,17 @@ from functools import lru_cache
 from operator import attrgetter
 
 from mnv2_sweep.base.size import Size
-from mnv2_sweep.nets.arch import CHOICES, FAMILIES, OPTIONAL_CELLS, SAME, ArchSpec, Stage, check_arch, input_size
+from mnv2_sweep.nets.arch import (
+    CHOICES,
+    FAMILIES,
+    OPTIONAL_CELLS,
+    SAME,
+    ArchSpec,
+    Stage,
+    cell_value,
+    check_arch,
+    input_size,
+)
 from mnv2_sweep.nets.plan import DOT, Block, Layer, classifier_block, round_channels
 from mnv2_sweep.nets.steps import State, Step, find_step, on_forget
 
@@ -37,7 +47,7 @@ class _Own:
     def row(self, stage: Stage) -> Step:
         """Return the step of a row of the table."""
         c = round_channels(stage.c * self.arch.width, self.arch.divisor)
-        filled = {name: getattr(self.arch, name) for name in OPTIONAL_CELLS if getattr(stage, name) is None}
+        filled = {name: cell_value(self.arch, stage, name) for name in OPTIONAL_CELLS}
         step = find_step(build_row, self.style, stage._replace(c=c, **filled))
         self.rows[stage] = stage, step
         return step
