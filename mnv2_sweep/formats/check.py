@@ -1,7 +1,7 @@
 """A written file, images and what torch makes of them -> Check: what the file itself makes of them in its runtime."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +24,8 @@ class Batch(NamedTuple):
 
 class Check(NamedTuple):
     """Images: how many, how many right by the file, how many with torch's answer, how many right in torch alone
-    (`lost`) and in the file alone (`won`); the largest difference of a logit; what ran the file, and its version."""
+    (`lost`) and in the file alone (`won`); the largest difference of a logit; what ran the file, and its version; how
+    sure its answers may be said to be, as JSON has it (`analysis.confidence`)."""
 
     images: int
     right: int
@@ -34,6 +35,7 @@ class Check(NamedTuple):
     difference: float
     runtime: str
     version: str
+    confidence: Mapping[str, Any] = {}
 
     @property
     def top1(self) -> float:
@@ -70,6 +72,7 @@ class Check(NamedTuple):
             "largest_difference": self.difference,
             "runtime": self.runtime,
             "version": self.version,
+            **({"confidence": self.confidence} if self.confidence else {}),
         }
 
 

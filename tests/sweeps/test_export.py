@@ -55,7 +55,7 @@ def folder(tmp_path_factory, tiny_data) -> Path:
 def test_the_file_holds_the_network_that_was_measured(folder, tiny_data, tmp_path, network, as_slice, how):
     exported = export_network(folder, tiny_data, network, 0, as_slice)
     path = tmp_path / "deep" / "network.pt"
-    write_export(exported, tiny_data, path)
+    write_export(exported, path)
     assert [file.name for file in path.parent.iterdir()] == ["network.pt"]
     content = torch.load(path, weights_only=True)
     values = json.loads(content["arch"])
@@ -154,7 +154,7 @@ def test_a_place_that_cannot_be_written_is_one_line(folder, tiny_data, tmp_path)
     (tmp_path / "file").write_text("")
     exported = export_network(folder, tiny_data, LARGE, 0, True)
     with pytest.raises(StoreError, match="can't be written .*; choose another --out"):
-        write_export(exported, tiny_data, tmp_path / "file" / "network.pt")
+        write_export(exported, tmp_path / "file" / "network.pt")
 
 
 @pytest.mark.slow
@@ -163,7 +163,7 @@ def test_a_disk_that_is_full_leaves_the_file_before(folder, tiny_data, tmp_path)
     path = tmp_path / "network.pt"
     path.write_text("before")
     with full_disk(), pytest.raises(StoreError, match="network.pt: can't be written .*; choose another --out"):
-        write_export(exported, tiny_data, path)
+        write_export(exported, path)
     assert path.read_text() == "before" and list(tmp_path.iterdir()) == [path]
 
 
@@ -171,5 +171,5 @@ def test_a_disk_that_is_full_leaves_the_file_before(folder, tiny_data, tmp_path)
 def test_equal_networks_are_equal_files(folder, tiny_data, tmp_path):
     exported = export_network(folder, tiny_data, SMALL, 0, False)
     for name in ("one.pt", "other.pt"):
-        write_export(exported, tiny_data, tmp_path / name)
+        write_export(exported, tmp_path / name)
     assert (tmp_path / "one.pt").read_bytes() == (tmp_path / "other.pt").read_bytes()
