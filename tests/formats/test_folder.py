@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import time
 
@@ -86,12 +87,16 @@ def test_killed_at_random_nothing_half_is_left(tmp_path):
     def write() -> None:
         write_folder(out, models, LABELS, SQUARE, CARD, lambda path: CHECKED)
 
-    for _ in range(40):
+    began = time.perf_counter()
+    write()
+    taken = time.perf_counter() - began
+    shutil.rmtree(out)
+    for _ in range(20):
         child = os.fork()
         if not child:
             while True:
                 write()
-        time.sleep(moments.uniform(0, 0.05))
+        time.sleep(moments.uniform(0, 2.5 * taken))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         found.append(out.exists())
