@@ -36,8 +36,9 @@ def export(
     to: Annotated[
         str | None,
         typer.Option(
-            help="onnx, tflite, safetensors, pt2, or several with commas: a folder with these files, preprocessing, "
-            "labels and model card; with onnx and tflite a script that needs neither torch nor this program."
+            help="onnx, tflite, safetensors, pt2, pte, or several with commas: a folder with these files, "
+            "preprocessing, labels and model card; for onnx and tflite a script that needs neither torch nor this "
+            "program."
         ),
     ] = None,
     int8: Annotated[bool, typer.Option("--int8", help="With --to onnx or tflite: also in 8-bit integers.")] = False,
@@ -88,7 +89,8 @@ def export(
 def _read_files(to: str | None, int8: bool, ends: str, batch: int | None) -> "Files | None":
     """Return which files are wished; None for the one of torch's. Raises SweepError."""
     from mnv2_sweep.base.errors import SweepError
-    from mnv2_sweep.sweeps.deploy import DEVICE, ENDS, FORMATS, Files
+    from mnv2_sweep.models.pte_files import check_executorch
+    from mnv2_sweep.sweeps.deploy import DEVICE, ENDS, FORMATS, PTE, Files
 
     if to is None:
         if int8 or ends != "float" or batch is not None:
@@ -97,6 +99,8 @@ def _read_files(to: str | None, int8: bool, ends: str, batch: int | None) -> "Fi
     formats = tuple(dict.fromkeys(word.strip() for word in to.split(",")))
     if not set(formats) <= set(FORMATS):
         raise SweepError(f"--to {to}: give {', '.join(FORMATS)}, or several with commas")
+    if PTE in formats:
+        check_executorch(f"--to {to}")
     if int8 and not set(formats) & set(DEVICE):
         raise SweepError(f"--int8: files of {' and '.join(DEVICE)} can have 8 bits, --to {to} has none; leave it out")
     if ends not in ENDS:
@@ -124,8 +128,8 @@ def _write_folder(
 ) -> dict[str, dict]:
     """Write the folder and say how each file did on the validation images; return that as it is recorded."""
     from mnv2_sweep.base.text import percent
-    from mnv2_sweep.formats.card import unchecked
-    from mnv2_sweep.sweeps.deploy import Deployed, advise, write_device_folder
+    from mnv2_sweep.formats.card import advise, unchecked
+    from mnv2_sweep.sweeps.deploy import Deployed, write_device_folder
     from mnv2_sweep.trials.tasks import trained_network
 
     arch = trained_network(exported.outcome.trial)

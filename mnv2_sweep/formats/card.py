@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from mnv2_sweep.base.text import percent
 from mnv2_sweep.formats.check import Check
+from mnv2_sweep.formats.quantize import WEIGHT_BITS
 from mnv2_sweep.formats.runtimes import RUNTIMES
 
 
@@ -36,6 +37,16 @@ class Card:
     scores: Sequence[Score] = ()
     costs: Mapping[str, str] = field(default_factory=dict)
     notes: Sequence[str] = ()  # what else a reader should know
+
+
+def advise(file: str) -> str:
+    """Say what to try where a file gets fewer right than torch does, by more than chance explains."""
+    stem, _, form = file.partition(".")
+    if "int8" not in stem:
+        return "floats must not differ, this is a fault of the export: report it with the folder"
+    finer = WEIGHT_BITS[form] < max(WEIGHT_BITS.values())
+    other = "--to tflite --int8, whose weights have 8 bits instead of 7, or " if finer else ""
+    return f"try {other}the floats, model.{form}"
 
 
 def card_text(
@@ -80,8 +91,9 @@ def _file_lines(checks: Mapping[str, Check | str], sizes: Mapping[str, int]) -> 
             said += f"| {percent(check.agreement, 1)} % | {check.difference:.2g} | {check.runtime} {check.version}"
         lines.append(f"| {name} | {sizes[name]:,} | {said} |")
     worse = [name for name, check in checks.items() if isinstance(check, Check) and check.is_worse]
-    if worse:
-        lines += ["", f"**{', '.join(worse)}: fewer right than the network in torch, by more than chance explains.**"]
+    for name in worse:
+        said = "fewer right than the network in torch, by more than chance explains"
+        lines += ["", f"**{name}: {said}; {advise(name)}.**"]
     return lines
 
 

@@ -25,7 +25,7 @@ from mnv2_sweep.trials.pixels import FIT, Pixels
 LABELS, PREPROCESS, CARD, SCRIPT = "labels.txt", "preprocess.json", "README.md", "classify.py"
 CHECK = "check.json"
 LARGEST_SIDE = 2**14  # pixels, of images that a file reads
-SUFFIXES = (".onnx", ".tflite", ".safetensors", ".pt2")
+SUFFIXES = (".onnx", ".tflite", ".safetensors", ".pt2", ".pte")
 SCRIPT_TEXT = Path(__file__).with_name("classify.txt")
 
 

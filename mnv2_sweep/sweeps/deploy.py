@@ -23,21 +23,19 @@ from mnv2_sweep.formats.check import Batch, Check, check_run
 from mnv2_sweep.formats.folder import Preprocess, write_folder
 from mnv2_sweep.formats.graph import Graph, fold_plan
 from mnv2_sweep.formats.onnx import make_onnx
-from mnv2_sweep.formats.quantize import Quantized, quantize_graph
+from mnv2_sweep.formats.quantize import WEIGHT_BITS, Quantized, quantize_graph
 from mnv2_sweep.formats.runtimes import Run, load_file, runtime_version
 from mnv2_sweep.formats.tflite import make_tflite
 from mnv2_sweep.models.network_files import find_epsilon, load_pt2, load_safetensors, make_pt2, make_safetensors
 from mnv2_sweep.models.observe import observe_values
 from mnv2_sweep.models.padding import ImageInput, upright_state
+from mnv2_sweep.models.pte_files import executorch_version, load_pte, make_pte
 from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.nets.resolve import resolve
 
 DEVICE, OF_TORCH = ("onnx", "tflite"), {"safetensors": load_safetensors, "pt2": load_pt2}
-FORMATS, ENDS = (*DEVICE, *OF_TORCH), ("float", "uint8", "int8")
-WEIGHT_BITS = {
-    "onnx": 7,
-    "tflite": 8,
-}  # onnxruntime multiplies 8 bits exactly only where the processor has VNNI or is an ARM
+PTE = "pte"
+FORMATS, ENDS = (*DEVICE, *OF_TORCH, PTE), ("float", "uint8", "int8")
 CALIBRATION_IMAGES, BATCH = 128, 64
 NO_RUNTIME, NO_IMAGES = "its runtime is not installed", "the validation images are gone"
 
@@ -91,19 +89,11 @@ def write_device_folder(folder: Path, deployed: Deployed, dataset: Dataset | Non
     return write_folder(folder, contents, deployed.classes, deployed.preprocess, card, check)
 
 
-def advise(file: str) -> str:
-    """Say what to try where a file gets fewer right than torch does, by more than chance explains."""
-    stem, _, form = file.partition(".")
-    if "int8" not in stem:
-        return "floats must not differ, this is a fault of the export: report it with the folder"
-    finer = WEIGHT_BITS[form] < max(WEIGHT_BITS.values())
-    other = "--to tflite --int8, whose weights have 8 bits instead of 7, or " if finer else ""
-    return f"try {other}the floats, model.{form}"
-
-
 def load_network_file(path: Path) -> tuple[Run, str, str]:
     """Return what runs a file, what that is called, and its version. Raises StoreError where the file is no network,
     SweepError where its runtime is missing."""
+    if path.suffix == f".{PTE}":
+        return load_pte(path), *executorch_version()
     load = OF_TORCH.get(path.suffix[1:])
     if load is not None:
         return run_module(load(path)), "torch", torch.__version__
@@ -145,6 +135,7 @@ def make_files(graph: Graph, deployed: Deployed, dataset: Dataset | None, files:
         "tflite": lambda quantized: make_tflite(graph, about, quantized, files.ends),
         "safetensors": lambda _: make_safetensors(deployed.model, deployed.arch, about),
         "pt2": lambda _: make_pt2(graph, about),
+        PTE: lambda _: make_pte(graph),
     }
     contents = {f"model.{form}": write[form](None) for form in files.formats}
     if files.int8:

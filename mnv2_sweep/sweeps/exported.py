@@ -21,6 +21,7 @@ from mnv2_sweep.sweeps.deploy import FORMATS, load_network_file
 from mnv2_sweep.sweeps.predict import Classifier
 
 UNPICKLED = ".pt2"  # its programs are unpickled by torch, which can run code of whoever wrote them
+READ = tuple(f".{form}" for form in FORMATS if f".{form}" != UNPICKLED)
 LARGEST_TEXT = 2**24  # bytes of a JSON or of the labels
 
 
@@ -45,13 +46,15 @@ def open_exported(path: Path, precision: float) -> ExportedFile:
         raise StoreError(f"{path}: no such file or folder; give a file that 'mnv2-sweep export NETWORK --to' wrote")
     if not (folder / PREPROCESS).is_file():
         raise StoreError(f"{folder}: no {PREPROCESS} in it, so 'mnv2-sweep export NETWORK --to' did not write it")
-    how = read_part(folder / PREPROCESS, json.loads)
-    preprocess = read_part(folder / PREPROCESS, lambda text: Preprocess.load(json.loads(text)))
+    how = read_part(folder / PREPROCESS, _read_object)
+    preprocess = read_part(folder / PREPROCESS, lambda text: Preprocess.load(_read_object(text)))
     path = _choose_file(folder, how) if path.is_dir() else path
+    if path.suffix not in READ and path.suffix != UNPICKLED:
+        raise StoreError(f"{path}: no file of a network; its name must end in {', '.join(READ)}")
     if path.suffix == UNPICKLED:
         raise SweepError(f"{path}: torch unpickles such files, which can run code; predict reads the other formats")
     classes = read_part(folder / LABELS, lambda text: tuple(text.removesuffix("\n").split("\n")))
-    checks = read_part(folder / CHECK, json.loads)
+    checks = read_part(folder / CHECK, _read_object)
     confidence = _read_confidence(folder, checks.get(path.name), precision)
     try:
         run, *_ = load_network_file(path)
@@ -80,9 +83,16 @@ def read_part(path: Path, read: Any) -> Any:
         raise StoreError(f"{path}: can't be read ({_one_line(error)}); export it again") from error
 
 
+def _read_object(text: str) -> dict[str, Any]:
+    content = json.loads(text)
+    if not isinstance(content, dict):
+        raise ValueError(f"{type(content).__name__} instead of an object")
+    return content
+
+
 def _choose_file(folder: Path, how: Any) -> Path:
     """Return the first file that a runtime runs, else the weights."""
-    names = [f"model.{form}" for form in FORMATS if f".{form}" != UNPICKLED]
+    names = [f"model{suffix}" for suffix in READ]
     listed = how.get("models") or []
     found = next((name for name in (*map(str, listed), *names) if (folder / Path(name).name).is_file()), None)
     if found is None:

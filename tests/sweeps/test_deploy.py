@@ -19,7 +19,7 @@ from torch import nn
 from mnv2_sweep.base.errors import SweepError
 from mnv2_sweep.base.size import Size, square
 from mnv2_sweep.data.photos import PhotoData, find_first_size, open_photos
-from mnv2_sweep.formats.card import Card
+from mnv2_sweep.formats.card import Card, advise
 from mnv2_sweep.formats.folder import Preprocess
 from mnv2_sweep.models.build import build_model
 from mnv2_sweep.models.pretrained import set_conventions
@@ -27,7 +27,6 @@ from mnv2_sweep.nets.arch import ArchSpec, arch_label, input_size
 from mnv2_sweep.sweeps.deploy import (
     Deployed,
     Files,
-    advise,
     file_input,
     fold_network,
     read_batches,
