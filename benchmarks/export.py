@@ -14,8 +14,8 @@ something. Random layers enlarge differences more than trained ones, so that 8 b
 
 With --sweep, the kept networks of a sweep instead, on its validation images and calibrated on its training images, a
 row a file: seconds to write it (8 bits: both files, with what the tensors hold), its size, the largest difference of a
-logit from torch, also as a share of the largest logit, images that get torch's answer, top-1 with its 95 % interval, and
-a star where it gets fewer right than torch by more than chance explains.
+logit from torch, also as a share of the largest logit, images that get torch's answer, top-1 with its 95 % interval,
+and a star where it gets fewer right than torch by more than chance explains.
 """
 
 import argparse
@@ -39,7 +39,7 @@ from mnv2_sweep.cli.progress import open_recorded
 from mnv2_sweep.data.batches import scale_pixels
 from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.data.shapes import draw_scenes, render_chunks
-from mnv2_sweep.formats.check import Batch, Check, check_file
+from mnv2_sweep.formats.check import Batch, Check, check_run
 from mnv2_sweep.formats.graph import fold_plan
 from mnv2_sweep.formats.onnx import write_onnx
 from mnv2_sweep.formats.quantize import quantize_graph
@@ -144,7 +144,7 @@ def measure(arch: ArchSpec, count: int, folder: Path, has_peer: bool) -> list[st
 
     row.append(f"{seconds_of(write_int8):.1f}")
     for path in (onnx, tflite):
-        check = check_file(path, batches)
+        check = _check(path, batches)
         row += [_megabytes(path), f"{100 * check.agree / check.images:.1f}"]
     return row
 
@@ -154,9 +154,14 @@ def _ratio(peer_seconds: float | None, seconds: float) -> list[str]:
 
 
 def _floats(path: Path, batches: list[Batch], most: float) -> list[str]:
-    check: Check = check_file(path, batches)
+    check: Check = _check(path, batches)
     assert check.agree == check.images, f"{path}: {check}"
     return [_megabytes(path), f"{check.difference / most:.1e}"]
+
+
+def _check(path: Path, batches: list[Batch]) -> Check:
+    run, *ran_by = load_network_file(path)
+    return check_run(run, batches, *ran_by)
 
 
 def _megabytes(path: Path) -> str:

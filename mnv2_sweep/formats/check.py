@@ -2,13 +2,12 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from mnv2_sweep.base.intervals import wilson_interval
-from mnv2_sweep.formats.runtimes import Run, load_file, runtime_version
+from mnv2_sweep.formats.runtimes import Run
 
 CERTAIN = 1.96  # standard errors: 95 %
 
@@ -74,11 +73,6 @@ class Check(NamedTuple):
             "version": self.version,
             **({"confidence": self.confidence} if self.confidence else {}),
         }
-
-
-def check_file(path: Path, batches: Iterable[Batch]) -> Check:
-    """Run the file on all batches. Raises SweepError where its runtime is missing."""
-    return check_run(load_file(path), batches, *runtime_version(path))
 
 
 def check_run(run: Run, batches: Iterable[Batch], runtime: str, version: str) -> Check:
