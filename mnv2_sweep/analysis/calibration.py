@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mnv2_sweep.analysis.passport import MADDS_ALONE, SHARED_WEIGHTS, SHORT_SCHEDULE, SMALL_INPUT, SYNFLOW
+from mnv2_sweep.analysis.passport import EXECUTED, MADDS_ALONE, SHARED_WEIGHTS, SHORT_SCHEDULE, SMALL_INPUT, SYNFLOW
 from mnv2_sweep.analysis.stats import near_pairs
 from mnv2_sweep.base.errors import ArchError, SpaceError, SweepError
 from mnv2_sweep.base.size import size_range
@@ -168,6 +168,7 @@ def describe_calibration(calibration: Calibration) -> list[str]:
     pairs = int(near_pairs([count_cost(arch).madds for arch in picked]).sum()) // 2
     names = "; ".join(arch_label(arch) for arch in picked)
     proxies = [part.proxy for part in calibration.parts[1:]] + [SYNFLOW] * calibration.synflow + [MADDS_ALONE]
+    proxies += [EXECUTED] if calibration.space.recipe.input_scale != 1 else []
     lines = [
         f"picked    {len(picked)} of {count_noun(calibration.different, 'different network')}, "
         f"{count_noun(pairs, 'pair')} within 25 % of MAdds: {names}",

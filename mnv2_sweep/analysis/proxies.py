@@ -10,7 +10,8 @@ from pathlib import Path
 
 from mnv2_sweep.analysis.agreement import Agreement, compare_orders
 from mnv2_sweep.analysis.calibration import LEAST_NETWORKS, Calibration, Part, sizes_text
-from mnv2_sweep.analysis.passport import MADDS_ALONE, SYNFLOW, Passport, ProxyVerdict
+from mnv2_sweep.analysis.passport import EXECUTED, MADDS_ALONE, SYNFLOW, Passport, ProxyVerdict
+from mnv2_sweep.analysis.stats import kendall_tau
 from mnv2_sweep.base.errors import SweepError
 from mnv2_sweep.base.text import count_noun
 from mnv2_sweep.models.synflow import synflow_score
@@ -19,6 +20,7 @@ from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.nets.resolve import arch_key
 from mnv2_sweep.paper.published import published_checkpoints
 from mnv2_sweep.record.store import read_outcomes
+from mnv2_sweep.trials.executed import executed_network
 from mnv2_sweep.trials.recipe import Recipe, length_text
 from mnv2_sweep.trials.tasks import task_of
 from mnv2_sweep.trials.trial import Trial, dump_trial, train_size, trial_id
@@ -46,6 +48,7 @@ class Yardsticks:
     reference: Mapping[str, float]
     published: Mapping[str, float]
     madds: Mapping[str, float]
+    executed: Mapping[str, float]
 
 
 def read_order(folder: Path, part: Part, seeds: Sequence[int]) -> Order:
@@ -97,13 +100,17 @@ def make_passport(
             f"calibrate: {count} of {len(calibration.picked)} networks have a result on the longer schedule, at least "
             f"{LEAST_NETWORKS} are needed ({reference.failed or 'nothing was trained'}); --retry-failed tries again"
         )
-    checkpoints = published_checkpoints()
+    checkpoints, archs = published_checkpoints(), (*calibration.picked, *calibration.published)
+    recipe = calibration.parts[0].recipe
     yardsticks = Yardsticks(
         reference.values,
         {arch_key(arch): checkpoints[arch_label(arch)].top1_percent for arch in calibration.published},
-        {arch_key(arch): float(count_cost(arch).madds) for arch in (*calibration.picked, *calibration.published)},
+        {arch_key(arch): float(count_cost(arch).madds) for arch in archs},
+        {arch_key(arch): float(count_cost(executed_network(arch, recipe)).madds) for arch in archs},
     )
     everyone = {name: order for name, order in orders.items() if name} | {MADDS_ALONE: Order(yardsticks.madds, 0.0)}
+    if recipe.input_scale != 1:
+        everyone[EXECUTED] = Order(yardsticks.executed, 0.0)
     verdicts = [_judge(name, order, yardsticks, calibration) for name, order in everyone.items()]
     verdicts += [ProxyVerdict(name, NOTHING, note=f"can't be made: {why}") for name, why in calibration.refused]
     words = [length_text(calibration.parts[0].recipe), count_noun(count, "network"), count_noun(seeds, "seed")]
@@ -152,4 +159,8 @@ def _compare(
     keys = [key for key in map(arch_key, archs) if key in order and key in other]
     if len(keys) < LEAST_NETWORKS:
         return None
-    return compare_orders([order[k] for k in keys], [other[k] for k in keys], [yardsticks.madds[k] for k in keys])
+    values, reference, nominal, executed = (
+        [source[key] for key in keys] for source in (order, other, yardsticks.madds, yardsticks.executed)
+    )
+    costs = max(nominal, executed, key=lambda madds: kendall_tau(madds, reference))  # the first of equals
+    return compare_orders(values, reference, nominal, costs=costs)

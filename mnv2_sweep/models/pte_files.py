@@ -6,6 +6,7 @@ The package executorch is an extra: it is imported when a file is made or run. A
 import importlib.metadata
 import importlib.util
 import warnings
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -33,14 +34,13 @@ def executorch_version() -> tuple[str, str]:
 def make_pte(graph: Graph) -> bytes:
     """Return the content of a file. Raises SweepError where ExecuTorch is not installed."""
     check_executorch("--to pte")
+    channels, size = graph.image
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its own, about torch
-        from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
-        from executorch.exir import to_edge_transform_and_lower
-
-        channels, size = graph.image
+        exir = import_module(f"{PACKAGE}.exir")
+        xnnpack = import_module(f"{PACKAGE}.backends.xnnpack.partition.xnnpack_partitioner")
         program = torch.export.export(GraphNetwork(graph).eval(), (torch.zeros(1, channels, *size),))
-        lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
+        lowered = exir.to_edge_transform_and_lower(program, partitioner=[xnnpack.XnnpackPartitioner()])
         return bytes(lowered.to_executorch().buffer)
 
 
@@ -50,11 +50,10 @@ def load_pte(path: Path) -> Run:
     check_executorch(str(path))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from executorch.runtime import Runtime
-
+        runtime = import_module(f"{PACKAGE}.runtime").Runtime.get()
     try:
         content = path.read_bytes()
-        program = Runtime.get().load_program(content)
+        program = runtime.load_program(content)
         forward = program.load_method("forward")
     except Exception as error:  # it has kinds of its own
         text = " ".join(str(error).split())[:200]

@@ -5,7 +5,7 @@ files and makes the images of every size once.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -35,6 +35,7 @@ from mnv2_sweep.sweeps.schedule import (
 from mnv2_sweep.sweeps.settings import RunSettings
 from mnv2_sweep.sweeps.starts import describe_starts, find_starts
 from mnv2_sweep.training.ways.way import Conditions, work_of
+from mnv2_sweep.trials.executed import executed_fraction, executed_text, find_scale_in_step, spread_warning
 from mnv2_sweep.trials.recipe import Recipe, check_recipe
 from mnv2_sweep.trials.tasks import find_task
 from mnv2_sweep.trials.trial import CLASSIFY, DataRef, Trial
@@ -169,11 +170,21 @@ def describe_schedule(session: Session) -> list[str]:
         f"data      {session.request.dataset.name}: {len(session.request.dataset.classes)} classes; {counts}",
         f"networks  {len(networks)}, {madds_text}",
         f"recipe    {recipe.name}: {length}, trained at {sizes} (input scale {recipe.input_scale:g})",
+        *_executed_lines(networks, recipe),
         *describe_starts(session.trials),
         f"trials    {len(session.trials)} ({done} done, {len(session.missing)} to run), seeds {_seeds(session.trials)}",
         *keep_lines(session.trials, session.request.settings.keep_here),
         *notes,
     ]
+
+
+def _executed_lines(archs: Collection[ArchSpec], recipe: Recipe) -> list[str]:
+    """Say what training executes of the nominal costs, where that is not all, and where costs don't keep in step."""
+    if recipe.input_scale == 1:
+        return []
+    fractions = [executed_fraction(arch, recipe) for arch in archs]
+    warning = spread_warning(fractions, lambda: find_scale_in_step([*archs], recipe))
+    return [f"warning   {warning}" if warning else f"executed  {executed_text(fractions)}"]
 
 
 def describe_tuning(session: Session) -> list[str]:

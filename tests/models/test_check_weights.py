@@ -70,7 +70,9 @@ def test_folded_weights_have_nothing_to_compare(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_the_shared_weights_are_told_from_13_photos(tmp_path, file):
-    photos = open_dataset(str(SHARED / "data" / "clothing-small" / "clothing-small.zip"), tmp_path).pixels("train", Size(224, 224))
+    photos = open_dataset(str(SHARED / "data" / "clothing-small" / "clothing-small.zip"), tmp_path).pixels(
+        "train", Size(224, 224)
+    )
     weights = read_weights(file)
     for seed in range(2):
         chosen = np.sort(np.random.RandomState(seed).choice(len(photos), 13, replace=False))
