@@ -1,5 +1,6 @@
 """The command `export`: a kept network as a file of its own, or as a folder of files for a device."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -79,6 +80,7 @@ def export(
     typer.echo(f"{name}, {way_of(trial).exported}: {exported.score_said}")
     if files is not None:
         options = f"--sweep {folder.name}" + (f" --seed {seed}" if seed else "") + (" --slice" if as_slice else "")
+        options += f" --out {shlex.quote(str(out))}" if out else ""
         command = f'mnv2-sweep export "{name}" {options} {_files_options(files)}'
         for note in exported.notes[1:]:  # the first is said above
             typer.echo(f"note: {note}", err=True)
