@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from mnv2_sweep.analysis.agreement import compare_published, costs_text, near_text, tau_text
+from mnv2_sweep.analysis.odds import Odds, doubt_text, front_text, probability_text
 from mnv2_sweep.analysis.stats import read_facts, summarise
 from mnv2_sweep.base.text import align, megabytes, millions
 from mnv2_sweep.trials.executed import spread_warning
@@ -13,10 +14,16 @@ from mnv2_sweep.trials.tasks import Score, main_score
 from mnv2_sweep.trials.trial import ALONE
 from mnv2_sweep.trials.ways import PROBED, WAYS
 
+# Where it is not on record what networks made of each image.
+UNKNOWN_ODDS = (
+    "which images each network got right is not on record of all results (an earlier version, or --no-images), so how "
+    "sure the front is can't be said"
+)
 
-def results_text(trials: pd.DataFrame, verdict: Sequence[str] = ()) -> str:
+
+def results_text(trials: pd.DataFrame, verdict: Sequence[str] = (), odds: Odds | None = None) -> str:
     """Say what a person asks of a sweep: the networks, the best one with its interval, failures, the published order,
-    and what the order is worth (`verdict`, see there)."""
+    and what the order is worth (`verdict`, see there); how sure the front and the best are, where that is known."""
     if trials.empty:
         return "no trial has a result yet"
     summary = summarise(trials)
@@ -28,7 +35,7 @@ def results_text(trials: pd.DataFrame, verdict: Sequence[str] = ()) -> str:
     if way and way.each and how.train_images is not None:
         where += f"; every network is {way.each.format(images=how.train_images)}"
     lines = [f"{facts['sweep']}: data {facts['data']}, recipe {facts['recipe']}{where}", ""]
-    lines += [align(network_table(summary)), "", *_best_lines(summary)]
+    lines += [align(network_table(summary, odds)), "", *_best_lines(summary, odds)]
     for _, trial in trials[trials["status"] == "failed"].iterrows():
         lines.append(f"failed: {trial['network']}, seed {trial['seed']}: {trial['error']}")
     lines += _probe_lines(trials, main_score(summary))
@@ -44,7 +51,7 @@ def results_text(trials: pd.DataFrame, verdict: Sequence[str] = ()) -> str:
     return "\n".join([*lines, *verdict])
 
 
-def _best_lines(summary: pd.DataFrame) -> list[str]:
+def _best_lines(summary: pd.DataFrame, odds: Odds | None) -> list[str]:
     score = main_score(summary)
     name, test_name = score.name, f"test_{score.name}"
     measured = summary[summary[name].notna()]
@@ -60,15 +67,27 @@ def _best_lines(summary: pd.DataFrame) -> list[str]:
         f"best on validation: {best['network']}, trained at {best['train_size']} px: {score.said(best[name])} ({over})"
     )
     if len(measured) > 1:
-        text += f", chosen among {len(measured)}, so a little optimistic"
+        text += f", chosen among {len(measured)}, {_luck_text(score, odds)}"
     if pd.notna(best[test_name]):
         over = f"over {best['test_images']:.0f}"
         if pd.notna(best["test_low"]):
             over = f"{score.number(best['test_low'])} to {score.number(best['test_high'])} {over}"
         text += f"; on test {score.amount(best[test_name])} ({over})"
-    front = f"* = on the front of {score.label} against MAdds"
     costs = "± = 95 % t interval over seeds; costs are nominal, for one image"
-    return [text, *_tuned_lines(summary, score), f"{front}; {costs}"]
+    tuned, front = _tuned_lines(summary, score), f"on the front of {score.label} against MAdds"
+    if odds is None:
+        return [text, *tuned, f"* = {front}; {costs}", *([UNKNOWN_ODDS] if len(measured) > 1 else [])]
+    legend = f"on front = how likely it is {front}, over {doubt_text(odds)}; {costs}"
+    return [text, f"on the front: {front_text(odds)} networks, 95 %", *tuned, legend]
+
+
+def _luck_text(score: Score, odds: Odds | None) -> str:
+    """Say by how much the best was lucky."""
+    if odds is None:
+        return "so a little optimistic"
+    luck, low, high = (f"{score.scale * value:.1f}" for value in odds.optimism)
+    sure = probability_text(odds.best[odds.measured_best])
+    return f"which flatters it by {luck} {score.difference_unit} (95 % {low} to {high}); it is the best of them: {sure}"
 
 
 def _executed_lines(summary: pd.DataFrame) -> list[str]:
@@ -117,16 +136,21 @@ def trials_table(trials: pd.DataFrame) -> list[list[str]]:
     return [[*header, f"val {score.label}", f"test {score.label}", "images/s", "seconds", "error"], *rows]
 
 
-def network_table(summary: pd.DataFrame) -> list[list[str]]:
-    """Return header and a row per network, from `stats.summarise`; `*` marks the front."""
+def network_table(summary: pd.DataFrame, odds: Odds | None = None) -> list[list[str]]:
+    """Return header and a row per network, from `stats.summarise`; `*` marks the front, where odds are unknown."""
     score = main_score(summary)
     tested, tuned = (bool(summary[f"{which}_{score.name}"].notna().any()) for which in ("test", "tuned"))
     executed = bool((summary["executed_madds"] != summary["madds"]).any())
-    header = ["front", "network", "MAdds", *(["executed"] if executed else []), "params", "peak act."]
+    front = "front" if odds is None else "on front"
+    header = [front, "network", "MAdds", *(["executed"] if executed else []), "params", "peak act."]
     header += ["trained at", "seeds", "failed"]
     header += [f"val {score.label}", "95 % images", *([f"test {score.label}"] if tested else [])]
     header += [*(["fine-tuned"] if tuned else []), "images/s", "seconds"]
-    return [header, *(_network_row(row, score, executed, tested, tuned) for row in summary.to_dict("records"))]
+    rows = [_network_row(row, score, executed, tested, tuned) for row in summary.to_dict("records")]
+    if odds is not None:
+        for row, at in zip(rows, odds.of(summary["arch_key"]), strict=True):
+            row[0] = probability_text(odds.on_front[at]) if at >= 0 else "-"
+    return [header, *rows]
 
 
 def _network_row(row: dict, score: Score, executed: bool, tested: bool, tuned: bool) -> list[str]:
