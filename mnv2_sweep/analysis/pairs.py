@@ -63,8 +63,8 @@ def settled_text(pairs: pd.DataFrame, score: Score) -> str:
     if pairs["over_seeds"].nunique() > 1:
         over = "images, and over seeds where these are known"
     return (
-        f"of {count_noun(len(pairs), 'pair')}, {clear[0]} are told apart by {score.label} and {clear[1]} by the loss: intervals at "
-        f"95 %, each by itself, paired over the same {over}"
+        f"of {count_noun(len(pairs), 'pair')}, {clear[0]} are told apart by {score.label} and {clear[1]} by the loss: "
+        f"intervals at 95 %, each by itself, paired over the same {over}"
     )
 
 
