@@ -87,7 +87,7 @@ def _luck_text(score: Score, odds: Odds | None) -> str:
         return "so a little optimistic"
     luck, low, high = (f"{score.scale * value:.1f}" for value in odds.optimism)
     sure = probability_text(odds.best[odds.measured_best])
-    return f"which flatters it by {luck} {score.difference_unit} (95 % {low} to {high}); it is the best of them: {sure}"
+    return f"their best with {sure}, flattered by {luck} {score.difference_unit} (95 % {low} to {high})"
 
 
 def _executed_lines(summary: pd.DataFrame) -> list[str]:

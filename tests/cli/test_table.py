@@ -31,7 +31,7 @@ def desk(tmp_path, make_trial, make_result):
 
 def test_odds_and_pairs_are_printed(desk):
     code, out, _ = call(desk, "table", "each")
-    assert code == 0 and "on front  network" in out and "which flatters it by " in out
+    assert code == 0 and "on front  network" in out and ", flattered by " in out
     code, out, _ = call(desk, "table", "each", "--pairs")
     assert code == 0 and out.splitlines()[0].split()[:2] == ["cheaper", "dearer"]
     assert out.splitlines()[1].startswith("0.5 at 96  0.35 at 128  18.9M  20.2M") and out.splitlines()[2] == ""

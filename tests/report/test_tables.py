@@ -168,5 +168,5 @@ def test_odds_stand_in_the_place_of_the_stars(load_trials):
     assert header[0] == "on front" and [row[0] for row in rows] == [">99 %", "-", probability_text(odds.on_front[1])]
     text = results_text(trials, odds=odds)
     assert "a little optimistic" not in text and UNKNOWN_ODDS not in text
-    assert ", chosen among 2, which flatters it by " in text and f"; it is the best of them: {rows[2][0]};" in text
+    assert ", chosen among 2, their best with " in text and " points (95 % -" in text
     assert f"\non the front: {front_text(odds)} networks, 95 %\non front = how likely it is on the front of " in text
