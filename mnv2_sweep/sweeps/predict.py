@@ -23,8 +23,8 @@ from mnv2_sweep.base.errors import DataError, SweepError
 from mnv2_sweep.base.text import mebibytes
 from mnv2_sweep.data.batches import augment, image_batch
 from mnv2_sweep.data.catalog import Dataset
-from mnv2_sweep.data.decode import SUFFIXES, UnreadableImage
-from mnv2_sweep.data.layout import MAX_FILE_BYTES, is_image, open_photo_files
+from mnv2_sweep.data.decode import SUFFIXES, UnreadableImage, is_image
+from mnv2_sweep.data.files import MAX_FILE_BYTES, open_photo_files
 from mnv2_sweep.data.photos import read_pixels
 from mnv2_sweep.data.source import in_order
 from mnv2_sweep.nets.arch import arch_label

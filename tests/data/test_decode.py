@@ -156,7 +156,7 @@ def test_largest_allowed_header_is_no_bomb():
         pytest.param(encode(Image.new("RGB", (64, 64)), "JPEG")[:300], "OSError|not an image", id="cut-jpeg"),
         pytest.param(encode(Image.effect_noise((64, 64), 80), "PNG")[:-800], "OSError|truncated", id="cut-png"),
         pytest.param(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image", id="postscript"),
-        pytest.param(encode(Image.new("RGB", (9, 9)), "PPM"), "not an image", id="form-not-allowed"),
+        pytest.param(encode(Image.new("RGB", (9, 9)), "PCX"), "not an image", id="form-not-allowed"),
     ],
 )
 def test_damaged_file_has_a_reason_without_addresses(data, reason):

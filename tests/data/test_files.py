@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mnv2_sweep.base.errors import DataError
-from mnv2_sweep.data import layout
+from mnv2_sweep.data import files
 from mnv2_sweep.data.photos import open_photos
 from tests.photo_samples import BOTH, OK, check_refused, class_files, must_not_decode, write_folder, write_zip
 
@@ -87,7 +87,7 @@ def test_member_twice(tmp_path, cache):
 
 
 def test_zip_bomb(tmp_path, cache, monkeypatch):
-    monkeypatch.setattr(layout, "MAX_FILE_BYTES", 2**20)
+    monkeypatch.setattr(files, "MAX_FILE_BYTES", 2**20)
     path = write_zip(tmp_path / "d.zip", OK | {"cat/big.png": bytes(5 * 2**20)}, compression=zipfile.ZIP_DEFLATED)
     check_refused(path, cache, "'cat/big.png' has 5 MiB, at most 1 are allowed")
 
