@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mnv2_sweep.cli.options import RESULTS, Results
-from mnv2_sweep.trials.trial import CLASSIFY, EMBEDDED
+from mnv2_sweep.trials.trial import CLASSIFY
 
 if TYPE_CHECKING:
     from mnv2_sweep.data.catalog import Dataset
@@ -51,7 +51,7 @@ def export(
     """Write a kept network as a file of its own, with torchvision's names for its weights, or with --to as files for a
     device, each run on the validation images."""
     from mnv2_sweep.base.errors import SweepError
-    from mnv2_sweep.cli.progress import open_data
+    from mnv2_sweep.cli.progress import choose_recorded, open_data
     from mnv2_sweep.nets.arch import SAME, arch_label
     from mnv2_sweep.record.folders import find_sweep
     from mnv2_sweep.sweeps.export import export_network, find_outcome, write_export
@@ -72,10 +72,7 @@ def export(
             f"--to: {network} has the padding or scaling of published weights, which files for a device don't have "
             "yet; leave it out for a file of torch's"
         )
-    recorded = read_data_name(folder)
-    if data is None:
-        data = recorded if recorded and Path(recorded).exists() else EMBEDDED
-    dataset, _ = open_data(data)
+    dataset, _ = open_data(choose_recorded(read_data_name(folder), data))
     exported = export_network(folder, dataset, network, seed, as_slice)
     trial = exported.outcome.trial
     name = arch_label(trial.arch)

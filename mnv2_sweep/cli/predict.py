@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from mnv2_sweep.cli.options import PLOTS, RESULTS, Csv, Plots, Results
-from mnv2_sweep.trials.trial import EMBEDDED
 
 
 def predict(
@@ -34,7 +33,7 @@ def predict(
 
     from mnv2_sweep.base.errors import SweepError
     from mnv2_sweep.base.text import count_noun, printable
-    from mnv2_sweep.cli.progress import open_data
+    from mnv2_sweep.cli.progress import choose_recorded, open_data
     from mnv2_sweep.nets.arch import arch_label
     from mnv2_sweep.record.folders import find_sweep
     from mnv2_sweep.report.predictions import (
@@ -53,10 +52,7 @@ def predict(
     folder = find_sweep(results, sweep)
     trial = choose_outcome(folder, network, seed).trial
     listed = list_photos(photos)
-    recorded = read_data_name(folder)
-    if data is None:
-        data = recorded if recorded and Path(recorded).exists() else EMBEDDED
-    dataset, _ = open_data(data)
+    dataset, _ = open_data(choose_recorded(read_data_name(folder), data))
     model = export_network(folder, dataset, arch_label(trial.arch), trial.seed, as_slice=False).model
     confidence = calibrate_network(model, trial, dataset, precision)
     predictions, failed = [], 0

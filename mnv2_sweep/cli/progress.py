@@ -2,13 +2,13 @@
 
 import sys
 from contextlib import contextmanager
-from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from mnv2_sweep.base.text import count_noun
-from mnv2_sweep.data.catalog import Dataset, cache_folder, open_dataset
+from mnv2_sweep.data.asked import data_path, move_name, whole_name
+from mnv2_sweep.data.catalog import Dataset, cache_folder, is_there, open_dataset
 from mnv2_sweep.trials.trial import EMBEDDED
 
 SHOWN = 20  # skipped files listed by name
@@ -35,18 +35,26 @@ def counting(console: Console, title: str, noun: str):
 def open_data(name: str, where: str = "--data") -> tuple[Dataset, str]:
     """Return the data set, and the name by which a worker opens it; shows a bar while photos are decoded, then says on
     stderr what was skipped."""
-    with counting(Console(stderr=True), f"reading {name}", "file") as report:
-        dataset = open_dataset(name, cache_folder(), report, where)
+    path = data_path(name)
+    with counting(Console(stderr=True), f"reading {path}", "file") as report:
+        dataset = open_dataset(name, cache_folder(), report, where, _say)
     skipped = getattr(dataset, "skipped", ())
     if skipped:
-        _say(f"skipped {count_noun(len(skipped), 'file')} of {name}:")
-        for path, reason in skipped[:SHOWN]:
-            _say(f"  {path}: {reason}")
+        _say(f"skipped {count_noun(len(skipped), 'file')} of {path}:")
+        for file, reason in skipped[:SHOWN]:
+            _say(f"  {file}: {reason}")
         if len(skipped) > SHOWN:
             _say(f"  ... and {len(skipped) - SHOWN} more")
     for note in getattr(dataset, "notes", ()):
         _say(f"note: {note}")
-    return dataset, name if name == EMBEDDED else str(Path(name).resolve())
+    return dataset, whole_name(name)
+
+
+def choose_recorded(recorded: str | None, given: str | None) -> str:
+    """Return the name of a sweep's data: as recorded, where they still are, or read so at the path that is given."""
+    if given is not None:
+        return move_name(recorded, given)
+    return recorded if recorded and is_there(recorded) else EMBEDDED
 
 
 def _say(text: str) -> None:

@@ -4,7 +4,7 @@ A name is the path alone, or, where anything else is asked for, JSON: workers, e
 """
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from mnv2_sweep.base.errors import DataError
@@ -63,19 +63,14 @@ class PhotoOptions:
 
 
 def make_name(path: str, options: PhotoOptions) -> str:
-    """Return the name by which data are opened anywhere on this machine: with whole paths."""
-    if path == EMBEDDED:
-        if not options.is_usual:
-            raise DataError(f"--data {EMBEDDED}: drawn, so nothing is to be said of how photos are read")
-        return path
-    path = str(Path(path).resolve())
+    """Return the name by which data are opened. Raises DataError where the embedded ones are to be read in some way."""
+    if path == EMBEDDED and not options.is_usual:
+        raise DataError(f"--data {EMBEDDED}: its images are drawn, so nothing can be said of how photos are read")
     if options.is_usual:
-        return path
+        return f"./{path}" if path.startswith("{") else path
     given = {field.name: getattr(options, field.name) for field in fields(options)}
     usual = PhotoOptions()
     found = {name: value for name, value in given.items() if value != getattr(usual, name)}
-    if options.labels:
-        found["labels"] = [str(Path(one).resolve()) if Path(one).is_file() else one for one in options.labels]
     return json.dumps({"path": path, **found})
 
 
@@ -88,6 +83,15 @@ def read_name(name: str) -> tuple[str, PhotoOptions]:
         return values.pop("path"), PhotoOptions(**values)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{name}: not a name of data ({error}); give a path") from error
+
+
+def whole_name(name: str) -> str:
+    """Return the same name with whole paths, good in any folder of this machine."""
+    path, options = read_name(name)
+    if path == EMBEDDED:
+        return name
+    labels = tuple(str(Path(one).resolve()) if Path(one).is_file() else one for one in options.labels)
+    return make_name(str(Path(path).resolve()), replace(options, labels=labels))
 
 
 def data_path(name: str) -> str:

@@ -34,6 +34,11 @@ class Dataset(Protocol):
         ...
 
 
+def count_classes(dataset: Dataset, split: str) -> np.ndarray:
+    """Return how many images of each class a split has."""
+    return np.bincount(np.asarray(dataset.labels[split], dtype=np.int64), minlength=len(dataset.classes))
+
+
 def cache_folder() -> Path:
     """Return $MNV2_SWEEP_CACHE, or mnv2-sweep in the user's cache folder ($XDG_CACHE_HOME, ~/.cache)."""
     chosen = os.environ.get("MNV2_SWEEP_CACHE")

@@ -30,6 +30,7 @@ SUFFIXES = (
 HEIC = (".heic", ".heif")  # read where the extra `heic` is installed
 FITS = ("crop", "pad", "squash")
 PADDING = (128, 128, 128)  # of `pad`: what the network sees as nearly 0
+BACKGROUND = "white"  # of transparent parts
 FULL_GREY = 65535
 NO_IMAGE = "not an image, or its header is damaged"
 MAX_PIXELS = 100_000_000
@@ -126,7 +127,7 @@ def to_plain(image: Image.Image, white: int = FULL_GREY) -> Image.Image:
 def on_white(image: Image.Image) -> Image.Image:
     """Convert to RGB, with white where the image is transparent."""
     if image.has_transparency_data:
-        white = Image.new("RGBA", image.size, "white")
+        white = Image.new("RGBA", image.size, BACKGROUND)
         white.alpha_composite(image.convert("RGBA"))
         image = white
     return image.convert("RGB")

@@ -99,13 +99,17 @@ def _read_labels(
     if not tables and _are_flat(images):
         found = [file for file in files if file.rpartition("/")[2] in METADATA]
         tables = [_open_table(where, name, files, read) for name in found]
-        if not tables and (hint := [file for file in files if file.lower().endswith(TABLE_ENDS)]):
+        if not tables and (hint := [file for file in files if _may_say_labels(file)]):
             raise DataError(
                 f"{where}: photos lie flat, as {images[0]!r}, in no class folders; {some_names(hint)} in it may say "
                 f"their classes: --labels {hint[0]}; a table elsewhere: --labels FILE; names: --label-pattern "
                 "'{label}.{number}.jpg'; " + AS_CLASSES
             )
     return read_labels(where, tables, options.named_columns(), Images(images)) if tables else None
+
+
+def _may_say_labels(file: str) -> bool:
+    return file.lower().endswith(TABLE_ENDS) and "submission" not in file.lower()
 
 
 def _are_flat(images: Iterable[str]) -> bool:

@@ -16,12 +16,18 @@ from pathlib import Path
 from mnv2_sweep.base.errors import StoreError
 from mnv2_sweep.base.files import open_whole_folder, write_whole
 from mnv2_sweep.base.size import Size
+from mnv2_sweep.data.decode import BACKGROUND, PADDING, USUAL, Decoding
 from mnv2_sweep.formats.card import UNCHECKED, Card, card_text
 from mnv2_sweep.formats.check import Check
 from mnv2_sweep.formats.runtimes import RUNTIMES
 
 LABELS, PREPROCESS, CARD, SCRIPT = "labels.txt", "preprocess.json", "README.md", "classify.py"
 CHECK = "check.json"
+FIT_TEXTS = {
+    "crop": "the largest part of the middle that has the aspect of width x height",
+    "pad": "all of it, as large as width x height holds it, on a ground of the colour `padding`",
+    "squash": "all of it, stretched to width x height",
+}
 SUFFIXES = (".onnx", ".tflite", ".safetensors", ".pt2")
 SCRIPT_TEXT = Path(__file__).with_name("classify.txt")
 
@@ -30,9 +36,10 @@ SCRIPT_TEXT = Path(__file__).with_name("classify.txt")
 class Preprocess:
     """What is done to a photo before the network sees it.
 
-    The largest part of its middle that has the network's aspect is resampled (Lanczos) to `first_size`, at which the
-    data set is kept, where it has one, and from there to `size` (Lanczos to a smaller one, bilinear to a larger one).
-    `channels`: 3 is RGB, 1 its luma. Then (pixel / 255 - mean) / std, by channel.
+    The largest part of its middle that has the network's aspect, or all of it as `decoding` says, is resampled
+    (Lanczos) to `first_size`, at which the data set is kept, where it has one, and from there to `size` (Lanczos to a
+    smaller one, bilinear to a larger one). `channels`: 3 is RGB, 1 its luma. Then (pixel / 255 - mean) / std, by
+    channel.
     """
 
     size: Size
@@ -40,12 +47,17 @@ class Preprocess:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     first_size: Size | None = None
+    decoding: Decoding = USUAL
 
     def record(self) -> dict:
         """Return it as JSON has it."""
         first = None if self.first_size is None else [self.first_size.width, self.first_size.height]
         return {
-            "fit": "the largest part of the middle that has the aspect of width x height",
+            "fit": FIT_TEXTS[self.decoding.fit],
+            "geometry": self.decoding.fit,
+            "padding": list(PADDING),
+            "background": BACKGROUND,
+            "grey_white": self.decoding.white,
             "first_size": first,
             "width": self.size.width,
             "height": self.size.height,

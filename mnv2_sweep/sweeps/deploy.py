@@ -146,5 +146,6 @@ def preprocess_of(deployed: Deployed, dataset: Dataset) -> Preprocess:
     """Return what was done to the images: pixels from -1 to 1, by way of the size at which photos are kept."""
     channels = deployed.arch.in_channels
     half = (0.5,) * channels
-    kept = dataset.decoded_size(deployed.size) if isinstance(dataset, PhotoData) else None
-    return Preprocess(deployed.size, channels, half, half, kept)
+    if not isinstance(dataset, PhotoData):
+        return Preprocess(deployed.size, channels, half, half)
+    return Preprocess(deployed.size, channels, half, half, dataset.decoded_size(deployed.size), dataset.decoding)

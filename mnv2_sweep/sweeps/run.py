@@ -26,6 +26,7 @@ from mnv2_sweep.sweeps.request import (
     Session,
     SweepRequest,
     check_strategy,
+    describe_classes,
     describe_schedule,
     describe_tuning,
     find_prepared,
@@ -224,7 +225,7 @@ def estimate_request(request: SweepRequest) -> list[str]:
     check_strategy(request.strategy, request.settings)
     trials = schedule_trials(request.archs, request.recipe, request.data, request.seeds, marks, request.starts)
     estimate = estimate_sweep(trials, request.dataset, request.data_name, request.device, request.settings.workers)
-    lines = estimate_text(estimate)
+    lines = [*describe_classes(request.dataset), *estimate_text(estimate)]
     if later is not None:  # which networks will be on the front nobody knows yet
         length = work_of(trials[0]).more_text(request.strategy)
         lines.append(f"note      {length} of the networks on the front come on top")

@@ -15,6 +15,8 @@ from PIL import Image
 from torch import nn
 
 from mnv2_sweep.base.size import Size
+from mnv2_sweep.data.asked import PhotoOptions
+from mnv2_sweep.data.decode import Decoding
 from mnv2_sweep.data.photos import PhotoData, open_photos
 from mnv2_sweep.formats.card import Card
 from mnv2_sweep.models.build import build_model
@@ -101,6 +103,25 @@ def deployed(tiny_data) -> Deployed:
 
 @pytest.mark.parametrize("arch", SHAPES, ids=arch_label)
 def test_the_script_reads_photos_as_training_does(photos, tmp_path, arch):
+    check_script(photos, tmp_path, arch)
+
+
+@pytest.mark.parametrize("fit", ["pad", "squash"])
+def test_the_script_fits_photos_as_training_does(photos, tmp_path, fit):
+    """With 12-bit greys among the photos too."""
+    for split in ("train", "val"):
+        save_photo(tmp_path / "photos" / split / "a" / f"{split}-wide.jpg", *PHOTOS["wide.jpg"])
+        save_photo(tmp_path / "photos" / split / "a" / f"{split}-clear.png", *PHOTOS["clear.png"])
+        grey = np.random.RandomState(0).randint(0, 2**12, (70, 90)).astype(np.uint16)
+        (tmp_path / "photos" / split / "b").mkdir()
+        Image.fromarray(grey).save(tmp_path / "photos" / split / "b" / "grey.png")
+    data = open_photos(tmp_path / "photos", tmp_path / "cache", options=PhotoOptions(fit=fit))
+    assert data.decoding == Decoding(fit, 4095)
+    check_script(data, tmp_path, SHAPES[0])
+    check_script(data, tmp_path, SHAPES[2])
+
+
+def check_script(photos: PhotoData, tmp_path: Path, arch: ArchSpec) -> None:
     one = deploy(arch, photos)
     write_device_folder(tmp_path / "out", one, photos, Files(("onnx",)), CARD)
     script = (tmp_path / "out" / "classify.py").read_text(encoding="utf-8").partition("\nphotos = ")[0]
