@@ -10,6 +10,7 @@ import os
 import shutil
 import tarfile
 import tempfile
+import weakref
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -68,6 +69,7 @@ class Packed:
             with self.path.open("rb") as raw:
                 decoder = _decoder(raw.read(8))
             self.opened = self.path.open("rb") if decoder is None else _unpack(self.path, decoder)
+            weakref.finalize(self, self.opened.close)
         return self.opened
 
     def read(self, offset: int, count: int) -> bytes:

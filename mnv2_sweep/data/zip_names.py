@@ -70,10 +70,11 @@ def _is_text(names: Sequence[bytes], encoding: str) -> bool:
 
 def _usual_share(names: Sequence[bytes], encoding: str) -> float:
     """Return the share of usual characters among those that are not ASCII; in CP437, which gives any byte a letter,
-    the share of names that have no others."""
+    the share of names that have no others, and no backslash, which ends letters of other encodings."""
     if encoding == "cp437":
         others = [[letter for letter in name.decode(encoding) if not letter.isascii()] for name in names]
-        return sum(ACCENTED.issuperset(letters) for letters in others) / len(names)
+        is_usual = [ACCENTED.issuperset(letters) for letters in others]
+        return sum(usual and b"\\" not in name for usual, name in zip(is_usual, names, strict=True)) / len(names)
     letters = [letter for name in names for letter in name.decode(encoding) if not letter.isascii()]
     return sum(_is_usual(letter, encoding) for letter in letters) / max(1, len(letters))
 

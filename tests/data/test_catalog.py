@@ -100,3 +100,12 @@ def test_a_path_that_is_not_there_is_told_what_is_allowed(tmp_path):
     assert str(caught.value).startswith(
         "--data nowhere: no such folder or archive; give 'shapes' (built in), or the path of"
     )
+
+
+def test_drawn_images_are_checked_too(tmp_path, few_scenes):
+    wanted = open_dataset(EMBEDDED, tmp_path).pixels("val", square(12)).copy()
+    (file,) = tmp_path.rglob("val-12.npy")
+    file.write_bytes(file.read_bytes()[:-100] + bytes(100))
+    said = []
+    assert np.array_equal(open_dataset(EMBEDDED, tmp_path, say=said.append).pixels("val", square(12)), wanted)
+    assert said == [f"the image cache was damaged ({file}); built anew"]

@@ -32,7 +32,7 @@ from tests.photo_samples import (
     write_zip,
 )
 
-SHARED = Path(__file__).parents[2] / "shared" / "data"
+SHARED = Path(__file__).parents[3] / "shared" / "data"
 
 
 @pytest.fixture
@@ -268,6 +268,7 @@ def test_file_refused_by_the_system_is_tried_again(folder, cache, monkeypatch):
     assert open_photos(folder, cache).skipped == ()
 
 
+@pytest.mark.slow
 def test_clothing_small(tmp_path, monkeypatch):
     monkeypatch.setattr(photos, "MAX_SIDE", 64)  # a tenth of the time
     file = SHARED / "clothing-small" / "clothing-small.zip"
