@@ -12,6 +12,7 @@ import threading
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from importlib.util import find_spec
 from typing import NamedTuple
 
@@ -79,9 +80,7 @@ def _formats() -> tuple[str, ...]:
     """Return the formats that are opened: the listed ones, with HEIF where its decoder is installed."""
     if not _has_heic():
         return FORMATS
-    from pillow_heif import register_heif_opener
-
-    register_heif_opener()
+    import_module("pillow_heif").register_heif_opener()
     return (*FORMATS, "HEIF")
 
 

@@ -210,13 +210,22 @@ def open_photo_files(path: Path, options: PhotoOptions | None = None) -> PhotoFi
     if not path.is_file():
         what = "neither a folder nor a file" if path.exists() else "no such file or folder"
         raise DataError(f"{path}: {what}; {WANTED}")
-    with path.open("rb") as opened:
-        head = opened.read(HEAD_BYTES)
+    head = _read_head(path)
     if is_tar(path, head):
         return PhotoTar(path)
     if not zipfile.is_zipfile(path) and (what := _name_other(path, head)):
         raise DataError(f"{path}: {what}; {WANTED}")
     return PhotoZip(path, options.zip_encoding)
+
+
+def is_archive(path: Path) -> bool:
+    """Return whether a file is a zip or a tar."""
+    return path.is_file() and (zipfile.is_zipfile(path) or is_tar(path, _read_head(path)))
+
+
+def _read_head(path: Path) -> bytes:
+    with path.open("rb") as opened:
+        return opened.read(HEAD_BYTES)
 
 
 def _name_other(path: Path, head: bytes) -> str:

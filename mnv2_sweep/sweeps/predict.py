@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
-from zipfile import is_zipfile
 
 import numpy as np
 import torch
@@ -24,7 +23,7 @@ from mnv2_sweep.base.text import mebibytes
 from mnv2_sweep.data.batches import augment, image_batch
 from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.data.decode import SUFFIXES, UnreadableImage, is_image
-from mnv2_sweep.data.files import MAX_FILE_BYTES, open_photo_files
+from mnv2_sweep.data.files import MAX_FILE_BYTES, is_archive, open_photo_files
 from mnv2_sweep.data.photos import read_pixels
 from mnv2_sweep.data.source import in_order
 from mnv2_sweep.nets.arch import arch_label
@@ -64,12 +63,12 @@ class Prediction:
 
 
 def list_photos(path: Path) -> Photos:
-    """List a photo, or those in a folder or zip, by their names. Raises DataError where there are none."""
+    """List a photo, or those in a folder or an archive, by their names. Raises DataError where there are none."""
     if path.is_file() and is_image(path.name):
         return Photos((path.name,), lambda name: _read_file(path))
-    if not (path.is_dir() or is_zipfile(path)):
-        what = "neither a photo nor a zip" if path.exists() else "no such file or folder"
-        raise DataError(f"{path}: {what}; give a photo ({' '.join(SUFFIXES)}), or a folder or zip of photos")
+    if not (path.is_dir() or is_archive(path)):
+        what = "neither a photo nor a zip or tar" if path.exists() else "no such file or folder"
+        raise DataError(f"{path}: {what}; give a photo ({' '.join(SUFFIXES)}), or a folder, zip or tar of photos")
     files = open_photo_files(path)
     sizes = files.files().sizes
     names = tuple(sorted(name for name in sizes if is_image(name)))
