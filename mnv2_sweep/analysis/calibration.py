@@ -25,7 +25,7 @@ from mnv2_sweep.analysis.stats import near_pairs
 from mnv2_sweep.base.errors import ArchError, SpaceError, SweepError
 from mnv2_sweep.base.size import size_range
 from mnv2_sweep.base.text import count_noun
-from mnv2_sweep.nets.arch import ArchSpec, arch_label, input_size
+from mnv2_sweep.nets.arch import ArchSpec, arch_label, cell_value, input_size
 from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.nets.supernet import check_supernet
 from mnv2_sweep.paper.published import published_checkpoints
@@ -270,10 +270,12 @@ def _shape(arch: ArchSpec) -> list[float]:
     expansion = sum(stage.n * stage.t for stage in arch.stages) / blocks
     channels = sum(stage.n * stage.c for stage in arch.stages) / blocks
     side = math.sqrt(input_size(arch).area)
-    kernel = sum(stage.n * (stage.kernel or arch.kernel) for stage in arch.stages) / blocks
-    squeeze = sum(stage.n * (arch.se_ratio if stage.se_ratio is None else stage.se_ratio) for stage in arch.stages)
+    kernel, squeeze = (
+        sum(stage.n * cell_value(arch, stage, name) for stage in arch.stages) / blocks
+        for name in ("kernel", "se_ratio")
+    )
     sizes = (arch.width, side, kernel, max(1, arch.last_channels), arch.groups, blocks, expansion, channels)
     sizes += (arch.in_channels, arch.stem_channels, arch.divisor)
     words = (arch.linear_bottleneck, arch.residual == "bottleneck", arch.residual == "expansion")
     words += (arch.activation == "relu6", arch.activation == "hswish", arch.scale_last_conv, arch.depthwise)
-    return [*np.log(sizes), *words, squeeze / blocks]
+    return [*np.log(sizes), *words, squeeze]

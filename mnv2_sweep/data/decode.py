@@ -54,6 +54,10 @@ class Decoding:
     fit: str = FITS[0]
     white: int = FULL_GREY
 
+    def __post_init__(self) -> None:
+        if self.fit not in FITS or type(self.white) is not int or not 0 < self.white <= FULL_GREY:
+            raise ValueError(f"fit {self.fit!r}, white {self.white!r}")
+
 
 USUAL = Decoding()
 

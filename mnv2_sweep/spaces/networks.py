@@ -16,7 +16,7 @@ from mnv2_sweep.nets.arch import CELLS, OPTIONAL_CELLS, ArchSpec
 from mnv2_sweep.nets.cost_arrays import CostArrays, count_archs, join_costs
 from mnv2_sweep.nets.resolve import name_network
 from mnv2_sweep.spaces.gather import Gather
-from mnv2_sweep.spaces.space import OPERATORS, Constraint, Space, build_arch
+from mnv2_sweep.spaces.space import OPERATORS, Constraint, Space, build_arch, list_cells
 
 CHUNK = 16_384  # rows at once: their columns stay in the cache; the result does not depend on it
 
@@ -120,10 +120,7 @@ class Cells:
         self.table = {(i, f): getattr(stage, f) for i, stage in enumerate(space.stages) for f in CELLS}
         if "expansion" in settings:  # as set_expansion
             self.table |= {(i, "t"): settings["expansion"] for i, stage in enumerate(space.stages) if stage.t > 1}
-        cells = [key.split(".")[1:] + [value] for key, value in settings.items() if key.startswith("stages.")]
-        for row, column, value in sorted(cells, key=lambda cell: cell[0] != "*"):
-            at = range(len(space.stages)) if row == "*" else [int(row)]
-            self.table |= {(i, column): value for i in at}
+        self.table |= {(row, column): value for row, column, value in list_cells(settings, len(space.stages))}
         defaults = {f.name: f.default for f in fields(ArchSpec) if f.name != "stages"}
         if classes is not None:
             defaults["classes"] = classes

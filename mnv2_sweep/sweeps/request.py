@@ -13,7 +13,7 @@ from pathlib import Path
 from mnv2_sweep.base.errors import StoreError, SweepError
 from mnv2_sweep.base.files import link_file
 from mnv2_sweep.base.size import size_range
-from mnv2_sweep.base.text import count_noun, millions, printable
+from mnv2_sweep.base.text import count_noun, millions, percent, printable
 from mnv2_sweep.data.batches import prepare_pixels
 from mnv2_sweep.data.catalog import Dataset, count_classes
 from mnv2_sweep.nets.arch import ArchSpec
@@ -34,6 +34,7 @@ from mnv2_sweep.sweeps.schedule import (
 )
 from mnv2_sweep.sweeps.settings import RunSettings
 from mnv2_sweep.sweeps.starts import describe_starts, find_starts
+from mnv2_sweep.training.loop import count_steps
 from mnv2_sweep.training.ways.way import Conditions, work_of
 from mnv2_sweep.trials.executed import executed_fraction, executed_text, find_scale_in_step, spread_warning
 from mnv2_sweep.trials.recipe import Recipe, check_recipe
@@ -43,6 +44,8 @@ from mnv2_sweep.trials.ways import find_strategy, is_kept, kept_paths, way_of
 from mnv2_sweep.trials.weights import WeightsRecord
 
 SHOWN_CLASSES = 6  # of the data, by name
+USUAL_MOMENTUM = 0.1  # of batch norms; the default of Recipe.norm_momentum
+MOST_LEFT = 0.05  # of the statistics that batch norms begin with, at the end of a training
 
 
 @dataclass(frozen=True)
@@ -175,6 +178,7 @@ def describe_schedule(session: Session) -> list[str]:
         f"recipe    {recipe.name}: {length}, trained at {sizes} (input scale {recipe.input_scale:g})",
         *_executed_lines(networks, recipe),
         *describe_starts(session.trials),
+        *_norm_notes(session.trials[0], len(session.request.dataset.labels["train"])),
         f"trials    {len(session.trials)} ({done} done, {len(session.missing)} to run), seeds {_seeds(session.trials)}",
         *keep_lines(session.trials, session.request.settings.keep_here),
         *notes,
@@ -195,6 +199,16 @@ def describe_classes(dataset: Dataset) -> list[str]:
     if counts[least] < counts[most]:
         span += f" ({names[least]}) to {counts[most]:,} ({names[most]})"
     return [f"classes   {shown}{rest}; {span} for training each"]
+
+
+def _norm_notes(trial: Trial, train_images: int) -> list[str]:
+    """Say where a training ends before its batch norms have statistics of their own (Recipe.norm_momentum)."""
+    momentum, steps = trial.recipe.norm_momentum, count_steps(trial.recipe, train_images)[0]
+    left = (1 - momentum) ** steps
+    if momentum >= USUAL_MOMENTUM or left < MOST_LEFT:
+        return []
+    text = f"after {count_noun(steps, 'step')} batch norms have {percent(left, 0)} % of the statistics they began with"
+    return [f"note      {text}: recipe.norm_momentum is {momentum:g}; {USUAL_MOMENTUM:g} suits so short a training"]
 
 
 def _executed_lines(archs: Collection[ArchSpec], recipe: Recipe) -> list[str]:
@@ -256,7 +270,7 @@ def prepare_session(session: Session, environment: dict) -> Iterator[tuple[int, 
         record_all(session.folder, session.reused)
     sizes = sorted({trial.train_size for trial in session.missing}, key=lambda size: size.area)
     for done, size in enumerate(sizes, 1):
-        prepare_pixels(request.dataset, size)
+        prepare_pixels(request.dataset, size, request.recipe.eval_crop)
         yield done, len(sizes)
 
 

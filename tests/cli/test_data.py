@@ -5,8 +5,7 @@ import json
 import pytest
 
 from mnv2_sweep.cli.options import DataOptions
-from mnv2_sweep.cli.progress import choose_recorded
-from mnv2_sweep.data.asked import PhotoOptions, make_name, read_name
+from mnv2_sweep.data.asked import PhotoOptions, read_name
 from mnv2_sweep.nets.arch import arch_label
 from mnv2_sweep.record.store import read_outcomes
 from mnv2_sweep.trials.trial import EMBEDDED
@@ -32,13 +31,6 @@ def test_the_name_of_data_is_made_of_options():
     assert DataOptions().data_name("other") == "other"
     name = DataOptions(labels=["a.csv"], fit="pad").data_name("other")
     assert read_name(name) == ("other", PhotoOptions(labels=("a.csv",), fit="pad"))
-
-
-def test_a_sweeps_data_are_read_again_as_recorded(tmp_path):
-    recorded = make_name(str(tmp_path), PhotoOptions(fit="pad", label_pattern="{label}.jpg"))
-    assert choose_recorded(recorded, None) == recorded
-    assert choose_recorded(recorded, "moved") == make_name("moved", read_name(recorded)[1])
-    assert choose_recorded(make_name("/gone", PhotoOptions()), None) == EMBEDDED == choose_recorded(None, None)
 
 
 def test_classes_of_a_table_are_shown(desk):

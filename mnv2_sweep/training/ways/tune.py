@@ -1,13 +1,16 @@
 """All layers of a network that begins with weights, trained at a low rate, from the classifier of its probe."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 
+from mnv2_sweep.base.errors import SweepError
 from mnv2_sweep.data.batches import keep_on_device, train_level
 from mnv2_sweep.data.catalog import Dataset
-from mnv2_sweep.nets.arch import arch_label
+from mnv2_sweep.nets.arch import ArchSpec, arch_label
+from mnv2_sweep.spaces.space import Strategy
 from mnv2_sweep.training.checkpoint import Course
 from mnv2_sweep.training.control import Control
 from mnv2_sweep.training.loop import (
@@ -15,7 +18,6 @@ from mnv2_sweep.training.loop import (
     count_steps,
     evaluate_model,
     keeping,
-    make_optimizer,
     measure_model,
     open_course,
     read_targets,
@@ -24,9 +26,10 @@ from mnv2_sweep.training.loop import (
     take_step,
     train_course,
 )
+from mnv2_sweep.training.optimizer import make_optimizer
 from mnv2_sweep.training.ways.probe import Probe, Probed, probe_trial, probed_network
 from mnv2_sweep.training.ways.way import Rates, Setup, WayWork
-from mnv2_sweep.trials.recipe import length_text
+from mnv2_sweep.trials.recipe import Recipe, length_text
 from mnv2_sweep.trials.tasks import task_of
 from mnv2_sweep.trials.trial import Result, Trial, trial_id
 from mnv2_sweep.trials.ways import PROBED
@@ -40,6 +43,12 @@ class Tune(Probe):
     diverged at rates of 0.002 and 0.01."""
 
     name = "tune"
+
+    def mark(self, strategy: Strategy, archs: Sequence[ArchSpec], recipe: Recipe, train_images: int) -> dict:
+        if recipe.average:
+            raise SweepError(f"recipe.average: {recipe.average:g} given, 0 allowed for strategy {self.name}, which has "
+                             f"an average of its own, over the last {AVERAGED_STEPS:.0%} of its steps")  # fmt: skip
+        return super().mark(strategy, archs, recipe, train_images)
 
     def length_text(self, trial: Trial) -> str:
         return f"a linear classifier on the features, then {length_text(trial.recipe)}"

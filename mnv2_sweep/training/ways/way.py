@@ -22,7 +22,7 @@ from mnv2_sweep.training.start import build_network
 from mnv2_sweep.trials.recipe import Recipe, length_text
 from mnv2_sweep.trials.tasks import trained_network
 from mnv2_sweep.trials.trial import Result, Trial
-from mnv2_sweep.trials.ways import own_file, way_of
+from mnv2_sweep.trials.ways import Need, own_file, way_of
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,6 @@ class Setup:
     cuda_graphs: bool = False
     keeps: bool = False
     asked: bool = False
-
-
-class Need(NamedTuple):
-    """What a trial can't run without, and one of those that need it has to make: its name, whether it is there."""
-
-    name: str
-    is_there: Callable[[], bool]
 
 
 class Conditions(NamedTuple):
@@ -161,9 +154,9 @@ class WayWork:
         """Return the trial's network before it has its weights."""
         return build_network(trial)
 
-    def rebuild(self, trial: Trial, folder: Path, archs: Sequence[ArchSpec], dataset: Dataset) -> nn.Module:
+    def rebuild(self, trial: Trial, folder: Path, archs: Sequence[ArchSpec], dataset: Dataset | None) -> nn.Module:
         """Return the network of a recorded trial from what is kept, on the CPU and in eval mode; `archs` are those of
-        its sweep. Raises StoreError."""
+        its sweep, and the data None where they are gone. Raises StoreError, SweepError where it needs them."""
         return fill_network(self.build(trial), read_kept(folder / own_file(trial), trial))
 
 
