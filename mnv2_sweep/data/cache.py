@@ -85,7 +85,8 @@ def is_sound(file: Path) -> bool:
     try:
         wanted = json.loads(_sums_file(file).read_bytes())
     except FileNotFoundError:
-        seal(file)
+        with suppress(OSError):  # a cache that is only read here
+            seal(file)
         return True
     except ValueError:
         return False

@@ -1,6 +1,12 @@
 """The first bytes of a file -> what it is, in a few words, where it is not what was wanted."""
 
+import re
+
 HEAD_BYTES = 512
+IMAGE_BEGINNINGS = (
+    *(b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF87a", b"GIF89a", b"BM", b"II*\0", b"MM\0*"),
+    *(b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51"),
+)
 WEB_PAGE = (b"<!doctype html", b"<html", b"<head")
 BEGINNINGS = {
     b"version https://git-lfs": "a git-lfs pointer, not the file itself: 'git lfs pull' fetches it",
@@ -32,6 +38,13 @@ def name_content(head: bytes) -> str:
     if head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"mif1", b"msf1", b"hevc"):
         return "HEIC, which needs: pip install 'mnv2-sweep[heic]'"
     return ""
+
+
+def looks_like_image(head: bytes) -> bool:
+    """Return whether a file begins as one of an image does that can be read here."""
+    if head.startswith(IMAGE_BEGINNINGS) or (head.startswith(b"RIFF") and head[8:12] == b"WEBP"):
+        return True
+    return head[4:12] in (b"ftypavif", b"ftypavis") or re.match(rb"P[1-6]\s", head) is not None
 
 
 def is_text(head: bytes) -> bool:

@@ -9,7 +9,7 @@ a note, never a class. `labels` makes Photos of tables and of names instead.
 import hashlib
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import NamedTuple
 
 from mnv2_sweep.base.errors import DataError
@@ -26,7 +26,8 @@ SPLIT_NAMES = {
 }
 SET_WORDS = re.compile(r"[ _-]?(set|data|images|imgs|photos)$")  # as in training_set
 EARLIER_NAMES = ("train", "val", "valid", "validation", "dev", "test")  # alone, any other only wraps, as it always did
-UNLABELLED = re.compile(r"(un|not?)[ _-]?label+ed|unsup(ervised)?|(test|testing|eval|val|valid)[ _-]?\d+")
+NO_LABEL = re.compile(r"(un|not?)[ _-]?label+ed|unsup(ervised)?")
+UNLABELLED = re.compile(NO_LABEL.pattern + r"|(test|testing|eval|val|valid)[ _-]?\d+")
 GENERIC = re.compile(r"all|images?|imgs?|photos?|pictures?|data")
 NO_CLASS = re.compile(GENERIC.pattern + r"|(un|not?)[ _-]?label+ed|unknown|none|test(ing)?\d*")
 LAYOUT = (
@@ -65,10 +66,12 @@ def is_unlabelled(name: str) -> bool:
     return UNLABELLED.fullmatch(name.strip().lower()) is not None
 
 
-def sort_photos(where: str, files: Iterable[str], folders: set[str]) -> Sorted:
-    """Return every image with its split and class, by the folders they lie in. Raises DataError."""
+def sort_photos(where: str, files: Iterable[str], folders: set[str], images: Container[str] | None = None) -> Sorted:
+    """Return every image with its split and class, by the folders they lie in; `images`: which of the files are some,
+    where names don't tell. Raises DataError."""
     files = sorted(files)
-    tree = _Tree(files, folders)
+    images = {file for file in files if is_image(file)} if images is None else images
+    tree = _Tree(filter(images.__contains__, files), folders)
     homes, aside, notes = _find_homes(where, tree)
     photos, skipped = [], []
     classes = {home: tree.below(home) - aside for home in homes}
@@ -79,24 +82,24 @@ def sort_photos(where: str, files: Iterable[str], folders: set[str]) -> Sorted:
         home = next((home for home in homes if home and file.startswith(f"{home}/")), "")
         depth = file.count("/") - (home.count("/") + 1 if home else 0)  # 0: beside the class folders, 1: in one
         if home in homes and depth > 0:
-            if not is_image(file):
+            if file not in images:
                 skipped.append((file, "not an image file"))
             elif depth > 1:
                 raise _too_deep(where, file)
             else:
                 photos.append(Photo(homes[home], file.split("/")[-2], file))
-        elif is_image(file):
+        elif file in images:
             _check_stray(where, file, top, home, classes)
             skipped.append((file, "outside the class folders"))
     if not photos:
         raise DataError(f"{where}: no image in it; {LAYOUT}")
-    photos, more = _drop_unlabelled(photos, {split: classes[home] for home, split in homes.items()})
-    given = {homes[home]: classes[home] for home in homes if homes[home] not in more}
+    given = {split: classes[home] for home, split in homes.items()}
+    photos, given, more = _drop_unlabelled(photos, given)
     _check_same_classes(where, given, [*aside])
     check_classes(where, given["train"], photos, {split: f" in {split}" if "" not in homes else "" for split in given})
     if "val" not in given:
         photos = hold_out(where, photos)
-    return Sorted(in_cache_order(photos), skipped, [*notes, *more.values()])
+    return Sorted(in_cache_order(photos), skipped, [*notes, *more])
 
 
 def in_cache_order(photos: Iterable[Photo]) -> list[Photo]:
@@ -107,14 +110,12 @@ def in_cache_order(photos: Iterable[Photo]) -> list[Photo]:
 class _Tree:
     """Folders with what lies in them."""
 
-    def __init__(self, files: Iterable[str], folders: set[str]):
+    def __init__(self, images: Iterable[str], folders: set[str]):
         self.inside: dict[str, set[str]] = defaultdict(set)
         self.images: Counter[str] = Counter()  # that lie in a folder itself
         for folder in folders:
             self.inside[folder.rpartition("/")[0]].add(folder)
-        for file in files:
-            if is_image(file):
-                self.images[file.rpartition("/")[0]] += 1
+        self.images.update(image.rpartition("/")[0] for image in images)
 
     def below(self, folder: str) -> set[str]:
         """Return the last names of the folders in a folder."""
@@ -134,9 +135,9 @@ class _Tree:
         return folder
 
 
-def find_wrapper(files: Iterable[str], folders: set[str]) -> str:
+def find_wrapper(images: Iterable[str], folders: set[str]) -> str:
     """Return the folders that only wrap the others, as 'name/name/', or ''."""
-    loose = {file.rpartition("/")[0] for file in files if is_image(file)}
+    loose = {image.rpartition("/")[0] for image in images}
     inside = defaultdict(list)
     for folder in folders:
         inside[folder.rpartition("/")[0]].append(folder)
@@ -194,18 +195,26 @@ def _check_splits(where: str, splits: Mapping[str, str]) -> None:
         raise DataError(f"{where}: has {some_names(splits)} but no 'train' folder; {LAYOUT}")
 
 
-def _drop_unlabelled(photos: list[Photo], classes: Mapping[str, set[str]]) -> tuple[list[Photo], dict[str, str]]:
-    """Return the photos without val or test where its only folders say that they are no classes; split -> note."""
-    notes = {}
-    for split in HELD_OUT:
-        own = classes.get(split, set())
-        if own and not own & classes["train"] and all(NO_CLASS.fullmatch(name.lower()) for name in own):
-            count = sum(photo.split == split for photo in photos)
-            notes[split] = (
-                f"left out {count_noun(count, 'photo')} of {split}: in {some_names(own)}, which is no class of train, "
-                "so without a label"
-            )
-    return [photo for photo in photos if photo.split not in notes], notes
+def _drop_unlabelled(
+    photos: list[Photo], classes: Mapping[str, set[str]]
+) -> tuple[list[Photo], dict[str, set[str]], list[str]]:
+    """Return photos and classes without folders that say that they are no class, and without val or test where there
+    are but such folders; and notes on that."""
+    notes, dropped = [], set()
+    for split, own in classes.items():
+        is_strange = not own & classes["train"] and all(NO_CLASS.fullmatch(name.lower()) for name in own)
+        if split in HELD_OUT and is_strange:
+            unlabelled, why = own, f"{some_names(own)}, which is no class of train"
+        else:
+            unlabelled = {name for name in own if NO_LABEL.fullmatch(name.lower())}
+            why = some_names(unlabelled)
+        if unlabelled:
+            count = sum(photo.split == split and photo.label in unlabelled for photo in photos)
+            notes.append(f"left out {count_noun(count, 'photo')} of {split}: in {why}, so without a label")
+            dropped |= {(split, name) for name in unlabelled}
+    kept = [photo for photo in photos if (photo.split, photo.label) not in dropped]
+    left = {split: {name for name in own if (split, name) not in dropped} for split, own in classes.items()}
+    return kept, {split: own for split, own in left.items() if own or not classes[split]}, notes
 
 
 def _too_deep(where: str, file: str) -> DataError:

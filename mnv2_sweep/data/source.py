@@ -9,6 +9,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from mnv2_sweep.base.size import Size
 from mnv2_sweep.data.asked import PhotoOptions
 from mnv2_sweep.data.decode import USUAL, Decoding, UnreadableImage, decode_pixels, is_image
 from mnv2_sweep.data.files import CACHE_VERSION, MAX_FILE_BYTES, PhotoFiles, check_file_sizes, open_photo_files
+from mnv2_sweep.data.identify import HEAD_BYTES, looks_like_image
 from mnv2_sweep.data.labels import METADATA, Images, Labelled, Table, read_labels, read_pattern
 from mnv2_sweep.data.layout import (
     AS_CLASSES,
@@ -63,17 +65,19 @@ def list_photos(photo_files: PhotoFiles, options: PhotoOptions | None = None) ->
     """List the photos in a folder or an archive. Raises DataError where they lie as no data set does."""
     where, options = str(photo_files.path), options or PhotoOptions()
     sizes, folders = photo_files.files()
-    top = find_wrapper(sizes, folders)
+    found = _find_images(photo_files, sizes)
+    top = find_wrapper(found, folders)
     files = {file.removeprefix(top): size for file, size in sizes.items() if file.startswith(top)}
     inside = {name.removeprefix(top) for name in folders if name.startswith(top)}
+    images = {file.removeprefix(top) for file in found if file.startswith(top)}
 
     def read(file: str) -> bytes:
         return photo_files.read(top + file)
 
-    labelled = _read_labels(where, files, options, read)
+    labelled = _read_labels(where, files, sorted(images), options, read)
     if labelled is None:
-        sorted_photos, own, groups = sort_photos(where, files, inside), {}, {}
-        if tables := [file for file in files if file.rpartition("/")[2] in METADATA]:
+        sorted_photos, own, groups = sort_photos(where, files, inside, images), {}, {}
+        if tables := [file for file in files if _may_say_labels(file) and ("/" not in file or _is_metadata(file))]:
             said = f"{tables[0]!r} is not read, as the photos lie in class folders; --labels {tables[0]} reads it"
             sorted_photos.notes.append(said)
     else:
@@ -87,17 +91,16 @@ def list_photos(photo_files: PhotoFiles, options: PhotoOptions | None = None) ->
 
 
 def _read_labels(
-    where: str, files: Mapping[str, int], options: PhotoOptions, read: Callable[[str], bytes]
+    where: str, files: Mapping[str, int], images: list[str], options: PhotoOptions, read: Callable[[str], bytes]
 ) -> Labelled | None:
     """Return the photos that tables or names tell the classes of, None where folders do. Raises DataError."""
-    images = [file for file in files if is_image(file)]
     if not images:
         return None
     if options.label_pattern:
         return read_pattern(where, options.label_pattern, Images(images))
     tables = [_open_table(where, name, files, read) for name in options.labels]
     if not tables and _are_flat(images):
-        found = [file for file in files if file.rpartition("/")[2] in METADATA]
+        found = [file for file in files if _is_metadata(file)]
         tables = [_open_table(where, name, files, read) for name in found]
         if not tables and (hint := [file for file in files if _may_say_labels(file)]):
             raise DataError(
@@ -106,6 +109,21 @@ def _read_labels(
                 "'{label}.{number}.jpg'; " + AS_CLASSES
             )
     return read_labels(where, tables, options.named_columns(), Images(images)) if tables else None
+
+
+def _find_images(photo_files: PhotoFiles, files: Iterable[str]) -> set[str]:
+    """Return the files whose names end as those of images do, or, where none does, whose content begins so."""
+    if images := {file for file in files if is_image(file)}:
+        return images
+    for file in files:
+        with suppress(UnreadableImage, OSError):
+            if looks_like_image(photo_files.read(file)[:HEAD_BYTES]):
+                images.add(file)
+    return images
+
+
+def _is_metadata(file: str) -> bool:
+    return file.rpartition("/")[2] in METADATA
 
 
 def _may_say_labels(file: str) -> bool:

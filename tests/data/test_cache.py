@@ -143,6 +143,19 @@ def test_a_cache_of_an_earlier_version_stays_and_gets_its_sums(folder, tmp_path,
     assert everything(open_photos(folder, tmp_path / "cache", say=said.append)) == wanted and len(said) == 1
 
 
+def test_a_cache_that_can_only_be_read_is_read(folder, tmp_path, monkeypatch):
+    wanted = everything(open_photos(folder, tmp_path / "cache"))
+    for sums in (tmp_path / "cache").rglob("*.crc"):
+        sums.unlink()
+
+    def refuse(*words):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(cached, "_SOUND", {})
+    monkeypatch.setattr(cached, "write_whole", refuse)
+    assert everything(open_photos(folder, tmp_path / "cache")) == wanted
+
+
 @pytest.mark.parametrize("size", [0, 1, 1000, 4096, 10_000])
 def test_blocks_of_any_number_are_summed(tmp_path, monkeypatch, size):
     monkeypatch.setattr(cached, "BLOCK_BYTES", 512)

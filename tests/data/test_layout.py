@@ -85,6 +85,15 @@ LAYOUTS = {
         split_files(train={"cat": 2, "unknown": 2}, val={"cat": 2, "unknown": 2}, test={"unknown": 2}),
         {"train": {"cat": 2, "unknown": 2}, "val": {"cat": 2, "unknown": 2}, "test": {"unknown": 2}}, (),
     ),
+    "unlabelled-among-the-classes": (
+        split_files(train=FOUR | {"unlabeled": 5}, val=HALF), {"train": FOUR, "val": HALF},
+        ("left out 5 photos of train: in 'unlabeled', so without a label",),
+    ),
+    "without-endings": ({name[:-4]: data for name, data in class_files(FOUR, "w/").items()}, KEPT, ()),
+    "a-table-beside-classes": (
+        class_files(FOUR, "w/") | {"w/labels.csv": b"image,label"}, KEPT,
+        ("'labels.csv' is not read, as the photos lie in class folders; --labels labels.csv reads it",),
+    ),
     "a-class-called-valid": (
         class_files({"valid": 4, "invalid": 4}),
         {"train": {"valid": 3, "invalid": 3}, "val": {"valid": 1, "invalid": 1}}, ("'valid' is read as a class",),
@@ -97,7 +106,10 @@ def test_layouts(tmp_path, cache, files, wanted, said):
     data = open_photos(write_folder(tmp_path / "d", files), cache)
     assert counts(data) == wanted
     text = "\n".join(data.notes)
-    assert all(part in text for part in said) and ("left out" in text) == any("photo" in part for part in said)
+    assert all(part in text for part in said)
+    assert ("left out" in text) == any(
+        part.startswith(("left out", "1 photo", "2 photos", "3 photos")) for part in said
+    )
     zipped = open_photos(write_zip(tmp_path / "d.zip", files), tmp_path / "cache2")
     assert (zipped.fingerprint, zipped.notes) == (data.fingerprint, data.notes)
 
