@@ -214,7 +214,7 @@ def _drop_unlabelled(
             dropped |= {(split, name) for name in unlabelled}
     kept = [photo for photo in photos if (photo.split, photo.label) not in dropped]
     left = {split: {name for name in own if (split, name) not in dropped} for split, own in classes.items()}
-    return kept, {split: own for split, own in left.items() if own or not classes[split]}, notes
+    return kept, {split: own for split, own in left.items() if own or not classes[split] or split == "train"}, notes
 
 
 def _too_deep(where: str, file: str) -> DataError:

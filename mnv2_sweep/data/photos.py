@@ -64,7 +64,6 @@ MAX_SIDE = 256
 MIN_SIDE = 8
 SAMPLED_SIZES = 1000  # headers read to choose the cached side
 DIGESTS, INDEX, NAMES = "digests.json", "index.json", "names.json"
-LOSS_SAID = 0.005  # share of the pixels from which on it is said that the crop leaves them out
 
 Report = Callable[[int, int], None]
 Say = Callable[[str], None]
@@ -94,6 +93,7 @@ class PhotoData:
     options: PhotoOptions = PhotoOptions()
     decoding: Decoding = USUAL
     groups: Mapping[str, str] = field(default_factory=dict)  # path -> group, of the images that have one
+    loss: float = 0.0  # share of the photos' pixels outside of their centre squares; 0 where that is not known
     say: Say = _say_nothing  # hears what was damaged and is made anew
 
     @cached_property
@@ -211,11 +211,11 @@ def _decode_to_cache(
         size = square(side)
         with building_folder(cache, len(photos) * (3 * size.area + 200)) as folder:
             decoding, decoded = _decode(source, folder, size, report, options.fit)
-            notes = [*source.notes, *_grey_notes(decoding), *_loss_notes(loss, options.fit)]
+            notes = [*source.notes, *_grey_notes(decoding)]
             fingerprint = _write_index(source, folder, side, decoded, decoding)
             bad = [(source.file_of(one.photo), one.reason) for one in decoded if one.reason]
             known = {"path": where, "fingerprint": fingerprint, "skipped": sorted(source.left_out + bad)}
-            known |= {"notes": notes, "groups": source.groups}
+            known |= {"notes": notes, "groups": source.groups, "loss": loss}
             _publish(folder, photo_files.name, cache, known, options)
         if all(one.digest for one in decoded):  # a file the system refused today may be readable tomorrow
             write_json(opened, known)
@@ -227,12 +227,6 @@ def _grey_notes(decoding: Decoding) -> list[str]:
         return []
     bits = decoding.white.bit_length()
     return [f"16-bit greys use {bits} bits of their 16 in this set, so {decoding.white:,} is white"]
-
-
-def _loss_notes(loss: float, fit: str) -> list[str]:
-    if fit != "crop" or loss < LOSS_SAID:
-        return []
-    return [f"the centre square leaves out {100 * loss:.0f} % of the pixels; --fit pad (or squash) keeps them"]
 
 
 def _look_at_sizes(source: PhotoSource, fit: str) -> tuple[int, float]:
@@ -348,10 +342,11 @@ def _load(name: str, cache: Path, known: Mapping[str, Any], options: PhotoOption
         labels = {split: np.array(places, dtype=np.int64) for split, places in index["labels"].items()}
         skipped = tuple((path, reason) for path, reason in known["skipped"])
         notes = (*known.get("notes", ()), *index["notes"])
+        decoding = Decoding(options.fit, index.get("white", FULL_GREY))
         return PhotoData(
             _printable(name if options.fit == USUAL.fit else f"{name}-{options.fit}"), index["fingerprint"],
             tuple(map(_printable, index["classes"])), labels, index["side"], skipped, notes, folder,
-            Path(known["path"]), options, Decoding(options.fit, index.get("white", FULL_GREY)), known.get("groups", {}),
+            Path(known["path"]), options, decoding, known.get("groups", {}), known.get("loss", 0.0),
         )  # fmt: skip
     except (OSError, ValueError, KeyError, TypeError, AttributeError):  # no such folder, or something damaged it
         return None

@@ -13,9 +13,10 @@ from pathlib import Path
 from mnv2_sweep.base.errors import StoreError, SweepError
 from mnv2_sweep.base.files import link_file
 from mnv2_sweep.base.size import size_range
-from mnv2_sweep.base.text import count_noun, millions, percent, printable
+from mnv2_sweep.base.text import count_noun, millions, percent
 from mnv2_sweep.data.batches import prepare_pixels
-from mnv2_sweep.data.catalog import Dataset, count_classes
+from mnv2_sweep.data.catalog import Dataset
+from mnv2_sweep.data.describe import describe_photos
 from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.record.claims import read_claims
@@ -39,11 +40,10 @@ from mnv2_sweep.training.ways.way import Conditions, work_of
 from mnv2_sweep.trials.executed import executed_fraction, executed_text, find_scale_in_step, spread_warning
 from mnv2_sweep.trials.recipe import Recipe, check_recipe
 from mnv2_sweep.trials.tasks import find_task
-from mnv2_sweep.trials.trial import CLASSIFY, EMBEDDED, DataRef, Trial
+from mnv2_sweep.trials.trial import CLASSIFY, DataRef, Trial
 from mnv2_sweep.trials.ways import find_strategy, is_kept, kept_paths, way_of
 from mnv2_sweep.trials.weights import WeightsRecord
 
-SHOWN_CLASSES = 6  # of the data, by name
 USUAL_MOMENTUM = 0.1  # of batch norms; the default of Recipe.norm_momentum
 MOST_LEFT = 0.05  # of the statistics that batch norms begin with, at the end of a training
 
@@ -173,7 +173,7 @@ def describe_schedule(session: Session) -> list[str]:
     done, notes = _describe_known(session, session.trials, [f"note      {text}"] if others else [])
     return [
         f"data      {session.request.dataset.name}: {len(session.request.dataset.classes)} classes; {counts}",
-        *describe_classes(session.request.dataset),
+        *describe_photos(session.request.dataset),
         f"networks  {len(networks)}, {madds_text}",
         f"recipe    {recipe.name}: {length}, trained at {sizes} (input scale {recipe.input_scale:g})",
         *_executed_lines(networks, recipe),
@@ -183,22 +183,6 @@ def describe_schedule(session: Session) -> list[str]:
         *keep_lines(session.trials, session.request.settings.keep_here),
         *notes,
     ]
-
-
-def describe_classes(dataset: Dataset) -> list[str]:
-    """Return a line on the classes of photos: the first few, and how many training images the smallest and the largest
-    have."""
-    if dataset.name == EMBEDDED:
-        return []
-    names = [printable(name) for name in dataset.classes]
-    shown = ", ".join(names[:SHOWN_CLASSES])
-    rest = f" and {len(names) - SHOWN_CLASSES:,} more" if len(names) > SHOWN_CLASSES else ""
-    counts = count_classes(dataset, "train")
-    least, most = int(counts.argmin()), int(counts.argmax())
-    span = f"{counts[least]:,}"
-    if counts[least] < counts[most]:
-        span += f" ({names[least]}) to {counts[most]:,} ({names[most]})"
-    return [f"classes   {shown}{rest}; {span} for training each"]
 
 
 def _norm_notes(trial: Trial, train_images: int) -> list[str]:

@@ -49,8 +49,8 @@ def test_given_splits_are_used(folder, cache):
     seen = []
     data = open_photos(folder, cache, lambda done, total: seen.append((done, total)))
     assert counts(data) == {"train": BOTH, "val": {"cat": 3, "dog": 2}, "test": {"cat": 2, "dog": 2}}
-    assert (data.name, data.classes, data.side, data.skipped) == ("pets", ("cat", "dog"), 12, ())
-    assert data.notes == ("the centre square leaves out 20 % of the pixels; --fit pad (or squash) keeps them",)
+    assert (data.name, data.classes, data.side, data.skipped, data.notes) == ("pets", ("cat", "dog"), 12, (), ())
+    assert data.loss == pytest.approx(0.2)  # of 15 x 12
     assert seen == [(n, 37) for n in range(1, 38)]
     assert data.labels["val"].dtype == np.int64 and data.labels["val"].tolist() == [0, 0, 0, 1, 1]
     assert data.names["val"] == ["val/cat/0.png", "val/cat/1.png", "val/cat/2.png", "val/dog/0.png", "val/dog/1.png"]
