@@ -141,6 +141,12 @@ class Course:
     def images_per_second(self, batch: int) -> float:
         return self.step * batch / (self.seconds - self.aside)
 
+    def after_step(self) -> None:
+        """Take note of the weights after a step."""
+
+    def settle(self) -> None:
+        """Give the network the weights with which it ends, after the last step."""
+
     @contextmanager
     def set_aside(self) -> Iterator[None]:
         """Count what runs inside as no training: its time does not make training slower."""

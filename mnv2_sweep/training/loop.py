@@ -73,6 +73,7 @@ def finish_course(course: Course, trial: Trial, dataset: Dataset, control: Contr
     )
     with keeping(course, trial_id(trial), control):
         train_model(course, trial, dataset, control)
+        course.settle()
         result = measure_model(course, trial, dataset, control)
         control.keep(trial, course.model, result)
     control.log(f"{say_result(trial, result)} in {result.seconds:.1f} s")
@@ -198,6 +199,7 @@ def train_course(
             for group in course.optimizer.param_groups:
                 group["lr"] = group.get("scale", 1.0) * learning_rate(recipe, course.step, steps, images)
             loss = step()
+            course.after_step()
             course.losses.append(loss)
             course.step += 1
             if device == "cpu" or math.isnan(shown) or course.step % LOSS_STEPS == 0 or course.step == steps:

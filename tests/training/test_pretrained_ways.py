@@ -21,7 +21,7 @@ from mnv2_sweep.training.linear import fit_linear
 from mnv2_sweep.training.loop import evaluate_splits, run_trial
 from mnv2_sweep.training.start import begin_network
 from mnv2_sweep.training.ways.probe import WORK as PROBE
-from mnv2_sweep.training.ways.probe import probe_trial, probed_network
+from mnv2_sweep.training.ways.probe import probe_trial
 from mnv2_sweep.training.ways.tune import WORK as TUNE
 from mnv2_sweep.training.ways.tune import begin_tuning, compare_probe
 from mnv2_sweep.training.ways.way import Setup
@@ -80,7 +80,7 @@ def test_a_probe_is_the_network_under_its_classifier_whatever_the_seed(make_begu
     results = [PROBE.run(make_begun(seed=seed), tiny_data, Setup(), QUIET) for seed in (0, 1)]
     assert results[0].scores == results[1].scores and results[0].train_loss < np.log(3)
     trial = make_begun()
-    model = probed_network(trial, tiny_data, "cpu", probe_trial(trial, tiny_data, "cpu", QUIET).linear)
+    model = probe_trial(trial, tiny_data, "cpu", QUIET).model
     scores, counts = evaluate_splits(model, trial, tiny_data, "cpu", QUIET)
     assert counts == results[0].images
     for split in scores:
@@ -90,16 +90,19 @@ def test_a_probe_is_the_network_under_its_classifier_whatever_the_seed(make_begu
 def test_features_are_computed_once_for_weights_size_and_data(make_begun, tiny_data, monkeypatch):
     calls = []
     monkeypatch.setattr(features, "compute_features", lambda *a: calls.append(0) or compute_features(*a))
-    first = find_features(make_begun(), tiny_data, "cpu", QUIET)
-    again = find_features(make_begun(seed=3, lr=0.5), tiny_data, "cpu", QUIET)
+
+    def find(trial, control=QUIET):
+        return find_features(begin_network(trial, tiny_data, "cpu"), trial, tiny_data, "cpu", control)
+
+    first, again = find(make_begun()), find(make_begun(seed=3, lr=0.5))
     assert len(calls) == 1 and again.seconds == first.seconds
     assert all(torch.equal(again.splits[split], first.splits[split]) for split in first.splits)
-    find_features(make_begun(mean=0.3), tiny_data, "cpu", QUIET)  # another file, another digest
-    find_features(replace(make_begun(), data=replace(make_begun().data, fingerprint="x")), tiny_data, "cpu", QUIET)
+    find(make_begun(mean=0.3))  # another file, another digest
+    find(replace(make_begun(), data=replace(make_begun().data, fingerprint="x")))
     assert len(calls) == 3
     path, lines = features_path(make_begun(), "cpu")[0], []
     path.write_bytes(path.read_bytes()[:-5])
-    find_features(make_begun(), tiny_data, "cpu", Control(log=lines.append))
+    find(make_begun(), Control(log=lines.append))
     assert len(calls) == 4 and "kept features are not used" in lines[0]
 
 
@@ -143,8 +146,9 @@ def test_the_average_lies_between_the_weights_it_has_seen(make_begun, tiny_data)
     weight = course.model.classifier[1].weight
     first = weight.detach().clone()
     weight.data += 1
-    course.add_to_average(0.25)
-    course.take_average()
+    course.share = 0.25
+    course.after_step()
+    course.settle()
     assert torch.allclose(weight, first + 0.25, atol=1e-5)
     rates = {group["scale"] for group in course.optimizer.param_groups}
     assert min(rates) == 0.1 and max(rates) == 1.0

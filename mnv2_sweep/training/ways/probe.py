@@ -54,15 +54,17 @@ class Probe(WayWork):
             probed.scores, counts, probed.linear.train_loss, images, (point,), probed.seconds,
             images / probed.seconds, peak_memory_bytes(setup.device), setup.device,
         )  # fmt: skip
-        control.keep(trial, probed_network(trial, dataset, setup.device, probed.linear).eval(), result)
+        control.keep(trial, probed.model, result)
         control.log(f"{arch_label(trial.arch)}: {say_result(trial, result)} in {result.seconds:.1f} s")
         return result
 
 
 @dataclass(frozen=True, eq=False)
 class Probed:
-    """A fitted classifier, its scores by split, and the seconds of a core that it took with its features."""
+    """The network that the trial begins with under the classifier that was fitted, that classifier, its scores by
+    split, and the seconds of a core that it took with its features."""
 
+    model: nn.Module
     linear: Linear
     scores: dict[str, dict[str, float]]
     seconds: float
@@ -75,7 +77,8 @@ def probed_images(trial: Trial, data: Dataset) -> int:
 
 def probe_trial(trial: Trial, dataset: Dataset, device: str, control: Control) -> Probed:
     """Fit the classifier and measure it. Raises FloatingPointError, Interrupted."""
-    features, clock = find_features(trial, dataset, device, control), core_clock("cpu")
+    model = begin_network(trial, dataset, device)
+    features, clock = find_features(model, trial, dataset, device, control), core_clock("cpu")
     began = clock()
     targets = {split: read_targets(trial, dataset, split, "cpu") for split in dataset.labels}
     train = features.splits["train"], targets["train"]
@@ -86,16 +89,10 @@ def probe_trial(trial: Trial, dataset: Dataset, device: str, control: Control) -
         raise FloatingPointError("the features of these weights are no numbers")
     splits = [split for split in SPLITS if split in dataset.labels]
     scores = {split: _score(trial, linear.outputs(features.splits[split]), targets[split]) for split in splits}
-    return Probed(linear, scores, features.seconds + clock() - began)
-
-
-def probed_network(trial: Trial, dataset: Dataset, device: str, linear: Linear) -> nn.Module:
-    """Return the network that the trial begins with, under that classifier."""
-    model = begin_network(trial, dataset, device)
     with torch.no_grad():
         model.classifier[-1].weight.copy_(linear.weight)
         model.classifier[-1].bias.copy_(linear.bias)
-    return model
+    return Probed(model.eval(), linear, scores, features.seconds + clock() - began)
 
 
 def _score(trial: Trial, outputs: Tensor, targets: Tensor) -> dict[str, float]:
