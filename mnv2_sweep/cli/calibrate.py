@@ -48,6 +48,8 @@ def calibrate(space: SpaceFile, calibration: CalibrationOptions, options: TrainO
     from mnv2_sweep.sweeps.request import open_session
 
     loaded, path = open_space(space)
+    if loaded.inits:
+        raise SweepError(f"{path}: axes.init: one kind of start is calibrated at a time; leave it out")
     wanted = parse_proxies(calibration.proxies)
     check_count(calibration.networks)
     opened = open_run(options, loaded.data, f"{path}: data:")

@@ -12,20 +12,21 @@ from torch import nn
 from mnv2_sweep.models.build import build_model
 from mnv2_sweep.models.pretrained import build_pretrained, to_input
 from mnv2_sweep.models.shared import calibrate_norms
+from mnv2_sweep.nets.arch import set_expansion
 from mnv2_sweep.pretrained.add import add_weights
 from mnv2_sweep.pretrained.folder import find_weights, weights_folder
 from mnv2_sweep.training import features
 from mnv2_sweep.training.control import Control, Interrupted
 from mnv2_sweep.training.features import compute_features, features_path, find_features, forget_oldest
-from mnv2_sweep.training.linear import fit_linear
+from mnv2_sweep.training.linear import fit_linear, time_fit
 from mnv2_sweep.training.loop import evaluate_splits, run_trial
 from mnv2_sweep.training.start import begin_network
 from mnv2_sweep.training.ways.probe import WORK as PROBE
 from mnv2_sweep.training.ways.probe import probe_trial
 from mnv2_sweep.training.ways.tune import WORK as TUNE
 from mnv2_sweep.training.ways.tune import begin_tuning, compare_probe
-from mnv2_sweep.training.ways.way import Setup
-from mnv2_sweep.trials.trial import How, Trial
+from mnv2_sweep.training.ways.way import Rates, Setup
+from mnv2_sweep.trials.trial import How, Trial, trial_id
 from tests.stops import Stop, measured
 from tests.weight_files import ARCH, save_safetensors
 
@@ -174,6 +175,33 @@ def test_shortcut_gain_leaves_loaded_weights_alone(make_begun, tiny_data):
     assert all(torch.equal(arrays[0][name], arrays[1][name]) for name in arrays[0])
 
 
+def test_a_slice_begins_with_channels_of_the_wider_network_and_statistics_of_images(make_begun, tiny_data):
+    whole = make_begun()
+    arch = replace(whole.arch, stages=set_expansion(whole.arch.stages, 3))
+    trial = replace(whole, arch=arch, start=replace(whole.start, sliced=True))
+    model, wide = (begin_network(one, tiny_data, "cpu") for one in (trial, whole))
+    assert {m.eps for m in model.modules() if isinstance(m, nn.BatchNorm2d)} == {1e-3} and model.input.turned
+    first, theirs = (one.features[2].conv[0][0].weight for one in (model, wide))
+    assert len(first) * 2 == len(theirs) and all(any(torch.equal(a, b) for b in theirs) for a in first)
+    statistics = [one.features[2].conv[3].running_var for one in (model, wide)]
+    assert not torch.allclose(*statistics)
+    assert trial_id(trial) != trial_id(whole)
+    result = PROBE.run(trial, tiny_data, Setup(), QUIET)
+    assert result.scores == PROBE.run(trial, tiny_data, Setup(), QUIET).scores and result.train_loss < np.log(3)
+
+
 def test_trained_alone_from_weights(make_begun, tiny_data):
     trial = replace(make_begun(), how=None)
     assert np.isfinite(run_trial(trial, tiny_data).train_loss)
+
+
+def test_a_probe_is_estimated_with_its_classifier(make_begun, tiny_data):
+    trial, asked = make_begun(), []
+    rates = Rates(
+        tiny_data, {}, lambda work: 1.0, lambda work: 0.1, lambda work: 2.0, lambda *said: asked.append(said) or 5.0
+    )
+    images = 2 * len(tiny_data.labels["train"])  # in a mirror, too
+    evaluated = images + sum(len(tiny_data.labels[split]) for split in ("val", "test"))
+    assert PROBE.own_seconds(trial, 1.0, rates) == pytest.approx(2 + 0.1 * evaluated + 5)
+    assert asked == [(images, 1280, 3)]
+    assert 0 < time_fit(100, 20, 3) < time_fit(20_000, 20, 3)

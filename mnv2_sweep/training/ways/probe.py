@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from mnv2_sweep.base.errors import SweepError
 from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.nets.arch import ArchSpec, arch_label
+from mnv2_sweep.nets.resolve import resolve
 from mnv2_sweep.spaces.space import Strategy
 from mnv2_sweep.training.checkpoint import core_clock
 from mnv2_sweep.training.control import Control
@@ -19,7 +20,7 @@ from mnv2_sweep.training.loop import begin_on, peak_memory_bytes, read_targets, 
 from mnv2_sweep.training.start import begin_network
 from mnv2_sweep.training.ways.way import Rates, Setup, WayWork, count_final
 from mnv2_sweep.trials.recipe import SCRATCH, Recipe
-from mnv2_sweep.trials.tasks import task_of
+from mnv2_sweep.trials.tasks import task_of, trained_network
 from mnv2_sweep.trials.trial import SPLITS, CurvePoint, How, Result, Trial
 
 
@@ -39,9 +40,11 @@ class Probe(WayWork):
         return "a linear classifier on the features of weights that stay"
 
     def own_seconds(self, trial: Trial, work: float, rates: Rates) -> float:
-        """Return the seconds of the features, as if none were kept; those of the classifier are not known before."""
-        evaluated = probed_images(trial, rates.data) + count_final(rates.data)
-        return rates.of_start(work) + evaluated * rates.of_evaluated(work)
+        """Return the seconds of the features, as if none were kept, and of the classifier."""
+        fitted = probed_images(trial, rates.data)
+        channels, outputs = resolve(trained_network(trial)).convs[-1].c_in, task_of(trial).outputs(trial.data.classes)
+        evaluated = fitted + count_final(rates.data)
+        return rates.of_start(work) + evaluated * rates.of_evaluated(work) + rates.of_fit(fitted, channels, outputs)
 
     def run(self, trial: Trial, dataset: Dataset, setup: Setup, control: Control) -> Result:
         begin_on(setup.device)
