@@ -1,4 +1,4 @@
-"""Trials -> one row per network with its spread; differences between networks; agreement with published order.
+"""Trials -> one row per network with its spread; differences between networks; pairs of similar cost.
 
 Two intervals, both at 95 %, answer different questions and are never mixed:
 - over seeds (Student's t): how far the mean would move if we trained again with other seeds, on the same data;
@@ -40,26 +40,10 @@ ONE_PER_NETWORK = (
     "params",
     "peak_activation_bytes",
     "depth",
+    "executed_madds",
+    "executed_fraction",
     "training",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class PublishedComparison:
-    """How our order of the paper's networks agrees with the published one.
-
-    `tau` is Kendall's tau-b of our top-1 with the published top-1, `tau_madds` that of MAdds with the published
-    top-1: what the cost alone would tell. `near_*` count pairs whose MAdds differ by at most 25 % of the larger,
-    where cost tells least: ordered as published, the other way, or tied on either side (published 1.0 at 96 and
-    0.35 at 224 are).
-    """
-
-    networks: int
-    tau: float
-    tau_madds: float
-    near_as_published: int
-    near_other_way: int
-    near_tied: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,22 +239,3 @@ def _published(network: str, score: Score) -> float:
     """Return published top-1 as a fraction, NaN where the network, or another score, is not published."""
     published = score == TOP1 and network in _PUBLISHED
     return round(_PUBLISHED[network].top1_percent / 100, 4) if published else np.nan
-
-
-def compare_published(summary: pd.DataFrame) -> PublishedComparison | None:
-    """Compare our order of the paper's networks with the published one; None below three such networks with a
-    result, and for several kinds of start, which are not one order."""
-    score = main_score(summary)
-    published = f"published_{score.name}"
-    ours = summary[summary[published].notna() & summary[score.name].notna()]
-    if len(ours) < 3 or len(start_kinds(summary)) > 1:
-        return None
-    same, other, tied = count_near(ours[score.name], ours[published], ours["madds"])
-    return PublishedComparison(
-        networks=len(ours),
-        tau=kendall_tau(ours[score.name], ours[published]),
-        tau_madds=kendall_tau(ours["madds"], ours[published]),
-        near_as_published=same,
-        near_other_way=other,
-        near_tied=tied,
-    )

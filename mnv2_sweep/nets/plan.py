@@ -13,7 +13,6 @@ from mnv2_sweep.nets.arch import SAME
 
 WEIGHTED = ("conv", "linear")
 DOT = Size(1, 1)
-OPERATIONS = (*WEIGHTED, "relu", "shuffle", "shift", "max_pool", "avg_pool", "global_pool", "add", "concat", "multiply")
 
 
 class Layer(NamedTuple):
@@ -26,7 +25,7 @@ class Layer(NamedTuple):
     """
 
     name: str
-    op: str
+    op: str  # conv, linear, relu, shuffle, shift, max_pool, avg_pool, global_pool, add, concat, multiply
     c_in: int
     c_out: int
     kernel: int

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from mnv2_sweep.base.errors import ArchError
-from mnv2_sweep.nets.arch import CELLS, CHOICES, OPTIONAL_CELLS, ArchSpec
+from mnv2_sweep.nets.arch import CELLS, CHOICES, OPTIONAL_CELLS, ArchSpec, cell_value
 from mnv2_sweep.nets.plan import WEIGHTED, Layer, Plan
 from mnv2_sweep.nets.resolve import arch_key, resolve
 
@@ -28,15 +28,10 @@ def check_supernet(archs: Sequence[ArchSpec]) -> None:
     _check_axis("stages", {len(table) for table in tables}, "rows of one table have no place in another", "rows")
     for name in (name for name, cell in CELLS.items() if cell.apart and (name in own or name not in OPTIONAL_CELLS)):
         for row in range(len(archs[0].stages)):
-            values = {_cell(arch, row, name) for arch in archs}
+            values = {cell_value(arch, arch.stages[row], name) for arch in archs}
             _check_axis(f"stages.{row}.{name}", values, CELLS[name].apart)
     if len({bool(arch.last_channels) for arch in archs}) > 1:
         _check_axis("last_channels", {arch.last_channels for arch in archs}, "some of them have no last convolution")
-
-
-def _cell(arch: ArchSpec, row: int, name: str) -> object:
-    value = getattr(arch.stages[row], name)
-    return getattr(arch, name) if value is None else value
 
 
 def _check_axis(axis: str, values: set, why: str, unit: str = "") -> None:

@@ -16,8 +16,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
+from mnv2_sweep.analysis.agreement import PublishedComparison, near_counts, tau_text
 from mnv2_sweep.analysis.pareto import pareto_front
-from mnv2_sweep.analysis.stats import Facts, PublishedComparison, start_kinds
+from mnv2_sweep.analysis.stats import Facts, start_kinds
 from mnv2_sweep.base.size import as_size, size_range
 from mnv2_sweep.base.text import count_noun
 from mnv2_sweep.nets.arch import FAMILY_NAMES
@@ -25,6 +26,7 @@ from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.paper.published import published_checkpoints
 from mnv2_sweep.plots.labels import MOST_FRONT_LABELS, Panel, count_inside, draw_labels, find_obstacles
 from mnv2_sweep.plots.style import GREY, INK, SIZE_INCHES, clean_axes, family_markers, join_facts, set_frame
+from mnv2_sweep.trials.executed import executed_text, is_in_step
 from mnv2_sweep.trials.tasks import TOP1, Score, main_score
 
 MOST_LABELS = 40  # with more networks than this only the front is labelled, and of it at most MOST_FRONT_LABELS
@@ -245,7 +247,15 @@ def _facts_line(summary: pd.DataFrame, facts: Facts) -> str:
     missing = int(summary[main_score(summary).name].isna().sum())
     if missing:
         trials += f" ({missing} of {len(summary)} networks without a result)"
-    return join_facts(facts, [_trained_at(summary), trials])
+    return join_facts(facts, [_trained_at(summary), _executed(summary), trials])
+
+
+def _executed(summary: pd.DataFrame) -> str:
+    """Say what share of the nominal costs training executed, and where that is not one share."""
+    fractions = summary["executed_fraction"].to_list()
+    if not fractions or min(fractions) == max(fractions) == 1:
+        return ""
+    return f"executed {executed_text(fractions)}" + ("" if is_in_step(fractions) else ", not in step")
 
 
 def _trained_at(summary: pd.DataFrame) -> str:
@@ -294,12 +304,13 @@ def _bars_line(drawn: pd.DataFrame) -> str:
 def _order_line(comparison: PublishedComparison | None) -> str:
     if comparison is None:
         return ""
-    near = comparison.near_as_published + comparison.near_other_way + comparison.near_tied
+    ours, costs = comparison.ours, [f"MAdds alone {comparison.madds.tau:.2f}, {near_counts(comparison.madds)}"]
+    if comparison.executed:
+        costs.append(f"as executed {comparison.executed.tau:.2f}, {near_counts(comparison.executed)}")
     ties = f", {comparison.near_tied} tied" if comparison.near_tied else ""
     return (
-        f"Agreement with the published order of {comparison.networks} networks: Kendall tau {comparison.tau:.2f} "
-        f"(MAdds alone {comparison.tau_madds:.2f}); of {count_noun(near, 'pair')} within 25 % MAdds, "
-        f"{comparison.near_as_published} as published, {comparison.near_other_way} the other way{ties}."
+        f"Agreement with the published order of {ours.networks} networks: Kendall tau {tau_text(ours)}; of the pairs "
+        f"within 25 % MAdds {near_counts(ours)} as published{ties} ({'; '.join(costs)})."
     )
 
 

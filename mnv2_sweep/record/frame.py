@@ -14,8 +14,9 @@ from mnv2_sweep.nets.arch import CHOICES, MOBILENET_V2, arch_label, find_expansi
 from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.nets.resolve import arch_key
 from mnv2_sweep.record.store import Outcome, read_outcomes
+from mnv2_sweep.trials.executed import executed_fraction
 from mnv2_sweep.trials.recipe import SCRATCH
-from mnv2_sweep.trials.tasks import TASKS, Task, find_task
+from mnv2_sweep.trials.tasks import TASKS, Task, find_task, trained_network
 from mnv2_sweep.trials.trial import CLASSIFY, POINT_FACTS, RESULT_FACTS, SPLITS
 
 # Fields of a network that are columns by themselves, beside those that come first.
@@ -26,7 +27,7 @@ NETWORK_COLUMNS = (
     *(*FIELDS[:6], "family", *FIELDS[6:]),  # where files of earlier versions have it
     *("recipe", "input_scale", "data", "data_classes", "seed", "training"),
 )
-COST_COLUMNS = ("madds", "params", "peak_activation_bytes", "depth")
+COST_COLUMNS = ("madds", "params", "peak_activation_bytes", "depth", "executed_madds", "executed_fraction")
 
 
 def load_frame(folder: str | Path) -> pd.DataFrame:
@@ -34,8 +35,9 @@ def load_frame(folder: str | Path) -> pd.DataFrame:
 
     Scores are the task's, as "val_top1" (a fraction), costs are for one image at the nominal resolution and classes,
     `train_size` is the size in pixels that was trained and evaluated; sizes are the side of a square, or words as
-    "160x120"; `init` is there where some networks do not begin from scratch. Raises StoreError when the file is not a
-    results file.
+    "160x120". `executed_madds` are those at that size, `executed_fraction` is what they are of the nominal ones, the
+    classifier apart. `init` is there where some networks do not begin from scratch. Raises StoreError when the file is
+    not a results file.
     """
     folder = Path(folder)
     outcomes = read_outcomes(folder)
@@ -103,4 +105,6 @@ def _row(sweep: str, outcome: Outcome, columns: Sequence[str]) -> dict:
         "params": cost.params,
         "peak_activation_bytes": cost.peak_activation_bytes,
         "depth": cost.depth,
+        "executed_madds": count_cost(trained_network(trial)).madds,
+        "executed_fraction": executed_fraction(arch, trial.recipe),
     }

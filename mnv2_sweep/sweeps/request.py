@@ -5,7 +5,7 @@ files and makes the images of every size once.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -35,6 +35,7 @@ from mnv2_sweep.sweeps.schedule import (
 from mnv2_sweep.sweeps.settings import RunSettings
 from mnv2_sweep.sweeps.starts import describe_starts, find_starts
 from mnv2_sweep.training.ways.way import Conditions, work_of
+from mnv2_sweep.trials.executed import executed_fraction, executed_text, find_scale_in_step, spread_warning
 from mnv2_sweep.trials.recipe import Recipe, check_recipe
 from mnv2_sweep.trials.tasks import find_task
 from mnv2_sweep.trials.trial import CLASSIFY, DataRef, Trial
@@ -208,7 +209,7 @@ def describe_recipes(trials: Sequence[Trial]) -> list[str]:
         sizes = f"{size_range(trial.train_size for trial in of_kind)} px"
         text = f"{work_of(first).length_text(first)}, trained at {sizes} (input scale {recipe.input_scale:g})"
         begun = f"from {init}, {len(of_kind)} trials: " if len(kinds) > 1 else ""
-        lines.append(f"recipe    {begun}{recipe.name}: {text}")
+        lines += [f"recipe    {begun}{recipe.name}: {text}", *_executed_lines({t.arch: None for t in of_kind}, recipe)]
     return lines
 
 
@@ -221,6 +222,15 @@ def _describe_left_out(session: Session) -> list[str]:
             names = f"{', '.join(without[:3])}{' and more' if len(without) > 3 else ''}"
             lines.append(f"note      no {kind.recipe.init} weights here of {names}: not in that order")
     return lines
+
+
+def _executed_lines(archs: Collection[ArchSpec], recipe: Recipe) -> list[str]:
+    """Say what training executes of the nominal costs, where that is not all, and where costs don't keep in step."""
+    if recipe.input_scale == 1:
+        return []
+    fractions = [executed_fraction(arch, recipe) for arch in archs]
+    warning = spread_warning(fractions, lambda: find_scale_in_step([*archs], recipe))
+    return [f"warning   {warning}" if warning else f"executed  {executed_text(fractions)}"]
 
 
 def describe_tuning(session: Session) -> list[str]:

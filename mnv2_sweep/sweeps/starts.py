@@ -15,7 +15,7 @@ from mnv2_sweep.pretrained.folder import find_weights, list_added, weights_folde
 from mnv2_sweep.pretrained.published import choose_published, find_published, network_key
 from mnv2_sweep.spaces.networks import expand
 from mnv2_sweep.spaces.space import Space
-from mnv2_sweep.trials.recipe import IMAGENET, SCRATCH, SLICED, Recipe
+from mnv2_sweep.trials.recipe import IMAGENET, RECIPES, SCRATCH, SLICED, Recipe
 from mnv2_sweep.trials.trial import Trial, train_size
 from mnv2_sweep.trials.weights import WeightsRecord
 
@@ -100,6 +100,22 @@ def take_weights(space: Space) -> tuple[Space, str]:
         return space, f"with_weights is not taken: {error}"
     taken = replace(space, recipe=recipe, strategy=strategy)
     return taken, f"with_weights is taken: every network has weights, strategy {strategy.name}, recipe {recipe.name}"
+
+
+def choose_probe(archs: Sequence[ArchSpec], recipe: Recipe) -> Recipe:
+    """Return the recipe by which networks are probed at the sizes of `recipe`: with the weights of each where all have
+    some here, else with slices of one network. Raises WeightsError, with what to fetch, where neither can be."""
+    probe = replace(RECIPES["tune"], name="probe", input_scale=recipe.input_scale)
+    try:
+        find_starts(archs, probe)
+        return probe
+    except WeightsError as error:
+        sliced = replace(probe, name="probe of slices", init=SLICED)
+        try:
+            find_starts(archs, sliced)
+        except WeightsError:
+            raise error from None
+        return sliced
 
 
 def _own_size(arch: ArchSpec) -> str:

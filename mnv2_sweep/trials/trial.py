@@ -164,11 +164,6 @@ def train_size(arch: ArchSpec, recipe: Recipe) -> Size:
     return input_size(arch).scale(recipe.input_scale)
 
 
-def trained_network(trial: Trial) -> ArchSpec:
-    """Return the network at the size and with the classes it is trained with."""
-    return replace(trial.arch, resolution=trial.train_size.plain, classes=trial.data.classes)
-
-
 def trial_id(trial: Trial) -> str:
     """Return 16 hex digits; the same for two trials exactly if they train the same network in the same way.
 

@@ -54,7 +54,7 @@ def test_the_papers_grid():
     assert describe_calibration(found) == [
         "picked    8 of 22 different networks, 6 pairs within 25 % of MAdds: 0.35 at 96; 0.5 at 160; 1.0 at 96; "
         "0.35 at 224; 0.5 at 224; 1.0 at 128; 0.75 at 160; 1.4 at 224",
-        "proxies   short schedule, smaller input, shared weights, synflow, MAdds alone",
+        "proxies   short schedule, smaller input, shared weights, synflow, MAdds alone, executed MAdds",
     ]
 
 
@@ -101,7 +101,7 @@ def test_weights_that_cannot_be_shared_are_left_out_with_the_axis(axis, reason):
     assert found.refused == ((SHARED_WEIGHTS, reason),)
     assert [part.proxy for part in found.parts] == ["", SHORT_SCHEDULE, SMALL_INPUT]
     assert describe_calibration(found)[1:] == [
-        "proxies   short schedule, smaller input, synflow, MAdds alone",
+        "proxies   short schedule, smaller input, synflow, MAdds alone, executed MAdds",
         f"left out  shared weights: {reason}",
     ]
 

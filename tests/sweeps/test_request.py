@@ -104,6 +104,7 @@ def test_the_plan_says_networks_trials_madds_and_sizes(tmp_path, tiny_data, make
         "data      toy: 3 classes; 60 train, 30 val, 45 test",
         f"networks  3, {madds[0]:.1f}M to {madds[-1]:.1f}M MAdds at the nominal resolution",
         "recipe    tiny: 600 images each, trained at 12 to 16 px (input scale 0.5)",
+        "executed  44 to 51 % of nominal MAdds, the classifier apart",
         "trials    6 (1 done, 5 to run), seeds 0, 1",
         "keep      all weights: 13 MB in half precision, within 1.0 GB (--keep-bytes)",
     ]
@@ -116,7 +117,7 @@ def test_the_plan_says_what_is_reused_what_failed_and_what_is_of_others(tmp_path
     record(tmp_path / "mine", Outcome(trials[3], error="died"))
     record(tmp_path / "mine", Outcome(trials[4], error="stopped", kind=INTERRUPTED))
     record(tmp_path / "mine", Outcome(replace(trials[0], seed=9), make_result()))
-    counts, _, *notes = describe_schedule(open_tiny(tmp_path / "mine", tiny_data))[3:]
+    counts, _, *notes = describe_schedule(open_tiny(tmp_path / "mine", tiny_data))[4:]
     assert counts == "trials    6 (0 done, 2 to run), seeds 0, 1"
     assert notes == [
         "reused    2 results of sweep other",
@@ -124,7 +125,7 @@ def test_the_plan_says_what_is_reused_what_failed_and_what_is_of_others(tmp_path
         f"note      {tmp_path / 'mine'} has 1 result of other networks or seeds, also in tables",
         "note      1 trial failed earlier; --retry-failed tries them again",
     ]
-    counts, _, *notes = describe_schedule(open_tiny(tmp_path / "mine", tiny_data, retry_failed=True))[3:]
+    counts, _, *notes = describe_schedule(open_tiny(tmp_path / "mine", tiny_data, retry_failed=True))[4:]
     assert counts == "trials    6 (0 done, 3 to run), seeds 0, 1" and len(notes) == 3
 
 
@@ -133,6 +134,7 @@ def test_the_plan_of_one_size_and_of_epochs(tmp_path, tiny_data):
     lines = describe_schedule(open_tiny(tmp_path, tiny_data, ARCHS[:1], recipe, (7,)))
     assert lines[2:] == [
         "recipe    tiny: 2.5 epochs each, trained at 16 px (input scale 0.5)",
+        "executed  44 % of nominal MAdds, the classifier apart",
         "trials    1 (0 done, 1 to run), seeds 7",
         "keep      all weights: 885 kB in half precision, within 1.0 GB (--keep-bytes)",
     ]

@@ -22,7 +22,7 @@ from mnv2_sweep.training.start import build_network
 from mnv2_sweep.trials.recipe import Recipe, length_text
 from mnv2_sweep.trials.tasks import trained_network
 from mnv2_sweep.trials.trial import Result, Trial
-from mnv2_sweep.trials.ways import own_file, way_of
+from mnv2_sweep.trials.ways import Need, own_file, way_of
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,6 @@ class Setup:
     cuda_graphs: bool = False
     keeps: bool = False
     asked: bool = False
-
-
-class Need(NamedTuple):
-    """What a trial can't run without, and one of those that need it has to make: its name, whether it is there."""
-
-    name: str
-    is_there: Callable[[], bool]
 
 
 class Conditions(NamedTuple):
