@@ -15,7 +15,7 @@ from mnv2_sweep.sweeps.export import select_network
 from mnv2_sweep.sweeps.keep import rank_networks
 from mnv2_sweep.sweeps.request import SweepRequest, describe_schedule, open_session
 from mnv2_sweep.sweeps.schedule import schedule_trials
-from mnv2_sweep.sweeps.starts import describe_starts, find_starts, take_weights
+from mnv2_sweep.sweeps.starts import choose_probe, describe_starts, find_starts, take_weights
 from mnv2_sweep.training.ways.probe import WORK as PROBE
 from mnv2_sweep.training.ways.shared import WORK as SHARED
 from mnv2_sweep.trials.differences import compare_kinds, first_of_kinds
@@ -120,6 +120,17 @@ def test_slices_are_all_of_one_network_the_smallest_that_contains_them(tmp_path,
     with pytest.raises(WeightsError, match="is no slice of b, the widest weights here: features.0.0 has 32 channels"):
         find_starts([ARCH, replace(ARCH, width=1.0)], recipe)
     assert set(find_starts([ARCH, replace(ARCH, width=1.0)], recipe, partly=True)) == {ARCH}
+
+
+def test_a_probe_takes_own_weights_where_all_have_some_else_slices(tmp_path, folder):
+    small = replace(ARCH, stages=set_expansion(ARCH.stages, 3))
+    with pytest.raises(WeightsError, match="nobody has published weights of 0.1 at 32"):
+        choose_probe([ARCH], RECIPES["short"])
+    add(tmp_path, folder, "a")
+    assert [choose_probe(archs, RECIPES["short"]).init for archs in ([ARCH], [ARCH, small])] == ["imagenet", "sliced"]
+    assert choose_probe([ARCH], replace(RECIPES["short"], input_scale=0.5)).input_scale == 0.5
+    with pytest.raises(WeightsError, match="nobody has published weights"):
+        choose_probe([replace(ARCH, width=0.42)], RECIPES["short"])
 
 
 def test_both_kinds_of_start_are_trials_of_one_sweep(tmp_path, folder, tiny_data):
