@@ -18,9 +18,9 @@ from torch import nn
 from mnv2_sweep.base.errors import StoreError, SweepError
 from mnv2_sweep.base.files import open_whole
 from mnv2_sweep.data.catalog import Dataset
-from mnv2_sweep.models.padding import turn_kernels
 from mnv2_sweep.nets.arch import SAME, ArchSpec, arch_label, arch_record
 from mnv2_sweep.nets.resolve import arch_key
+from mnv2_sweep.pretrained.weights import turn_kernels
 from mnv2_sweep.record.store import Outcome, read_outcomes, read_schedule
 from mnv2_sweep.training.kept import PIXELS, is_same_score
 from mnv2_sweep.training.loop import evaluate_model

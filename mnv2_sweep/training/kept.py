@@ -28,6 +28,7 @@ from mnv2_sweep.training.control import Control
 from mnv2_sweep.training.loop import evaluate_model
 from mnv2_sweep.trials.tasks import Score, task_of, trained_arch
 from mnv2_sweep.trials.trial import Result, Trial, trial_header
+from mnv2_sweep.trials.weights import WeightsRecord
 
 HALF, FULL = "float16", "float32"
 PIXELS = "value / 127.5 - 1"  # `data.batches.scale_pixels`
@@ -81,6 +82,16 @@ def header_of(trial: Trial, classes: tuple[str, ...]) -> dict[str, str]:
         "size": str(trial.train_size.cell),
         "channels": str(trial.arch.in_channels),
         "pixels": PIXELS,
+        **(_conventions(trial.start) if trial.start else {}),
+    }
+
+
+def _conventions(start: WeightsRecord) -> dict[str, str]:
+    """Return what the network has of the weights that it began with, as metadata of weights say it."""
+    return {
+        "eps": repr(start.epsilon),
+        "mean": ",".join(map(repr, start.mean)),
+        "std": ",".join(map(repr, start.std)),
     }
 
 

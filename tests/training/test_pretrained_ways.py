@@ -9,15 +9,18 @@ import pytest
 import torch
 from torch import nn
 
+from mnv2_sweep.base.errors import WeightsError
 from mnv2_sweep.models.build import build_model
 from mnv2_sweep.models.pretrained import build_pretrained, to_input
 from mnv2_sweep.models.shared import calibrate_norms
 from mnv2_sweep.nets.arch import set_expansion
 from mnv2_sweep.pretrained.add import add_weights
 from mnv2_sweep.pretrained.folder import find_weights, weights_folder
+from mnv2_sweep.pretrained.read import read_weights
 from mnv2_sweep.training import features
 from mnv2_sweep.training.control import Control, Interrupted
 from mnv2_sweep.training.features import compute_features, features_path, find_features, forget_oldest
+from mnv2_sweep.training.kept import header_of, write_kept
 from mnv2_sweep.training.linear import fit_linear, time_fit
 from mnv2_sweep.training.loop import evaluate_splits, run_trial
 from mnv2_sweep.training.start import begin_network
@@ -205,3 +208,22 @@ def test_a_probe_is_estimated_with_its_classifier(make_begun, tiny_data):
     assert PROBE.own_seconds(trial, 1.0, rates) == pytest.approx(2 + 0.1 * evaluated + 5)
     assert asked == [(images, 1280, 3)]
     assert 0 < time_fit(100, 20, 3) < time_fit(20_000, 20, 3)
+
+
+@pytest.mark.parametrize("padding", ["tf", "torch"])
+def test_a_kept_network_is_weights_of_others_with_all_its_conventions(make_begun, tiny_data, tmp_path, padding):
+    trial, path = make_begun("tune", padding=padding), tmp_path / "kept" / "a.safetensors"
+    kept: list[nn.Module] = []
+    result = TUNE.run(trial, tiny_data, Setup(), Control(keep=lambda trial, model, result: kept.append(model)))
+    write_kept(path, kept[0].state_dict(), header_of(trial, tiny_data.classes))
+    record = add_weights(path, weights_folder()).record
+    same = {name: getattr(trial.start, name) for name in ("epsilon", "padding", "mean", "std")}
+    assert record == replace(record, **same, resolution=16, classes=3, order="own")
+    again = begin_network(replace(trial, start=record), tiny_data, "cpu").eval()
+    again.classifier = kept[0].classifier
+    assert evaluate_splits(again, trial, tiny_data, "cpu", QUIET)[0]["val"]["top1"] == result.score("val", "top1")
+    old = {name: text for name, text in header_of(trial, tiny_data.classes).items() if name != "eps"}
+    write_kept(path, kept[0].state_dict(), old)
+    if padding == "tf":
+        with pytest.raises(WeightsError, match="kept by an earlier version"):
+            read_weights(path)
