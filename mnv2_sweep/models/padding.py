@@ -11,10 +11,25 @@ So kernels are turned in memory (`pretrained.weights.turn_kernels`): where publi
 network goes out.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+
+from mnv2_sweep.pretrained.weights import turn_kernels
+
+
+def upright_state(model: nn.Module) -> dict[str, Tensor]:
+    """Return the network's state_dict on the CPU as it goes out into files, its kernels the right way round."""
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    image_input = getattr(model, "input", None)
+    return turn_state(state) if image_input is not None and image_input.turned else state
+
+
+def turn_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return what `turn_kernels` does of tensors on the CPU."""
+    arrays = turn_kernels({name: tensor.numpy() for name, tensor in state.items()})
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
 class ImageInput(nn.Module):

@@ -55,6 +55,13 @@ class WeightsRecord:
         )  # fmt: skip
 
 
+def describe_start(record: WeightsRecord) -> str:
+    """Say in a line which weights those are, and on which terms they may be used."""
+    facts = [f"sha256 {record.sha256}", f"licence: {record.licence or 'not stated'}"]
+    facts += [f"from {record.source}"] if record.source else []
+    return f"the weights {record.name} ({', '.join(facts)})"
+
+
 def dump_weights(record: WeightsRecord) -> str:
     """Return the record as JSON without the fields that have their default value; `load_weights` makes it again."""
     values = asdict(record) | {"stages": [stage_record(stage) for stage in record.stages]}

@@ -53,6 +53,7 @@ def test_a_network_comes_back_from_its_file(tmp_path, tiny_data, make_trial, kee
     assert (header["trial"], header["task"], header["trained"]) == (trial_id(trial), "classify", "alone")
     assert json.loads(header["classes"]) == list(tiny_data.classes) and json.loads(header["arch"])["classes"] == 3
     assert (header["size"], header["channels"], header["pixels"]) == ("16", "3", "value / 127.5 - 1")
+    assert json.loads(header["first_size"]) is None and "kernels" not in header
     with safe_open(path, "pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     assert sum(tensor.nbytes for tensor in tensors.values()) == kept_bytes(trial)

@@ -215,14 +215,14 @@ def test_a_kept_network_is_weights_of_others_with_all_its_conventions(make_begun
     trial, path = make_begun("tune", padding=padding), tmp_path / "kept" / "a.safetensors"
     kept: list[nn.Module] = []
     result = TUNE.run(trial, tiny_data, Setup(), Control(keep=lambda trial, model, result: kept.append(model)))
-    write_kept(path, kept[0].state_dict(), header_of(trial, tiny_data.classes))
+    write_kept(path, kept[0].state_dict(), header_of(trial, tiny_data))
     record = add_weights(path, weights_folder()).record
     same = {name: getattr(trial.start, name) for name in ("epsilon", "padding", "mean", "std")}
     assert record == replace(record, **same, resolution=16, classes=3, order="own")
     again = begin_network(replace(trial, start=record), tiny_data, "cpu").eval()
     again.classifier = kept[0].classifier
     assert evaluate_splits(again, trial, tiny_data, "cpu", QUIET)[0]["val"]["top1"] == result.score("val", "top1")
-    old = {name: text for name, text in header_of(trial, tiny_data.classes).items() if name != "eps"}
+    old = {name: text for name, text in header_of(trial, tiny_data).items() if name != "eps"}
     write_kept(path, kept[0].state_dict(), old)
     if padding == "tf":
         with pytest.raises(WeightsError, match="kept by an earlier version"):

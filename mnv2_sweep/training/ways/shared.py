@@ -9,7 +9,7 @@ from torch import nn
 
 from mnv2_sweep.base.errors import ArchError, StoreError, SweepError
 from mnv2_sweep.data.catalog import Dataset
-from mnv2_sweep.nets.arch import ArchSpec
+from mnv2_sweep.nets.arch import ArchSpec, arch_label
 from mnv2_sweep.nets.resolve import arch_key
 from mnv2_sweep.nets.supernet import check_supernet, supernet_digest
 from mnv2_sweep.spaces.space import Strategy
@@ -86,7 +86,12 @@ class Shared(WayWork):
     def holds(self, path: Path, trial: Trial) -> bool:
         return has_weights(path, trial)
 
-    def rebuild(self, trial: Trial, folder: Path, archs: Sequence[ArchSpec], dataset: Dataset) -> nn.Module:
+    def rebuild(self, trial: Trial, folder: Path, archs: Sequence[ArchSpec], dataset: Dataset | None) -> nn.Module:
+        if dataset is None:
+            raise SweepError(
+                f"{arch_label(trial.arch)}: a slice of shared weights, whose batch norms are measured again on "
+                "training images, and those are gone; give their place with --data PATH"
+            )
         problems: list[str] = []
         supernet = Supernet(tuple(archs), weights_path(folder, trial))
         shared = read_shared(trial, supernet, problems.append)

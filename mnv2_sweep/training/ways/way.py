@@ -156,9 +156,9 @@ class WayWork:
         """Return the trial's network before it has its weights."""
         return build_network(trial)
 
-    def rebuild(self, trial: Trial, folder: Path, archs: Sequence[ArchSpec], dataset: Dataset) -> nn.Module:
+    def rebuild(self, trial: Trial, folder: Path, archs: Sequence[ArchSpec], dataset: Dataset | None) -> nn.Module:
         """Return the network of a recorded trial from what is kept, on the CPU and in eval mode; `archs` are those of
-        its sweep. Raises StoreError."""
+        its sweep, and the data None where they are gone. Raises StoreError, SweepError where it needs them."""
         return fill_network(self.build(trial), read_kept(folder / own_file(trial), trial))
 
 
