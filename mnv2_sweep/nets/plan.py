@@ -58,6 +58,11 @@ class Layer(NamedTuple):
         return self.weights + (2 if self.norm else self.bias) * self.c_out if self.op in WEIGHTED else 0
 
     @property
+    def is_depthwise(self) -> bool:
+        """Say whether each of its kernels works on a channel of its own."""
+        return self.op == "conv" and self.groups == self.c_in == self.c_out and self.kernel > 1
+
+    @property
     def shape_in(self) -> str:
         """Return the shape of the map it reads in words, as in "32x112x112", channels x height x width."""
         return f"{self.c_in}x{self.size_in.height}x{self.size_in.width}"

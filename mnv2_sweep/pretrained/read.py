@@ -132,15 +132,14 @@ def _from_safetensors(path: Path) -> Found:
 def _from_kept(path: Path, arrays: dict[str, np.ndarray], beside: dict[str, Any]) -> Found:
     """A network that a sweep kept: kernels as they are in memory, turned for SAME padding."""
     named = _read_arch(beside, path)
-    if "eps" not in beside and named.padding == SAME:
+    if "mean" not in beside and named.padding == SAME:
         raise WeightsError(f"{path}: kept by an earlier version, without the epsilon and pixels of the weights that "
                            "its network began with; give what 'mnv2-sweep export' makes of it")  # fmt: skip
     if named.padding == SAME:
         arrays = turn_kernels(arrays)
     found = _from_arrays(path, arrays, beside)
     size = str(beside.get("size", ""))
-    said = found.said | _read_metadata(beside, path) | ({"resolution": int(size)} if size.isdecimal() else {})
-    return found._replace(said=said)
+    return found._replace(said=found.said | ({"resolution": int(size)} if size.isdecimal() else {}))
 
 
 def _from_torch(path: Path) -> Found:

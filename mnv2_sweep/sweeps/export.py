@@ -22,6 +22,7 @@ from mnv2_sweep.base.size import Size
 from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.data.photos import find_first_size
 from mnv2_sweep.formats.folder import Preprocess
+from mnv2_sweep.models.network_files import EPSILON
 from mnv2_sweep.models.padding import upright_state
 from mnv2_sweep.nets.arch import ArchSpec, arch_label, arch_record
 from mnv2_sweep.nets.resolve import arch_key
@@ -188,7 +189,8 @@ def write_export(exported: Exported, path: Path) -> None:
     checked = exported.val_score is not None
     content = {
         "state_dict": upright_state(exported.model),
-        **({name: getattr(trial.start, name) for name in ("epsilon", "mean", "std")} if trial.start else {}),
+        **({name: getattr(trial.start, name) for name in ("mean", "std")} if trial.start else {}),
+        **({} if trial.start is None and trial.epsilon == EPSILON else {"epsilon": trial.epsilon}),
         "arch": json.dumps(arch_record(trained_arch(trial))),
         "classes": list(exported.classes),
         "size": trial.train_size.cell,

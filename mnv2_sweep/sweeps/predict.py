@@ -22,7 +22,7 @@ from mnv2_sweep.analysis.confidence import Confidence, fit_confidence
 from mnv2_sweep.base.errors import DataError, SweepError
 from mnv2_sweep.base.size import Size
 from mnv2_sweep.base.text import mebibytes
-from mnv2_sweep.data.batches import augment, image_batch
+from mnv2_sweep.data.batches import whole_batch, whole_level
 from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.data.decode import SUFFIXES, UnreadableImage
 from mnv2_sweep.data.layout import MAX_FILE_BYTES, is_image, open_photo_files
@@ -130,10 +130,9 @@ def network_classifier(model: nn.Module, trial: Trial, dataset: Dataset) -> Clas
 
     @torch.inference_mode()
     def find_logits(pixels: np.ndarray) -> np.ndarray:
-        images = image_batch(pixels, torch.arange(len(pixels)), "cpu", trial.arch.in_channels)
-        return model(augment(images, trial.train_size)).float().numpy()
+        return model(whole_batch(pixels, torch.arange(len(pixels)), trial, "cpu")).float().numpy()
 
-    size = trial.train_size
+    size = whole_level(trial.train_size, trial.recipe.eval_crop)
     return Classifier(find_logits, dataset.classes, size, find_first_size(dataset, size))
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from mnv2_sweep.base.errors import StoreError, SweepError
 from mnv2_sweep.base.files import link_file
 from mnv2_sweep.base.size import size_range
-from mnv2_sweep.base.text import count_noun, millions
+from mnv2_sweep.base.text import count_noun, millions, percent
 from mnv2_sweep.data.batches import prepare_pixels
 from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.nets.arch import ArchSpec, arch_label
@@ -34,13 +34,18 @@ from mnv2_sweep.sweeps.schedule import (
 )
 from mnv2_sweep.sweeps.settings import RunSettings
 from mnv2_sweep.sweeps.starts import describe_starts, find_starts
+from mnv2_sweep.training.loop import count_steps
 from mnv2_sweep.training.ways.way import Conditions, work_of
+from mnv2_sweep.trials.differences import first_of_kinds
 from mnv2_sweep.trials.executed import executed_fraction, executed_text, find_scale_in_step, spread_warning
 from mnv2_sweep.trials.recipe import Recipe, check_recipe
 from mnv2_sweep.trials.tasks import find_task
 from mnv2_sweep.trials.trial import CLASSIFY, DataRef, Trial
 from mnv2_sweep.trials.ways import find_strategy, is_kept, kept_paths, way_of
 from mnv2_sweep.trials.weights import WeightsRecord
+
+USUAL_MOMENTUM = 0.1  # of batch norms; the default of Recipe.norm_momentum
+MOST_LEFT = 0.05  # of the statistics that batch norms begin with, at the end of a training
 
 
 @dataclass(frozen=True)
@@ -194,6 +199,7 @@ def describe_schedule(session: Session) -> list[str]:
         *describe_recipes(session.trials),
         *describe_starts(session.trials),
         *_describe_left_out(session),
+        *_norm_notes(session.trials, len(session.request.dataset.labels["train"])),
         f"trials    {len(session.trials)} ({done} done, {len(session.missing)} to run), seeds {_seeds(session.trials)}",
         *keep_lines(session.trials, session.request.settings.keep_here),
         *notes,
@@ -221,6 +227,19 @@ def _describe_left_out(session: Session) -> list[str]:
         if without:
             names = f"{', '.join(without[:3])}{' and more' if len(without) > 3 else ''}"
             lines.append(f"note      no {kind.recipe.init} weights here of {names}: not in that order")
+    return lines
+
+
+def _norm_notes(trials: Sequence[Trial], train_images: int) -> list[str]:
+    """Say where a training ends before its batch norms have statistics of their own (Recipe.norm_momentum)."""
+    lines = []
+    for trial in first_of_kinds(trials).values():
+        momentum, steps = trial.recipe.norm_momentum, count_steps(trial.recipe, train_images)[0]
+        left = (1 - momentum) ** steps
+        if momentum < USUAL_MOMENTUM and left >= MOST_LEFT:
+            began = f"{percent(left, 0)} % of the statistics they began with"
+            momenta = f"recipe.norm_momentum is {momentum:g}; {USUAL_MOMENTUM:g} suits so short a training"
+            lines.append(f"note      after {count_noun(steps, 'step')} batch norms have {began}: {momenta}")
     return lines
 
 
@@ -283,7 +302,7 @@ def prepare_session(session: Session, environment: dict) -> Iterator[tuple[int, 
         record_all(session.folder, session.reused)
     sizes = sorted({trial.train_size for trial in session.missing}, key=lambda size: size.area)
     for done, size in enumerate(sizes, 1):
-        prepare_pixels(request.dataset, size)
+        prepare_pixels(request.dataset, size, request.recipe.eval_crop)
         yield done, len(sizes)
 
 

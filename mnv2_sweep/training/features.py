@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from mnv2_sweep.base.files import remove_files
-from mnv2_sweep.data.batches import augment, image_batch
+from mnv2_sweep.data.batches import whole_batch, whole_level, whole_pixels
 from mnv2_sweep.data.catalog import Dataset, cache_folder
 from mnv2_sweep.nets.resolve import arch_key
 from mnv2_sweep.training.checkpoint import core_clock, describe_error, read_packed, write_packed
@@ -66,6 +66,7 @@ def features_path(trial: Trial, device: str) -> tuple[Path, dict]:
     """Return the file of the trial's features, and what its header says: all that they depend on."""
     facts = [FEATURES_VERSION, CODE_VERSION, torch.__version__, device, trial.start.sha256, arch_key(trial.arch)]
     facts += [str(trial.train_size), trial.data.fingerprint]
+    facts += [str(whole_level(trial.train_size, trial.recipe.eval_crop))] if trial.recipe.eval_crop < 1 else []
     name = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
     return cache_folder() / "features" / f"{name}.pt", {"features": name}
 
@@ -78,11 +79,11 @@ def compute_features(model: nn.Module, trial: Trial, dataset: Dataset, device: s
     model = copy(model.eval())  # its own modules by name, the same tensors
     model._modules = {**model._modules, "classifier": nn.Identity()}
     for split in dataset.labels:
-        pixels = dataset.pixels(split, trial.train_size)
+        pixels = whole_pixels(dataset, split, trial)
         kinds: dict[str, list[Tensor]] = {split: [], **({MIRRORED: []} if split == "train" else {})}
         for chosen in torch.arange(len(pixels)).split(EVAL_BATCH):
             check_stop(control)
-            images = augment(image_batch(pixels, chosen, device, trial.arch.in_channels), trial.train_size)
+            images = whole_batch(pixels, chosen, trial, device)
             for kind, parts in kinds.items():
                 parts.append(model(images.flip(3) if kind == MIRRORED else images).float().cpu())
         splits |= {kind: torch.cat(parts) for kind, parts in kinds.items()}

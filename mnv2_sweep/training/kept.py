@@ -21,6 +21,7 @@ from mnv2_sweep.base.errors import StoreError
 from mnv2_sweep.base.files import write_whole
 from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.data.photos import find_first_size
+from mnv2_sweep.models.network_files import EPSILON
 from mnv2_sweep.nets.arch import SAME, arch_record
 from mnv2_sweep.nets.plan import Layer
 from mnv2_sweep.nets.resolve import resolve
@@ -30,6 +31,7 @@ from mnv2_sweep.training.loop import evaluate_model
 from mnv2_sweep.trials.pixels import pixels_of
 from mnv2_sweep.trials.tasks import Score, task_of, trained_arch
 from mnv2_sweep.trials.trial import Result, Trial, trial_header
+from mnv2_sweep.trials.weights import HALF as NO_SCALING
 from mnv2_sweep.trials.weights import WeightsRecord
 
 HALF, FULL = "float16", "float32"
@@ -89,17 +91,15 @@ def header_of(trial: Trial, dataset: Dataset) -> dict[str, str]:
             "first_size": json.dumps(first and [first.width, first.height]),
         }
         | ({"kernels": "turned by 180 degrees"} if trial.arch.padding == SAME else {})
-        | (_conventions(trial.start) if trial.start else {})
+        | ({} if trial.epsilon == EPSILON else {"epsilon": repr(trial.epsilon)})
+        | _pixels(trial.start)
     )
 
 
-def _conventions(start: WeightsRecord) -> dict[str, str]:
-    """Return what the network has of the weights that it began with, as metadata of weights say it."""
-    return {
-        "eps": repr(start.epsilon),
-        "mean": ",".join(map(repr, start.mean)),
-        "std": ",".join(map(repr, start.std)),
-    }
+def _pixels(start: WeightsRecord | None) -> dict[str, str]:
+    """Return how the network scales pixels, as metadata of weights say it."""
+    mean, std = (start.mean, start.std) if start else (NO_SCALING, NO_SCALING)
+    return {"mean": ",".join(map(repr, mean)), "std": ",".join(map(repr, std))}
 
 
 def kept_bytes(trial: Trial) -> int:

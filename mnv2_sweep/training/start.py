@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mnv2_sweep.data.batches import augment, image_batch
+from mnv2_sweep.data.batches import whole_batch, whole_pixels
 from mnv2_sweep.data.catalog import Dataset
-from mnv2_sweep.models.build import build_model
+from mnv2_sweep.models.build import build_model, set_norms
 from mnv2_sweep.models.pretrained import load_arrays, set_conventions, unfold_norms
 from mnv2_sweep.models.shared import calibrate_norms
 from mnv2_sweep.models.slicing import slice_network
@@ -21,8 +21,10 @@ SLICE_BATCH = 64
 
 
 def build_network(trial: Trial) -> nn.Module:
-    """Return the trial's network with the conventions of the weights that it begins with, before it has them."""
-    model = build_model(trained_arch(trial))
+    """Return the trial's network with the conventions of the weights that it begins with, before it has them, else with
+    those of its recipe."""
+    model, recipe = build_model(trained_arch(trial), trial.recipe.init_stddev), trial.recipe
+    set_norms(model, recipe.norm_epsilon, recipe.norm_momentum)
     if trial.start is not None:
         set_conventions(model, trial.start)
     return model
@@ -67,6 +69,6 @@ def scale_shortcuts(model: nn.Module, gain: float) -> None:
 
 def _some_images(trial: Trial, dataset: Dataset, device: str) -> Tensor:
     """Return training images from all of the data, [N, channels, height, width]."""
-    pixels = dataset.pixels("train", trial.train_size)
+    pixels = whole_pixels(dataset, "train", trial)
     chosen = torch.from_numpy(np.linspace(0, len(pixels) - 1, min(UNFOLD_IMAGES, len(pixels))).astype(np.int64))
-    return augment(image_batch(pixels, chosen, device, trial.arch.in_channels), trial.train_size)
+    return whole_batch(pixels, chosen, trial, device)

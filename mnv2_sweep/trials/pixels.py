@@ -11,10 +11,12 @@ COLOURS = {3: "RGB", 1: "luma (ITU-R 601)"}
 
 @dataclass(frozen=True, slots=True)
 class Pixels:
-    """(value / 255 - mean) / std, a number for each channel; three are RGB, one is their luma."""
+    """(value / 255 - mean) / std, a number for each channel; three are RGB, one is their luma; `eval_crop` as in
+    Recipe."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    eval_crop: float = 1.0
 
     @property
     def channels(self) -> int:
@@ -31,12 +33,13 @@ class Pixels:
     @property
     def text(self) -> str:
         """Say all that becomes of an image."""
-        return f"{self.scaling}, {COLOURS[self.channels]}, {FIT}"
+        middle = "" if self.eval_crop == 1 else f"the middle {self.eval_crop:g} of each side of "
+        return f"{self.scaling}, {COLOURS[self.channels]}, {middle}{FIT}"
 
 
 def pixels_of(trial: Trial) -> Pixels:
     """Return what the trial's network is trained on: what the weights want with which it begins, else from -1 to 1."""
     if trial.start is not None:
-        return Pixels(trial.start.mean, trial.start.std)
+        return Pixels(trial.start.mean, trial.start.std, trial.recipe.eval_crop)
     half = HALF[: trial.arch.in_channels]
-    return Pixels(half, half)
+    return Pixels(half, half, trial.recipe.eval_crop)

@@ -93,6 +93,11 @@ class Trial:
         """Return the size of the images it is trained and evaluated on."""
         return train_size(self.arch, self.recipe)
 
+    @property
+    def epsilon(self) -> float:
+        """Return that of its batch norms: of the weights with which it begins, else the recipe's."""
+        return self.recipe.norm_epsilon if self.start is None else self.start.epsilon
+
 
 @dataclass(frozen=True, slots=True)
 class CurvePoint:

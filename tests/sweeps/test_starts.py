@@ -18,6 +18,7 @@ from mnv2_sweep.sweeps.schedule import schedule_trials
 from mnv2_sweep.sweeps.starts import choose_probe, describe_starts, find_starts, take_weights
 from mnv2_sweep.training.ways.probe import WORK as PROBE
 from mnv2_sweep.training.ways.shared import WORK as SHARED
+from mnv2_sweep.training.ways.tune import WORK as TUNE
 from mnv2_sweep.trials.differences import compare_kinds, first_of_kinds
 from mnv2_sweep.trials.recipe import RECIPES
 from mnv2_sweep.trials.trial import DataRef, Trial, dump_trial, load_trial, trial_id
@@ -89,6 +90,16 @@ def test_ways_that_need_weights_and_ways_that_have_none():
         PROBE.mark(Strategy("probe"), [ARCH], RECIPES["short"], 10)
     with pytest.raises(SweepError, match="scratch allowed for networks that share weights"):
         SHARED.mark(Strategy("shared"), [ARCH], RECIPE, 10)
+
+
+def test_ways_refuse_what_they_would_not_do():
+    with pytest.raises(SweepError, match=r"^recipe.norm_momentum: 0.003 given, 0.1 allowed for networks that share"):
+        SHARED.mark(Strategy("shared"), [ARCH], RECIPES["paper"], 10)
+    assert SHARED.mark(Strategy("shared"), [ARCH], replace(RECIPES["paper"], norm_momentum=0.1), 10)
+    with pytest.raises(
+        SweepError, match=r"^recipe.average: 0.9 given, 0 allowed for strategy tune, which has an average"
+    ):
+        TUNE.mark(Strategy("tune"), [ARCH], replace(RECIPES["tune"], average=0.9), 10)
 
 
 def test_a_space_says_what_it_is_with_weights(tmp_path, folder):

@@ -65,6 +65,17 @@ def test_a_network_comes_back_from_its_file(tmp_path, tiny_data, make_trial, kee
     assert round(scores["top1"] * images) == round(result.score("val", "top1") * images) and not model.training
 
 
+def test_a_network_with_another_epsilon_comes_back_with_it(tmp_path, tiny_data, make_trial, keep):
+    trial = make_trial(norm_epsilon=0.5, eval_crop=0.75, average=0.5)
+    result = run_trial(trial, tiny_data, "cpu", Control(keep=keep))
+    assert read_header(tmp_path / own_file(trial))["epsilon"] == "0.5"
+    scores, images = evaluate_model(
+        work_of(trial).rebuild(trial, tmp_path, (), tiny_data), trial, tiny_data, "val", "cpu"
+    )
+    assert round(scores["top1"] * images) == round(result.score("val", "top1") * images)
+    assert scores["loss"] == pytest.approx(result.score("val", "loss"), abs=0.01)
+
+
 @pytest.mark.parametrize("largest", [1e-9, 1e8], ids=["vanishes", "infinite"])
 def test_what_answers_otherwise_in_half_precision_is_kept_whole(tmp_path, tiny_data, make_trial, keep, largest):
     """A last layer whose numbers half precision can't hold."""

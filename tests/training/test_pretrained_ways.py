@@ -147,10 +147,10 @@ def test_tuning_reports_its_probe_and_where_it_made_it_worse(make_begun, tiny_da
 def test_the_average_lies_between_the_weights_it_has_seen(make_begun, tiny_data):
     trial = make_begun("tune")
     course = begin_tuning(trial, tiny_data, "cpu", probe_trial(trial, tiny_data, "cpu", QUIET))
+    course.begin_average(0.75)
     weight = course.model.classifier[1].weight
     first = weight.detach().clone()
     weight.data += 1
-    course.share = 0.25
     course.after_step()
     course.settle()
     assert torch.allclose(weight, first + 0.25, atol=1e-5)
@@ -222,7 +222,7 @@ def test_a_kept_network_is_weights_of_others_with_all_its_conventions(make_begun
     again = begin_network(replace(trial, start=record), tiny_data, "cpu").eval()
     again.classifier = kept[0].classifier
     assert evaluate_splits(again, trial, tiny_data, "cpu", QUIET)[0]["val"]["top1"] == result.score("val", "top1")
-    old = {name: text for name, text in header_of(trial, tiny_data).items() if name != "eps"}
+    old = {name: text for name, text in header_of(trial, tiny_data).items() if name != "mean"}
     write_kept(path, kept[0].state_dict(), old)
     if padding == "tf":
         with pytest.raises(WeightsError, match="kept by an earlier version"):

@@ -24,3 +24,9 @@ def test_a_start_is_named_with_its_terms():
         f"the weights torchs (sha256 {'ab' * 32}, licence: BSD, from https://example.org/a)"
     )
     assert describe_start(replace(START, licence="", source="")).endswith(", licence: not stated)")
+
+
+def test_the_middle_that_is_evaluated_is_said(make_trial):
+    text = pixels_of(make_trial(eval_crop=0.875)).text
+    assert ", RGB, the middle 0.875 of each side of the largest part of the middle" in text
+    assert "each side" not in pixels_of(make_trial()).text

@@ -1,18 +1,23 @@
 """All layers of a network that begins with weights, trained at a low rate, from the classifier of its probe."""
 
+from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from mnv2_sweep.base.errors import SweepError
 from mnv2_sweep.data.catalog import Dataset
+from mnv2_sweep.nets.arch import ArchSpec
+from mnv2_sweep.spaces.space import Strategy
 from mnv2_sweep.training.checkpoint import Course
 from mnv2_sweep.training.control import Control
-from mnv2_sweep.training.loop import begin_on, count_steps, finish_course, make_optimizer, open_course, resume_course
+from mnv2_sweep.training.loop import begin_on, count_steps, finish_course, open_course, resume_course
+from mnv2_sweep.training.optimizer import make_optimizer
 from mnv2_sweep.training.ways.probe import Probe, Probed, probe_trial
 from mnv2_sweep.training.ways.way import Rates, Setup, WayWork
-from mnv2_sweep.trials.recipe import length_text
+from mnv2_sweep.trials.recipe import Recipe, length_text
 from mnv2_sweep.trials.tasks import task_of
 from mnv2_sweep.trials.trial import Result, Trial, trial_id
 from mnv2_sweep.trials.ways import PROBED
@@ -26,6 +31,12 @@ class Tune(Probe):
     diverged at rates of 0.002 and 0.01."""
 
     name = "tune"
+
+    def mark(self, strategy: Strategy, archs: Sequence[ArchSpec], recipe: Recipe, train_images: int) -> dict:
+        if recipe.average:
+            raise SweepError(f"recipe.average: {recipe.average:g} given, 0 allowed for strategy {self.name}, which has "
+                             f"an average of its own, over the last {AVERAGED_STEPS:.0%} of its steps")  # fmt: skip
+        return super().mark(strategy, archs, recipe, train_images)
 
     def length_text(self, trial: Trial) -> str:
         return f"a linear classifier on the features, then {length_text(trial.recipe)}"
@@ -42,29 +53,11 @@ class Tune(Probe):
         return result
 
 
-@dataclass(slots=True)
 class TuneCourse(Course):
-    """A course with the average of the weights over the last steps, [tensors], which the trained network gets."""
+    """A course whose average of the weights looks back over as many steps from first to last."""
 
-    average: list[Tensor] = field(default_factory=list)
-    share: float = 1.0  # of the weights of now in the average
-
-    def after_step(self) -> None:
-        torch._foreach_lerp_(self.average, self._weights(), self.share)
-
-    @torch.no_grad()
-    def settle(self) -> None:
-        torch._foreach_copy_(self._weights(), self.average)
-
-    def _weights(self) -> list[Tensor]:
-        return [tensor.detach() for tensor in self.model.state_dict().values() if tensor.is_floating_point()]
-
-    def state(self) -> dict:
-        return Course.state(self) | {"average": self.average}
-
-    def restore(self, state: dict) -> None:
-        Course.restore(self, state)
-        torch._foreach_copy_(self.average, [tensor.to(self.device) for tensor in state["average"]])
+    def average_share(self, steps: int) -> float:
+        return 1 - self.average_decay
 
 
 def begin_tuning(trial: Trial, dataset: Dataset, device: str, probed: Probed) -> TuneCourse:
@@ -73,8 +66,8 @@ def begin_tuning(trial: Trial, dataset: Dataset, device: str, probed: Probed) ->
     model = deepcopy(probed.model)
     plain = open_course(model, trial, dataset, device)
     course = TuneCourse(model, layer_rates(model, trial), plain.order, device, began=plain.began, kept=plain.kept)
-    course.average = [tensor.clone() for tensor in course._weights()]
-    course.share = min(1.0, 1 / (AVERAGED_STEPS * count_steps(trial.recipe, plain.order.count)[0]))
+    steps = count_steps(trial.recipe, plain.order.count)[0]
+    course.begin_average(1 - min(1.0, 1 / (AVERAGED_STEPS * steps)))
     return course
 
 
