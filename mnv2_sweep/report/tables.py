@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from mnv2_sweep.analysis.agreement import compare_published, costs_text, near_text, tau_text
-from mnv2_sweep.analysis.stats import read_facts, summarise
+from mnv2_sweep.analysis.stats import name_trial, read_facts, start_kinds, summarise
 from mnv2_sweep.base.text import align, megabytes, millions
 from mnv2_sweep.trials.executed import spread_warning
 from mnv2_sweep.trials.tasks import Score, main_score
@@ -28,9 +28,9 @@ def results_text(trials: pd.DataFrame, verdict: Sequence[str] = ()) -> str:
     if way and way.each and how.train_images is not None:
         where += f"; every network is {way.each.format(images=how.train_images)}"
     lines = [f"{facts['sweep']}: data {facts['data']}, recipe {facts['recipe']}{where}", ""]
-    lines += [align(network_table(summary)), "", *_best_lines(summary)]
+    lines += [align(network_table(summary)), "", *_kind_lines(summary)]
     for _, trial in trials[trials["status"] == "failed"].iterrows():
-        lines.append(f"failed: {trial['network']}, seed {trial['seed']}: {trial['error']}")
+        lines.append(f"failed: {name_trial(trial, trials)}, seed {trial['seed']}: {trial['error']}")
     lines += _probe_lines(trials, main_score(summary))
     lines += _executed_lines(summary)
     comparison = compare_published(summary)
@@ -71,6 +71,17 @@ def _best_lines(summary: pd.DataFrame) -> list[str]:
     return [text, *_tuned_lines(summary, score), f"{front}; {costs}"]
 
 
+def _kind_lines(summary: pd.DataFrame) -> list[str]:
+    """Return the lines on the best network; on that of each kind of start, where there are several."""
+    kinds = start_kinds(summary)
+    if len(kinds) == 1:
+        return _best_lines(summary)
+    lines = [_best_lines(summary[summary["init"] == kind]) for kind in kinds]
+    names = " and ".join(kinds)
+    note = f"networks from {names} are trained differently: no one order, each kind has its own front and best network"
+    return [*(line for some in lines for line in some[:-1]), lines[0][-1], note]
+
+
 def _executed_lines(summary: pd.DataFrame) -> list[str]:
     """Say where the sizes of training don't keep the networks' costs in step."""
     warning = spread_warning(summary["executed_fraction"].to_list())
@@ -88,7 +99,7 @@ def _probe_lines(trials: pd.DataFrame, score: Score) -> list[str]:
     lines = [f"tuning changed {score.label} on validation by {low} to {high} {score.difference_unit} from the probes"]
     for _, trial in known[gains < 0].iterrows():
         change = f"{score.said(trial[before])} as a probe, {score.amount(trial[after])} after"
-        lines.append(f"tuning made it worse: {trial['network']}, seed {trial['seed']}: {change}")
+        lines.append(f"tuning made it worse: {name_trial(trial, trials)}, seed {trial['seed']}: {change}")
     return lines
 
 
@@ -108,7 +119,13 @@ def trials_table(trials: pd.DataFrame) -> list[list[str]]:
     """Return header and a row per trial, with how each got its weights where not all of them were trained alone."""
     shared, score = bool((trials["training"] != ALONE).any()), main_score(trials)
     rows = [
-        [t["network"], *([t["training"]] if shared else []), f"{t['train_size']} px", str(t["seed"]), t["status"]]
+        [
+            name_trial(t, trials),
+            *([t["training"]] if shared else []),
+            f"{t['train_size']} px",
+            str(t["seed"]),
+            t["status"],
+        ]
         + [score.number(t[f"val_{score.name}"]), score.number(t[f"test_{score.name}"])]
         + [_number(t["images_per_second"]), _number(t["seconds"]), "" if pd.isna(t["error"]) else t["error"]]
         for t in trials.to_dict("records")

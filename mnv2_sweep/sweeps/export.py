@@ -141,16 +141,36 @@ def find_outcome(folder: Path, network: str, seed: int, as_slice: bool) -> Outco
 def select_network(outcomes: Sequence[Outcome], network: str, folder: Path) -> list[Outcome]:
     """Return those of the results that are of the network, named as in tables. Raises SweepError with what there
     is."""
-    label = network.replace("@", " at ")
-    of_network = [o for o in outcomes if arch_label(o.trial.arch) in (label, _with_point(label))]
-    if not of_network:  # the width and size alone, where they name one
-        alike = [o for o in outcomes if arch_label(o.trial.arch).startswith((f"{label},", f"{_with_point(label)},"))]
-        of_network = alike if len({arch_label(o.trial.arch) for o in alike}) == 1 else []
+    label, _, init = network.replace("@", " at ").partition(", from ")
+    kinds: dict[str, list[Outcome]] = {}
+    for outcome in outcomes:
+        kinds.setdefault(outcome.trial.recipe.init, []).append(outcome)
+    of_network = [o for kind, some in kinds.items() if init in ("", kind) for o in _select_label(some, label)]
     if not of_network:
-        names = list(dict.fromkeys(arch_label(outcome.trial.arch) for outcome in outcomes))
+        names = list(dict.fromkeys(trial_label(outcome.trial, outcomes) for outcome in outcomes))
         shown = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
         raise SweepError(f"{network}: {folder} has no such network with a result; there are: {shown or 'none'}")
+    inits = list(dict.fromkeys(outcome.trial.recipe.init for outcome in of_network))
+    if len(inits) > 1:
+        raise SweepError(f"{network}: {folder} has it from {' and from '.join(inits)}; say which, as in "
+                         f"'{network}, from {inits[0]}'")  # fmt: skip
     return of_network
+
+
+def _select_label(outcomes: Sequence[Outcome], label: str) -> list[Outcome]:
+    """Return the results of one kind of start that are of the network."""
+    found = [o for o in outcomes if arch_label(o.trial.arch) in (label, _with_point(label))]
+    if found:
+        return found
+    # The width and size alone, where they name one.
+    alike = [o for o in outcomes if arch_label(o.trial.arch).startswith((f"{label},", f"{_with_point(label)},"))]
+    return alike if len({arch_label(o.trial.arch) for o in alike}) == 1 else []
+
+
+def trial_label(trial: Trial, outcomes: Sequence[Outcome]) -> str:
+    """Return a trial's network as tables name it beside these results, which may be of several kinds of start."""
+    several = len({outcome.trial.recipe.init for outcome in outcomes}) > 1
+    return f"{arch_label(trial.arch)}, from {trial.recipe.init}" if several else arch_label(trial.arch)
 
 
 def _with_point(label: str) -> str:

@@ -32,6 +32,8 @@ from mnv2_sweep.training.loop import evaluate_model
 from mnv2_sweep.trials.pixels import pixels_of
 from mnv2_sweep.trials.tasks import Score, task_of, trained_arch
 from mnv2_sweep.trials.trial import Result, Trial, trial_header
+from mnv2_sweep.trials.weights import HALF as NO_SCALING
+from mnv2_sweep.trials.weights import WeightsRecord
 
 HALF, FULL = "float16", "float32"
 COUNT_BYTES = 8  # of the batches that a batch norm has seen
@@ -92,7 +94,14 @@ def header_of(trial: Trial, dataset: Dataset) -> dict[str, str]:
         | ({} if decoding == USUAL else {"decoding": json.dumps({"fit": decoding.fit, "white": decoding.white})})
         | ({"kernels": "turned by 180 degrees"} if trial.arch.padding == SAME else {})
         | ({} if trial.epsilon == EPSILON else {"epsilon": repr(trial.epsilon)})
+        | _pixels(trial.start)
     )
+
+
+def _pixels(start: WeightsRecord | None) -> dict[str, str]:
+    """Return how the network scales pixels, as metadata of weights say it."""
+    mean, std = (start.mean, start.std) if start else (NO_SCALING, NO_SCALING)
+    return {"mean": ",".join(map(repr, mean)), "std": ",".join(map(repr, std))}
 
 
 def kept_bytes(trial: Trial) -> int:
