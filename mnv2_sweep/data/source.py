@@ -21,7 +21,7 @@ from mnv2_sweep.data.asked import PhotoOptions
 from mnv2_sweep.data.decode import USUAL, Decoding, UnreadableImage, decode_pixels, is_image
 from mnv2_sweep.data.files import CACHE_VERSION, MAX_FILE_BYTES, PhotoFiles, check_file_sizes, open_photo_files
 from mnv2_sweep.data.identify import HEAD_BYTES, looks_like_image
-from mnv2_sweep.data.labels import METADATA, Images, Labelled, Table, read_labels, read_pattern
+from mnv2_sweep.data.labels import METADATA, Labelled, read_labels, read_pattern
 from mnv2_sweep.data.layout import (
     AS_CLASSES,
     GENERIC,
@@ -32,6 +32,7 @@ from mnv2_sweep.data.layout import (
     sort_photos,
     split_of,
 )
+from mnv2_sweep.data.tables import Images, Table
 
 TABLE_ENDS = (".csv", ".tsv", ".jsonl")
 THREADS = min(4, os.cpu_count() or 1)
