@@ -24,13 +24,10 @@ def data_show(
     """Draw a contact sheet: some images of every class."""
     from mnv2_sweep.cli.progress import open_data
     from mnv2_sweep.data.catalog import count_classes
-    from mnv2_sweep.data.describe import describe_photos
     from mnv2_sweep.report.figures import draw_sheet
 
     size = _parse_size(side)
     dataset, _ = open_data(options.data_name())
-    for line in describe_photos(dataset):
-        typer.echo(line)
     found = {split: count_classes(dataset, split) for split in dataset.labels}
     for number, name in enumerate(dataset.classes):
         counts = ", ".join(f"{of_split[number]:,} {split}" for split, of_split in found.items())
