@@ -24,6 +24,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtr, ndtri, stdtrit
 
+from mnv2_sweep.analysis.stats import start_kinds
 from mnv2_sweep.base.intervals import CONFIDENCE
 from mnv2_sweep.record.store import read_each
 from mnv2_sweep.trials.tasks import main_score
@@ -79,6 +80,13 @@ class Difference:
     above: float
     seeds: int
     knows_seeds: bool
+
+
+def split_kinds(trials: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return the trials by their kind of start (`stats.start_kinds`), of those that have a result."""
+    done = trials[trials["status"] == "done"]
+    kinds = start_kinds(done)
+    return {kind: done[done["init"] == kind] if "init" in done else done for kind in kinds}
 
 
 def load_answers(folder: Path, trials: pd.DataFrame, split: str = "val") -> Answers | None:

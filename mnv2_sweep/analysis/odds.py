@@ -16,14 +16,14 @@ The scores that the networks would have on all images of the kind, trained with 
 Fronts and bests of the draws are then counted.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from mnv2_sweep.analysis.answers import Answers, Spread, load_answers
+from mnv2_sweep.analysis.answers import Answers, Spread, load_answers, split_kinds
 from mnv2_sweep.base.intervals import CONFIDENCE
 
 DRAWS = 2000
@@ -57,11 +57,6 @@ class Odds:
     def front_size(self) -> int:
         """Return how many networks are rather on the front than not."""
         return int((self.on_front >= EVEN).sum())
-
-    def of(self, networks: Sequence[str]) -> np.ndarray:
-        """Return the places of these networks; -1 for one that has no result."""
-        places = {name: at for at, name in enumerate(self.networks)}
-        return np.array([places.get(name, -1) for name in networks], dtype=int)
 
 
 def find_odds(answers: Answers, costs: Sequence[float], draws: int = DRAWS, seed: int = 0) -> Odds:
@@ -183,11 +178,24 @@ def front_band(odds: Odds, costs: np.ndarray) -> tuple[np.ndarray, np.ndarray, n
 # ---------------------------------------------------------------- of a sweep
 
 
-def load_odds(folder: Path, trials: pd.DataFrame) -> Odds | None:
-    """Load the odds of the networks of a sweep, from its table of trials (`load_frame`); None where it is not on record
-    what each of them made of the validation images. Raises StoreError."""
-    answers = load_answers(folder, trials)
-    return None if answers is None else find_odds(answers, costs_of(answers, trials))
+def load_odds(folder: Path, trials: pd.DataFrame) -> dict[str, Odds] | None:
+    """Load the odds of the networks of a sweep by their kind of start, each of which has a front, from its table of
+    trials (`load_frame`); None where it is not on record what each network made of the validation images. Raises
+    StoreError."""
+    loaded = {kind: (load_answers(folder, rows), rows) for kind, rows in split_kinds(trials).items()}
+    if not loaded or any(answers is None for answers, _ in loaded.values()):
+        return None
+    return {kind: find_odds(answers, costs_of(answers, rows)) for kind, (answers, rows) in loaded.items()}
+
+
+def front_odds(odds: Mapping[str, Odds], networks: pd.DataFrame) -> np.ndarray:
+    """Return how likely each network of a summary is on the front of its kind; NaN where it has no result."""
+    kinds = networks["init"] if "init" in networks else [next(iter(odds))] * len(networks)
+    values = []
+    for kind, key in zip(kinds, networks["arch_key"], strict=True):
+        at = odds[kind].networks.index(key) if kind in odds and key in odds[kind].networks else None
+        values.append(np.nan if at is None else odds[kind].on_front[at])
+    return np.array(values, dtype=float)
 
 
 def costs_of(answers: Answers, trials: pd.DataFrame) -> np.ndarray:

@@ -17,12 +17,16 @@ PAIR_COLUMNS = (
 WORDS = ("cheaper", "dearer")  # columns of words
 
 
-def list_pairs(answers: Answers, trials: pd.DataFrame, near_only: bool = False) -> pd.DataFrame:
+def list_pairs(
+    answers: Answers, trials: pd.DataFrame, says_start: bool = False, near_only: bool = False
+) -> pd.DataFrame:
     """Return a row for every pair of networks that have a seed in common, or for those near in MAdds: by how much the
     dearer one is better (of equal cost the one that comes later by name), in fractions, with the interval at 95 % over
-    images, with `over_seeds` over seeds as well, and the probability that it is better at all."""
+    images, with `over_seeds` over seeds as well, and the probability that it is better at all. With `says_start` the
+    networks' names say how they begin."""
     facts = trials.drop_duplicates("arch_key").set_index("arch_key").loc[[*answers.networks]]
-    names, madds = facts["network"].to_list(), facts["madds"].to_list()
+    names, madds = facts["network"] + (", from " + facts["init"] if says_start else ""), facts["madds"].to_list()
+    names = names.to_list()
     near = near_pairs(madds)
     rows = []
     for one, other in combinations(range(len(names)), 2):  # cheapest first

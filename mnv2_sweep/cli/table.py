@@ -55,22 +55,26 @@ def table(
 
 def show_pairs(folder: Path, frame: "pd.DataFrame", as_json: bool, as_csv: bool) -> None:
     """Print the differences between networks. Raises StoreError where they are not on record image by image."""
-    from mnv2_sweep.analysis.answers import load_answers
+    import pandas as pd
+
+    from mnv2_sweep.analysis.answers import load_answers, split_kinds
     from mnv2_sweep.analysis.pairs import WORDS, list_pairs, pairs_table, settled_text, splits_text
     from mnv2_sweep.base.text import align
     from mnv2_sweep.report.tables import UNKNOWN_ODDS, frame_csv, frame_json
     from mnv2_sweep.trials.tasks import main_score
 
-    answers = load_answers(folder, frame)
-    if answers is None:
+    kinds = split_kinds(frame)
+    loaded = [(load_answers(folder, rows), rows) for rows in kinds.values()]
+    if not loaded or any(answers is None for answers, _ in loaded):
         raise StoreError(f"{folder}: {UNKNOWN_ODDS}, nor how networks differ; train it again with --results elsewhere")
-    if as_json or as_csv:
-        pairs = list_pairs(answers, frame)
+    near_only = not (as_json or as_csv)
+    pairs = pd.concat([list_pairs(answers, rows, len(kinds) > 1, near_only) for answers, rows in loaded])
+    if not near_only:
         typer.echo(frame_json(pairs) if as_json else frame_csv(pairs))
         return
-    pairs, score = list_pairs(answers, frame, near_only=True), main_score(frame)
+    score = main_score(frame)
     if pairs.empty:
         typer.echo("no two networks are within 25 % of MAdds; --csv and --json list every pair")
         return
-    closing = [settled_text(pairs, score), splits_text(frame), "every pair: --csv or --json"]
+    closing = [settled_text(pairs, score), splits_text(frame) if len(kinds) == 1 else "", "every pair: --csv or --json"]
     typer.echo("\n".join([align(pairs_table(pairs, score), WORDS), "", *filter(None, closing)]))

@@ -1,18 +1,20 @@
 """Frames and costs -> text: an aligned table for people, CSV and JSON for programs."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
 from mnv2_sweep.analysis.agreement import compare_published, costs_text, near_text, tau_text
-from mnv2_sweep.analysis.odds import Odds, doubt_text, front_text, probability_text
-from mnv2_sweep.analysis.stats import read_facts, summarise
+from mnv2_sweep.analysis.odds import Odds, doubt_text, front_odds, front_text, probability_text
+from mnv2_sweep.analysis.stats import name_trial, read_facts, start_kinds, summarise
 from mnv2_sweep.base.text import align, megabytes, millions
 from mnv2_sweep.trials.executed import spread_warning
 from mnv2_sweep.trials.tasks import Score, main_score
 from mnv2_sweep.trials.trial import ALONE
 from mnv2_sweep.trials.ways import PROBED, WAYS
+
+Kinds = Mapping[str, Odds]  # by kind of start
 
 # Where it is not on record what networks made of each image.
 UNKNOWN_ODDS = (
@@ -21,7 +23,7 @@ UNKNOWN_ODDS = (
 )
 
 
-def results_text(trials: pd.DataFrame, verdict: Sequence[str] = (), odds: Odds | None = None) -> str:
+def results_text(trials: pd.DataFrame, verdict: Sequence[str] = (), odds: Kinds | None = None) -> str:
     """Say what a person asks of a sweep: the networks, the best one with its interval, failures, the published order,
     and what the order is worth (`verdict`, see there); how sure the front and the best are, where that is known."""
     if trials.empty:
@@ -35,9 +37,9 @@ def results_text(trials: pd.DataFrame, verdict: Sequence[str] = (), odds: Odds |
     if way and way.each and how.train_images is not None:
         where += f"; every network is {way.each.format(images=how.train_images)}"
     lines = [f"{facts['sweep']}: data {facts['data']}, recipe {facts['recipe']}{where}", ""]
-    lines += [align(network_table(summary, odds)), "", *_best_lines(summary, odds)]
+    lines += [align(network_table(summary, odds)), "", *_kind_lines(summary, odds)]
     for _, trial in trials[trials["status"] == "failed"].iterrows():
-        lines.append(f"failed: {trial['network']}, seed {trial['seed']}: {trial['error']}")
+        lines.append(f"failed: {name_trial(trial, trials)}, seed {trial['seed']}: {trial['error']}")
     lines += _probe_lines(trials, main_score(summary))
     lines += _executed_lines(summary)
     comparison = compare_published(summary)
@@ -73,12 +75,20 @@ def _best_lines(summary: pd.DataFrame, odds: Odds | None) -> list[str]:
         if pd.notna(best["test_low"]):
             over = f"{score.number(best['test_low'])} to {score.number(best['test_high'])} {over}"
         text += f"; on test {score.amount(best[test_name])} ({over})"
+    sure = [] if odds is None else [f"on the front: {front_text(odds)} networks, 95 %"]
+    return [text, *sure, *_tuned_lines(summary, score)]
+
+
+def _legend_lines(summary: pd.DataFrame, odds: Odds | None) -> list[str]:
+    """Say what the marks of the table mean."""
+    score = main_score(summary)
+    measured, front = int(summary[score.name].notna().sum()), f"on the front of {score.label} against MAdds"
     costs = "± = 95 % t interval over seeds; costs are nominal, for one image"
-    tuned, front = _tuned_lines(summary, score), f"on the front of {score.label} against MAdds"
-    if odds is None:
-        return [text, *tuned, f"* = {front}; {costs}", *([UNKNOWN_ODDS] if len(measured) > 1 else [])]
-    legend = f"on front = how likely it is {front}, over {doubt_text(odds)}; {costs}"
-    return [text, f"on the front: {front_text(odds)} networks, 95 %", *tuned, legend]
+    if not measured:
+        return []
+    if odds is not None:
+        return [f"on front = how likely it is {front}, over {doubt_text(odds)}; {costs}"]
+    return [f"* = {front}; {costs}", *([UNKNOWN_ODDS] if measured > 1 else [])]
 
 
 def _luck_text(score: Score, odds: Odds | None) -> str:
@@ -88,6 +98,18 @@ def _luck_text(score: Score, odds: Odds | None) -> str:
     luck, low, high = (f"{score.scale * value:.1f}" for value in odds.optimism)
     sure = probability_text(odds.best[odds.measured_best])
     return f"their best with {sure}, flattered by {luck} {score.difference_unit} (95 % {low} to {high})"
+
+
+def _kind_lines(summary: pd.DataFrame, odds: Kinds | None) -> list[str]:
+    """Return the lines on the best network; on that of each kind of start, where there are several."""
+    kinds, own = start_kinds(summary), odds or {}
+    first = next(iter(own.values()), None)
+    if len(kinds) == 1:
+        return [*_best_lines(summary, first), *_legend_lines(summary, first)]
+    lines = [_best_lines(summary[summary["init"] == kind], own.get(kind)) for kind in kinds]
+    names = " and ".join(kinds)
+    note = f"networks from {names} are trained differently: no one order, each kind has its own front and best network"
+    return [*(line for some in lines for line in some), *_legend_lines(summary, first), note]
 
 
 def _executed_lines(summary: pd.DataFrame) -> list[str]:
@@ -107,7 +129,7 @@ def _probe_lines(trials: pd.DataFrame, score: Score) -> list[str]:
     lines = [f"tuning changed {score.label} on validation by {low} to {high} {score.difference_unit} from the probes"]
     for _, trial in known[gains < 0].iterrows():
         change = f"{score.said(trial[before])} as a probe, {score.amount(trial[after])} after"
-        lines.append(f"tuning made it worse: {trial['network']}, seed {trial['seed']}: {change}")
+        lines.append(f"tuning made it worse: {name_trial(trial, trials)}, seed {trial['seed']}: {change}")
     return lines
 
 
@@ -127,7 +149,13 @@ def trials_table(trials: pd.DataFrame) -> list[list[str]]:
     """Return header and a row per trial, with how each got its weights where not all of them were trained alone."""
     shared, score = bool((trials["training"] != ALONE).any()), main_score(trials)
     rows = [
-        [t["network"], *([t["training"]] if shared else []), f"{t['train_size']} px", str(t["seed"]), t["status"]]
+        [
+            name_trial(t, trials),
+            *([t["training"]] if shared else []),
+            f"{t['train_size']} px",
+            str(t["seed"]),
+            t["status"],
+        ]
         + [score.number(t[f"val_{score.name}"]), score.number(t[f"test_{score.name}"])]
         + [_number(t["images_per_second"]), _number(t["seconds"]), "" if pd.isna(t["error"]) else t["error"]]
         for t in trials.to_dict("records")
@@ -136,7 +164,7 @@ def trials_table(trials: pd.DataFrame) -> list[list[str]]:
     return [[*header, f"val {score.label}", f"test {score.label}", "images/s", "seconds", "error"], *rows]
 
 
-def network_table(summary: pd.DataFrame, odds: Odds | None = None) -> list[list[str]]:
+def network_table(summary: pd.DataFrame, odds: Kinds | None = None) -> list[list[str]]:
     """Return header and a row per network, from `stats.summarise`; `*` marks the front, where odds are unknown."""
     score = main_score(summary)
     tested, tuned = (bool(summary[f"{which}_{score.name}"].notna().any()) for which in ("test", "tuned"))
@@ -148,8 +176,8 @@ def network_table(summary: pd.DataFrame, odds: Odds | None = None) -> list[list[
     header += [*(["fine-tuned"] if tuned else []), "images/s", "seconds"]
     rows = [_network_row(row, score, executed, tested, tuned) for row in summary.to_dict("records")]
     if odds is not None:
-        for row, at in zip(rows, odds.of(summary["arch_key"]), strict=True):
-            row[0] = probability_text(odds.on_front[at]) if at >= 0 else "-"
+        for row, probability in zip(rows, front_odds(odds, summary), strict=True):
+            row[0] = probability_text(probability)
     return [header, *rows]
 
 

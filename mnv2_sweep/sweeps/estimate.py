@@ -37,6 +37,7 @@ from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.nets.resolve import resolve
 from mnv2_sweep.sweeps.budget import TimeEstimate
 from mnv2_sweep.sweeps.timing import DoesNotFit, Timing, shared_bytes, time_here, time_team
+from mnv2_sweep.training.linear import time_fit
 from mnv2_sweep.training.loop import count_steps, curve_marks
 from mnv2_sweep.training.ways.way import Rates, spread_seconds
 from mnv2_sweep.trials.tasks import trained_network
@@ -153,7 +154,7 @@ def spread_timings(
         interpolate({work: getattr(timing, name) for work, timing in points.items()})
         for name in ("image_seconds", "eval_seconds", "start_seconds")
     )
-    return spread_seconds(trials, Rates(data, works, of_image, of_evaluated, of_start), trained, fraction)
+    return spread_seconds(trials, Rates(data, works, of_image, of_evaluated, of_start, time_fit), trained, fraction)
 
 
 def interpolate(points: Mapping[float, float]) -> Callable[[float], float]:
@@ -239,7 +240,7 @@ def image_seconds(dataset: Dataset, size: Size) -> float:
 
         def make() -> None:
             for photo in photos:
-                decode_one(source, size, photo)
+                decode_one(source, size, photo, dataset.decoding)
     else:
         count, native = TIMED_PHOTOS, getattr(dataset, "side", size.width)
         photo = Image.fromarray(np.random.RandomState(0).randint(0, 256, (native, native, 3), np.uint8))

@@ -107,6 +107,7 @@ WAYS = {
             "mnv2_sweep.training.ways.probe",
             "probe",
             proxy="probe of pretrained weights",
+            proxy_note="a linear classifier on frozen features",
             each="a linear classifier on the features of pretrained weights",
             caption=", to which a linear classifier on frozen features was fitted",
             exported="a linear classifier on pretrained features",

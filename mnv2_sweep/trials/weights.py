@@ -25,6 +25,7 @@ class WeightsRecord:
     a kernel of 3), and its pixels are (value / 255 - mean) / std. `classes` is the number of outputs of the classifier,
     0 where there is none; `order` is one of ORDERS. `folded`: the batch norms were folded into the convolutions, so the
     norms of the network change nothing and hold no statistics, which training needs (`models.pretrained.unfold_norms`).
+    `sliced`: a network begins with a part of them, of the channels of this wider one (`models.slicing`).
     """
 
     name: str
@@ -41,6 +42,7 @@ class WeightsRecord:
     classes: int = 1000
     order: str = "imagenet"
     folded: bool = False
+    sliced: bool = False
     licence: str = ""
     source: str = ""
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from mnv2_sweep.analysis.answers import compare_answers, find_difference, load_answers, pool_spread
+from mnv2_sweep.analysis.odds import load_odds
 from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.record.frame import load_frame
 from mnv2_sweep.record.store import Outcome, record
@@ -36,6 +37,14 @@ def test_answers_are_loaded_cheapest_first_with_their_seeds(write):
     assert answers.seeds == ((1, 3), (0,)) and answers.images == 4
     assert np.array_equal(answers.terms[0], [RIGHT, ~RIGHT]) and np.array_equal(answers.losses[1], [[-1] * 4])
     assert load_answers(folder, frame, "test") is None and load_answers(folder, frame[:0]) is None
+
+
+def test_each_kind_of_start_has_odds_of_its_own(write):
+    folder, frame = write(*((at, seed, terms_of(RIGHT)) for at, seed in ((0, 0), (1, 0), (1, 1))))
+    odds = load_odds(folder, frame.assign(init=["scratch", "imagenet", "imagenet"]))
+    assert {kind: len(one.networks) for kind, one in odds.items()} == {"scratch": 1, "imagenet": 1}
+    assert len(load_odds(folder, frame)["scratch"].networks) == 2
+    assert load_odds(folder, frame[:0]) is None and load_odds(folder, frame.assign(status="failed")) is None
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Odds of the front and of the best: what they say comes true as often as they say."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from mnv2_sweep.analysis.odds import (
@@ -8,6 +9,7 @@ from mnv2_sweep.analysis.odds import (
     draw_fronts,
     find_odds,
     front_band,
+    front_odds,
     front_text,
     probability_text,
 )
@@ -92,4 +94,6 @@ def test_words():
     assert doubt_text(odds) == "other images of the kind, for these very weights"
     said = [probability_text(value) for value in (0.0, 0.004, 0.5, 0.996, 1.0, np.nan)]
     assert said == ["<1 %", "<1 %", "50 %", ">99 %", ">99 %", "-"]
-    assert odds.of(["3", "none"]).tolist() == [3, -1]
+    networks = pd.DataFrame({"arch_key": ["3", "none"], "init": ["a", "a"]})
+    assert front_odds({"a": odds}, networks).tolist() == pytest.approx([odds.on_front[3], np.nan], nan_ok=True)
+    assert np.isnan(front_odds({"b": odds}, networks)).all()

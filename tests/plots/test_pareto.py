@@ -16,6 +16,7 @@ from mnv2_sweep.plots import pareto
 from mnv2_sweep.plots.labels import MOST_FRONT_LABELS
 from mnv2_sweep.plots.pareto import MOST_LABELS, Doubt, plot_pareto
 from mnv2_sweep.plots.style import MARKERS
+from mnv2_sweep.trials.recipe import SCRATCH
 from tests.answer_samples import answers_of
 from tests.plot_samples import FACTS, PAPER, caption, count_bars, labels, make_trials, words
 
@@ -207,7 +208,7 @@ def doubted():
 
 def test_marks_title_and_caption_say_how_sure_the_front_is(doubted):
     summary, odds = doubted
-    fig = plot_pareto(summary, FACTS, doubt=Doubt(odds))
+    fig = plot_pareto(summary, FACTS, doubt=Doubt({SCRATCH: odds}))
     assert f": {front_text(odds)} networks on the front" in words(fig)
     assert "filled: on the front with 50 % or more, over other images of the kind, for these very weights." in caption(
         fig
@@ -221,7 +222,7 @@ def test_marks_title_and_caption_say_how_sure_the_front_is(doubted):
 
 def test_the_band_holds_the_front_of_the_draws(doubted):
     summary, odds = doubted
-    fig = plot_pareto(summary, FACTS, doubt=Doubt(odds, band=True))
+    fig = plot_pareto(summary, FACTS, doubt=Doubt({SCRATCH: odds}, band=True))
     (band,) = [artist for artist in fig.axes[0].collections if artist.get_gid() == "band"]
     (path,) = band.get_paths()
     _, low, high = front_band(odds, summary["madds"])

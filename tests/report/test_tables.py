@@ -17,6 +17,7 @@ from mnv2_sweep.paper.published import CHECKPOINTS
 from mnv2_sweep.record.frame import load_frame
 from mnv2_sweep.record.store import Outcome, record
 from mnv2_sweep.report.tables import UNKNOWN_ODDS, frame_csv, frame_json, network_table, results_text, trials_table
+from mnv2_sweep.trials.recipe import SCRATCH
 from tests.answer_samples import answers_of
 
 SMALL, LARGE = ArchSpec(width=0.35, resolution=96), ArchSpec(width=1.0, resolution=96)
@@ -164,9 +165,9 @@ def test_odds_stand_in_the_place_of_the_stars(load_trials):
     random = np.random.default_rng(0)
     made = answers_of(random.random((1, 400)) < 0.5, random.random((1, 400)) < 0.54)
     odds = find_odds(Answers((*done,), made.seeds, made.terms, made.losses), [1, 2])
-    header, *rows = network_table(summarise(trials), odds)
+    header, *rows = network_table(summarise(trials), {SCRATCH: odds})
     assert header[0] == "on front" and [row[0] for row in rows] == [">99 %", "-", probability_text(odds.on_front[1])]
-    text = results_text(trials, odds=odds)
+    text = results_text(trials, odds={SCRATCH: odds})
     assert "a little optimistic" not in text and UNKNOWN_ODDS not in text
     assert ", chosen among 2, their best with " in text and " points (95 % -" in text
     assert f"\non the front: {front_text(odds)} networks, 95 %\non front = how likely it is on the front of " in text

@@ -55,13 +55,15 @@ class Conditions(NamedTuple):
 @dataclass(frozen=True)
 class Rates:
     """The seconds that training takes on a core of this machine, as functions of a network's work (`count_work`): of an
-    image, of an evaluated one, of a trial's start. `works` are those of the networks that are estimated."""
+    image, of an evaluated one, of a trial's start. `works` are those of the networks that are estimated. `of_fit`:
+    those of fitting a linear classifier to features, by the numbers of images, channels and outputs."""
 
     data: Dataset
     works: Mapping[ArchSpec, float]
     of_image: Callable[[float], float]
     of_evaluated: Callable[[float], float]
     of_start: Callable[[float], float]
+    of_fit: Callable[[int, int, int], float] = lambda images, channels, outputs: 0.0
 
     def seconds(self, work: float, shown: float, evaluated: int) -> float:
         """Return the seconds of a trial of that work that trains on `shown` images and evaluates others."""
