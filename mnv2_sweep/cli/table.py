@@ -11,13 +11,17 @@ from mnv2_sweep.cli.options import RESULTS, Csv, Json, Results, SweepName
 if TYPE_CHECKING:
     import pandas as pd
 
+MOST_PAIRS = 45  # of ten networks; of more, a person sees those that are near in MAdds
+
 
 def table(
     sweep: SweepName = None,
     trials: Annotated[bool, typer.Option("--trials", help="A row per trial instead of one per network.")] = False,
     pairs: Annotated[
         bool,
-        typer.Option("--pairs", help="A row per pair of networks near in MAdds, image by image; --json, --csv: all."),
+        typer.Option(
+            "--pairs", help="A row per pair of networks, compared image by image; of many, those near in MAdds."
+        ),
     ] = False,
     as_json: Json = False,
     as_csv: Csv = False,
@@ -67,14 +71,18 @@ def show_pairs(folder: Path, frame: "pd.DataFrame", as_json: bool, as_csv: bool)
     loaded = [(load_answers(folder, rows), rows) for rows in kinds.values()]
     if not loaded or any(answers is None for answers, _ in loaded):
         raise StoreError(f"{folder}: {UNKNOWN_ODDS}, nor how networks differ; train it again with --results elsewhere")
-    near_only = not (as_json or as_csv)
+    every = sum(len(answers.networks) * (len(answers.networks) - 1) // 2 for answers, _ in loaded)
+    whole, near_only = as_json or as_csv, not (as_json or as_csv) and every > MOST_PAIRS
     pairs = pd.concat([list_pairs(answers, rows, len(kinds) > 1, near_only) for answers, rows in loaded])
-    if not near_only:
+    if whole:
         typer.echo(frame_json(pairs) if as_json else frame_csv(pairs))
         return
-    score = main_score(frame)
     if pairs.empty:
-        typer.echo("no two networks are within 25 % of MAdds; --csv and --json list every pair")
+        typer.echo(
+            "no two networks to compare" + (" within 25 % of MAdds; --csv lists every pair" if near_only else "")
+        )
         return
-    closing = [settled_text(pairs, score), splits_text(frame) if len(kinds) == 1 else "", "every pair: --csv or --json"]
+    score = main_score(frame)
+    closing = [settled_text(pairs, score), splits_text(frame) if len(kinds) == 1 else ""]
+    closing += [f"shown: pairs within 25 % of MAdds; all {every:,}: --csv or --json"] if near_only else []
     typer.echo("\n".join([align(pairs_table(pairs, score), WORDS), "", *filter(None, closing)]))

@@ -95,7 +95,7 @@ def _luck_text(score: Score, odds: Odds | None) -> str:
     """Say by how much the best was lucky."""
     if odds is None:
         return "so a little optimistic"
-    luck, low, high = (f"{score.scale * value:.1f}" for value in odds.optimism)
+    luck, low, high = (f"{round(score.scale * value, 1) + 0:.1f}" for value in odds.optimism)
     sure = probability_text(odds.best[odds.measured_best])
     return f"their best with {sure}, flattered by {luck} {score.difference_unit} (95 % {low} to {high})"
 

@@ -34,11 +34,17 @@ def test_odds_and_pairs_are_printed(desk):
     assert code == 0 and "on front  network" in out and ", flattered by " in out
     code, out, _ = call(desk, "table", "each", "--pairs")
     assert code == 0 and out.splitlines()[0].split()[:2] == ["cheaper", "dearer"]
-    assert out.splitlines()[1].startswith("0.5 at 96  0.35 at 128  18.9M  20.2M") and out.splitlines()[2] == ""
-    assert "of 1 pair, " in out and "told apart by top-1 and " in out
+    assert len(out.split("\n\n")[0].splitlines()) == 7 and "of 6 pairs, " in out and "shown: " not in out
     (header, *rows) = csv.reader(io.StringIO(call(desk, "table", "each", "--pairs", "--csv").out))
     assert len(rows) == 6 == len(json.loads(call(desk, "table", "each", "--pairs", "--json").out))
     assert header[:2] == ["cheaper", "dearer"]
+
+
+def test_of_many_pairs_a_person_sees_those_near_in_madds(desk, monkeypatch):
+    monkeypatch.setattr("mnv2_sweep.cli.table.MOST_PAIRS", 5)
+    out = call(desk, "table", "each", "--pairs").out
+    assert out.splitlines()[1].startswith("0.5 at 96  0.35 at 128  18.9M  20.2M") and out.splitlines()[2] == ""
+    assert "of 1 pair, " in out and "shown: pairs within 25 % of MAdds; all 6: --csv or --json" in out
 
 
 def test_what_an_old_sweep_cannot_say_is_said(desk):
