@@ -26,7 +26,7 @@ def data_show(
     from mnv2_sweep.report.figures import draw_sheet
 
     size = _parse_size(side)
-    dataset, _ = open_data(EMBEDDED if data is None else data)
+    dataset, _ = open_data(EMBEDDED[0] if data is None else data)
     for number, name in enumerate(dataset.classes):
         counts = ", ".join(f"{(labels == number).sum():,} {split}" for split, labels in dataset.labels.items())
         typer.echo(f"{name}: {counts}")

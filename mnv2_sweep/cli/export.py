@@ -74,7 +74,7 @@ def export(
         )
     recorded = read_data_name(folder)
     if data is None:
-        data = recorded if recorded and Path(recorded).exists() else EMBEDDED
+        data = recorded if recorded and (recorded in EMBEDDED or Path(recorded).exists()) else EMBEDDED[0]
     dataset, _ = open_data(data)
     exported = export_network(folder, dataset, network, seed, as_slice)
     trial = exported.outcome.trial

@@ -68,7 +68,7 @@ def open_run(
     if options.name is not None:
         check_name(options.name)
     given = options.data is not None
-    dataset, data_name = open_data(options.data if given else data or EMBEDDED, "--data" if given else where)
+    dataset, data_name = open_data(options.data if given else data or EMBEDDED[0], "--data" if given else where)
     return Opened(options, dataset, data_name, device, settings)
 
 

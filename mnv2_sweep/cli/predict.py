@@ -55,7 +55,7 @@ def predict(
     listed = list_photos(photos)
     recorded = read_data_name(folder)
     if data is None:
-        data = recorded if recorded and Path(recorded).exists() else EMBEDDED
+        data = recorded if recorded and (recorded in EMBEDDED or Path(recorded).exists()) else EMBEDDED[0]
     dataset, _ = open_data(data)
     model = export_network(folder, dataset, arch_label(trial.arch), trial.seed, as_slice=False).model
     confidence = calibrate_network(model, trial, dataset, precision)

@@ -46,7 +46,7 @@ def open_data(name: str, where: str = "--data") -> tuple[Dataset, str]:
             _say(f"  ... and {len(skipped) - SHOWN} more")
     for note in getattr(dataset, "notes", ()):
         _say(f"note: {note}")
-    return dataset, name if name == EMBEDDED else str(Path(name).resolve())
+    return dataset, name if name in EMBEDDED else str(Path(name).resolve())
 
 
 def _say(text: str) -> None:

@@ -1,4 +1,4 @@
-"""A data set's name or path -> Dataset: the embedded `shapes`, or a folder or zip of photos.
+"""A data set's name or path -> Dataset: the embedded `shapes` and `cloths`, or a folder or zip of photos.
 
 Pixels are made once and kept as memory-mapped files in the cache folder, so that all workers share them.
 """
@@ -13,9 +13,13 @@ import numpy as np
 from mnv2_sweep.base.errors import DataError
 from mnv2_sweep.base.files import open_whole
 from mnv2_sweep.base.size import Size
+from mnv2_sweep.data.cloths import CLOTHS
+from mnv2_sweep.data.drawing import Drawing
 from mnv2_sweep.data.photos import open_photos
-from mnv2_sweep.data.shapes import CLASSES, COUNTS, SHAPES_FINGERPRINT, draw_scenes, render_chunks
+from mnv2_sweep.data.shapes import SHAPES
 from mnv2_sweep.trials.trial import EMBEDDED
+
+DRAWINGS = {drawing.name: drawing for drawing in (SHAPES, CLOTHS)}
 
 
 class Dataset(Protocol):
@@ -43,41 +47,40 @@ def cache_folder() -> Path:
 def open_dataset(
     name: str, cache: Path, report: Callable[[int, int], None] = lambda done, total: None, where: str = "--data"
 ) -> Dataset:
-    """Open `shapes`, or photos at a path, decoded on first use; `report(done, total)` follows that.
+    """Open embedded data by name, or photos at a path, decoded on first use; `report(done, total)` follows that.
 
     Raises DataError, which says `where` the name was given.
     """
-    if name == EMBEDDED:
-        return ShapesData(cache)
+    if name in EMBEDDED:
+        return DrawnData(DRAWINGS[name], cache)
     try:
         found = bool(name) and Path(name).exists()
     except (OSError, ValueError):  # a name too long or with a null character
         found = False
     if not found:
+        embedded = " or ".join(f"'{drawing}'" for drawing in EMBEDDED)
         raise DataError(
-            f"{where} {name}: no such folder or zip; give '{EMBEDDED}' (built in), or the path of a folder or zip "
+            f"{where} {name}: no such folder or zip; give {embedded} (built in), or the path of a folder or zip "
             "that holds one folder of images per class"
         )
     return open_photos(Path(name), cache, report)
 
 
-class ShapesData:
-    """The embedded data set: rendered at each size that is asked for, then read from the cache."""
+class DrawnData:
+    """An embedded data set: rendered at each size that is asked for, then read from the cache."""
 
-    name = EMBEDDED
-    fingerprint = SHAPES_FINGERPRINT
-    classes = CLASSES
-
-    def __init__(self, cache: Path):
-        self.folder = cache / f"{EMBEDDED}-{SHAPES_FINGERPRINT[:12]}"
-        self.scenes = {split: draw_scenes(count, seed) for seed, (split, count) in enumerate(COUNTS.items())}
+    def __init__(self, drawing: Drawing, cache: Path):
+        self.drawing, self.name, self.classes = drawing, drawing.name, drawing.classes
+        self.fingerprint = drawing.fingerprint
+        self.folder = cache / f"{drawing.name}-{drawing.fingerprint[:12]}"
+        self.scenes = {split: drawing.draw(count, seed) for seed, (split, count) in enumerate(drawing.counts.items())}
         self.labels = {split: scenes.label for split, scenes in self.scenes.items()}
 
     def pixels(self, split: str, size: Size) -> np.ndarray:
         """Return the images, uint8 [N, *size, 3], of any size. Raises DataError where the cache can't be used."""
         path = self.folder / f"{split}-{size}.npy"
         try:
-            shape = (COUNTS[split], *size, 3)
+            shape = (len(self.labels[split]), *size, 3)
             try:
                 pixels = np.load(path, mmap_mode="r")
             except (FileNotFoundError, ValueError, EOFError):
@@ -92,8 +95,8 @@ class ShapesData:
     def _render(self, split: str, size: Size, path: Path) -> None:
         """Write the file whole or not at all; two processes that race write the same bytes."""
         with open_whole(path) as file:
-            shape = (COUNTS[split], *size, 3)
+            shape = (len(self.labels[split]), *size, 3)
             header = {"descr": "|u1", "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_1_0(file, header)
-            for images in render_chunks(self.scenes[split], size):
+            for images in self.drawing.render_chunks(self.scenes[split], size):
                 file.write(images.tobytes())
