@@ -1,11 +1,11 @@
 """The embedded data set `cloths`: striped cloth, drawn at run time at any size, deterministic from a seed, no download.
 
-A cloth has a ground of one of eight hues, and stripes across it that go between two colours: light and dark, red and
-cyan, blue and yellow, or magenta and green. The class is both: 32 classes. What makes it worth training on for a few
-minutes, where one object among others, or the direction of stripes, is not learned at all:
+A cloth has a ground of one of six hues, and stripes across it that go between two colours: light and dark, or one of
+five pairs across the colour circle. The class is both: 36 classes. What makes it worth training on for a few minutes,
+where one object among others, or the direction of stripes, is not learned at all:
 - Its cues fill the picture and are colours side by side, strong enough to be learned in some hundred steps.
-- Resolution pays smoothly: periods spread evenly, as logarithms, from a third to a seventeenth of the image, and a
-  network sees those of about three pixels and more. What is too fine averages to the ground, which says nothing of it.
+- Resolution pays smoothly: periods spread evenly, as logarithms, from two fifths to a thirteenth of the image, and
+  networks see those of about three pixels and more. What is too fine averages to the ground, which says nothing of it.
 - Width pays: colours that are near each other on every ground, in every light, are told apart by many features.
 - Nothing else tells the class: direction, phase, contrast, the stripes' exact colours and width, light and noise.
 
@@ -23,19 +23,26 @@ from mnv2_sweep.base.size import Size
 from mnv2_sweep.data.drawing import Drawing, add_noise, average_wave, hue_colours, pixel_centres
 
 CLOTHS_VERSION = 1  # raise it when a change alters any image
-HUES = ("red", "amber", "lime", "green", "cyan", "blue", "violet", "pink")
-STRIPES = {  # one end of each, in RGB; the other is its negative
-    "light-dark": (1, 1, 1),
-    "red-cyan": (1, -0.7, -0.3),
-    "blue-yellow": (-0.3, -0.4, 1),
-    "green-magenta": (-0.7, 1, -0.6),
-}
+HUES = ("red", "yellow", "green", "cyan", "blue", "magenta")
+PAIRS = ("red-cyan", "orange-blue", "lime-violet", "green-magenta", "emerald-rose")  # evenly round the colour circle
+
+
+def _first_colours() -> dict[str, np.ndarray]:
+    """Return the first colour of each kind of stripes, in RGB about the ground's; the other is its negative. All but
+    the first kind have no light of their own."""
+    angle = np.arange(len(PAIRS)) * np.pi / len(PAIRS)
+    red, green = np.array([2, -1, -1]) / 6**0.5, np.array([0, 1, -1]) / 2**0.5  # at right angles, of length 1
+    colours = np.outer(np.cos(angle), red) + np.outer(np.sin(angle), green)
+    return {"light-dark": np.ones(3), **dict(zip(PAIRS, 1.4 * colours, strict=True))}
+
+
+STRIPES = _first_colours()
 CLASSES = tuple(f"{hue} with {stripes} stripes" for stripes in STRIPES for hue in HUES)
 COUNTS = {"train": 12_000, "val": 2_500, "test": 2_500}
-PERIODS = (1 / 17, 1 / 3)  # of the image's side
+PERIODS = (1 / 13, 1 / 2.5)  # of the image's side
 CONTRAST = (0.2, 0.4)
 HUE_SPREAD = 0.06  # standard deviation of a cloth's hue, as a share of the colour circle
-COLOUR_SPREAD = 0.15  # of each of a stripe's colours
+COLOUR_SPREAD = 0.1  # of each of a stripe's colours
 NOISE = 0.06  # at 64 px
 
 
