@@ -43,7 +43,7 @@ def test_where_the_cache_is(monkeypatch, environment, folder):
     assert cache_folder() == Path(folder)
 
 
-@pytest.mark.parametrize("name, classes", [("shapes", 10), ("cloths", 36)])
+@pytest.mark.parametrize("name, classes", [("shapes", 10), ("cloths", 54)])
 def test_the_embedded_data_need_no_file_until_pixels_are_asked_for(tmp_path, name, classes):
     data = open_dataset(name, tmp_path / "cache")
     assert {split: len(labels) for split, labels in data.labels.items()} == DRAWINGS[name].counts

@@ -8,7 +8,7 @@ import pytest
 
 from mnv2_sweep.base.size import Size, square
 from mnv2_sweep.data import cloths as module
-from mnv2_sweep.data.cloths import CLASSES, CLOTHS, HUES, STRIPES, Cloths, draw_cloths, render_cloths
+from mnv2_sweep.data.cloths import CLASSES, CLOTHS, HUES, PERIODS, STRIPES, Cloths, draw_cloths, render_cloths
 
 ALL = slice(None)
 
@@ -56,25 +56,27 @@ def test_classes_are_balanced_in_every_split():
 
 
 def test_classes_are_named_after_what_is_seen(monkeypatch):
-    """The name's hue is the ground's, and stripes go between the name's two colours."""
+    """The name's hue is the ground's, and each wave goes between the name's two colours."""
     for spread in ("HUE_SPREAD", "COLOUR_SPREAD"):
         monkeypatch.setattr(module, spread, 0.0)
     cloths = draw_cloths(len(CLASSES), 0)
     for label, name in enumerate(CLASSES):
-        hue, stripes = name.removesuffix(" stripes").split(" with ")
+        hue, broad, fine = name.split(", ")
         seen = colorsys.rgb_to_hsv(*cloths.ground[label])[0]
         assert abs((seen - HUES.index(hue) / len(HUES) + 0.5) % 1 - 0.5) < 0.05
-        ink = cloths.ink[label]
-        first = STRIPES[stripes]
-        np.testing.assert_allclose(ink / np.linalg.norm(ink), first / np.linalg.norm(first), atol=1e-6)
+        for ink, wave, words in zip(cloths.ink[label], PERIODS, (broad, fine), strict=True):
+            kind, stripes = words.split(" ")
+            assert kind == wave
+            np.testing.assert_allclose(ink / np.abs(ink).max(), STRIPES[stripes], atol=1e-6)
 
 
 def test_stripes_have_their_period(quiet):
-    frequency, ink = np.array([[6.0, 0.0], [0.0, 14.0]]), np.full((2, 3), 0.2)
+    frequency, ink = np.tile([[[6.0, 0.0], [0.0, 12.0]]], (2, 1, 1)), np.zeros((2, 2, 3))
+    ink[0, 0] = ink[1, 1] = 0.2
     images = render_cloths(draw_plain(2, frequency=frequency, ink=ink), ALL, square(84))[..., 0] / 255.0
     assert np.ptp(images[0], axis=0).max() == np.ptp(images[1], axis=1).max() == 0
     strength = [np.abs(np.fft.rfft(line - line.mean())).argmax() for line in (images[0, 0], images[1, :, 0])]
-    assert strength == [6, 14] and np.ptp(images) == pytest.approx(0.4, rel=0.05)
+    assert strength == [6, 12] and np.ptp(images) == pytest.approx(0.4, rel=0.05)
 
 
 @pytest.mark.parametrize("side", [16, 32])
@@ -89,7 +91,7 @@ def test_a_smaller_side_shows_the_same_cloths(quiet, side):
 
 def test_fine_stripes_fade_where_they_cannot_be_seen(quiet):
     """At one pixel a period nothing is left, at four most of it."""
-    cloths = draw_plain(1, frequency=np.array([[14.0, 0.0]]), ink=np.full((1, 3), 0.3))
+    cloths = draw_plain(1, frequency=np.full((1, 2, 2), [14.0, 0.0]), ink=np.array([[[0.0] * 3, [0.3] * 3]]))
     small, large = (render_cloths(cloths, ALL, square(side)).std() / 255 for side in (14, 56))
     assert small < 0.005 and large > 0.15
 
