@@ -1,6 +1,7 @@
 """The 22 networks of paper_grid as ONNX and TFLite files, in 32-bit floats and in 8 bits: seconds, sizes, differences.
 
     python benchmarks/export.py [--networks 22] [--images 64] [--classes 1000] [--peer 22]
+    python benchmarks/export.py --sweep results/NAME [--data PHOTOS] [--networks 22] [--seed 0]
 
 Weights are random; batch norms know the images (`shapes`) and the classifier is fitted to them, so that answers mean
 something. Random layers enlarge differences more than trained ones, so that 8 bits look worse than they are. By column:
@@ -10,6 +11,11 @@ something. Random layers enlarge differences more than trained ones, so that 8 b
 - difference: the largest of a logit from torch, of the file in floats, as a share of the largest logit.
 - int8 s: what the tensors hold over the images (in torch), then both files; ONNX with weights of 7 bits.
 - agree: images that get torch's answer, of those that the classifier was fitted to.
+
+With --sweep, the kept networks of a sweep instead, on its validation images and calibrated on its training images, a
+row a file: seconds to write it (8 bits: both files, with what the tensors hold), its size, the largest difference of a
+logit from torch, also as a share of the largest logit, images that get torch's answer, top-1 with its 95 % interval,
+and a star where it gets fewer right than torch by more than chance explains.
 """
 
 import argparse
@@ -17,8 +23,9 @@ import statistics
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +35,11 @@ from torch import nn
 
 from mnv2_sweep.base.size import square
 from mnv2_sweep.base.text import align
+from mnv2_sweep.cli.progress import open_recorded
 from mnv2_sweep.data.batches import scale_pixels
+from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.data.shapes import SHAPES
-from mnv2_sweep.formats.check import Batch, Check, check_file
+from mnv2_sweep.formats.check import Batch, Check, check_run
 from mnv2_sweep.formats.graph import fold_plan
 from mnv2_sweep.formats.onnx import write_onnx
 from mnv2_sweep.formats.quantize import quantize_graph
@@ -39,8 +48,24 @@ from mnv2_sweep.models.build import build_model
 from mnv2_sweep.models.observe import observe_values
 from mnv2_sweep.nets.arch import ArchSpec, arch_label
 from mnv2_sweep.nets.resolve import resolve
+from mnv2_sweep.record.store import read_outcomes
 from mnv2_sweep.spaces.networks import expand
 from mnv2_sweep.spaces.read import load_space
+from mnv2_sweep.sweeps.deploy import (
+    DEVICE,
+    Deployed,
+    Files,
+    check_network,
+    fold_network,
+    load_network_file,
+    make_files,
+    validation_batches,
+)
+from mnv2_sweep.sweeps.export import export_network
+from mnv2_sweep.sweeps.schedule import trained_madds
+from mnv2_sweep.trials.tasks import trained_network
+from mnv2_sweep.trials.trial import CLASSIFY, trial_id
+from mnv2_sweep.trials.ways import is_kept, way_of
 
 SPACE = Path(__file__).parent.parent / "spaces" / "paper_grid.yaml"
 HEAD = (
@@ -119,7 +144,7 @@ def measure(arch: ArchSpec, count: int, folder: Path, has_peer: bool) -> list[st
 
     row.append(f"{seconds_of(write_int8):.1f}")
     for path in (onnx, tflite):
-        check = check_file(path, batches)
+        check = _check(path, batches)
         row += [_megabytes(path), f"{100 * check.agree / check.images:.1f}"]
     return row
 
@@ -129,13 +154,62 @@ def _ratio(peer_seconds: float | None, seconds: float) -> list[str]:
 
 
 def _floats(path: Path, batches: list[Batch], most: float) -> list[str]:
-    check: Check = check_file(path, batches)
+    check: Check = _check(path, batches)
     assert check.agree == check.images, f"{path}: {check}"
     return [_megabytes(path), f"{check.difference / most:.1e}"]
 
 
+def _check(path: Path, batches: list[Batch]) -> Check:
+    run, *ran_by = load_network_file(path)
+    return check_run(run, batches, *ran_by)
+
+
 def _megabytes(path: Path) -> str:
     return f"{path.stat().st_size / 1e6:.2f}"
+
+
+# ---------------------------------------------------------------- the networks of a sweep
+
+SWEEP_HEAD = ("network", "file", "seconds", "MB", "difference", "of largest", "agree %", "top-1 %", "95 %", "worse")
+
+
+def measure_sweep(folder: Path, data: str | None, count: int, seed: int) -> list[list[str]]:
+    """A table with a row for each file of each kept network, in the order of their cost."""
+    outcomes = [one for one in read_outcomes(folder) if one.status == "done" and one.trial.seed == seed]
+    kept = [one.trial for one in outcomes if is_kept(folder, one.trial) and one.trial.task == CLASSIFY]
+    kept = sorted({trial_id(trial): trial for trial in kept}.values(), key=trained_madds)
+    rows = [list(SWEEP_HEAD)]
+    for trial in kept[:count]:
+        dataset = open_recorded(folder, trial, data)
+        exported = export_network(folder, dataset, arch_label(trial.arch), seed, not way_of(trial).goes_on)
+        deployed = Deployed(exported.model, trained_network(trial), exported.classes, exported.preprocess)
+        for row in measure_files(deployed, dataset):
+            rows.append([arch_label(trial.arch), *row])
+            print("  ".join(rows[-1]), flush=True)
+    print(f"\n{folder}: {len(kept)} networks with their weights, {len(outcomes) - len(kept)} without", flush=True)
+    return rows
+
+
+def measure_files(deployed: Deployed, dataset: Dataset) -> Iterator[list[str]]:
+    logits: list[np.ndarray] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for form in DEVICE:
+            for int8 in (False, True):
+                path, files = Path(folder) / f"model{'-int8' * int8}.{form}", Files((form,), int8)
+                seconds = seconds_of(partial(_write_file, path, deployed, dataset, files), 1 if int8 else 3)
+                run, *ran_by = load_network_file(path)
+                check = check_network(run, validation_batches(deployed, dataset, logits), *ran_by)
+                most = max(float(np.abs(part).max()) for part in logits)
+                low, high = check.interval
+                yield [
+                    path.name, f"{seconds:.2f}", _megabytes(path), f"{check.difference:.1e}",
+                    f"{check.difference / most:.1e}", f"{100 * check.agreement:.1f}", f"{100 * check.top1:.1f}",
+                    f"{100 * low:.1f}-{100 * high:.1f}", "*" if check.is_worse else "",
+                ]  # fmt: skip
+
+
+def _write_file(path: Path, deployed: Deployed, dataset: Dataset, files: Files) -> None:
+    path.write_bytes(make_files(fold_network(deployed), deployed, dataset, files)[path.name])
 
 
 def main() -> None:
@@ -144,8 +218,15 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=64)
     parser.add_argument("--classes", type=int, default=1000)
     parser.add_argument("--peer", type=int, default=22)
+    parser.add_argument("--sweep", type=Path)
+    parser.add_argument("--data")
+    parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()
     torch.set_num_threads(1)
+    if chosen.sweep is not None:
+        rows = measure_sweep(chosen.sweep, chosen.data, chosen.networks, chosen.seed)
+        print("\n" + align(rows, left=("network", "file")))
+        return
     archs = [replace(arch, classes=chosen.classes) for arch in expand(load_space(SPACE))]
     with tempfile.TemporaryDirectory() as folder:
         if chosen.peer:

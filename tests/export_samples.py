@@ -1,7 +1,5 @@
 """Networks of every family and choice with random weights, in torch and as graphs, and how far logits differ."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -10,6 +8,7 @@ from torch import nn
 from mnv2_sweep.base.size import Size
 from mnv2_sweep.formats.graph import Graph, fold_plan
 from mnv2_sweep.models.build import build_model
+from mnv2_sweep.models.padding import upright_state
 from mnv2_sweep.nets.arch import MOBILENET_V2, ArchSpec, Stage, arch_label, input_size
 from mnv2_sweep.nets.resolve import resolve
 from tests.arch_samples import draw_arch
@@ -32,6 +31,9 @@ SAMPLES = [
         for groups, size in ((1, 32), (2, 50), (3, 64), (4, 33), (8, 31))
     ),
     *(ArchSpec(family="nasnet_a", width=0.25, resolution=size, classes=10) for size in (1, 31, 64)),
+    ArchSpec(resolution=64, padding="same", **SMALL),
+    ArchSpec(resolution=Size(37, 50), padding="same", se_ratio=0.5, in_channels=1, stages=BY_ROW, **SMALL),
+    ArchSpec(resolution=31, padding="same", residual="expansion", kernel=5, **SMALL),
     ArchSpec(resolution=32, se_ratio=0.25, stages=MOBILENET_V2[:3], **SMALL),
     ArchSpec(resolution=Size(23, 40), se_ratio=0.5, activation="hswish", residual="expansion", stages=BY_ROW, **SMALL),
     ArchSpec(resolution=Size(40, 30), in_channels=1, last_channels=0, stem_channels=8, divisor=4, **SMALL),
@@ -48,7 +50,7 @@ MARKED = [
     )
     for arch in SAMPLES
 ]
-DRAWN = [replace(draw_arch(seed), padding="torch") for seed in range(8)]
+DRAWN = [draw_arch(seed) for seed in range(8)]
 
 
 @torch.no_grad()
@@ -69,7 +71,7 @@ def random_network(arch: ArchSpec, seed: int = 0, knows_images: bool = False) ->
             nn.init.normal_(module.bias, 0, 0.1)
     if knows_images:
         model.train()(torch.from_numpy(random_images(arch, 16)))
-    return model.eval(), fold_plan(resolve(arch), model.state_dict())
+    return model.eval(), fold_plan(resolve(arch), upright_state(model))
 
 
 def random_images(arch: ArchSpec, count: int = 4, seed: int = 1) -> np.ndarray:

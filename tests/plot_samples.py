@@ -1,5 +1,7 @@
 """Trials that nobody ran, and the words of a figure."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 from matplotlib.collections import LineCollection
@@ -10,6 +12,8 @@ from mnv2_sweep.nets.arch import ArchSpec, arch_label
 from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.nets.resolve import arch_key
 from mnv2_sweep.paper.published import CHECKPOINTS
+from mnv2_sweep.trials.executed import executed_fraction, executed_network
+from mnv2_sweep.trials.recipe import RECIPES
 
 FACTS = Facts("shapes", "short", train_images=8000, classes=10, device="cpu")
 PAPER = [checkpoint.arch for checkpoint in CHECKPOINTS]
@@ -17,7 +21,7 @@ PAPER = [checkpoint.arch for checkpoint in CHECKPOINTS]
 
 def make_trials(archs: list[ArchSpec], seeds: int = 1, failed: tuple = (), scale: float = 0.25) -> pd.DataFrame:
     """Trials whose top-1 grows with MAdds and differs between seeds; `failed` holds pairs (network, seed)."""
-    rows = []
+    rows, recipe = [], replace(RECIPES["short"], input_scale=scale)
     for i, arch in enumerate(archs):
         cost = count_cost(arch)
         for seed in range(seeds):
@@ -46,6 +50,8 @@ def make_trials(archs: list[ArchSpec], seeds: int = 1, failed: tuple = (), scale
                     "params": cost.params,
                     "peak_activation_bytes": cost.peak_activation_bytes,
                     "depth": cost.depth,
+                    "executed_madds": count_cost(executed_network(arch, recipe)).madds,
+                    "executed_fraction": executed_fraction(arch, recipe),
                 }
             )
     return pd.DataFrame(rows)

@@ -27,15 +27,16 @@ from mnv2_sweep.nets.arch import (
     ArchSpec,
     arch_label,
     arch_record,
+    cell_value,
     check_arch,
     check_limits,
     find_expansion,
     load_arch,
-    set_expansion,
 )
 from mnv2_sweep.nets.match import MATCHED, is_matched, match_width
 from mnv2_sweep.nets.resolve import arch_key
 from mnv2_sweep.record.folders import ABLATION
+from mnv2_sweep.spaces.space import field_of, set_table
 
 # ---------------------------------------------------------------- changes and comparisons
 
@@ -245,21 +246,16 @@ def name_changes(changes: Sequence[Change]) -> str:
 
 def changed_arch(base: ArchSpec, change: Change) -> ArchSpec:
     """Return the base network with the change. Raises SweepError where its family has no such choice."""
-    cells = change.field.startswith("stages.")
-    field = "stages" if change.field == "expansion" or cells else change.field
+    field = field_of(change.field)
     if field not in FAMILIES[base.family]:
         raise SweepError(f"ablate: base {arch_label(base)}: {FAMILY_NAMES[base.family]} has no such part to change")
-    value = set_expansion(base.stages, change.value) if change.field == "expansion" else change.value
-    if cells:
-        _, row, cell = change.field.split(".")
-        if row != "*" and int(row) >= len(base.stages):
-            last = len(base.stages) - 1
-            raise SweepError(f"ablate: {change.field}: base {arch_label(base)} has rows 0 to {last}, no {row}")
-        value = tuple(
-            stage._replace(**{cell: change.value}) if row in ("*", str(i)) else stage
-            for i, stage in enumerate(base.stages)
-        )
-    return replace(base, **{field: value})
+    if field != "stages":
+        return replace(base, **{field: change.value})
+    try:
+        return replace(base, stages=set_table(base.stages, {change.field: change.value}))
+    except IndexError as error:
+        row, last = change.field.split(".")[1], len(base.stages) - 1
+        raise SweepError(f"ablate: {change.field}: base {arch_label(base)} has rows 0 to {last}, no {row}") from error
 
 
 def plan_comparisons(
@@ -310,8 +306,8 @@ def _name_sides(comparison: Comparison) -> Comparison:
         own = f"t = {find_expansion(base.stages) or 'mixed'}"
     elif change.field.startswith("stages."):
         _, row, cell = change.field.split(".")
-        cells = [getattr(stage, cell) for stage in (base.stages if row == "*" else [base.stages[int(row)]])]
-        cells = {getattr(base, cell) if value is None else value for value in cells}
+        stages = base.stages if row == "*" else [base.stages[int(row)]]
+        cells = {cell_value(base, stage, cell) for stage in stages}
         own = f"{cell} {cells.pop() if len(cells) == 1 else 'mixed'} in {_rows(row)}"
     else:
         value = getattr(base, change.field)

@@ -3,7 +3,7 @@
 A proxy (a short training, a score, MAdds alone) orders networks; the reference is the order one would pay for if it
 were not so dear. Across a wide range of cost both mostly follow cost, so tau is high for MAdds alone too; what a proxy
 adds shows among networks whose MAdds are within 25 %, of the larger one's. Hence both figures, and for each its gain
-over MAdds alone.
+over costs alone: nominal MAdds, or those that training executed, whichever order the networks better.
 
 Intervals are at 95 %, percentiles of a bootstrap over networks: other networks of the same kind, and not other pairs,
 since the pairs of one network move together. In a draw, a pair of a network with its own copy is left out. They don't
@@ -21,11 +21,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
-from mnv2_sweep.analysis.stats import count_near, kendall_tau, near_pairs, order_signs
+from mnv2_sweep.analysis.stats import count_near, kendall_tau, near_pairs, order_signs, start_kinds
 from mnv2_sweep.base.intervals import CONFIDENCE
+from mnv2_sweep.trials.tasks import main_score
 
 LEAST_PAIRS = 4  # untied near pairs from which an interval is given
+LEAST_PUBLISHED = 3  # networks
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +38,7 @@ class Agreement:
     `tau` is Kendall's tau-b, NaN where all values of one side tie. `near_pairs` counts the pairs whose MAdds are
     within 25 %, those tied on either side left out, `near_same` those ordered as the reference does and `near_share`
     their share (NaN where there is no such pair); `near_tau` is same minus other over all of them. The gains are the
-    proxy's tau and share minus those of MAdds alone, on the same networks.
+    proxy's tau and share minus those of costs alone, on the same networks.
     """
 
     networks: int
@@ -84,20 +87,28 @@ class _Pairs:
 
 
 def compare_orders(
-    proxy: Sequence[float], reference: Sequence[float], madds: Sequence[float], draws: int = 2000, seed: int = 0
+    proxy: Sequence[float],
+    reference: Sequence[float],
+    madds: Sequence[float],
+    draws: int = 2000,
+    seed: int = 0,
+    costs: Sequence[float] | None = None,
 ) -> Agreement:
-    """Compare two orders of the same networks; all values are finite, higher is better in both."""
-    proxy, reference, madds = (np.asarray(values, dtype=float) for values in (proxy, reference, madds))
-    if proxy.ndim != 1 or not proxy.shape == reference.shape == madds.shape:
+    """Compare two orders of the same networks; all values are finite, higher is better in both. The gains are over the
+    order by `costs`, which are the MAdds unless they are given."""
+    orders = [
+        np.asarray(values, dtype=float) for values in (proxy, reference, madds, madds if costs is None else costs)
+    ]
+    proxy, reference, madds, costs = orders
+    if proxy.ndim != 1 or len({values.shape for values in orders}) > 1:
         raise ValueError(f"orders: {proxy.shape}, {reference.shape} and {madds.shape} values given, equal ones allowed")
-    if not np.isfinite([proxy, reference, madds]).all():
+    if not np.isfinite(orders).all():
         raise ValueError("orders: a value is not finite; leave out the networks without a result")
     same, other, _ = count_near(proxy, reference, madds)
-    same_madds, other_madds, _ = count_near(madds, reference, madds)
-    fraction, fraction_madds = _fraction(same, other), _fraction(same_madds, other_madds)
-    tau, tau_madds = kendall_tau(proxy, reference), kendall_tau(madds, reference)
+    fraction, fraction_alone = _fraction(same, other), _fraction(*count_near(costs, reference, madds)[:2])
+    tau, tau_alone = kendall_tau(proxy, reference), kendall_tau(costs, reference)
 
-    near, ours, alone = near_pairs(madds), _compare_pairs(proxy, reference), _compare_pairs(madds, reference)
+    near, ours, alone = near_pairs(madds), _compare_pairs(proxy, reference), _compare_pairs(costs, reference)
     counts = _draw_networks(len(proxy), draws, seed)
     taus, fractions = ours.tau(counts), ours.fraction(counts, near)
     enough = same + other >= LEAST_PAIRS
@@ -105,9 +116,52 @@ def compare_orders(
         len(proxy),
         *(tau, *_interval(taus)),
         *(same + other, same, fraction, *_interval(fractions, enough)),
-        *(tau - tau_madds, *_interval(taus - alone.tau(counts))),
-        *(fraction - fraction_madds, *_interval(fractions - alone.fraction(counts, near), enough)),
+        *(tau - tau_alone, *_interval(taus - alone.tau(counts))),
+        *(fraction - fraction_alone, *_interval(fractions - alone.fraction(counts, near), enough)),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedComparison:
+    """How three orders of the paper's networks agree with their published top-1: ours, the one by nominal MAdds, which
+    is what cost alone would tell, and the one by the MAdds that training executed, where these are others. `near_tied`
+    counts the near pairs that are tied on either side of ours (published 1.0 at 96 and 0.35 at 224 are)."""
+
+    ours: Agreement
+    madds: Agreement
+    executed: Agreement | None
+    near_tied: int
+
+
+def compare_published(summary: pd.DataFrame) -> PublishedComparison | None:
+    """Compare the order of a summary's networks (`stats.summarise`) with the published one; None below three published
+    networks with a result, and for several kinds of start, which are not one order."""
+    score = main_score(summary)
+    published = f"published_{score.name}"
+    some = summary[summary[published].notna() & summary[score.name].notna()]
+    if len(some) < LEAST_PUBLISHED or len(start_kinds(summary)) > 1:
+        return None
+    ours, theirs = score.sign * some[score.name], score.sign * some[published]
+    costs = {"madds": some["madds"], "executed_madds": some["executed_madds"]}
+    alone = {name: compare_orders(cost, theirs, some["madds"]) for name, cost in costs.items()}
+    is_other = not np.array_equal(*map(order_signs, costs.values()))
+    return PublishedComparison(
+        compare_orders(ours, theirs, some["madds"]), alone["madds"], alone["executed_madds"] if is_other else None,
+        count_near(ours, theirs, some["madds"])[2],
+    )  # fmt: skip
+
+
+def costs_text(comparison: PublishedComparison) -> str:
+    """Say what costs alone tell of the published order, as in "MAdds alone 0.954 (95 % 0.88 to 1.00), 16 of 21"."""
+    texts = [f"MAdds alone {tau_text(comparison.madds)}, {near_counts(comparison.madds)}"]
+    if comparison.executed:
+        texts.append(f"MAdds as executed {tau_text(comparison.executed)}, {near_counts(comparison.executed)}")
+    return "; ".join(texts)
+
+
+def near_counts(agreement: Agreement) -> str:
+    """Return the untied near pairs in the reference's order, of all: "16 of 21"."""
+    return f"{agreement.near_same} of {agreement.near_pairs}" if agreement.near_pairs else "no untied pair"
 
 
 def tau_text(agreement: Agreement) -> str:
@@ -122,8 +176,7 @@ def near_text(agreement: Agreement) -> str:
     """Say how many of the untied near pairs are ordered as the reference does, with the interval of their fraction."""
     if not agreement.near_pairs:
         return "no untied pair"
-    interval = _range_text(agreement.near_low, agreement.near_high, 100, ".0f", " %")
-    return f"{agreement.near_same} of {agreement.near_pairs}{interval}"
+    return near_counts(agreement) + _range_text(agreement.near_low, agreement.near_high, 100, ".0f", " %")
 
 
 def _range_text(low: float, high: float, scale: float, form: str, unit: str) -> str:

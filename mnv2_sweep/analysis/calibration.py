@@ -15,17 +15,17 @@ from: give each network once.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mnv2_sweep.analysis.passport import MADDS_ALONE, SHARED_WEIGHTS, SHORT_SCHEDULE, SMALL_INPUT, SYNFLOW
+from mnv2_sweep.analysis.passport import EXECUTED, MADDS_ALONE, SHARED_WEIGHTS, SHORT_SCHEDULE, SMALL_INPUT, SYNFLOW
 from mnv2_sweep.analysis.stats import near_pairs
 from mnv2_sweep.base.errors import ArchError, SpaceError, SweepError
 from mnv2_sweep.base.size import size_range
 from mnv2_sweep.base.text import count_noun
-from mnv2_sweep.nets.arch import ArchSpec, arch_label, input_size
+from mnv2_sweep.nets.arch import ArchSpec, arch_label, cell_value, input_size
 from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.nets.supernet import check_supernet
 from mnv2_sweep.paper.published import published_checkpoints
@@ -34,8 +34,10 @@ from mnv2_sweep.spaces.networks import Picked, select_networks
 from mnv2_sweep.spaces.space import ALONE, Space, Strategy
 from mnv2_sweep.trials.recipe import RECIPE_CHOICES, Recipe, check_recipe
 from mnv2_sweep.trials.trial import train_size
+from mnv2_sweep.trials.ways import WAYS
 
 PROXIES = {"short": SHORT_SCHEDULE, "small": SMALL_INPUT, "shared": SHARED_WEIGHTS, "synflow": SYNFLOW}
+PROXIES |= {"probe": WAYS["probe"].proxy}
 LONGER = 4.0  # times the recipe's length
 SMALL_FRACTION = 0.5  # of the recipe's input scale
 LEAST_NETWORKS = 3  # two make one pair, which says nothing
@@ -48,13 +50,14 @@ MOST = 512
 @dataclass(frozen=True, slots=True)
 class Part:
     """A sweep within a calibration, in the folder of the main one's name and `suffix`; `proxy` is "" for the
-    reference."""
+    reference. Its cost is that of all its networks, or of those in `costed`."""
 
     proxy: str
     suffix: str
     archs: tuple[ArchSpec, ...]
     recipe: Recipe
     strategy: Strategy = ALONE
+    costed: tuple[ArchSpec, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +120,16 @@ def lengthen_recipe(recipe: Recipe, longer: float | None, images: int | None, tr
     return longer_recipe
 
 
-def plan_calibration(space: Space, count: int, proxies: Sequence[str], reference: Recipe, classes: int) -> Calibration:
-    """Pick `count` networks and say what is trained for each proxy. Raises SpaceError where the space has too few."""
+def plan_calibration(
+    space: Space,
+    count: int,
+    proxies: Sequence[str],
+    reference: Recipe,
+    classes: int,
+    find_probe: Callable[[Sequence[ArchSpec]], Recipe] | None = None,
+) -> Calibration:
+    """Pick `count` networks and say what is trained for each proxy. Raises SpaceError where the space has too few.
+    `find_probe` returns the recipe of probes of some networks, or raises SweepError where weights are missing."""
     networks = select_networks(space, classes)
     first = find_coinciding(networks).first
     if len(first) < LEAST_NETWORKS:
@@ -143,6 +154,13 @@ def plan_calibration(space: Space, count: int, proxies: Sequence[str], reference
             parts.append(Part(SHARED_WEIGHTS, "calibrate-shared", whole, space.recipe, strategy))
         except ArchError as error:
             refused.append((SHARED_WEIGHTS, str(error)))
+    if "probe" in proxies and find_probe is not None:
+        probed = tuple(dict.fromkeys((*picked, *published)))  # those as well, with which any order can be compared
+        try:
+            recipe = find_probe(probed)
+            parts.append(Part(PROXIES["probe"], "calibrate-probe", probed, recipe, Strategy("probe"), picked))
+        except SweepError as error:
+            refused.append((PROXIES["probe"], str(error)))
     return Calibration(space, count, len(first), picked, published, tuple(parts), tuple(refused), "synflow" in proxies)
 
 
@@ -168,6 +186,7 @@ def describe_calibration(calibration: Calibration) -> list[str]:
     pairs = int(near_pairs([count_cost(arch).madds for arch in picked]).sum()) // 2
     names = "; ".join(arch_label(arch) for arch in picked)
     proxies = [part.proxy for part in calibration.parts[1:]] + [SYNFLOW] * calibration.synflow + [MADDS_ALONE]
+    proxies += [EXECUTED] if calibration.space.recipe.input_scale != 1 else []
     lines = [
         f"picked    {len(picked)} of {count_noun(calibration.different, 'different network')}, "
         f"{count_noun(pairs, 'pair')} within 25 % of MAdds: {names}",
@@ -269,10 +288,12 @@ def _shape(arch: ArchSpec) -> list[float]:
     expansion = sum(stage.n * stage.t for stage in arch.stages) / blocks
     channels = sum(stage.n * stage.c for stage in arch.stages) / blocks
     side = math.sqrt(input_size(arch).area)
-    kernel = sum(stage.n * (stage.kernel or arch.kernel) for stage in arch.stages) / blocks
-    squeeze = sum(stage.n * (arch.se_ratio if stage.se_ratio is None else stage.se_ratio) for stage in arch.stages)
+    kernel, squeeze = (
+        sum(stage.n * cell_value(arch, stage, name) for stage in arch.stages) / blocks
+        for name in ("kernel", "se_ratio")
+    )
     sizes = (arch.width, side, kernel, max(1, arch.last_channels), arch.groups, blocks, expansion, channels)
     sizes += (arch.in_channels, arch.stem_channels, arch.divisor)
     words = (arch.linear_bottleneck, arch.residual == "bottleneck", arch.residual == "expansion")
     words += (arch.activation == "relu6", arch.activation == "hswish", arch.scale_last_conv, arch.depthwise)
-    return [*np.log(sizes), *words, squeeze / blocks]
+    return [*np.log(sizes), *words, squeeze]

@@ -4,13 +4,16 @@ A network's softmax is too sure of itself. Divided by one number, its temperatur
 logits give probabilities that fit the known images best: those with the smallest cross-entropy.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
 COLDEST, HOTTEST = 0.05, 20.0
+PRECISIONS = (0.8, 0.9, 0.95, 0.98, 0.99)  # for which a written file has its threshold
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,9 @@ class Confidence:
     images: int
     share: float
     precision: float
+
+
+UNCALIBRATED = Confidence(1.0, 0.0, 0, 1.0, 0.0)  # no image is known: the softmax as it is, always answered
 
 
 def fit_confidence(logits: np.ndarray, labels: np.ndarray, precision: float) -> Confidence:
@@ -40,7 +46,24 @@ def fit_confidence(logits: np.ndarray, labels: np.ndarray, precision: float) -> 
     if not len(enough):
         return Confidence(temperature, 2.0, len(labels), 0.0, 0.0)
     at = enough[-1]
-    return Confidence(temperature, float(sure[at]), len(labels), (at + 1) / len(labels), float(precisions[at]))
+    return Confidence(temperature, float(sure[at]), len(labels), float((at + 1) / len(labels)), float(precisions[at]))
+
+
+def confidence_record(logits: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    """Fit for each of PRECISIONS -> as JSON has it, from which `load_confidence` makes one of them again."""
+    fitted = [(asked, fit_confidence(logits, labels, asked)) for asked in PRECISIONS]
+    levels = [
+        {"asked": asked, "threshold": one.threshold, "share": one.share, "right": one.precision}
+        for asked, one in fitted
+    ]
+    return {"temperature": fitted[0][1].temperature, "images": len(labels), "levels": levels}
+
+
+def load_confidence(record: Mapping[str, Any], precision: float) -> Confidence:
+    """Return what `confidence_record` has for one of PRECISIONS. Raises KeyError, TypeError or StopIteration on another
+    record."""
+    level = next(level for level in record["levels"] if level["asked"] == precision)
+    return Confidence(record["temperature"], level["threshold"], record["images"], level["share"], level["right"])
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:

@@ -22,7 +22,7 @@ from mnv2_sweep.trials.trial import load_trial
 from mnv2_sweep.trials.ways import WAYS
 
 SHORT_SCHEDULE, SMALL_INPUT, SHARED_WEIGHTS = WAYS["alone"].proxy, "smaller input", WAYS["shared"].proxy
-SYNFLOW, MADDS_ALONE = "synflow", "MAdds alone"
+SYNFLOW, MADDS_ALONE, EXECUTED = "synflow", "MAdds alone", "executed MAdds"
 WORD_COLUMNS = ("proxy", "note")  # of the table, for `align`
 
 # Kendall's tau of MAdds with the published top-1 of TF-slim's 22 MobileNetV2; the tests compute it.
@@ -89,6 +89,12 @@ class Passport:
         if len(set(names)) < len(names) or MADDS_ALONE not in names:
             raise ValueError(f"proxies: {', '.join(names) or 'none'} given, each once and '{MADDS_ALONE}' allowed")
 
+    @property
+    def baseline(self) -> ProxyVerdict:
+        """Return the costs that gains are over: nominal MAdds, or the executed ones where they order better."""
+        costs = [proxy for name in (MADDS_ALONE, EXECUTED) if (proxy := self.find_proxy(name))]
+        return max(costs, key=lambda proxy: proxy.agreement_with_reference.tau)  # the first of equals
+
     def find_proxy(self, name: str) -> ProxyVerdict | None:
         """Return the verdict on the named proxy, None where there is none."""
         return next((verdict for verdict in self.proxies if verdict.name == name), None)
@@ -148,7 +154,7 @@ def verdict_lines(passport: Passport | None, strategy: str) -> list[str]:
     used. Says where it was not calibrated, and where it adds nothing that MAdds don't say."""
     if passport is None:
         return [NOT_CALIBRATED]
-    verdict, alone = passport.find_proxy(strategy), passport.find_proxy(MADDS_ALONE).agreement_with_reference
+    verdict, baseline = passport.find_proxy(strategy), passport.baseline
     if verdict is not None and not verdict.is_made:
         return [f"not calibrated for {strategy}: {verdict.note}"]
     if verdict is None:
@@ -160,20 +166,21 @@ def verdict_lines(passport: Passport | None, strategy: str) -> list[str]:
     ours = verdict.agreement_with_reference
     return [
         f"calibrated on {passport.data} against {passport.reference}: the order by {strategy} has Kendall tau "
-        f"{tau_text(ours)} with it, MAdds alone {tau_text(alone)}{_overall_words(ours)}",
-        _near_line(ours, alone),
+        f"{tau_text(ours)} with it, {baseline.name} {tau_text(baseline.agreement_with_reference)}"
+        f"{_overall_words(ours, baseline.name)}",
+        _near_line(ours, baseline),
     ]
 
 
-def _overall_words(ours: Agreement) -> str:
+def _overall_words(ours: Agreement, costs: str) -> str:
     if math.isnan(ours.tau_gain):
         return ""
     if ours.tau_gain_low > 0:
-        return ": better than MAdds alone overall"
-    return ": worse than MAdds alone overall" if ours.tau_gain_high < 0 else ": overall no clear gain over MAdds alone"
+        return f": better than {costs} overall"
+    return f": worse than {costs} overall" if ours.tau_gain_high < 0 else f": overall no clear gain over {costs}"
 
 
-def _near_line(ours: Agreement, alone: Agreement) -> str:
+def _near_line(ours: Agreement, baseline: ProxyVerdict) -> str:
     """Say what the proxy adds among networks of similar cost."""
     if not ours.near_pairs:
         return (
@@ -181,8 +188,8 @@ def _near_line(ours: Agreement, alone: Agreement) -> str:
             "is not known"
         )
     return (
-        f"within 25 % of MAdds it ordered {_pairs_text(ours)} as the reference did; MAdds alone "
-        f"{near_text(alone)}{_near_words(ours)}"
+        f"within 25 % of MAdds it ordered {_pairs_text(ours)} as the reference did; {baseline.name} "
+        f"{near_text(baseline.agreement_with_reference)}{_near_words(ours)}"
     )
 
 

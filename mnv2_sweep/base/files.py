@@ -70,8 +70,11 @@ def link_file(source: Path, path: Path) -> None:
 
 
 def remove_unfinished(path: Path) -> None:
-    """Remove what killed writers of this file left; not while somebody may be writing it."""
-    remove_files(path.parent.glob(f"{escape(path.name)}.*{UNFINISHED}"))
+    """Remove what killed writers of this file or folder left; not while somebody may be writing it."""
+    left = [*path.parent.glob(f"{escape(path.name)}.*{UNFINISHED}")]
+    remove_files(left)
+    for folder in left:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def remove_all_unfinished(folder: Path) -> None:

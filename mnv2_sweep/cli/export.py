@@ -1,17 +1,19 @@
 """The command `export`: a kept network as a file of its own, or as a folder of files for a device."""
 
+import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
 from mnv2_sweep.cli.options import RESULTS, Results
-from mnv2_sweep.trials.trial import CLASSIFY, EMBEDDED
+from mnv2_sweep.trials.trial import CLASSIFY
 
 if TYPE_CHECKING:
     from mnv2_sweep.data.catalog import Dataset
     from mnv2_sweep.formats.card import Card
-    from mnv2_sweep.sweeps.deploy import Deployed, Files
+    from mnv2_sweep.nets.arch import ArchSpec
+    from mnv2_sweep.sweeps.deploy import Files
     from mnv2_sweep.sweeps.export import Exported
 
 
@@ -35,8 +37,9 @@ def export(
     to: Annotated[
         str | None,
         typer.Option(
-            help="onnx, tflite, safetensors, pt2, or several with commas: a folder with these files, preprocessing, "
-            "labels and model card; with onnx and tflite a script that needs neither torch nor this program."
+            help="onnx, tflite, safetensors, pt2, pte, or several with commas: a folder with these files, "
+            "preprocessing, labels and model card; for onnx and tflite a script that needs neither torch nor this "
+            "program."
         ),
     ] = None,
     int8: Annotated[bool, typer.Option("--int8", help="With --to onnx or tflite: also in 8-bit integers.")] = False,
@@ -51,12 +54,11 @@ def export(
     """Write a kept network as a file of its own, with torchvision's names for its weights, or with --to as files for a
     device, each run on the validation images."""
     from mnv2_sweep.base.errors import SweepError
-    from mnv2_sweep.cli.progress import open_data
-    from mnv2_sweep.nets.arch import SAME, arch_label
+    from mnv2_sweep.cli.progress import open_recorded
+    from mnv2_sweep.nets.arch import arch_label
+    from mnv2_sweep.record.exports import record_export
     from mnv2_sweep.record.folders import find_sweep
     from mnv2_sweep.sweeps.export import export_network, find_outcome, write_export
-    from mnv2_sweep.sweeps.schedule import read_data_name
-    from mnv2_sweep.trials.tasks import task_of
     from mnv2_sweep.trials.ways import way_of
 
     files = _read_files(to, int8, ends, batch)
@@ -67,39 +69,35 @@ def export(
     task = trial.task
     if files is not None and task != CLASSIFY:
         raise SweepError(f"--to: files for a device are of networks that {CLASSIFY}, not '{task}'; leave it out")
-    if files is not None and (trial.start is not None or trial.arch.padding == SAME):
+    if files is not None and trial.recipe.eval_crop < 1:
         raise SweepError(
-            f"--to: {network} has the padding or scaling of published weights, which files for a device don't have "
-            "yet; leave it out for a file of torch's"
+            f"--to: {network} was evaluated on the middle of its images (recipe.eval_crop {trial.recipe.eval_crop:g}), "
+            "which files for a device don't have; leave it out for a file of torch's"
         )
-    recorded = read_data_name(folder)
-    if data is None:
-        data = recorded if recorded and (recorded in EMBEDDED or Path(recorded).exists()) else EMBEDDED[0]
-    dataset, _ = open_data(data)
+    dataset = open_recorded(folder, trial, data)
     exported = export_network(folder, dataset, network, seed, as_slice)
-    trial = exported.outcome.trial
     name = arch_label(trial.arch)
     stem = name.replace(" at ", "@").replace(", ", "-").replace(" ", "-")
     stem += (f"-seed{seed}" if seed else "") + ("-slice" if as_slice else "")
     path = out or Path("exports") / folder.name / (stem if files else f"{stem}.pt")
     if files is None:
-        write_export(exported, dataset, path)
-    result, main = exported.outcome.result, task_of(trial).main
-    record = f"{main.amount(result.score('val', main.name), 2)} on record, from a GPU"
-    record = "as recorded" if result.device == "cpu" else record
-    score = main.said(exported.val_score, 2)
-    typer.echo(f"{name}, {way_of(trial).exported}: validation {score} on {trial.train_size} px, {record}")
+        write_export(exported, path)
+    typer.echo(f"{name}, {way_of(trial).exported}: {exported.score_said}")
     if files is not None:
         options = f"--sweep {folder.name}" + (f" --seed {seed}" if seed else "") + (" --slice" if as_slice else "")
+        options += f" --out {shlex.quote(str(out))}" if out else ""
         command = f'mnv2-sweep export "{name}" {options} {_files_options(files)}'
-        _write_folder(path, exported, dataset, files, name, command)
+        for note in exported.notes[1:]:  # the first is said above
+            typer.echo(f"note: {note}", err=True)
+        record_export(folder, trial, name, path, _write_folder(path, exported, dataset, files, _Words(name, command)))
     typer.echo(path)
 
 
 def _read_files(to: str | None, int8: bool, ends: str, batch: int | None) -> "Files | None":
     """Return which files are wished; None for the one of torch's. Raises SweepError."""
     from mnv2_sweep.base.errors import SweepError
-    from mnv2_sweep.sweeps.deploy import DEVICE, ENDS, FORMATS, Files
+    from mnv2_sweep.models.pte_files import check_executorch
+    from mnv2_sweep.sweeps.deploy import DEVICE, ENDS, FORMATS, PTE, Files
 
     if to is None:
         if int8 or ends != "float" or batch is not None:
@@ -108,6 +106,8 @@ def _read_files(to: str | None, int8: bool, ends: str, batch: int | None) -> "Fi
     formats = tuple(dict.fromkeys(word.strip() for word in to.split(",")))
     if not set(formats) <= set(FORMATS):
         raise SweepError(f"--to {to}: give {', '.join(FORMATS)}, or several with commas")
+    if PTE in formats:
+        check_executorch(f"--to {to}")
     if int8 and not set(formats) & set(DEVICE):
         raise SweepError(f"--int8: files of {' and '.join(DEVICE)} can have 8 bits, --to {to} has none; leave it out")
     if ends not in ENDS:
@@ -123,39 +123,57 @@ def _files_options(files: "Files") -> str:
     return " ".join(words)
 
 
+class _Words(NamedTuple):
+    """How a network is called, and the command that writes it."""
+
+    name: str
+    command: str
+
+
 def _write_folder(
-    path: Path, exported: "Exported", dataset: "Dataset", files: "Files", name: str, command: str
-) -> None:
-    """Write the folder and say how each file did on the validation images."""
+    path: Path, exported: "Exported", dataset: "Dataset | None", files: "Files", words: _Words
+) -> dict[str, dict]:
+    """Write the folder and say how each file did on the validation images; return that as it is recorded."""
     from mnv2_sweep.base.text import percent
+    from mnv2_sweep.formats.card import advise, unchecked
     from mnv2_sweep.sweeps.deploy import Deployed, write_device_folder
     from mnv2_sweep.trials.tasks import trained_network
 
-    deployed = Deployed(exported.model, trained_network(exported.outcome.trial))
-    card = _make_card(exported, deployed, dataset, name, command)
-    for file, check in write_device_folder(path, deployed, dataset, files, card).items():
-        if check is None:
-            typer.echo(f"{file}: written, but not run here, as its runtime is not installed", err=True)
+    arch = trained_network(exported.outcome.trial)
+    deployed = Deployed(exported.model, arch, exported.classes, exported.preprocess)
+    records = {}
+    for file, check in write_device_folder(path, deployed, dataset, files, _make_card(exported, arch, words)).items():
+        records[file] = {"bytes": (path / file).stat().st_size}
+        if isinstance(check, str):
+            records[file] |= {"unchecked": check}
+            typer.echo(f"{file}: written, but {unchecked(check)}", err=True)
             continue
+        records[file] |= check.record()
         low, high = (percent(end) for end in check.interval)
         typer.echo(
             f"{file}: validation top-1 {percent(check.top1)} % ({low} to {high}), torch's answer on "
             f"{percent(check.agreement)} % of {check.images} images"
         )
         if check.is_worse:
-            typer.echo(f"{file}: fewer right than in torch, by more than chance explains; use the floats", err=True)
+            typer.echo(f"{file}: fewer right than in torch, by more than chance explains; {advise(file)}", err=True)
+    return records
 
 
-def _make_card(exported: "Exported", deployed: "Deployed", dataset: "Dataset", name: str, command: str) -> "Card":
+def _make_card(exported: "Exported", arch: "ArchSpec", words: _Words) -> "Card":
     """Return what the model card says of the network."""
     from mnv2_sweep.base.intervals import wilson_interval
     from mnv2_sweep.base.text import megabytes, millions
     from mnv2_sweep.formats.card import Card, Score
     from mnv2_sweep.nets.cost import count_cost
     from mnv2_sweep.trials.tasks import task_of
+    from mnv2_sweep.trials.weights import describe_start
 
-    result, cost, main = exported.outcome.result, count_cost(deployed.arch), task_of(exported.outcome.trial).main
-    values = {"validation": exported.val_score, "test": result.score("test", main.name)}
+    trial, result, cost = exported.outcome.trial, exported.outcome.result, count_cost(arch)
+    main, checked = task_of(trial).main, exported.val_score is not None
+    values = {
+        "validation": exported.val_score if checked else result.score("val", main.name),
+        "test": result.score("test", main.name),
+    }
     images = {"validation": result.images["val"], "test": result.images.get("test", 0)}
     scores = [
         Score(f"{split} {main.label}", value, *wilson_interval(value, images[split]), images[split])
@@ -163,8 +181,9 @@ def _make_card(exported: "Exported", deployed: "Deployed", dataset: "Dataset", n
         if value is not None
     ]
     costs = {
-        f"MAdds at {deployed.size} px": millions(cost.madds),
+        f"MAdds at {exported.preprocess.size} px": millions(cost.madds),
         "params": millions(cost.params, 2),
         "peak of activations in floats": megabytes(cost.peak_activation_bytes),
     }
-    return Card(name, dataset.name, command, scores=scores, costs=costs)
+    start = describe_start(trial.start) if trial.start else ""
+    return Card(words.name, trial.data.name, words.command, start, scores, costs, exported.notes)

@@ -178,6 +178,9 @@ def choose_strategy(space: Space, shared: bool, separate: bool) -> Strategy:
     """Return the file's strategy, or the one asked for, with what the file says about it. Raises SweepError."""
     if shared and separate:
         raise SweepError("--shared --separate: one of them")
+    if space.inits and (shared or separate):
+        given = "--shared" if shared else "--separate"
+        raise SweepError(f"{given}: the space has an axis init, with a strategy for each kind of start; leave it out")
     if shared and space.strategy.name != "shared":
         return Strategy("shared")
     return ALONE if separate else space.strategy

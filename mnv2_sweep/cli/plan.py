@@ -71,8 +71,11 @@ def plan(
         return
     listing, lines = describe_landscape(select_networks(loaded, classes))
     count, repeats = len(listing.costs), seeds or len(loaded.seeds)
-    note = f"{count_noun(count, 'network')} x {count_noun(repeats, 'seed')} = {count_noun(count * repeats, 'trial')}; "
-    note += f"recipe {loaded.recipe.name}, data {loaded.data}"
+    kinds = len(loaded.kinds)
+    starts = f" x {count_noun(kinds, 'start')} ({', '.join(loaded.inits)})" if loaded.inits else ""
+    trials = count_noun(count * repeats * kinds, "trial")
+    note = f"{count_noun(count, 'network')}{starts} x {count_noun(repeats, 'seed')} = {trials}; "
+    note += f"recipe {', '.join(kind.recipe.name for kind in loaded.kinds)}, data {loaded.data}"
     note = "\n".join([note, *lines])
     if classes is None and loaded.leaves_classes_open:
         note += f"\ncounted with {ArchSpec().classes} classes; 'run' takes the data's number, --classes says it here"
@@ -90,6 +93,7 @@ def _estimate_time(space, where: str, seeds: int | None, timing: TimeOptions) ->
     options = TrainOptions(timing.data, timing.workers, timing.device)
     opened = open_run(options, space.data, where, space.strategy, timing.budget)
     archs, chosen = expand(space, opened.classes), range(seeds) if seeds else space.seeds
+    first, *more = space.kinds
     return estimate_request(
-        opened.ask(space.name, archs, space.recipe, chosen, strategy=space.strategy, task=space.task)
+        opened.ask(space.name, archs, first.recipe, chosen, strategy=first.strategy, task=space.task, more=tuple(more))
     )

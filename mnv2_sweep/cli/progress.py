@@ -1,15 +1,18 @@
 """Bars for work that takes a moment, and what was left out of data and why, on stderr."""
 
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from mnv2_sweep.base.errors import DataError
 from mnv2_sweep.base.text import count_noun
 from mnv2_sweep.data.catalog import Dataset, cache_folder, open_dataset
-from mnv2_sweep.trials.trial import EMBEDDED
+from mnv2_sweep.data.photos import find_decoded
+from mnv2_sweep.sweeps.schedule import read_data_name
+from mnv2_sweep.trials.trial import EMBEDDED, Trial
 
 SHOWN = 20  # skipped files listed by name
 
@@ -47,6 +50,27 @@ def open_data(name: str, where: str = "--data") -> tuple[Dataset, str]:
     for note in getattr(dataset, "notes", ()):
         _say(f"note: {note}")
     return dataset, name if name in EMBEDDED else str(Path(name).resolve())
+
+
+def open_recorded(folder: Path, trial: Trial, data: str | None) -> Dataset | None:
+    """Return the data that a recorded trial was trained on: as given, or where the sweep's last run had them, or what
+    the cache still has of photos that are gone; None where nothing is left. Says on stderr what is gone."""
+    recorded = read_data_name(folder)
+    if data is not None:
+        return open_data(data)[0]
+    if trial.data.name in EMBEDDED and recorded in (None, trial.data.name):
+        return open_data(trial.data.name)[0]
+    if recorded is not None and Path(recorded).exists():
+        return open_data(recorded)[0]
+    place = recorded or trial.data.name
+    found = find_decoded(trial.data.fingerprint, cache_folder(), Path(place))
+    if found is not None:
+        with suppress(DataError):  # a rectangle that was never evaluated is made of the photos themselves
+            found.pixels("val", trial.train_size)
+            _say(f"note: {place} is gone; its images are read from {found.folder}")
+            return found
+    _say(f"note: {place} is gone, and the cache has none of its images")
+    return None
 
 
 def _say(text: str) -> None:

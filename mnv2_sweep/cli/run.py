@@ -45,6 +45,7 @@ def run(
     from mnv2_sweep.report.figures import draw_pareto
     from mnv2_sweep.report.tables import results_text
     from mnv2_sweep.spaces.networks import expand
+    from mnv2_sweep.spaces.space import Kind
 
     given, path = open_space(space)
     loaded = given if shared or separate else begin_space(given)
@@ -55,7 +56,10 @@ def run(
     source, chosen = path.read_text(encoding="utf-8"), range(seeds) if seeds else loaded.seeds
     if again is None:
         opened = opened.join()
-    request = opened.ask(sweep, archs, loaded.recipe, chosen, strategy=strategy, task=loaded.task, source=source)
+    first, *more = loaded.kinds if loaded.inits else (Kind(loaded.recipe, strategy),)
+    request = opened.ask(
+        sweep, archs, first.recipe, chosen, strategy=first.strategy, task=loaded.task, source=source, more=tuple(more)
+    )
     if again is not None:
         raise typer.Exit(_run_again(request, again))
     failed = show_sweep(request)

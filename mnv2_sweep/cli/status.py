@@ -16,7 +16,8 @@ def status(
     sweep: SweepName = None,
     watch: Annotated[bool, typer.Option("--watch", help="Again every two seconds, until nothing is left.")] = False,
     kept: Annotated[
-        bool, typer.Option("--kept", help="List which results have weights, where, and which have none.")
+        bool,
+        typer.Option("--kept", help="List which results have weights, where, which have none, and exports."),
     ] = False,
     as_json: Json = False,
     results: Results = RESULTS,
@@ -34,9 +35,11 @@ def status(
     if sum(ways.values()) > 1:
         raise SweepError(f"{' '.join(way for way, wanted in ways.items() if wanted)}: one of them")
     if kept:
+        from mnv2_sweep.record.exports import list_exports
         from mnv2_sweep.sweeps.keep import list_kept
 
-        typer.echo(list_kept(folder))
+        exports = list_exports(folder)
+        typer.echo(list_kept(folder) + (f"\n\n{exports}" if exports else ""))
         return
     if not watch:
         now = read_status(folder)

@@ -124,6 +124,16 @@ def open_photos(path: Path, cache: Path, report: Report = _no_report) -> PhotoDa
     return (known and _load(photo_files.name, cache, known)) or _decode_to_cache(photo_files, cache, report)
 
 
+def find_decoded(fingerprint: str, cache: Path, source: Path) -> PhotoData | None:
+    """Return what the cache has of photos that were at `source` and may be gone; None where that is not all there."""
+    for folder in sorted(cache.glob(_folder_name("*", fingerprint))):
+        name = folder.name.removesuffix(_folder_name("", fingerprint))
+        found = _load(name, cache, {"path": str(source), "fingerprint": fingerprint, "skipped": []})
+        if found is not None and found.fingerprint == fingerprint:
+            return found
+    return None
+
+
 def _decode_to_cache(photo_files: PhotoFiles, cache: Path, report: Report) -> PhotoData:
     source = list_photos(photo_files)
     where, photos = source.where, source.photos
@@ -248,15 +258,16 @@ def _write_smaller(native: Path, file: Path, size: Size) -> None:
             rows.add(pixels)
 
 
-def read_pixels(dataset, data: bytes, size: Size, name: str) -> np.ndarray:
-    """Return what `dataset.pixels` at that size would hold of a photo, uint8 [h, w, 3]; `name` is only for messages.
-    Raises UnreadableImage, or DataError for an image bomb."""
-    if not isinstance(dataset, PhotoData):
-        return decode_photo(data, size, name)
-    size = dataset.stored_size(size)
-    if not size.is_square or size.width == dataset.side:
-        return decode_photo(data, size, name)
-    return _shrink_row(size, decode_photo(data, square(dataset.side), name))
+def find_first_size(dataset, size: Size) -> Size | None:
+    """Return the size at which a data set decodes photos for images of that size; None where it is not of photos."""
+    return dataset.decoded_size(size) if isinstance(dataset, PhotoData) else None
+
+
+def read_pixels(data: bytes, size: Size, first_size: Size | None, name: str) -> np.ndarray:
+    """Return what `pixels` at that size holds of a photo in data sets that have this `find_first_size`, uint8 [h, w,
+    3]; `name` is only for messages. Raises UnreadableImage, or DataError for an image bomb."""
+    pixels = decode_photo(data, first_size or size, name)
+    return _shrink_row(size, pixels) if size.width < pixels.shape[1] else pixels
 
 
 def _shrink_row(size: Size, pixels: np.ndarray) -> np.ndarray:

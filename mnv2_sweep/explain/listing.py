@@ -20,11 +20,13 @@ HEADINGS = ("MAdds", "params", "peak activations (bytes)", "depth")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Listing:
-    """Networks and their costs, the n-th of both belonging together; `remarks` by place, for some."""
+    """Networks and their costs, the n-th of both belonging together; `remarks` by place, for some; the MAdds that are
+    `executed` where training has other sizes."""
 
     archs: Sequence[ArchSpec]
     costs: CostArrays
     remarks: dict[int, str]
+    executed: np.ndarray | None = None
 
 
 def list_networks(archs: Sequence[ArchSpec]) -> Listing:
@@ -34,12 +36,14 @@ def list_networks(archs: Sequence[ArchSpec]) -> Listing:
 
 def costs_text(listing: Listing, note: str = "") -> str:
     """Return a table; of many networks the first ones, and the range of each cost over all."""
-    costs, count = listing.costs, len(listing.costs)
-    rows = [("network", *HEADINGS, "")]
+    costs, count, executed = listing.costs, len(listing.costs), listing.executed
+    headings = HEADINGS if executed is None else (HEADINGS[0], "executed MAdds", *HEADINGS[1:])
+    rows = [("network", *headings, "")]
     for i in range(min(count, SHOWN)):
         numbers = [f"{value:,}" for value in astuple(costs.cost(i))]
+        numbers[1:1] = [] if executed is None else [f"{executed[i]:,}"]
         rows.append((arch_label(listing.archs[i]), *numbers, listing.remarks.get(i, "")))
-    lines = align_lines(rows, left=(0, len(HEADINGS) + 1))
+    lines = align_lines(rows, left=(0, len(headings) + 1))
     if count > SHOWN:
         lines.append(f"... and {count - SHOWN:,} more (--csv or --json lists all)")
     if count > 1:
@@ -90,7 +94,8 @@ def _row_text(row: list | dict) -> str:
 
 def _records(listing: Listing) -> Iterator[dict]:
     for i, arch in enumerate(listing.archs):
-        extra = {"remark": listing.remarks.get(i, "")} if listing.remarks else {}
+        extra = {} if listing.executed is None else {"executed_madds": int(listing.executed[i])}
+        extra |= {"remark": listing.remarks.get(i, "")} if listing.remarks else {}
         yield _record(arch, listing.costs.cost(i)) | extra
 
 

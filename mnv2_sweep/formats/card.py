@@ -7,9 +7,13 @@ from typing import Any, NamedTuple
 
 from mnv2_sweep.base.text import percent
 from mnv2_sweep.formats.check import Check
+from mnv2_sweep.formats.quantize import WEIGHT_BITS
 from mnv2_sweep.formats.runtimes import RUNTIMES
 
-UNCHECKED = "not run here"
+
+def unchecked(reason: str) -> str:
+    """Say of a file that it was not run."""
+    return f"unchecked: {reason}"
 
 
 class Score(NamedTuple):
@@ -32,15 +36,27 @@ class Card:
     start: str = ""  # the weights that training began from, and their licence
     scores: Sequence[Score] = ()
     costs: Mapping[str, str] = field(default_factory=dict)
+    notes: Sequence[str] = ()  # what else a reader should know
+
+
+def advise(file: str) -> str:
+    """Say what to try where a file gets fewer right than torch does, by more than chance explains."""
+    stem, _, form = file.partition(".")
+    if "int8" not in stem:
+        return "floats must not differ, this is a fault of the export: report it with the folder"
+    finer = WEIGHT_BITS[form] < max(WEIGHT_BITS.values())
+    other = "--to tflite --int8, whose weights have 8 bits instead of 7, or " if finer else ""
+    return f"try {other}the floats, model.{form}"
 
 
 def card_text(
-    card: Card, preprocess: Mapping[str, Any], checks: Mapping[str, Check | None], sizes: Mapping[str, int]
+    card: Card, preprocess: Mapping[str, Any], checks: Mapping[str, Check | str], sizes: Mapping[str, int]
 ) -> str:
     """Return the card in Markdown. The script is there for the files that `preprocess` names."""
     packages = dict.fromkeys(RUNTIMES[Path(name).suffix].package for name in preprocess["models"])
     lines = [f"# {card.network}", "", f"Trained on {card.data}."]
     lines += [f"Began from {card.start}."] if card.start else []
+    lines += ["", *card.notes] if card.notes else []
     if card.scores:
         lines += ["", "| score | value | 95 % interval | images |", "|---|---:|---:|---:|"]
         lines += [
@@ -59,7 +75,7 @@ def card_text(
     return "\n".join(lines) + "\n"
 
 
-def _file_lines(checks: Mapping[str, Check | None], sizes: Mapping[str, int]) -> list[str]:
+def _file_lines(checks: Mapping[str, Check | str], sizes: Mapping[str, int]) -> list[str]:
     """Return a table of the files, each as it did when it was run on the validation images."""
     lines = [
         "| file | bytes | validation top-1 | 95 % interval | images | same answer as torch "
@@ -67,15 +83,17 @@ def _file_lines(checks: Mapping[str, Check | None], sizes: Mapping[str, int]) ->
         "|---|---:|---:|---:|---:|---:|---:|---|",
     ]
     for name, check in checks.items():
-        said = f"{UNCHECKED} | | | | |"
-        if check is not None:
+        if isinstance(check, str):
+            said = f"{unchecked(check)} | | | | |"
+        else:
             low, high = (percent(end, 1) for end in check.interval)
             said = f"{percent(check.top1, 1)} % | {low} to {high} % | {check.images:,} "
             said += f"| {percent(check.agreement, 1)} % | {check.difference:.2g} | {check.runtime} {check.version}"
         lines.append(f"| {name} | {sizes[name]:,} | {said} |")
-    worse = [name for name, check in checks.items() if check is not None and check.is_worse]
-    if worse:
-        lines += ["", f"**{', '.join(worse)}: fewer right than the network in torch, by more than chance explains.**"]
+    worse = [name for name, check in checks.items() if isinstance(check, Check) and check.is_worse]
+    for name in worse:
+        said = "fewer right than the network in torch, by more than chance explains"
+        lines += ["", f"**{name}: {said}; {advise(name)}.**"]
     return lines
 
 

@@ -1,14 +1,13 @@
 """A written file, images and what torch makes of them -> Check: what the file itself makes of them in its runtime."""
 
 import math
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from mnv2_sweep.base.intervals import wilson_interval
-from mnv2_sweep.formats.runtimes import Run, load_file, runtime_version
+from mnv2_sweep.formats.runtimes import Run
 
 CERTAIN = 1.96  # standard errors: 95 %
 
@@ -24,7 +23,8 @@ class Batch(NamedTuple):
 
 class Check(NamedTuple):
     """Images: how many, how many right by the file, how many with torch's answer, how many right in torch alone
-    (`lost`) and in the file alone (`won`); the largest difference of a logit; what ran the file, and its version."""
+    (`lost`) and in the file alone (`won`); the largest difference of a logit; what ran the file, and its version; how
+    sure its answers may be said to be, as JSON has it (`analysis.confidence`)."""
 
     images: int
     right: int
@@ -34,6 +34,7 @@ class Check(NamedTuple):
     difference: float
     runtime: str
     version: str
+    confidence: Mapping[str, Any] = {}
 
     @property
     def top1(self) -> float:
@@ -70,12 +71,8 @@ class Check(NamedTuple):
             "largest_difference": self.difference,
             "runtime": self.runtime,
             "version": self.version,
+            **({"confidence": self.confidence} if self.confidence else {}),
         }
-
-
-def check_file(path: Path, batches: Iterable[Batch]) -> Check:
-    """Run the file on all batches. Raises SweepError where its runtime is missing."""
-    return check_run(load_file(path), batches, *runtime_version(path))
 
 
 def check_run(run: Run, batches: Iterable[Batch], runtime: str, version: str) -> Check:

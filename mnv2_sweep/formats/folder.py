@@ -12,17 +12,20 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mnv2_sweep.base.errors import StoreError
-from mnv2_sweep.base.files import open_whole_folder, write_whole
+from mnv2_sweep.base.files import open_whole_folder, remove_unfinished, write_whole
 from mnv2_sweep.base.size import Size
-from mnv2_sweep.formats.card import UNCHECKED, Card, card_text
+from mnv2_sweep.formats.card import Card, card_text, unchecked
 from mnv2_sweep.formats.check import Check
 from mnv2_sweep.formats.runtimes import RUNTIMES
+from mnv2_sweep.trials.pixels import FIT, Pixels
 
 LABELS, PREPROCESS, CARD, SCRIPT = "labels.txt", "preprocess.json", "README.md", "classify.py"
 CHECK = "check.json"
-SUFFIXES = (".onnx", ".tflite", ".safetensors", ".pt2")
+LARGEST_SIDE = 2**14  # pixels, of images that a file reads
+SUFFIXES = (".onnx", ".tflite", ".safetensors", ".pt2", ".pte")
 SCRIPT_TEXT = Path(__file__).with_name("classify.txt")
 
 
@@ -32,28 +35,38 @@ class Preprocess:
 
     The largest part of its middle that has the network's aspect is resampled (Lanczos) to `first_size`, at which the
     data set is kept, where it has one, and from there to `size` (Lanczos to a smaller one, bilinear to a larger one).
-    `channels`: 3 is RGB, 1 its luma. Then (pixel / 255 - mean) / std, by channel.
+    `pixels` is what then becomes of their values.
     """
 
     size: Size
-    channels: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    pixels: Pixels
     first_size: Size | None = None
 
     def record(self) -> dict:
         """Return it as JSON has it."""
         first = None if self.first_size is None else [self.first_size.width, self.first_size.height]
         return {
-            "fit": "the largest part of the middle that has the aspect of width x height",
+            "fit": FIT,
             "first_size": first,
             "width": self.size.width,
             "height": self.size.height,
             "resampling": "lanczos; bilinear where first_size is smaller than the network's",
-            "channels": self.channels,
-            "mean": list(self.mean),
-            "std": list(self.std),
+            "channels": self.pixels.channels,
+            "mean": list(self.pixels.mean),
+            "std": list(self.pixels.std),
         }
+
+    @classmethod
+    def load(cls, record: Mapping[str, Any]) -> "Preprocess":
+        """Return what `record` made. Raises KeyError, TypeError or ValueError on anything else."""
+        mean, std = (tuple(map(float, record[name])) for name in ("mean", "std"))
+        sides = [record["height"], record["width"], *(record["first_size"] or [])]
+        if not all(isinstance(side, int) and 0 < side <= LARGEST_SIDE for side in sides):
+            raise ValueError(f"sizes {sides}")
+        if len(mean) not in (1, 3) or len(std) != len(mean) or record["channels"] != len(mean) or 0.0 in std:
+            raise ValueError(f"mean {mean} and std {std} of {record['channels']} channels")
+        first = Size(sides[3], sides[2]) if len(sides) > 2 else None
+        return cls(Size(sides[0], sides[1]), Pixels(mean, std), first)
 
 
 def write_folder(
@@ -62,9 +75,10 @@ def write_folder(
     labels: Sequence[str],
     preprocess: Preprocess,
     card: Card,
-    check: Callable[[Path], Check | None],
-) -> dict[str, Check | None]:
-    """Write models, by their names, and all that belongs to them; return what `check` says of each written file.
+    check: Callable[[Path], Check | str],
+) -> dict[str, Check | str]:
+    """Write models, by their names, and all that belongs to them; return what `check` says of each written file, or why
+    it was not run.
 
     A folder of an earlier export is replaced, any other refused. Raises StoreError.
     """
@@ -81,9 +95,10 @@ def write_folder(
                 write_whole(unfinished / SCRIPT, SCRIPT_TEXT.read_text(encoding="utf-8"))
             checks = {name: check(unfinished / name) for name in models}
             sizes = {name: len(content) for name, content in models.items()}
-            records = {name: UNCHECKED if one is None else one.record() for name, one in checks.items()}
+            records = {name: one.record() if isinstance(one, Check) else unchecked(one) for name, one in checks.items()}
             write_whole(unfinished / CHECK, json.dumps(records, indent=1) + "\n")
             write_whole(unfinished / CARD, card_text(card, how, checks, sizes))
+        remove_unfinished(folder)  # only now, as a killed export may have left the folder before it there
     except OSError as error:
         raise StoreError(f"{folder}: can't be written ({error}); choose another --out") from error
     return checks

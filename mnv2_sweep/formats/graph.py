@@ -2,7 +2,8 @@
 
 Batch norms are folded into the convolutions before them, in float64; dropout is gone. The classifier is a 1x1
 convolution on a 1x1 map, so that there is one kind of weights. Tensor 0 is the image, tensor i + 1 what node i makes;
-weights are float32 [out, in / groups, kernel, kernel], biases [out].
+weights are float32 [out, in / groups, kernel, kernel], biases [out]. Borders are as the plan has them: torch's, or
+TensorFlow's SAME, with kernels the right way round (`models.padding.upright_state`).
 """
 
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mnv2_sweep.base.size import Size
+from mnv2_sweep.nets.arch import SAME
 from mnv2_sweep.nets.plan import WEIGHTED, Layer, Plan, norm_name
 
 CLAMPS = {"relu": (0.0, np.inf), "relu6": (0.0, 6.0)}  # activations that only limit the values
@@ -141,22 +143,10 @@ def _append(nodes: list[Node], layer: Layer, reads: list[int], weights: tuple | 
     return made if layer.sum_last else activate()
 
 
-def turn_graph(graph: Graph) -> Graph:
-    """Return what computes of an image what this one does of the image turned by 180 degrees.
-
-    Kernels and borders are turned instead. So a network in torch that was trained with TensorFlow's SAME padding, on
-    turned kernels and images, goes out as it came in.
-    """
-    nodes = []
-    for node in graph.nodes:
-        top, left, bottom, right = node.pads
-        weight = node.weight if node.weight is None else node.weight[:, :, ::-1, ::-1].copy()
-        nodes.append(replace(node, pads=Pads(bottom, right, top, left), weight=weight))
-    return Graph(graph.image, tuple(nodes))
-
-
 def find_pads(layer: Layer) -> Pads:
-    """Return the border that a layer's kernel reads; its padding is a number of pixels, or None for the same size."""
+    """Return the border that a layer's kernel reads."""
+    if layer.padding == SAME:
+        return same_pads(layer.size_in, layer.kernel, layer.stride)
     (top, bottom), (left, right) = (
         (before, max(0, (made - 1) * layer.stride + layer.kernel - read - before))
         for read, made in zip(layer.size_in, layer.size_out, strict=True)

@@ -18,6 +18,8 @@ from mnv2_sweep.formats.graph import MOVES, Graph, Node
 LOW, HIGH = -128, 127  # of a tensor
 # The largest weight. An x86 without VNNI sums two products in 16 bits: 255 * 127 twice is cut off, 255 * 64 twice fits.
 MOST_WEIGHT = {8: 127, 7: 64}
+# Of the weights in a file: onnxruntime multiplies 8 bits exactly only where the processor has VNNI or is an ARM.
+WEIGHT_BITS = {"onnx": 7, "tflite": 8}
 MOST_BIAS = 2**30
 MOST_RATIO = 128  # of a sum's step to its result's; XNNPACK refuses 256, and a finer result would say nothing more
 FIXED = {"sigmoid": (0.0, 1 - 2**-8)}  # what TFLite's kernel asks for: steps of 1 / 256

@@ -25,12 +25,13 @@ from mnv2_sweep.nets.resolve import resolve
 ACTIVATIONS = {"relu6": nn.ReLU6, "relu": nn.ReLU, "hswish": nn.Hardswish, "sigmoid": nn.Sigmoid}
 
 
-def build_model(arch: ArchSpec) -> nn.Module:
+def build_model(arch: ArchSpec, stddev: float = 0.0) -> nn.Module:
     """Return the network: [N, in_channels, height, width] float32 -> logits [N, classes]. Raises ArchError.
 
-    Initialised as torchvision does: He-normal (fan out) convolutions, unit batch norm, linear N(0, 0.01).
+    Initialised as torchvision does: He-normal (fan out) convolutions, unit batch norm, linear N(0, 0.01). With `stddev`
+    as TF-slim's MobileNetV2: all weights of that deviation, see `draw_weights`.
     """
-    return build_layers(arch).apply(_initialise)
+    return build_layers(arch).apply(partial(_initialise, stddev=stddev))
 
 
 def build_layers(arch: ArchSpec) -> nn.Module:
@@ -39,12 +40,30 @@ def build_layers(arch: ArchSpec) -> nn.Module:
     return MobileNetV2(plan) if arch.family == "mobilenet_v2" else PlanNetwork(plan)
 
 
-def _initialise(module: nn.Module) -> None:
-    if isinstance(module, nn.Conv2d):
-        nn.init.kaiming_normal_(module.weight, mode="fan_out")
-    elif isinstance(module, nn.Linear):
-        nn.init.normal_(module.weight, 0, 0.01)
+def _initialise(module: nn.Module, stddev: float) -> None:
+    if isinstance(module, (nn.Conv2d, nn.Linear)):
+        draw_weights(module.weight, stddev)
+    if isinstance(module, nn.Linear):
         nn.init.zeros_(module.bias)
+
+
+def draw_weights(weight: Tensor, stddev: float = 0.0) -> None:
+    """Draw first values of a convolution's kernels [out, in, k, k] or a linear layer's weights [out, in]: those of
+    torchvision, or normal ones of that deviation, none beyond twice that (TensorFlow's truncated_normal_initializer).
+    """
+    if stddev:
+        nn.init.trunc_normal_(weight, std=stddev, a=-2 * stddev, b=2 * stddev)
+    elif weight.ndim == 4:
+        nn.init.kaiming_normal_(weight, mode="fan_out")
+    else:
+        nn.init.normal_(weight, 0, 0.01)
+
+
+def set_norms(model: nn.Module, epsilon: float, momentum: float) -> None:
+    """Give all batch norms of a network that epsilon, and that share of a batch in their running statistics."""
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eps, module.momentum = epsilon, momentum
 
 
 # ---------------------------------------------------------------- MobileNetV2

@@ -1,7 +1,9 @@
 """A network in torch <-> files of its weights under our names: safetensors, and torch.export's pt2 (a program).
 
 A safetensors file says in its metadata, as JSON, what it takes to build the network ("arch", "epsilon" of the batch
-norms) and to use it. A pt2 file is run by torch alone, on any number of images; it has the same text beside it.
+norms) and to use it; its kernels are the right way round. A pt2 file is a graph as a program, batch norms folded, that
+torch alone runs, on any number of images; it has the same text beside it. Networks that come back from either read
+images as "preprocess" says.
 """
 
 import io
@@ -15,11 +17,12 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import nn
 
+from mnv2_sweep.formats.graph import EPSILON, Graph
 from mnv2_sweep.models.build import build_layers
-from mnv2_sweep.nets.arch import ArchSpec, arch_record, load_arch
-from mnv2_sweep.nets.resolve import resolve
+from mnv2_sweep.models.graph_network import GraphNetwork
+from mnv2_sweep.models.padding import turn_state, upright_state
+from mnv2_sweep.nets.arch import SAME, ArchSpec, arch_record, load_arch
 
-EPSILON = 1e-5  # torch's, in batch norm
 ABOUT = "about.json"  # beside the program in a pt2 file
 
 
@@ -31,8 +34,7 @@ def find_epsilon(model: nn.Module) -> float:
 def make_safetensors(model: nn.Module, arch: ArchSpec, about: Mapping[str, Any]) -> bytes:
     """Return the content of a file of the weights; `about` goes with them."""
     told = {**about, "arch": arch_record(arch), "epsilon": find_epsilon(model)}
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    return save(state, {name: json.dumps(value) for name, value in told.items()})
+    return save(upright_state(model), {name: json.dumps(value) for name, value in told.items()})
 
 
 def load_safetensors(path: Path) -> nn.Module:
@@ -40,19 +42,21 @@ def load_safetensors(path: Path) -> nn.Module:
     with safe_open(path, framework="pt") as file:
         told = {name: json.loads(text) for name, text in file.metadata().items()}
         state = {name: file.get_tensor(name) for name in file.keys()}
-    model = build_layers(load_arch(told["arch"]))
+    arch = load_arch(told["arch"])
+    model = build_layers(arch)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.eps = told["epsilon"]
-    model.load_state_dict(state)
+    model.load_state_dict(turn_state(state) if arch.padding == SAME else state)
     return model.eval()
 
 
-def make_pt2(model: nn.Module, arch: ArchSpec, about: Mapping[str, Any]) -> bytes:
+def make_pt2(graph: Graph, about: Mapping[str, Any]) -> bytes:
     """Return the content of a file of torch.export."""
-    channels, size = resolve(arch).image
+    channels, size = graph.image
     example = torch.zeros(2, channels, *size)  # of one image torch would make a program for just one
-    program = torch.export.export(model.eval(), (example,), dynamic_shapes=({0: torch.export.Dim("images")},))
+    any_number = ({0: torch.export.Dim("images")},)
+    program = torch.export.export(GraphNetwork(graph).eval(), (example,), dynamic_shapes=any_number)
     content = io.BytesIO()
     torch.export.save(program, content, extra_files={ABOUT: json.dumps(dict(about))})
     return content.getvalue()

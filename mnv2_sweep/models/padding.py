@@ -7,22 +7,29 @@ what the network with SAME padding computes, at every size and for every odd ker
 last map does not see the turn. Its layers stay plain nn.Conv2d with the shapes of the plan, which an explicit padding,
 a wider kernel or a cropped output do not have, and which cost more (`benchmarks/same_padding.py`).
 
-So kernels are turned in memory: `turn_kernels` where published weights come in, and again where a network goes out.
+So kernels are turned in memory (`pretrained.weights.turn_kernels`): where published weights come in, and again where a
+network goes out.
 """
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mnv2_sweep.pretrained.weights import turn_kernels
 
-def turn_kernels(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return the arrays with every kernel larger than 1x1 turned by 180 degrees; twice is the same as not at all."""
-    return {
-        name: np.ascontiguousarray(array[:, :, ::-1, ::-1]) if array.ndim == 4 and array.shape[2] > 1 else array
-        for name, array in arrays.items()
-    }
+
+def upright_state(model: nn.Module) -> dict[str, Tensor]:
+    """Return the network's state_dict on the CPU as it goes out into files, its kernels the right way round."""
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    image_input = getattr(model, "input", None)
+    return turn_state(state) if image_input is not None and image_input.turned else state
+
+
+def turn_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return what `turn_kernels` does of tensors on the CPU."""
+    arrays = turn_kernels({name: tensor.numpy() for name, tensor in state.items()})
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
 class ImageInput(nn.Module):

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from mnv2_sweep.models.build import build_layers
+from mnv2_sweep.models.build import build_layers, draw_weights
 from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.nets.plan import norm_name
 from mnv2_sweep.nets.resolve import resolve
@@ -18,17 +18,24 @@ from mnv2_sweep.nets.supernet import check_supernet, supernet_places
 
 
 class SharedWeights(nn.Module):
-    """The weights of a supernet. Parameters are named as in "3_0_expand_weight"; scale and shift of the batch norm
-    behind it, "3_0_expand_scale" and "_shift"; the classifier has a bias. Raises ArchError where the networks can't
-    share weights."""
+    """The weights of a supernet, whose networks' batch norms have `epsilon`.
 
-    def __init__(self, archs: Sequence[ArchSpec]):
+    Parameters are named as in "3_0_expand_weight"; scale and shift of the batch norm behind it, "3_0_expand_scale" and
+    "_shift"; the classifier has a bias. `stddev` is Recipe.init_stddev. Raises ArchError where the networks can't share
+    weights.
+    """
+
+    def __init__(self, archs: Sequence[ArchSpec], epsilon: float = 1e-5, stddev: float = 0.0):
         super().__init__()
         check_supernet(archs)
+        self.epsilon = epsilon
         shapes: dict[str, list[int]] = {}
         self.shortcut_scales: set[str] = set()  # right before an addition, in any of the networks
+        self.depthwise: set[str] = set()
         for arch in archs:
             model = _skeleton(arch, "meta")
+            places = supernet_places(resolve(arch))
+            self.depthwise |= {f"{place}_weight" for place, layer in places if layer.is_depthwise}
             added = {id(norm.weight) for norm in model.shortcut_norms()}
             for name, parameter in _named_parameters(arch, model):
                 if id(parameter) in added:
@@ -36,7 +43,7 @@ class SharedWeights(nn.Module):
                 known = shapes.setdefault(name, list(parameter.shape))
                 shapes[name] = [max(sides) for sides in zip(known, parameter.shape, strict=True)]
         for name, shape in sorted(shapes.items()):
-            self.register_parameter(name, nn.Parameter(_first_values(name, shape)))
+            self.register_parameter(name, nn.Parameter(_first_values(name, shape, stddev)))
 
     def scale_shortcuts(self, gain: float) -> None:
         """Start the batch norm before each shortcut's addition at `gain`: see Recipe.shortcut_gain."""
@@ -50,6 +57,8 @@ class Slice:
     def __init__(self, weights: SharedWeights, arch: ArchSpec, device: str = "cpu"):
         self.arch = arch
         self.model = _skeleton(arch, device).to(memory_format=torch.channels_last)
+        for norm in (module for module in self.model.modules() if isinstance(module, nn.BatchNorm2d)):
+            norm.eps = weights.epsilon
         self.parts: list[tuple[nn.Parameter, tuple[slice, ...], nn.Parameter]] = []
         for name, own in _named_parameters(arch, self.model):
             self.parts.append((getattr(weights, name), tuple(slice(side) for side in own.shape), own))
@@ -115,11 +124,9 @@ def _named_parameters(arch: ArchSpec, model: nn.Module) -> list[tuple[str, nn.Pa
     return named
 
 
-def _first_values(name: str, shape: Sequence[int]) -> Tensor:
+def _first_values(name: str, shape: Sequence[int], stddev: float) -> Tensor:
     """Draw values as `build_model` does for the largest layer."""
     values = torch.ones(*shape) if name.endswith("_scale") else torch.zeros(*shape)
-    if len(shape) == 4:
-        nn.init.kaiming_normal_(values, mode="fan_out")
-    elif len(shape) == 2:
-        nn.init.normal_(values, 0, 0.01)
+    if len(shape) > 1:
+        draw_weights(values, stddev)
     return values

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mnv2_sweep.base.errors import SweepError
-from mnv2_sweep.models.build import MobileNetV2
+from mnv2_sweep.models.build import MobileNetV2, set_norms
 from mnv2_sweep.nets.arch import FAMILY_NAMES, ArchSpec
 from mnv2_sweep.nets.plan import Plan
 from mnv2_sweep.nets.resolve import resolve
@@ -33,8 +33,11 @@ def stack_models(models: Sequence[nn.Module], arch: ArchSpec, random_states: Seq
         raise SweepError(f"stack: {given} given, only MobileNetV2 allowed; train the seeds of {given} one by one")
     plan = resolve(arch)
     with torch.device("meta"):
-        expected = _layout(MobileNetV2(plan))
-        network = StackedNetwork(plan, random_states)
+        alone, network = MobileNetV2(plan), StackedNetwork(plan, random_states)
+    for norm in (module for module in models[0].modules() if isinstance(module, nn.BatchNorm2d)):
+        set_norms(alone, norm.eps, norm.momentum)
+        set_norms(network, norm.eps, norm.momentum)
+    expected = _layout(alone)
     for at, model in enumerate(models):
         if _layout(model) != expected:
             raise SweepError(f"stack: model {at} is another network than the spec's; build each with build_model(arch)")

@@ -1,7 +1,6 @@
 """ArchSpec: one network as a few numbers, what each may be, and a short name; `resolve` decides its shapes."""
 
 import hashlib
-import re
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from typing import Annotated, NamedTuple
@@ -31,17 +30,14 @@ SAME = "same"  # TensorFlow's padding
 SHUFFLENET_GROUPS = (1, 2, 3, 4, 8)  # ShuffleNet paper, table 1
 MAX_RESOLUTION = 4096
 MOST_CELLS = 2  # that a label names one by one
-KERNEL = Rule("an odd whole number (3, 5, 7)", lambda value: is_whole(value) and value % 2 == 1)
-KERNELS_APART = "kernels of two sizes have no common weights"
 SHORTCUTS = {
     "bottleneck": "shortcut between bottlenecks", "expansion": "shortcut between expansions", "none": "no residual"
 }  # fmt: skip
-
-
-ONE_SIZE = "a stage has one stride, as its blocks see one size"
-
-
+KERNEL = Rule("an odd whole number (3, 5, 7)", lambda value: is_whole(value) and value % 2 == 1)
 SQUEEZE = Rule("a number from 0, at most 1", lambda value: is_number(value) and 0 <= value <= 1)
+# Why rows with several values can't be slices of one.
+STRIDES_APART = "a stage has one stride, as its blocks see one size"
+KERNELS_APART = "kernels of two sizes have no common weights"
 SQUEEZES_APART = "with and without squeeze-and-excite, or with another ratio, the same weights mean other things"
 
 
@@ -52,7 +48,7 @@ class Stage(NamedTuple):
     t: Annotated[int, Choice(WHOLE, "Expansion of its blocks.", limit=100)]
     c: Annotated[int, Choice(WHOLE, "Output channels at width 1.", limit=10_000)]
     n: Annotated[int, Choice(WHOLE, "Number of blocks.", limit=100)]
-    s: Annotated[int, Choice(WHOLE, "Stride of the first block.", limit=16, apart=ONE_SIZE)]
+    s: Annotated[int, Choice(WHOLE, "Stride of the first block.", limit=16, apart=STRIDES_APART)]
     kernel: Annotated[
         int | None,
         Choice(KERNEL, "Side of its depthwise kernels.", limit=99, label="k={}".format, apart=KERNELS_APART),
@@ -106,8 +102,8 @@ class ArchSpec:
     """
 
     family: str = choice(
-        Rule(" | ".join(FAMILY_NAMES), lambda value: value in FAMILIES, tuple(FAMILY_NAMES)),
-        f"One of {', '.join(FAMILY_NAMES)}.", "mobilenet_v2", families=EVERY, label=lambda value: "",
+        one_of(*FAMILY_NAMES), f"One of {', '.join(FAMILY_NAMES)}.", "mobilenet_v2", families=EVERY,
+        label=lambda value: "",
     )  # fmt: skip
     stages: tuple[Stage, ...] = choice(
         Rule("at least one row (t, c, n, s)", lambda value: len(value) > 0), "The block table, rows of t, c, n, s.",
@@ -200,8 +196,8 @@ def _is_resolution(value: object) -> bool:
 
 
 def _read_resolution(value: object) -> object:
-    if isinstance(value, str) and re.fullmatch("[1-9][0-9]*x[1-9][0-9]*", value):
-        with suppress(ValueError):  # too many digits
+    if isinstance(value, str) and "x" in value:  # a side is a number, not a text
+        with suppress(ValueError):  # the rule says what is allowed
             return as_size(value).plain
     return value
 
@@ -209,8 +205,6 @@ def _read_resolution(value: object) -> object:
 CHOICES: dict[str, Choice] = {field.name: choice_of(field) for field in fields(ArchSpec)}
 CELLS: dict[str, Choice] = annotated_choices(Stage)
 OPTIONAL_CELLS = tuple(Stage._field_defaults)  # fields of the network, too
-_RULES = tuple((name, one.rule.check, one.rule.allowed) for name, one in CHOICES.items())
-_CELL_RULES = tuple((name, one.rule.check, one.rule.allowed) for name, one in CELLS.items())
 # What each family lets one choose, beside its name.
 FAMILIES = {
     family: tuple(name for name, one in CHOICES.items() if family in one.families and name != "family")
@@ -220,9 +214,13 @@ FAMILIES = {
 
 def check_arch(arch: ArchSpec) -> None:
     """Raise ArchError with every mistake of the spec: field, value, what is allowed."""
-    mistakes = [
-        f"{name}: {value!r} given; allowed: {allowed}" for name, value, ok, allowed in arch_rules(arch) if not ok
-    ]
+    mistakes = []
+    for name, one in CHOICES.items():
+        value = getattr(arch, name)
+        if not one.rule.check(value):
+            mistakes.append(f"{name}: {value!r} given; allowed: {one.rule.allowed}")
+        if name == "stages":
+            mistakes += _cell_mistakes(value)
     if not mistakes:
         mistakes = [
             f"{field.name}: {no_such_choice(arch.family)}"
@@ -231,6 +229,16 @@ def check_arch(arch: ArchSpec) -> None:
         ]
     if mistakes:
         raise ArchError("; ".join(mistakes))
+
+
+def _cell_mistakes(stages: tuple[Stage, ...]) -> list[str]:
+    """Return what is wrong in the rows; a cell without a value, which takes the network's, is not."""
+    return [
+        f"stages.{row}.{name}: {value!r} given; allowed: {one.rule.allowed}"
+        for row, stage in enumerate(stages)
+        for (name, one), value in zip(CELLS.items(), stage, strict=True)
+        if (value is not None or name not in OPTIONAL_CELLS) and not one.rule.check(value)
+    ]
 
 
 def no_such_choice(family: str) -> str:
@@ -253,19 +261,10 @@ def input_size(arch: ArchSpec) -> Size:
     return arch.resolution if isinstance(arch.resolution, Size) else square(arch.resolution)
 
 
-def arch_rules(arch: ArchSpec):
-    """Yield (field, value, whether it is allowed, what is allowed) for every field, and the cells that are wrong."""
-    for name, check, allowed in _RULES:
-        value = getattr(arch, name)
-        yield name, value, check(value), allowed
-        if name == "stages":
-            for i, stage in enumerate(value):
-                for cell, check_cell, cell_allowed in _CELL_RULES:
-                    given = getattr(stage, cell)
-                    if not check_cell(given) and (
-                        given is not None or cell not in OPTIONAL_CELLS
-                    ):  # of a long table only what is wrong, for `resolve` asks each time
-                        yield f"stages.{i}.{cell}", given, False, cell_allowed
+def cell_value(arch: ArchSpec, stage: Stage, name: str) -> object:
+    """Return a cell of a row of the network's table: the row's own value, or else the network's."""
+    value = getattr(stage, name)
+    return getattr(arch, name) if value is None else value
 
 
 def arch_record(arch: ArchSpec) -> dict:

@@ -7,7 +7,17 @@ from functools import lru_cache
 from operator import attrgetter
 
 from mnv2_sweep.base.size import Size
-from mnv2_sweep.nets.arch import CHOICES, FAMILIES, OPTIONAL_CELLS, SAME, ArchSpec, Stage, check_arch, input_size
+from mnv2_sweep.nets.arch import (
+    CHOICES,
+    FAMILIES,
+    OPTIONAL_CELLS,
+    SAME,
+    ArchSpec,
+    Stage,
+    cell_value,
+    check_arch,
+    input_size,
+)
 from mnv2_sweep.nets.plan import DOT, Block, Layer, classifier_block, round_channels
 from mnv2_sweep.nets.steps import State, Step, find_step, on_forget
 
@@ -37,7 +47,7 @@ class _Own:
     def row(self, stage: Stage) -> Step:
         """Return the step of a row of the table."""
         c = round_channels(stage.c * self.arch.width, self.arch.divisor)
-        filled = {name: getattr(self.arch, name) for name in OPTIONAL_CELLS if getattr(stage, name) is None}
+        filled = {name: cell_value(self.arch, stage, name) for name in OPTIONAL_CELLS}
         step = find_step(build_row, self.style, stage._replace(c=c, **filled))
         self.rows[stage] = stage, step
         return step
@@ -57,18 +67,18 @@ def mobilenet_v2_steps(arch: ArchSpec) -> list[Step]:
     """Return the steps of the network. Raises ArchError on an impossible spec."""
     try:
         own = _own(*_scalars(arch))
+        steps, rows = [own.stem], own.rows
+        for stage in arch.stages:
+            known = rows.get(stage)
+            if known is None or known[0] is not stage:  # also where it equals a known one, as True does 1
+                check_arch(arch)
+                steps[1:] = map(own.row, arch.stages)
+                break
+            steps.append(known[1])
     except Exception:  # of the whole spec all mistakes are told
         check_arch(arch)
         raise
-    steps = [own.stem]
-    for stage in arch.stages:
-        known = own.rows.get(stage)
-        if known is not None and known[0] is stage:
-            steps.append(known[1])
-        else:  # also one that equals a known one, as True does 1
-            check_arch(arch)
-            steps.append(own.row(stage))
-    if len(steps) == 1:
+    if len(steps) == 1 or type(arch.resolution) is Size:  # whose sides are cached without their types
         check_arch(arch)
     steps += own.ends
     return steps

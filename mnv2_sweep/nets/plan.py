@@ -13,7 +13,6 @@ from mnv2_sweep.nets.arch import SAME
 
 WEIGHTED = ("conv", "linear")
 DOT = Size(1, 1)
-OPERATIONS = (*WEIGHTED, "relu", "shuffle", "shift", "max_pool", "avg_pool", "global_pool", "add", "concat", "multiply")
 
 
 class Layer(NamedTuple):
@@ -26,7 +25,7 @@ class Layer(NamedTuple):
     """
 
     name: str
-    op: str
+    op: str  # conv, linear, relu, shuffle, shift, max_pool, avg_pool, global_pool, add, concat, multiply
     c_in: int
     c_out: int
     kernel: int
@@ -57,6 +56,11 @@ class Layer(NamedTuple):
     def params(self) -> int:
         """Return the number of trainable parameters: weights, and batch norm's scale and shift or else the bias."""
         return self.weights + (2 if self.norm else self.bias) * self.c_out if self.op in WEIGHTED else 0
+
+    @property
+    def is_depthwise(self) -> bool:
+        """Say whether each of its kernels works on a channel of its own."""
+        return self.op == "conv" and self.groups == self.c_in == self.c_out and self.kernel > 1
 
     @property
     def shape_in(self) -> str:

@@ -52,17 +52,23 @@ class Part:
     after: State
     step: Step = field(repr=False)
     before: State = field(repr=False)
+    _digest: tuple[int, ...] = field(default=(), repr=False)
 
     def digest(self) -> tuple[int, ...]:
-        """Return numbers that name its blocks: a factor and a summand for each base, see `join_digests`."""
-        blocks, _ = self.step.build(self.before, 0, 0, *self.step.values)
-        numbers: list[int] = []
-        for base in DIGEST_BASES:
-            factor, total = 1, 0
-            for name in map(name_block, blocks):
-                factor, total = factor * base % DIGEST_BITS, (total * base + name) % DIGEST_BITS
-            numbers += [factor, total]
-        return tuple(numbers)
+        """Return numbers that name its blocks: a factor and a summand for each base, see `resolve.name_network`."""
+        if not self._digest:
+            blocks, _ = self.step.build(self.before, 0, 0, *self.step.values)
+            names = [name_block(block) for block in blocks]
+            self._digest = tuple(number for base in DIGEST_BASES for number in _join_names(names, base))
+        return self._digest
+
+
+def _join_names(names: Sequence[int], base: int) -> tuple[int, int]:
+    """Return what a number for the blocks before is multiplied by, and what is added then, so that it names all."""
+    factor, total = 1, 0
+    for name in names:
+        factor, total = factor * base % DIGEST_BITS, (total * base + name) % DIGEST_BITS
+    return factor, total
 
 
 START = State(0, Size(0, 0), None)

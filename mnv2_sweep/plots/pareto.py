@@ -6,6 +6,7 @@ reads a file.
 """
 
 from collections.abc import Sequence
+from itertools import cycle
 
 import numpy as np
 import pandas as pd
@@ -15,8 +16,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
+from mnv2_sweep.analysis.agreement import PublishedComparison, near_counts, tau_text
 from mnv2_sweep.analysis.pareto import pareto_front
-from mnv2_sweep.analysis.stats import Facts, PublishedComparison
+from mnv2_sweep.analysis.stats import Facts, start_kinds
 from mnv2_sweep.base.size import as_size, size_range
 from mnv2_sweep.base.text import count_noun
 from mnv2_sweep.nets.arch import FAMILY_NAMES
@@ -24,10 +26,12 @@ from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.paper.published import published_checkpoints
 from mnv2_sweep.plots.labels import MOST_FRONT_LABELS, Panel, count_inside, draw_labels, find_obstacles
 from mnv2_sweep.plots.style import GREY, INK, SIZE_INCHES, clean_axes, family_markers, join_facts, set_frame
+from mnv2_sweep.trials.executed import executed_text, is_in_step
 from mnv2_sweep.trials.tasks import TOP1, Score, main_score
 
 MOST_LABELS = 40  # with more networks than this only the front is labelled, and of it at most MOST_FRONT_LABELS
 MOST_WIDTHS = 8  # in the legend
+KIND_LINES = ("-", ":", "-.")  # of networks that begin in different ways, the first kind of the sweep first
 # Orange to navy, evenly darker, so the order of the widths survives colour blindness and grey printing.
 WIDTH_COLORS = LinearSegmentedColormap.from_list(
     "widths", ["#E88A1A", "#D9483B", "#AD2478", "#6A2C9C", "#27459B", "#0C1F44"]
@@ -50,7 +54,8 @@ def plot_pareto(
     """
     score = main_score(summary)
     drawn = summary[summary[score.name].notna()].sort_values("madds", kind="stable", ignore_index=True)
-    published = drawn[drawn[f"published_{score.name}"].notna()].reset_index(drop=True)
+    one_order = len(start_kinds(drawn)) == 1  # of several kinds of start, none is compared with the published one
+    published = drawn[drawn[f"published_{score.name}"].notna() & one_order].reset_index(drop=True)
     fig = Figure(figsize=SIZE_INCHES, facecolor="white")
     panels = fig.subplots(1, 2 if len(published) else 1, sharex=True, squeeze=False)[0]
     caption = [_facts_line(summary, facts), _bars_line(drawn), _order_line(comparison), _verdict_line(verdict)]
@@ -76,6 +81,9 @@ def _pareto_title(drawn: pd.DataFrame, facts: Facts) -> str:
     names = [_name_family(family) for family in _families(drawn)] or ["MobileNetV2"]
     subject = f"{' and '.join(names) if len(names) < 3 else f'{len(names)} families'} on {facts.data}"
     if len(drawn) > 1:
+        kinds = start_kinds(drawn)
+        if len(kinds) > 1:
+            return f"{subject}: networks from {' and from '.join(kinds)}"
         return f"{subject}: {drawn['on_front'].sum()} of {len(drawn)} networks on the front"
     if len(drawn):
         label = drawn["network"][0].removeprefix(f"{names[0]} ")
@@ -113,15 +121,20 @@ def _draw_panel(
     axes: Axes, networks: pd.DataFrame, panel: Panel, colors: dict, legend: bool = False, classes: int | None = None
 ) -> None:
     """Draw front, lines, bars, points, chance, legend and labels of one panel whose limits are already set."""
-    few = len(networks) <= MOST_LABELS
+    few, kinds = len(networks) <= MOST_LABELS, start_kinds(networks)
+    inits = networks["init"].to_numpy() if len(kinds) > 1 else np.full(len(networks), kinds[0])
     color = [colors[width] for width in networks["width"]]
-    at = np.flatnonzero(panel.front)  # rows are in order of MAdds, so the front's score gets better
-    if len(at):
+    for kind in kinds:
+        # Rows are in order of MAdds, so the front's score gets better.
+        at = np.flatnonzero(panel.front & (inits == kind))
+        if not len(at):
+            continue
         x, y = np.append(panel.madds[at], axes.get_xlim()[1]), np.append(panel.score[at], panel.score[at[-1]])
         axes.plot(x, y, drawstyle="steps-post", color=GREY, lw=1.1, ls=(0, (4, 2)), zorder=1, gid="front")
     lines = _series(networks) if few else {}
     for rows in lines.values():
-        axes.plot(panel.madds[rows], panel.score[rows], color=color[rows[0]], lw=1.3, alpha=0.55, zorder=2)
+        style = KIND_LINES[kinds.index(inits[rows[0]]) % len(KIND_LINES)]
+        axes.plot(panel.madds[rows], panel.score[rows], color=color[rows[0]], lw=1.3, ls=style, alpha=0.55, zorder=2)
     for i in np.flatnonzero(panel.front | few) if panel.below is not None else ():
         bars = [[panel.below[i]], [panel.above[i]]]
         axes.errorbar(
@@ -138,8 +151,7 @@ def _draw_panel(
         axes.axhline(100 / classes, color=GREY, lw=1.3, ls=":", zorder=1)
     points = axes.transData.transform(np.column_stack([panel.madds, panel.score]))
     obstacles = find_obstacles(axes, panel, lines, [100 / classes] if chance else [])
-    families = _families(networks)
-    box = _draw_legend(axes, colors, families, classes if chance else None, obstacles, points) if legend else None
+    box = _draw_legend(axes, colors, networks, classes if chance else None, obstacles, points) if legend else None
     draw_labels(axes, networks, panel, color, points, obstacles, box, few)
 
 
@@ -197,7 +209,7 @@ def _set_score_axis(axes: Axes, panel: Panel, score: Score) -> None:
 
 
 def _draw_legend(
-    axes: Axes, colors: dict, families: list[str], classes: int | None, obstacles: np.ndarray, points: np.ndarray
+    axes: Axes, colors: dict, networks: pd.DataFrame, classes: int | None, obstacles: np.ndarray, points: np.ndarray
 ):
     """Draw widths (a few of them if there are many) and the marks, in the corner that covers least; return its box."""
     widths = sorted(colors)
@@ -207,10 +219,14 @@ def _draw_legend(
         Line2D([], [], color=colors[w], marker="o", ms=5, lw=1.3, label=f"width {float(w)!r}") for w in widths[::-1]
     ]
     marks = {"marker": "o", "ms": 5, "color": GREY, "lw": 1.1}
+    kinds, families = start_kinds(networks), _families(networks)
+    if len(kinds) > 1:
+        for kind, style in zip(kinds, cycle(KIND_LINES), strict=False):
+            handles.append(Line2D([], [], color=INK, lw=1.3, ls=style, label=f"from {kind}"))
     if len(families) > 1:
         for family, marker in family_markers(families).items():
             handles.append(Line2D([], [], ls="", **{**marks, "marker": marker}, label=_name_family(family)))
-    handles.append(Line2D([], [], ls=(0, (4, 2)), label="front", **marks))
+    handles.append(Line2D([], [], ls=(0, (4, 2)), label="front" if len(kinds) == 1 else "front of each kind", **marks))
     handles.append(Line2D([], [], ls="", mfc="white", label="not on the front", **marks))
     if classes:
         handles.append(Line2D([], [], color=GREY, lw=1.3, ls=":", label=f"chance, {classes} classes"))
@@ -231,7 +247,15 @@ def _facts_line(summary: pd.DataFrame, facts: Facts) -> str:
     missing = int(summary[main_score(summary).name].isna().sum())
     if missing:
         trials += f" ({missing} of {len(summary)} networks without a result)"
-    return join_facts(facts, [_trained_at(summary), trials])
+    return join_facts(facts, [_trained_at(summary), _executed(summary), trials])
+
+
+def _executed(summary: pd.DataFrame) -> str:
+    """Say what share of the nominal costs training executed, and where that is not one share."""
+    fractions = summary["executed_fraction"].to_list()
+    if not fractions or min(fractions) == max(fractions) == 1:
+        return ""
+    return f"executed {executed_text(fractions)}" + ("" if is_in_step(fractions) else ", not in step")
 
 
 def _trained_at(summary: pd.DataFrame) -> str:
@@ -272,19 +296,21 @@ def _bars_line(drawn: pd.DataFrame) -> str:
         bars = f"{over_seeds}; over {images} (95 % Wilson) for {count_noun(len(one), 'network')} with one seed"
     named = min(MOST_FRONT_LABELS, drawn["on_front"].sum())
     names = f" Named: {named} of the {drawn['on_front'].sum()} on the front." if len(drawn) > MOST_LABELS else ""
-    front = " The front is of the means; networks with overlapping bars may change places." if len(drawn) > 1 else ""
+    each = "Each kind of start has its own front, of" if len(start_kinds(drawn)) > 1 else "The front is of"
+    front = f" {each} the means; networks with overlapping bars may change places." if len(drawn) > 1 else ""
     return f"Bars: {bars}.{front}{names}"
 
 
 def _order_line(comparison: PublishedComparison | None) -> str:
     if comparison is None:
         return ""
-    near = comparison.near_as_published + comparison.near_other_way + comparison.near_tied
+    ours, costs = comparison.ours, [f"MAdds alone {comparison.madds.tau:.2f}, {near_counts(comparison.madds)}"]
+    if comparison.executed:
+        costs.append(f"as executed {comparison.executed.tau:.2f}, {near_counts(comparison.executed)}")
     ties = f", {comparison.near_tied} tied" if comparison.near_tied else ""
     return (
-        f"Agreement with the published order of {comparison.networks} networks: Kendall tau {comparison.tau:.2f} "
-        f"(MAdds alone {comparison.tau_madds:.2f}); of {count_noun(near, 'pair')} within 25 % MAdds, "
-        f"{comparison.near_as_published} as published, {comparison.near_other_way} the other way{ties}."
+        f"Agreement with the published order of {ours.networks} networks: Kendall tau {tau_text(ours)}; of the pairs "
+        f"within 25 % MAdds {near_counts(ours)} as published{ties} ({'; '.join(costs)})."
     )
 
 

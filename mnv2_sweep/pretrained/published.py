@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from mnv2_sweep.nets.arch import ArchSpec, arch_label
+from mnv2_sweep.nets.arch import ArchSpec, arch_label, input_size
 from mnv2_sweep.nets.resolve import arch_key, resolve
 from mnv2_sweep.paper.published import CHECKPOINTS
 from mnv2_sweep.pretrained.deepened import DEEPENED
@@ -142,7 +142,8 @@ def choose_published(arch: ArchSpec) -> Published | None:
 
 
 def _order(one: Published, arch: ArchSpec) -> tuple[float, float]:
-    return abs(math.log(one.arch.resolution / arch.resolution)), -one.top1_percent
+    side = math.sqrt(input_size(arch).area)
+    return abs(math.log(one.arch.resolution / side)), -one.top1_percent
 
 
 def network_key(arch: ArchSpec) -> str:

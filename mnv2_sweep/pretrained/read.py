@@ -16,7 +16,7 @@ import numpy as np
 
 from mnv2_sweep.base.errors import WeightsError
 from mnv2_sweep.base.text import bytes_text
-from mnv2_sweep.nets.arch import ArchSpec, load_arch
+from mnv2_sweep.nets.arch import SAME, ArchSpec, load_arch
 from mnv2_sweep.pretrained.graphs import check_graph
 from mnv2_sweep.pretrained.keras_files import WEIGHTS_PART, keras_units, read_keras
 from mnv2_sweep.pretrained.layouts import read_layout
@@ -26,7 +26,7 @@ from mnv2_sweep.pretrained.tflite_files import MAGIC as TFLITE_MAGIC
 from mnv2_sweep.pretrained.tflite_files import read_tflite
 from mnv2_sweep.pretrained.torch_files import read_safetensors, read_torch
 from mnv2_sweep.pretrained.units import Unit, fit_units
-from mnv2_sweep.pretrained.weights import Weights
+from mnv2_sweep.pretrained.weights import Weights, turn_kernels
 from mnv2_sweep.trials.weights import HALF, IMAGENET_MEAN, IMAGENET_STD, WeightsRecord
 
 LONGEST = 600  # characters of a message
@@ -123,7 +123,23 @@ def _read(path: Path, start: bytes) -> Found:
 
 
 def _from_safetensors(path: Path) -> Found:
-    return _from_arrays(path, *read_safetensors(path, MAX_BYTES))
+    arrays, beside = read_safetensors(path, MAX_BYTES)
+    if "trial" in beside and isinstance(beside.get("arch"), str):  # kept by a sweep
+        return _from_kept(path, arrays, beside)
+    return _from_arrays(path, arrays, beside)
+
+
+def _from_kept(path: Path, arrays: dict[str, np.ndarray], beside: dict[str, Any]) -> Found:
+    """A network that a sweep kept: kernels as they are in memory, turned for SAME padding."""
+    named = _read_arch(beside, path)
+    if "mean" not in beside and named.padding == SAME:
+        raise WeightsError(f"{path}: kept by an earlier version, without the epsilon and pixels of the weights that "
+                           "its network began with; give what 'mnv2-sweep export' makes of it")  # fmt: skip
+    if named.padding == SAME:
+        arrays = turn_kernels(arrays)
+    found = _from_arrays(path, arrays, beside)
+    size = str(beside.get("size", ""))
+    return found._replace(said=found.said | ({"resolution": int(size)} if size.isdecimal() else {}))
 
 
 def _from_torch(path: Path) -> Found:

@@ -14,7 +14,9 @@ from mnv2_sweep.nets.arch import CHOICES, MOBILENET_V2, arch_label, find_expansi
 from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.nets.resolve import arch_key
 from mnv2_sweep.record.store import Outcome, read_outcomes
-from mnv2_sweep.trials.tasks import TASKS, Task, find_task
+from mnv2_sweep.trials.executed import executed_fraction
+from mnv2_sweep.trials.recipe import SCRATCH
+from mnv2_sweep.trials.tasks import TASKS, Task, find_task, trained_network
 from mnv2_sweep.trials.trial import CLASSIFY, POINT_FACTS, RESULT_FACTS, SPLITS
 
 # Fields of a network that are columns by themselves, beside those that come first.
@@ -25,7 +27,7 @@ NETWORK_COLUMNS = (
     *(*FIELDS[:6], "family", *FIELDS[6:]),  # where files of earlier versions have it
     *("recipe", "input_scale", "data", "data_classes", "seed", "training"),
 )
-COST_COLUMNS = ("madds", "params", "peak_activation_bytes", "depth")
+COST_COLUMNS = ("madds", "params", "peak_activation_bytes", "depth", "executed_madds", "executed_fraction")
 
 
 def load_frame(folder: str | Path) -> pd.DataFrame:
@@ -33,13 +35,16 @@ def load_frame(folder: str | Path) -> pd.DataFrame:
 
     Scores are the task's, as "val_top1" (a fraction), costs are for one image at the nominal resolution and classes,
     `train_size` is the size in pixels that was trained and evaluated; sizes are the side of a square, or words as
-    "160x120". Raises StoreError when the file is not a results file.
+    "160x120". `executed_madds` are those at that size, `executed_fraction` is what they are of the nominal ones, the
+    classifier apart. `init` is there where some networks do not begin from scratch. Raises StoreError when the file is
+    not a results file.
     """
     folder = Path(folder)
     outcomes = read_outcomes(folder)
     measured = _result_columns(outcomes)
     rows = [_row(folder.name, outcome, measured) for outcome in outcomes]
-    return pd.DataFrame(rows, columns=(*NETWORK_COLUMNS, *measured, *COST_COLUMNS))
+    starts = ("init",) if any(outcome.trial.recipe.init != SCRATCH for outcome in outcomes) else ()
+    return pd.DataFrame(rows, columns=(*NETWORK_COLUMNS, *starts, *measured, *COST_COLUMNS))
 
 
 def _result_columns(outcomes: Sequence[Outcome]) -> tuple[str, ...]:
@@ -94,9 +99,12 @@ def _row(sweep: str, outcome: Outcome, columns: Sequence[str]) -> dict:
         "data_classes": trial.data.classes,
         "seed": trial.seed,
         "training": trial.way,
+        "init": trial.recipe.init,
         **{name: float("nan") if value is None and name != "device" else value for name, value in measured.items()},
         "madds": cost.madds,
         "params": cost.params,
         "peak_activation_bytes": cost.peak_activation_bytes,
         "depth": cost.depth,
+        "executed_madds": count_cost(trained_network(trial)).madds,
+        "executed_fraction": executed_fraction(arch, trial.recipe),
     }

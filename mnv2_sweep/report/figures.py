@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from mnv2_sweep.analysis.agreement import compare_published
 from mnv2_sweep.analysis.differences import load_readings
 from mnv2_sweep.analysis.expansion import claims_text, find_trade_offs, judge_claims
-from mnv2_sweep.analysis.stats import Facts, compare_published, read_facts, summarise
+from mnv2_sweep.analysis.stats import Facts, read_facts, summarise
 from mnv2_sweep.analysis.verdict import sweep_verdict
 from mnv2_sweep.base.errors import DataError, SpaceError, StoreError
 from mnv2_sweep.base.size import Size, as_size, size_range

@@ -48,6 +48,11 @@ def predictions_csv(predictions: Sequence[Prediction], classes: Sequence[str], c
 def confidence_text(confidence: Confidence, precision: float) -> str:
     """Say what the validation images have made of the network's probabilities."""
     asked, images = percent(precision), confidence.images
+    if not images:
+        return (
+            "its probabilities are not calibrated, and it is never not sure, as the file was not run on validation "
+            "images when it was written"
+        )
     if not confidence.share:
         return f"not sure of anything: no threshold has {asked} % right on the {images:,} validation images"
     return (

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from mnv2_sweep.analysis.stats import compare_published, read_facts, summarise
+from mnv2_sweep.analysis.agreement import compare_published, costs_text, near_text, tau_text
+from mnv2_sweep.analysis.stats import name_trial, read_facts, start_kinds, summarise
 from mnv2_sweep.base.text import align, megabytes, millions
+from mnv2_sweep.trials.executed import spread_warning
 from mnv2_sweep.trials.tasks import Score, main_score
 from mnv2_sweep.trials.trial import ALONE
 from mnv2_sweep.trials.ways import PROBED, WAYS
@@ -26,18 +28,19 @@ def results_text(trials: pd.DataFrame, verdict: Sequence[str] = ()) -> str:
     if way and way.each and how.train_images is not None:
         where += f"; every network is {way.each.format(images=how.train_images)}"
     lines = [f"{facts['sweep']}: data {facts['data']}, recipe {facts['recipe']}{where}", ""]
-    lines += [align(network_table(summary)), "", *_best_lines(summary)]
+    lines += [align(network_table(summary)), "", *_kind_lines(summary)]
     for _, trial in trials[trials["status"] == "failed"].iterrows():
-        lines.append(f"failed: {trial['network']}, seed {trial['seed']}: {trial['error']}")
+        lines.append(f"failed: {name_trial(trial, trials)}, seed {trial['seed']}: {trial['error']}")
     lines += _probe_lines(trials, main_score(summary))
+    lines += _executed_lines(summary)
     comparison = compare_published(summary)
     if comparison:
-        near = comparison.near_as_published + comparison.near_other_way
-        published = f"the published {main_score(summary).label} (MAdds alone {comparison.tau_madds:.3f})"
+        ours = comparison.ours
         lines.append(
-            f"order of {comparison.networks} published networks: Kendall tau {comparison.tau:.3f} with {published}; of "
-            f"{near} untied pairs within 25 % MAdds, {comparison.near_as_published} as published"
+            f"order of {ours.networks} published networks: Kendall tau {tau_text(ours)} with the published "
+            f"{main_score(summary).label}; pairs within 25 % of MAdds as published: {near_text(ours)}"
         )
+        lines.append(f"what costs alone tell of it: {costs_text(comparison)}")
     return "\n".join([*lines, *verdict])
 
 
@@ -68,6 +71,23 @@ def _best_lines(summary: pd.DataFrame) -> list[str]:
     return [text, *_tuned_lines(summary, score), f"{front}; {costs}"]
 
 
+def _kind_lines(summary: pd.DataFrame) -> list[str]:
+    """Return the lines on the best network; on that of each kind of start, where there are several."""
+    kinds = start_kinds(summary)
+    if len(kinds) == 1:
+        return _best_lines(summary)
+    lines = [_best_lines(summary[summary["init"] == kind]) for kind in kinds]
+    names = " and ".join(kinds)
+    note = f"networks from {names} are trained differently: no one order, each kind has its own front and best network"
+    return [*(line for some in lines for line in some[:-1]), lines[0][-1], note]
+
+
+def _executed_lines(summary: pd.DataFrame) -> list[str]:
+    """Say where the sizes of training don't keep the networks' costs in step."""
+    warning = spread_warning(summary["executed_fraction"].to_list())
+    return [f"warning: {warning}"] if warning else []
+
+
 def _probe_lines(trials: pd.DataFrame, score: Score) -> list[str]:
     """Say what training did to the networks that began under the classifier of their probe."""
     before, after = f"val_{PROBED}{score.name}", f"val_{score.name}"
@@ -79,7 +99,7 @@ def _probe_lines(trials: pd.DataFrame, score: Score) -> list[str]:
     lines = [f"tuning changed {score.label} on validation by {low} to {high} {score.difference_unit} from the probes"]
     for _, trial in known[gains < 0].iterrows():
         change = f"{score.said(trial[before])} as a probe, {score.amount(trial[after])} after"
-        lines.append(f"tuning made it worse: {trial['network']}, seed {trial['seed']}: {change}")
+        lines.append(f"tuning made it worse: {name_trial(trial, trials)}, seed {trial['seed']}: {change}")
     return lines
 
 
@@ -99,7 +119,13 @@ def trials_table(trials: pd.DataFrame) -> list[list[str]]:
     """Return header and a row per trial, with how each got its weights where not all of them were trained alone."""
     shared, score = bool((trials["training"] != ALONE).any()), main_score(trials)
     rows = [
-        [t["network"], *([t["training"]] if shared else []), f"{t['train_size']} px", str(t["seed"]), t["status"]]
+        [
+            name_trial(t, trials),
+            *([t["training"]] if shared else []),
+            f"{t['train_size']} px",
+            str(t["seed"]),
+            t["status"],
+        ]
         + [score.number(t[f"val_{score.name}"]), score.number(t[f"test_{score.name}"])]
         + [_number(t["images_per_second"]), _number(t["seconds"]), "" if pd.isna(t["error"]) else t["error"]]
         for t in trials.to_dict("records")
@@ -112,17 +138,20 @@ def network_table(summary: pd.DataFrame) -> list[list[str]]:
     """Return header and a row per network, from `stats.summarise`; `*` marks the front."""
     score = main_score(summary)
     tested, tuned = (bool(summary[f"{which}_{score.name}"].notna().any()) for which in ("test", "tuned"))
-    header = ["front", "network", "MAdds", "params", "peak act.", "trained at", "seeds", "failed"]
+    executed = bool((summary["executed_madds"] != summary["madds"]).any())
+    header = ["front", "network", "MAdds", *(["executed"] if executed else []), "params", "peak act."]
+    header += ["trained at", "seeds", "failed"]
     header += [f"val {score.label}", "95 % images", *([f"test {score.label}"] if tested else [])]
     header += [*(["fine-tuned"] if tuned else []), "images/s", "seconds"]
-    return [header, *(_network_row(row, score, tested, tuned) for row in summary.to_dict("records"))]
+    return [header, *(_network_row(row, score, executed, tested, tuned) for row in summary.to_dict("records"))]
 
 
-def _network_row(row: dict, score: Score, tested: bool, tuned: bool) -> list[str]:
+def _network_row(row: dict, score: Score, executed: bool, tested: bool, tuned: bool) -> list[str]:
     cells = [
         "*" if row["on_front"] else "",
         row["network"],
         millions(row["madds"]),
+        *([millions(row["executed_madds"])] if executed else []),
         millions(row["params"], 2),
         megabytes(row["peak_activation_bytes"]),
         f"{row['train_size']} px",

@@ -9,7 +9,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 from mnv2_sweep.nets.arch import CELLS, CHOICES, FAMILIES, MOBILENET_V2, ArchSpec, Stage
-from mnv2_sweep.spaces.space import FIELD_TYPES, Space
+from mnv2_sweep.spaces.space import FIELD_TYPES, Space, field_of
 from mnv2_sweep.spaces.yamlfile import BROKEN, Entry, Mistakes, nearest, read_mapping, refusal, short, unknown_key
 from mnv2_sweep.trials.recipe import RECIPE_CHOICES
 
@@ -23,6 +23,8 @@ SYNONYMS = {"t": "expansion", "alpha": "width", "width_mult": "width", "depth_mu
 SYNONYMS |= {"flops": "madds", "macs": "madds", "memory": "peak_activation_bytes", "parameters": "params"}
 SYNONYMS |= {"image_size": "resolution", "input_size": "resolution", "layers": "depth", "g": "groups"}
 SYNONYMS |= {"batch_size": "batch", "learning_rate": "lr", "k": "kernel", "kernel_size": "kernel"}
+SYNONYMS |= dict.fromkeys(["ema", "ema_decay", "moving_average_decay"], "average")
+SYNONYMS |= {"num_epochs_per_decay": "decay_epochs", "opt_epsilon": "rmsprop_epsilon", "bn_momentum": "norm_momentum"}
 SYNONYMS |= {"in_chans": "in_channels", "input_channels": "in_channels", "channels": "in_channels"}
 SYNONYMS |= {"round_nearest": "divisor", "channel_divisor": "divisor", "stem_size": "stem_channels"}
 SYNONYMS |= {"stem": "stem_channels", "grey": "in_channels", "gray": "in_channels"}
@@ -116,9 +118,8 @@ def read_value(key: str, entry: Entry, where: str, mistakes: Mistakes) -> object
     """Read one value of one field of a network; None after a mistake."""
     if entry.value is BROKEN:
         return None
-    is_cell = key == "expansion" or key.startswith("stages.")
     name = "t" if key == "expansion" else key.rpartition(".")[2]
-    one = (CELLS if is_cell else CHOICES)[name]
+    one = (CELLS if field_of(key) == "stages" else CHOICES)[name]
     if isinstance(entry.value, (tuple, dict)):
         mistakes.add(entry.line, refusal(where + key, entry, f"one value: {one.allowed}"))
         return None
@@ -233,7 +234,7 @@ def check_families(space: Space, top: dict[str, Entry], mistakes: Mistakes) -> N
 
 def _check_keys(where: str, entries: dict[str, Entry], families: tuple, mistakes: Mistakes) -> None:
     for key, entry in entries.items():
-        field = "stages" if key == "expansion" or key.startswith("stages") else key
+        field = field_of(key)
         for family in families:
             if family in FAMILIES and field in OWN_FIELDS and field not in FAMILIES[family]:
                 choices = ", ".join(FAMILIES[family])

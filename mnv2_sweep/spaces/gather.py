@@ -17,6 +17,8 @@ from mnv2_sweep.nets.steps import START, Part, State, Step
 
 MOST_CELLS = 2**22  # of a table of combinations; where there are more, only those are kept that are met
 UNKNOWN = -1
+COLUMNS = ("madds", "params", "peak_elements", "depth")  # of a Part
+JOINS = (np.add, np.add, np.maximum, np.add)  # the parts' to the network's
 
 
 class Gather:
@@ -32,18 +34,13 @@ class Gather:
         """Count every row."""
         whole = [np.zeros(len(rows), np.int64) for _ in range(4)]
         for chosen, places in self._by_family(rows):
-            sums = None
+            sums: list[np.ndarray] = []
             for place, parts in self._walk(rows[chosen], places):
                 own = [column[parts] for column in place.columns()]
-                if sums is None:
-                    sums = own
-                else:
-                    for at in (0, 1, 3):
-                        sums[at] = sums[at] + own[at]
-                    sums[2] = np.maximum(sums[2], own[2])
+                sums = [join(*pair) for join, *pair in zip(JOINS, sums, own, strict=True)] if sums else own
             for at, values in enumerate(sums):
-                if values.dtype == object and whole[at].dtype != object:
-                    whole[at] = whole[at].astype(object)
+                if values.dtype == object:
+                    whole[at] = whole[at].astype(object, copy=False)
                 whole[at][chosen] = values
         return CostArrays(whole[0], whole[1], BYTES_PER_ACTIVATION * whole[2], whole[3])
 
@@ -51,7 +48,7 @@ class Gather:
         """Return numbers [N, 2] that are the same for two rows exactly if their networks have the same blocks."""
         names = np.zeros((len(rows), 2), np.uint64)
         for chosen, places in self._by_family(rows):
-            total = np.zeros((int(np.size(np.arange(len(rows))[chosen])), 2), np.uint64)
+            total = np.zeros_like(names[chosen])
             for place, parts in self._walk(rows[chosen], places):
                 factors, summands = place.digests()
                 total = total * factors[parts] + summands[parts]
@@ -175,7 +172,7 @@ class _Place:
         if not self._columns:
             # A network has at most some hundred parts: sums of these fit.
             small = LARGEST // 256
-            for name in ("madds", "params", "peak_elements", "depth"):
+            for name in COLUMNS:
                 numbers = [getattr(part, name) for part in self.parts]
                 column = integer_array(numbers)
                 self._columns.append(column if max(numbers) <= small else column.astype(object))

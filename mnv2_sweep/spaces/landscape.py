@@ -8,6 +8,7 @@ network stays the same, a plateau, and at some the next value costs far more, a 
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,6 +18,13 @@ from mnv2_sweep.nets.arch import FAMILY_NAMES, arch_label
 from mnv2_sweep.nets.choice import is_number
 from mnv2_sweep.spaces.coincide import Coinciding, find_coinciding
 from mnv2_sweep.spaces.networks import Networks, Picked
+from mnv2_sweep.trials.executed import (
+    executed_network,
+    executed_text,
+    find_scale_in_step,
+    spread_warning,
+    with_one_class,
+)
 
 LEAST_RISE = 0.10  # smaller rises do not decide which network to take
 LEAST_TIMES = 3.0  # rises in proportion to the step are growth, not a cliff
@@ -97,7 +105,30 @@ def describe_landscape(networks: Networks) -> tuple[Listing, list[str]]:
         lines.append(f"{same:,} of {len(networks):,} specs resolve to a network listed already")
     for axis in AXES if networks.space.sample is None else ():
         lines += _describe_axis(networks, coinciding, axis, remarks)
-    return Listing(Picked(networks, coinciding.first), networks.costs.take(coinciding.first), remarks), lines
+    picked, costs = Picked(networks, coinciding.first), networks.costs.take(coinciding.first)
+    if networks.space.recipe.input_scale == 1:
+        return Listing(picked, costs, remarks), lines
+    executed = count_executed(networks)
+    fractions = executed.fractions[coinciding.first].tolist()
+    warning = spread_warning(fractions, lambda: find_scale_in_step(picked, networks.space.recipe))
+    lines.append(f"warning: {warning}" if warning else f"training executes {executed_text(fractions)}")
+    return Listing(picked, costs, remarks, executed.madds[coinciding.first]), lines
+
+
+class Executed(NamedTuple):
+    """MAdds that training executes, and what they are of the nominal ones, the classifier apart, each an array [N]."""
+
+    madds: np.ndarray
+    fractions: np.ndarray
+
+
+def count_executed(networks: Networks) -> Executed:
+    """Count what the recipe of a space executes of each of its networks, as `executed_fraction` does one by one."""
+    recipe = networks.space.recipe
+    body = networks.count_changed(with_one_class).madds
+    executed = networks.count_changed(lambda arch: executed_network(with_one_class(arch), recipe)).madds
+    whole = networks.count_changed(lambda arch: executed_network(arch, recipe)).madds
+    return Executed(whole, executed / body)
 
 
 def _name_twins(networks: Networks, coinciding: Coinciding) -> dict[int, str]:

@@ -6,7 +6,7 @@ on arrays, a chunk at a time; an ArchSpec is made only for a network that somebo
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
 
 import numpy as np
@@ -16,7 +16,7 @@ from mnv2_sweep.nets.arch import CELLS, OPTIONAL_CELLS, ArchSpec
 from mnv2_sweep.nets.cost_arrays import CostArrays, count_archs, join_costs
 from mnv2_sweep.nets.resolve import name_network
 from mnv2_sweep.spaces.gather import Gather
-from mnv2_sweep.spaces.space import OPERATORS, Constraint, Space, build_arch
+from mnv2_sweep.spaces.space import OPERATORS, Constraint, Space, build_arch, list_cells
 
 CHUNK = 16_384  # rows at once: their columns stay in the cache; the result does not depend on it
 
@@ -36,16 +36,28 @@ class Networks(Sequence):
         at = range(len(self))[at]  # negative ones count from the end; raises IndexError
         if at >= len(self.rows):
             return self.points[at - len(self.rows)]
-        return build_row(self.space, self.rows[at], self.classes)
+        return self._build(self.rows[at])
 
     def names(self) -> np.ndarray:
         """Return numbers [N, 3] that are the same for two specs exactly if they resolve to the same plan."""
         gather = Cells(self.space, self.classes).gather()
-        rows = [self.rows[start : start + CHUNK].astype(np.int64) for start in range(0, len(self.rows), CHUNK)]
-        names = [gather.names(chunk) for chunk in rows]
+        names = [gather.names(chunk) for chunk in self._chunks()]
         points = [name_network(arch) for arch in self.points]
         names.append(np.array(points, np.uint64).reshape(-1, 2))
         return np.column_stack([np.concatenate(names), self._dropouts()])
+
+    def count_changed(self, change: Callable[[ArchSpec], ArchSpec]) -> CostArrays:
+        """Return what all would cost with their size or their number of classes changed, each by its own alone."""
+        gather = Gather(self.space.axes, Cells(self.space, self.classes).axes_of, lambda row: change(self._build(row)))
+        parts = [gather.costs(chunk) for chunk in self._chunks()]
+        return join_costs([*parts, count_archs([change(arch) for arch in self.points])])
+
+    def _build(self, row: np.ndarray) -> ArchSpec:
+        return build_row(self.space, row, self.classes)
+
+    def _chunks(self) -> Iterator[np.ndarray]:
+        for start in range(0, len(self.rows), CHUNK):
+            yield self.rows[start : start + CHUNK].astype(np.int64)
 
     def _dropouts(self) -> np.ndarray:
         """Return the bits of every network's dropout, which no block shows."""
@@ -108,10 +120,7 @@ class Cells:
         self.table = {(i, f): getattr(stage, f) for i, stage in enumerate(space.stages) for f in CELLS}
         if "expansion" in settings:  # as set_expansion
             self.table |= {(i, "t"): settings["expansion"] for i, stage in enumerate(space.stages) if stage.t > 1}
-        cells = [key.split(".")[1:] + [value] for key, value in settings.items() if key.startswith("stages.")]
-        for row, column, value in sorted(cells, key=lambda cell: cell[0] != "*"):
-            at = range(len(space.stages)) if row == "*" else [int(row)]
-            self.table |= {(i, column): value for i in at}
+        self.table |= {(row, column): value for row, column, value in list_cells(settings, len(space.stages))}
         defaults = {f.name: f.default for f in fields(ArchSpec) if f.name != "stages"}
         if classes is not None:
             defaults["classes"] = classes

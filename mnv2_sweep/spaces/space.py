@@ -5,11 +5,13 @@ Where several keys set the same cell, the narrower one wins: expansion, then sta
 
 import math
 import operator
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
+from typing import NamedTuple
 
 from mnv2_sweep.nets.arch import MOBILENET_V2, ArchSpec, Stage, set_expansion
-from mnv2_sweep.trials.recipe import RECIPES, Recipe
+from mnv2_sweep.trials.recipe import RECIPES, SCRATCH, Recipe
 from mnv2_sweep.trials.trial import CLASSIFY
 
 FIELD_TYPES = {field.name: field.type for field in fields(ArchSpec) if field.name != "stages"}
@@ -50,11 +52,20 @@ class Strategy:
 ALONE = Strategy()
 
 
+class Kind(NamedTuple):
+    """A kind of start that networks of a sweep have, which `recipe.init` says, and how those of it are trained."""
+
+    recipe: Recipe
+    strategy: Strategy
+
+
 @dataclass(frozen=True, slots=True)
 class Space:
     """A checked design space; keys and values are as in the file, in its order.
 
     `with_weights` are recipe and strategy where all its networks have pretrained weights; else those beside it are.
+    With `inits`, the axis `init`, the sweep has each network once for each: SCRATCH as `recipe` and `strategy` say, any
+    other as `with_weights` does.
     """
 
     name: str
@@ -70,6 +81,18 @@ class Space:
     seeds: tuple[int, ...] = (0,)
     data: str = "shapes"
     with_weights: tuple[Recipe, Strategy] | None = None
+    inits: tuple[str, ...] = ()
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """Return how its networks begin and are trained: in one way, or, with an axis `init`, in several."""
+        if not self.inits:
+            return (Kind(self.recipe, self.strategy),)
+        recipe, strategy = self.with_weights or (RECIPES["tune"], Strategy("tune"))
+        return tuple(
+            Kind(self.recipe, self.strategy) if init == SCRATCH else Kind(replace(recipe, init=init), strategy)
+            for init in self.inits
+        )
 
     @property
     def leaves_classes_open(self) -> bool:
@@ -84,22 +107,38 @@ class Space:
         return math.prod(len(values) for _, values in self.axes) if self.axes else 0
 
 
+def field_of(key: str) -> str:
+    """Return the field of ArchSpec that a setting is about: `expansion` and cells are parts of the block table."""
+    return "stages" if key == "expansion" or key.startswith("stages.") else key
+
+
 _stage = lru_cache(maxsize=100_000, typed=True)(Stage)  # counting finds again what it has met by the object
+
+
+def list_cells(settings: Mapping[str, object], rows: int) -> list[tuple[int, str, object]]:
+    """List (row, column, value) of the cells that settings such as "stages.3.c" and "stages.*.c" set in a table of that
+    many rows, in the order in which they are set: the narrower last."""
+    cells = [(*key.split(".")[1:], value) for key, value in settings.items() if key.startswith("stages.")]
+    cells.sort(key=lambda cell: cell[0] != "*")
+    return [(i, column, value) for row, column, value in cells for i in (range(rows) if row == "*" else (int(row),))]
+
+
+def set_table(stages: tuple[Stage, ...], settings: Mapping[str, object]) -> tuple[Stage, ...]:
+    """Return the block table with what `expansion` and cells among the settings say."""
+    if "expansion" in settings:
+        stages = set_expansion(stages, settings["expansion"])
+    if cells := list_cells(settings, len(stages)):
+        table = [stage._asdict() for stage in stages]
+        for row, column, value in cells:
+            table[row][column] = value
+        stages = tuple(_stage(*row.values()) for row in table)
+    return stages
 
 
 def build_arch(space: Space, settings: dict, classes: int | None = None) -> ArchSpec:
     """Build one network: the space's table and fixed fields, then `settings` (the keys of an axis, single values)."""
     settings = {**dict(space.fixed), **settings}
-    stages = space.stages
-    if "expansion" in settings:
-        stages = set_expansion(stages, settings["expansion"])
-    cells = [key.split(".")[1:] + [value] for key, value in settings.items() if key.startswith("stages.")]
-    if cells:
-        table = [stage._asdict() for stage in stages]
-        for row, column, value in sorted(cells, key=lambda cell: cell[0] != "*"):
-            for i in range(len(table)) if row == "*" else [int(row)]:
-                table[i][column] = value
-        stages = tuple(_stage(*row.values()) for row in table)
+    stages = set_table(space.stages, settings)
     scalars = {key: value for key, value in settings.items() if key in FIELD_TYPES}
     if classes is not None:
         scalars.setdefault("classes", classes)

@@ -11,7 +11,7 @@ from mnv2_sweep.base.errors import SpaceError
 from mnv2_sweep.nets.arch import FAMILIES, MOBILENET_V2, ArchSpec, check_arch, no_such_choice
 from mnv2_sweep.spaces.fields import known_settings, read_value
 from mnv2_sweep.spaces.shipped import shipped_names
-from mnv2_sweep.spaces.space import Space, build_arch
+from mnv2_sweep.spaces.space import Space, build_arch, field_of
 from mnv2_sweep.spaces.yamlfile import Entry, Mistakes, read_word, short
 
 SIZE = re.compile(r"([^@=]+)@([^@=]+)")  # width@resolution
@@ -46,8 +46,7 @@ def build_network(texts: Mapping[str, str], command: str) -> ArchSpec:
     settings = _read({key: (text,) for key, text in texts.items()}, command)
     arch = build_arch(Space(command), {key: values[0] for key, values in settings.items()})
     for key in settings:  # also where it has the very value that would be ignored
-        field = "stages" if key == "expansion" or key.startswith("stages.") else key
-        if field not in ("family", *FAMILIES[arch.family]):
+        if field_of(key) not in ("family", *FAMILIES[arch.family]):
             raise SpaceError([f"{command}: {key}: {no_such_choice(arch.family)}"])
     check_arch(arch)
     return arch

@@ -1,7 +1,8 @@
 """A network in torch and its data -> the export folder for a device, each file run on the validation images.
 
-Written from the plan and the weights, calibrated on training images, and compared with torch image by image. Where a
-runtime is not installed, its files are written and marked as not run.
+Written from the plan and the weights, calibrated on training images, and compared with torch image by image. Files read
+the pixels that the network was trained on, `Pixels`; in torch it makes them of images from -1 to 1 itself. Where a
+runtime is not installed, or the data are gone, files are written and marked as unchecked.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,44 +13,47 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mnv2_sweep.analysis.confidence import confidence_record
 from mnv2_sweep.base.errors import StoreError, SweepError
 from mnv2_sweep.base.size import Size
 from mnv2_sweep.data.batches import augment, image_batch
 from mnv2_sweep.data.catalog import Dataset
-from mnv2_sweep.data.photos import PhotoData
 from mnv2_sweep.formats.card import Card
-from mnv2_sweep.formats.check import Batch, Check, check_file, check_run
+from mnv2_sweep.formats.check import Batch, Check, check_run
 from mnv2_sweep.formats.folder import Preprocess, write_folder
 from mnv2_sweep.formats.graph import Graph, fold_plan
 from mnv2_sweep.formats.onnx import make_onnx
-from mnv2_sweep.formats.quantize import Quantized, quantize_graph
-from mnv2_sweep.formats.runtimes import Run
+from mnv2_sweep.formats.quantize import WEIGHT_BITS, Quantized, quantize_graph
+from mnv2_sweep.formats.runtimes import Run, load_file, runtime_version
 from mnv2_sweep.formats.tflite import make_tflite
 from mnv2_sweep.models.network_files import find_epsilon, load_pt2, load_safetensors, make_pt2, make_safetensors
 from mnv2_sweep.models.observe import observe_values
-from mnv2_sweep.nets.arch import ArchSpec, input_size
+from mnv2_sweep.models.padding import ImageInput, upright_state
+from mnv2_sweep.models.pte_files import executorch_version, load_pte, make_pte
+from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.nets.resolve import resolve
 
 DEVICE, OF_TORCH = ("onnx", "tflite"), {"safetensors": load_safetensors, "pt2": load_pt2}
-FORMATS, ENDS = (*DEVICE, *OF_TORCH), ("float", "uint8", "int8")
-WEIGHT_BITS = {
-    "onnx": 7,
-    "tflite": 8,
-}  # onnxruntime multiplies 8 bits exactly only where the processor has VNNI or is an ARM
+PTE = "pte"
+FORMATS, ENDS = (*DEVICE, *OF_TORCH, PTE), ("float", "uint8", "int8")
 CALIBRATION_IMAGES, BATCH = 128, 64
+NO_RUNTIME, NO_IMAGES = "its runtime is not installed", "the validation images are gone"
 
 
 @dataclass(frozen=True)
 class Deployed:
-    """A network in eval mode, and what it is: with the head and at the size that it was trained with."""
+    """A network in eval mode, and what it is: with the head and at the size that it was trained with, its classes by
+    name, what a photo becomes before it."""
 
     model: nn.Module
     arch: ArchSpec
+    classes: tuple[str, ...]
+    preprocess: Preprocess
 
     @property
     def size(self) -> Size:
         """Return the size of its images."""
-        return input_size(self.arch)
+        return self.preprocess.size
 
 
 @dataclass(frozen=True)
@@ -63,50 +67,88 @@ class Files:
     batch: int | None = None
 
 
-def write_device_folder(folder: Path, deployed: Deployed, dataset: Dataset, files: Files, card: Card) -> dict[
-    str, Check | None
+def write_device_folder(folder: Path, deployed: Deployed, dataset: Dataset | None, files: Files, card: Card) -> dict[
+    str, Check | str
 ]:  # fmt: skip
-    """Write the folder, whole or not at all; return how each file does on the validation images, None where its runtime
-    is not there. Raises StoreError."""
-    graph = fold_network(deployed)
-    contents = make_files(graph, deployed, dataset, files)
+    """Write the folder, whole or not at all; return how each file does on the validation images, or why it was not run.
+    Raises SweepError where 8 bits are wished and the data are gone, StoreError."""
+    contents = make_files(fold_network(deployed), deployed, dataset, files)
     logits: list[np.ndarray] = []
 
-    def check(path: Path) -> Check | None:
-        batches, load = validation_batches(deployed, dataset, logits), OF_TORCH.get(path.suffix[1:])
-        if load is not None:
-            return check_run(run_module(load(path)), batches, "torch", torch.__version__)
+    def check(path: Path) -> Check | str:
+        if dataset is None:
+            return NO_IMAGES
         try:
-            return check_file(path, batches)
+            run, *ran_by = load_network_file(path)
         except StoreError:
             raise
-        except SweepError:  # no runtime
-            return None
+        except SweepError:
+            return NO_RUNTIME
+        return check_network(run, validation_batches(deployed, dataset, logits), *ran_by)
 
-    return write_folder(folder, contents, dataset.classes, preprocess_of(deployed, dataset), card, check)
+    return write_folder(folder, contents, deployed.classes, deployed.preprocess, card, check)
+
+
+def load_network_file(path: Path) -> tuple[Run, str, str]:
+    """Return what runs a file, what that is called, and its version. Raises StoreError where the file is no network,
+    SweepError where its runtime is missing."""
+    if path.suffix == f".{PTE}":
+        return load_pte(path), *executorch_version()
+    load = OF_TORCH.get(path.suffix[1:])
+    if load is not None:
+        return run_module(load(path)), "torch", torch.__version__
+    return load_file(path), *runtime_version(path)
+
+
+def check_network(run: Run, batches: Iterator[Batch], runtime: str, version: str) -> Check:
+    """Hold what a file gives against torch and the labels, and fit its confidence to it."""
+    logits, labels = [], []
+
+    def run_and_note(images: np.ndarray) -> np.ndarray:
+        logits.append(run(images))
+        return logits[-1]
+
+    def noted() -> Iterator[Batch]:
+        for batch in batches:
+            labels.append(batch.labels)
+            yield batch
+
+    check = check_run(run_and_note, noted(), runtime, version)
+    return check._replace(confidence=confidence_record(np.concatenate(logits), np.concatenate(labels)))
 
 
 def fold_network(deployed: Deployed) -> Graph:
     """Return the network as a device runs it, at the size that it was trained at."""
-    state = {name: tensor.cpu() for name, tensor in deployed.model.state_dict().items()}
-    return fold_plan(resolve(deployed.arch), state, find_epsilon(deployed.model))
+    return fold_plan(resolve(deployed.arch), upright_state(deployed.model), find_epsilon(deployed.model))
 
 
-def make_files(graph: Graph, deployed: Deployed, dataset: Dataset, files: Files) -> dict[str, bytes]:
-    """Return the files' contents by their names."""
-    about = {"classes": list(dataset.classes), "preprocess": preprocess_of(deployed, dataset).record()}
+def make_files(graph: Graph, deployed: Deployed, dataset: Dataset | None, files: Files) -> dict[str, bytes]:
+    """Return the files' contents by their names. Raises SweepError where 8 bits are wished and the data are gone."""
+    if files.int8 and dataset is None:
+        raise SweepError(
+            "--int8: 8 bits are calibrated on training images, which are gone; give their place with --data PATH, or "
+            "leave --int8 out"
+        )
+    about = {"classes": list(deployed.classes), "preprocess": deployed.preprocess.record()}
     write: dict[str, Callable[[Quantized | None], bytes]] = {
         "onnx": lambda quantized: make_onnx(graph, about, quantized, files.batch).SerializeToString(),
         "tflite": lambda quantized: make_tflite(graph, about, quantized, files.ends),
         "safetensors": lambda _: make_safetensors(deployed.model, deployed.arch, about),
-        "pt2": lambda _: make_pt2(deployed.model, deployed.arch, about),
+        "pt2": lambda _: make_pt2(graph, about),
+        PTE: lambda _: make_pte(graph),
     }
     contents = {f"model.{form}": write[form](None) for form in files.formats}
     if files.int8:
-        values = observe_values(graph, read_batches(deployed, dataset, "train", CALIBRATION_IMAGES))
+        scale, batches = file_input(deployed), read_batches(deployed, dataset, "train", CALIBRATION_IMAGES)
+        values = observe_values(graph, map(scale, batches))
         for form in (form for form in files.formats if form in DEVICE):
             contents[f"model-int8.{form}"] = write[form](quantize_graph(graph, values, WEIGHT_BITS[form]))
     return contents
+
+
+def file_input(deployed: Deployed) -> ImageInput:
+    """Return what makes of images from -1 to 1 those that a file reads."""
+    return ImageInput(False, deployed.preprocess.pixels.mean, deployed.preprocess.pixels.std)
 
 
 def read_batches(deployed: Deployed, dataset: Dataset, split: str, most: int | None = None) -> Iterator[Tensor]:
@@ -122,13 +164,14 @@ def _drawn(count: int, most: int | None) -> Tensor:
 
 
 def validation_batches(deployed: Deployed, dataset: Dataset, logits: list[np.ndarray]) -> Iterator[Batch]:
-    """Yield the validation images with their labels and the network's logits, which it computes unless they are known
-    from a time before: a list of them by batch, which is filled."""
+    """Yield the validation images as files read them, with their labels and the network's logits, which it computes
+    unless they are known from a time before: a list of them by batch, which is filled."""
     run, labels, at = run_module(deployed.model.cpu().eval()), dataset.labels["val"], 0
+    scale = file_input(deployed)
     for i, images in enumerate(read_batches(deployed, dataset, "val")):
         if i == len(logits):
             logits.append(run(images.numpy()))
-        yield Batch(images.numpy(), labels[at : at + len(images)], logits[i])
+        yield Batch(scale(images).numpy(), labels[at : at + len(images)], logits[i])
         at += len(images)
 
 
@@ -140,11 +183,3 @@ def run_module(model: nn.Module) -> Run:
         return model(torch.from_numpy(images)).numpy()
 
     return run
-
-
-def preprocess_of(deployed: Deployed, dataset: Dataset) -> Preprocess:
-    """Return what was done to the images: pixels from -1 to 1, by way of the size at which photos are kept."""
-    channels = deployed.arch.in_channels
-    half = (0.5,) * channels
-    kept = dataset.decoded_size(deployed.size) if isinstance(dataset, PhotoData) else None
-    return Preprocess(deployed.size, channels, half, half, kept)

@@ -26,7 +26,7 @@ from PIL import Image
 
 from mnv2_sweep.base.size import Size
 from mnv2_sweep.base.text import bytes_text, duration, percent
-from mnv2_sweep.data.batches import level_size
+from mnv2_sweep.data.batches import level_size, whole_level
 from mnv2_sweep.data.catalog import Dataset, DrawnData, cache_folder
 from mnv2_sweep.data.decode import RESAMPLING
 from mnv2_sweep.data.drawing import CHUNK_PIXELS
@@ -37,6 +37,7 @@ from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.nets.resolve import resolve
 from mnv2_sweep.sweeps.budget import TimeEstimate
 from mnv2_sweep.sweeps.timing import DoesNotFit, Timing, shared_bytes, time_here, time_team
+from mnv2_sweep.training.linear import time_fit
 from mnv2_sweep.training.loop import count_steps, curve_marks
 from mnv2_sweep.training.ways.way import Rates, spread_seconds
 from mnv2_sweep.trials.tasks import trained_network
@@ -50,7 +51,7 @@ COMMAND_STARTS, ESTIMATE_SECONDS = 2.0, 3.0
 MOST_START_SECONDS = 10.0
 QUIET_FRACTION = 0.85  # of a core: less is other programs' doing, and is said
 TRIAL_BYTES, POINT_BYTES, SWEEP_BYTES = 8_000, 300, 500_000  # of a row, its log and events; of plots and the rest
-OPTIMIZER_FLOATS = {"sgd": 1, "rmsprop": 2, "adamw": 2}  # kept for each parameter
+OPTIMIZER_FLOATS = {"sgd": 1, "rmsprop": 2, "adamw": 2, "rmsprop_tf": 2}  # kept for each parameter
 TIMED_PHOTOS = 32
 
 
@@ -97,7 +98,7 @@ def add_up(
     """Return the estimate, from the timings at some works and the seconds of computing with which a worker starts."""
     timings = tuple(points.values())
     fraction = max(0.01, float(np.mean([timing.cpu_fraction for timing in timings])))
-    files = image_files(dataset, {trial.train_size for trial in trials})
+    files = image_files(dataset, {trial.train_size for trial in trials}, trials[0].recipe.eval_crop)
     cache_bytes = sum(file.bytes for file in {file for made in files.values() for file in made} if not file.cached)
     return TimeEstimate(
         trial_seconds=spread_timings(trials, works, points, fraction, dataset, trained),
@@ -153,7 +154,7 @@ def spread_timings(
         interpolate({work: getattr(timing, name) for work, timing in points.items()})
         for name in ("image_seconds", "eval_seconds", "start_seconds")
     )
-    return spread_seconds(trials, Rates(data, works, of_image, of_evaluated, of_start), trained, fraction)
+    return spread_seconds(trials, Rates(data, works, of_image, of_evaluated, of_start, time_fit), trained, fraction)
 
 
 def interpolate(points: Mapping[float, float]) -> Callable[[float], float]:
@@ -188,7 +189,7 @@ class ImageFile(NamedTuple):
         return self.images * 3 * self.size.area
 
 
-def image_files(dataset: Dataset, sizes: Iterable[Size]) -> dict[Size, list[ImageFile]]:
+def image_files(dataset: Dataset, sizes: Iterable[Size], eval_crop: float = 1.0) -> dict[Size, list[ImageFile]]:
     """Return the files that each training size reads (see data.batches). Data that keep no files have none."""
     folder = getattr(dataset, "folder", None)
     if folder is None:
@@ -196,7 +197,8 @@ def image_files(dataset: Dataset, sizes: Iterable[Size]) -> dict[Size, list[Imag
     stored_size = getattr(dataset, "stored_size", lambda size: size)
     files = {}
     for size in sorted(sizes):
-        kept = {split: stored_size(level_size(size) if split == "train" else size) for split in dataset.labels}
+        whole = whole_level(size, eval_crop)
+        kept = {split: stored_size(level_size(size) if split == "train" else whole) for split in dataset.labels}
         files[size] = [
             ImageFile(split, stored, len(dataset.labels[split]), (folder / f"{split}-{stored}.npy").exists())
             for split, stored in kept.items()
@@ -267,7 +269,7 @@ def count_disk(trials: Sequence[Trial], dataset: Dataset, workers: int) -> int:
     """Return the bytes of results, logs and plots, and of a checkpoint of the largest network in each worker."""
     recipe = trials[0].recipe
     params = max(count_cost(arch).params for arch in {trained_network(trial) for trial in trials})
-    kept = workers * 4 * params * (1 + OPTIMIZER_FLOATS[recipe.optimizer])
+    kept = workers * 4 * params * (1 + OPTIMIZER_FLOATS[recipe.optimizer] + (recipe.average > 0))
     points = len(curve_marks(*count_steps(recipe, len(dataset.labels["train"]))))
     return SWEEP_BYTES + kept + len(trials) * (TRIAL_BYTES + POINT_BYTES * points)
 

@@ -3,7 +3,8 @@
 The file is what torch.save writes of a dictionary of plain types, for torch.load(weights_only=True): `state_dict`, with
 torchvision's names for mobilenet_v2; `arch` (JSON, its padding too: "same" is TensorFlow's), `epsilon` of the batch
 norms, `classes` (names), `size` (of the images in pixels: the side, or "160x120"), `pixels` (what becomes of their
-values, with `mean` and `std`), `seed`, the main score, as "val_top1", `trained` (the way: "shared", "fine-tuned").
+values, with `mean` and `std`), `seed`, the main score, as "val_top1", `trained` (the way: "shared", "fine-tuned"), and
+`checked`: whether the score was measured again, which it can't be where the data are gone.
 """
 
 import json
@@ -17,38 +18,62 @@ from torch import nn
 
 from mnv2_sweep.base.errors import StoreError, SweepError
 from mnv2_sweep.base.files import open_whole
+from mnv2_sweep.base.size import Size
 from mnv2_sweep.data.catalog import Dataset
-from mnv2_sweep.models.padding import turn_kernels
-from mnv2_sweep.nets.arch import SAME, ArchSpec, arch_label, arch_record
+from mnv2_sweep.data.photos import find_first_size
+from mnv2_sweep.formats.folder import Preprocess
+from mnv2_sweep.models.network_files import EPSILON
+from mnv2_sweep.models.padding import upright_state
+from mnv2_sweep.nets.arch import ArchSpec, arch_label, arch_record
 from mnv2_sweep.nets.resolve import arch_key
 from mnv2_sweep.record.store import Outcome, read_outcomes, read_schedule
-from mnv2_sweep.training.kept import PIXELS, is_same_score
+from mnv2_sweep.training.kept import is_same_score, read_header
 from mnv2_sweep.training.loop import evaluate_model
 from mnv2_sweep.training.ways.way import work_of
+from mnv2_sweep.trials.pixels import pixels_of
 from mnv2_sweep.trials.tasks import task_of, trained_arch
-from mnv2_sweep.trials.trial import Trial
-from mnv2_sweep.trials.ways import is_kept, way_of
-from mnv2_sweep.trials.weights import HALF, WeightsRecord
+from mnv2_sweep.trials.trial import EMBEDDED, Trial
+from mnv2_sweep.trials.ways import is_kept, own_file, way_of
 
-COLOURS = {3: "RGB", 1: "luma (ITU-R 601)"}
-FIT = "the largest part of that aspect from the middle of the image, scaled to size"
+GONE = "The data it was trained on were gone when it was exported, so nothing was measured again."
+NO_FIRST_SIZE = (
+    "Its weights were kept by an earlier version, which did not note the size at which its photos were decoded first; "
+    "photos go to the network's size at once, and probabilities may differ a little from those in training."
+)
 
 
 @dataclass(frozen=True)
 class Exported:
-    """A stand-alone network in eval mode, the trial it comes from, and its main score on the validation images now."""
+    """A stand-alone network in eval mode, the trial it comes from, and its main score on the validation images now,
+    None where they are gone; its classes, what a photo becomes before it, and what a reader should know."""
 
     model: nn.Module
     outcome: Outcome
-    val_score: float
+    val_score: float | None
+    classes: tuple[str, ...]
+    preprocess: Preprocess
+    notes: tuple[str, ...] = ()
+
+    @property
+    def score_said(self) -> str:
+        """Say its main score, and whether it is measured again."""
+        trial, result = self.outcome.trial, self.outcome.result
+        main = task_of(trial).main
+        recorded = result.score("val", main.name)
+        if self.val_score is None:
+            return f"unchecked, as its data are gone; {main.said(recorded, 2)} on {trial.train_size} px on record"
+        record = "as recorded" if result.device == "cpu" else f"{main.amount(recorded, 2)} on record, from a GPU"
+        return f"validation {main.said(self.val_score, 2)} on {trial.train_size} px, {record}"
 
 
-def export_network(folder: Path, dataset: Dataset, network: str, seed: int, as_slice: bool) -> Exported:
+def export_network(folder: Path, dataset: Dataset | None, network: str, seed: int, as_slice: bool) -> Exported:
     """Rebuild the network named as in tables ("0.5 at 160", or 0.5@160) from the weights that the sweep keeps, those
     that it was trained on to, where it was, unless the slice is wanted. Raises SweepError, also if it is not what was
-    measured."""
+    measured. Where the data are gone, None, it is not measured again."""
     outcome = find_outcome(folder, network, seed, as_slice)
     trial = outcome.trial
+    if dataset is None:
+        return _export_unchecked(folder, outcome)
     if dataset.fingerprint != trial.data.fingerprint:
         raise SweepError(f"--data: {dataset.name} is not what {folder} was trained on, {trial.data.name}; give that")
     torch.set_num_threads(1)  # as when it was measured
@@ -61,12 +86,33 @@ def export_network(folder: Path, dataset: Dataset, network: str, seed: int, as_s
             f"{folder}: {arch_label(trial.arch)} has {main.said(score, 2)} here, {main.amount(recorded, 2)} on "
             "record: it was measured on another machine or with another torch; run the sweep here"
         )
-    return Exported(model, outcome, score)
+    preprocess = Preprocess(trial.train_size, pixels_of(trial), find_first_size(dataset, trial.train_size))
+    return Exported(model, outcome, score, dataset.classes, preprocess)
 
 
-def load_network(folder: Path, trial: Trial, dataset: Dataset) -> nn.Module:
+def _export_unchecked(folder: Path, outcome: Outcome) -> Exported:
+    """Rebuild the network and read what is needed of its data from the file of its weights."""
+    trial = outcome.trial
+    model = load_network(folder, trial, None)
+    try:
+        header = read_header(folder / own_file(trial))
+        classes, first = tuple(json.loads(header["classes"])), json.loads(header.get("first_size", "null"))
+    except (StoreError, KeyError, ValueError) as error:
+        raise StoreError(
+            f"{arch_label(trial.arch)}: its weights, which an earlier version kept, don't name its classes, and the "
+            "data are gone; give their place with --data PATH"
+        ) from error
+    notes = [GONE]
+    if "first_size" not in header and trial.data.name not in EMBEDDED:
+        notes.append(NO_FIRST_SIZE)
+    preprocess = Preprocess(trial.train_size, pixels_of(trial), first and Size(first[1], first[0]))
+    return Exported(model, outcome, None, classes, preprocess, tuple(notes))
+
+
+def load_network(folder: Path, trial: Trial, dataset: Dataset | None) -> nn.Module:
     """Return the network of a recorded trial of the sweep, however its weights came about, on the CPU and in eval mode;
-    the data are those that it was trained on. Raises StoreError."""
+    the data are those that it was trained on, None where they are gone. Raises StoreError, SweepError where it needs
+    them."""
     return work_of(trial).rebuild(trial, folder, archs_beside(folder, trial), dataset)
 
 
@@ -92,16 +138,36 @@ def find_outcome(folder: Path, network: str, seed: int, as_slice: bool) -> Outco
 def select_network(outcomes: Sequence[Outcome], network: str, folder: Path) -> list[Outcome]:
     """Return those of the results that are of the network, named as in tables. Raises SweepError with what there
     is."""
-    label = network.replace("@", " at ")
-    of_network = [o for o in outcomes if arch_label(o.trial.arch) in (label, _with_point(label))]
-    if not of_network:  # the width and size alone, where they name one
-        alike = [o for o in outcomes if arch_label(o.trial.arch).startswith((f"{label},", f"{_with_point(label)},"))]
-        of_network = alike if len({arch_label(o.trial.arch) for o in alike}) == 1 else []
+    label, _, init = network.replace("@", " at ").partition(", from ")
+    kinds: dict[str, list[Outcome]] = {}
+    for outcome in outcomes:
+        kinds.setdefault(outcome.trial.recipe.init, []).append(outcome)
+    of_network = [o for kind, some in kinds.items() if init in ("", kind) for o in _select_label(some, label)]
     if not of_network:
-        names = list(dict.fromkeys(arch_label(outcome.trial.arch) for outcome in outcomes))
+        names = list(dict.fromkeys(trial_label(outcome.trial, outcomes) for outcome in outcomes))
         shown = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
         raise SweepError(f"{network}: {folder} has no such network with a result; there are: {shown or 'none'}")
+    inits = list(dict.fromkeys(outcome.trial.recipe.init for outcome in of_network))
+    if len(inits) > 1:
+        raise SweepError(f"{network}: {folder} has it from {' and from '.join(inits)}; say which, as in "
+                         f"'{network}, from {inits[0]}'")  # fmt: skip
     return of_network
+
+
+def _select_label(outcomes: Sequence[Outcome], label: str) -> list[Outcome]:
+    """Return the results of one kind of start that are of the network."""
+    found = [o for o in outcomes if arch_label(o.trial.arch) in (label, _with_point(label))]
+    if found:
+        return found
+    # The width and size alone, where they name one.
+    alike = [o for o in outcomes if arch_label(o.trial.arch).startswith((f"{label},", f"{_with_point(label)},"))]
+    return alike if len({arch_label(o.trial.arch) for o in alike}) == 1 else []
+
+
+def trial_label(trial: Trial, outcomes: Sequence[Outcome]) -> str:
+    """Return a trial's network as tables name it beside these results, which may be of several kinds of start."""
+    several = len({outcome.trial.recipe.init for outcome in outcomes}) > 1
+    return f"{arch_label(trial.arch)}, from {trial.recipe.init}" if several else arch_label(trial.arch)
 
 
 def _with_point(label: str) -> str:
@@ -117,30 +183,21 @@ def archs_beside(folder: Path, trial: Trial) -> list[ArchSpec]:
     return list({arch_key(arch): arch for arch in first}.values())
 
 
-def describe_pixels(arch: ArchSpec, start: WeightsRecord | None = None) -> str:
-    """Say what becomes of an image before the network reads it; `start` are the weights that it began with."""
-    scaling = PIXELS
-    if start and (start.mean, start.std) != (HALF, HALF):
-        scaling = f"(value / 255 - {list(start.mean)}) / {list(start.std)}"
-    return f"{scaling}, {COLOURS[arch.in_channels]}, {FIT}"
-
-
-def write_export(exported: Exported, dataset: Dataset, path: Path) -> None:
+def write_export(exported: Exported, path: Path) -> None:
     """Write the file, whole or not at all. Raises StoreError."""
-    trial = exported.outcome.trial
-    state = {name: tensor.contiguous() for name, tensor in exported.model.state_dict().items()}
-    if trial.arch.padding == SAME:  # kernels are turned in memory
-        arrays = turn_kernels({name: tensor.cpu().numpy() for name, tensor in state.items()})
-        state = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    trial, main = exported.outcome.trial, task_of(exported.outcome.trial).main.name
+    checked = exported.val_score is not None
     content = {
-        "state_dict": state,
-        **({name: getattr(trial.start, name) for name in ("epsilon", "mean", "std")} if trial.start else {}),
+        "state_dict": upright_state(exported.model),
+        **({name: getattr(trial.start, name) for name in ("mean", "std")} if trial.start else {}),
+        **({} if trial.start is None and trial.epsilon == EPSILON else {"epsilon": trial.epsilon}),
         "arch": json.dumps(arch_record(trained_arch(trial))),
-        "classes": list(dataset.classes),
+        "classes": list(exported.classes),
         "size": trial.train_size.cell,
-        "pixels": describe_pixels(trial.arch, trial.start),
+        "pixels": pixels_of(trial).text,
         "seed": trial.seed,
-        f"val_{task_of(trial).main.name}": exported.val_score,
+        f"val_{main}": exported.val_score if checked else exported.outcome.result.score("val", main),
+        "checked": checked,
         "trained": trial.way,
     }
     try:

@@ -1,4 +1,4 @@
-"""A network of a sweep and photos -> what it says of each, with probabilities that validation images have calibrated.
+"""A network and photos -> what it says of each, with probabilities that validation images have calibrated.
 
 A photo becomes pixels exactly as in training. Photos are read, decoded and classified a batch at a time, so that memory
 does not grow with their number. A photo that can't be read is named, and costs nothing but itself.
@@ -20,12 +20,13 @@ from torch import nn
 
 from mnv2_sweep.analysis.confidence import Confidence, fit_confidence
 from mnv2_sweep.base.errors import DataError, SweepError
+from mnv2_sweep.base.size import Size
 from mnv2_sweep.base.text import mebibytes
-from mnv2_sweep.data.batches import augment, image_batch
+from mnv2_sweep.data.batches import whole_batch, whole_level
 from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.data.decode import SUFFIXES, UnreadableImage
 from mnv2_sweep.data.layout import MAX_FILE_BYTES, is_image, open_photo_files
-from mnv2_sweep.data.photos import read_pixels
+from mnv2_sweep.data.photos import find_first_size, read_pixels
 from mnv2_sweep.data.source import in_order
 from mnv2_sweep.nets.arch import arch_label
 from mnv2_sweep.record.store import Outcome, read_outcomes
@@ -41,6 +42,17 @@ class Photos(NamedTuple):
 
     names: tuple[str, ...]
     read: Callable[[str], bytes]
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """What answers, a network in torch or a file in its runtime: images uint8 [N, h, w, 3] of its size, or smaller in
+    its aspect -> logits [N, classes]; the names of its classes, and the size at which photos are decoded first."""
+
+    find_logits: Callable[[np.ndarray], np.ndarray]
+    classes: tuple[str, ...]
+    size: Size
+    first_size: Size | None
 
 
 @dataclass(frozen=True)
@@ -111,24 +123,34 @@ def choose_outcome(folder: Path, network: str | None = None, seed: int | None = 
     return find_outcome(folder, arch_label(some[0].trial.arch), min(seeds) if seed is None else seed, False)
 
 
-def calibrate_network(model: nn.Module, trial: Trial, dataset: Dataset, precision: float) -> Confidence:
-    """Fit the network's confidence to the validation images. Raises SweepError where it is no classifier."""
+def network_classifier(model: nn.Module, trial: Trial, dataset: Dataset) -> Classifier:
+    """Return a network in eval mode as what answers. Raises SweepError where it is no classifier."""
     if trial.task != CLASSIFY:
         raise SweepError(f"{arch_label(trial.arch)}: its task is {trial.task}; networks that classify predict")
-    pixels = dataset.pixels("val", trial.train_size)
+
+    @torch.inference_mode()
+    def find_logits(pixels: np.ndarray) -> np.ndarray:
+        return model(whole_batch(pixels, torch.arange(len(pixels)), trial, "cpu")).float().numpy()
+
+    size = whole_level(trial.train_size, trial.recipe.eval_crop)
+    return Classifier(find_logits, dataset.classes, size, find_first_size(dataset, size))
+
+
+def calibrate_network(classifier: Classifier, dataset: Dataset, precision: float) -> Confidence:
+    """Fit the network's confidence to the validation images."""
+    pixels = dataset.pixels("val", classifier.size)
     chunks = [pixels[at : at + EVAL_BATCH] for at in range(0, len(pixels), EVAL_BATCH)]
-    logits = np.concatenate([_find_logits(model, trial, chunk) for chunk in chunks])
+    logits = np.concatenate([classifier.find_logits(chunk) for chunk in chunks])
     return fit_confidence(logits, np.asarray(dataset.labels["val"], dtype=np.int64), precision)
 
 
-def predict_photos(
-    model: nn.Module, trial: Trial, dataset: Dataset, temperature: float, photos: Photos
-) -> Iterator[Prediction]:
-    """Yield what the network says of each photo, in their order."""
+def predict_photos(classifier: Classifier, temperature: float, photos: Photos) -> Iterator[Prediction]:
+    """Yield what is said of each photo, in their order."""
 
     def read(name: str) -> Prediction:
         try:
-            return Prediction(name, pixels=read_pixels(dataset, photos.read(name), trial.train_size, name))
+            data = photos.read(name)
+            return Prediction(name, pixels=read_pixels(data, classifier.size, classifier.first_size, name))
         except (UnreadableImage, DataError) as error:
             return Prediction(name, reason=str(error).removeprefix(f"{name}: "))
         except OSError as error:
@@ -139,14 +161,7 @@ def predict_photos(
         while some := list(islice(found, EVAL_BATCH)):
             seen = [one for one in some if one.pixels is not None]
             if seen:
-                logits = _find_logits(model, trial, np.stack([one.pixels for one in seen]))
+                logits = classifier.find_logits(np.stack([one.pixels for one in seen]))
                 rows = iter(softmax(logits / temperature, axis=1))
             for one in some:
                 yield one if one.pixels is None else Prediction(one.name, next(rows), one.pixels)
-
-
-@torch.inference_mode()
-def _find_logits(model: nn.Module, trial: Trial, pixels: np.ndarray) -> np.ndarray:
-    """Return the logits [N, classes] of images uint8 [N, h, w, 3], as evaluation reads them."""
-    images = image_batch(pixels, torch.arange(len(pixels)), "cpu", trial.arch.in_channels)
-    return model(augment(images, trial.train_size)).float().numpy()

@@ -12,8 +12,8 @@ from mnv2_sweep.base.signals import hold_interrupts
 from mnv2_sweep.record.claims import BEAT_SECONDS, Owner, beat, claim_first, read_claims, release, this_owner
 from mnv2_sweep.record.folders import checkpoint_path, passing_folders, remove_empty, remove_unfinished_weights
 from mnv2_sweep.record.store import INTERRUPTED, KILLED, OUT_OF_MEMORY, Outcome, read_statuses, record
-from mnv2_sweep.training.ways.way import Need
 from mnv2_sweep.trials.trial import Trial, trial_id
+from mnv2_sweep.trials.ways import Need
 
 RETRIED = (KILLED, OUT_OF_MEMORY)  # the machine may have been at fault; the rest would end the same way again
 MOST_ATTEMPTS = 2

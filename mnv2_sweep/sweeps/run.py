@@ -31,8 +31,9 @@ from mnv2_sweep.sweeps.request import (
     find_prepared,
     open_session,
     prepare_session,
+    schedule_request,
 )
-from mnv2_sweep.sweeps.schedule import count_failed, missing_trials, schedule_trials
+from mnv2_sweep.sweeps.schedule import count_failed, missing_trials
 from mnv2_sweep.sweeps.settings import RunSettings, fill_gpus, usable_cores
 from mnv2_sweep.sweeps.workers import Ended, Ticked, find_groups, run_session
 from mnv2_sweep.training.ways.way import work_of
@@ -220,9 +221,9 @@ def _train(
 
 def estimate_request(request: SweepRequest) -> list[str]:
     """Return lines on what the whole sweep would take here, and what of it fits a budget. Raises SweepError."""
-    marks, later, budget_seconds = request.marks, request.later_marks, request.settings.budget_seconds
+    later, budget_seconds = request.later_marks, request.settings.budget_seconds
     check_strategy(request.strategy, request.settings)
-    trials = schedule_trials(request.archs, request.recipe, request.data, request.seeds, marks, request.starts)
+    trials = schedule_request(request)
     estimate = estimate_sweep(trials, request.dataset, request.data_name, request.device, request.settings.workers)
     lines = estimate_text(estimate)
     if later is not None:  # which networks will be on the front nobody knows yet

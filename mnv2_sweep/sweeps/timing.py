@@ -152,7 +152,9 @@ def _time_network(trial: Trial, device: str, train_seconds: float, eval_seconds:
         of_rate["lr"] = 0.0
 
     def step() -> None:
-        take_step(course, small, pixels, targets).item()  # waits for the device
+        loss = take_step(course, small, pixels, targets)
+        course.after_step()
+        loss.item()  # waits for the device
 
     for _ in range(WARM_STEPS):
         step()

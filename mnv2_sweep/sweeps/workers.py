@@ -18,9 +18,9 @@ from mnv2_sweep.sweeps.request import Session, find_prepared
 from mnv2_sweep.sweeps.settings import RunSettings
 from mnv2_sweep.training.control import Control
 from mnv2_sweep.training.kept import keep_network
-from mnv2_sweep.training.ways.way import Need, Setup, join_trials, work_of
+from mnv2_sweep.training.ways.way import Setup, join_trials, work_of
 from mnv2_sweep.trials.trial import Result, Trial
-from mnv2_sweep.trials.ways import own_file
+from mnv2_sweep.trials.ways import Need, own_file
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from mnv2_sweep.base.errors import SweepError
-from mnv2_sweep.data.batches import augment, image_batch
+from mnv2_sweep.data.batches import whole_batch, whole_pixels
 from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.models.activity import channel_activity, settle_norms
 from mnv2_sweep.nets.resolve import resolve
@@ -32,6 +32,7 @@ def measure_activities(trial: Trial, dataset: Dataset, device: str, control: Con
         with course.set_aside():
             start = channel_activity(settle_norms(course.model, images), plan, images)
         train_model(course, trial, dataset, control)
+        course.settle()
         trained = channel_activity(course.model, plan, images)
         scores, _ = evaluate_model(course.model, trial, dataset, "val", device)
     except FloatingPointError as error:
@@ -43,7 +44,7 @@ def measure_activities(trial: Trial, dataset: Dataset, device: str, control: Con
 
 def _measured_images(trial: Trial, dataset: Dataset, course: Course) -> Tensor:
     """Return up to MOST_IMAGES of the validation images, evenly spread over them: float32 [N, C, h, w]."""
-    pixels = dataset.pixels("val", trial.train_size)
+    pixels = whole_pixels(dataset, "val", trial)
     count = min(MOST_IMAGES, len(pixels))
     chosen = torch.arange(count) * len(pixels) // count
-    return augment(image_batch(pixels, chosen, course.device, trial.arch.in_channels), trial.train_size)
+    return whole_batch(pixels, chosen, trial, course.device)

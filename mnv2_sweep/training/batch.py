@@ -12,20 +12,22 @@ import torch
 from torch import Tensor
 
 from mnv2_sweep.base.size import Size
-from mnv2_sweep.data.batches import apply_crops, draw_crops, image_batch
+from mnv2_sweep.data.batches import apply_colours, apply_crops, draw_colours, draw_crops, image_batch
 from mnv2_sweep.trials.tasks import task_of
 from mnv2_sweep.trials.trial import Trial
 
 
 class Batch(NamedTuple):
     """A batch but for its pixels. Each of its images is a mixture of M, mostly one: which ones [B, M], the crops
-    [B, M, 2, 3] of them, their shares [B, M]; the targets [B, ...] of the mixtures."""
+    [B, M, 2, 3] of them, their shares [B, M]; the targets [B, ...] of the mixtures; how colours are distorted
+    [B, M, 3], where they are."""
 
     chosen: Tensor
     crops: Tensor
     shares: Tensor
     targets: Tensor
     channels: int = 3
+    colours: Tensor | None = None
 
     def images(self, pixels: np.ndarray | Tensor, size: Size, device: str, rows: slice = slice(None)) -> Tensor:
         """Return the images, of `pixels` uint8 [N, s, s, 3], or some rows of them: float32 [B, channels, height,
@@ -34,6 +36,8 @@ class Batch(NamedTuple):
         images = [
             apply_crops(image_batch(pixels, chosen, device, self.channels), size, crops) for chosen, crops in parts
         ]
+        if self.colours is not None:
+            images = list(map(apply_colours, images, self.colours[rows].unbind(1)))
         if len(images) == 1:
             return images[0]
         shares = self.shares[rows].to(device).unbind(1)
@@ -42,8 +46,12 @@ class Batch(NamedTuple):
 
 def draw_batch(targets: Tensor, chosen: Tensor, trial: Trial, generator: torch.Generator) -> Batch:
     """Draw what is random in a batch of the images `chosen` [B], whose `targets` are those of all images [N, ...]."""
-    crops = draw_crops(len(chosen), trial.recipe, generator)
+    crops, colours = (
+        draw_crops(len(chosen), trial.recipe, generator),
+        draw_colours(len(chosen), trial.recipe, generator),
+    )
     batch = Batch(chosen[:, None], crops[:, None], torch.ones(len(chosen), 1), targets[chosen], trial.arch.in_channels)
+    batch = batch if colours is None else batch._replace(colours=colours[:, None])
     return mix_images(batch, trial, generator) if trial.recipe.mixup > 0 else batch
 
 
@@ -58,6 +66,7 @@ def mix_images(batch: Batch, trial: Trial, generator: torch.Generator) -> Batch:
     return batch._replace(
         chosen=torch.cat([batch.chosen, batch.chosen.roll(1, 0)], 1),
         crops=torch.cat([batch.crops, batch.crops.roll(1, 0)], 1),
+        colours=None if batch.colours is None else torch.cat([batch.colours, batch.colours.roll(1, 0)], 1),
         shares=torch.tensor([share, 1 - share]).expand(len(targets), 2),
         targets=share * targets + (1 - share) * targets.roll(1, 0),
     )
@@ -66,4 +75,5 @@ def mix_images(batch: Batch, trial: Trial, generator: torch.Generator) -> Batch:
 def join_batches(batches: Sequence[Batch]) -> Batch:
     """Return the batches as one, in their order."""
     tensors = zip(*(batch[:4] for batch in batches), strict=True)
-    return Batch(*map(torch.cat, tensors), batches[0].channels)
+    colours = [batch.colours for batch in batches if batch.colours is not None]
+    return Batch(*map(torch.cat, tensors), batches[0].channels, torch.cat(colours) if colours else None)

@@ -110,7 +110,8 @@ class Course:
     `losses` are of the steps since the last point of the curve. `began` is when all of it would have begun, had it
     run in one go, and `core_began` the same by `core_clock`; `aside` counts the seconds since then that were not
     training, `kept` is when this attempt last had its state written. `peak_bytes` is the peak memory of the attempts
-    before.
+    before. `average` is the moving average of the network's numbers (`begin_average`), [tensors], empty where there is
+    none.
     """
 
     model: nn.Module
@@ -124,6 +125,8 @@ class Course:
     curve: list[CurvePoint] = field(default_factory=list)
     aside: float = 0.0
     peak_bytes: int = 0
+    average: list[Tensor] = field(default_factory=list)
+    average_decay: float = 0.0
     core_began: float = field(init=False)
 
     def __post_init__(self):
@@ -141,6 +144,40 @@ class Course:
     def images_per_second(self, batch: int) -> float:
         return self.step * batch / (self.seconds - self.aside)
 
+    def begin_average(self, decay: float) -> None:
+        """Average the network's weights and batch norm statistics from now on, see `Recipe.average`; 0 for none."""
+        self.average_decay = decay
+        self.average = [tensor.clone() for tensor in self._numbers()] if decay else []
+
+    def after_step(self) -> None:
+        """Take note of the weights after a step."""
+        if self.average_decay:
+            torch._foreach_lerp_(self.average, self._numbers(), self.average_share(self.step + 1))
+
+    def average_share(self, steps: int) -> float:
+        """Return how much of the average the weights after so many steps make up: TensorFlow's rule, as TF-slim gives
+        it the number of steps."""
+        return 1 - min(self.average_decay, (1 + steps) / (10 + steps))
+
+    def settle(self) -> None:
+        """Give the network the weights with which it ends, after the last step."""
+        if self.average_decay:
+            torch._foreach_copy_(self._numbers(), self.average)
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Let the network have the weights with which it would end now; outside it trains on as if nothing had been."""
+        own = [tensor.clone() for tensor in self._numbers()] if self.average_decay else []
+        self.settle()
+        try:
+            yield
+        finally:
+            if own:
+                torch._foreach_copy_(self._numbers(), own)
+
+    def _numbers(self) -> list[Tensor]:
+        return [tensor for tensor in self.model.state_dict().values() if tensor.is_floating_point()]
+
     @contextmanager
     def set_aside(self) -> Iterator[None]:
         """Count what runs inside as no training: its time does not make training slower."""
@@ -155,6 +192,7 @@ class Course:
         return {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "average": self.average,
             "order": self.order.state(),
             "step": self.step,
             "losses": torch.stack(self.losses) if self.losses else torch.empty(0),
@@ -171,6 +209,8 @@ class Course:
         """Take over a state. May raise anything, halfway, if it is not one of such a course."""
         self.model.load_state_dict(state["model"])  # copies: the model keeps its channels last
         self.optimizer.load_state_dict(state["optimizer"])  # takes the tensors as they are, which have kept theirs
+        if self.average_decay:
+            torch._foreach_copy_(self.average, [tensor.to(self.device) for tensor in state["average"]])
         self.order.restore(state["order"])
         self.step, self.aside, self.peak_bytes = state["step"], state["aside"], state["peak_bytes"]
         self.losses = list(state["losses"].to(self.device))

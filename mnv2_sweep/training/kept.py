@@ -20,17 +20,21 @@ from torch import Tensor, nn
 from mnv2_sweep.base.errors import StoreError
 from mnv2_sweep.base.files import write_whole
 from mnv2_sweep.data.catalog import Dataset
-from mnv2_sweep.nets.arch import arch_record
+from mnv2_sweep.data.photos import find_first_size
+from mnv2_sweep.models.network_files import EPSILON
+from mnv2_sweep.nets.arch import SAME, arch_record
 from mnv2_sweep.nets.plan import Layer
 from mnv2_sweep.nets.resolve import resolve
 from mnv2_sweep.training.checkpoint import describe_error
 from mnv2_sweep.training.control import Control
 from mnv2_sweep.training.loop import evaluate_model
+from mnv2_sweep.trials.pixels import pixels_of
 from mnv2_sweep.trials.tasks import Score, task_of, trained_arch
 from mnv2_sweep.trials.trial import Result, Trial, trial_header
+from mnv2_sweep.trials.weights import HALF as NO_SCALING
+from mnv2_sweep.trials.weights import WeightsRecord
 
 HALF, FULL = "float16", "float32"
-PIXELS = "value / 127.5 - 1"  # `data.batches.scale_pixels`
 COUNT_BYTES = 8  # of the batches that a batch norm has seen
 
 
@@ -53,7 +57,7 @@ def keep_network(
         model.load_state_dict(state)
     main, finite = task_of(trial).main, all(tensor.isfinite().all() for tensor in halves.values())
     same = finite and is_same_score(main, scores[main.name], result.score("val", main.name), images)
-    header = header_of(trial, dataset.classes) | {"dtype": HALF if same else FULL} | ({"asked": "yes"} if asked else {})
+    header = header_of(trial, dataset) | {"dtype": HALF if same else FULL} | ({"asked": "yes"} if asked else {})
     try:
         write_kept(path, halves if same else state, header)
         control.log(f"weights kept as {header['dtype']}, {path.stat().st_size:,} bytes")
@@ -71,17 +75,31 @@ def is_same_score(main: Score, score: float, before: float, images: int) -> bool
     return round(score * images) == round(before * images) if main.fraction else score == before
 
 
-def header_of(trial: Trial, classes: tuple[str, ...]) -> dict[str, str]:
-    """Return what the file says of its network."""
-    return {name: str(value) for name, value in trial_header(trial).items()} | {
-        "arch": json.dumps(arch_record(trained_arch(trial)), sort_keys=True),
-        "task": trial.task,
-        "trained": trial.way,
-        "classes": json.dumps(list(classes)),
-        "size": str(trial.train_size.cell),
-        "channels": str(trial.arch.in_channels),
-        "pixels": PIXELS,
-    }
+def header_of(trial: Trial, dataset: Dataset) -> dict[str, str]:
+    """Return what the file says of its network, and what is needed of its data where they are gone."""
+    first = find_first_size(dataset, trial.train_size)
+    return (
+        {name: str(value) for name, value in trial_header(trial).items()}
+        | {
+            "arch": json.dumps(arch_record(trained_arch(trial)), sort_keys=True),
+            "task": trial.task,
+            "trained": trial.way,
+            "classes": json.dumps(list(dataset.classes)),
+            "size": str(trial.train_size.cell),
+            "channels": str(trial.arch.in_channels),
+            "pixels": pixels_of(trial).scaling,
+            "first_size": json.dumps(first and [first.width, first.height]),
+        }
+        | ({"kernels": "turned by 180 degrees"} if trial.arch.padding == SAME else {})
+        | ({} if trial.epsilon == EPSILON else {"epsilon": repr(trial.epsilon)})
+        | _pixels(trial.start)
+    )
+
+
+def _pixels(start: WeightsRecord | None) -> dict[str, str]:
+    """Return how the network scales pixels, as metadata of weights say it."""
+    mean, std = (start.mean, start.std) if start else (NO_SCALING, NO_SCALING)
+    return {"mean": ",".join(map(repr, mean)), "std": ",".join(map(repr, std))}
 
 
 def kept_bytes(trial: Trial) -> int:

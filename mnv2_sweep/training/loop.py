@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mnv2_sweep.data.batches import augment, image_batch, keep_on_device, train_level
+from mnv2_sweep.data.batches import keep_on_device, train_level, whole_batch, whole_pixels
 from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.models.convolution import fast_convolutions
 from mnv2_sweep.nets.arch import arch_label
@@ -33,6 +33,7 @@ from mnv2_sweep.training.checkpoint import (
 )
 from mnv2_sweep.training.control import Control, Interrupted
 from mnv2_sweep.training.cuda_graphs import forget_graphs, graph_passes
+from mnv2_sweep.training.optimizer import make_optimizer
 from mnv2_sweep.training.start import begin_network
 from mnv2_sweep.trials.recipe import Recipe
 from mnv2_sweep.trials.tasks import Score, task_of
@@ -73,6 +74,7 @@ def finish_course(course: Course, trial: Trial, dataset: Dataset, control: Contr
     )
     with keeping(course, trial_id(trial), control):
         train_model(course, trial, dataset, control)
+        course.settle()
         result = measure_model(course, trial, dataset, control)
         control.keep(trial, course.model, result)
     control.log(f"{say_result(trial, result)} in {result.seconds:.1f} s")
@@ -125,7 +127,9 @@ def open_course(model: nn.Module, trial: Trial, dataset: Dataset, device: str) -
     """Return the course of the model before the first step of the trial's recipe."""
     order = BatchOrder(len(dataset.labels["train"]), torch.Generator().manual_seed(trial.seed))
     now = time.perf_counter()
-    return Course(model, make_optimizer(model, trial.recipe), order, device, began=now, kept=now)
+    course = Course(model, make_optimizer(model, trial.recipe), order, device, began=now, kept=now)
+    course.begin_average(trial.recipe.average)
+    return course
 
 
 def resume_course(begin: Callable[[], Course], owner: str, control: Control) -> Course:
@@ -164,14 +168,12 @@ def train_model(course: Course, trial: Trial, dataset: Dataset, control: Control
         pixels = keep_on_device(train_level(dataset, trial.train_size), course.device)
         targets = read_targets(trial, dataset, "train", course.device)
     most = trial.recipe.curve_images
-    train_course(
-        course,
-        trial,
-        trial_id(trial),
-        step=lambda: take_step(course, trial, pixels, targets),
-        evaluate=lambda: evaluate_model(course.model, trial, dataset, "val", course.device, most, control)[0],
-        control=control,
-    )
+
+    def evaluate() -> dict[str, float]:
+        with course.averaged():
+            return evaluate_model(course.model, trial, dataset, "val", course.device, most, control)[0]
+
+    train_course(course, trial, trial_id(trial), lambda: take_step(course, trial, pixels, targets), evaluate, control)
 
 
 def read_targets(trial: Trial, dataset: Dataset, split: str, device: str) -> Tensor:
@@ -198,6 +200,7 @@ def train_course(
             for group in course.optimizer.param_groups:
                 group["lr"] = group.get("scale", 1.0) * learning_rate(recipe, course.step, steps, images)
             loss = step()
+            course.after_step()
             course.losses.append(loss)
             course.step += 1
             if device == "cpu" or math.isnan(shown) or course.step % LOSS_STEPS == 0 or course.step == steps:
@@ -288,19 +291,20 @@ def evaluate_model(
     model: nn.Module, trial: Trial, dataset: Dataset, split: str, device: str, most: int | None = None,
     control: Control = UNCONTROLLED,
 ) -> tuple[dict[str, float], int]:  # fmt: skip
-    """Return the scores of the trial's task on a split, whole images at the trained size, and how many images it has.
+    """Return the scores of the trial's task on a split, whole images at the trained size (their middle, with
+    Recipe.eval_crop), and how many images it has.
 
     With `most`, that many of its images are used, the same ones every time, drawn from all of it. Raises Interrupted
     before a batch when asked to stop.
     """
     model.eval()
-    size, scorer = trial.train_size, task_of(trial).work.scorer()
-    pixels, targets = dataset.pixels(split, size), read_targets(trial, dataset, split, device)
+    scorer = task_of(trial).work.scorer()
+    pixels, targets = whole_pixels(dataset, split, trial), read_targets(trial, dataset, split, device)
     count = min(most or len(pixels), len(pixels))
     drawn = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0))[:count].sort().values
     for chosen in drawn.split(EVAL_BATCH):
         check_stop(control)
-        images = augment(image_batch(pixels, chosen, device, trial.arch.in_channels), size)
+        images = whole_batch(pixels, chosen, trial, device)
         scorer.add(model(images).float(), targets[chosen])
     return scorer.scores(), count
 
@@ -315,28 +319,11 @@ def count_steps(recipe: Recipe, train_images: int) -> tuple[int, float]:
 def learning_rate(recipe: Recipe, step: int, steps: int, train_images: int) -> float:
     """Return the rate of a step (from 0): see Recipe.schedule."""
     if recipe.schedule == "exponential":
-        return recipe.lr * recipe.lr_decay ** (step * recipe.batch // train_images)
+        return recipe.lr * recipe.lr_decay ** (step * recipe.batch // (train_images * recipe.decay_epochs))
     warmup = recipe.warmup * steps
     if step < warmup:
         return recipe.lr * (step + 1) / (warmup + 1)
     return recipe.lr * 0.5 * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup)))
-
-
-def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Return the optimizer of the recipe, with weight decay on all weights, not on batch norm or biases (TF-slim spares
-    depthwise kernels too).
-
-    RMSProp has decay 0.9 (paper, section 6.1) and epsilon 1.0, TF-slim's, which the paper does not print; torch
-    adds it outside the root.
-    """
-    decayed = [p for p in model.parameters() if p.ndim > 1]
-    others = [p for p in model.parameters() if p.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    if recipe.optimizer == "rmsprop":
-        return torch.optim.RMSprop(groups, recipe.lr, alpha=0.9, eps=1.0, momentum=recipe.momentum)
-    if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(groups, recipe.lr, betas=(recipe.momentum, 0.999))
-    return torch.optim.SGD(groups, recipe.lr, momentum=recipe.momentum, nesterov=recipe.momentum > 0)
 
 
 def reset_peak_memory(device: str) -> None:

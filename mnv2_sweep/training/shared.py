@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from mnv2_sweep.base.heap import trim_heap
 from mnv2_sweep.base.size import Size
-from mnv2_sweep.data.batches import augment, image_batch, keep_on_device, train_level
+from mnv2_sweep.data.batches import keep_on_device, train_level, whole_batch
 from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.models.convolution import fast_convolutions
 from mnv2_sweep.models.shared import SharedWeights, Slice, calibrate_norms, cut_slice
@@ -159,7 +159,7 @@ def read_shared(
         _, state = read_packed(supernet.path, weights_header(trial))
         if "ended" in state:
             return FloatingPointError(state["ended"])
-        weights = SharedWeights(trained_archs(trial, supernet.archs))
+        weights = SharedWeights(trained_archs(trial, supernet.archs), trial.recipe.norm_epsilon)
         weights.load_state_dict(state.pop("weights"))
         curve = tuple(read_point(values) for values in state.pop("curve"))
         return TrainedSupernet(weights, curve, **state)
@@ -212,14 +212,13 @@ def calibration_batches(
 ) -> Iterator[Tensor]:
     """Yield some training images, whole, as the trial's network reads them: [N, channels, h, w] a batch. Raises
     Interrupted when asked to stop."""
-    size, channels = trial.train_size, trial.arch.in_channels
-    pixels = train_level(dataset, size)
+    pixels = train_level(dataset, trial.train_size)
     drawn = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0))[:most]
     # As evaluation does it, the whole image. A last batch of one would have no variance where maps are 1x1.
     for chosen in drawn.sort().values.split(CALIBRATION_BATCH):
         check_stop(control)
         if len(chosen) > 1 or len(drawn) == 1:
-            yield augment(image_batch(pixels, chosen, device, channels), size)
+            yield whole_batch(pixels, chosen, trial, device)
 
 
 def train_shared(trial: Trial, dataset: Dataset, device: str, control: Control, supernet: Supernet) -> TrainedSupernet:
@@ -230,6 +229,7 @@ def train_shared(trial: Trial, dataset: Dataset, device: str, control: Control, 
     course = resume_course(sandwich.begin, owner, control)
     with keeping(course, owner, control), sandwich.running(course):
         train_course(course, sandwich.trial, owner, sandwich.step, lambda: sandwich.evaluate(control), control)
+        course.settle()
         shared = sandwich.measure()
         keep_shared(supernet.path, trial, shared)
     took = f"{course.seconds:.0f} s, {shared.seconds:.0f} s of one core"
@@ -280,7 +280,7 @@ class Sandwich:
     def begin(self) -> Course:
         """Begin with the first weights, and the random numbers of the trial's seed."""
         torch.manual_seed(self.trial.seed)
-        weights = SharedWeights(self.archs)
+        weights = SharedWeights(self.archs, self.recipe.norm_epsilon, self.recipe.init_stddev)
         weights.scale_shortcuts(self.recipe.shortcut_gain)
         weights = weights.to(self.device)
         course = open_course(weights, self.trial, self.dataset, self.device)
@@ -381,7 +381,8 @@ class Sandwich:
         """Return the scores of the largest network, on a few validation images."""
         trim_heap()  # calibration's batches are larger, and would not fit into the holes that training left
         largest, most = replace(self.trial, arch=self.largest), self.recipe.curve_images
-        model = cut_slice(self.course.model, self.largest, self.device)
+        with self.course.averaged():
+            model = cut_slice(self.course.model, self.largest, self.device)
         calibrate_norms(model, calibration_batches(largest, self.dataset, self.device, POINT_IMAGES, control))
         return evaluate_model(model, largest, self.dataset, "val", self.device, most, control)[0]
 

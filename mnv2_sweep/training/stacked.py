@@ -37,7 +37,6 @@ from mnv2_sweep.training.loop import (
     count_steps,
     evaluate_model,
     keeping,
-    make_optimizer,
     measure_model,
     read_targets,
     resume_course,
@@ -45,6 +44,7 @@ from mnv2_sweep.training.loop import (
     say_result,
     train_course,
 )
+from mnv2_sweep.training.optimizer import make_optimizer
 from mnv2_sweep.trials.tasks import task_of, trained_arch
 from mnv2_sweep.trials.trial import Result, Trial, dump_result, load_result, read_point, trial_header, trial_id
 
@@ -169,6 +169,7 @@ def train_stacked(
             )
         except FloatingPointError:  # of every seed that was left: each gets its own
             add_points(stack, dataset, control)
+        course.settle()
         return measure_seeds(stack, dataset, control)
 
 
@@ -261,8 +262,10 @@ def begin_stack(trials: Sequence[Trial], dataset: Dataset, device: str) -> Stack
     optimizer, plain, last = make_optimizer(network, trials[0].recipe), seeds[0].model, seeds[-1]
     for own in seeds:
         own.model, own.optimizer = plain, optimizer
+        own.begin_average(0.0)  # that is one of all
     # The loop asks nothing of this order but how many images there are.
     course = StackedCourse(network, optimizer, seeds[0].order, device, began=last.began, kept=last.kept)
+    course.begin_average(trials[0].recipe.average)
     course.stack = Stack(trials, course, seeds)
     return course.stack
 
@@ -289,14 +292,15 @@ def add_points(stack: Stack, dataset: Dataset, control: Control) -> float:
     means, found, ended = torch.stack(stack.losses).mean(0), [], {}
     before = [len(own.curve) for own in stack.seeds]
     try:
-        for at, trial, own in stack.in_turn():
-            own.losses = [means[at]]
-            try:
-                _add_seed_point(trial, own, dataset, control)
-                found.extend(own.curve[-1].scores.values())
-            except FloatingPointError as error:
-                ended[at] = error
-                _log_seed(control, trial, f"ended: {error}")
+        with stack.course.averaged():
+            for at, trial, own in stack.in_turn():
+                own.losses = [means[at]]
+                try:
+                    _add_seed_point(trial, own, dataset, control)
+                    found.extend(own.curve[-1].scores.values())
+                except FloatingPointError as error:
+                    ended[at] = error
+                    _log_seed(control, trial, f"ended: {error}")
     except Interrupted:  # as `loop.add_point`: until it is over nothing has changed
         for own, points in zip(stack.seeds, before, strict=True):
             del own.curve[points:]

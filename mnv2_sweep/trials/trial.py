@@ -93,6 +93,11 @@ class Trial:
         """Return the size of the images it is trained and evaluated on."""
         return train_size(self.arch, self.recipe)
 
+    @property
+    def epsilon(self) -> float:
+        """Return that of its batch norms: of the weights with which it begins, else the recipe's."""
+        return self.recipe.norm_epsilon if self.start is None else self.start.epsilon
+
 
 @dataclass(frozen=True, slots=True)
 class CurvePoint:
@@ -162,11 +167,6 @@ RESULT_FACTS = ("train_loss", "train_images", "seconds", "images_per_second", "p
 def train_size(arch: ArchSpec, recipe: Recipe) -> Size:
     """Return the size of the training images: the nominal one x input_scale, each side rounded, at least 1."""
     return input_size(arch).scale(recipe.input_scale)
-
-
-def trained_network(trial: Trial) -> ArchSpec:
-    """Return the network at the size and with the classes it is trained with."""
-    return replace(trial.arch, resolution=trial.train_size.plain, classes=trial.data.classes)
 
 
 def trial_id(trial: Trial) -> str:

@@ -6,6 +6,7 @@ What a way does stands in its module in `training/ways/`, which is imported when
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from mnv2_sweep.base.errors import SweepError
 from mnv2_sweep.trials.tasks import load_work
@@ -25,6 +26,13 @@ def own_file(trial: Trial) -> str:
 def shared_file(trial: Trial) -> str:
     """Return the file with the weights that the trial's network is or was a slice of, in its sweep's folder."""
     return f"{WEIGHTS}/{shared_id(trial)}.pt"
+
+
+class Need(NamedTuple):
+    """What a trial can't run without, and one of those that need it has to make: its name, whether it is there."""
+
+    name: str
+    is_there: Callable[[], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +107,7 @@ WAYS = {
             "mnv2_sweep.training.ways.probe",
             "probe",
             proxy="probe of pretrained weights",
+            proxy_note="a linear classifier on frozen features",
             each="a linear classifier on the features of pretrained weights",
             caption=", to which a linear classifier on frozen features was fitted",
             exported="a linear classifier on pretrained features",

@@ -25,6 +25,7 @@ class WeightsRecord:
     a kernel of 3), and its pixels are (value / 255 - mean) / std. `classes` is the number of outputs of the classifier,
     0 where there is none; `order` is one of ORDERS. `folded`: the batch norms were folded into the convolutions, so the
     norms of the network change nothing and hold no statistics, which training needs (`models.pretrained.unfold_norms`).
+    `sliced`: a network begins with a part of them, of the channels of this wider one (`models.slicing`).
     """
 
     name: str
@@ -41,6 +42,7 @@ class WeightsRecord:
     classes: int = 1000
     order: str = "imagenet"
     folded: bool = False
+    sliced: bool = False
     licence: str = ""
     source: str = ""
 
@@ -51,6 +53,13 @@ class WeightsRecord:
             stages=self.stages, width=self.width, resolution=self.resolution, last_channels=self.last_channels,
             classes=self.classes or 1, padding=self.padding,
         )  # fmt: skip
+
+
+def describe_start(record: WeightsRecord) -> str:
+    """Say in a line which weights those are, and on which terms they may be used."""
+    facts = [f"sha256 {record.sha256}", f"licence: {record.licence or 'not stated'}"]
+    facts += [f"from {record.source}"] if record.source else []
+    return f"the weights {record.name} ({', '.join(facts)})"
 
 
 def dump_weights(record: WeightsRecord) -> str:

@@ -54,7 +54,7 @@ def test_the_papers_grid():
     assert describe_calibration(found) == [
         "picked    8 of 22 different networks, 6 pairs within 25 % of MAdds: 0.35 at 96; 0.5 at 160; 1.0 at 96; "
         "0.35 at 224; 0.5 at 224; 1.0 at 128; 0.75 at 160; 1.4 at 224",
-        "proxies   short schedule, smaller input, shared weights, synflow, MAdds alone",
+        "proxies   short schedule, smaller input, shared weights, synflow, MAdds alone, executed MAdds",
     ]
 
 
@@ -101,7 +101,7 @@ def test_weights_that_cannot_be_shared_are_left_out_with_the_axis(axis, reason):
     assert found.refused == ((SHARED_WEIGHTS, reason),)
     assert [part.proxy for part in found.parts] == ["", SHORT_SCHEDULE, SMALL_INPUT]
     assert describe_calibration(found)[1:] == [
-        "proxies   short schedule, smaller input, synflow, MAdds alone",
+        "proxies   short schedule, smaller input, synflow, MAdds alone, executed MAdds",
         f"left out  shared weights: {reason}",
     ]
 
@@ -158,14 +158,14 @@ def test_a_reference_of_another_length_has_a_folder_of_its_own():
 
 @pytest.mark.parametrize(
     "text, keys",
-    [("short,small,shared,synflow", tuple(PROXIES)), ("synflow, short,short,", ("short", "synflow"))],
+    [("probe,short,small,shared,synflow", tuple(PROXIES)), ("synflow, short,short,", ("short", "synflow"))],
     ids=["all", "some"],
 )
 def test_proxies_by_name(text, keys):
     assert parse_proxies(text) == keys
 
 
-KNOWN = "there are: short, small, shared, synflow; MAdds alone is always compared"
+KNOWN = "there are: short, small, shared, synflow, probe; MAdds alone is always compared"
 LONGER = (
     "how many times as long the reference trains as the space's own recipe (1,000 images); a number above 1 is wanted"
 )

@@ -9,7 +9,15 @@ import pytest
 
 from mnv2_sweep.analysis import proxies
 from mnv2_sweep.analysis.calibration import PROXIES, lengthen_recipe, plan_calibration
-from mnv2_sweep.analysis.passport import MADDS_ALONE, SHARED_WEIGHTS, SHORT_SCHEDULE, SMALL_INPUT, SYNFLOW
+from mnv2_sweep.analysis.passport import (
+    EXECUTED,
+    MADDS_ALONE,
+    SHARED_WEIGHTS,
+    SHORT_SCHEDULE,
+    SMALL_INPUT,
+    SYNFLOW,
+    verdict_lines,
+)
 from mnv2_sweep.analysis.proxies import Order, make_passport, read_order, score_order
 from mnv2_sweep.base.errors import SweepError
 from mnv2_sweep.base.size import square
@@ -20,7 +28,9 @@ from mnv2_sweep.nets.resolve import arch_key
 from mnv2_sweep.paper.published import CHECKPOINTS
 from mnv2_sweep.record.store import Outcome, read_outcomes, record_all
 from mnv2_sweep.spaces.read import load_space
-from mnv2_sweep.trials.trial import DataRef, Sharing, Trial, dump_trial
+from mnv2_sweep.trials.executed import executed_network
+from mnv2_sweep.trials.trial import DataRef, How, Sharing, Trial, dump_trial
+from mnv2_sweep.trials.weights import WeightsRecord
 
 SPACE = load_space(Path(__file__).parents[2] / "spaces" / "paper_grid.yaml")
 CALIBRATION = plan_calibration(SPACE, 8, tuple(PROXIES), lengthen_recipe(SPACE.recipe, None, None, 1000), 10)
@@ -84,6 +94,30 @@ def test_a_shared_training_costs_what_all_its_networks_cost(tmp_path, make_resul
     assert (len(order.values), order.seconds) == (22, 44.0)
 
 
+def test_a_probe_is_of_the_published_networks_too_and_costs_what_the_picked_ones_do(tmp_path, make_result):
+    recipe, asked = replace(SPACE.recipe, init="imagenet"), []
+
+    def plan(find_probe):
+        longer = lengthen_recipe(SPACE.recipe, None, None, 1000)
+        return plan_calibration(SPACE, 4, ("probe",), longer, 10, find_probe)
+
+    planned = plan(lambda archs: asked.append(archs) or recipe)
+    part = planned.parts[1]
+    assert (part.archs, part.costed, len(part.archs)) == (asked[0], planned.picked, 22)
+    trials = [
+        Trial(replace(arch, padding="same"), recipe, DATA, 0, how=How("probe"), start=WeightsRecord("w", "0" * 64, "x"))
+        for arch in part.archs
+    ]
+    record_all(tmp_path, [Outcome(trial, make_result(seconds=2.0)) for trial in trials])
+    order = read_order(tmp_path, part, (0,))
+    assert order.values.keys() == set(map(arch_key, part.archs)) and order.seconds == 8.0
+
+    def refuse(archs):
+        raise SweepError("no weights here")
+
+    assert plan(refuse).refused == ((part.proxy, "no weights here"),)
+
+
 def test_failures_are_named(tmp_path, make_result):
     record_part(tmp_path, SHORT_SCHEDULE, make_result, skip=(1, 2))
     order = read_order(tmp_path, PARTS[SHORT_SCHEDULE], (0,))
@@ -139,11 +173,17 @@ def test_what_a_passport_says_of_itself(passport):
     assert (passport.space, passport.data) == ("paper_grid", "toy")
     assert passport.reference == "88,000 images each, 8 networks, 2 seeds" and passport.reference_seconds == 1000.0
     assert passport.reference_with_published.tau == 1.0 and passport.reference_with_published.networks == 8
-    assert [proxy.name for proxy in passport.proxies] == [SHORT_SCHEDULE, SHARED_WEIGHTS, SYNFLOW, MADDS_ALONE]
+    assert [proxy.name for proxy in passport.proxies] == [
+        SHORT_SCHEDULE,
+        SHARED_WEIGHTS,
+        SYNFLOW,
+        MADDS_ALONE,
+        EXECUTED,
+    ]
 
 
 def test_agreement_cost_and_note_of_each_proxy(passport):
-    short, shared, synflow, alone = passport.proxies
+    short, shared, synflow, alone, executed = passport.proxies
     assert (short.agreement_with_reference.tau, short.cost_seconds, short.trial) == (1.0, 250.0, dump_trial(TRIAL))
     assert short.note == "22,000 images each at 33 to 76 px"
     assert shared.note == "one training of 132,000 images for all 22 networks of the space"
@@ -154,12 +194,31 @@ def test_agreement_cost_and_note_of_each_proxy(passport):
 
 
 def test_the_published_ones_of_the_picked_networks_and_all_of_the_space(passport):
-    short, shared, synflow, alone = passport.proxies
+    short, shared, synflow, alone, executed = passport.proxies
     assert {proxy.agreement_with_published.networks for proxy in passport.proxies} == {8}
     assert short.agreement_with_all_published is None  # it has no more of them
-    for proxy in (shared, synflow, alone):
+    for proxy in (shared, synflow, alone, executed):
         assert proxy.agreement_with_all_published.networks == 22
     assert round(alone.agreement_with_all_published.tau, 3) == 0.954
+    assert round(executed.agreement_with_all_published.tau, 3) == 0.894
+    assert passport.baseline == alone
+
+
+def test_gains_are_over_the_costs_that_order_better():
+    recipe = SPACE.recipe
+    executed = order_of(PICKED, lambda arch: count_cost(executed_network(arch, recipe)).madds)
+    found = make({"": executed, SHORT_SCHEDULE: executed})
+    assert found.baseline.name == EXECUTED and found.baseline.agreement_with_reference.tau == pytest.approx(1)
+    short = found.find_proxy(SHORT_SCHEDULE).agreement_with_reference
+    assert (short.tau_gain, short.near_gain) == (0.0, 0.0)
+    assert found.find_proxy(MADDS_ALONE).agreement_with_reference.tau_gain < 0
+    assert "executed MAdds 1.000" in verdict_lines(found, SHORT_SCHEDULE)[0]
+
+
+def test_at_the_nominal_size_there_is_one_cost():
+    whole = replace(CALIBRATION.parts[0], recipe=replace(SPACE.recipe, input_scale=1.0))
+    found = make({"": order_of(PICKED, published)}, replace(CALIBRATION, parts=(whole,)))
+    assert [proxy.name for proxy in found.proxies] == [MADDS_ALONE] and found.baseline.name == MADDS_ALONE
 
 
 def test_networks_that_failed_are_left_out_and_counted():
@@ -167,7 +226,7 @@ def test_networks_that_failed_are_left_out_and_counted():
     short = order_of(PICKED[:6], published, seconds=1.0, failed="2 trials failed: KeyError: x", trial=TRIAL)
     found = make({"": reference, SHORT_SCHEDULE: short})
     assert found.reference == "88,000 images each, 7 networks, 2 seeds, 1 trial failed: ValueError: no luck"
-    first, alone = found.proxies
+    first, alone, _ = found.proxies
     assert (first.agreement_with_reference.networks, alone.agreement_with_reference.networks) == (5, 7)
     assert first.note == ("22,000 images each at 33 to 76 px; 2 trials failed: KeyError: x; 2 networks left out")
     assert first.agreement_with_published.networks == 6  # which need no reference
@@ -176,7 +235,7 @@ def test_networks_that_failed_are_left_out_and_counted():
 def test_a_proxy_without_results_is_listed_with_the_reason():
     failed = Order({}, 0.0, None, "8 trials failed: ValueError: no luck")
     found = make({"": order_of(PICKED, published), SMALL_INPUT: failed, SYNFLOW: Order({}, failed="too deep")})
-    small, synflow, alone = found.proxies
+    small, synflow, alone, _ = found.proxies
     assert not small.is_made and small.agreement_with_published is None and alone.is_made
     assert small.note == "8 trials failed: ValueError: no luck; 0 networks have a result, at least 3 are compared"
     assert synflow.note.endswith("no training; too deep; 0 networks have a result, at least 3 are compared")
@@ -185,8 +244,8 @@ def test_a_proxy_without_results_is_listed_with_the_reason():
 def test_what_can_not_be_made_at_all_is_listed_with_the_reason():
     refused = replace(CALIBRATION, refused=((SHARED_WEIGHTS, "kernel: 3, 5 given"),))
     found = make({"": order_of(PICKED, published)}, refused)
-    assert [proxy.name for proxy in found.proxies] == [MADDS_ALONE, SHARED_WEIGHTS]
-    assert found.proxies[1].note == "can't be made: kernel: 3, 5 given" and not found.proxies[1].is_made
+    assert [proxy.name for proxy in found.proxies] == [MADDS_ALONE, EXECUTED, SHARED_WEIGHTS]
+    assert found.proxies[2].note == "can't be made: kernel: 3, 5 given" and not found.proxies[2].is_made
 
 
 def test_without_a_reference_there_is_no_passport():
@@ -202,6 +261,6 @@ def test_without_a_reference_there_is_no_passport():
 def test_networks_that_nobody_published_are_compared_with_the_reference_alone():
     archs = tuple(ArchSpec(width=width, resolution=100) for width in (0.35, 0.5, 0.75, 1.0))
     ours = replace(CALIBRATION, picked=archs, published=())
-    (alone,) = make({"": order_of(archs, lambda arch: arch.width)}, ours).proxies
+    alone, _ = make({"": order_of(archs, lambda arch: arch.width)}, ours).proxies
     assert alone.agreement_with_reference.tau == 1.0
     assert alone.agreement_with_published is None and alone.agreement_with_all_published is None

@@ -1,22 +1,21 @@
 """Intervals against scipy and hand-computed values; the summary on small tables of trials."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from mnv2_sweep.analysis.stats import (
-    compare_published,
-    kendall_tau,
-    mean_interval,
-    summarise,
-    summary_columns,
-)
+from mnv2_sweep.analysis.agreement import compare_published
+from mnv2_sweep.analysis.stats import kendall_tau, mean_interval, read_facts, start_kinds, summarise, summary_columns
 from mnv2_sweep.base.errors import SweepError
 from mnv2_sweep.base.intervals import wilson_interval
 from mnv2_sweep.nets.arch import ArchSpec, arch_label
 from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.nets.resolve import arch_key
 from mnv2_sweep.paper.published import CHECKPOINTS
+from mnv2_sweep.trials.executed import executed_network
+from mnv2_sweep.trials.recipe import RECIPES
 
 SMALL, BIG = ArchSpec(width=0.35, resolution=96), ArchSpec(width=0.5, resolution=96)
 
@@ -52,6 +51,8 @@ def make_trial(arch: ArchSpec, seed: int, top1: float | None, **changes) -> dict
         "params": cost.params,
         "peak_activation_bytes": cost.peak_activation_bytes,
         "depth": cost.depth,
+        "executed_madds": cost.madds,
+        "executed_fraction": 1.0,
     }
     return {**row, **changes}
 
@@ -150,14 +151,41 @@ def test_published_networks_are_known_by_all_but_their_classes():
 def test_compare_published_in_published_order():
     trials = [make_trial(c.arch, 0, c.top1_percent / 100) for c in CHECKPOINTS]
     same = compare_published(summarise(pd.DataFrame(trials)))
-    assert (same.networks, same.tau, same.near_other_way) == (22, pytest.approx(1), 0)
+    ours = same.ours
+    assert (ours.networks, ours.tau, ours.near_same) == (22, pytest.approx(1), ours.near_pairs)
     assert same.near_tied == 1  # 1.0 at 96 and 0.35 at 224, both 60.3
+    assert same.executed is None  # at the nominal size
     turned = [{**trial, "val_top1": 1 - trial["val_top1"]} for trial in trials]
     turned = compare_published(summarise(pd.DataFrame(turned)))
-    assert turned.tau == pytest.approx(-1) and turned.near_as_published == 0
-    assert turned.near_other_way == same.near_as_published > 10
-    assert turned.tau_madds == same.tau_madds == pytest.approx(0.948, abs=0.01)
+    assert turned.ours.tau == pytest.approx(-1) and turned.ours.near_same == 0
+    assert turned.ours.near_pairs == same.ours.near_pairs > 10
+    assert turned.madds.tau == same.madds.tau == pytest.approx(0.948, abs=0.01)
+
+
+def test_compare_published_beside_the_madds_that_are_executed():
+    third = replace(RECIPES["short"], input_scale=0.34)
+    trials = [make_trial(c.arch, 0, c.top1_percent / 100) for c in CHECKPOINTS]
+    for trial, checkpoint in zip(trials, CHECKPOINTS, strict=True):
+        trial["executed_madds"] = count_cost(executed_network(checkpoint.arch, third)).madds
+    found = compare_published(summarise(pd.DataFrame(trials)))
+    assert (round(found.madds.tau, 3), found.madds.near_same) == (0.954, 16)
+    assert (round(found.executed.tau, 3), found.executed.near_same, found.executed.near_pairs) == (0.894, 12, 21)
 
 
 def test_compare_published_needs_three_networks():
     assert compare_published(summarise(pd.DataFrame([make_trial(SMALL, 0, 0.5), make_trial(BIG, 0, 0.6)]))) is None
+
+
+def test_kinds_of_start_are_not_one_order():
+    rows = [make_trial(SMALL, 0, 0.4, init="scratch"), make_trial(BIG, 0, 0.5, init="scratch")]
+    rows += [make_trial(SMALL, 0, 0.8, init="imagenet", recipe="tune", training="tune")]
+    summary = summarise(pd.DataFrame(rows))
+    assert summary["on_front"].all() and start_kinds(summary) == ["scratch", "imagenet"]
+    assert [*summary["network"]] == ["0.35 at 96, from scratch", "0.5 at 96, from scratch", "0.35 at 96, from imagenet"]
+    assert [*summary["top1"]] == [0.4, 0.5, 0.8]
+    facts = read_facts(pd.DataFrame(rows))
+    assert (facts.recipe, facts.train_images) == ("short, tune", None)
+    alone = summarise(pd.DataFrame(rows[2:]))
+    assert alone["network"][0] == "0.35 at 96" and alone["init"][0] == "imagenet"
+    with pytest.raises(SweepError, match="data"):
+        summarise(pd.DataFrame([rows[0], {**rows[2], "data": "other"}]))

@@ -954,7 +954,7 @@ def test_a_network_becomes_files_for_a_device(together):
     card = (folder / "README.md").read_text()
     assert f"{command} --int8 --ends uint8\n" in card and re.search(r"\| params \| [0-9.]+M \|", card)
     for more, words_of in (
-        (("--to", "coreml"), "--to coreml: give onnx, tflite, safetensors, pt2, or several with commas"),
+        (("--to", "coreml"), "--to coreml: give onnx, tflite, safetensors, pt2, pte, or several with commas"),
         (("--to", "tflite", "--ends", "bytes"), "--ends bytes: give float, uint8, int8"),
         (
             ("--to", "pt2", "--int8"),
@@ -966,15 +966,74 @@ def test_a_network_becomes_files_for_a_device(together):
 
 
 @pytest.mark.slow
-def test_photos_that_are_no_longer_where_they_were_are_asked_for(together, tmp_path):
+def test_photos_that_are_no_longer_where_they_were_are_asked_for(together, tmp_path, monkeypatch):
     shutil.copytree(together.folder, tmp_path / "results" / "moved")
     environment = json.loads((together.folder / "env.json").read_text())
     assert environment["data"] == str(together.desk / "photos")
     (tmp_path / "results" / "moved" / "env.json").write_text(json.dumps({**environment, "data": "/nowhere/photos"}))
     name = load_frame(together.folder)["network"][0]
-    check_mistake(call(tmp_path, "export", name, "--slice"), "--data: shapes is not what results/moved was trained on")
+    code, out, err = call(tmp_path, "export", name, "--slice")  # the cache has them
+    assert code == 0 and out.startswith(f"{name}, slice of the shared weights: validation top-1 ")
+    assert err.startswith("note: /nowhere/photos is gone; its images are read from ")
+    monkeypatch.setattr("mnv2_sweep.cli.progress.cache_folder", lambda: tmp_path / "other")
+    code, out, err = call(tmp_path, "export", name, "--slice")
+    assert (code, out) == (2, "") and err.splitlines() == [
+        "note: /nowhere/photos is gone, and the cache has none of its images",
+        f"error: {name}: a slice of shared weights, whose batch norms are measured again on training images, and those "
+        "are gone; give their place with --data PATH",
+    ]
     code, out, _ = call(tmp_path, "export", name, "--slice", "--data", together.desk / "photos")
     assert code == 0 and out.startswith(f"{name}, slice of the shared weights")
+
+
+@pytest.mark.slow
+def test_without_photos_and_their_cache_floats_are_written_and_marked(copied, monkeypatch):
+    environment = json.loads((copied.folder / "env.json").read_text())
+    (copied.folder / "env.json").write_text(json.dumps({**environment, "data": "/nowhere/photos"}))
+    monkeypatch.setattr("mnv2_sweep.cli.progress.cache_folder", lambda: copied.desk / "other")
+    name = load_frame(copied.folder)["network"][0]
+    words, gone = ("export", name, "--sweep", "tiny-photos"), "note: /nowhere/photos is gone, and the cache has none "
+    code, out, err = call(copied.desk, *words)
+    said = f"{name}, trained alone: unchecked, as its data are gone; top-1 "
+    assert code == 0 and out.startswith(said) and err.startswith(gone) and err.count("\n") == 1
+    code, out, err = call(copied.desk, *words, "--to", "onnx,safetensors")
+    assert code == 0 and out.startswith(said)
+    assert err.splitlines()[1:] == [
+        f"model.{form}: written, but unchecked: the validation images are gone" for form in ("onnx", "safetensors")
+    ]
+    folder = copied.desk / out.splitlines()[1]
+    assert (folder / "labels.txt").read_text().split() == ["blue", "green", "red"]
+    assert json.loads((folder / "preprocess.json").read_text())["first_size"] == [24, 24]
+    assert "were gone when it was exported" in (folder / "README.md").read_text()
+    code, out, err = call(copied.desk, *words, "--to", "onnx", "--int8")
+    assert (code, out.count("\n")) == (2, 1) and "error: --int8: 8 bits are calibrated on training images" in err
+    code, out, err = call(copied.desk, "predict", "photos", "--sweep", "tiny-photos")
+    assert (code, out) == (2, "") and "error: --data: probabilities are calibrated on the validation images" in err
+    listed = call(copied.desk, "status", "tiny-photos", "--kept").out
+    assert listed.count("unchecked") == 2
+
+
+@pytest.mark.slow
+def test_written_files_predict_and_are_listed(copied):
+    name = load_frame(copied.folder)["network"][0]
+    code, out, err = call(copied.desk, "export", name, "--sweep", "tiny-photos", "--to", "tflite,safetensors")
+    folder = out.splitlines()[-1]
+    listed = call(copied.desk, "status", "tiny-photos", "--kept").out
+    assert (code, err) == (0, "") and listed.count(str(copied.desk / folder)) == 2
+    (copied.desk / "new").mkdir(exist_ok=True)
+    (copied.desk / "new" / "a.png").write_bytes(image_bytes(1, 24))
+    words = ("predict", "new", "--precision", "0.8", "--csv")
+    of_file = call(copied.desk, *words, "--file", f"{folder}/model.tflite")
+    of_network = call(copied.desk, *words, "--sweep", "tiny-photos", "--network", name)
+    assert of_file.code == of_network.code == 0
+    rows = [list(csv.reader(io.StringIO(one.out))) for one in (of_file, of_network)]
+    assert rows[0][0] == rows[1][0] and rows[0][1][:3] == rows[1][1][:3]
+    assert list(map(float, rows[0][1][3:])) == pytest.approx(list(map(float, rows[1][1][3:])), abs=2e-5)
+    assert f"plots/{Path(folder).name}/predictions.png" in of_file.err
+    check_mistake(
+        call(copied.desk, "predict", "new", "--file", folder, "--sweep", "tiny-photos"),
+        "--sweep: of a sweep's networks; leave out either that or --file",
+    )
 
 
 def test_what_is_estimated_where_the_weights_are_there_already(together, tmp_path, monkeypatch):

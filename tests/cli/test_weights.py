@@ -7,28 +7,24 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.test_main import call
 from tests.weight_files import draw_arrays, keras_config, keras_layers, rename, save_h5, save_torch
 
 ARRAYS = draw_arrays()
 
 
 @pytest.fixture
-def call(tmp_path, monkeypatch):
-    """call("list", ...) -> the finished process, with a cache folder of the test's own."""
+def weights(tmp_path, monkeypatch):
+    """weights("list", ...) -> what the command answers, with a cache folder of the test's own."""
     monkeypatch.setenv("MNV2_SWEEP_CACHE", str(tmp_path / "cache"))
-
-    def run(*words: object) -> subprocess.CompletedProcess:
-        command = [sys.executable, "-m", "mnv2_sweep", "weights", *map(str, words)]
-        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
-
-    return run
+    return lambda *words: call(tmp_path, "weights", *words)
 
 
-def test_list_shows_what_is_published_and_what_is_here(call, tmp_path):
-    assert call("add", save_h5(tmp_path / "mine.h5", keras_layers(ARRAYS), keras_config())).returncode == 0
-    listed = call("list")
-    lines = listed.stdout.splitlines()
-    assert listed.returncode == 0 and lines[0].split() == [
+def test_list_shows_what_is_published_and_what_is_here(weights, tmp_path):
+    assert weights("add", save_h5(tmp_path / "mine.h5", keras_layers(ARRAYS), keras_config())).code == 0
+    listed = weights("list")
+    lines = listed.out.splitlines()
+    assert listed.code == 0 and lines[0].split() == [
         "weights",
         "network",
         "top-1",
@@ -39,15 +35,15 @@ def test_list_shows_what_is_published_and_what_is_here(call, tmp_path):
     ]
     assert any(line.startswith("keras-0.35-96 ") and "45.5" in line for line in lines)
     assert any(line.startswith("mine ") and line.endswith("yes") for line in lines)
-    values = json.loads(call("list", "--json").stdout)
+    values = json.loads(weights("list", "--json").out)
     assert len(values["published"]) > 40 and values["added"][0]["name"] == "mine"
 
 
-def test_add_says_what_it_read(call, tmp_path):
-    added = call("add", save_torch(tmp_path / "a.pth", rename(ARRAYS, "hugging face")), "--name", "g")
-    assert added.returncode == 0
-    assert added.stdout.startswith("g: hugging face, MobileNetV2 0.1 at 224, 5 classes, padding same, epsilon 0.001")
-    assert "224 is assumed" in added.stderr
+def test_add_says_what_it_read(weights, tmp_path):
+    added = weights("add", save_torch(tmp_path / "a.pth", rename(ARRAYS, "hugging face")), "--name", "g")
+    assert added.code == 0
+    assert added.out.startswith("g: hugging face, MobileNetV2 0.1 at 224, 5 classes, padding same, epsilon 0.001")
+    assert "224 is assumed" in added.err
 
 
 MISTAKES = {
@@ -60,23 +56,23 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("words, line", MISTAKES.values(), ids=MISTAKES)
-def test_a_mistake_is_one_line(call, tmp_path, words, line):
-    process = call(*words)
-    assert process.returncode == 2 and process.stdout == ""
-    assert process.stderr.startswith(f"error: {line}") and process.stderr.count("\n") == 1
+def test_a_mistake_is_one_line(weights, tmp_path, words, line):
+    answer = weights(*words)
+    assert answer.code == 2 and answer.out == ""
+    assert answer.err.startswith(f"error: {line}") and answer.err.count("\n") == 1
     assert not (tmp_path / "cache" / "weights").exists()
 
 
 @pytest.mark.slow
 @pytest.mark.heavy  # it measures four combinations of padding and scaling at full size
-def test_check_fails_where_the_record_is_not_what_fits(call, tmp_path):
+def test_check_fails_where_the_record_is_not_what_fits(weights, tmp_path):
     """Random weights fit nothing: whatever is said, it is one line, and a wrong claim is an error."""
     file = save_torch(tmp_path / "a.pth", rename(ARRAYS, "torchvision"))
-    checked = call("check", file, "--data", "shapes", "--photos", "8")
-    assert checked.stdout.splitlines()[0].split() == ["padding", "pixels", "nats"]
-    assert len(checked.stdout.splitlines()) in (5, 6)
-    if checked.returncode:
-        assert checked.returncode == 2 and "its record says" in checked.stderr
+    checked = weights("check", file, "--data", "shapes", "--photos", "8")
+    assert checked.out.splitlines()[0].split() == ["padding", "pixels", "nats"]
+    assert len(checked.out.splitlines()) in (5, 6)
+    if checked.code:
+        assert checked.code == 2 and "its record says" in checked.err
 
 
 def test_listing_loads_no_torch():

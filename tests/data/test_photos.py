@@ -18,7 +18,7 @@ from mnv2_sweep.base.size import square
 from mnv2_sweep.data import photos
 from mnv2_sweep.data.cache import RowFile, building_folder
 from mnv2_sweep.data.layout import PhotoFolder
-from mnv2_sweep.data.photos import open_photos
+from mnv2_sweep.data.photos import find_decoded, open_photos
 from tests.photo_samples import (
     BOTH,
     OK,
@@ -77,6 +77,20 @@ def test_folder_zip_and_wrapped_zip_are_the_same_data(folder, tmp_path, cache):
     assert (
         open_photos(file, tmp_path / "cache2").pixels("train", square(12)) == first.pixels("train", square(12))
     ).all()
+
+
+def test_what_is_decoded_outlives_the_photos(folder, cache):
+    data = open_photos(folder, cache)
+    shutil.rmtree(folder)
+    found = find_decoded(data.fingerprint, cache, folder)
+    assert found.classes == data.classes and found.labels.keys() == data.labels.keys() and found.name == data.name
+    for split in data.labels:
+        for size in (square(data.side), square(8)):
+            assert np.array_equal(found.pixels(split, size), data.pixels(split, size))
+    assert find_decoded("0" * 64, cache, folder) is None
+    assert find_decoded(data.fingerprint[:12] + "0" * 52, cache, folder) is None
+    (data.folder / "names.json").unlink()
+    assert find_decoded(data.fingerprint, cache, folder) is None
 
 
 def test_fingerprint_follows_the_content_alone(folder, tmp_path, cache):

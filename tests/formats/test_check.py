@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from mnv2_sweep.base.intervals import wilson_interval
-from mnv2_sweep.formats.check import Batch, Check, check_file
+from mnv2_sweep.formats.check import Batch, Check, check_run
 from mnv2_sweep.formats.onnx import write_onnx
+from mnv2_sweep.formats.runtimes import load_file, runtime_version
 from tests.export_samples import NEEDS_RUNTIMES, SAMPLES, random_images, random_network, torch_logits
 
 pytest.importorskip("onnxruntime", reason=NEEDS_RUNTIMES)
@@ -22,12 +23,13 @@ def test_a_file_is_compared_with_torch_and_the_labels(tmp_path):
     labels = answers.copy()
     labels[0] = (labels[0] + 1) % 10
     batches = [Batch(images[:4], labels[:4], logits[:4]), Batch(images[4:], labels[4:], logits[4:])]
-    check = check_file(tmp_path / "model.onnx", batches)
+    run, ran_by = load_file(tmp_path / "model.onnx"), runtime_version(tmp_path / "model.onnx")
+    check = check_run(run, batches, *ran_by)
     version = importlib.metadata.version("onnxruntime")
     assert check._replace(difference=0) == Check(6, 5, 6, 0, 0, 0, "onnxruntime", version)
     assert 0 < check.difference < 1e-4
     other = np.roll(logits, 1, axis=1)  # torch with another answer on each: right where the file is wrong, on the first
-    check = check_file(tmp_path / "model.onnx", [Batch(images, labels, other)])
+    check = check_run(run, [Batch(images, labels, other)], *ran_by)
     assert (check.agree, check.lost, check.won) == (0, 1, 5) and check.difference > 0.01
 
 

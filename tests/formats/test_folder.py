@@ -1,6 +1,11 @@
 """The export folder: what is in it, whole or not at all."""
 
 import json
+import os
+import random
+import shutil
+import signal
+import time
 
 import pytest
 
@@ -9,21 +14,24 @@ from mnv2_sweep.base.size import Size, square
 from mnv2_sweep.formats.card import Card, Score, card_text
 from mnv2_sweep.formats.check import Check
 from mnv2_sweep.formats.folder import Preprocess, write_folder
+from mnv2_sweep.trials.pixels import Pixels
 
 LABELS = ["a cat", "dog", "Hüte", "two\nlines"]
 CARD = Card(
     "0.35 at 40", "toys", "mnv2-sweep export 0.35@40 --to onnx", "weights of someone, MIT",
-    (Score("validation top-1", 0.801, 0.75, 0.84, 341),), {"MAdds": "3.1 M"},
+    (Score("validation top-1", 0.801, 0.75, 0.84, 341),), {"MAdds": "3.1 M"}, ("Photos gone.",),
 )  # fmt: skip
-HALF = (0.5, 0.5, 0.5)
-SQUARE = Preprocess(square(40), 3, HALF, HALF, square(64))
+RGB = Pixels((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+GREY = Pixels((0.5,), (0.25,))
+SQUARE = Preprocess(square(40), RGB, square(64))
+WHY = "its runtime is not installed"
 CHECKED = Check(341, 273, 339, 1, 0, 0.4, "onnxruntime", "1.32.0")
 
 
 def test_the_folder_holds_what_is_needed(tmp_path):
     models = {"model.onnx": b"1", "model.tflite": b"22", "model.safetensors": b"333"}
     write_folder(
-        tmp_path / "out", models, LABELS, SQUARE, CARD, lambda path: CHECKED if path.suffix == ".onnx" else None
+        tmp_path / "out", models, LABELS, SQUARE, CARD, lambda path: CHECKED if path.suffix == ".onnx" else WHY
     )
     files = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
     written = ["README.md", "check.json", "classify.py", "labels.txt", "preprocess.json"]
@@ -33,22 +41,22 @@ def test_the_folder_holds_what_is_needed(tmp_path):
     assert (how["width"], how["height"], how["channels"], how["mean"], how["std"]) == (40, 40, 3, [0.5] * 3, [0.5] * 3)
     assert how["first_size"] == [64, 64] and how["models"] == ["model.onnx", "model.tflite"]
     checks = json.loads(files["check.json"])
-    assert checks["model.onnx"] == CHECKED.record() and checks["model.tflite"] == "not run here"
+    assert checks["model.onnx"] == CHECKED.record() and checks["model.tflite"] == f"unchecked: {WHY}"
 
 
 def test_weights_alone_come_without_a_script(tmp_path):
-    write_folder(tmp_path / "out", {"model.safetensors": b"1"}, LABELS, SQUARE, CARD, lambda path: None)
+    write_folder(tmp_path / "out", {"model.safetensors": b"1"}, LABELS, SQUARE, CARD, lambda path: WHY)
     assert not (tmp_path / "out" / "classify.py").exists()
     assert "pip install" not in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
 
 
 def test_an_older_export_is_replaced_and_anything_else_is_not(tmp_path):
-    preprocess = Preprocess(Size(20, 30), 1, (0.5,), (0.5,))
+    preprocess = Preprocess(Size(20, 30), GREY)
     out = tmp_path / "a" / "out"
 
     def write(**models: bytes) -> None:
         files = {f"{name}.onnx": content for name, content in models.items()}
-        write_folder(out, files, LABELS, preprocess, CARD, lambda path: None)
+        write_folder(out, files, LABELS, preprocess, CARD, lambda path: WHY)
 
     write(old=b"1", other=b"2")
     write(new=b"3")
@@ -58,7 +66,7 @@ def test_an_older_export_is_replaced_and_anything_else_is_not(tmp_path):
         write(new=b"4")
     assert (out / "new.onnx").read_bytes() == b"3" and [path.name for path in out.parent.iterdir()] == ["out"]
     with pytest.raises(StoreError, match="it is a file; give --out the name of a folder"):
-        write_folder(out / "thesis.txt", {}, LABELS, preprocess, CARD, lambda path: None)
+        write_folder(out / "thesis.txt", {}, LABELS, preprocess, CARD, lambda path: WHY)
 
 
 def test_nothing_is_left_of_an_export_that_fails(tmp_path):
@@ -70,16 +78,56 @@ def test_nothing_is_left_of_an_export_that_fails(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
+def test_killed_at_random_nothing_half_is_left(tmp_path):
+    """The folder is an earlier one, whole, or not there; what a killed export left beside it goes with the next one."""
+    out, moments, found = tmp_path / "exports" / "out", random.Random(0), []
+    models = {f"model.{form}": bytes([at]) * 300_000 for at, form in enumerate(("onnx", "tflite"))}
+
+    def write() -> None:
+        write_folder(out, models, LABELS, SQUARE, CARD, lambda path: CHECKED)
+
+    began = time.perf_counter()
+    write()
+    taken = time.perf_counter() - began
+    shutil.rmtree(out)
+    for _ in range(20):
+        child = os.fork()
+        if not child:
+            while True:
+                write()
+        time.sleep(moments.uniform(0, 2.5 * taken))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        found.append(out.exists())
+        if found[-1]:
+            assert all((out / name).read_bytes() == content for name, content in models.items())
+            assert json.loads((out / "check.json").read_text()) == dict.fromkeys(models, CHECKED.record())
+            assert (out / "README.md").read_text(encoding="utf-8").endswith("```\n")
+    assert any(found)
+    write()
+    assert [path.name for path in out.parent.iterdir()] == ["out"] and len([*out.iterdir()]) == 7
+
+
+@pytest.mark.parametrize("size", [SQUARE, Preprocess(Size(20, 30), GREY)], ids=["square", "grey"])
+def test_what_a_photo_becomes_is_read_again(size):
+    assert Preprocess.load(json.loads(json.dumps(size.record()))) == size
+    for name, wrong in (("mean", [0.5, 0.5]), ("std", 3), ("width", 0), ("height", "9"), ("first_size", [3])):
+        with pytest.raises((ValueError, TypeError, KeyError, IndexError)):
+            Preprocess.load({**size.record(), name: wrong})
+
+
 def test_the_card_says_what_is_known():
-    how = Preprocess(Size(120, 160), 1, (0.5,), (0.25,), square(256)).record() | {"models": ["a.onnx", "b.onnx"]}
+    how = Preprocess(Size(120, 160), GREY, square(256)).record() | {"models": ["a.onnx", "b.onnx"]}
     worse = Check(341, 200, 210, 80, 3, 9.0, "onnxruntime", "1.32.0")
-    checks = {"a.onnx": CHECKED, "b.onnx": worse, "c.onnx": None}
+    checks = {"a.onnx": CHECKED, "b.onnx": worse, "c.onnx": WHY}
     text = card_text(CARD, how, checks, dict.fromkeys(checks, 1_234_567))
     for part in (
         "# 0.35 at 40\n", "Trained on toys.", "Began from weights of someone, MIT.", "| MAdds | 3.1 M |",
         "| validation top-1 | 80.1 % | 75.0 to 84.0 % | 341 |",
         "| a.onnx | 1,234,567 | 80.1 % | 75.5 to 84.0 % | 341 | 99.4 % | 0.4 | onnxruntime 1.32.0 |",
-        "| c.onnx | 1,234,567 | not run here | | | | | |", "**b.onnx: fewer right than the network in torch",
+        f"| c.onnx | 1,234,567 | unchecked: {WHY} | | | | | |",
+        "\n\nPhotos gone.\n\n| score", "**b.onnx: fewer right than the network in torch",
         "160 x 120 pixels, grey (luma): ", "by way of 256 x 256", "mean 0.5 and std 0.25", CARD.command,
         "pip install numpy pillow onnxruntime\n",
     ):  # fmt: skip

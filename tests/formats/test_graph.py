@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from mnv2_sweep.base.size import Size, square
-from mnv2_sweep.formats.graph import Pads, fold_plan, same_pads, turn_graph
-from mnv2_sweep.models.observe import run_graph
+from mnv2_sweep.formats.graph import Pads, fold_plan, same_pads
+from mnv2_sweep.models.graph_network import GraphNetwork
 from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.nets.resolve import resolve
 from tests.export_samples import DRAWN, MARKED, SAMPLES, largest_difference, random_images, random_network, torch_logits
@@ -14,7 +14,7 @@ from tests.export_samples import DRAWN, MARKED, SAMPLES, largest_difference, ran
 
 def graph_logits(graph, images: np.ndarray) -> np.ndarray:
     with torch.inference_mode():
-        return run_graph(graph, torch.from_numpy(images))[-1].flatten(1).numpy()
+        return GraphNetwork(graph)(torch.from_numpy(images)).numpy()
 
 
 @pytest.mark.parametrize("arch", MARKED)
@@ -35,7 +35,7 @@ def test_so_do_graphs_of_networks_drawn_at_random():
 @pytest.mark.parametrize("arch", MARKED)
 def test_every_tensor_has_the_shape_that_is_said(arch):
     _, graph = random_network(arch)
-    tensors = run_graph(graph, torch.from_numpy(random_images(arch, 2)))
+    tensors = GraphNetwork(graph).run(torch.from_numpy(random_images(arch, 2)))
     assert [tuple(tensor.shape) for tensor in tensors] == [(2, one.channels, *one.size) for one in graph.maps]
     assert len({node.name for node in graph.nodes}) == len(graph.nodes)
 
@@ -61,15 +61,18 @@ def test_a_missing_weight_is_named():
         fold_plan(resolve(SAMPLES[0]), state)
 
 
-@pytest.mark.parametrize("side", [64, 75])
-def test_a_turned_graph_has_tensorflows_padding(side):
-    arch = ArchSpec(width=0.35, resolution=side, classes=10)
-    model, graph = random_network(arch)
-    turned, images = turn_graph(graph), random_images(arch)
-    upside_down = np.ascontiguousarray(images[:, :, ::-1, ::-1])
-    assert largest_difference(graph_logits(turned, images), torch_logits(model, upside_down)) < 1e-5
-    sizes = [one.size for one in turned.maps]
-    assert all(node.pads == same_pads(sizes[node.reads[0]], node.kernel, node.stride) for node in turned.nodes)
+@pytest.mark.parametrize("side", [64, 75, Size(100, 65)], ids=str)
+def test_a_graph_has_tensorflows_padding_and_kernels_the_right_way_round(side):
+    arch = ArchSpec(width=0.35, resolution=side, classes=10, padding="same")
+    model, graph = random_network(arch, knows_images=True)
+    sizes = [one.size for one in graph.maps]
+    assert all(node.pads == same_pads(sizes[node.reads[0]], node.kernel, node.stride) for node in graph.nodes)
+    stem, images = graph.nodes[0], random_images(arch)
+    turned = stem.weight[:, :, ::-1, ::-1] / model.features[0][0].weight.detach().numpy()
+    assert np.ptp(turned.reshape(len(turned), -1), axis=1).max() < 1e-5  # a number a channel: the folded norm
+    assert largest_difference(graph_logits(graph, images), torch_logits(model, images)) < 1e-5
+    model.input.turned = False
+    assert largest_difference(graph_logits(graph, images), torch_logits(model, images)) > 0.01
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from mnv2_sweep.formats.onnx import write_onnx
 from mnv2_sweep.formats.quantize import MOST_WEIGHT, Values, find_scale, quantize_graph, quantize_weights
 from mnv2_sweep.formats.runtimes import run_file
 from mnv2_sweep.formats.tflite import make_tflite, write_tflite
-from mnv2_sweep.models.observe import observe_values, run_graph
+from mnv2_sweep.models.graph_network import GraphNetwork
+from mnv2_sweep.models.observe import observe_values
 from tests.export_samples import MARKED, NEEDS_RUNTIMES, SAMPLES, random_images, random_network, signal_db
 
 pytest.importorskip("onnxruntime", reason=NEEDS_RUNTIMES)
@@ -44,7 +45,7 @@ def run_both(folder, graph, quantized, images, **how) -> tuple[np.ndarray, np.nd
 
 def run_torch(graph: Graph, images: np.ndarray) -> np.ndarray:
     with torch.inference_mode():
-        return run_graph(graph, torch.from_numpy(images))[-1].flatten(1).numpy()
+        return GraphNetwork(graph)(torch.from_numpy(images)).numpy()
 
 
 @pytest.mark.parametrize("arch", MARKED)

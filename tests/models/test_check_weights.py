@@ -10,17 +10,19 @@ from torch import nn
 
 from mnv2_sweep.base.errors import WeightsError
 from mnv2_sweep.base.size import Size
-from mnv2_sweep.data.catalog import open_dataset
+from mnv2_sweep.data.decode import decode_photo
+from mnv2_sweep.data.layout import open_photo_files
+from mnv2_sweep.data.source import list_photos
 from mnv2_sweep.models.check_weights import claimed_conventions, compare_conventions, is_clear
-from mnv2_sweep.models.padding import turn_kernels
 from mnv2_sweep.models.pretrained import build_pretrained, to_input
 from mnv2_sweep.pretrained.read import read_weights
-from mnv2_sweep.pretrained.weights import Weights
+from mnv2_sweep.pretrained.weights import Weights, turn_kernels
 from mnv2_sweep.trials.weights import HALF, IMAGENET_MEAN, IMAGENET_STD, WeightsRecord
 from tests.weight_files import draw_arrays, save_tflite
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 FILES = sorted((SHARED / "weights").glob("*/*.safetensors"))
+CLOTHES = SHARED / "data" / "clothing-small" / "clothing-small.zip"
 needs_shared = pytest.mark.skipif(not FILES, reason="needs ../shared/weights and ../shared/data beside the checkout")
 
 
@@ -66,14 +68,23 @@ def test_folded_weights_have_nothing_to_compare(tmp_path):
         compare_conventions(weights, np.zeros((2, 32, 32, 3), np.uint8))
 
 
+@pytest.fixture(scope="module")
+def draws() -> list[np.ndarray]:
+    """Twice 13 photos of clothes; no others are decoded."""
+    source = list_photos(open_photo_files(CLOTHES))
+    train = [photo for photo in source.photos if photo.split == "train"]
+    return [
+        np.stack([decode_photo(source.read(train[at]), Size(224, 224), train[at].path) for at in chosen])
+        for chosen in (np.random.RandomState(seed).choice(len(train), 13, replace=False) for seed in range(2))
+    ]
+
+
 @needs_shared
 @pytest.mark.slow
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_the_shared_weights_are_told_from_13_photos(tmp_path, file):
-    photos = open_dataset(str(SHARED / "data" / "clothing-small" / "clothing-small.zip"), tmp_path).pixels("train", Size(224, 224))
+def test_the_shared_weights_are_told_from_13_photos(draws, file):
     weights = read_weights(file)
-    for seed in range(2):
-        chosen = np.sort(np.random.RandomState(seed).choice(len(photos), 13, replace=False))
-        fits = compare_conventions(weights, np.asarray(photos[chosen]))
+    for photos in draws:
+        fits = compare_conventions(weights, photos)
         assert (fits[0].padding, fits[0].pixels) == ("same", "-1 to 1") == claimed_conventions(weights.record)
         assert is_clear(fits)

@@ -3,7 +3,8 @@
 import numpy as np
 import torch
 
-from mnv2_sweep.models.observe import observe_values, run_graph
+from mnv2_sweep.models.graph_network import GraphNetwork
+from mnv2_sweep.models.observe import observe_values
 from tests.export_samples import SAMPLES, random_images, random_network
 
 
@@ -12,7 +13,7 @@ def test_ranges_and_means_are_those_of_all_images():
     images = torch.from_numpy(random_images(SAMPLES[0], 11))
     values = observe_values(graph, iter([images[:7], images[7:]]))
     with torch.inference_mode():
-        tensors = run_graph(graph, images)
+        tensors = GraphNetwork(graph).run(images)
     assert len(values) == len(tensors) == len(graph.nodes) + 1
     for seen, tensor in zip(values, tensors, strict=True):
         np.testing.assert_allclose([seen.low, seen.high], [tensor.min(), tensor.max()], rtol=1e-4, atol=1e-5)

@@ -21,6 +21,7 @@ from mnv2_sweep.nets.arch import (
     find_expansion,
     set_expansion,
 )
+from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.nets.plan import round_channels
 from mnv2_sweep.nets.resolve import arch_key, resolve
 
@@ -197,6 +198,7 @@ def test_shortcuts_without_expansion(residual):
         ({"stages": (*MOBILENET_V2, Stage(1, 16, 1, 0))}, "stages.7.s: 0 given; allowed: a whole number from 1"),
         ({"stages": (Stage(1, 16, 1.0, 1),)}, "stages.0.n: 1.0 given; allowed: a whole number from 1"),
         ({"stages": (Stage(1, True, 1, 1),)}, "stages.0.c: True given; allowed: a whole number from 1"),
+        ({"stages": (Stage(1, [16], 1, 1),)}, "stages.0.c: [16] given; allowed: a whole number from 1"),
         ({"width": 0}, "width: 0 given; allowed: a number above 0, at most 16"),
         ({"width": -0.5}, "width: -0.5 given; allowed: a number above 0, at most 16"),
         ({"width": float("nan")}, "width: nan given; allowed: a number above 0, at most 16"),
@@ -245,6 +247,22 @@ def test_impossible_specs_are_refused(changes, text):
     with pytest.raises(ArchError) as caught:
         resolve(ArchSpec(**changes))
     assert str(caught.value) == text
+
+
+@pytest.mark.parametrize("ask", [resolve, count_cost])
+@pytest.mark.parametrize(
+    "right, wrong",
+    [
+        (ArchSpec(stages=(Stage(1, 1, 1, 1),)), ArchSpec(stages=(Stage(1, 1, True, 1),))),
+        (ArchSpec(divisor=1), ArchSpec(divisor=True)),
+        (ArchSpec(resolution=Size(1, 8)), ArchSpec(resolution=Size(True, 8))),
+    ],
+    ids=["cell", "field", "side"],
+)
+def test_a_spec_that_equals_a_known_one_is_refused(ask, right, wrong):
+    ask(right)
+    with pytest.raises(ArchError, match="True"):
+        ask(wrong)
 
 
 def test_all_mistakes_are_told_together():

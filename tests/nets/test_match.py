@@ -2,12 +2,13 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from mnv2_sweep.base.errors import SweepError
-from mnv2_sweep.nets.arch import MOBILENET_V2, ArchSpec, set_expansion
+from mnv2_sweep.nets.arch import MOBILENET_V2, V2, ArchSpec, Stage, arch_label, set_expansion
 from mnv2_sweep.nets.cost import count_cost
-from mnv2_sweep.nets.match import TOLERANCE, WIDTHS, is_matched, match_width
+from mnv2_sweep.nets.match import TOLERANCE, WIDTHS, is_matched, match_width, nearest_widths
 
 BASE = ArchSpec(width=1.0, resolution=96)
 
@@ -40,6 +41,36 @@ def test_no_width_of_the_grid_is_nearer(t, cost):
     distance = abs(getattr(count_cost(matched), cost) - target)
     for width in WIDTHS[1000:2000:7].tolist():
         assert abs(getattr(count_cost(replace(matched, width=width)), cost) - target) >= distance
+
+
+@pytest.mark.parametrize(
+    "arch",
+    [
+        ArchSpec(divisor=1, se_ratio=0.25),
+        ArchSpec(divisor=5, residual="expansion", last_channels=0),
+        ArchSpec(stages=(Stage(3, 17, 2, 2), Stage(1, 40, 1, 1), Stage(2, 8, 2, 2)), scale_last_conv=True),
+        ArchSpec(depthwise=False, resolution=33),
+        ArchSpec(family="mobilenet_v1"),
+        *(ArchSpec(family="shufflenet_v1", groups=groups) for groups in (1, 8)),
+        ArchSpec(family="nasnet_a"),
+    ],
+    ids=lambda arch: arch_label(arch).replace(" at 224", ""),
+)
+def test_costs_never_fall_where_the_width_grows(arch):
+    """Which is why the nearest width is found by halving."""
+    costs = [count_cost(replace(arch, width=width)) for width in WIDTHS[:: 41 if arch.family in V2 else 260].tolist()]
+    for name in ("madds", "params"):
+        counted = [getattr(cost, name) for cost in costs]
+        assert counted == sorted(counted) and counted[0] < counted[-1]
+
+
+@pytest.mark.parametrize("arch", [expanded(3), replace(BASE, depthwise=False), replace(BASE, last_channels=0)])
+def test_it_is_the_width_that_counting_all_finds(arch):
+    counted = np.array([count_cost(replace(arch, width=width)).madds for width in WIDTHS[::40].tolist()])
+    for target in (1, *counted[::9].tolist(), 10**12):
+        distances = np.abs(counted - target)
+        found = nearest_widths(arch, target, "madds", WIDTHS[::40].tolist())
+        assert found == WIDTHS[::40][distances == distances.min()].tolist()
 
 
 def test_a_network_of_the_same_cost_keeps_its_width():

@@ -3,7 +3,8 @@
 import pytest
 from matplotlib.text import Text
 
-from mnv2_sweep.analysis.stats import compare_published, summarise
+from mnv2_sweep.analysis.agreement import compare_published
+from mnv2_sweep.analysis.stats import summarise
 from mnv2_sweep.plots.pareto import plot_pareto
 from tests.plot_samples import FACTS, PAPER, make_trials
 

@@ -107,7 +107,7 @@ def huge_h5(path: Path) -> Path:
 
 
 def bomb_keras(path: Path) -> Path:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         archive.writestr("config.json", "{}")
         with archive.open("model.weights.h5", "w", force_zip64=True) as part:
             for _ in range(520):
@@ -138,11 +138,12 @@ def relu_onnx(path: Path) -> Path:
     return path
 
 
-def strided_onnx(path: Path) -> Path:
+def changed_onnx(path: Path, name: str, values: list[int]) -> Path:
+    """The first layer, the stem of stride 2, has other strides or pads."""
     model = make_onnx(ARRAYS, 1e-5)
     for attribute in model.graph.node[0].attribute:
-        if attribute.name == "strides":
-            attribute.ints[:] = [1, 1]
+        if attribute.name == name:
+            attribute.ints[:] = values
     onnx.save(model, path)
     return path
 
@@ -153,16 +154,6 @@ def escaping_onnx(path: Path) -> Path:
     tensor.ClearField("raw_data")
     tensor.data_location = onnx.TensorProto.EXTERNAL
     tensor.external_data.add(key="location", value="../../etc/passwd")
-    onnx.save(model, path)
-    return path
-
-
-def mixed_onnx(path: Path) -> Path:
-    """One layer of stride 2 pads as TensorFlow, the others as torch."""
-    model = make_onnx(ARRAYS, 1e-5)
-    for attribute in model.graph.node[0].attribute:
-        if attribute.name == "pads":
-            attribute.ints[:] = [0, 0, 1, 1]
     onnx.save(model, path)
     return path
 
@@ -237,8 +228,8 @@ CASES = {
     "onnx, escaping": ("a.onnx", escaping_onnx, ("no file of the same folder", "not opened")),
     "onnx, another network": ("a.onnx", other_onnx, ("Sin", "no MobileNetV2")),
     "onnx, ReLU": ("a.onnx", relu_onnx, ("a ReLU", "a ReLU up to 6")),
-    "onnx, other strides": ("a.onnx", strided_onnx, ("stride 1", "2 and 1")),
-    "onnx, two paddings": ("a.onnx", mixed_onnx, ("pad in 2 ways",)),
+    "onnx, other strides": ("a.onnx", lambda p: changed_onnx(p, "strides", [1, 1]), ("stride 1", "2 and 1")),
+    "onnx, two paddings": ("a.onnx", lambda p: changed_onnx(p, "pads", [0, 0, 1, 1]), ("pad in 2 ways",)),
     "tfjs, escaping": ("model.json", escaping_tfjs, ("no file of the same folder",)),
     "tfjs, cut": ("model.json", cut_tfjs, ("cut",)),
     "json": ("a.json", lambda p: text(p, '{"a": 1}'), ("TensorFlow.js",)),

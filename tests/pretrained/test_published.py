@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from mnv2_sweep.base.size import Size
 from mnv2_sweep.nets.arch import ArchSpec, Stage
 from mnv2_sweep.nets.resolve import resolve
 from mnv2_sweep.paper.published import CHECKPOINTS
@@ -38,6 +39,7 @@ CHOSEN = {
     "own resolution": (ArchSpec(width=0.35, resolution=96), "keras-0.35-96"),
     "other classes": (ArchSpec(width=0.35, resolution=96, classes=10, dropout=0.0), "keras-0.35-96"),
     "nearest resolution": (ArchSpec(width=0.75, resolution=100), "keras-0.75-96"),
+    "nearest in area": (ArchSpec(width=0.75, resolution=Size(96, 180)), "keras-0.75-128"),
     "best of several": (ArchSpec(), "timm-1.0-224"),
     "deeper": (next(one.arch for one in PUBLISHED if one.name == "timm-120d-224"), "timm-120d-224"),
     "a width that comes to the same channels": (ArchSpec(width=0.36), "keras-0.35-224"),

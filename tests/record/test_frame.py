@@ -37,7 +37,7 @@ COLUMNS = [
     *("recipe", "input_scale", "data", "data_classes"),
     *("seed", "training", "val_top1", "val_loss", "val_images", "test_top1", "test_loss"),
     *("test_images", "train_loss", "train_images", "seconds", "images_per_second", "peak_memory_bytes", "device"),
-    *("madds", "params", "peak_activation_bytes", "depth"),
+    *("madds", "params", "peak_activation_bytes", "depth", "executed_madds", "executed_fraction"),
 ]
 POINT = ["epoch", "images", "train_loss", "lr", "val_top1"]
 MEASURED = COLUMNS[COLUMNS.index("val_top1") : COLUMNS.index("madds")]

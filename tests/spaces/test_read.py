@@ -135,8 +135,8 @@ def test_everything_a_file_can_say(tmp_path):
         data="my photos",
     )
     recipe = space.recipe
-    assert (recipe.name, recipe.images, recipe.epochs, recipe.lr) == ("paper, changed", 5000, None, 1.0)
-    assert (recipe.batch, recipe.optimizer) == (96, "rmsprop")
+    assert (recipe.name, recipe.images, recipe.epochs, recipe.lr) == ("paper, released, changed", 5000, None, 1.0)
+    assert (recipe.batch, recipe.optimizer) == (96, "rmsprop_tf")
     assert hash(space)
 
 
@@ -156,7 +156,7 @@ def test_defaults(tmp_path):
     [
         ("short", "short"),
         ("{base: short, lr: 0.03}", "short"),
-        ("{base: paper, batch: 32}", "paper, changed"),
+        ("{base: paper, batch: 32}", "paper, released, changed"),
         ("{lr: 0.05}", "short, changed"),
         ("{base: paper, name: mine}", "mine"),
     ],

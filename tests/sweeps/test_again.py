@@ -32,7 +32,7 @@ def here(monkeypatch, tiny_data):
     for module in (workers, again):
         monkeypatch.setattr(module, "run_pool", lambda attempts, feed, *more: run_serial(attempts, feed))
     monkeypatch.setattr(workers, "open_dataset", lambda name, cache: tiny_data)
-    monkeypatch.setattr("mnv2_sweep.sweeps.request.prepare_pixels", lambda data, size: None)
+    monkeypatch.setattr("mnv2_sweep.sweeps.request.prepare_pixels", lambda *given: None)
     workers.worker_dataset.cache_clear()
     yield
     workers.worker_dataset.cache_clear()

@@ -9,24 +9,31 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
+from onnx import numpy_helper
 from PIL import Image
 from torch import nn
 
-from mnv2_sweep.base.size import Size
-from mnv2_sweep.data.photos import PhotoData, open_photos
-from mnv2_sweep.formats.card import Card
+from mnv2_sweep.base.errors import SweepError
+from mnv2_sweep.base.size import Size, square
+from mnv2_sweep.data.photos import PhotoData, find_first_size, open_photos
+from mnv2_sweep.formats.card import Card, advise
+from mnv2_sweep.formats.folder import Preprocess
 from mnv2_sweep.models.build import build_model
-from mnv2_sweep.nets.arch import ArchSpec, arch_label
+from mnv2_sweep.models.pretrained import set_conventions
+from mnv2_sweep.nets.arch import ArchSpec, arch_label, input_size
 from mnv2_sweep.sweeps.deploy import (
     Deployed,
     Files,
+    file_input,
     fold_network,
-    preprocess_of,
     read_batches,
     write_device_folder,
 )
+from mnv2_sweep.trials.pixels import Pixels
+from mnv2_sweep.trials.weights import HALF, WeightsRecord
 from tests.conftest import TINY_ARCH
 from tests.export_samples import NEEDS_RUNTIMES
 
@@ -47,6 +54,17 @@ SHAPES = [
     TINY_ARCH, replace(TINY_ARCH, resolution=Size(24, 40)), replace(TINY_ARCH, resolution=Size(40, 30), in_channels=1),
     replace(TINY_ARCH, resolution=144), replace(TINY_ARCH, resolution=Size(150, 120), in_channels=1),
 ]  # fmt: skip
+# As networks that begin with published weights are: torchvision's pixels, and Google's padding and epsilon, and both.
+IMAGENET = WeightsRecord("torch's", "0" * 64, "torchvision")
+GOOGLE = WeightsRecord("google's", "1" * 64, "keras", epsilon=1e-3, padding="same", mean=HALF, std=HALF)
+MIXED = WeightsRecord(
+    "mixed", "2" * 64, "timm", epsilon=0.01, padding="same", mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4)
+)
+STARTS = [
+    (TINY_ARCH, IMAGENET), (TINY_ARCH, GOOGLE), (replace(TINY_ARCH, resolution=Size(23, 40)), MIXED),
+    (replace(TINY_ARCH, resolution=33), MIXED), (replace(TINY_ARCH, resolution=Size(34, 26)), GOOGLE),
+]  # fmt: skip
+STARTED = [(replace(arch, padding=start.padding), start) for arch, start in STARTS]
 
 
 def save_photo(path: Path, mode: str, size: tuple[int, int], how: dict) -> None:
@@ -75,10 +93,19 @@ def photos(tmp_path_factory) -> PhotoData:
     return open_photos(root / "photos", root / "cache")
 
 
-def deploy(arch: ArchSpec, dataset) -> Deployed:
-    """A network with random weights whose batch norms know the images."""
+def started_id(value) -> str:
+    return arch_label(value) if isinstance(value, ArchSpec) else value.name if value else "scratch"
+
+
+def deploy(arch: ArchSpec, dataset, start: WeightsRecord | None = None) -> Deployed:
+    """A network with random weights whose batch norms know the images, with the conventions of a start."""
     torch.manual_seed(0)
-    deployed = Deployed(build_model(arch), arch)
+    model, half = build_model(arch), HALF[: arch.in_channels]
+    if start is not None:
+        set_conventions(model, start)
+    pixels = Pixels(start.mean, start.std) if start else Pixels(half, half)
+    size = input_size(arch)
+    deployed = Deployed(model, arch, dataset.classes, Preprocess(size, pixels, find_first_size(dataset, size)))
     images = next(read_batches(deployed, dataset, "train"))
     with torch.no_grad():
         for module in deployed.model.modules():
@@ -99,18 +126,19 @@ def deployed(tiny_data) -> Deployed:
 # ---------------------------------------------------------------- classify.py
 
 
-@pytest.mark.parametrize("arch", SHAPES, ids=arch_label)
-def test_the_script_reads_photos_as_training_does(photos, tmp_path, arch):
-    one = deploy(arch, photos)
+@pytest.mark.parametrize(("arch", "start"), [*((arch, None) for arch in SHAPES), *STARTED], ids=started_id)
+def test_the_script_reads_photos_as_training_does(photos, tmp_path, arch, start):
+    one = deploy(arch, photos, start)
     write_device_folder(tmp_path / "out", one, photos, Files(("onnx",)), CARD)
     script = (tmp_path / "out" / "classify.py").read_text(encoding="utf-8").partition("\nphotos = ")[0]
     names = {"__file__": str(tmp_path / "out" / "classify.py")}
     exec(script, names)
+    scale, bound = file_input(one), 1e-5 * 0.5 / min(one.preprocess.pixels.std)  # a smaller std enlarges all rounding
     for images in read_batches(one, photos, "val"):
-        for judged, name in zip(images.numpy(), photos.names["val"], strict=True):
+        for judged, name in zip(scale(images).numpy(), photos.names["val"], strict=True):
             image = names["read_photo"](photos.source / name)
             assert image.shape == (1, arch.in_channels, *one.size) and image.dtype == np.float32
-            assert np.abs(image[0] - judged).max() < 1e-5, name
+            assert np.abs(image[0] - judged).max() < bound, name
 
 
 CALL = """
@@ -125,9 +153,9 @@ for model in ("model.onnx", "model.tflite", "model-int8.tflite"):
 
 @needs_runtimes
 @pytest.mark.slow
-@pytest.mark.parametrize("arch", SHAPES[:3], ids=arch_label)
-def test_the_script_gives_the_recorded_predictions_without_torch(photos, tmp_path, arch):
-    one = deploy(arch, photos)
+@pytest.mark.parametrize(("arch", "start"), [*((arch, None) for arch in SHAPES[:3]), STARTED[2]], ids=started_id)
+def test_the_script_gives_the_recorded_predictions_without_torch(photos, tmp_path, arch, start):
+    one = deploy(arch, photos, start)
     write_device_folder(tmp_path / "out", one, photos, BOTH, CARD)
     paths = [str(photos.source / name) for name in photos.names["val"]]
     command = [sys.executable, "-c", CALL, str(tmp_path / "out"), *paths]
@@ -168,17 +196,61 @@ def test_every_file_is_run_on_the_validation_images(deployed, tiny_data, tmp_pat
     records = json.loads((tmp_path / "out" / "check.json").read_text())
     assert records == {name: check.record() for name, check in checks.items()}
     card = (tmp_path / "out" / "README.md").read_text()
-    assert "| model-int8.tflite |" in card and "not run here" not in card
+    assert "| model-int8.tflite |" in card and "unchecked" not in card
+
+
+@needs_runtimes
+@pytest.mark.slow
+@pytest.mark.parametrize(("arch", "start"), STARTED, ids=started_id)
+def test_files_have_the_conventions_of_the_weights_that_a_network_begins_with(photos, tmp_path, arch, start):
+    one, files = deploy(arch, photos, start), Files(("onnx", "tflite", "safetensors"), int8=True)
+    checks = write_device_folder(tmp_path / "out", one, photos, files, CARD)
+    largest = max(float(one.model(images).detach().abs().max()) for images in read_batches(one, photos, "val"))
+    for name, check in checks.items():
+        assert check.agreement >= (0.8 if "int8" in name else 1)
+        assert "int8" in name or check.difference < 1e-5 * largest
+    how = json.loads((tmp_path / "out" / "preprocess.json").read_text())
+    assert (how["mean"], how["std"]) == (list(start.mean), list(start.std))
+    kernel = fold_network(one).nodes[0].weight
+    model = onnx.load(tmp_path / "out" / "model.onnx")
+    stem = numpy_helper.to_array(next(one for one in model.graph.initializer if one.name == "features.0.0.weight"))
+    assert np.array_equal(stem, kernel)
+    scale = one.model.features[0][1].weight / torch.sqrt(one.model.features[0][1].running_var + start.epsilon)
+    upright = one.model.features[0][0].weight * scale[:, None, None, None]
+    upright = upright.flip(2, 3) if start.padding == "same" else upright
+    np.testing.assert_allclose(stem, upright.detach().numpy(), rtol=1e-5)
+
+
+def test_what_can_be_is_written_where_the_data_are_gone(deployed, tmp_path):
+    files = Files(("onnx", "tflite", "safetensors"))
+    checks = write_device_folder(tmp_path / "out", deployed, None, files, replace(CARD, notes=("gone",)))
+    assert set(checks.values()) == {"the validation images are gone"}
+    records = json.loads((tmp_path / "out" / "check.json").read_text())
+    assert records == dict.fromkeys(checks, "unchecked: the validation images are gone")
+    assert (tmp_path / "out" / "labels.txt").read_text().split() == list(deployed.classes)
+    with pytest.raises(SweepError, match="--int8: .* training images, which are gone; give their place with --data"):
+        write_device_folder(tmp_path / "other", deployed, None, replace(files, int8=True), CARD)
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [("model.onnx", "fault of the export"), ("model-int8.onnx", "8 bits instead of 7, or the floats, model.onnx"),
+     ("model-int8.tflite", "try the floats, model.tflite")],
+)  # fmt: skip
+def test_what_to_try_is_true_of_the_file(file, words):
+    assert advise(file).endswith(words) or words in advise(file)
 
 
 @pytest.mark.slow
 def test_files_whose_runtime_is_missing_are_written_and_marked(deployed, tiny_data, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     checks = write_device_folder(tmp_path / "out", deployed, tiny_data, Files(("onnx", "safetensors")), CARD)
-    assert checks["model.onnx"] is None and checks["model.safetensors"].agreement == 1
+    assert checks["model.onnx"] == "its runtime is not installed" and checks["model.safetensors"].agreement == 1
     assert (tmp_path / "out" / "model.onnx").stat().st_size > 1000
-    assert "not run here" in (tmp_path / "out" / "README.md").read_text()
-    assert json.loads((tmp_path / "out" / "check.json").read_text())["model.onnx"] == "not run here"
+    said = "unchecked: its runtime is not installed"
+    assert said in (tmp_path / "out" / "README.md").read_text()
+    assert json.loads((tmp_path / "out" / "check.json").read_text())["model.onnx"] == said
 
 
 @pytest.mark.heavy
@@ -193,12 +265,12 @@ def test_a_network_goes_out_with_its_own_epsilon():
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.eps = 0.5
-    graph = fold_network(Deployed(model, arch))
+    how = Preprocess(Size(24, 32), Pixels(HALF, HALF))
+    graph = fold_network(Deployed(model, arch, ("a", "b", "c"), how))
     assert graph.image.size == (24, 32)
     weight = model.features[0][0].weight.detach().numpy() / np.sqrt(1.5)
     np.testing.assert_allclose(graph.nodes[0].weight, weight, rtol=1e-6)
 
 
-def test_data_that_were_never_photos_have_no_size_at_which_they_are_kept(deployed, tiny_data):
-    how = preprocess_of(deployed, tiny_data)
-    assert (how.size, how.first_size, how.channels) == ((16, 16), None, 3)
+def test_data_that_were_never_photos_have_no_size_at_which_they_are_kept(tiny_data):
+    assert find_first_size(tiny_data, square(16)) is None

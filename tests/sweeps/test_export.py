@@ -12,17 +12,21 @@ import pytest
 import torch
 
 from mnv2_sweep.base.errors import StoreError, SweepError
+from mnv2_sweep.base.size import Size
+from mnv2_sweep.formats.folder import Preprocess
 from mnv2_sweep.models.build import build_model
 from mnv2_sweep.nets.arch import ArchSpec, Stage, arch_label
 from mnv2_sweep.record.store import Outcome, read_outcomes, record, record_all, write_schedule
-from mnv2_sweep.sweeps.export import export_network, find_outcome, write_export
+from mnv2_sweep.sweeps.export import GONE, NO_FIRST_SIZE, export_network, find_outcome, write_export
 from mnv2_sweep.sweeps.request import adopt_weights
 from mnv2_sweep.training.control import Control
-from mnv2_sweep.training.kept import keep_network
+from mnv2_sweep.training.kept import header_of, keep_network, write_kept
 from mnv2_sweep.training.loop import evaluate_model
 from mnv2_sweep.training.shared import Supernet, run_shared_trial
+from mnv2_sweep.training.start import build_network
 from mnv2_sweep.training.ways.finetuned import run_finetuned_trial
 from mnv2_sweep.training.ways.shared import weights_path
+from mnv2_sweep.trials.pixels import pixels_of
 from mnv2_sweep.trials.recipe import Recipe
 from mnv2_sweep.trials.trial import DataRef, Trial
 from mnv2_sweep.trials.ways import own_file
@@ -55,7 +59,7 @@ def folder(tmp_path_factory, tiny_data) -> Path:
 def test_the_file_holds_the_network_that_was_measured(folder, tiny_data, tmp_path, network, as_slice, how):
     exported = export_network(folder, tiny_data, network, 0, as_slice)
     path = tmp_path / "deep" / "network.pt"
-    write_export(exported, tiny_data, path)
+    write_export(exported, path)
     assert [file.name for file in path.parent.iterdir()] == ["network.pt"]
     content = torch.load(path, weights_only=True)
     values = json.loads(content["arch"])
@@ -93,6 +97,31 @@ def test_what_was_not_kept_can_be_trained_again(make_trial, make_result, tmp_pat
     name = arch_label(trial.arch)
     with pytest.raises(StoreError, match=r"its weights are not kept in .*: mnv2-sweep run SPACE --again '0\.25"):
         find_outcome(tmp_path, name, 0, False)
+
+
+def test_where_the_data_are_gone_the_weights_say_what_is_needed(make_trial, make_result, tiny_data, tmp_path):
+    trial, name = make_trial(), arch_label(make_trial().arch)
+    record(tmp_path, Outcome(trial, make_result()))
+    header = header_of(trial, tiny_data) | {"dtype": "float32"}
+    model = build_network(trial)
+    write_kept(tmp_path / own_file(trial), model.state_dict(), header)
+    exported = export_network(tmp_path, None, name, 0, False)
+    assert (exported.val_score, exported.classes, exported.notes) == (None, tiny_data.classes, (GONE,))
+    assert exported.preprocess == Preprocess(trial.train_size, pixels_of(trial))
+    write_export(exported, tmp_path / "network.pt")
+    content = torch.load(tmp_path / "network.pt", weights_only=True)
+    assert (content["checked"], content["val_top1"]) == (False, 0.5)
+    assert torch.equal(content["state_dict"]["classifier.1.bias"], model.classifier[1].bias)
+    sizes = json.dumps([24, 20])
+    write_kept(tmp_path / own_file(trial), model.state_dict(), header | {"first_size": sizes})
+    assert export_network(tmp_path, None, name, 0, False).preprocess.first_size == Size(20, 24)
+    del header["first_size"]  # as earlier versions kept weights
+    write_kept(tmp_path / own_file(trial), model.state_dict(), header)
+    assert export_network(tmp_path, None, name, 0, False).notes == (GONE, NO_FIRST_SIZE)
+    del header["classes"]
+    write_kept(tmp_path / own_file(trial), model.state_dict(), header)
+    with pytest.raises(StoreError, match="don't name its classes, and the data are gone; give their place with --data"):
+        export_network(tmp_path, None, name, 0, False)
 
 
 @pytest.mark.slow
@@ -154,7 +183,7 @@ def test_a_place_that_cannot_be_written_is_one_line(folder, tiny_data, tmp_path)
     (tmp_path / "file").write_text("")
     exported = export_network(folder, tiny_data, LARGE, 0, True)
     with pytest.raises(StoreError, match="can't be written .*; choose another --out"):
-        write_export(exported, tiny_data, tmp_path / "file" / "network.pt")
+        write_export(exported, tmp_path / "file" / "network.pt")
 
 
 @pytest.mark.slow
@@ -163,7 +192,7 @@ def test_a_disk_that_is_full_leaves_the_file_before(folder, tiny_data, tmp_path)
     path = tmp_path / "network.pt"
     path.write_text("before")
     with full_disk(), pytest.raises(StoreError, match="network.pt: can't be written .*; choose another --out"):
-        write_export(exported, tiny_data, path)
+        write_export(exported, path)
     assert path.read_text() == "before" and list(tmp_path.iterdir()) == [path]
 
 
@@ -171,5 +200,5 @@ def test_a_disk_that_is_full_leaves_the_file_before(folder, tiny_data, tmp_path)
 def test_equal_networks_are_equal_files(folder, tiny_data, tmp_path):
     exported = export_network(folder, tiny_data, SMALL, 0, False)
     for name in ("one.pt", "other.pt"):
-        write_export(exported, tiny_data, tmp_path / name)
+        write_export(exported, tmp_path / name)
     assert (tmp_path / "one.pt").read_bytes() == (tmp_path / "other.pt").read_bytes()

@@ -13,11 +13,11 @@ from scipy.special import softmax
 from mnv2_sweep.base.errors import DataError, SweepError
 from mnv2_sweep.base.size import Size, square
 from mnv2_sweep.data import decode
-from mnv2_sweep.data.photos import open_photos, read_pixels
+from mnv2_sweep.data.photos import find_first_size, open_photos, read_pixels
 from mnv2_sweep.nets.arch import arch_label
 from mnv2_sweep.record.store import Outcome, record
 from mnv2_sweep.sweeps import predict
-from mnv2_sweep.sweeps.predict import calibrate_network, choose_outcome, list_photos, predict_photos
+from mnv2_sweep.sweeps.predict import calibrate_network, choose_outcome, list_photos, network_classifier, predict_photos
 from mnv2_sweep.training.control import Control
 from mnv2_sweep.training.kept import keep_network
 from mnv2_sweep.training.loop import evaluate_model, run_trial
@@ -54,15 +54,16 @@ def test_a_photo_becomes_the_pixels_that_training_had(data, size):
     expected = data.pixels("val", size)
     for at in (0, 31, 89):
         content = (data.source / "val" / data.names["val"][at].removeprefix("val/")).read_bytes()
-        assert np.array_equal(read_pixels(data, content, size, "photo"), expected[at])
+        assert np.array_equal(read_pixels(content, size, find_first_size(data, size), "photo"), expected[at])
 
 
 def test_what_it_says_of_the_validation_photos_is_what_was_measured(sweep, data):
     folder, trial, _ = sweep
     model = work_of(trial).rebuild(trial, folder, (), data)
-    confidence = calibrate_network(model, trial, data, 0.4)
+    classifier = network_classifier(model, trial, data)
+    confidence = calibrate_network(classifier, data, 0.4)
     photos = list_photos(data.source / "val")
-    found = list(predict_photos(model, trial, data, confidence.temperature, photos))
+    found = list(predict_photos(classifier, confidence.temperature, photos))
     assert len(found) == 90 and [one.name for one in found] == sorted(photos.names)
     right = [data.classes[one.best] == one.name.split("/")[0] for one in found]
     assert np.mean(right) == evaluate_model(model, trial, data, "val", "cpu")[0]["top1"]
@@ -86,7 +87,7 @@ def test_what_can_not_be_read_is_named(sweep, data, tmp_path, monkeypatch):
     write_folder(tmp_path / "new", files)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = list(predict_photos(model, trial, data, 1.0, list_photos(tmp_path / "new")))
+        found = list(predict_photos(network_classifier(model, trial, data), 1.0, list_photos(tmp_path / "new")))
     assert [one.name for one in found] == ["a.png", "b.jpg", "c.png", "d.png", "e.png", "f.png", "in/g.PNG"]
     assert [one.name for one in found if one.probabilities is not None] == ["a.png", "in/g.PNG"]
     assert np.array_equal(found[0].probabilities, found[-1].probabilities)
@@ -128,12 +129,12 @@ def test_the_best_network_that_has_weights_is_meant(sweep):
 def test_probabilities_are_of_logits_over_the_temperature(sweep, data):
     folder, trial, _ = sweep
     model = work_of(trial).rebuild(trial, folder, (), data)
-    photos = list_photos(data.source / "val")
-    cold, warm = (next(predict_photos(model, trial, data, t, photos)).probabilities for t in (1.0, 2.0))
+    classifier, photos = network_classifier(model, trial, data), list_photos(data.source / "val")
+    cold, warm = (next(predict_photos(classifier, t, photos)).probabilities for t in (1.0, 2.0))
     assert warm == pytest.approx(softmax(np.log(cold) / 2), rel=1e-4)
 
 
 def test_a_task_of_another_kind_is_refused(sweep, data):
     folder, trial, _ = sweep
     with pytest.raises(SweepError, match="its task is regress; networks that classify predict"):
-        calibrate_network(None, replace(trial, task="regress"), data, 0.9)
+        network_classifier(None, replace(trial, task="regress"), data)

@@ -104,9 +104,30 @@ def test_the_plan_says_networks_trials_madds_and_sizes(tmp_path, tiny_data, make
         "data      toy: 3 classes; 60 train, 30 val, 45 test",
         f"networks  3, {madds[0]:.1f}M to {madds[-1]:.1f}M MAdds at the nominal resolution",
         "recipe    tiny: 600 images each, trained at 12 to 16 px (input scale 0.5)",
+        "executed  44 to 51 % of nominal MAdds, the classifier apart",
         "trials    6 (1 done, 5 to run), seeds 0, 1",
         "keep      all weights: 13 MB in half precision, within 1.0 GB (--keep-bytes)",
     ]
+
+
+def test_the_plan_says_where_batch_norms_have_no_statistics_of_their_own_yet(tmp_path, tiny_data):
+    """0.997 ^ 30 = 0.914; after 1,000 steps 5.0 %, after 1,001 less."""
+    said = [
+        [line for line in describe_schedule(open_tiny(tmp_path, tiny_data, recipe=recipe)) if "note" in line]
+        for recipe in (
+            replace(RECIPE, norm_momentum=0.003),
+            replace(RECIPE, norm_momentum=0.003, images=20_000),
+            RECIPE,
+            replace(RECIPE, norm_momentum=0.2),
+        )
+    ]
+    assert said == [
+        [
+            "note      after 30 steps batch norms have 91 % of the statistics they began with: recipe.norm_momentum is "
+            "0.003; 0.1 suits so short a training"
+        ],
+        [], [], [],
+    ]  # fmt: skip
 
 
 def test_the_plan_says_what_is_reused_what_failed_and_what_is_of_others(tmp_path, tiny_data, make_result):
@@ -116,7 +137,7 @@ def test_the_plan_says_what_is_reused_what_failed_and_what_is_of_others(tmp_path
     record(tmp_path / "mine", Outcome(trials[3], error="died"))
     record(tmp_path / "mine", Outcome(trials[4], error="stopped", kind=INTERRUPTED))
     record(tmp_path / "mine", Outcome(replace(trials[0], seed=9), make_result()))
-    counts, _, *notes = describe_schedule(open_tiny(tmp_path / "mine", tiny_data))[3:]
+    counts, _, *notes = describe_schedule(open_tiny(tmp_path / "mine", tiny_data))[4:]
     assert counts == "trials    6 (0 done, 2 to run), seeds 0, 1"
     assert notes == [
         "reused    2 results of sweep other",
@@ -124,7 +145,7 @@ def test_the_plan_says_what_is_reused_what_failed_and_what_is_of_others(tmp_path
         f"note      {tmp_path / 'mine'} has 1 result of other networks or seeds, also in tables",
         "note      1 trial failed earlier; --retry-failed tries them again",
     ]
-    counts, _, *notes = describe_schedule(open_tiny(tmp_path / "mine", tiny_data, retry_failed=True))[3:]
+    counts, _, *notes = describe_schedule(open_tiny(tmp_path / "mine", tiny_data, retry_failed=True))[4:]
     assert counts == "trials    6 (0 done, 3 to run), seeds 0, 1" and len(notes) == 3
 
 
@@ -133,6 +154,7 @@ def test_the_plan_of_one_size_and_of_epochs(tmp_path, tiny_data):
     lines = describe_schedule(open_tiny(tmp_path, tiny_data, ARCHS[:1], recipe, (7,)))
     assert lines[2:] == [
         "recipe    tiny: 2.5 epochs each, trained at 16 px (input scale 0.5)",
+        "executed  44 % of nominal MAdds, the classifier apart",
         "trials    1 (0 done, 1 to run), seeds 7",
         "keep      all weights: 885 kB in half precision, within 1.0 GB (--keep-bytes)",
     ]
@@ -148,7 +170,7 @@ def test_networks_that_resolve_to_the_same_are_one(tmp_path, tiny_data):
 
 def test_preparing_writes_the_files_and_makes_every_size_once(tmp_path, tiny_data, monkeypatch, make_result):
     made = []
-    monkeypatch.setattr(request, "prepare_pixels", lambda data, size: made.append(size))
+    monkeypatch.setattr(request, "prepare_pixels", lambda data, size, eval_crop: made.append(size))
     asked = SweepRequest(tmp_path, ARCHS, RECIPE, (0, 1), tiny_data, "toy", source="# space\n")
     opened = open_session(asked)
     assert list(prepare_session(opened, {"torch": "1"})) == [(1, 2), (2, 2)] and made == [square(12), square(16)]
@@ -164,7 +186,7 @@ def test_preparing_writes_the_files_and_makes_every_size_once(tmp_path, tiny_dat
 
 @pytest.fixture
 def no_images(monkeypatch):
-    monkeypatch.setattr(request, "prepare_pixels", lambda data, size: None)
+    monkeypatch.setattr(request, "prepare_pixels", lambda *given: None)
 
 
 def test_preparing_records_what_is_reused(tmp_path, tiny_data, make_result, no_images):

@@ -394,7 +394,7 @@ def test_a_sweep_has_one_strategy_and_one_training(tmp_path, make_result, old, n
     assert find_differences(before, now) == changed
     outcome = Outcome(before, make_result())
     if not changed:
-        assert check_sweep(tmp_path, [now], [outcome]) == before
+        assert check_sweep(tmp_path, [now], [outcome]) == {"scratch": before}
         return
     with pytest.raises(StoreError) as caught:
         check_sweep(tmp_path, [now], [outcome])

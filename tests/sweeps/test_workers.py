@@ -225,7 +225,7 @@ def test_a_supernet_is_run_recorded_and_leaves_its_weights_alone(tmp_path, tiny_
     folder = tmp_path / "results" / "mine"
     monkeypatch.setattr(workers, "run_pool", lambda attempts, feed, *more: run_serial(attempts, feed))
     monkeypatch.setattr(workers, "open_dataset", lambda name, cache: tiny_data)
-    monkeypatch.setattr(request, "prepare_pixels", lambda data, size: None)
+    monkeypatch.setattr(request, "prepare_pixels", lambda *given: None)
     workers.worker_dataset.cache_clear()
     sharing = Strategy("shared", finetune=0.5)
     opened = open_supernet(folder, tiny_data, sharing, tuned=SUPERNET[1:2])

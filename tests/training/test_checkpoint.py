@@ -93,6 +93,7 @@ RECIPES = {
     "sgd": {"shortcut_gain": 0.2, "batch": 17, "images": 17 * 4},  # the passes over 60 images end within batches
     "plain sgd": {"momentum": 0.0, "batch": 80, "images": 80 * 3},  # each batch holds some images twice
     "rmsprop": {"optimizer": "rmsprop", "lr": 0.02, "schedule": "exponential", "images": 80},
+    "rmsprop_tf": {"optimizer": "rmsprop_tf", "lr": 0.02, "average": 0.9, "images": 80, "saturation": 0.5},
     "adamw": {"optimizer": "adamw", "lr": 0.01, "epochs": 1, "shortcut_gain": 0.5, "input_scale": 0.5},
     "long": {"images": 20 * 13, "lr": 0.03},  # more steps than looks; every fifth stop will do
 }
@@ -502,7 +503,7 @@ def test_seconds_and_speed_are_of_all_attempts(make_small, tiny_data, path, monk
 
         monkeypatch.setattr(module, name, slow)
 
-    slow_down(loop, "augment", lambda: 10.0)
+    slow_down(loop, "whole_batch", lambda: 10.0)
     slow_down(batch, "apply_crops", lambda: pace[0])
     stop_once(trial, tiny_data, path, 4)  # two steps, one look and one that it is stopped in
     now[0] += 1000.0  # nobody runs it

@@ -53,6 +53,7 @@ def test_a_network_comes_back_from_its_file(tmp_path, tiny_data, make_trial, kee
     assert (header["trial"], header["task"], header["trained"]) == (trial_id(trial), "classify", "alone")
     assert json.loads(header["classes"]) == list(tiny_data.classes) and json.loads(header["arch"])["classes"] == 3
     assert (header["size"], header["channels"], header["pixels"]) == ("16", "3", "value / 127.5 - 1")
+    assert json.loads(header["first_size"]) is None and "kernels" not in header
     with safe_open(path, "pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     assert sum(tensor.nbytes for tensor in tensors.values()) == kept_bytes(trial)
@@ -62,6 +63,17 @@ def test_a_network_comes_back_from_its_file(tmp_path, tiny_data, make_trial, kee
     model = work_of(trial).rebuild(trial, tmp_path, (), tiny_data)
     scores, images = evaluate_model(model, trial, tiny_data, "val", "cpu")
     assert round(scores["top1"] * images) == round(result.score("val", "top1") * images) and not model.training
+
+
+def test_a_network_with_another_epsilon_comes_back_with_it(tmp_path, tiny_data, make_trial, keep):
+    trial = make_trial(norm_epsilon=0.5, eval_crop=0.75, average=0.5)
+    result = run_trial(trial, tiny_data, "cpu", Control(keep=keep))
+    assert read_header(tmp_path / own_file(trial))["epsilon"] == "0.5"
+    scores, images = evaluate_model(
+        work_of(trial).rebuild(trial, tmp_path, (), tiny_data), trial, tiny_data, "val", "cpu"
+    )
+    assert round(scores["top1"] * images) == round(result.score("val", "top1") * images)
+    assert scores["loss"] == pytest.approx(result.score("val", "loss"), abs=0.01)
 
 
 @pytest.mark.parametrize("largest", [1e-9, 1e8], ids=["vanishes", "infinite"])

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mnv2_sweep.base.errors import SweepError
+from mnv2_sweep.data import batches as data_batches
 from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.training import batch, loop, start
 from mnv2_sweep.training import stacked as stacked_train
@@ -23,7 +24,7 @@ from mnv2_sweep.trials.trial import Result, Sharing, Trial
 torch.set_num_threads(1)
 
 SEEDS = (3, 0, 5)
-OPTIMIZERS = [("sgd", 0.05), ("rmsprop", 0.02), ("adamw", 0.01)]
+OPTIMIZERS = [("sgd", 0.05), ("rmsprop", 0.02), ("adamw", 0.01), ("rmsprop_tf", 0.02)]
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def doubled(monkeypatch):
         monkeypatch.setattr(module, name, lambda *args: original(*args).double())
 
     double(start, "build_model")
-    double(loop, "image_batch")
+    double(data_batches, "image_batch")
     double(batch, "draw_crops")
     double(batch, "image_batch")
 

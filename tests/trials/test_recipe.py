@@ -1,26 +1,58 @@
 """What a recipe may hold, by what is said beside each field, and how a changed one is called."""
 
+import json
 import sys
 from dataclasses import fields, replace
+from pathlib import Path
 
 import pytest
+import yaml
 
 from mnv2_sweep.base.errors import SweepError
+from mnv2_sweep.nets.arch import ArchSpec
+from mnv2_sweep.trials.differences import find_differences
 from mnv2_sweep.trials.recipe import RECIPE_CHOICES, RECIPES, Recipe, change_recipe, check_recipe, length_text
+from mnv2_sweep.trials.trial import DataRef, Trial, record_json, trial_id
 
 GOOD = Recipe("good", images=100)
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_shipped_recipes_keep_the_rules(name):
-    assert RECIPES[name].name == name
+    assert RECIPES[name].name == {"paper": "paper, released"}.get(name, name)
     check_recipe(RECIPES[name])
 
 
-def test_paper_recipe_is_section_6_1():
-    paper = RECIPES["paper"]
-    assert (paper.optimizer, paper.momentum, paper.lr, paper.lr_decay) == ("rmsprop", 0.9, 0.045, 0.98)
-    assert (paper.schedule, paper.batch, paper.weight_decay) == ("exponential", 96, 4e-5)
+def test_paper_recipe_is_the_released_training():
+    """Section 6.1 of the paper, and TF-slim's research/slim: the flags in nets/mobilenet/README.md, training_scope in
+    nets/mobilenet/mobilenet.py, the defaults of train_image_classifier.py, preprocessing/inception_preprocessing.py."""
+    assert record_json(RECIPES["paper"]) == {
+        "name": "paper, released",
+        "optimizer": "rmsprop_tf", "lr": 0.045, "batch": 96,  # momentum, decay 0.9 and epsilon 1.0 are the defaults
+        "schedule": "exponential", "decay_epochs": 2.5, "epochs": 412, "average": 0.9999,
+        "decay_depthwise": False, "norm_momentum": 0.003, "norm_epsilon": 0.001, "init_stddev": 0.09,
+        "crop_draw": "side", "crop_min_area": 0.1, "brightness": 32 / 255, "saturation": 0.5, "eval_crop": 0.875,
+    }  # fmt: skip
+    defaults = RECIPES["paper"]
+    assert (defaults.momentum, defaults.rmsprop_decay, defaults.rmsprop_epsilon) == (0.9, 0.9, 1.0)
+    assert (defaults.weight_decay, defaults.label_smoothing, defaults.lr_decay) == (4e-5, 0.1, 0.98)
+    assert 5.5e6 * defaults.batch / 1_281_167 == pytest.approx(defaults.epochs, abs=0.2)
+
+
+def test_results_of_the_earlier_paper_recipe_are_another_recipe_s():
+    """As it stood in records until TF-slim's training took its place: read as ever, and nowhere mixed with it."""
+    earlier = Recipe(**json.loads(
+        '{"name": "paper", "epochs": 412, "batch": 96, "optimizer": "rmsprop", "lr": 0.045, "schedule": "exponential",'
+        ' "crop_min_area": 0.05}'
+    ))  # fmt: skip
+    check_recipe(earlier)
+    old, new = (Trial(ArchSpec(), recipe, DataRef("d", "f", 3), 0) for recipe in (earlier, RECIPES["paper"]))
+    assert trial_id(old) == "cd41bfca8218a84b" != trial_id(new) and earlier.name != RECIPES["paper"].name
+    assert "optimizer rmsprop -> rmsprop_tf" in find_differences(old, new)
+    page = (Path(__file__).parents[2] / "docs" / "paper.md").read_text(encoding="utf-8")
+    words = page.partition("\nrecipe: {base: paper, ")[2].partition("}")[0].split(",")
+    changes = {name.strip(): yaml.safe_load(value) for name, _, value in (word.partition(":") for word in words)}
+    assert trial_id(replace(old, recipe=change_recipe(RECIPES["paper"], changes))) == trial_id(old)
 
 
 NAN, HUGE = float("nan"), 10**400
@@ -45,6 +77,18 @@ BAD_VALUES = {
     "curve_images": [None, *NO_COUNT],
     "mixup": [-0.1, 101, *NO_NUMBER],
     "init": ["", " ", "two\nlines", "x" * 1001, 3, None, True],
+    "decay_epochs": [0, -1.0, 1_000_001, *NO_NUMBER],
+    "rmsprop_decay": [1, -0.1, *NO_NUMBER],
+    "rmsprop_epsilon": [0, -1.0, *NO_NUMBER],
+    "average": [1, 1.5, -0.1, *NO_NUMBER],
+    "decay_depthwise": [0, 1, None, "false", NAN],
+    "norm_momentum": [0, 1.1, *NO_NUMBER],
+    "norm_epsilon": [0, 1, -1e-3, *NO_NUMBER],
+    "init_stddev": [-0.1, 11, *NO_NUMBER],
+    "crop_draw": ["areas", "", None, True, 0],
+    "brightness": [-0.1, 1.1, *NO_NUMBER],
+    "saturation": [-0.1, 1.1, *NO_NUMBER],
+    "eval_crop": [0, 0.05, 1.1, *NO_NUMBER],
 }
 BAD = [(name, value) for name, values in BAD_VALUES.items() for value in values]
 

@@ -81,6 +81,18 @@ RECIPE_FIELDS = dict(
     curve_images=st.integers(1, 10**6),
     mixup=st.floats(0, 100),
     init=st.sampled_from(["scratch", "imagenet", "a file.pth"]),
+    decay_epochs=st.floats(1e-3, 1e4),
+    rmsprop_decay=shares(exclude_max=True),
+    rmsprop_epsilon=st.floats(1e-9, 1e9),
+    average=shares(exclude_max=True),
+    decay_depthwise=st.booleans(),
+    norm_momentum=shares(0.001),
+    norm_epsilon=st.floats(1e-9, 0.5),
+    init_stddev=st.floats(0, 10),
+    crop_draw=st.sampled_from(RECIPE_CHOICES["crop_draw"].rule.words),
+    brightness=shares(),
+    saturation=shares(),
+    eval_crop=shares(0.1),
 )
 COUNTS = st.integers(1, 10**9)
 LENGTHS = st.builds(dict, images=COUNTS) | st.builds(dict, epochs=st.floats(1e-3, 1e4) | st.integers(1, 10**6))
@@ -169,6 +181,7 @@ def test_defaults_may_not_change():
     assert astuple(Recipe("any"))[1:] == (
         *(None, None, 1.0, 64, "sgd", 0.1, 0.9, "one_cycle", 0.2, 0.98),
         *(4e-5, 0.1, 0.35, True, 1.0, 500, 0.0, "scratch"),
+        *(1.0, 0.9, 1.0, 0.0, True, 0.1, 1e-5, 0.0, "area", 0.0, 0.0, 1.0),
     )
     assert astuple(ArchSpec())[2:] == (
         *(1.0, 224, 3, True, "bottleneck", 1280, 1000, 0.2, 3, "relu6", False, True),
@@ -240,6 +253,18 @@ OTHER_VALUES = {
     "shortcut_gain": 0.2,
     "curve_images": 100,
     "mixup": 0.2,
+    "decay_epochs": 2.5,
+    "rmsprop_decay": 0.8,
+    "rmsprop_epsilon": 0.1,
+    "average": 0.9999,
+    "decay_depthwise": False,
+    "norm_momentum": 0.003,
+    "norm_epsilon": 0.001,
+    "init_stddev": 0.09,
+    "crop_draw": "side",
+    "brightness": 0.1,
+    "saturation": 0.5,
+    "eval_crop": 0.875,
 }
 
 

@@ -7,9 +7,9 @@ from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.training.control import Control
 from mnv2_sweep.training.loop import run_trial
 from mnv2_sweep.training.stacked import group_seeds, has_seed, run_stacked_trial
-from mnv2_sweep.training.ways.way import Need, Setup, WayWork
+from mnv2_sweep.training.ways.way import Setup, WayWork
 from mnv2_sweep.trials.trial import Result, Trial, trial_id
-from mnv2_sweep.trials.ways import STACKED_FOLDER
+from mnv2_sweep.trials.ways import STACKED_FOLDER, Need
 
 
 class Alone(WayWork):

@@ -42,7 +42,7 @@ class FineTuned(Shared):
     def holds(self, path: Path, trial: Trial) -> bool:
         return has_kept(path, trial) if path.parent.name == KEPT else is_whole(path, trial_header(trial))
 
-    def rebuild(self, trial: Trial, folder: Path, archs: Sequence[ArchSpec], dataset: Dataset) -> nn.Module:
+    def rebuild(self, trial: Trial, folder: Path, archs: Sequence[ArchSpec], dataset: Dataset | None) -> nn.Module:
         path, packed = kept_paths(folder, trial)
         try:
             if path.is_file() or not packed.is_file():

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from mnv2_sweep.base.errors import SweepError
 from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.nets.arch import ArchSpec, arch_label
+from mnv2_sweep.nets.resolve import resolve
 from mnv2_sweep.spaces.space import Strategy
 from mnv2_sweep.training.checkpoint import core_clock
 from mnv2_sweep.training.control import Control
@@ -19,7 +20,7 @@ from mnv2_sweep.training.loop import begin_on, peak_memory_bytes, read_targets, 
 from mnv2_sweep.training.start import begin_network
 from mnv2_sweep.training.ways.way import Rates, Setup, WayWork, count_final
 from mnv2_sweep.trials.recipe import SCRATCH, Recipe
-from mnv2_sweep.trials.tasks import task_of
+from mnv2_sweep.trials.tasks import task_of, trained_network
 from mnv2_sweep.trials.trial import SPLITS, CurvePoint, How, Result, Trial
 
 
@@ -39,9 +40,11 @@ class Probe(WayWork):
         return "a linear classifier on the features of weights that stay"
 
     def own_seconds(self, trial: Trial, work: float, rates: Rates) -> float:
-        """Return the seconds of the features, as if none were kept; those of the classifier are not known before."""
-        evaluated = probed_images(trial, rates.data) + count_final(rates.data)
-        return rates.of_start(work) + evaluated * rates.of_evaluated(work)
+        """Return the seconds of the features, as if none were kept, and of the classifier."""
+        fitted = probed_images(trial, rates.data)
+        channels, outputs = resolve(trained_network(trial)).convs[-1].c_in, task_of(trial).outputs(trial.data.classes)
+        evaluated = fitted + count_final(rates.data)
+        return rates.of_start(work) + evaluated * rates.of_evaluated(work) + rates.of_fit(fitted, channels, outputs)
 
     def run(self, trial: Trial, dataset: Dataset, setup: Setup, control: Control) -> Result:
         begin_on(setup.device)
@@ -54,15 +57,17 @@ class Probe(WayWork):
             probed.scores, counts, probed.linear.train_loss, images, (point,), probed.seconds,
             images / probed.seconds, peak_memory_bytes(setup.device), setup.device,
         )  # fmt: skip
-        control.keep(trial, probed_network(trial, dataset, setup.device, probed.linear).eval(), result)
+        control.keep(trial, probed.model, result)
         control.log(f"{arch_label(trial.arch)}: {say_result(trial, result)} in {result.seconds:.1f} s")
         return result
 
 
 @dataclass(frozen=True, eq=False)
 class Probed:
-    """A fitted classifier, its scores by split, and the seconds of a core that it took with its features."""
+    """The network that the trial begins with under the classifier that was fitted, that classifier, its scores by
+    split, and the seconds of a core that it took with its features."""
 
+    model: nn.Module
     linear: Linear
     scores: dict[str, dict[str, float]]
     seconds: float
@@ -75,7 +80,8 @@ def probed_images(trial: Trial, data: Dataset) -> int:
 
 def probe_trial(trial: Trial, dataset: Dataset, device: str, control: Control) -> Probed:
     """Fit the classifier and measure it. Raises FloatingPointError, Interrupted."""
-    features, clock = find_features(trial, dataset, device, control), core_clock("cpu")
+    model = begin_network(trial, dataset, device)
+    features, clock = find_features(model, trial, dataset, device, control), core_clock("cpu")
     began = clock()
     targets = {split: read_targets(trial, dataset, split, "cpu") for split in dataset.labels}
     train = features.splits["train"], targets["train"]
@@ -86,16 +92,10 @@ def probe_trial(trial: Trial, dataset: Dataset, device: str, control: Control) -
         raise FloatingPointError("the features of these weights are no numbers")
     splits = [split for split in SPLITS if split in dataset.labels]
     scores = {split: _score(trial, linear.outputs(features.splits[split]), targets[split]) for split in splits}
-    return Probed(linear, scores, features.seconds + clock() - began)
-
-
-def probed_network(trial: Trial, dataset: Dataset, device: str, linear: Linear) -> nn.Module:
-    """Return the network that the trial begins with, under that classifier."""
-    model = begin_network(trial, dataset, device)
     with torch.no_grad():
         model.classifier[-1].weight.copy_(linear.weight)
         model.classifier[-1].bias.copy_(linear.bias)
-    return model
+    return Probed(model.eval(), linear, scores, features.seconds + clock() - began)
 
 
 def _score(trial: Trial, outputs: Tensor, targets: Tensor) -> dict[str, float]:

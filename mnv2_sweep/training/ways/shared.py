@@ -9,7 +9,7 @@ from torch import nn
 
 from mnv2_sweep.base.errors import ArchError, StoreError, SweepError
 from mnv2_sweep.data.catalog import Dataset
-from mnv2_sweep.nets.arch import ArchSpec
+from mnv2_sweep.nets.arch import ArchSpec, arch_label
 from mnv2_sweep.nets.resolve import arch_key
 from mnv2_sweep.nets.supernet import check_supernet, supernet_digest
 from mnv2_sweep.spaces.space import Strategy
@@ -26,10 +26,11 @@ from mnv2_sweep.training.shared import (
     run_shared_trial,
 )
 from mnv2_sweep.training.ways.way import Conditions, Rates, Setup, WayWork, count_final
-from mnv2_sweep.trials.recipe import SCRATCH, Recipe
+from mnv2_sweep.trials.recipe import RECIPES, SCRATCH, Recipe
 from mnv2_sweep.trials.trial import Result, Sharing, Trial, shared_id
 from mnv2_sweep.trials.ways import shared_file
 
+USUAL = RECIPES["short"]
 MOST_ALONE = 24  # networks that the default length of a shared training makes up for
 NO_BUDGET = "--budget: the networks share one training, which is done whole; give it fewer images, or add --separate"
 NO_GRAPHS = "--cuda-graphs: networks that share weights are trained without them; leave it out, or add --separate"
@@ -51,6 +52,12 @@ class Shared(WayWork):
         if recipe.init != SCRATCH:
             raise SweepError(f"recipe.init: {recipe.init} given, {SCRATCH} allowed for networks that share weights; "
                              "give strategy: tune or probe, or --separate")  # fmt: skip
+        if recipe.norm_momentum != USUAL.norm_momentum:
+            raise SweepError(
+                f"recipe.norm_momentum: {recipe.norm_momentum:g} given, {USUAL.norm_momentum:g} allowed for networks "
+                "that share weights: at the end each gets statistics of its own; write "
+                f"recipe.norm_momentum={USUAL.norm_momentum:g}, or add --separate"
+            )
         return {"shared": make_sharing(strategy, archs, recipe, train_images)}
 
     def mark_later(self, strategy: Strategy, marks: dict) -> dict | None:
@@ -86,7 +93,12 @@ class Shared(WayWork):
     def holds(self, path: Path, trial: Trial) -> bool:
         return has_weights(path, trial)
 
-    def rebuild(self, trial: Trial, folder: Path, archs: Sequence[ArchSpec], dataset: Dataset) -> nn.Module:
+    def rebuild(self, trial: Trial, folder: Path, archs: Sequence[ArchSpec], dataset: Dataset | None) -> nn.Module:
+        if dataset is None:
+            raise SweepError(
+                f"{arch_label(trial.arch)}: a slice of shared weights, whose batch norms are measured again on "
+                "training images, and those are gone; give their place with --data PATH"
+            )
         problems: list[str] = []
         supernet = Supernet(tuple(archs), weights_path(folder, trial))
         shared = read_shared(trial, supernet, problems.append)

@@ -22,7 +22,7 @@ from mnv2_sweep.training.start import build_network
 from mnv2_sweep.trials.recipe import Recipe, length_text
 from mnv2_sweep.trials.tasks import trained_network
 from mnv2_sweep.trials.trial import Result, Trial
-from mnv2_sweep.trials.ways import own_file, way_of
+from mnv2_sweep.trials.ways import Need, own_file, way_of
 
 
 @dataclass(frozen=True)
@@ -42,13 +42,6 @@ class Setup:
     asked: bool = False
 
 
-class Need(NamedTuple):
-    """What a trial can't run without, and one of those that need it has to make: its name, whether it is there."""
-
-    name: str
-    is_there: Callable[[], bool]
-
-
 class Conditions(NamedTuple):
     """What is asked of a run that a way may have to refuse: a budget of time, CUDA graphs, an executor."""
 
@@ -60,13 +53,15 @@ class Conditions(NamedTuple):
 @dataclass(frozen=True)
 class Rates:
     """The seconds that training takes on a core of this machine, as functions of a network's work (`count_work`): of an
-    image, of an evaluated one, of a trial's start. `works` are those of the networks that are estimated."""
+    image, of an evaluated one, of a trial's start. `works` are those of the networks that are estimated. `of_fit`:
+    those of fitting a linear classifier to features, by the numbers of images, channels and outputs."""
 
     data: Dataset
     works: Mapping[ArchSpec, float]
     of_image: Callable[[float], float]
     of_evaluated: Callable[[float], float]
     of_start: Callable[[float], float]
+    of_fit: Callable[[int, int, int], float] = lambda images, channels, outputs: 0.0
 
     def seconds(self, work: float, shown: float, evaluated: int) -> float:
         """Return the seconds of a trial of that work that trains on `shown` images and evaluates others."""
@@ -161,9 +156,9 @@ class WayWork:
         """Return the trial's network before it has its weights."""
         return build_network(trial)
 
-    def rebuild(self, trial: Trial, folder: Path, archs: Sequence[ArchSpec], dataset: Dataset) -> nn.Module:
+    def rebuild(self, trial: Trial, folder: Path, archs: Sequence[ArchSpec], dataset: Dataset | None) -> nn.Module:
         """Return the network of a recorded trial from what is kept, on the CPU and in eval mode; `archs` are those of
-        its sweep. Raises StoreError."""
+        its sweep, and the data None where they are gone. Raises StoreError, SweepError where it needs them."""
         return fill_network(self.build(trial), read_kept(folder / own_file(trial), trial))
 
 

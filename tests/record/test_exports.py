@@ -1,0 +1,45 @@
+"""What was exported is recorded beside the weights, one file an export folder, and listed."""
+
+import json
+
+import pytest
+
+from mnv2_sweep.base.errors import StoreError
+from mnv2_sweep.record.exports import list_exports, record_export
+
+CHECKED = {"bytes": 1_600_000, "top1": 0.75, "agreement": 0.99, "is_worse": True}
+FILES = {"model.onnx": CHECKED, "model.tflite": {"bytes": 900, "unchecked": "the validation images are gone"}}
+
+
+def test_exports_are_listed_and_one_to_the_same_place_replaces_the_other(tmp_path, make_trial):
+    assert list_exports(tmp_path) == ""
+    for place in ("a", "b", "a"):
+        record_export(tmp_path, make_trial(3), "0.25 at 16", tmp_path / place, FILES)
+    assert len(list((tmp_path / "exports").iterdir())) == 2
+    head, *rows = list_exports(tmp_path).splitlines()
+    assert head.split()[:3] == ["exported", "seed", "file"] and len(rows) == 4
+    assert rows[0].split() == [
+        "0.25", "at", "16", "3", "model.onnx", "1.6", "MB", "75.0,", "worse", "99.0", str(tmp_path / "a")
+    ]  # fmt: skip
+    assert "model.tflite" in rows[2] and "unchecked" in rows[2]
+
+
+def test_what_is_damaged_is_named_and_costs_no_other(tmp_path, make_trial):
+    record_export(tmp_path, make_trial(), "0.25 at 16", tmp_path / "a", FILES)
+    for name, text in (("cut.json", '{"trial": "a'), ("list.json", "[]"), ("empty.json", "{}")):
+        (tmp_path / "exports" / name).write_text(text)
+    lasts = [line.split()[-1] for line in list_exports(tmp_path).splitlines()]
+    assert lasts.count("damaged") == 3 and lasts.count(str(tmp_path / "a")) == 2
+
+
+def test_a_place_that_cannot_be_written_is_one_line(tmp_path, make_trial):
+    (tmp_path / "exports").write_text("")
+    with pytest.raises(StoreError, match="exports/.*: can't be written .*; the export itself is in"):
+        record_export(tmp_path, make_trial(), "0.25 at 16", tmp_path / "a", FILES)
+
+
+def test_the_record_says_which_trial_it_is_of(tmp_path, make_trial):
+    record_export(tmp_path, make_trial(5), "0.25 at 16", tmp_path / "a", FILES)
+    (path,) = (tmp_path / "exports").iterdir()
+    content = json.loads(path.read_text())
+    assert path.name.startswith(content["trial"]) and content["seed"] == 5 and content["files"] == FILES
