@@ -147,6 +147,9 @@ class RunOptions(TrainOptions):
     keep_bytes: Annotated[
         str, typer.Option(help="Disk for all of them; where it is too little, the front's come first, then the best.")
     ] = "1GB"
+    no_images: Annotated[
+        bool, typer.Option("--no-images", help="Leave out of the results which images each network got right.")
+    ] = False
     plots: Plots = PLOTS
 
 

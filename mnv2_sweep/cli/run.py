@@ -38,6 +38,7 @@ def run(
     ] = None,
 ) -> None:
     """Train and evaluate every network of a design space; run it again to do what is missing."""
+    from mnv2_sweep.analysis.odds import load_odds
     from mnv2_sweep.analysis.verdict import sweep_verdict
     from mnv2_sweep.cli.display import show_sweep
     from mnv2_sweep.cli.open import begin_space, open_run, open_space
@@ -65,7 +66,8 @@ def run(
     failed = show_sweep(request)
     if not options.dry_run:
         frame = load_frame(request.folder)
-        typer.echo("\n" + results_text(frame, sweep_verdict(request.folder)))
+        odds = load_odds(request.folder, frame)
+        typer.echo("\n" + results_text(frame, sweep_verdict(request.folder), odds))
         if (frame["status"] == "done").any():
             for drawn in draw_pareto(request.folder, options.plots):
                 typer.echo(drawn)

@@ -134,7 +134,8 @@ class Result:
 
     `seconds` is training and evaluation, without loading the data, in one thread; of a slice of shared weights, its
     share of their training too, in seconds of one core. `peak_memory_bytes` is the process's peak resident memory on a
-    CPU, the allocator's peak on a GPU.
+    CPU, the allocator's peak on a GPU. `each` is what it made of each image, as `terms.pack_terms` packs it: no part of
+    its JSON, but of a record of its own; empty where it was left out or has not been read.
     """
 
     scores: Mapping[str, Mapping[str, float]]
@@ -146,6 +147,7 @@ class Result:
     images_per_second: float
     peak_memory_bytes: int
     device: str
+    each: bytes = field(default=b"", compare=False, repr=False)
 
     def score(self, split: str, name: str) -> float | None:
         """Return a score of a split; None where it was not measured."""

@@ -148,7 +148,7 @@ def test_run_prints_the_plan_then_progress_then_the_table_and_the_plots(swept):
         r"\[1/2\] .* at 32, table \w+, last=64, 32 px, seed 0: val top-1 \d+\.\d %, \d+ s, \d+ images/s",
         r"\[2/2\] .*",
         r"tiny-photos: data photos, recipe tiny, cpu",
-        r"front  network .*",
+        r"on front  network .*",
         r"best on validation: .*",
         r"plots/tiny-photos/pareto\.png",
         r"plots/tiny-photos/pareto\.svg",
