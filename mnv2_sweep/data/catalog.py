@@ -1,4 +1,4 @@
-"""A data set's name or path -> Dataset: the embedded `shapes`, or a folder or zip of photos.
+"""A data set's name -> Dataset: the embedded `shapes`, or photos at a path, read as the name says (`asked`).
 
 Pixels are made once and kept as memory-mapped files in the cache folder, so that all workers share them.
 """
@@ -13,6 +13,8 @@ import numpy as np
 from mnv2_sweep.base.errors import DataError
 from mnv2_sweep.base.files import open_whole
 from mnv2_sweep.base.size import Size
+from mnv2_sweep.data.asked import read_name
+from mnv2_sweep.data.cache import open_images, seal
 from mnv2_sweep.data.photos import open_photos
 from mnv2_sweep.data.shapes import CLASSES, COUNTS, SHAPES_FINGERPRINT, draw_scenes, render_chunks
 from mnv2_sweep.trials.trial import EMBEDDED
@@ -32,6 +34,11 @@ class Dataset(Protocol):
         ...
 
 
+def count_classes(dataset: Dataset, split: str) -> np.ndarray:
+    """Return how many images of each class a split has."""
+    return np.bincount(np.asarray(dataset.labels[split], dtype=np.int64), minlength=len(dataset.classes))
+
+
 def cache_folder() -> Path:
     """Return $MNV2_SWEEP_CACHE, or mnv2-sweep in the user's cache folder ($XDG_CACHE_HOME, ~/.cache)."""
     chosen = os.environ.get("MNV2_SWEEP_CACHE")
@@ -41,24 +48,35 @@ def cache_folder() -> Path:
 
 
 def open_dataset(
-    name: str, cache: Path, report: Callable[[int, int], None] = lambda done, total: None, where: str = "--data"
+    name: str,
+    cache: Path,
+    report: Callable[[int, int], None] = lambda done, total: None,
+    where: str = "--data",
+    say: Callable[[str], None] = lambda line: None,
 ) -> Dataset:
-    """Open `shapes`, or photos at a path, decoded on first use; `report(done, total)` follows that.
+    """Open `shapes`, or photos at a path, decoded on first use; `report(done, total)` follows that, `say` hears what
+    was damaged in the cache and is made anew.
 
     Raises DataError, which says `where` the name was given.
     """
     if name == EMBEDDED:
-        return ShapesData(cache)
-    try:
-        found = bool(name) and Path(name).exists()
-    except (OSError, ValueError):  # a name too long or with a null character
-        found = False
-    if not found:
+        return ShapesData(cache, say)
+    path, options = read_name(name)
+    if not is_there(name):
         raise DataError(
-            f"{where} {name}: no such folder or zip; give '{EMBEDDED}' (built in), or the path of a folder or zip "
-            "that holds one folder of images per class"
+            f"{where} {path}: no such folder or archive; give '{EMBEDDED}' (built in), or the path of a folder, zip or "
+            "tar that holds one folder of images per class, or photos and --labels"
         )
-    return open_photos(Path(name), cache, report)
+    return open_photos(Path(path), cache, report, options, say)
+
+
+def is_there(name: str) -> bool:
+    """Return whether something lies at the path that a name says."""
+    path, _ = read_name(name)
+    try:
+        return bool(path) and Path(path).exists()
+    except (OSError, ValueError):  # a name too long or with a null character
+        return False
 
 
 class ShapesData:
@@ -68,7 +86,8 @@ class ShapesData:
     fingerprint = SHAPES_FINGERPRINT
     classes = CLASSES
 
-    def __init__(self, cache: Path):
+    def __init__(self, cache: Path, say: Callable[[str], None] = lambda line: None):
+        self.say = say
         self.folder = cache / f"{EMBEDDED}-{SHAPES_FINGERPRINT[:12]}"
         self.scenes = {split: draw_scenes(count, seed) for seed, (split, count) in enumerate(COUNTS.items())}
         self.labels = {split: scenes.label for split, scenes in self.scenes.items()}
@@ -78,13 +97,14 @@ class ShapesData:
         path = self.folder / f"{split}-{size}.npy"
         try:
             shape = (COUNTS[split], *size, 3)
-            try:
-                pixels = np.load(path, mmap_mode="r")
-            except (FileNotFoundError, ValueError, EOFError):
-                pixels = None
-            if pixels is None or pixels.shape != shape:  # not made yet, or damaged
+            pixels = open_images(path, shape)
+            if pixels is None:  # not made yet, or damaged
+                if path.exists():
+                    self.say(f"the image cache was damaged ({path}); built anew")
                 self._render(split, size, path)
-                pixels = np.load(path, mmap_mode="r")
+                pixels = open_images(path, shape)
+            if pixels is None:
+                raise DataError(f"{path}: damaged as soon as it was written; is the disk sound?")
             return pixels
         except OSError as error:
             raise DataError(f"{self.folder}: can't keep the images here ({error}); set MNV2_SWEEP_CACHE") from error
@@ -97,3 +117,4 @@ class ShapesData:
             np.lib.format.write_array_header_1_0(file, header)
             for images in render_chunks(self.scenes[split], size):
                 file.write(images.tobytes())
+        seal(path)

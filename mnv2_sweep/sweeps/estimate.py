@@ -240,7 +240,7 @@ def image_seconds(dataset: Dataset, size: Size) -> float:
 
         def make() -> None:
             for photo in photos:
-                decode_one(source, size, photo)
+                decode_one(source, size, photo, dataset.decoding)
     else:
         count, native = TIMED_PHOTOS, getattr(dataset, "side", size.width)
         photo = Image.fromarray(np.random.RandomState(0).randint(0, 256, (native, native, 3), np.uint8))

@@ -20,7 +20,8 @@ from mnv2_sweep.base.errors import StoreError, SweepError
 from mnv2_sweep.base.files import open_whole
 from mnv2_sweep.base.size import Size
 from mnv2_sweep.data.catalog import Dataset
-from mnv2_sweep.data.photos import find_first_size
+from mnv2_sweep.data.decode import Decoding
+from mnv2_sweep.data.photos import find_decoding, find_first_size
 from mnv2_sweep.formats.folder import Preprocess
 from mnv2_sweep.models.network_files import EPSILON
 from mnv2_sweep.models.padding import upright_state
@@ -86,7 +87,8 @@ def export_network(folder: Path, dataset: Dataset | None, network: str, seed: in
             f"{folder}: {arch_label(trial.arch)} has {main.said(score, 2)} here, {main.amount(recorded, 2)} on "
             "record: it was measured on another machine or with another torch; run the sweep here"
         )
-    preprocess = Preprocess(trial.train_size, pixels_of(trial), find_first_size(dataset, trial.train_size))
+    first = find_first_size(dataset, trial.train_size)
+    preprocess = Preprocess(trial.train_size, pixels_of(trial), first, find_decoding(dataset))
     return Exported(model, outcome, score, dataset.classes, preprocess)
 
 
@@ -97,7 +99,8 @@ def _export_unchecked(folder: Path, outcome: Outcome) -> Exported:
     try:
         header = read_header(folder / own_file(trial))
         classes, first = tuple(json.loads(header["classes"])), json.loads(header.get("first_size", "null"))
-    except (StoreError, KeyError, ValueError) as error:
+        decoding = Decoding(**json.loads(header.get("decoding", "{}")))
+    except (StoreError, KeyError, ValueError, TypeError) as error:
         raise StoreError(
             f"{arch_label(trial.arch)}: its weights, which an earlier version kept, don't name its classes, and the "
             "data are gone; give their place with --data PATH"
@@ -105,7 +108,7 @@ def _export_unchecked(folder: Path, outcome: Outcome) -> Exported:
     notes = [GONE]
     if "first_size" not in header and trial.data.name != EMBEDDED:
         notes.append(NO_FIRST_SIZE)
-    preprocess = Preprocess(trial.train_size, pixels_of(trial), first and Size(first[1], first[0]))
+    preprocess = Preprocess(trial.train_size, pixels_of(trial), first and Size(first[1], first[0]), decoding)
     return Exported(model, outcome, None, classes, preprocess, tuple(notes))
 
 

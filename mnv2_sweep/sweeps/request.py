@@ -16,6 +16,7 @@ from mnv2_sweep.base.size import size_range
 from mnv2_sweep.base.text import count_noun, millions, percent
 from mnv2_sweep.data.batches import prepare_pixels
 from mnv2_sweep.data.catalog import Dataset
+from mnv2_sweep.data.describe import describe_photos
 from mnv2_sweep.nets.arch import ArchSpec, arch_label
 from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.record.claims import read_claims
@@ -195,6 +196,7 @@ def describe_schedule(session: Session) -> list[str]:
     done, notes = _describe_known(session, session.trials, [f"note      {text}"] if others else [])
     return [
         f"data      {session.request.dataset.name}: {len(session.request.dataset.classes)} classes; {counts}",
+        *describe_photos(session.request.dataset),
         f"networks  {len(networks)}{starts}, {madds_text}",
         *describe_recipes(session.trials),
         *describe_starts(session.trials),

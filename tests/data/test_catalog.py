@@ -51,7 +51,7 @@ def test_pixels_are_rendered_once_and_read_from_the_cache_afterwards(tmp_path, f
     monkeypatch.setattr(catalog, "render_chunks", None)
     again = open_dataset(EMBEDDED, tmp_path).pixels("val", square(12))
     assert np.array_equal(pixels, again)
-    assert [path.name for path in tmp_path.rglob("*.npy*")] == ["val-12.npy"]
+    assert sorted(path.name for path in tmp_path.rglob("*.npy*")) == ["val-12.npy", "val-12.npy.crc"]
 
 
 def test_splits_and_sides_differ(tmp_path, few_scenes):
@@ -98,5 +98,14 @@ def test_a_path_that_is_not_there_is_told_what_is_allowed(tmp_path):
     with pytest.raises(DataError) as caught:
         open_dataset("nowhere", tmp_path)
     assert str(caught.value).startswith(
-        "--data nowhere: no such folder or zip; give 'shapes' (built in), or the path of"
+        "--data nowhere: no such folder or archive; give 'shapes' (built in), or the path of"
     )
+
+
+def test_drawn_images_are_checked_too(tmp_path, few_scenes):
+    wanted = open_dataset(EMBEDDED, tmp_path).pixels("val", square(12)).copy()
+    (file,) = tmp_path.rglob("val-12.npy")
+    file.write_bytes(file.read_bytes()[:-100] + bytes(100))
+    said = []
+    assert np.array_equal(open_dataset(EMBEDDED, tmp_path, say=said.append).pixels("val", square(12)), wanted)
+    assert said == [f"the image cache was damaged ({file}); built anew"]
