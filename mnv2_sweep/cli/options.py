@@ -99,7 +99,8 @@ class TrainOptions(DataOptions):
     name: Annotated[
         str | None,
         typer.Option(
-            help="Name of the sweep that is run or calibrated; default: the space's or ablation's, with the data's."
+            help="Name of the sweep that is run or calibrated; default: the space's or ablation's, with the data's; "
+            "of finetune: SWEEP-finetune."
         ),
     ] = None
     retry_failed: RetryFailed = False
