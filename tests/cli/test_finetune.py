@@ -66,7 +66,7 @@ MISTAKES = {
     "no such sweep": ((NETWORK, "--sweep", "no"), "results/no: no such sweep; there "),
     "no such seed": ((NETWORK, "--seed", 3), "--seed 3: results/tiny has 0.35@32 with seed 0"),
     "two lengths": ((NETWORK, "--epochs", 1, "--images", 9), "--epochs --images: one of them"),
-    "no such photos": ((NETWORK, "--data", "no"), "--data no: no such folder or zip"),
+    "no such photos": ((NETWORK, "--data", "no"), "--data no: no such folder or archive"),
     "the sweep itself": ((NETWORK, "--name", "tiny"), "results/tiny: its results were made differently ("),
 }
 
