@@ -161,7 +161,7 @@ def show_activity(options: FigureOptions, plots: Path, words: Sequence[str] = ()
         raise SweepError(f"--base {options.base}: one network is trained here; give one")
     words = [*words, *recipe_words(images=options.images, input_scale=options.input_scale)]
     recipe = read_recipe_words(words, "plot --activity", None, {"input_scale": INPUT_SCALE})
-    dataset, _ = open_data(EMBEDDED if options.data is None else options.data)
+    dataset, _ = open_data(EMBEDDED[0] if options.data is None else options.data)
     arch = replace(arch, classes=max(arch.classes, len(dataset.classes)))
     trial = Trial(arch, recipe, DataRef(dataset.name, dataset.fingerprint, len(dataset.classes)), options.seed or 0)
     device = choose_device("auto")

@@ -1,6 +1,7 @@
 """The command `run`: train and evaluate every network of a design space."""
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -38,13 +39,8 @@ def run(
     ] = None,
 ) -> None:
     """Train and evaluate every network of a design space; run it again to do what is missing."""
-    from mnv2_sweep.analysis.odds import load_odds
-    from mnv2_sweep.analysis.verdict import sweep_verdict
     from mnv2_sweep.cli.display import show_sweep
     from mnv2_sweep.cli.open import begin_space, open_run, open_space
-    from mnv2_sweep.record.frame import load_frame
-    from mnv2_sweep.report.figures import draw_pareto
-    from mnv2_sweep.report.tables import results_text
     from mnv2_sweep.spaces.networks import expand
     from mnv2_sweep.spaces.space import Kind
 
@@ -62,19 +58,30 @@ def run(
         sweep, archs, first.recipe, chosen, strategy=first.strategy, task=loaded.task, source=source, more=tuple(more)
     )
     if again is not None:
-        raise typer.Exit(_run_again(request, again))
+        raise typer.Exit(run_again(request, again))
     failed = show_sweep(request)
     if not options.dry_run:
-        frame = load_frame(request.folder)
-        odds = load_odds(request.folder, frame)
-        typer.echo("\n" + results_text(frame, sweep_verdict(request.folder), odds))
-        if (frame["status"] == "done").any():
-            for drawn in draw_pareto(request.folder, options.plots):
-                typer.echo(drawn)
+        show_results(request.folder, options.plots)
     raise typer.Exit(1 if failed else 0)
 
 
-def _run_again(request: "SweepRequest", network: str) -> int:
+def show_results(folder: Path, plots: Path) -> None:
+    """Print a sweep's table and draw its front."""
+    from mnv2_sweep.analysis.odds import load_odds
+    from mnv2_sweep.analysis.verdict import sweep_verdict
+    from mnv2_sweep.record.frame import load_frame
+    from mnv2_sweep.report.figures import draw_pareto
+    from mnv2_sweep.report.tables import results_text
+
+    frame = load_frame(folder)
+    odds = load_odds(folder, frame)
+    typer.echo("\n" + results_text(frame, sweep_verdict(folder), odds))
+    if (frame["status"] == "done").any():
+        for drawn in draw_pareto(folder, plots):
+            typer.echo(drawn)
+
+
+def run_again(request: "SweepRequest", network: str) -> int:
     """Train a network again and say how it went; returns the exit code."""
     from functools import partial
 

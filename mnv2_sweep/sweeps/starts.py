@@ -83,7 +83,9 @@ def describe_starts(trials: Sequence[Trial]) -> list[str]:
         names = ", ".join(f"{arch.width:g} at {arch.resolution}" for arch in archs)
         nearer = {_own_size(arch) for arch in archs if arch.resolution != record.resolution} - {""}
         more = f"; published at their own size: {', '.join(sorted(nearer))}" if nearer and not record.sliced else ""
-        taken = f"{record.name} ({record.sha256[:8]}), trained at {record.resolution}"
+        digest = f"({record.sha256[:8]})"
+        name = record.name if digest in record.name else f"{record.name} {digest}"
+        taken = f"{name}, trained at {record.resolution}"
         lines.append(f"weights   {'slices of ' if record.sliced else ''}{taken}: {names}{more}")
     return lines
 

@@ -15,6 +15,7 @@ from mnv2_sweep.models.slicing import slice_network
 from mnv2_sweep.pretrained.folder import find_weights, weights_folder
 from mnv2_sweep.trials.tasks import trained_arch
 from mnv2_sweep.trials.trial import Trial
+from mnv2_sweep.trials.ways import keeps_classifier
 
 UNFOLD_IMAGES = 256  # training images that give folded batch norms, and those of a slice, their statistics
 SLICE_BATCH = 64
@@ -31,15 +32,15 @@ def build_network(trial: Trial) -> nn.Module:
 
 
 def begin_network(trial: Trial, dataset: Dataset, device: str) -> nn.Module:
-    """Return the trial's network before its first step, on the device; its classifier is as new. Raises WeightsError
-    where the weights that it begins with are not there any more."""
+    """Return the trial's network before its first step, on the device; its classifier is as new, unless that of
+    its weights is kept. Raises WeightsError where the weights that it begins with are not there any more."""
     model = build_network(trial)
     if trial.start is not None and trial.start.sliced:
         return _begin_slice(model.to(device, memory_format=torch.channels_last), trial, dataset, device)
     if trial.start is None:
         scale_shortcuts(model, trial.recipe.shortcut_gain)
         return model.to(device, memory_format=torch.channels_last)
-    load_arrays(model, find_weights(trial.start.sha256, weights_folder()))
+    load_arrays(model, find_weights(trial.start.sha256, weights_folder()), keeps_classifier(trial))
     model = model.to(device, memory_format=torch.channels_last)
     if trial.start.folded:
         unfold_norms(model, _some_images(trial, dataset, device))

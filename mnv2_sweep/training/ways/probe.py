@@ -64,13 +64,13 @@ class Probe(WayWork):
 
 @dataclass(frozen=True, eq=False)
 class Probed:
-    """The network that the trial begins with under the classifier that was fitted, that classifier, what was measured
-    of it, and the seconds of a core that it took with its features."""
+    """The network that the trial begins with under its first classifier, what was measured of it, the seconds of a core
+    that it took, and the classifier that was fitted; None where that of the weights is kept."""
 
     model: nn.Module
-    linear: Linear
     measured: Measured
     seconds: float
+    linear: Linear | None = None
 
     @property
     def scores(self) -> dict[str, dict[str, float]]:
@@ -101,7 +101,7 @@ def probe_trial(trial: Trial, dataset: Dataset, device: str, control: Control) -
     with torch.no_grad():
         model.classifier[-1].weight.copy_(linear.weight)
         model.classifier[-1].bias.copy_(linear.bias)
-    return Probed(model.eval(), linear, measured, features.seconds + clock() - began)
+    return Probed(model.eval(), measured, features.seconds + clock() - began, linear)
 
 
 def _score(trial: Trial, outputs: Tensor, targets: Tensor) -> tuple[Scorer, int]:

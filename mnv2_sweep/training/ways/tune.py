@@ -1,4 +1,7 @@
-"""All layers of a network that begins with weights, trained at a low rate, from the classifier of its probe."""
+"""All layers of a network that begins with weights, trained at a low rate, from the classifier of its probe.
+
+Where the classifier of the weights is kept (`trials.ways.OWN_CLASSIFIER`), its probe is the network as it is.
+"""
 
 from collections.abc import Sequence
 from copy import deepcopy
@@ -11,16 +14,17 @@ from mnv2_sweep.base.errors import SweepError
 from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.spaces.space import Strategy
-from mnv2_sweep.training.checkpoint import Course
+from mnv2_sweep.training.checkpoint import Course, core_clock
 from mnv2_sweep.training.control import Control
-from mnv2_sweep.training.loop import begin_on, count_steps, finish_course, open_course, resume_course
+from mnv2_sweep.training.loop import begin_on, count_steps, evaluate_splits, finish_course, open_course, resume_course
 from mnv2_sweep.training.optimizer import make_optimizer
+from mnv2_sweep.training.start import begin_network
 from mnv2_sweep.training.ways.probe import Probe, Probed, probe_trial
-from mnv2_sweep.training.ways.way import Rates, Setup, WayWork
+from mnv2_sweep.training.ways.way import Rates, Setup, WayWork, count_final
 from mnv2_sweep.trials.recipe import Recipe, length_text
 from mnv2_sweep.trials.tasks import task_of
 from mnv2_sweep.trials.trial import Result, Trial, trial_id
-from mnv2_sweep.trials.ways import PROBED
+from mnv2_sweep.trials.ways import PROBED, keeps_classifier
 
 BOTTOM_RATE = 0.1  # of the first layer, as a share of the classifier's
 AVERAGED_STEPS = 0.1  # of all steps: how far back the average of the weights looks
@@ -39,18 +43,31 @@ class Tune(Probe):
         return super().mark(strategy, archs, recipe, train_images)
 
     def length_text(self, trial: Trial) -> str:
-        return f"a linear classifier on the features, then {length_text(trial.recipe)}"
+        first = "its own classifier" if keeps_classifier(trial) else "a linear classifier on the features"
+        return f"{first}, then {length_text(trial.recipe)}"
 
     def own_seconds(self, trial: Trial, work: float, rates: Rates) -> float:
-        return super().own_seconds(trial, work, rates) + WayWork.own_seconds(self, trial, work, rates)
+        training = WayWork.own_seconds(self, trial, work, rates)
+        if keeps_classifier(trial):
+            return training + count_final(rates.data) * rates.of_evaluated(work)
+        return super().own_seconds(trial, work, rates) + training
 
     def run(self, trial: Trial, dataset: Dataset, setup: Setup, control: Control) -> Result:
         begin_on(setup.device)
-        probed = probe_trial(trial, dataset, setup.device, control)
+        probe = measure_start if keeps_classifier(trial) else probe_trial
+        probed = probe(trial, dataset, setup.device, control)
         course = resume_course(lambda: begin_tuning(trial, dataset, setup.device, probed), trial_id(trial), control)
         result = _with_probe(finish_course(course, trial, dataset, control), probed)
         control.log(compare_probe(trial, result))
         return result
+
+
+def measure_start(trial: Trial, dataset: Dataset, device: str, control: Control) -> Probed:
+    """Measure the network with which the trial begins, under its own classifier. Raises Interrupted."""
+    clock = core_clock(device)
+    began, model = clock(), begin_network(trial, dataset, device).eval()
+    measured = evaluate_splits(model, trial, dataset, device, control)
+    return Probed(model, measured, clock() - began)
 
 
 class TuneCourse(Course):
