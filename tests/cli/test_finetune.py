@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from mnv2_sweep.cli.finetune import find_data
 from mnv2_sweep.record.store import read_outcomes
 from mnv2_sweep.sweeps import workers
 from mnv2_sweep.sweeps.pool import run_serial
+from mnv2_sweep.trials.trial import EMBEDDED, DataRef
 from tests.cli.test_main import TINY, Answer, call, measurements
 from tests.photo_samples import class_files, write_folder
 
@@ -66,7 +68,7 @@ MISTAKES = {
     "no such sweep": ((NETWORK, "--sweep", "no"), "results/no: no such sweep; there "),
     "no such seed": ((NETWORK, "--seed", 3), "--seed 3: results/tiny has 0.35@32 with seed 0"),
     "two lengths": ((NETWORK, "--epochs", 1, "--images", 9), "--epochs --images: one of them"),
-    "no such photos": ((NETWORK, "--data", "no"), "--data no: no such folder or zip"),
+    "no such photos": ((NETWORK, "--data", "no"), "--data no: no such folder or archive"),
     "the sweep itself": ((NETWORK, "--name", "tiny"), "results/tiny: its results were made differently ("),
 }
 
@@ -78,6 +80,11 @@ def test_a_mistake_is_one_line(desk, words, line):
     answer = call(desk, "finetune", *words)
     assert (answer.code, answer.out) == (2, "") and answer.err.startswith(f"error: {line}")
     assert answer.err.count("\n") == 1 and {p for p in desk.glob("results/*/*") if p.suffix != ".sqlite"} == there
+
+
+def test_the_embedded_data_lie_nowhere_and_are_never_gone(tmp_path, make_trial):
+    trial = make_trial(data=DataRef(EMBEDDED, "f", 10))
+    assert find_data(tmp_path, trial, None) == EMBEDDED
 
 
 @pytest.mark.slow
