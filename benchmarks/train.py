@@ -48,7 +48,7 @@ from mnv2_sweep.data.asked import PhotoOptions
 from mnv2_sweep.data.batches import prepare_pixels
 from mnv2_sweep.data.decode import UnreadableImage
 from mnv2_sweep.data.photos import PhotoData, open_photos
-from mnv2_sweep.data.shapes import draw_scenes, render_chunks
+from mnv2_sweep.data.shapes import SHAPES
 from mnv2_sweep.data.source import open_source
 from mnv2_sweep.models.build import build_model
 from mnv2_sweep.nets.arch import ArchSpec
@@ -121,9 +121,9 @@ def make_photos(source: Path | None, folder: Path, cache: Path, counts: dict[str
 def write_scenes(folder: Path, counts: dict[str, int]) -> None:
     """The embedded data as JPEGs: folder/<split>/<class>/<number>.jpg."""
     for seed, (split, count) in enumerate(counts.items()):
-        scenes = draw_scenes(count, seed)
+        scenes = SHAPES.draw(count, seed)
         scenes = replace(scenes, noise=NOISE * scenes.noise)
-        images = (image for chunk in render_chunks(scenes, square(SIDE)) for image in chunk)
+        images = (image for chunk in SHAPES.render_chunks(scenes, square(SIDE)) for image in chunk)
         for number, (label, image) in enumerate(zip(scenes.label, images, strict=True)):
             file = folder / split / f"{label:03d}" / f"{number:05d}.jpg"
             file.parent.mkdir(parents=True, exist_ok=True)

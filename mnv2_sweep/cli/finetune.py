@@ -76,7 +76,7 @@ def find_data(folder: Path, trial: "Trial", given: str | None) -> str:
     from mnv2_sweep.sweeps.schedule import read_data_name
 
     place = read_data_name(folder) or trial.data.name
-    if given is None and place != EMBEDDED and not is_there(place):
+    if given is None and place not in EMBEDDED and not is_there(place):
         gone = f"{folder}: its data {data_path(place)} are gone"
         raise SweepError(f"{gone}; give their new place, or other photos, with --data PATH")
     return place

@@ -67,7 +67,7 @@ def open_run(
     check_strategy(strategy, settings)
     if options.name is not None:
         check_name(options.name)
-    name = options.data_name(data or EMBEDDED)
+    name = options.data_name(data or EMBEDDED[0])
     dataset, data_name = open_data(name, where if options.data is None else "--data")
     return Opened(options, dataset, data_name, device, settings)
 

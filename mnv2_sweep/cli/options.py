@@ -32,7 +32,7 @@ SweepName = Annotated[str | None, typer.Argument(help="A sweep's name; without o
 Seeds = Annotated[int | None, typer.Option(min=1, max=1000, help="Seeds 0 to N-1, instead of the file's.")]
 Results = Annotated[Path, typer.Option(help="Folder of all results.")]
 Plots = Annotated[Path, typer.Option(help="Folder for the plots.")]
-Data = Annotated[str | None, typer.Option(help="'shapes' (built in), or a folder, zip or tar of photos.")]
+Data = Annotated[str | None, typer.Option(help="'shapes' or 'cloths' (built in), or a folder, zip or tar of photos.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Trials at once; default: one per core, or one on a GPU.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -78,7 +78,7 @@ class DataOptions:
         bool, typer.Option("--follow-links", help="Follow links that lead out of the data folder.")
     ] = False
 
-    def data_name(self, otherwise: str = EMBEDDED) -> str:
+    def data_name(self, otherwise: str = EMBEDDED[0]) -> str:
         """Return the name by which the data are opened; `otherwise`: that of a file, for what is not given here.
         Raises SweepError."""
         from mnv2_sweep.data.asked import PhotoOptions, make_name, read_name
@@ -148,6 +148,9 @@ class RunOptions(TrainOptions):
     keep_bytes: Annotated[
         str, typer.Option(help="Disk for all of them; where it is too little, the front's come first, then the best.")
     ] = "1GB"
+    no_images: Annotated[
+        bool, typer.Option("--no-images", help="Leave out of the results which images each network got right.")
+    ] = False
     plots: Plots = PLOTS
 
 
@@ -248,7 +251,8 @@ def choose_watch(log: str | None):
 
 def name_sweep(space: Space, strategy: Strategy, data_name: str, dataset_name: str) -> str:
     """Return the sweep's own name: the space's, with the data's and the strategy where they are not the usual ones."""
-    parts = [space.name, *([] if data_name == EMBEDDED else [dataset_name])]
+    usual = space.data if space.data in EMBEDDED else EMBEDDED[0]
+    parts = [space.name, *([] if data_name == usual else [dataset_name])]
     return "-".join(parts + ([] if strategy.name == space.strategy.name else [strategy.name]))
 
 

@@ -60,8 +60,8 @@ def open_recorded(folder: Path, trial: Trial, data: str | None) -> Dataset | Non
     recorded = read_data_name(folder)
     if data is not None:
         return open_data(move_name(recorded, data))[0]
-    if trial.data.name == EMBEDDED and recorded in (None, EMBEDDED):
-        return open_data(EMBEDDED)[0]
+    if trial.data.name in EMBEDDED and recorded in (None, trial.data.name):
+        return open_data(trial.data.name)[0]
     if recorded is not None and is_there(recorded):
         return open_data(recorded)[0]
     place, options = read_name(recorded or trial.data.name)

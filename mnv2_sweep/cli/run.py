@@ -67,13 +67,15 @@ def run(
 
 def show_results(folder: Path, plots: Path) -> None:
     """Print a sweep's table and draw its front."""
+    from mnv2_sweep.analysis.odds import load_odds
     from mnv2_sweep.analysis.verdict import sweep_verdict
     from mnv2_sweep.record.frame import load_frame
     from mnv2_sweep.report.figures import draw_pareto
     from mnv2_sweep.report.tables import results_text
 
     frame = load_frame(folder)
-    typer.echo("\n" + results_text(frame, sweep_verdict(folder)))
+    odds = load_odds(folder, frame)
+    typer.echo("\n" + results_text(frame, sweep_verdict(folder), odds))
     if (frame["status"] == "done").any():
         for drawn in draw_pareto(folder, plots):
             typer.echo(drawn)

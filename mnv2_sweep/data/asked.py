@@ -64,8 +64,8 @@ class PhotoOptions:
 
 def make_name(path: str, options: PhotoOptions) -> str:
     """Return the name by which data are opened. Raises DataError where the embedded ones are to be read in some way."""
-    if path == EMBEDDED and not options.is_usual:
-        raise DataError(f"--data {EMBEDDED}: its images are drawn, so nothing can be said of how photos are read")
+    if path in EMBEDDED and not options.is_usual:
+        raise DataError(f"--data {path}: its images are drawn, so nothing can be said of how photos are read")
     if options.is_usual:
         return f"./{path}" if path.startswith("{") else path
     given = {field.name: getattr(options, field.name) for field in fields(options)}
@@ -88,7 +88,7 @@ def read_name(name: str) -> tuple[str, PhotoOptions]:
 def whole_name(name: str) -> str:
     """Return the same name with whole paths, good in any folder of this machine."""
     path, options = read_name(name)
-    if path == EMBEDDED:
+    if path in EMBEDDED:
         return name
     labels = tuple(str(Path(one).resolve()) if Path(one).is_file() else one for one in options.labels)
     return make_name(str(Path(path).resolve()), replace(options, labels=labels))
@@ -101,5 +101,5 @@ def data_path(name: str) -> str:
 
 def move_name(name: str | None, path: str) -> str:
     """Return the name of the same data at another path, read in the same way."""
-    options = read_name(name)[1] if name and name != EMBEDDED and path != EMBEDDED else PhotoOptions()
+    options = read_name(name)[1] if name and path not in EMBEDDED else PhotoOptions()
     return make_name(path, options)

@@ -1,4 +1,4 @@
-"""A data set's name -> Dataset: the embedded `shapes`, or photos at a path, read as the name says (`asked`).
+"""A data set's name -> Dataset: embedded `shapes` or `cloths`, or photos at a path, read as the name says (`asked`).
 
 Pixels are made once and kept as memory-mapped files in the cache folder, so that all workers share them.
 """
@@ -15,9 +15,13 @@ from mnv2_sweep.base.files import open_whole
 from mnv2_sweep.base.size import Size
 from mnv2_sweep.data.asked import read_name
 from mnv2_sweep.data.cache import open_images, seal
+from mnv2_sweep.data.cloths import CLOTHS
+from mnv2_sweep.data.drawing import Drawing
 from mnv2_sweep.data.photos import open_photos
-from mnv2_sweep.data.shapes import CLASSES, COUNTS, SHAPES_FINGERPRINT, draw_scenes, render_chunks
+from mnv2_sweep.data.shapes import SHAPES
 from mnv2_sweep.trials.trial import EMBEDDED
+
+DRAWINGS = {drawing.name: drawing for drawing in (SHAPES, CLOTHS)}
 
 
 class Dataset(Protocol):
@@ -54,17 +58,18 @@ def open_dataset(
     where: str = "--data",
     say: Callable[[str], None] = lambda line: None,
 ) -> Dataset:
-    """Open `shapes`, or photos at a path, decoded on first use; `report(done, total)` follows that, `say` hears what
-    was damaged in the cache and is made anew.
+    """Open embedded data by name, or photos at a path, decoded on first use; `report(done, total)` follows that, `say`
+    hears what was damaged in the cache and is made anew.
 
     Raises DataError, which says `where` the name was given.
     """
-    if name == EMBEDDED:
-        return ShapesData(cache, say)
+    if name in EMBEDDED:
+        return DrawnData(DRAWINGS[name], cache, say)
     path, options = read_name(name)
     if not is_there(name):
+        embedded = " or ".join(f"'{drawing}'" for drawing in EMBEDDED)
         raise DataError(
-            f"{where} {path}: no such folder or archive; give '{EMBEDDED}' (built in), or the path of a folder, zip or "
+            f"{where} {path}: no such folder or archive; give {embedded} (built in), or the path of a folder, zip or "
             "tar that holds one folder of images per class, or photos and --labels"
         )
     return open_photos(Path(path), cache, report, options, say)
@@ -79,24 +84,21 @@ def is_there(name: str) -> bool:
         return False
 
 
-class ShapesData:
-    """The embedded data set: rendered at each size that is asked for, then read from the cache."""
+class DrawnData:
+    """An embedded data set: rendered at each size that is asked for, then read from the cache."""
 
-    name = EMBEDDED
-    fingerprint = SHAPES_FINGERPRINT
-    classes = CLASSES
-
-    def __init__(self, cache: Path, say: Callable[[str], None] = lambda line: None):
-        self.say = say
-        self.folder = cache / f"{EMBEDDED}-{SHAPES_FINGERPRINT[:12]}"
-        self.scenes = {split: draw_scenes(count, seed) for seed, (split, count) in enumerate(COUNTS.items())}
+    def __init__(self, drawing: Drawing, cache: Path, say: Callable[[str], None] = lambda line: None):
+        self.drawing, self.name, self.classes, self.say = drawing, drawing.name, drawing.classes, say
+        self.fingerprint = drawing.fingerprint
+        self.folder = cache / f"{drawing.name}-{drawing.fingerprint[:12]}"
+        self.scenes = {split: drawing.draw(count, seed) for seed, (split, count) in enumerate(drawing.counts.items())}
         self.labels = {split: scenes.label for split, scenes in self.scenes.items()}
 
     def pixels(self, split: str, size: Size) -> np.ndarray:
         """Return the images, uint8 [N, *size, 3], of any size. Raises DataError where the cache can't be used."""
         path = self.folder / f"{split}-{size}.npy"
         try:
-            shape = (COUNTS[split], *size, 3)
+            shape = (len(self.labels[split]), *size, 3)
             pixels = open_images(path, shape)
             if pixels is None:  # not made yet, or damaged
                 if path.exists():
@@ -112,9 +114,9 @@ class ShapesData:
     def _render(self, split: str, size: Size, path: Path) -> None:
         """Write the file whole or not at all; two processes that race write the same bytes."""
         with open_whole(path) as file:
-            shape = (COUNTS[split], *size, 3)
+            shape = (len(self.labels[split]), *size, 3)
             header = {"descr": "|u1", "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_1_0(file, header)
-            for images in render_chunks(self.scenes[split], size):
+            for images in self.drawing.render_chunks(self.scenes[split], size):
                 file.write(images.tobytes())
         seal(path)

@@ -106,7 +106,7 @@ def _export_unchecked(folder: Path, outcome: Outcome) -> Exported:
             "data are gone; give their place with --data PATH"
         ) from error
     notes = [GONE]
-    if "first_size" not in header and trial.data.name != EMBEDDED:
+    if "first_size" not in header and trial.data.name not in EMBEDDED:
         notes.append(NO_FIRST_SIZE)
     preprocess = Preprocess(trial.train_size, pixels_of(trial), first and Size(first[1], first[0]), decoding)
     return Exported(model, outcome, None, classes, preprocess, tuple(notes))

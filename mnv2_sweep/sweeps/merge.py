@@ -6,7 +6,15 @@ from pathlib import Path
 from mnv2_sweep.base.errors import StoreError
 from mnv2_sweep.base.files import link_file, write_whole
 from mnv2_sweep.record.folders import EXAMPLE
-from mnv2_sweep.record.store import DATABASE, Outcome, read_outcomes, read_schedule, record_all, write_schedule
+from mnv2_sweep.record.store import (
+    DATABASE,
+    Outcome,
+    add_each,
+    read_outcomes,
+    read_schedule,
+    record_all,
+    write_schedule,
+)
 from mnv2_sweep.sweeps.schedule import SWEEP_FILES
 from mnv2_sweep.trials.differences import compare_kinds, first_of_kinds
 from mnv2_sweep.trials.tasks import task_of
@@ -85,7 +93,7 @@ def write_merge(merge: Merge, theirs: Path, results: Path) -> None:
                 raise StoreError(
                     f"{path}: can't be written ({error.strerror}); nothing of {ours} was merged"
                 ) from error
-    record_all(ours, merge.added)
+    record_all(ours, add_each(theirs, merge.added))
     schedule = read_schedule(theirs)
     if schedule:
         write_schedule(ours, list(schedule.values()), replace=False)

@@ -11,7 +11,7 @@ from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.record.claims import one_at_a_time, read_claims
 from mnv2_sweep.record.folders import EXAMPLE
-from mnv2_sweep.record.store import DATABASE, Outcome, done_ids, read_outcomes, read_schedule, read_statuses
+from mnv2_sweep.record.store import DATABASE, Outcome, add_each, done_ids, read_outcomes, read_schedule, read_statuses
 from mnv2_sweep.trials.differences import compare_kinds, first_of_kinds
 from mnv2_sweep.trials.recipe import Recipe
 from mnv2_sweep.trials.tasks import trained_network
@@ -74,7 +74,8 @@ def find_reusable(trials: Sequence[Trial], folder: Path) -> list[Outcome]:
             statuses = read_statuses(path.parent)
             if not any(statuses.get(name, ("",))[0] == "done" for name in wanted):
                 continue
-            outcomes = read_outcomes(path.parent)
+            outcomes = [outcome for outcome in read_outcomes(path.parent) if outcome.id in wanted]
+            outcomes = add_each(path.parent, outcomes)
         except StoreError:  # not ours, or busy: then it is measured again
             continue
         for outcome in outcomes:

@@ -27,7 +27,7 @@ def desk(tmp_path):
 
 
 def test_the_name_of_data_is_made_of_options():
-    assert DataOptions().data_name() == EMBEDDED and DataOptions(data="pets").data_name("other") == "pets"
+    assert DataOptions().data_name() == EMBEDDED[0] and DataOptions(data="pets").data_name("other") == "pets"
     assert DataOptions().data_name("other") == "other"
     name = DataOptions(labels=["a.csv"], fit="pad").data_name("other")
     assert read_name(name) == ("other", PhotoOptions(labels=("a.csv",), fit="pad"))

@@ -82,9 +82,9 @@ def test_a_mistake_is_one_line(desk, words, line):
     assert answer.err.count("\n") == 1 and {p for p in desk.glob("results/*/*") if p.suffix != ".sqlite"} == there
 
 
-def test_the_embedded_data_lie_nowhere_and_are_never_gone(tmp_path, make_trial):
-    trial = make_trial(data=DataRef(EMBEDDED, "f", 10))
-    assert find_data(tmp_path, trial, None) == EMBEDDED
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_the_embedded_data_lie_nowhere_and_are_never_gone(tmp_path, make_trial, name):
+    assert find_data(tmp_path, make_trial(data=DataRef(name, "f", 10)), None) == name
 
 
 @pytest.mark.slow

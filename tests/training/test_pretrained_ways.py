@@ -31,6 +31,7 @@ from mnv2_sweep.training.ways.tune import begin_tuning, compare_probe
 from mnv2_sweep.training.ways.way import Rates, Setup
 from mnv2_sweep.trials.trial import How, Trial, trial_id
 from tests.stops import Stop, measured
+from tests.trial_samples import check_terms
 from tests.weight_files import ARCH, save_safetensors
 
 torch.set_num_threads(1)
@@ -85,8 +86,8 @@ def test_a_probe_is_the_network_under_its_classifier_whatever_the_seed(make_begu
     assert results[0].scores == results[1].scores and results[0].train_loss < np.log(3)
     trial = make_begun()
     model = probe_trial(trial, tiny_data, "cpu", QUIET).model
-    scores, counts = evaluate_splits(model, trial, tiny_data, "cpu", QUIET)
-    assert counts == results[0].images
+    scores, counts, each = evaluate_splits(model, trial, tiny_data, "cpu", QUIET)
+    assert counts == results[0].images and len(each) == len(results[0].each)
     for split in scores:
         assert scores[split] == pytest.approx(results[0].scores[split], rel=1e-4)
 
@@ -137,6 +138,8 @@ def test_the_classifier_is_at_the_minimum_of_loss_and_penalty(make_begun):
 def test_tuning_reports_its_probe_and_where_it_made_it_worse(make_begun, tiny_data):
     trial = make_begun("tune", lr=10.0)
     probe, worse = PROBE.run(trial, tiny_data, Setup(), QUIET), TUNE.run(trial, tiny_data, Setup(), QUIET)
+    check_terms(probe)
+    check_terms(worse)
     for split in ("val", "test"):
         assert worse.score(split, "probe_top1") == probe.score(split, "top1")
     assert worse.score("val", "top1") < probe.score("val", "top1")

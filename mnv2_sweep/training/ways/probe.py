@@ -12,11 +12,12 @@ from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.nets.arch import ArchSpec, arch_label
 from mnv2_sweep.nets.resolve import resolve
 from mnv2_sweep.spaces.space import Strategy
+from mnv2_sweep.tasks.task import Scorer
 from mnv2_sweep.training.checkpoint import core_clock
 from mnv2_sweep.training.control import Control
 from mnv2_sweep.training.features import MIRRORED, find_features
 from mnv2_sweep.training.linear import Linear, fit_linear
-from mnv2_sweep.training.loop import begin_on, peak_memory_bytes, read_targets, say_result
+from mnv2_sweep.training.loop import Measured, begin_on, peak_memory_bytes, read_targets, say_result, sum_up
 from mnv2_sweep.training.start import begin_network
 from mnv2_sweep.training.ways.way import Rates, Setup, WayWork, count_final
 from mnv2_sweep.trials.recipe import SCRATCH, Recipe
@@ -52,10 +53,9 @@ class Probe(WayWork):
         main, images = task_of(trial).main.name, probed_images(trial, dataset)
         control.report(1, 1, probed.linear.train_loss, images / probed.seconds)
         point = CurvePoint(0.0, images, probed.linear.train_loss, 0.0, {main: probed.scores["val"][main]})
-        counts = {split: len(dataset.labels[split]) for split in probed.scores}
         result = Result(
-            probed.scores, counts, probed.linear.train_loss, images, (point,), probed.seconds,
-            images / probed.seconds, peak_memory_bytes(setup.device), setup.device,
+            probed.scores, probed.measured.images, probed.linear.train_loss, images, (point,), probed.seconds,
+            images / probed.seconds, peak_memory_bytes(setup.device), setup.device, probed.measured.each,
         )  # fmt: skip
         control.keep(trial, probed.model, result)
         control.log(f"{arch_label(trial.arch)}: {say_result(trial, result)} in {result.seconds:.1f} s")
@@ -64,13 +64,17 @@ class Probe(WayWork):
 
 @dataclass(frozen=True, eq=False)
 class Probed:
-    """The network that the trial begins with under its first classifier, its scores by split, the seconds of a core
+    """The network that the trial begins with under its first classifier, what was measured of it, the seconds of a core
     that it took, and the classifier that was fitted; None where that of the weights is kept."""
 
     model: nn.Module
-    scores: dict[str, dict[str, float]]
+    measured: Measured
     seconds: float
     linear: Linear | None = None
+
+    @property
+    def scores(self) -> dict[str, dict[str, float]]:
+        return self.measured.scores
 
 
 def probed_images(trial: Trial, data: Dataset) -> int:
@@ -91,17 +95,19 @@ def probe_trial(trial: Trial, dataset: Dataset, device: str, control: Control) -
     if linear is None or not math.isfinite(linear.train_loss):
         raise FloatingPointError("the features of these weights are no numbers")
     splits = [split for split in SPLITS if split in dataset.labels]
-    scores = {split: _score(trial, linear.outputs(features.splits[split]), targets[split]) for split in splits}
+    measured = sum_up(
+        {split: _score(trial, linear.outputs(features.splits[split]), targets[split]) for split in splits}
+    )
     with torch.no_grad():
         model.classifier[-1].weight.copy_(linear.weight)
         model.classifier[-1].bias.copy_(linear.bias)
-    return Probed(model.eval(), scores, features.seconds + clock() - began, linear)
+    return Probed(model.eval(), measured, features.seconds + clock() - began, linear)
 
 
-def _score(trial: Trial, outputs: Tensor, targets: Tensor) -> dict[str, float]:
+def _score(trial: Trial, outputs: Tensor, targets: Tensor) -> tuple[Scorer, int]:
     scorer = task_of(trial).work.scorer()
     scorer.add(outputs, targets)
-    return scorer.scores()
+    return scorer, len(targets)
 
 
 WORK = Probe()

@@ -66,8 +66,8 @@ def measure_start(trial: Trial, dataset: Dataset, device: str, control: Control)
     """Measure the network with which the trial begins, under its own classifier. Raises Interrupted."""
     clock = core_clock(device)
     began, model = clock(), begin_network(trial, dataset, device).eval()
-    scores, _ = evaluate_splits(model, trial, dataset, device, control)
-    return Probed(model, scores, clock() - began)
+    measured = evaluate_splits(model, trial, dataset, device, control)
+    return Probed(model, measured, clock() - began)
 
 
 class TuneCourse(Course):

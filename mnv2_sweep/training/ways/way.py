@@ -30,7 +30,8 @@ class Setup:
     """What the trials of a run have in common, for worker processes too: the device, the sweep's folder, its networks
     where something is prepared for many of them and how many threads that may take, the trials of which several are
     trained as one with all that are trained with them, whether trials run as CUDA graphs; whether weights are kept in
-    the folder, and whether somebody asked for these by their names (`sweeps.keep` then lets them stay)."""
+    the folder, and whether somebody asked for these by their names (`sweeps.keep` then lets them stay); whether results
+    say what the network made of each image."""
 
     device: str = "cpu"
     folder: Path | None = None
@@ -40,6 +41,7 @@ class Setup:
     cuda_graphs: bool = False
     keeps: bool = False
     asked: bool = False
+    each: bool = True
 
 
 class Conditions(NamedTuple):
