@@ -3,6 +3,7 @@
 import hashlib
 from contextlib import suppress
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Annotated, NamedTuple
 
 from mnv2_sweep.base.errors import ArchError
@@ -291,8 +292,14 @@ def load_arch(record: dict) -> ArchSpec:
     """Return the spec of an object by `arch_record`. Raises KeyError or TypeError on any other."""
     values = dict(record)
     if "stages" in values:
-        values["stages"] = tuple(Stage(**stage) for stage in values["stages"])
+        values["stages"] = tuple(_find_stage(**stage) for stage in values["stages"])
     return ArchSpec(**{name: CHOICES[name].read(value) for name, value in values.items()})
+
+
+@lru_cache(maxsize=10_000, typed=True)
+def _find_stage(**cells) -> Stage:
+    """Return the one row with these cells: networks that have rows in common find their steps again by them."""
+    return Stage(**cells)
 
 
 def arch_label(arch: ArchSpec) -> str:
@@ -315,8 +322,9 @@ def _stages_label(stages: tuple[Stage, ...]) -> str:
     further cells, as "k=5 in row 3" or "k=5 in every row", which are part of the digest where they are many."""
     cells: dict[str, list[int]] = {}
     for row, stage in enumerate(stages):
-        for name, value in list(stage_record(stage).items())[4:]:
-            cells.setdefault(CELLS[name].label(value), []).append(row)
+        for name, value in zip(OPTIONAL_CELLS, stage[-len(OPTIONAL_CELLS) :], strict=True):
+            if value is not None:
+                cells.setdefault(CELLS[name].label(value), []).append(row)
     named = {word: rows for word, rows in cells.items() if len(rows) in (1, len(stages))}
     plain, expansion = tuple(Stage(*stage[:4]) for stage in stages), stages[-1].t
     table, words = " ".join("-".join(map(str, stage)) for stage in (s[:4] for s in stages)), []
@@ -333,6 +341,7 @@ def _stages_label(stages: tuple[Stage, ...]) -> str:
     return ", ".join(words)
 
 
+@lru_cache(maxsize=1000, typed=True)
 def set_expansion(stages: tuple[Stage, ...], t: int) -> tuple[Stage, ...]:
     """Return the block table with expansion t in every stage that expands: table 2's first stage keeps its t = 1."""
     return tuple(stage._replace(t=t) if stage.t > 1 else stage for stage in stages)
