@@ -1,11 +1,10 @@
-"""Seconds and memory of `status`, `table` and `plot` on sweeps of 2,000 and of 50,000 recorded trials, against an earlier
-commit.
+"""Processor time and memory of `status`, `table` and `plot` on sweeps of 2,000 and of 50,000 recorded trials.
 
     python benchmarks/many.py [--against COMMIT] [--trials 2000 50000] [--seeds 3] [--repeats 3]
 
-The sweep is made up: random networks of spaces/blocks.yaml with `--seeds` seeds each, a curve of ten points a trial, one
-trial in 500 failed. Each command is a process of its own, in turns with the other version's; given are the medians of
-its processor time (user and system, Python's start and imports included) and of its peak resident memory.
+The sweep is made up: random networks of spaces/blocks.yaml with `--seeds` seeds each, ten points of a curve a trial,
+one trial in 500 failed. Each command is a process of its own, in turns with that of an earlier commit; given are the
+medians of its processor time (user and system, Python's start and imports included) and of its peak resident memory.
 """
 
 import argparse

@@ -14,13 +14,14 @@ from typer.exceptions import TyperException
 
 from mnv2_sweep import __version__
 from mnv2_sweep.base.errors import SweepError
+from mnv2_sweep.base.signals import catch_signals
 from mnv2_sweep.cli.ablate import ablate
 from mnv2_sweep.cli.calibrate import calibrate
 from mnv2_sweep.cli.count import count
 from mnv2_sweep.cli.data import data_app
 from mnv2_sweep.cli.export import export
 from mnv2_sweep.cli.merge import merge
-from mnv2_sweep.cli.options import drop_output, expand_options
+from mnv2_sweep.cli.options import drop_output, expand_options, tell
 from mnv2_sweep.cli.paper import paper
 from mnv2_sweep.cli.plan import plan
 from mnv2_sweep.cli.plot import plot
@@ -44,7 +45,7 @@ for _command in (plan, count, paper, export, predict, calibrate, ablate, run, pl
 
 def main() -> None:
     """Run the command, and turn mistakes into one line."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    catch_signals(_interrupt, (signal.SIGTERM, signal.SIGHUP))
     try:
         code = app(prog_name="mnv2-sweep", standalone_mode=False)
         sys.stdout.flush()
@@ -71,7 +72,7 @@ def main() -> None:
 
 def _fail(message: str) -> None:
     for line in message.splitlines():
-        print(f"error: {line}", file=sys.stderr)
+        tell(f"error: {line}")
     sys.exit(2)
 
 

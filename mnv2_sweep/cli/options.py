@@ -5,6 +5,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import wraps
 from pathlib import Path
@@ -172,6 +173,12 @@ def command_line() -> str:
 def drop_output() -> None:
     """Send what is still to be printed nowhere: who reads it has left."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def tell(text: str) -> None:
+    """Print on stderr, where somebody still reads it."""
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
 
 
 def choose_strategy(space: Space, shared: bool, separate: bool) -> Strategy:
