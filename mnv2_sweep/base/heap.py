@@ -33,12 +33,13 @@ def trim_heap() -> None:
 
 @contextmanager
 def pause_collector() -> Iterator[None]:
-    """Let Python look for no cycles of garbage within: where much is read and stays, it looks through all of it again
-    and again."""
+    """Let Python look for no cycles of garbage within, nor later among what is there at the end: where much is read and
+    stays, it would look through all of it again and again."""
     was_on = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
+        gc.freeze()
         if was_on:
             gc.enable()

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column
 
 from mnv2_sweep.base.signals import StopRequest
-from mnv2_sweep.base.text import count_noun
+from mnv2_sweep.base.text import count_noun, harmless, printable
 from mnv2_sweep.cli.options import drop_output, tell
 from mnv2_sweep.cli.progress import counting
 from mnv2_sweep.nets.arch import arch_label
@@ -113,7 +113,7 @@ class SweepDisplay:
         return f"{_clock(elapsed)} gone, {left}"
 
     def _print(self, line: str) -> None:
-        self.console.print(line, markup=False, highlight=False, emoji=False, soft_wrap=True)
+        self.console.print(printable(line), markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
 def _clock(seconds: float) -> str:
@@ -177,9 +177,9 @@ class _Shown:
             self.stack.close()  # bars end before lines come
         if isinstance(event, Scheduled):
             lines = [*event.lines] if event.tuning else [f"sweep     {event.folder}", *event.lines, *self.notes]
-            print("\n".join(lines), flush=True)
+            print(harmless("\n".join(lines)), flush=True)
         elif isinstance(event, Noted):
-            print("\n".join(event.lines), flush=True)
+            print(harmless("\n".join(event.lines)), flush=True)
         elif isinstance(event, Prepared):
             if event.done == 1:
                 self.bar = self.stack.enter_context(counting(self.console, "preparing images", "size"))

@@ -54,7 +54,7 @@ def main() -> None:
     except TyperException as error:
         message = error.format_message()
         if message.startswith("Usage:"):  # a command group without a command: its help is the answer
-            typer.echo(message, err=True)
+            tell(message)
             sys.exit(2)
         _fail(" ".join(message.split()))
     except BrokenPipeError:

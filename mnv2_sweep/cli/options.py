@@ -14,6 +14,7 @@ from typing import Annotated, get_type_hints
 import typer
 
 from mnv2_sweep.base.errors import SweepError
+from mnv2_sweep.base.text import harmless
 from mnv2_sweep.record.folders import EXAMPLE
 from mnv2_sweep.spaces.space import ALONE, Space, Strategy
 from mnv2_sweep.trials.recipe import RECIPE_CHOICES, RECIPES, Recipe
@@ -178,7 +179,7 @@ def drop_output() -> None:
 def tell(text: str) -> None:
     """Print on stderr, where somebody still reads it."""
     with suppress(OSError):
-        print(text, file=sys.stderr, flush=True)
+        print(harmless(text), file=sys.stderr, flush=True)
 
 
 def choose_strategy(space: Space, shared: bool, separate: bool) -> Strategy:
@@ -219,8 +220,10 @@ def check_name(name: str) -> str:
         not 0 < len(name.encode("utf-8", "replace")) <= 200
         or name in (".", "..", EXAMPLE)
         or any(c in name for c in "/\\\0")
+        or not name.isprintable()
     ):
         raise SweepError(
-            f"--name {name}: a plain folder name is wanted: no slashes, at most 200 bytes, not '{EXAMPLE}'"
+            f"--name {name}: a plain folder name is wanted: no slashes, nothing invisible, at most 200 bytes, "
+            f"not '{EXAMPLE}'"
         )
     return name

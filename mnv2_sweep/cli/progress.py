@@ -1,6 +1,5 @@
 """Bars for work that takes a moment, and what was left out of data and why, on stderr."""
 
-import sys
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -8,7 +7,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from mnv2_sweep.base.errors import DataError
-from mnv2_sweep.base.text import count_noun
+from mnv2_sweep.base.text import count_noun, printable
+from mnv2_sweep.cli.options import tell
 from mnv2_sweep.data.catalog import Dataset, cache_folder, open_dataset
 from mnv2_sweep.data.photos import find_decoded
 from mnv2_sweep.sweeps.schedule import read_data_name
@@ -38,7 +38,7 @@ def counting(console: Console, title: str, noun: str):
 def open_data(name: str, where: str = "--data") -> tuple[Dataset, str]:
     """Return the data set, and the name by which a worker opens it; shows a bar while photos are decoded, then says on
     stderr what was skipped."""
-    with counting(Console(stderr=True), f"reading {name}", "file") as report:
+    with counting(Console(stderr=True), f"reading {printable(name)}", "file") as report:
         dataset = open_dataset(name, cache_folder(), report, where)
     skipped = getattr(dataset, "skipped", ())
     if skipped:
@@ -74,4 +74,4 @@ def open_recorded(folder: Path, trial: Trial, data: str | None) -> Dataset | Non
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr)
+    tell(text)

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from mnv2_sweep.base.errors import StoreError
 from mnv2_sweep.base.heap import pause_collector
 from mnv2_sweep.nets.arch import CHOICES, MOBILENET_V2, arch_label, find_expansion, input_size
 from mnv2_sweep.nets.cost import body_madds, count_cost
 from mnv2_sweep.nets.resolve import arch_key
-from mnv2_sweep.record.store import read_outcomes, scan_outcomes
+from mnv2_sweep.record.store import DAMAGED, DATABASE, read_outcomes, scan_outcomes
 from mnv2_sweep.trials.tasks import TASKS, Task, find_task, trained_network
 from mnv2_sweep.trials.trial import CLASSIFY, POINT_FACTS, RESULT_FACTS, SPLITS, Trial
 
@@ -49,7 +50,10 @@ def load_frame(folder: str | Path) -> pd.DataFrame:
         key = (trial.arch, trial.recipe, trial.data, trial.task, trial.way)
         if key not in networks:
             networks[key] = len(common)
-            common.append(_network_row(folder.name, trial))
+            try:
+                common.append(_network_row(folder.name, trial))
+            except DAMAGED as error:
+                raise StoreError(f"{folder / DATABASE}: trial {outcome.id} can't be read ({error})") from error
         places.append(networks[key])
         values = (outcome.id, outcome.status, outcome.error, outcome.kind, outcome.attempts, outcome.source, trial.seed)
         _add_row(columns, dict(zip(TRIAL_COLUMNS, values, strict=True)) | outcome.values, count)

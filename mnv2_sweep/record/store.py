@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mnv2_sweep.base.errors import StoreError
+from mnv2_sweep.base.errors import StoreError, SweepError
 from mnv2_sweep.trials.trial import Result, Trial, dump_result, dump_trial, load_flat, load_result, load_trial, trial_id
 
 DATABASE = "trials.db"
@@ -23,6 +23,9 @@ PASSING = (
     *(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR),
     *(sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY),
 )
+
+# What reading a row raises that no version of this program wrote.
+DAMAGED = (ValueError, KeyError, TypeError, AttributeError, RecursionError, SweepError)
 
 # How a trial can end, beside "done".
 EXCEPTION, DIVERGED, OUT_OF_MEMORY = "exception", "diverged", "out of memory"
@@ -171,7 +174,7 @@ def read_outcomes(folder: Path) -> list[Outcome]:
             result = load_result(row["result"]) if row["result"] else None
             trial, kind, attempts = _read_fate(row)
             outcomes.append(Outcome(trial, result, row["error"], kind, attempts, row.get("source"), row["id"]))
-        except (ValueError, KeyError, TypeError) as error:
+        except DAMAGED as error:
             raise _unreadable(path, error) from error
     return outcomes
 
@@ -201,7 +204,7 @@ def scan_outcomes(folder: Path, status: str | None = None, latest: int | None = 
             trial, kind, attempts = _read_fate(row)
             kind = "done" if values else kind
             yield Scanned(row["id"], trial, row["status"], row["error"], kind, attempts, row.get("source"), values)
-        except (ValueError, KeyError, TypeError) as error:
+        except DAMAGED as error:
             raise _unreadable(path, error) from error
 
 
@@ -230,7 +233,7 @@ def read_schedule(folder: Path) -> dict[str, Trial]:
     rows = _read_rows(folder / DATABASE, "planned", "rowid")
     try:
         return {row["id"]: load_trial(row["trial"]) for row in rows}
-    except (ValueError, KeyError, TypeError) as error:
+    except DAMAGED as error:
         raise _unreadable(folder / DATABASE, error) from error
 
 
@@ -278,7 +281,7 @@ def find_trials(folder: Path, names: Sequence[str]) -> dict[str, Trial]:
                 query = f"SELECT id, trial FROM {table} WHERE id IN ({', '.join('?' * len(part))})"
                 try:
                     found |= {name: load_trial(text) for name, text in database.execute(query, part)}
-                except (ValueError, KeyError, TypeError, AttributeError) as error:
+                except DAMAGED as error:
                     raise _unreadable(folder / DATABASE, error) from error
     return {name: found[name] for name in names if name in found}
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from mnv2_sweep.base.text import count_noun, duration
+from mnv2_sweep.base.text import count_noun, duration, harmless
 from mnv2_sweep.nets.arch import arch_label
 from mnv2_sweep.record.claims import read_claims
 from mnv2_sweep.record.folders import log_path
@@ -155,4 +155,4 @@ def status_text(status: Status) -> str:
     for one in status.failed:
         lines.append(f"  failed   {one.trial}: {one.kind}, tried {count_noun(one.attempts, 'time')}: {one.error}")
         lines += [f"           {one.log}"] if one.log else []
-    return "\n".join(lines)
+    return harmless("\n".join(lines))
