@@ -38,7 +38,7 @@ from mnv2_sweep.base.text import align
 from mnv2_sweep.cli.progress import open_recorded
 from mnv2_sweep.data.batches import scale_pixels
 from mnv2_sweep.data.catalog import Dataset
-from mnv2_sweep.data.shapes import draw_scenes, render_chunks
+from mnv2_sweep.data.shapes import SHAPES
 from mnv2_sweep.formats.check import Batch, Check, check_run
 from mnv2_sweep.formats.graph import fold_plan
 from mnv2_sweep.formats.onnx import write_onnx
@@ -100,8 +100,8 @@ def make_network(arch: ArchSpec, images: torch.Tensor, labels: np.ndarray) -> nn
 
 def draw_images(count: int, size: int, seed: int) -> tuple[torch.Tensor, np.ndarray]:
     """Images of the embedded data set [count, 3, size, size] and their labels."""
-    scenes = draw_scenes(count, seed)
-    pixels = np.concatenate(list(render_chunks(scenes, square(size))))
+    scenes = SHAPES.draw(count, seed)
+    pixels = np.concatenate(list(SHAPES.render_chunks(scenes, square(size))))
     return scale_pixels(torch.from_numpy(pixels)), scenes.label.astype(np.int64)
 
 

@@ -130,7 +130,7 @@ def run_sweep(options: argparse.Namespace, folder: Path) -> tuple[Peaks, int, fl
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--data", default=EMBEDDED, help="as of `mnv2-sweep run`; default: the embedded data")
+    parser.add_argument("--data", default=EMBEDDED[0], help="as of `mnv2-sweep run`; default: the embedded data")
     parser.add_argument("--space", type=Path, default=SPACES / "paper_grid.yaml")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seconds", type=float, help="interrupt the sweep after so many; default: the whole sweep")

@@ -44,11 +44,12 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler
 
 from mnv2_sweep.base.errors import SweepError
 from mnv2_sweep.base.size import square
+from mnv2_sweep.data.asked import PhotoOptions
 from mnv2_sweep.data.batches import prepare_pixels
 from mnv2_sweep.data.decode import UnreadableImage
-from mnv2_sweep.data.layout import check_file_sizes, find_wrapper, open_photo_files, sort_photos
 from mnv2_sweep.data.photos import PhotoData, open_photos
-from mnv2_sweep.data.shapes import draw_scenes, render_chunks
+from mnv2_sweep.data.shapes import SHAPES
+from mnv2_sweep.data.source import open_source
 from mnv2_sweep.models.build import build_model
 from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.record.store import read_outcomes
@@ -120,9 +121,9 @@ def make_photos(source: Path | None, folder: Path, cache: Path, counts: dict[str
 def write_scenes(folder: Path, counts: dict[str, int]) -> None:
     """The embedded data as JPEGs: folder/<split>/<class>/<number>.jpg."""
     for seed, (split, count) in enumerate(counts.items()):
-        scenes = draw_scenes(count, seed)
+        scenes = SHAPES.draw(count, seed)
         scenes = replace(scenes, noise=NOISE * scenes.noise)
-        images = (image for chunk in render_chunks(scenes, square(SIDE)) for image in chunk)
+        images = (image for chunk in SHAPES.render_chunks(scenes, square(SIDE)) for image in chunk)
         for number, (label, image) in enumerate(zip(scenes.label, images, strict=True)):
             file = folder / split / f"{label:03d}" / f"{number:05d}.jpg"
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -134,13 +135,8 @@ def copy_photos(path: Path, folder: Path, counts: dict[str, int]) -> None:
 
     Raises SweepError where `mnv2-sweep run --data` would.
     """
-    source = open_photo_files(path)
-    sizes, folders = source.files()
-    top = find_wrapper(sizes, folders)
-    files = {name.removeprefix(top): size for name, size in sizes.items() if name.startswith(top)}
-    inner = {name.removeprefix(top) for name in folders if name.startswith(top)}
-    photos, _ = sort_photos(str(path), files, inner)
-    check_file_sizes(str(path), (photo.path for photo in photos), files)
+    source = open_source(path, PhotoOptions())
+    photos = source.photos
     places = {label: place for place, label in enumerate(sorted({photo.label for photo in photos}))}
     groups = defaultdict(list)
     for photo in photos:
@@ -155,7 +151,7 @@ def copy_photos(path: Path, folder: Path, counts: dict[str, int]) -> None:
             file = folder / split / f"{places[label]:03d}" / f"{number:05d}{Path(photo.path).suffix.lower()}"
             file.parent.mkdir(parents=True, exist_ok=True)
             with suppress(UnreadableImage):
-                file.write_bytes(source.read(top + photo.path))
+                file.write_bytes(source.read(photo))
 
 
 # ---------------------------------------------------------------- the peer

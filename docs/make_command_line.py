@@ -30,7 +30,7 @@ The program ends with 0 if all went well, 1 if some trials failed (or a check fo
 conflicts), 2 if something in the command or a file has to be changed (one line on stderr says what), and 130 if it was
 interrupted.
 """
-TYPES = {int: "whole number", float: "number", str: "text", Path: "path"}
+TYPES = {int: "whole number", float: "number", str: "text", Path: "path", list[str]: "text, again for more"}
 
 
 def list_commands(group, before: tuple[str, ...] = ()) -> Iterator[tuple[str, object]]:

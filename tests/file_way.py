@@ -52,7 +52,7 @@ class FromFile(WayWork):
         begin_on(setup.device)
         control.report(1, 1, 0.0, 0.0)
         measured = evaluate_splits(load(trial), trial, dataset, setup.device, control)
-        return Result(*measured, 0.0, 0, (), 1.0, 0.0, 0, setup.device)
+        return Result(*measured[:2], 0.0, 0, (), 1.0, 0.0, 0, setup.device, measured.each)
 
 
 def load(trial: Trial) -> nn.Module:

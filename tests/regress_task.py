@@ -38,5 +38,9 @@ class Errors:
         errors = torch.cat(self.errors)
         return {"mae": errors.abs().mean().item(), "loss": errors.square().mean().item()}
 
+    def terms(self) -> dict[str, Tensor]:
+        errors = torch.cat(self.errors)
+        return {"mae": errors.abs(), "loss": errors.square()}
+
 
 WORK = Regression()

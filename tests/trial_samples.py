@@ -1,5 +1,6 @@
 """Trials that take no time and functions that stand for training: workers import them from here, without pytest."""
 
+import math
 import mmap
 import os
 import resource
@@ -17,6 +18,7 @@ from mnv2_sweep.sweeps.attempt import read_progress
 from mnv2_sweep.sweeps.pool import Feed
 from mnv2_sweep.training.control import Control, Interrupted
 from mnv2_sweep.trials.recipe import Recipe
+from mnv2_sweep.trials.terms import unpack_terms
 from mnv2_sweep.trials.trial import SPLITS, DataRef, Result, Trial, trial_id
 
 # What the functions below do with a trial of that seed.
@@ -43,6 +45,17 @@ def flat_result(**values) -> Result:
     scores = {split: {key.removeprefix(f"{split}_"): values.pop(key) for key in names[split]} for split in SPLITS}
     known = [split for split in SPLITS if images[split]]
     return Result({split: scores[split] for split in known}, {split: images[split] for split in known}, **values)
+
+
+def check_terms(result: Result) -> None:
+    """What the network made of each image is there, and makes up the scores, up to half precision."""
+    terms = unpack_terms(result.each)
+    assert terms.keys() == result.scores.keys()
+    for split, of_split in terms.items():
+        assert of_split.keys() == {name for name in result.scores[split] if not name.startswith("probe_")}
+        for name, values in of_split.items():
+            assert len(values) == result.images[split]
+            assert math.isclose(values.mean(), result.scores[split][name], rel_tol=1e-3, abs_tol=1e-6)
 
 
 def feed_of(trials: Sequence[Trial], **changes) -> Feed:

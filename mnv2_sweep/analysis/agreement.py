@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from mnv2_sweep.analysis.stats import count_near, kendall_tau, near_pairs, order_signs
+from mnv2_sweep.analysis.stats import count_near, kendall_tau, near_pairs, order_signs, start_kinds
 from mnv2_sweep.base.intervals import CONFIDENCE
 from mnv2_sweep.trials.tasks import main_score
 
@@ -135,11 +135,11 @@ class PublishedComparison:
 
 def compare_published(summary: pd.DataFrame) -> PublishedComparison | None:
     """Compare the order of a summary's networks (`stats.summarise`) with the published one; None below three published
-    networks with a result."""
+    networks with a result, and for several kinds of start, which are not one order."""
     score = main_score(summary)
     published = f"published_{score.name}"
     some = summary[summary[published].notna() & summary[score.name].notna()]
-    if len(some) < LEAST_PUBLISHED:
+    if len(some) < LEAST_PUBLISHED or len(start_kinds(summary)) > 1:
         return None
     ours, theirs = score.sign * some[score.name], score.sign * some[published]
     costs = {"madds": some["madds"], "executed_madds": some["executed_madds"]}

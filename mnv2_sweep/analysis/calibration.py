@@ -15,7 +15,7 @@ from: give each network once.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -34,8 +34,10 @@ from mnv2_sweep.spaces.networks import Picked, select_networks
 from mnv2_sweep.spaces.space import ALONE, Space, Strategy
 from mnv2_sweep.trials.recipe import RECIPE_CHOICES, Recipe, check_recipe
 from mnv2_sweep.trials.trial import train_size
+from mnv2_sweep.trials.ways import WAYS
 
 PROXIES = {"short": SHORT_SCHEDULE, "small": SMALL_INPUT, "shared": SHARED_WEIGHTS, "synflow": SYNFLOW}
+PROXIES |= {"probe": WAYS["probe"].proxy}
 LONGER = 4.0  # times the recipe's length
 SMALL_FRACTION = 0.5  # of the recipe's input scale
 LEAST_NETWORKS = 3  # two make one pair, which says nothing
@@ -48,13 +50,14 @@ MOST = 512
 @dataclass(frozen=True, slots=True)
 class Part:
     """A sweep within a calibration, in the folder of the main one's name and `suffix`; `proxy` is "" for the
-    reference."""
+    reference. Its cost is that of all its networks, or of those in `costed`."""
 
     proxy: str
     suffix: str
     archs: tuple[ArchSpec, ...]
     recipe: Recipe
     strategy: Strategy = ALONE
+    costed: tuple[ArchSpec, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +120,16 @@ def lengthen_recipe(recipe: Recipe, longer: float | None, images: int | None, tr
     return longer_recipe
 
 
-def plan_calibration(space: Space, count: int, proxies: Sequence[str], reference: Recipe, classes: int) -> Calibration:
-    """Pick `count` networks and say what is trained for each proxy. Raises SpaceError where the space has too few."""
+def plan_calibration(
+    space: Space,
+    count: int,
+    proxies: Sequence[str],
+    reference: Recipe,
+    classes: int,
+    find_probe: Callable[[Sequence[ArchSpec]], Recipe] | None = None,
+) -> Calibration:
+    """Pick `count` networks and say what is trained for each proxy. Raises SpaceError where the space has too few.
+    `find_probe` returns the recipe of probes of some networks, or raises SweepError where weights are missing."""
     networks = select_networks(space, classes)
     first = find_coinciding(networks).first
     if len(first) < LEAST_NETWORKS:
@@ -143,6 +154,13 @@ def plan_calibration(space: Space, count: int, proxies: Sequence[str], reference
             parts.append(Part(SHARED_WEIGHTS, "calibrate-shared", whole, space.recipe, strategy))
         except ArchError as error:
             refused.append((SHARED_WEIGHTS, str(error)))
+    if "probe" in proxies and find_probe is not None:
+        probed = tuple(dict.fromkeys((*picked, *published)))  # those as well, with which any order can be compared
+        try:
+            recipe = find_probe(probed)
+            parts.append(Part(PROXIES["probe"], "calibrate-probe", probed, recipe, Strategy("probe"), picked))
+        except SweepError as error:
+            refused.append((PROXIES["probe"], str(error)))
     return Calibration(space, count, len(first), picked, published, tuple(parts), tuple(refused), "synflow" in proxies)
 
 

@@ -15,13 +15,13 @@ from mnv2_sweep.analysis.stats import kendall_tau
 from mnv2_sweep.base.errors import SweepError
 from mnv2_sweep.base.text import count_noun
 from mnv2_sweep.models.synflow import synflow_score
-from mnv2_sweep.nets.arch import ArchSpec, arch_label
+from mnv2_sweep.nets.arch import SAME, ArchSpec, arch_label
 from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.nets.resolve import arch_key
 from mnv2_sweep.paper.published import published_checkpoints
 from mnv2_sweep.record.store import read_outcomes
 from mnv2_sweep.trials.executed import executed_network
-from mnv2_sweep.trials.recipe import Recipe, length_text
+from mnv2_sweep.trials.recipe import SLICED, Recipe, length_text
 from mnv2_sweep.trials.tasks import task_of
 from mnv2_sweep.trials.trial import Trial, dump_trial, train_size, trial_id
 from mnv2_sweep.trials.ways import way_of
@@ -53,21 +53,23 @@ class Yardsticks:
 
 def read_order(folder: Path, part: Part, seeds: Sequence[int]) -> Order:
     """Read the mean main score on validation images of the part's networks over their seeds. The seconds are of
-    all its trials: a shared training is needed as a whole. Raises StoreError."""
-    wanted = {arch_key(arch) for arch in part.archs}
+    all its trials, as a shared training is needed as a whole, or of those that are `costed`. Raises StoreError."""
+    # Networks that begin with weights have the padding of these.
+    keys = {arch_key(replace(arch, padding=p)): arch_key(arch) for arch in part.archs for p in (arch.padding, SAME)}
+    costed = {arch_key(arch) for arch in part.costed or part.archs}
     outcomes = [outcome for outcome in read_outcomes(folder) if outcome.trial.seed in seeds]
-    outcomes = [outcome for outcome in outcomes if arch_key(outcome.trial.arch) in wanted]
+    outcomes = [outcome for outcome in outcomes if arch_key(outcome.trial.arch) in keys]
     outcomes = [outcome for outcome in outcomes if outcome.id == trial_id(outcome.trial)]  # not of an older version
     scores: dict[str, list[float]] = {}
     for outcome in outcomes:
         if outcome.result:
             main = task_of(outcome.trial).main
             value = main.sign * outcome.result.score("val", main.name)
-            scores.setdefault(arch_key(outcome.trial.arch), []).append(value)
+            scores.setdefault(keys[arch_key(outcome.trial.arch)], []).append(value)
     errors = [outcome.error or outcome.kind for outcome in outcomes if outcome.status == "failed"]
     return Order(
         {key: sum(values) / len(values) for key, values in scores.items()},
-        sum(outcome.result.seconds for outcome in outcomes if outcome.result),
+        sum(o.result.seconds for o in outcomes if o.result and keys[arch_key(o.trial.arch)] in costed),
         next((outcome.trial for outcome in outcomes if outcome.result), None),
         f"{count_noun(len(errors), 'trial')} failed: {errors[0].splitlines()[0]}" if errors else "",
     )
@@ -147,7 +149,9 @@ def _proxy_note(name: str, order: Order, calibration: Calibration) -> str:
     if part is None or order.trial is None:
         return ""
     if note := way_of(order.trial).proxy_note:
-        images = order.trial.shared.images
+        images = order.trial.shared.images if order.trial.shared else 0
+        if order.trial.start is not None and part.recipe.init == SLICED:
+            note += f", of slices of {order.trial.start.name}"
         return note.format(images=images, networks=count_noun(calibration.different, "network"))
     return f"{length_text(part.recipe)} at {sizes_text(part.archs, part.recipe)}"
 

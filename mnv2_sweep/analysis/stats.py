@@ -9,7 +9,7 @@ Two intervals, both at 95 %, answer different questions and are never mixed:
 Failed trials are counted and never become an accuracy of 0. Accuracies are fractions.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,7 @@ from mnv2_sweep.base.errors import SweepError
 from mnv2_sweep.base.intervals import CONFIDENCE, wilson_intervals
 from mnv2_sweep.base.size import as_size
 from mnv2_sweep.paper.published import published_checkpoints
+from mnv2_sweep.trials.recipe import SCRATCH
 from mnv2_sweep.trials.tasks import TOP1, Score, main_score
 from mnv2_sweep.trials.trial import ALONE
 from mnv2_sweep.trials.ways import goes_on
@@ -46,7 +47,8 @@ ONE_PER_NETWORK = (
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a summary cannot tell: `train_images` seen, repeats counted; `classes` of the data, for chance."""
+    """What a summary cannot tell: `train_images` seen, repeats counted (None for several kinds of start); `classes` of
+    the data, for chance."""
 
     data: str
     recipe: str
@@ -108,9 +110,10 @@ def read_facts(trials: pd.DataFrame) -> Facts:
     names = {column: ", ".join(sorted(trials[column].unique())) for column in ("data", "recipe")}
     every = trials["training"].unique()
     trained = [name for name in every if not goes_on(name)] or [*every]
+    first = done[done["training"].isin(trained)]
     return Facts(
         **names,
-        train_images=int(done[done["training"].isin(trained)]["train_images"].max()) if len(done) else None,
+        train_images=int(first["train_images"].max()) if len(first) and len(start_kinds(first)) == 1 else None,
         classes=int(trials["data_classes"].max()),
         device=", ".join(sorted(done["device"].unique())) or None,
         training=", ".join(sorted(trained)),
@@ -123,10 +126,12 @@ def summarise(trials: pd.DataFrame) -> pd.DataFrame:
     `seeds` and `failed` count trials, each once even if two sweeps hold it. A network without a done trial keeps
     its row, with NaN for all that was measured. Columns are named after the task's main score, such as "top1": `low` to
     `high` is Wilson's interval of its mean (NaN where it is no share of images), `seed_half_width` half the t interval
-    over seeds (NaN with one seed). `published_top1` is NaN where the network is not one of the paper's. `tuned_*` are
+    over seeds (NaN with one seed). Networks that begin in different ways are of different kinds, by "init": where there
+    are several, the networks' names say which, kinds come one after the other, and each has a front of its own.
+    `published_top1` is NaN where the network is not one of the paper's. `tuned_*` are
     of networks that were then trained on by themselves; they are in no front. The front is of the mean validation score
-    against MAdds. Raises SweepError when the trials are of several data sets, recipes or training sizes: their mean
-    would mean nothing.
+    against MAdds. Raises SweepError when the trials of a kind are of several data sets, recipes or training sizes, for
+    their mean would mean nothing.
     """
     score = main_score(trials)
     columns = summary_columns(score.name)
@@ -134,7 +139,25 @@ def summarise(trials: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame(columns=columns)
     later = trials["training"].map(goes_on).astype(bool)
     tuned, trials = trials[later], trials if later.all() else trials[~later]
+    _check_one(trials, "data")
+    if "init" not in trials:
+        return _summarise_kind(trials, tuned, score)
+    kinds = []
+    for init, of_kind in trials.groupby("init", sort=False):
+        kind = _summarise_kind(of_kind, tuned, score)
+        kind.insert(len(ONE_PER_NETWORK), "init", init)
+        kinds.append(kind)
+    if len(kinds) == 1:
+        return kinds[0]
+    return pd.concat(
+        [kind.assign(network=kind["network"] + ", from " + kind["init"]) for kind in kinds], ignore_index=True
+    )
+
+
+def _summarise_kind(trials: pd.DataFrame, tuned: pd.DataFrame, score: Score) -> pd.DataFrame:
+    """Return the rows of the networks that begin in one way."""
     _check_comparable(trials)
+    columns = summary_columns(score.name)
     # "interrupted" and "failed" first, so that the last is done if one is.
     trials = trials.sort_values("status", ascending=False, kind="stable")
     trials = trials.drop_duplicates(["arch_key", "seed"], keep="last")  # of several, the latest
@@ -148,6 +171,17 @@ def summarise(trials: pd.DataFrame) -> pd.DataFrame:
     return summary
 
 
+def start_kinds(frame: pd.DataFrame) -> list[str]:
+    """Return the kinds of start of the trials or networks of a table, in its order."""
+    return [*dict.fromkeys(frame["init"])] if "init" in frame else [SCRATCH]
+
+
+def name_trial(trial: Mapping, trials: pd.DataFrame) -> str:
+    """Return a trial's network as a summary of the trials names it."""
+    several = len(start_kinds(trials)) > 1
+    return f"{trial['network']}, from {trial['init']}" if several else trial["network"]
+
+
 def summary_columns(score: str) -> list[str]:
     """Return the columns of a summary; "on_front" comes last."""
     return [
@@ -159,10 +193,8 @@ def summary_columns(score: str) -> list[str]:
 
 
 def _check_comparable(trials: pd.DataFrame) -> None:
-    for column in ("data", "recipe", "training"):
-        names = sorted(trials[column].unique())
-        if len(names) > 1:
-            raise SweepError(f"trials: {column} {', '.join(names)} given, one allowed in a summary; choose one of them")
+    _check_one(trials, "recipe")
+    _check_one(trials, "training")
     sizes = trials[["network", "train_size"]].drop_duplicates()
     mixed = sizes[sizes.duplicated("network", keep=False)]
     if len(mixed):
@@ -173,6 +205,12 @@ def _check_comparable(trials: pd.DataFrame) -> None:
             f"trials: '{name}' was trained at {trained[0]} px and at {trained[-1]} px, one training size allowed in a "
             "summary; choose the trials of one input_scale"
         )
+
+
+def _check_one(trials: pd.DataFrame, column: str) -> None:
+    names = sorted(trials[column].unique())
+    if len(names) > 1:
+        raise SweepError(f"trials: {column} {', '.join(names)} given, one allowed in a summary; choose one of them")
 
 
 def _summarise_networks(trials: pd.DataFrame, score: Score) -> pd.DataFrame:

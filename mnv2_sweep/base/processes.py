@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import BaseContext
@@ -24,6 +24,9 @@ from mnv2_sweep.base.signals import HELD
 STARTS, PAUSE_SECONDS = 3, 0.1
 SERVER_GONE = 255  # the exit code that multiprocessing makes up for a process whose server has ended
 POLL_SECONDS = 0.02
+# Of scipy's BLAS, which else has one a core: they wait busily for vectors too short to share, four times the seconds of
+# a core that fitting a linear classifier takes, and round differently on other numbers of cores.
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
 
 _without_server = False  # it could not be started
 
@@ -39,7 +42,7 @@ class ChildProcess:
                 prepare_processes(on_gpu, imported)
                 self._process = _find_context(on_gpu).Process(target=target, args=args, daemon=True)
                 # The server blocks them for whom it forks; until it has imported, Ctrl-C has to be heard.
-                with nullcontext() if _uses_server(on_gpu) else _holding_signals():
+                with nullcontext() if _uses_server(on_gpu) else _holding_signals(), _environment(ONE_THREAD):
                     self._process.start()
                 break
             except (EOFError, OSError):  # the server was killed at this moment; another one starts it
@@ -89,18 +92,12 @@ def prepare_processes(on_gpu: bool, imported: Sequence[str]) -> None:
         return
     global _without_server
     forkserver.set_forkserver_preload([*imported])
-    before = os.environ.get("PYTHONSAFEPATH")
-    os.environ["PYTHONSAFEPATH"] = "1"  # or it would import what lies in the current folder first
+    # Without the first it would import what lies in the current folder first.
     try:
-        with _holding_signals():
+        with _environment({"PYTHONSAFEPATH": "1", **ONE_THREAD}), _holding_signals():
             forkserver.ensure_running()
     except OSError:  # its socket: a path of more than some 100 bytes, a full disk
         _without_server = True
-    finally:
-        if before is None:
-            del os.environ["PYTHONSAFEPATH"]
-        else:
-            os.environ["PYTHONSAFEPATH"] = before
 
 
 def begin_process(on_sigterm: Callable | signal.Handlers) -> None:
@@ -127,6 +124,21 @@ def _uses_server(on_gpu: bool) -> bool:
 
 def _find_context(on_gpu: bool) -> BaseContext:
     return multiprocessing.get_context("forkserver" if _uses_server(on_gpu) else "spawn")
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables for whoever is started within."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 @contextmanager

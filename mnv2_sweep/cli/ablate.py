@@ -117,7 +117,7 @@ def ablate(
     opened = open_run(options, None if space is None else space.data)
     comparisons, notes = plan_comparisons(_find_bases(base, space, opened.classes), changes, change.match)
     words = [_name_base(base, space)] if base != BASE else []
-    words += [opened.dataset.name] if opened.data_name != EMBEDDED else []
+    words += [opened.dataset.name] if opened.data_name != EMBEDDED[0] else []
     sweep = check_name(options.name or "-".join(["ablate", name_changes(changes), *words]))
     opened, folder = opened.join(), options.results / sweep
     protocol = Protocol(comparisons, ALWAYS if until_decided else ONCE, count)

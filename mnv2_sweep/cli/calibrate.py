@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -25,9 +26,9 @@ class CalibrationOptions:
         int | None, typer.Option(help="Training images of each of them, instead of --longer times the recipe's.")
     ] = None
     seeds: Seeds = None
-    proxies: Annotated[str, typer.Option(help="What is compared with them, beside MAdds alone; commas between.")] = (
-        "short,small,shared,synflow"
-    )
+    proxies: Annotated[
+        str, typer.Option(help="What is compared with them, beside MAdds alone, probe too; commas between.")
+    ] = "short,small,shared,synflow"
 
 
 def calibrate(space: SpaceFile, calibration: CalibrationOptions, options: TrainOptions) -> None:
@@ -46,14 +47,18 @@ def calibrate(space: SpaceFile, calibration: CalibrationOptions, options: TrainO
     from mnv2_sweep.record.folders import CALIBRATION
     from mnv2_sweep.record.store import DATABASE
     from mnv2_sweep.sweeps.request import open_session
+    from mnv2_sweep.sweeps.starts import choose_probe
 
     loaded, path = open_space(space)
+    if loaded.inits:
+        raise SweepError(f"{path}: axes.init: one kind of start is calibrated at a time; leave it out")
     wanted = parse_proxies(calibration.proxies)
     check_count(calibration.networks)
     opened = open_run(options, loaded.data, f"{path}: data:")
     train_images = len(opened.dataset.labels["train"])
     reference = lengthen_recipe(loaded.recipe, calibration.longer, calibration.images, train_images)
-    planned = plan_calibration(loaded, calibration.networks, wanted, reference, opened.classes)
+    find_probe = partial(choose_probe, recipe=loaded.recipe)
+    planned = plan_calibration(loaded, calibration.networks, wanted, reference, opened.classes, find_probe)
     sweeps = _calibrated_sweeps(loaded, options.name, opened.data_name, opened.dataset.name)
     main = next(iter(sweeps))
     chosen = tuple(range(calibration.seeds)) if calibration.seeds else loaded.seeds

@@ -20,6 +20,7 @@ from mnv2_sweep.cli.calibrate import calibrate
 from mnv2_sweep.cli.count import count
 from mnv2_sweep.cli.data import data_app
 from mnv2_sweep.cli.export import export
+from mnv2_sweep.cli.finetune import finetune
 from mnv2_sweep.cli.merge import merge
 from mnv2_sweep.cli.options import drop_output, expand_options, tell
 from mnv2_sweep.cli.paper import paper
@@ -39,7 +40,7 @@ app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 app.add_typer(weights_app, name="weights")
-for _command in (plan, count, paper, export, predict, calibrate, ablate, run, plot, table, status, merge):
+for _command in (plan, count, paper, export, finetune, predict, calibrate, ablate, run, plot, table, status, merge):
     app.command()(expand_options(_command))
 
 

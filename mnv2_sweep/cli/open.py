@@ -67,8 +67,8 @@ def open_run(
     check_strategy(strategy, settings)
     if options.name is not None:
         check_name(options.name)
-    given = options.data is not None
-    dataset, data_name = open_data(options.data if given else data or EMBEDDED, "--data" if given else where)
+    name = options.data_name(data or EMBEDDED[0])
+    dataset, data_name = open_data(name, where if options.data is None else "--data")
     return Opened(options, dataset, data_name, device, settings)
 
 

@@ -6,7 +6,7 @@ import shlex
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, get_type_hints
@@ -34,7 +34,7 @@ SweepName = Annotated[str | None, typer.Argument(help="A sweep's name; without o
 Seeds = Annotated[int | None, typer.Option(min=1, max=1000, help="Seeds 0 to N-1, instead of the file's.")]
 Results = Annotated[Path, typer.Option(help="Folder of all results.")]
 Plots = Annotated[Path, typer.Option(help="Folder for the plots.")]
-Data = Annotated[str | None, typer.Option(help="'shapes' (built in), or a folder or zip of class folders.")]
+Data = Annotated[str | None, typer.Option(help="'shapes' or 'cloths' (built in), or a folder, zip or tar of photos.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Trials at once; default: one per core, or one on a GPU.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -50,16 +50,59 @@ RESULTS, PLOTS = Path("results"), Path("plots")
 
 
 @dataclass(frozen=True)
-class TrainOptions:
-    """What every command has that trains: on what, with how many workers, and where its results go."""
+class DataOptions:
+    """Which data, and how photos are read in them."""
 
     data: Data = None
+    labels: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A table or list of photos and classes, here or in the data; for photos not in class folders. Several "
+            "with the option again, as --labels train.csv --labels test.csv."
+        ),
+    ] = None
+    columns: Annotated[
+        str | None,
+        typer.Option(help="Its columns, where they aren't found: image=NAME,label=NAME,split=NAME,group=NAME."),
+    ] = None
+    label_pattern: Annotated[
+        str | None,
+        typer.Option(help="Where names tell the classes: '{label}.{number}.jpg', or '{label}/*/*' of folders."),
+    ] = None
+    fit: Annotated[
+        str | None,
+        typer.Option(help="How photos become the network's shape: crop (the middle; default), pad or squash (all)."),
+    ] = None
+    zip_encoding: Annotated[
+        str | None, typer.Option(help="Of names in a zip that does not say, as gbk; default: found out or asked.")
+    ] = None
+    follow_links: Annotated[
+        bool, typer.Option("--follow-links", help="Follow links that lead out of the data folder.")
+    ] = False
+
+    def data_name(self, otherwise: str = EMBEDDED[0]) -> str:
+        """Return the name by which the data are opened; `otherwise`: that of a file, for what is not given here.
+        Raises SweepError."""
+        from mnv2_sweep.data.asked import PhotoOptions, make_name, read_name
+
+        path, options = read_name(otherwise)
+        if self.data is not None:
+            path, options = self.data, PhotoOptions(fit=options.fit)
+        given = {field.name: getattr(self, field.name) for field in fields(PhotoOptions)}
+        return make_name(path, replace(options, **{name: value for name, value in given.items() if value}))
+
+
+@dataclass(frozen=True)
+class TrainOptions(DataOptions):
+    """What every command has that trains: on what, with how many workers, and where its results go."""
+
     workers: Workers = None
     device: Device = "auto"
     name: Annotated[
         str | None,
         typer.Option(
-            help="Name of the sweep that is run or calibrated; default: the space's or ablation's, with the data's."
+            help="Name of the sweep that is run or calibrated; default: the space's or ablation's, with the data's; "
+            "of finetune: SWEEP-finetune."
         ),
     ] = None
     retry_failed: RetryFailed = False
@@ -107,6 +150,9 @@ class RunOptions(TrainOptions):
     keep_bytes: Annotated[
         str, typer.Option(help="Disk for all of them; where it is too little, the front's come first, then the best.")
     ] = "1GB"
+    no_images: Annotated[
+        bool, typer.Option("--no-images", help="Leave out of the results which images each network got right.")
+    ] = False
     plots: Plots = PLOTS
 
 
@@ -186,6 +232,9 @@ def choose_strategy(space: Space, shared: bool, separate: bool) -> Strategy:
     """Return the file's strategy, or the one asked for, with what the file says about it. Raises SweepError."""
     if shared and separate:
         raise SweepError("--shared --separate: one of them")
+    if space.inits and (shared or separate):
+        given = "--shared" if shared else "--separate"
+        raise SweepError(f"{given}: the space has an axis init, with a strategy for each kind of start; leave it out")
     if shared and space.strategy.name != "shared":
         return Strategy("shared")
     return ALONE if separate else space.strategy
@@ -210,7 +259,8 @@ def choose_watch(log: str | None):
 
 def name_sweep(space: Space, strategy: Strategy, data_name: str, dataset_name: str) -> str:
     """Return the sweep's own name: the space's, with the data's and the strategy where they are not the usual ones."""
-    parts = [space.name, *([] if data_name == EMBEDDED else [dataset_name])]
+    usual = space.data if space.data in EMBEDDED else EMBEDDED[0]
+    parts = [space.name, *([] if data_name == usual else [dataset_name])]
     return "-".join(parts + ([] if strategy.name == space.strategy.name else [strategy.name]))
 
 

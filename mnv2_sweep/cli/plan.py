@@ -1,6 +1,6 @@
 """The command `plan`: what a design space holds and costs, and how long its sweep would take."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Annotated
 
 import typer
@@ -9,7 +9,7 @@ from mnv2_sweep.base.errors import SweepError
 from mnv2_sweep.cli.count import print_costs
 from mnv2_sweep.cli.options import (
     Csv,
-    Data,
+    DataOptions,
     Device,
     Json,
     Seeds,
@@ -24,7 +24,7 @@ from mnv2_sweep.nets.arch import ArchSpec
 
 
 @dataclass(frozen=True)
-class TimeOptions:
+class TimeOptions(DataOptions):
     """How the time of the sweep is estimated."""
 
     time: Annotated[
@@ -33,7 +33,6 @@ class TimeOptions:
     budget: Annotated[
         str | None, typer.Option(help="With --time: what fits into this time, as in 30m; seeds are dropped first.")
     ] = None
-    data: Data = None
     workers: Workers = None
     device: Device = "auto"
 
@@ -52,6 +51,7 @@ def plan(
 ) -> None:
     """List the networks of a design space with their costs, without training anything; --time estimates the sweep."""
     from mnv2_sweep.base.text import count_noun
+    from mnv2_sweep.data.asked import data_path
     from mnv2_sweep.spaces.landscape import describe_landscape
     from mnv2_sweep.spaces.networks import select_networks
     from mnv2_sweep.spaces.read import load_space
@@ -71,8 +71,11 @@ def plan(
         return
     listing, lines = describe_landscape(select_networks(loaded, classes))
     count, repeats = len(listing.costs), seeds or len(loaded.seeds)
-    note = f"{count_noun(count, 'network')} x {count_noun(repeats, 'seed')} = {count_noun(count * repeats, 'trial')}; "
-    note += f"recipe {loaded.recipe.name}, data {loaded.data}"
+    kinds = len(loaded.kinds)
+    starts = f" x {count_noun(kinds, 'start')} ({', '.join(loaded.inits)})" if loaded.inits else ""
+    trials = count_noun(count * repeats * kinds, "trial")
+    note = f"{count_noun(count, 'network')}{starts} x {count_noun(repeats, 'seed')} = {trials}; "
+    note += f"recipe {', '.join(kind.recipe.name for kind in loaded.kinds)}, data {data_path(loaded.data)}"
     note = "\n".join([note, *lines])
     if classes is None and loaded.leaves_classes_open:
         note += f"\ncounted with {ArchSpec().classes} classes; 'run' takes the data's number, --classes says it here"
@@ -87,9 +90,11 @@ def _estimate_time(space, where: str, seeds: int | None, timing: TimeOptions) ->
     from mnv2_sweep.spaces.networks import expand
     from mnv2_sweep.sweeps.run import estimate_request
 
-    options = TrainOptions(timing.data, timing.workers, timing.device)
+    names = {field.name for field in fields(TrainOptions)}
+    options = TrainOptions(**{name: value for name, value in vars(timing).items() if name in names})
     opened = open_run(options, space.data, where, space.strategy, timing.budget)
     archs, chosen = expand(space, opened.classes), range(seeds) if seeds else space.seeds
+    first, *more = space.kinds
     return estimate_request(
-        opened.ask(space.name, archs, space.recipe, chosen, strategy=space.strategy, task=space.task)
+        opened.ask(space.name, archs, first.recipe, chosen, strategy=first.strategy, task=space.task, more=tuple(more))
     )

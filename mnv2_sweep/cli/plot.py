@@ -10,10 +10,12 @@ import typer
 from mnv2_sweep.base.errors import SweepError
 from mnv2_sweep.cli.options import PLOTS, RESULTS, Plots, Results, recipe_option, recipe_words
 
-OPTIONS = {  # of each kind of plot; those of a sweep or a space have none of these
+OPTIONS = {  # of each kind of plot; the other ones have none of these
+    "--pareto": ("--band",),
     "--manifold": ("--seed", "--matrices"),
     "--activity": ("--seed", "--base", "--data", "--images", "--input-scale"),
 }
+OF_NO_SWEEP = ("--manifold", "--activity")
 BASE, INPUT_SCALE = "1.0@96", 0.25  # of --activity; a quarter of the side, as `ablate` has it
 
 
@@ -41,7 +43,7 @@ class KindOptions:
 
 @dataclass(frozen=True)
 class FigureOptions:
-    """What belongs to the figures of the paper alone."""
+    """What belongs to some of the figures alone."""
 
     seed: Annotated[int | None, typer.Option(min=0, help="Of --manifold and --activity; default 0.")] = None
     matrices: Annotated[
@@ -51,6 +53,10 @@ class FigureOptions:
     data: Annotated[str | None, typer.Option(help="Of --activity: as in run; default shapes.")] = None
     images: recipe_option("images", of="Of --activity: ") = None
     input_scale: recipe_option("input_scale", INPUT_SCALE, "Of --activity: ") = None
+    band: Annotated[
+        bool | None,
+        typer.Option("--band", help="Of --pareto: where the front passes, at 95 %.", show_default=False),
+    ] = None
 
 
 def plot(
@@ -98,7 +104,7 @@ def plot(
         typer.echo(describe_expansion(folder))
         _echo_paths(draw_expansion(folder, plots))
         return
-    _echo_paths(draw_ablation(folder, plots) if kind.ablation else draw_pareto(folder, plots))
+    _echo_paths(draw_ablation(folder, plots) if kind.ablation else draw_pareto(folder, plots, bool(paper.band)))
 
 
 def _split_words(words: list[str], activity: bool) -> tuple[list[str], str | None]:
@@ -118,7 +124,7 @@ def _echo_paths(paths: list[Path]) -> None:
 
 def refuse_options(kind: str, sweep: str | None, given: Mapping[str, object]) -> None:
     """Raise SweepError for options of another kind of plot: `plot --pareto --seed 3` would silently ignore the seed."""
-    if kind in OPTIONS and sweep is not None:
+    if kind in OF_NO_SWEEP and sweep is not None:
         raise SweepError(f"plot {kind}: '{sweep}' given, but it draws no sweep; leave it out")
     wrong = [option for option, value in given.items() if value is not None and option not in OPTIONS.get(kind, ())]
     if wrong:
@@ -155,7 +161,7 @@ def show_activity(options: FigureOptions, plots: Path, words: Sequence[str] = ()
         raise SweepError(f"--base {options.base}: one network is trained here; give one")
     words = [*words, *recipe_words(images=options.images, input_scale=options.input_scale)]
     recipe = read_recipe_words(words, "plot --activity", None, {"input_scale": INPUT_SCALE})
-    dataset, _ = open_data(EMBEDDED if options.data is None else options.data)
+    dataset, _ = open_data(EMBEDDED[0] if options.data is None else options.data)
     arch = replace(arch, classes=max(arch.classes, len(dataset.classes)))
     trial = Trial(arch, recipe, DataRef(dataset.name, dataset.fingerprint, len(dataset.classes)), options.seed or 0)
     device = choose_device("auto")

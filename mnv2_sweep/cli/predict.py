@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def predict(
-    photos: Annotated[Path, typer.Argument(metavar="PHOTO|FOLDER", help="A photo, or a folder or zip of some.")],
+    photos: Annotated[Path, typer.Argument(metavar="PHOTO|FOLDER", help="A photo, or a folder, zip or tar of some.")],
     sweep: Annotated[str | None, typer.Option(help="A sweep's name; without one, the sweep that ran last.")] = None,
     network: Annotated[
         str | None, typer.Option(help="As tables name it; default: the best of those that kept their weights.")

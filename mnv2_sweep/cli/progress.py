@@ -9,7 +9,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from mnv2_sweep.base.errors import DataError
 from mnv2_sweep.base.text import count_noun, printable
 from mnv2_sweep.cli.options import tell
-from mnv2_sweep.data.catalog import Dataset, cache_folder, open_dataset
+from mnv2_sweep.data.asked import data_path, move_name, read_name, whole_name
+from mnv2_sweep.data.catalog import Dataset, cache_folder, is_there, open_dataset
 from mnv2_sweep.data.photos import find_decoded
 from mnv2_sweep.sweeps.schedule import read_data_name
 from mnv2_sweep.trials.trial import EMBEDDED, Trial
@@ -38,18 +39,19 @@ def counting(console: Console, title: str, noun: str):
 def open_data(name: str, where: str = "--data") -> tuple[Dataset, str]:
     """Return the data set, and the name by which a worker opens it; shows a bar while photos are decoded, then says on
     stderr what was skipped."""
-    with counting(Console(stderr=True), f"reading {printable(name)}", "file") as report:
-        dataset = open_dataset(name, cache_folder(), report, where)
+    path = data_path(name)
+    with counting(Console(stderr=True), f"reading {printable(str(path))}", "file") as report:
+        dataset = open_dataset(name, cache_folder(), report, where, _say)
     skipped = getattr(dataset, "skipped", ())
     if skipped:
-        _say(f"skipped {count_noun(len(skipped), 'file')} of {name}:")
-        for path, reason in skipped[:SHOWN]:
-            _say(f"  {path}: {reason}")
+        _say(f"skipped {count_noun(len(skipped), 'file')} of {path}:")
+        for file, reason in skipped[:SHOWN]:
+            _say(f"  {file}: {reason}")
         if len(skipped) > SHOWN:
             _say(f"  ... and {len(skipped) - SHOWN} more")
     for note in getattr(dataset, "notes", ()):
         _say(f"note: {note}")
-    return dataset, name if name == EMBEDDED else str(Path(name).resolve())
+    return dataset, whole_name(name)
 
 
 def open_recorded(folder: Path, trial: Trial, data: str | None) -> Dataset | None:
@@ -57,13 +59,13 @@ def open_recorded(folder: Path, trial: Trial, data: str | None) -> Dataset | Non
     the cache still has of photos that are gone; None where nothing is left. Says on stderr what is gone."""
     recorded = read_data_name(folder)
     if data is not None:
-        return open_data(data)[0]
-    if trial.data.name == EMBEDDED and recorded in (None, EMBEDDED):
-        return open_data(EMBEDDED)[0]
-    if recorded is not None and Path(recorded).exists():
+        return open_data(move_name(recorded, data))[0]
+    if trial.data.name in EMBEDDED and recorded in (None, trial.data.name):
+        return open_data(trial.data.name)[0]
+    if recorded is not None and is_there(recorded):
         return open_data(recorded)[0]
-    place = recorded or trial.data.name
-    found = find_decoded(trial.data.fingerprint, cache_folder(), Path(place))
+    place, options = read_name(recorded or trial.data.name)
+    found = find_decoded(trial.data.fingerprint, cache_folder(), Path(place), options)
     if found is not None:
         with suppress(DataError):  # a rectangle that was never evaluated is made of the photos themselves
             found.pixels("val", trial.train_size)

@@ -1,5 +1,6 @@
 """The command `run`: train and evaluate every network of a design space."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -38,13 +39,10 @@ def run(
     ] = None,
 ) -> None:
     """Train and evaluate every network of a design space; run it again to do what is missing."""
-    from mnv2_sweep.analysis.verdict import sweep_verdict
     from mnv2_sweep.cli.display import show_sweep
     from mnv2_sweep.cli.open import begin_space, open_run, open_space
-    from mnv2_sweep.record.frame import load_frame
-    from mnv2_sweep.report.figures import draw_pareto
-    from mnv2_sweep.report.tables import results_text
     from mnv2_sweep.spaces.networks import expand
+    from mnv2_sweep.spaces.space import Kind
 
     given, path = open_space(space)
     loaded = given if shared or separate else begin_space(given)
@@ -55,20 +53,35 @@ def run(
     source, chosen = path.read_text(encoding="utf-8"), range(seeds) if seeds else loaded.seeds
     if again is None:
         opened = opened.join()
-    request = opened.ask(sweep, archs, loaded.recipe, chosen, strategy=strategy, task=loaded.task, source=source)
+    first, *more = loaded.kinds if loaded.inits else (Kind(loaded.recipe, strategy),)
+    request = opened.ask(
+        sweep, archs, first.recipe, chosen, strategy=first.strategy, task=loaded.task, source=source, more=tuple(more)
+    )
     if again is not None:
-        raise typer.Exit(_run_again(request, again))
+        raise typer.Exit(run_again(request, again))
     failed = show_sweep(request)
     if not options.dry_run:
-        frame = load_frame(request.folder)
-        typer.echo("\n" + results_text(frame, sweep_verdict(request.folder)))
-        if (frame["status"] == "done").any():
-            for drawn in draw_pareto(request.folder, options.plots):
-                typer.echo(drawn)
+        show_results(request.folder, options.plots)
     raise typer.Exit(1 if failed else 0)
 
 
-def _run_again(request: "SweepRequest", network: str) -> int:
+def show_results(folder: Path, plots: Path) -> None:
+    """Print a sweep's table and draw its front."""
+    from mnv2_sweep.analysis.odds import load_odds
+    from mnv2_sweep.analysis.verdict import sweep_verdict
+    from mnv2_sweep.record.frame import load_frame
+    from mnv2_sweep.report.figures import draw_pareto
+    from mnv2_sweep.report.tables import results_text
+
+    frame = load_frame(folder)
+    odds = load_odds(folder, frame)
+    typer.echo("\n" + results_text(frame, sweep_verdict(folder), odds))
+    if (frame["status"] == "done").any():
+        for drawn in draw_pareto(folder, plots):
+            typer.echo(drawn)
+
+
+def run_again(request: "SweepRequest", network: str) -> int:
     """Train a network again and say how it went; returns the exit code."""
     from functools import partial
 

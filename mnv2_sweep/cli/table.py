@@ -1,21 +1,31 @@
 """The command `table`: a sweep's results as text, CSV or JSON."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mnv2_sweep.base.errors import StoreError, SweepError
 from mnv2_sweep.cli.options import RESULTS, Csv, Json, Results, SweepName
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def table(
     sweep: SweepName = None,
     trials: Annotated[bool, typer.Option("--trials", help="A row per trial instead of one per network.")] = False,
+    pairs: Annotated[
+        bool,
+        typer.Option("--pairs", help="A row per pair of networks near in MAdds, image by image; --json, --csv: all."),
+    ] = False,
     as_json: Json = False,
     as_csv: Csv = False,
     results: Results = RESULTS,
 ) -> None:
     """Print a sweep's results, a row per network."""
     from mnv2_sweep.analysis.differences import load_readings
+    from mnv2_sweep.analysis.odds import load_odds
     from mnv2_sweep.analysis.stats import summarise
     from mnv2_sweep.analysis.verdict import sweep_verdict
     from mnv2_sweep.base.text import align
@@ -24,14 +34,47 @@ def table(
     from mnv2_sweep.report.ablation import readings_text
     from mnv2_sweep.report.tables import frame_csv, frame_json, results_text, trials_table
 
+    if pairs and trials:
+        raise SweepError("--pairs --trials: one of them")
     folder = find_sweep(results, sweep)
     frame = load_frame(folder)
+    if pairs:
+        show_pairs(folder, frame, as_json, as_csv)
+        return
     if as_json or as_csv:
         shown = frame if trials else summarise(frame)
         typer.echo(frame_json(shown) if as_json else frame_csv(shown))
     else:
         verdict = sweep_verdict(folder)
-        typer.echo(align(trials_table(frame)) if trials else results_text(frame, verdict))
+        text = align(trials_table(frame)) if trials else results_text(frame, verdict, load_odds(folder, frame))
+        typer.echo(text)
         protocol, readings = load_readings(folder) if is_ablation(folder) and not trials else (None, ())
         if any(one.seeds for one in readings):
             typer.echo("\n" + readings_text(readings, protocol.looks, peeked=protocol.peeked))
+
+
+def show_pairs(folder: Path, frame: "pd.DataFrame", as_json: bool, as_csv: bool) -> None:
+    """Print the differences between networks. Raises StoreError where they are not on record image by image."""
+    import pandas as pd
+
+    from mnv2_sweep.analysis.answers import load_answers, split_kinds
+    from mnv2_sweep.analysis.pairs import WORDS, list_pairs, pairs_table, settled_text, splits_text
+    from mnv2_sweep.base.text import align
+    from mnv2_sweep.report.tables import UNKNOWN_ODDS, frame_csv, frame_json
+    from mnv2_sweep.trials.tasks import main_score
+
+    kinds = split_kinds(frame)
+    loaded = [(load_answers(folder, rows), rows) for rows in kinds.values()]
+    if not loaded or any(answers is None for answers, _ in loaded):
+        raise StoreError(f"{folder}: {UNKNOWN_ODDS}, nor how networks differ; train it again with --results elsewhere")
+    near_only = not (as_json or as_csv)
+    pairs = pd.concat([list_pairs(answers, rows, len(kinds) > 1, near_only) for answers, rows in loaded])
+    if not near_only:
+        typer.echo(frame_json(pairs) if as_json else frame_csv(pairs))
+        return
+    score = main_score(frame)
+    if pairs.empty:
+        typer.echo("no two networks are within 25 % of MAdds; --csv and --json list every pair")
+        return
+    closing = [settled_text(pairs, score), splits_text(frame) if len(kinds) == 1 else "", "every pair: --csv or --json"]
+    typer.echo("\n".join([align(pairs_table(pairs, score), WORDS), "", *filter(None, closing)]))

@@ -1,15 +1,22 @@
-"""Images and JSON values -> files and folders of the image cache, each whole or not there at all.
+"""Images and JSON values -> files and folders of the image cache, each whole or not there at all, and checked.
 
+Beside each file <name> lies <name>.crc, CRC-32s of its blocks: a process that opens a file reads all of it once and
+holds it against them, so that what a disk, a copy or a hand has changed is made anew. A file without sums, of an
+earlier version, is trusted once and gets them.
 What the system refuses on the way, or lack of space, becomes a DataError about the cache folder.
 """
 
 import errno
 import json
+import os
 import shutil
 import time
 import uuid
+import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,6 +28,11 @@ from mnv2_sweep.base.size import Size
 from mnv2_sweep.base.text import megabytes
 
 BUILDING = ".building-"  # how the name of an unfinished cache folder starts
+SUMS = ".crc"  # how the name of a file's sums ends
+BLOCK_BYTES = 2**22
+THREADS = min(4, os.cpu_count() or 1)
+
+_SOUND: dict[str, tuple[int, ...]] = {}  # files that this process has checked, and what they were then
 
 
 class RowFile:
@@ -55,6 +67,68 @@ def read_rows(file: Path) -> Iterator[np.ndarray]:
         opened.seek(images.offset)
         for _ in range(len(images)):
             yield np.frombuffer(opened.read(images[0].nbytes), np.uint8).reshape(images.shape[1:])
+
+
+def seal(file: Path) -> None:
+    """Write the sums of a file beside it. Raises OSError."""
+    before = _identity(file)
+    write_whole(_sums_file(file), json.dumps(_sum_blocks(file)))
+    _SOUND[str(file)] = before
+
+
+def is_sound(file: Path) -> bool:
+    """Return whether a file is what was written; one without sums gets them. Each is read once a process, again where
+    it has changed since. Raises OSError."""
+    found = _identity(file)
+    if _SOUND.get(str(file)) == found:
+        return True
+    try:
+        wanted = json.loads(_sums_file(file).read_bytes())
+    except FileNotFoundError:
+        with suppress(OSError):  # a cache that is only read here
+            seal(file)
+        return True
+    except ValueError:
+        return False
+    if wanted != _sum_blocks(file):
+        return False
+    _SOUND[str(file)] = found
+    return True
+
+
+def open_images(file: Path, shape: tuple[int, ...]) -> np.ndarray | None:
+    """Map the images of a .npy file, read-only; None where it is not there, damaged, or not of that shape."""
+    try:
+        if not is_sound(file):
+            return None
+        images = np.load(file, mmap_mode="r")
+        return images if images.shape == shape and images.dtype == np.uint8 else None
+    except (FileNotFoundError, ValueError, EOFError):
+        return None
+
+
+def _sums_file(file: Path) -> Path:
+    return file.with_name(file.name + SUMS)
+
+
+def _identity(file: Path) -> tuple[int, ...]:
+    found = file.stat()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def _sum_blocks(file: Path) -> dict[str, Any]:
+    """Return the file's size and the CRC-32 of each block, computed in a few threads."""
+    size = file.stat().st_size
+    with file.open("rb") as opened, ThreadPoolExecutor(THREADS) as pool:
+        places = range(0, size, THREADS * BLOCK_BYTES)
+        sums = [one for some in pool.map(partial(_sum_run, opened.fileno()), places) for one in some]
+    return {"bytes": size, "crc32": sums}
+
+
+def _sum_run(descriptor: int, start: int) -> list[int]:
+    """Return the sums of THREADS blocks that follow each other."""
+    places = [start + number * BLOCK_BYTES for number in range(THREADS)]
+    return [zlib.crc32(block) for place in places if (block := os.pread(descriptor, BLOCK_BYTES, place))]
 
 
 @contextmanager
@@ -99,13 +173,14 @@ def cache_errors(cache: Path) -> Iterator[None]:
 
 
 def read_json(file: Path) -> Any:
-    """Read the value in the file; None where there is none."""
+    """Read the value in the file; None where there is none, or it is not what was written."""
     try:
-        return json.loads(file.read_text())
+        return json.loads(file.read_text()) if is_sound(file) else None
     except (OSError, ValueError):
         return None
 
 
 def write_json(file: Path, value: Any) -> None:
-    """Write the value into the file, whole or not at all. Raises OSError."""
+    """Write the value into the file, whole or not at all, with its sums. Raises OSError."""
     write_whole(file, json.dumps(value))
+    seal(file)

@@ -1,4 +1,4 @@
-"""A data set's name or path -> Dataset: the embedded `shapes`, or a folder or zip of photos.
+"""A data set's name -> Dataset: embedded `shapes` or `cloths`, or photos at a path, read as the name says (`asked`).
 
 Pixels are made once and kept as memory-mapped files in the cache folder, so that all workers share them.
 """
@@ -13,9 +13,15 @@ import numpy as np
 from mnv2_sweep.base.errors import DataError
 from mnv2_sweep.base.files import open_whole
 from mnv2_sweep.base.size import Size
+from mnv2_sweep.data.asked import read_name
+from mnv2_sweep.data.cache import open_images, seal
+from mnv2_sweep.data.cloths import CLOTHS
+from mnv2_sweep.data.drawing import Drawing
 from mnv2_sweep.data.photos import open_photos
-from mnv2_sweep.data.shapes import CLASSES, COUNTS, SHAPES_FINGERPRINT, draw_scenes, render_chunks
+from mnv2_sweep.data.shapes import SHAPES
 from mnv2_sweep.trials.trial import EMBEDDED
+
+DRAWINGS = {drawing.name: drawing for drawing in (SHAPES, CLOTHS)}
 
 
 class Dataset(Protocol):
@@ -32,6 +38,11 @@ class Dataset(Protocol):
         ...
 
 
+def count_classes(dataset: Dataset, split: str) -> np.ndarray:
+    """Return how many images of each class a split has."""
+    return np.bincount(np.asarray(dataset.labels[split], dtype=np.int64), minlength=len(dataset.classes))
+
+
 def cache_folder() -> Path:
     """Return $MNV2_SWEEP_CACHE, or mnv2-sweep in the user's cache folder ($XDG_CACHE_HOME, ~/.cache)."""
     chosen = os.environ.get("MNV2_SWEEP_CACHE")
@@ -44,50 +55,61 @@ def cache_folder() -> Path:
 
 
 def open_dataset(
-    name: str, cache: Path, report: Callable[[int, int], None] = lambda done, total: None, where: str = "--data"
+    name: str,
+    cache: Path,
+    report: Callable[[int, int], None] = lambda done, total: None,
+    where: str = "--data",
+    say: Callable[[str], None] = lambda line: None,
 ) -> Dataset:
-    """Open `shapes`, or photos at a path, decoded on first use; `report(done, total)` follows that.
+    """Open embedded data by name, or photos at a path, decoded on first use; `report(done, total)` follows that, `say`
+    hears what was damaged in the cache and is made anew.
 
     Raises DataError, which says `where` the name was given.
     """
-    if name == EMBEDDED:
-        return ShapesData(cache)
-    try:
-        found = bool(name) and Path(name).exists()
-    except (OSError, ValueError):  # a name too long or with a null character
-        found = False
-    if not found:
+    if name in EMBEDDED:
+        return DrawnData(DRAWINGS[name], cache, say)
+    path, options = read_name(name)
+    if not is_there(name):
+        embedded = " or ".join(f"'{drawing}'" for drawing in EMBEDDED)
         raise DataError(
-            f"{where} {name}: no such folder or zip; give '{EMBEDDED}' (built in), or the path of a folder or zip "
-            "that holds one folder of images per class"
+            f"{where} {path}: no such folder or archive; give {embedded} (built in), or the path of a folder, zip or "
+            "tar that holds one folder of images per class, or photos and --labels"
         )
-    return open_photos(Path(name), cache, report)
+    return open_photos(Path(path), cache, report, options, say)
 
 
-class ShapesData:
-    """The embedded data set: rendered at each size that is asked for, then read from the cache."""
+def is_there(name: str) -> bool:
+    """Return whether something lies at the path that a name says."""
+    path, _ = read_name(name)
+    try:
+        return bool(path) and Path(path).exists()
+    except (OSError, ValueError):  # a name too long or with a null character
+        return False
 
-    name = EMBEDDED
-    fingerprint = SHAPES_FINGERPRINT
-    classes = CLASSES
 
-    def __init__(self, cache: Path):
-        self.folder = cache / f"{EMBEDDED}-{SHAPES_FINGERPRINT[:12]}"
-        self.scenes = {split: draw_scenes(count, seed) for seed, (split, count) in enumerate(COUNTS.items())}
+class DrawnData:
+    """An embedded data set: rendered at each size that is asked for, then read from the cache."""
+
+    def __init__(self, drawing: Drawing, cache: Path, say: Callable[[str], None] = lambda line: None):
+        self.drawing, self.name, self.classes, self.say = drawing, drawing.name, drawing.classes, say
+        self.fingerprint = drawing.fingerprint
+        self.folder = cache / f"{drawing.name}-{drawing.fingerprint[:12]}"
+        self.scenes = {split: drawing.draw(count, seed) for seed, (split, count) in enumerate(drawing.counts.items())}
         self.labels = {split: scenes.label for split, scenes in self.scenes.items()}
 
     def pixels(self, split: str, size: Size) -> np.ndarray:
         """Return the images, uint8 [N, *size, 3], of any size. Raises DataError where the cache can't be used."""
         path = self.folder / f"{split}-{size}.npy"
         try:
-            shape = (COUNTS[split], *size, 3)
-            try:
-                pixels = np.load(path, mmap_mode="r")
-            except (FileNotFoundError, ValueError, EOFError):
-                pixels = None
-            if pixels is None or pixels.shape != shape:  # not made yet, or damaged
+            shape = (len(self.labels[split]), *size, 3)
+            pixels = open_images(path, shape)
+            if pixels is None:  # not made yet, or damaged
+                if path.exists():
+                    self.say(f"the image cache was damaged ({path}); built anew")
                 self._render(split, size, path)
-                pixels = np.load(path, mmap_mode="r")
+                pixels = open_images(path, shape)
+            if pixels is None:
+                raise DataError(f"{path}: damaged as soon as it was written; is the disk sound?")
             return pixels
         except OSError as error:
             raise DataError(f"{self.folder}: can't keep the images here ({error}); set MNV2_SWEEP_CACHE") from error
@@ -95,8 +117,9 @@ class ShapesData:
     def _render(self, split: str, size: Size, path: Path) -> None:
         """Write the file whole or not at all; two processes that race write the same bytes."""
         with open_whole(path) as file:
-            shape = (COUNTS[split], *size, 3)
+            shape = (len(self.labels[split]), *size, 3)
             header = {"descr": "|u1", "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_1_0(file, header)
-            for images in render_chunks(self.scenes[split], size):
+            for images in self.drawing.render_chunks(self.scenes[split], size):
                 file.write(images.tobytes())
+        seal(path)

@@ -1,236 +1,253 @@
-"""A path -> the files at it, in a folder or a zip, and which of them are photos of which split and class.
-
-`open_photo_files` gives a PhotoFolder or PhotoZip, whose files() lists and read() reads. Junk is left out. Zips are
-read in place, never extracted. What could lead out of the data (links, members with absolute names) is refused with a
-DataError; a single file that cannot be read raises UnreadableImage.
+"""Files and folders of a data set -> which photos there are, of which split and class, by the folders they lie in.
 
 `sort_photos` makes Photos (split, class, path) of the names alone: which folders are splits and classes, and what is
-held out for val. The order of the Photos and the choice of held-out ones depend on nothing else.
+held out for val. The order of the Photos and the choice of held-out ones depend on nothing else. Folders in folders
+around all of it count for nothing. Unlabelled photos, in `test1/`, `unlabeled/` or `test/unknown/`, are left out with
+a note, never a class. `labels` makes Photos of tables and of names instead.
 """
 
 import hashlib
-import os
 import re
-import stat
-import struct
-import zipfile
-import zlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Container, Iterable, Mapping
 from typing import NamedTuple
 
 from mnv2_sweep.base.errors import DataError
-from mnv2_sweep.base.text import mebibytes
-from mnv2_sweep.data.decode import SUFFIXES, UnreadableImage
+from mnv2_sweep.base.text import count_noun
+from mnv2_sweep.data.decode import SUFFIXES, is_image
 
-CACHE_VERSION = 1  # raise it when decode.py or hold_out would give other pixels or other splits
-MAX_FILE_BYTES = 256 * 2**20
-JUNK = ("__macosx", "thumbs.db", "desktop.ini")  # as is every name that starts with a dot
-BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, OverflowError, NotImplementedError)
 HOLD_OUT, HOLD_OUT_IMAGES, HOLD_OUT_SEED = 0.15, 5000, 0
 SPLITS = ("train", "val", "test")
-SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val", "test": "test"}
+HELD_OUT = SPLITS[1:]
+SPLIT_NAMES = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
+    **dict.fromkeys(("test", "testing", "eval"), "test"),
+}
+SET_WORDS = re.compile(r"[ _-]?(set|data|images|imgs|photos)$")  # as in training_set
+EARLIER_NAMES = ("train", "val", "valid", "validation", "dev", "test")  # alone, any other only wraps, as it always did
+NO_LABEL = re.compile(r"(un|not?)[ _-]?label+ed|unsup(ervised)?")
+UNLABELLED = re.compile(NO_LABEL.pattern + r"|(test|testing|eval|val|valid)[ _-]?\d+")
+GENERIC = re.compile(r"all|images?|imgs?|photos?|pictures?|data")
+NO_CLASS = re.compile(GENERIC.pattern + r"|(un|not?)[ _-]?label+ed|unknown|none|test(ing)?\d*")
 LAYOUT = (
     "wanted: <class>/*.jpg, or train/<class>/*.jpg and val/<class>/*.jpg (test/<class>/*.jpg may be added); "
     f"images are {' '.join(SUFFIXES)}"
 )
-
-
-# ---------------------------------------------------------------- files
-
-
-class Files(NamedTuple):
-    """What lies at a path: every file with its size, and the folders, by names inside the data."""
-
-    sizes: dict[str, int]  # file -> bytes; '/' between parts, junk left out
-    folders: set[str]
-
-
-class PhotoFolder:
-    """A folder on disk. Links to files inside of it are read; any other link is refused."""
-
-    def __init__(self, path: Path):
-        self.path = path.resolve()
-        self.name = self.path.name or "photos"
-        self.listed = Files({}, set())
-        times = []
-        for here, folders, files in os.walk(self.path, onerror=self._unlistable):
-            folders[:] = [folder for folder in folders if not _is_junk(folder)]
-            prefix = "" if Path(here) == self.path else os.path.relpath(here, self.path).replace(os.sep, "/") + "/"
-            for name in [*folders, *(file for file in files if not _is_junk(file))]:
-                found = self._stat(os.path.join(here, name), prefix + name)
-                if stat.S_ISDIR(found.st_mode):
-                    self.listed.folders.add(prefix + name)
-                    times.append((prefix + name, -1, 0))
-                else:
-                    self.listed.sizes[prefix + name] = found.st_size
-                    times.append((prefix + name, found.st_size, found.st_mtime_ns))
-        self.manifest = _manifest(self.path, sorted(times))
-
-    def files(self) -> Files:
-        """Return what was found when the folder was opened."""
-        return self.listed
-
-    def read(self, name: str) -> bytes:
-        """Read a file's bytes, at most MAX_FILE_BYTES. Raises UnreadableImage or OSError."""
-        file = self.path / name
-        if not file.is_file():  # reading a pipe would wait for ever
-            raise UnreadableImage("a broken link, or not a regular file")
-        with file.open("rb") as opened:
-            return opened.read(MAX_FILE_BYTES)
-
-    def _stat(self, file: str, inside: str) -> os.stat_result:
-        found = os.lstat(file)
-        if not stat.S_ISLNK(found.st_mode):
-            return found
-        if os.path.isdir(file) or not Path(os.path.realpath(file)).is_relative_to(self.path):
-            raise DataError(
-                f"{self.path}: {inside!r} is a link to {os.readlink(file)!r}; only links to files inside the data "
-                "folder are followed; put what it points to in its place"
-            )
-        return os.stat(file) if os.path.exists(file) else found
-
-    def _unlistable(self, error: OSError) -> None:
-        raise DataError(f"{error.filename}: folder cannot be listed: {error.strerror}; mend its permissions") from error
-
-
-class PhotoZip:
-    """A zip, read in place; every member's name is checked although none is ever written."""
-
-    def __init__(self, path: Path):
-        self.path, self.name = path.resolve(), path.stem
-        found = path.stat()
-        self.manifest = _manifest(self.path, [(path.name, found.st_size, found.st_mtime_ns)])
-        self.members = {}
-
-    def files(self) -> Files:
-        """Read the zip's index and return what is in it. Raises DataError."""
-        try:
-            self.archive = zipfile.ZipFile(self.path)
-        except (*BROKEN_ZIP, OSError) as error:
-            raise DataError(
-                f"{self.path}: not a zip, or one that is cut short or damaged ({error}); "
-                "give a folder or a whole zip (if you downloaded it, do so again)"
-            ) from error
-        listed = Files({}, set())
-        for info in self.archive.infolist():
-            name = _safe_member(self.path, info.orig_filename)
-            if any(map(_is_junk, name.split("/"))):
-                continue
-            folder = name
-            if not info.is_dir():
-                if info.flag_bits & 0x1:
-                    raise DataError(f"{self.path}: {name!r} is encrypted; unpack the zip and give the folder instead")
-                if name in self.members:
-                    raise DataError(f"{self.path}: {name!r} is in the zip twice; make the zip anew from a folder")
-                self.members[name], listed.sizes[name] = info, info.file_size
-                folder = name.rpartition("/")[0]
-            while folder and folder not in listed.folders:
-                listed.folders.add(folder)
-                folder = folder.rpartition("/")[0]
-        return listed
-
-    def read(self, name: str) -> bytes:
-        """Read a member's bytes, at most MAX_FILE_BYTES. Raises UnreadableImage."""
-        info = self.members[name]
-        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise UnreadableImage("packed by another method than deflate")  # zipfile does not bound what those unpack
-        try:
-            with self.archive.open(info) as opened:
-                return opened.read(min(info.file_size, MAX_FILE_BYTES))  # a given length bounds the unpacking too
-        except BROKEN_ZIP as error:
-            raise UnreadableImage(f"damaged in the zip: {error or type(error).__name__}") from error
-
-
-PhotoFiles = PhotoFolder | PhotoZip
-
-
-def open_photo_files(path: Path) -> PhotoFiles:
-    """Open what lies at path, looked at only as far as its manifest needs. Raises DataError where nothing does."""
-    if path.is_dir():
-        return PhotoFolder(path)
-    if path.is_file():
-        return PhotoZip(path)
-    what = "neither a folder nor a file" if path.exists() else "no such file or folder"
-    raise DataError(f"{path}: {what}; give a folder of class folders or a zip of one")
-
-
-def check_file_sizes(where: str, files: Iterable[str], sizes: Mapping[str, int]) -> None:
-    """Raise DataError for the first file that is too large to be read whole."""
-    for file in files:
-        if sizes[file] > MAX_FILE_BYTES:
-            raise DataError(
-                f"{where}: {file!r} has {mebibytes(sizes[file])}, at most "
-                f"{MAX_FILE_BYTES / 2**20:.0f} are allowed; remove the file or save it smaller"
-            )
-
-
-def is_image(name: str) -> bool:
-    """Return whether the name ends as an image file's does."""
-    return name.lower().endswith(SUFFIXES)
-
-
-def _is_junk(name: str) -> bool:
-    return name.startswith(".") or name.lower() in JUNK
-
-
-def _manifest(path: Path, times: list[tuple[str, int, int]]) -> str:
-    """Name 'this path with files of these names, sizes and times'."""
-    digest = hashlib.sha256(repr((CACHE_VERSION, str(path))).encode())
-    for entry in times:
-        digest.update(repr(entry).encode())
-    return digest.hexdigest()[:32]
-
-
-def _safe_member(archive: Path, name: str) -> str:
-    """Return the member's name with plain parts; refuse one that could mean a place outside the archive."""
-    parts = name.split("/")
-    if name.startswith("/") or ".." in parts or re.search(r"\\|^[A-Za-z]:|\0", name):
-        raise DataError(
-            f"{archive}: member {name!r} would leave the folder it is unpacked to; names may not be absolute nor hold "
-            "'..', a backslash or a drive letter; make the zip anew from a folder"
-        )
-    return "/".join(part for part in parts if part not in ("", "."))
-
-
-# ---------------------------------------------------------------- splits and classes
+AS_CLASSES = "if these folders are classes, say --label-pattern '{label}/*'"
+HOW_LABELLED = (
+    "photos whose classes no folder tells need --labels FILE (a table of photos and classes) or --label-pattern "
+    "(where names tell it, as '{label}.{number}.jpg'); " + AS_CLASSES
+)
 
 
 class Photo(NamedTuple):
     split: str
     label: str  # the class folder's name
-    path: str  # inside the data, '/' between parts, without a wrapping top folder
+    path: str  # by which it is known: [<split>/]<class>/<name>, whatever the layout; of class folders their own
 
 
-def sort_photos(where: str, files: Iterable[str], folders: set[str]) -> tuple[list[Photo], list[tuple[str, str]]]:
-    """Return every image with its split and class, in cache order; and (path, reason) of the files left out."""
-    splits = _split_folders(where, folders)
-    homes = splits or {"": "train"}
-    classes = {home: {f.rpartition("/")[2] for f in folders if f.rpartition("/")[0] == home} for home in homes}
+class Sorted(NamedTuple):
+    """Photos in cache order, (path, reason) of the files left out, and lines on what else was done."""
+
+    photos: list[Photo]
+    left_out: list[tuple[str, str]]
+    notes: list[str]
+
+
+def split_of(name: str) -> str | None:
+    """Return the split that a folder or a table calls so, in any case, also as in "training_set"; None for none."""
+    name = name.strip().lower()
+    return SPLIT_NAMES.get(name) or SPLIT_NAMES.get(SET_WORDS.sub("", name))
+
+
+def is_unlabelled(name: str) -> bool:
+    """Return whether a folder's name says that the photos in it have no class."""
+    return UNLABELLED.fullmatch(name.strip().lower()) is not None
+
+
+def sort_photos(where: str, files: Iterable[str], folders: set[str], images: Container[str] | None = None) -> Sorted:
+    """Return every image with its split and class, by the folders they lie in; `images`: which of the files are some,
+    where names don't tell. Raises DataError."""
+    files = sorted(files)
+    images = {file for file in files if is_image(file)} if images is None else images
+    tree = _Tree(filter(images.__contains__, files), folders)
+    homes, aside, notes = _find_homes(where, tree)
     photos, skipped = [], []
-    for file in sorted(files):
-        parts = file.split("/")
-        home = parts[0] if splits and len(parts) > 1 else ""
-        depth = len(parts) - bool(home)  # 1: beside the class folders, 2: in one, 3 and more: below one
-        if home in homes and depth > 1:
-            if not is_image(file):
+    classes = {home: tree.below(home) - aside for home in homes}
+    for file in files:
+        top = file.partition("/")[0] if "/" in file else ""
+        if top in aside:
+            continue
+        home = next((home for home in homes if home and file.startswith(f"{home}/")), "")
+        depth = file.count("/") - (home.count("/") + 1 if home else 0)  # 0: beside the class folders, 1: in one
+        if home in homes and depth > 0:
+            if file not in images:
                 skipped.append((file, "not an image file"))
-            elif depth > 2:
-                raise DataError(f"{where}: {file!r} lies below a class folder's own level; {LAYOUT}")
+            elif depth > 1:
+                raise _too_deep(where, file)
             else:
-                photos.append(Photo(homes[home], parts[-2], file))
-        elif is_image(file):
-            _check_stray(where, file, home, classes)
+                photos.append(Photo(homes[home], file.split("/")[-2], file))
+        elif file in images:
+            _check_stray(where, file, top, home, classes)
             skipped.append((file, "outside the class folders"))
     if not photos:
         raise DataError(f"{where}: no image in it; {LAYOUT}")
-    given = {homes[home]: classes[home] for home in homes}
-    _check_same_classes(where, given)
-    check_classes(where, given["train"], photos, {split: f" in {split}" if splits else "" for split in given})
+    given = {split: classes[home] for home, split in homes.items()}
+    photos, given, more = _drop_unlabelled(photos, given)
+    _check_same_classes(where, given, [*aside])
+    check_classes(where, given["train"], photos, {split: f" in {split}" if "" not in homes else "" for split in given})
     if "val" not in given:
         photos = hold_out(where, photos)
-    return sorted(photos, key=lambda photo: (SPLITS.index(photo.split), photo)), skipped
+    return Sorted(in_cache_order(photos), skipped, [*notes, *more])
+
+
+def in_cache_order(photos: Iterable[Photo]) -> list[Photo]:
+    """Return photos by split, class and path."""
+    return sorted(photos, key=lambda photo: (SPLITS.index(photo.split), photo))
+
+
+class _Tree:
+    """Folders with what lies in them."""
+
+    def __init__(self, images: Iterable[str], folders: set[str]):
+        self.inside: dict[str, set[str]] = defaultdict(set)
+        self.images: Counter[str] = Counter()  # that lie in a folder itself
+        for folder in folders:
+            self.inside[folder.rpartition("/")[0]].add(folder)
+        self.images.update(image.rpartition("/")[0] for image in images)
+
+    def below(self, folder: str) -> set[str]:
+        """Return the last names of the folders in a folder."""
+        return {one.rpartition("/")[2] for one in self.inside.get(folder, ())}
+
+    def count(self, folder: str) -> int:
+        """Return how many images lie in a folder and below it."""
+        return self.images[folder] + sum(self.count(one) for one in self.inside.get(folder, ()))
+
+    def unwrap(self, folder: str) -> str:
+        """Return the folder, or, where it holds but one folder with folders in it, that one, and so on."""
+        while not self.images[folder] and len(self.inside.get(folder, ())) == 1:
+            (only,) = self.inside[folder]
+            if not self.inside.get(only):
+                break
+            folder = only
+        return folder
+
+
+def find_wrapper(images: Iterable[str], folders: set[str]) -> str:
+    """Return the folders that only wrap the others, as 'name/name/', or ''."""
+    loose = {image.rpartition("/")[0] for image in images}
+    inside = defaultdict(list)
+    for folder in folders:
+        inside[folder.rpartition("/")[0]].append(folder)
+    top = ""
+    while len(inside[top]) == 1 and top not in loose:
+        only = inside[top][0]
+        if only.rpartition("/")[2].lower() in EARLIER_NAMES or not inside[only]:
+            break
+        top = only
+    return f"{top}/" if top else ""
+
+
+def _find_homes(where: str, tree: _Tree) -> tuple[dict[str, str], set[str], list[str]]:
+    """Return the folders of class folders with their splits, as {"Train": "train", "valid": "val"}, or {"": "train"}
+    where the top folders are classes; the top folders whose photos have no label; and notes.
+
+    A class may be called 'train' too: it has no folders inside, and other classes beside it.
+    """
+    tops = sorted(tree.inside.get("", ()))
+    splits = {top: split for top in tops if (split := split_of(top)) and _counts(tree, top)}
+    nested = {top for top in tops if tree.inside.get(top)}
+    named = {top for top in tops if is_unlabelled(top)}
+    if nested & splits.keys():
+        aside = named | {top for top in tops if top not in nested and tree.images[top] and splits.get(top) in HELD_OUT}
+        splits = {top: split for top, split in splits.items() if top not in aside}
+    elif (splits or named) and all(top in splits or top in named or GENERIC.fullmatch(top.lower()) for top in tops):
+        aside = set()
+        if len(splits) < len(tops):
+            flat = some_names(top for top in tops if tree.images[top])
+            raise DataError(f"{where}: photos lie flat in {flat}, in no class folders; {LAYOUT}; {HOW_LABELLED}")
+    else:
+        aside = {top for top in tops if top not in nested and (top in named or splits.get(top) == "test")}
+        splits = {}
+    _check_splits(where, splits)
+    notes = [
+        f"left out {count_noun(tree.count(top), 'photo')} in {top!r}: not in class folders, so without a label"
+        for top in sorted(aside)
+        if tree.count(top)
+    ]
+    if not splits:
+        notes += [f"{top!r} is read as a class like the others" for top in tops if split_of(top) and top not in aside]
+        return {"": "train"}, aside, notes
+    return {tree.unwrap(top): split for top, split in splits.items()}, aside, notes
+
+
+def _counts(tree: _Tree, top: str) -> bool:
+    """Return whether a folder with a split's name is to be read as one; a name that is new here needs photos in it."""
+    return top.lower() in EARLIER_NAMES or tree.count(top) > 0
+
+
+def _check_splits(where: str, splits: Mapping[str, str]) -> None:
+    if twice := [split for split, count in Counter(splits.values()).items() if count > 1]:
+        raise DataError(f"{where}: {some_names(splits)}: more than one folder for {twice[0]}; keep one of them")
+    if splits and "train" not in splits.values():
+        raise DataError(f"{where}: has {some_names(splits)} but no 'train' folder; {LAYOUT}")
+
+
+def _drop_unlabelled(
+    photos: list[Photo], classes: Mapping[str, set[str]]
+) -> tuple[list[Photo], dict[str, set[str]], list[str]]:
+    """Return photos and classes without folders that say that they are no class, and without val or test where there
+    are but such folders; and notes on that."""
+    notes, dropped = [], set()
+    for split, own in classes.items():
+        is_strange = not own & classes["train"] and all(NO_CLASS.fullmatch(name.lower()) for name in own)
+        if split in HELD_OUT and is_strange:
+            unlabelled, why = own, f"{some_names(own)}, which is no class of train"
+        else:
+            unlabelled = {name for name in own if NO_LABEL.fullmatch(name.lower())}
+            why = some_names(unlabelled)
+        if unlabelled:
+            count = sum(photo.split == split and photo.label in unlabelled for photo in photos)
+            notes.append(f"left out {count_noun(count, 'photo')} of {split}: in {why}, so without a label")
+            dropped |= {(split, name) for name in unlabelled}
+    kept = [photo for photo in photos if (photo.split, photo.label) not in dropped]
+    left = {split: {name for name in own if (split, name) not in dropped} for split, own in classes.items()}
+    return kept, {split: own for split, own in left.items() if own or not classes[split] or split == "train"}, notes
+
+
+def _too_deep(where: str, file: str) -> DataError:
+    first, second = file.split("/")[-3:-1]
+    return DataError(
+        f"{where}: {file!r} lies below a class folder's own level; {LAYOUT}; or say which folder is the class, as "
+        f"--label-pattern '{{label}}/*/*' (here {first!r}) or '{{label}}/*' (here {second!r})"
+    )
+
+
+def _check_stray(where: str, file: str, top: str, home: str, classes: Mapping[str, set[str]]) -> None:
+    if top and not home and "" not in classes:
+        if any(one.partition("/")[0] == top for one in classes):
+            return  # beside the folder that is wrapped in a split
+        raise DataError(
+            f"{where}: images in {top!r}, which lies beside {some_names(one.partition('/')[0] for one in classes)}; "
+            f"move that folder away, or give it one of these names: {', '.join(SPLIT_NAMES)}"
+        )
+    if not classes.get(home, True):
+        raise DataError(f"{where}: {file!r} lies in no class folder; {LAYOUT}; {HOW_LABELLED}")
+
+
+def _check_same_classes(where: str, given: Mapping[str, set[str]], aside: list[str]) -> None:
+    for split in HELD_OUT:
+        if unknown := given.get(split, set()) - given["train"]:
+            raise DataError(
+                f"{where}: class folders in {split} but not in train: {some_names(unknown)}; "
+                f"train has: {some_names(given['train'])}; rename them or add them to train"
+            )
+    classes = given["train"]
+    if len(classes) < 2:
+        beside = f" (beside {some_names(aside)}, whose photos have no label; {AS_CLASSES})" if aside else ""
+        raise DataError(f"{where}: one class only: {some_names(classes)}{beside}; at least 2 class folders are needed")
 
 
 def hold_out(where: str, photos: list[Photo]) -> list[Photo]:
@@ -255,52 +272,6 @@ def hold_out(where: str, photos: list[Photo]) -> list[Photo]:
 def _seeded_rank(photo: Photo) -> bytes:
     name = f"{HOLD_OUT_SEED}/{photo.label}/{photo.path.rpartition('/')[2]}"
     return hashlib.sha256(name.encode(errors="surrogateescape")).digest()
-
-
-def find_wrapper(files: Iterable[str], folders: set[str]) -> str:
-    """Return the one top folder that only wraps the others, as 'name/', or ''."""
-    tops = [folder for folder in folders if "/" not in folder]
-    if len(tops) != 1 or tops[0].lower() in SPLIT_NAMES or len(folders) == 1:
-        return ""
-    return "" if any("/" not in file and is_image(file) for file in files) else tops[0] + "/"
-
-
-def _split_folders(where: str, folders: set[str]) -> dict[str, str]:
-    """Return top folder -> split, as {"Train": "train", "valid": "val"}; empty when the top folders are classes.
-
-    A class may be called 'train' or 'test' too: it has no folders inside, and other classes beside it.
-    """
-    tops = [folder for folder in sorted(folders) if "/" not in folder]
-    splits = {top: SPLIT_NAMES[top.lower()] for top in tops if top.lower() in SPLIT_NAMES}
-    with_folders = {folder.partition("/")[0] for folder in folders if "/" in folder}
-    if not with_folders & splits.keys() and len(splits) < len(tops):
-        return {}
-    if twice := [split for split, count in Counter(splits.values()).items() if count > 1]:
-        raise DataError(f"{where}: {some_names(splits)}: more than one folder for {twice[0]}; keep one of them")
-    if splits and "train" not in splits.values():
-        raise DataError(f"{where}: has {some_names(splits)} but no 'train' folder; {LAYOUT}")
-    return splits
-
-
-def _check_stray(where: str, file: str, home: str, classes: Mapping[str, set[str]]) -> None:
-    if home and home not in classes:
-        raise DataError(
-            f"{where}: images in {home!r}, which lies beside {some_names(classes)}; move that folder away, or give it "
-            f"one of these names: {', '.join(SPLIT_NAMES)}"
-        )
-    if not classes.get(home, True):
-        raise DataError(f"{where}: {file!r} lies in no class folder; {LAYOUT}")
-
-
-def _check_same_classes(where: str, given: Mapping[str, set[str]]) -> None:
-    for split in ("val", "test"):
-        if unknown := given.get(split, set()) - given["train"]:
-            raise DataError(
-                f"{where}: class folders in {split} but not in train: {some_names(unknown)}; "
-                f"train has: {some_names(given['train'])}; rename them or add them to train"
-            )
-    if len(given["train"]) < 2:
-        raise DataError(f"{where}: one class only: {some_names(given['train'])}; at least 2 class folders are needed")
 
 
 def check_classes(

@@ -15,12 +15,12 @@ pixel, so a small image is what a small sensor would see.
 """
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from mnv2_sweep.base.size import Size
+from mnv2_sweep.data.drawing import Drawing, add_noise, average_wave, hue_colours, pixel_centres
 
 SHAPES_VERSION = 1  # raise it when a change alters any image
 OUTLINES = ("disc", "square", "triangle", "cross", "flower")
@@ -29,8 +29,6 @@ CLASSES = tuple(f"{fill} {outline}" for outline in OUTLINES for fill in FILLS)
 COUNTS = {"train": 12_000, "val": 2_000, "test": 2_000}
 DISTRACTORS = 2
 HUE_SPREAD = 0.12  # standard deviation of an outline's hue, as a share of the colour circle
-CHUNK_PIXELS = 128 * 64**2  # rendered at once, which bounds the memory
-SHAPES_FINGERPRINT = hashlib.sha256(f"shapes {SHAPES_VERSION} {COUNTS}".encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -78,7 +76,7 @@ def draw_scenes(count: int, seed: int) -> Scenes:
         fill_period=np.exp(uniform(np.log(1 / 28), np.log(1 / 14))),
         fill_phase=uniform(0, 2 * np.pi),
         fill_contrast=uniform(0.2, 0.4),
-        ink=_colours(hue, uniform(0.3, 0.8), uniform(0.4, 0.7)),
+        ink=hue_colours(hue, uniform(0.3, 0.8), uniform(0.4, 0.7)),
         paper=uniform(0.1, 0.9, 3),
         shade=uniform(-0.25, 0.25, 2),
         weave=np.concatenate([uniform(-12, 12, 2), uniform(0, 2 * np.pi, 1), uniform(0, 0.08, 1)], axis=1),
@@ -88,22 +86,16 @@ def draw_scenes(count: int, seed: int) -> Scenes:
     )
 
 
-def _colours(hue: np.ndarray, saturation: np.ndarray, value: np.ndarray) -> np.ndarray:
-    """Return colours [N, 3] from 0 to 1, of hue as a fraction of the circle, saturation and value, [N] each."""
-    turns = (hue[:, None] + np.array([0, 2 / 3, 1 / 3])) % 1
-    return value[:, None] * (1 - saturation[:, None] * (0.5 - 0.5 * np.cos(2 * np.pi * turns)))
-
-
 def render_scenes(scenes: Scenes, rows: slice, size: Size) -> np.ndarray:
     """Render the chosen scenes as uint8 [n, *size, 3]."""
     pick = Scenes(**{name: getattr(scenes, name)[rows] for name in Scenes.__dataclass_fields__})
     side = min(size)
-    y, x = np.meshgrid(*(_pixel_centres(length, side) for length in size), indexing="ij")
+    y, x = np.meshgrid(*(pixel_centres(length, side) for length in size), indexing="ij")
     outline = pick.label // len(FILLS)
 
     shade = 1 + pick.shade[:, 0, None, None] * (x - 0.5) + pick.shade[:, 1, None, None] * (y - 0.5)
     fx, fy, phase, contrast = (pick.weave[:, i, None, None] for i in range(4))
-    image = pick.paper[:, None, None, :] + (contrast * _wave(x, y, fx, fy, phase, side))[..., None]
+    image = pick.paper[:, None, None, :] + (contrast * average_wave(x, y, fx, fy, phase, side))[..., None]
     mask = _coverage(_distance(outline, *_local(pick, x, y)) * pick.radius[:, None, None], side)
     for i in range(DISTRACTORS):
         if i == DISTRACTORS // 2:  # half of the spots lie behind the object, half in front
@@ -112,22 +104,8 @@ def render_scenes(scenes: Scenes, rows: slice, size: Size) -> np.ndarray:
         distance = np.hypot(x - spot[:, 0], y - spot[:, 1]) - spot[:, 2]
         image = _over(image, pick.spots[:, i, None, None, 3:], _coverage(distance, side))
     image = image * shade[..., None]
-    for i, (noise, seed) in enumerate(zip(pick.noise, pick.noise_seed, strict=True)):
-        # A pixel of half the side gathers four times the light: noise grows with the side.
-        image[i] += np.random.RandomState(seed).randn(*size, 1) * noise * side / 64
+    add_noise(image, pick.noise, pick.noise_seed, side)
     return (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
-
-
-def _pixel_centres(length: int, side: int) -> np.ndarray:
-    """Return the coordinates of `length` pixels of which the middle `side` go from 0 to 1."""
-    return (np.arange(length, dtype=np.float32) + 0.5 - (length - side) / 2) / side
-
-
-def render_chunks(scenes: Scenes, size: Size) -> Iterator[np.ndarray]:
-    """Render all scenes in order, a chunk at a time."""
-    rows = max(1, CHUNK_PIXELS // size.area)
-    for start in range(0, len(scenes.label), rows):
-        yield render_scenes(scenes, slice(start, start + rows), size)
 
 
 def _local(pick: Scenes, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -163,18 +141,23 @@ def _coverage(distance: np.ndarray, side: int) -> np.ndarray:
     return np.clip(0.5 - distance * side, 0, 1)
 
 
-def _wave(x, y, fx, fy, phase, side: int) -> np.ndarray:
-    """Return sin(2 pi (fx x + fy y) + phase), averaged exactly over each pixel."""
-    return np.sin(2 * np.pi * (fx * x + fy * y) + phase) * np.sinc(fx / side) * np.sinc(fy / side)
-
-
 def _fill(pick: Scenes, x: np.ndarray, y: np.ndarray, side: int) -> np.ndarray:
     """Return the brightness of the object's stripes; zero where it is plain."""
     frequency = (pick.label % len(FILLS)) / pick.fill_period
     fx, fy = (frequency * np.cos(pick.fill_angle))[:, None, None], (frequency * np.sin(pick.fill_angle))[:, None, None]
-    wave = _wave(x, y, fx, fy, pick.fill_phase[:, None, None], side)
+    wave = average_wave(x, y, fx, fy, pick.fill_phase[:, None, None], side)
     return np.where(frequency[:, None, None] > 0, wave * pick.fill_contrast[:, None, None], 0)
 
 
 def _over(below: np.ndarray, above: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return below + (above - below) * mask[..., None]
+
+
+SHAPES = Drawing(
+    name="shapes",
+    classes=CLASSES,
+    counts=COUNTS,
+    fingerprint=hashlib.sha256(f"shapes {SHAPES_VERSION} {COUNTS}".encode()).hexdigest(),
+    draw=draw_scenes,
+    render=render_scenes,
+)

@@ -17,6 +17,7 @@ from typing import Any
 from mnv2_sweep.base.errors import StoreError
 from mnv2_sweep.base.files import open_whole_folder, remove_unfinished, write_whole
 from mnv2_sweep.base.size import Size
+from mnv2_sweep.data.decode import BACKGROUND, PADDING, USUAL, Decoding
 from mnv2_sweep.formats.card import Card, card_text, unchecked
 from mnv2_sweep.formats.check import Check
 from mnv2_sweep.formats.runtimes import RUNTIMES
@@ -24,6 +25,11 @@ from mnv2_sweep.trials.pixels import FIT, Pixels
 
 LABELS, PREPROCESS, CARD, SCRIPT = "labels.txt", "preprocess.json", "README.md", "classify.py"
 CHECK = "check.json"
+FIT_TEXTS = {
+    "crop": FIT,
+    "pad": "all of it, as large as the network's size holds it, on a ground of the colour `padding`",
+    "squash": "all of it, stretched to the network's size",
+}
 LARGEST_SIDE = 2**14  # pixels, of images that a file reads
 SUFFIXES = (".onnx", ".tflite", ".safetensors", ".pt2", ".pte")
 SCRIPT_TEXT = Path(__file__).with_name("classify.txt")
@@ -33,20 +39,25 @@ SCRIPT_TEXT = Path(__file__).with_name("classify.txt")
 class Preprocess:
     """What is done to a photo before the network sees it.
 
-    The largest part of its middle that has the network's aspect is resampled (Lanczos) to `first_size`, at which the
-    data set is kept, where it has one, and from there to `size` (Lanczos to a smaller one, bilinear to a larger one).
-    `pixels` is what then becomes of their values.
+    The largest part of its middle that has the network's aspect, or all of it as `decoding` says, is resampled
+    (Lanczos) to `first_size`, at which the data set is kept, where it has one, and from there to `size` (Lanczos to a
+    smaller one, bilinear to a larger one). `pixels` is what then becomes of their values.
     """
 
     size: Size
     pixels: Pixels
     first_size: Size | None = None
+    decoding: Decoding = USUAL
 
     def record(self) -> dict:
         """Return it as JSON has it."""
         first = None if self.first_size is None else [self.first_size.width, self.first_size.height]
         return {
-            "fit": FIT,
+            "fit": FIT_TEXTS[self.decoding.fit],
+            "geometry": self.decoding.fit,
+            "padding": list(PADDING),
+            "background": BACKGROUND,
+            "grey_white": self.decoding.white,
             "first_size": first,
             "width": self.size.width,
             "height": self.size.height,
@@ -66,7 +77,8 @@ class Preprocess:
         if len(mean) not in (1, 3) or len(std) != len(mean) or record["channels"] != len(mean) or 0.0 in std:
             raise ValueError(f"mean {mean} and std {std} of {record['channels']} channels")
         first = Size(sides[3], sides[2]) if len(sides) > 2 else None
-        return cls(Size(sides[0], sides[1]), Pixels(mean, std), first)
+        decoding = Decoding(record.get("geometry", USUAL.fit), record.get("grey_white", USUAL.white))
+        return cls(Size(sides[0], sides[1]), Pixels(mean, std), first, decoding)
 
 
 def write_folder(

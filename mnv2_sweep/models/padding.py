@@ -7,22 +7,16 @@ what the network with SAME padding computes, at every size and for every odd ker
 last map does not see the turn. Its layers stay plain nn.Conv2d with the shapes of the plan, which an explicit padding,
 a wider kernel or a cropped output do not have, and which cost more (`benchmarks/same_padding.py`).
 
-So kernels are turned in memory: `turn_kernels` where published weights come in, and again where a network goes out.
+So kernels are turned in memory (`pretrained.weights.turn_kernels`): where published weights come in, and again where a
+network goes out.
 """
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-
-def turn_kernels(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return the arrays with every kernel larger than 1x1 turned by 180 degrees; twice is the same as not at all."""
-    return {
-        name: np.ascontiguousarray(array[:, :, ::-1, ::-1]) if array.ndim == 4 and array.shape[2] > 1 else array
-        for name, array in arrays.items()
-    }
+from mnv2_sweep.pretrained.weights import turn_kernels
 
 
 def upright_state(model: nn.Module) -> dict[str, Tensor]:

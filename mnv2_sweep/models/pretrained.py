@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from mnv2_sweep.models.build import build_model
-from mnv2_sweep.models.padding import ImageInput, turn_kernels
+from mnv2_sweep.models.padding import ImageInput
 from mnv2_sweep.nets.arch import SAME
-from mnv2_sweep.pretrained.weights import Weights
+from mnv2_sweep.pretrained.weights import Weights, turn_kernels
 from mnv2_sweep.trials.weights import HALF, WeightsRecord
 
 Statistics = dict[nn.BatchNorm2d, tuple[Tensor, Tensor]]  # mean and variance of what a batch norm reads, [channels]

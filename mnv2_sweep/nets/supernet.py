@@ -6,11 +6,12 @@ et al. 2019). What changes a weight's meaning, and not only how much of it is us
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 
 from mnv2_sweep.base.errors import ArchError
 from mnv2_sweep.nets.arch import CELLS, CHOICES, OPTIONAL_CELLS, ArchSpec, cell_value
 from mnv2_sweep.nets.plan import WEIGHTED, Layer, Plan
-from mnv2_sweep.nets.resolve import arch_key
+from mnv2_sweep.nets.resolve import arch_key, resolve
 
 
 def check_supernet(archs: Sequence[ArchSpec]) -> None:
@@ -56,3 +57,21 @@ def supernet_places(plan: Plan) -> list[tuple[str, Layer]]:
             if layer.op in WEIGHTED:
                 places.append((f"{block.stage}_{repeat}_{role}", layer))
     return places
+
+
+def find_convolutions(arch: ArchSpec) -> dict[str, Layer]:
+    """Return a network's convolutions by their places in a supernet, in order."""
+    return {place: layer for place, layer in supernet_places(resolve(arch)) if layer.op == "conv"}
+
+
+def check_slice(whole: ArchSpec, arch: ArchSpec) -> None:
+    """Raise ArchError, which says why, where a network's convolutions are no part of another's, some of its channels
+    and blocks."""
+    check_supernet([replace(whole, classes=arch.classes, dropout=arch.dropout), arch])
+    theirs = find_convolutions(whole)
+    for place, layer in find_convolutions(arch).items():
+        if place not in theirs:
+            row, block, role = place.split("_")
+            raise ArchError(f"stages.{row}: no {role} layer in its block {block} there")
+        if layer.c_out > theirs[place].c_out:
+            raise ArchError(f"{layer.name} has {layer.c_out} channels, there {theirs[place].c_out}")

@@ -21,13 +21,19 @@ LEADER_FROM = 13  # pixels between a label and its point from which a line joins
 @dataclass(frozen=True, slots=True)
 class Panel:
     """Points of one panel in order of MAdds (millions), with the score as it is shown; `below` and `above` are the
-    lengths of the bars."""
+    lengths of the bars. `filled` are the points that count as the front's, where others than those of `front` do."""
 
     madds: np.ndarray
     score: np.ndarray
     front: np.ndarray
     below: np.ndarray | None = None
     above: np.ndarray | None = None
+    filled: np.ndarray | None = None
+
+    @property
+    def marked(self) -> np.ndarray:
+        """Return which points have a filled mark."""
+        return self.front if self.filled is None else self.filled
 
 
 # ---------------------------------------------------------------- names of networks
@@ -35,7 +41,7 @@ class Panel:
 
 def draw_labels(axes: Axes, networks: pd.DataFrame, panel: Panel, color: list, points, obstacles, legend, few) -> None:
     """Name every network (or some of the front, when there are many) next to its point, apart if possible."""
-    rows = np.arange(len(networks)) if few else _spread(np.flatnonzero(panel.front), MOST_FRONT_LABELS)
+    rows = np.arange(len(networks)) if few else _spread(np.flatnonzero(panel.marked), MOST_FRONT_LABELS)
     texts = []
     for i in rows:
         darker = tuple(0.75 * channel for channel in to_rgb(color[i]))
@@ -44,7 +50,7 @@ def draw_labels(axes: Axes, networks: pd.DataFrame, panel: Panel, color: list, p
             "fontsize": 7.8,
             "color": darker,
             "zorder": 6,
-            "fontweight": "bold" if panel.front[i] and few else "normal",
+            "fontweight": "bold" if panel.marked[i] and few else "normal",
         }
         arrow = {"arrowstyle": "-", "color": darker, "lw": 0.7, "shrinkA": 0, "shrinkB": 3, "alpha": 0.8}
         spot |= {"arrowprops": arrow, "path_effects": HALO, "parse_math": False, "gid": "label"}

@@ -5,7 +5,9 @@ its caption at which size the networks were trained, how many trials failed and 
 reads a file.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import cycle
 
 import numpy as np
 import pandas as pd
@@ -16,8 +18,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from mnv2_sweep.analysis.agreement import PublishedComparison, near_counts, tau_text
+from mnv2_sweep.analysis.odds import EVEN, Odds, doubt_text, front_band, front_odds, front_text
 from mnv2_sweep.analysis.pareto import pareto_front
-from mnv2_sweep.analysis.stats import Facts
+from mnv2_sweep.analysis.stats import Facts, start_kinds
 from mnv2_sweep.base.size import as_size, size_range
 from mnv2_sweep.base.text import count_noun
 from mnv2_sweep.nets.arch import FAMILY_NAMES
@@ -30,10 +33,19 @@ from mnv2_sweep.trials.tasks import TOP1, Score, main_score
 
 MOST_LABELS = 40  # with more networks than this only the front is labelled, and of it at most MOST_FRONT_LABELS
 MOST_WIDTHS = 8  # in the legend
+KIND_LINES = ("-", ":", "-.")  # of networks that begin in different ways, the first kind of the sweep first
 # Orange to navy, evenly darker, so the order of the widths survives colour blindness and grey printing.
 WIDTH_COLORS = LinearSegmentedColormap.from_list(
     "widths", ["#E88A1A", "#D9483B", "#AD2478", "#6A2C9C", "#27459B", "#0C1F44"]
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """How sure the front of each kind of start is, and whether that is drawn as a band."""
+
+    odds: Mapping[str, Odds]
+    band: bool = False
 
 
 def plot_pareto(
@@ -42,25 +54,31 @@ def plot_pareto(
     comparison: PublishedComparison | None = None,
     title: str | None = None,
     verdict: Sequence[str] = (),
+    doubt: Doubt | None = None,
 ) -> Figure:
     """Draw the main score against MAdds with the front; beside it the published points of the
     paper's networks among them.
 
     Bars are the t interval over seeds, Wilson's interval over the validation images where a network has one seed.
     Lines join the resolutions of one width. Networks without a result are counted in the caption, not drawn; `verdict`
-    is what a calibration says of their order, for the caption too.
+    is what a calibration says of their order, for the caption too. With `doubt`, filled marks are of networks that are
+    rather on the front than not.
     """
     score = main_score(summary)
     drawn = summary[summary[score.name].notna()].sort_values("madds", kind="stable", ignore_index=True)
-    published = drawn[drawn[f"published_{score.name}"].notna()].reset_index(drop=True)
+    one_order = len(start_kinds(drawn)) == 1  # of several kinds of start, none is compared with the published one
+    published = drawn[drawn[f"published_{score.name}"].notna() & one_order].reset_index(drop=True)
     fig = Figure(figsize=SIZE_INCHES, facecolor="white")
     panels = fig.subplots(1, 2 if len(published) else 1, sharex=True, squeeze=False)[0]
-    caption = [_facts_line(summary, facts), _bars_line(drawn), _order_line(comparison), _verdict_line(verdict)]
-    set_frame(fig, title or _pareto_title(drawn, facts), caption)
+    caption = [_facts_line(summary, facts), _bars_line(drawn, doubt), _order_line(comparison), _verdict_line(verdict)]
+    set_frame(fig, title or _pareto_title(drawn, facts, doubt), caption)
     colors = _width_colors(drawn["width"])
     _set_madds_axis(panels[0], drawn["madds"].to_numpy(dtype=float) / 1e6)
-    ours, theirs = _our_panel(drawn, score), _published_panel(published, score)
+    ours, theirs = _our_panel(drawn, score, doubt), _published_panel(published, score)
     _set_score_axis(panels[0], ours, score)
+    if doubt is not None and doubt.band:
+        for odds in doubt.odds.values():
+            _draw_band(panels[0], drawn, odds, score)
     _draw_panel(panels[0], drawn, ours, colors, legend=True, classes=facts.classes if score == TOP1 else None)
     panels[0].set_title(f"Ours: {facts.data}, recipe {facts.recipe}", loc="left", fontsize=11, parse_math=False)
     panels[0].set_ylabel(score.titled("validation") + (", mean over seeds" if (drawn["seeds"] > 1).any() else ""))
@@ -74,11 +92,24 @@ def plot_pareto(
     return fig
 
 
-def _pareto_title(drawn: pd.DataFrame, facts: Facts) -> str:
+def _draw_band(axes: Axes, drawn: pd.DataFrame, odds: Odds, score: Score) -> None:
+    """Draw between which scores the front passes, at 95 %."""
+    costs = drawn.drop_duplicates("arch_key").set_index("arch_key")["madds"].loc[[*odds.networks]].to_numpy(float)
+    madds, low, high = front_band(odds, costs)
+    edges = [np.append(values, values[-1]) * score.scale * score.sign for values in (low, high)]
+    at = np.append(madds / 1e6, axes.get_xlim()[1])
+    axes.fill_between(at, *edges, step="post", color=GREY, alpha=0.18, lw=0, zorder=0, gid="band")
+
+
+def _pareto_title(drawn: pd.DataFrame, facts: Facts, doubt: Doubt | None) -> str:
     names = [_name_family(family) for family in _families(drawn)] or ["MobileNetV2"]
     subject = f"{' and '.join(names) if len(names) < 3 else f'{len(names)} families'} on {facts.data}"
     if len(drawn) > 1:
-        return f"{subject}: {drawn['on_front'].sum()} of {len(drawn)} networks on the front"
+        kinds = start_kinds(drawn)
+        if len(kinds) > 1:
+            return f"{subject}: networks from {' and from '.join(kinds)}"
+        count = f"{drawn['on_front'].sum()} of {len(drawn)}" if doubt is None else front_text(doubt.odds[kinds[0]])
+        return f"{subject}: {count} networks on the front"
     if len(drawn):
         label = drawn["network"][0].removeprefix(f"{names[0]} ")
         score = main_score(drawn)
@@ -96,11 +127,14 @@ def _name_family(family: str) -> str:
     return FAMILY_NAMES.get(family, family)
 
 
-def _our_panel(drawn: pd.DataFrame, score: Score) -> Panel:
+def _our_panel(drawn: pd.DataFrame, score: Score, doubt: Doubt | None) -> Panel:
     values, half = drawn[score.name], drawn["seed_half_width"]
     below, above = half.fillna(values - drawn["low"]), half.fillna(drawn["high"] - values)
     shown = [score.scale * numbers.to_numpy(dtype=float) for numbers in (values, below.fillna(0), above.fillna(0))]
-    return Panel(drawn["madds"].to_numpy(dtype=float) / 1e6, shown[0], drawn["on_front"].to_numpy(bool), *shown[1:])
+    front, filled = drawn["on_front"].to_numpy(bool), None
+    if doubt is not None:
+        filled = front_odds(doubt.odds, drawn) >= EVEN
+    return Panel(drawn["madds"].to_numpy(dtype=float) / 1e6, shown[0], front, *shown[1:], filled)
 
 
 def _published_panel(published: pd.DataFrame, score: Score) -> Panel:
@@ -115,22 +149,27 @@ def _draw_panel(
     axes: Axes, networks: pd.DataFrame, panel: Panel, colors: dict, legend: bool = False, classes: int | None = None
 ) -> None:
     """Draw front, lines, bars, points, chance, legend and labels of one panel whose limits are already set."""
-    few = len(networks) <= MOST_LABELS
+    few, kinds = len(networks) <= MOST_LABELS, start_kinds(networks)
+    inits = networks["init"].to_numpy() if len(kinds) > 1 else np.full(len(networks), kinds[0])
     color = [colors[width] for width in networks["width"]]
-    at = np.flatnonzero(panel.front)  # rows are in order of MAdds, so the front's score gets better
-    if len(at):
+    for kind in kinds:
+        # Rows are in order of MAdds, so the front's score gets better.
+        at = np.flatnonzero(panel.front & (inits == kind))
+        if not len(at):
+            continue
         x, y = np.append(panel.madds[at], axes.get_xlim()[1]), np.append(panel.score[at], panel.score[at[-1]])
         axes.plot(x, y, drawstyle="steps-post", color=GREY, lw=1.1, ls=(0, (4, 2)), zorder=1, gid="front")
     lines = _series(networks) if few else {}
     for rows in lines.values():
-        axes.plot(panel.madds[rows], panel.score[rows], color=color[rows[0]], lw=1.3, alpha=0.55, zorder=2)
-    for i in np.flatnonzero(panel.front | few) if panel.below is not None else ():
+        style = KIND_LINES[kinds.index(inits[rows[0]]) % len(KIND_LINES)]
+        axes.plot(panel.madds[rows], panel.score[rows], color=color[rows[0]], lw=1.3, ls=style, alpha=0.55, zorder=2)
+    for i in np.flatnonzero(panel.marked | few) if panel.below is not None else ():
         bars = [[panel.below[i]], [panel.above[i]]]
         axes.errorbar(
             panel.madds[i], panel.score[i], bars, fmt="none", ecolor=color[i], elinewidth=0.9, capsize=2, alpha=0.6
         )
     for family, marker in family_markers(_families(networks)).items():
-        for mask, faces in ((~panel.front, "white"), (panel.front, None)):
+        for mask, faces in ((~panel.marked, "white"), (panel.marked, None)):
             mask = mask & (networks["family"] == family).to_numpy()
             edge = [color[i] for i in np.flatnonzero(mask)]
             area, style = 34 if few or faces is None else 12, {"marker": marker, "linewidths": 1.3, "zorder": 4}
@@ -140,8 +179,8 @@ def _draw_panel(
         axes.axhline(100 / classes, color=GREY, lw=1.3, ls=":", zorder=1)
     points = axes.transData.transform(np.column_stack([panel.madds, panel.score]))
     obstacles = find_obstacles(axes, panel, lines, [100 / classes] if chance else [])
-    families = _families(networks)
-    box = _draw_legend(axes, colors, families, classes if chance else None, obstacles, points) if legend else None
+    shown, sure = classes if chance else None, panel.filled is not None
+    box = _draw_legend(axes, colors, networks, shown, obstacles, points, sure) if legend else None
     draw_labels(axes, networks, panel, color, points, obstacles, box, few)
 
 
@@ -199,8 +238,9 @@ def _set_score_axis(axes: Axes, panel: Panel, score: Score) -> None:
 
 
 def _draw_legend(
-    axes: Axes, colors: dict, families: list[str], classes: int | None, obstacles: np.ndarray, points: np.ndarray
-):
+    axes: Axes, colors: dict, networks: pd.DataFrame, classes: int | None, obstacles: np.ndarray, points: np.ndarray,
+    is_sure: bool,
+):  # fmt: skip
     """Draw widths (a few of them if there are many) and the marks, in the corner that covers least; return its box."""
     widths = sorted(colors)
     if len(widths) > MOST_WIDTHS:
@@ -209,11 +249,18 @@ def _draw_legend(
         Line2D([], [], color=colors[w], marker="o", ms=5, lw=1.3, label=f"width {float(w)!r}") for w in widths[::-1]
     ]
     marks = {"marker": "o", "ms": 5, "color": GREY, "lw": 1.1}
+    kinds, families = start_kinds(networks), _families(networks)
+    if len(kinds) > 1:
+        for kind, style in zip(kinds, cycle(KIND_LINES), strict=False):
+            handles.append(Line2D([], [], color=INK, lw=1.3, ls=style, label=f"from {kind}"))
     if len(families) > 1:
         for family, marker in family_markers(families).items():
             handles.append(Line2D([], [], ls="", **{**marks, "marker": marker}, label=_name_family(family)))
-    handles.append(Line2D([], [], ls=(0, (4, 2)), label="front", **marks))
-    handles.append(Line2D([], [], ls="", mfc="white", label="not on the front", **marks))
+    on, off = "front" if len(kinds) == 1 else "front of each kind", "not on the front"
+    if is_sure:
+        on, off = "on the front: 50 % or more", "less"
+    handles.append(Line2D([], [], ls="" if is_sure else (0, (4, 2)), label=on, **marks))
+    handles.append(Line2D([], [], ls="", mfc="white", label=off, **marks))
     if classes:
         handles.append(Line2D([], [], color=GREY, lw=1.3, ls=":", label=f"chance, {classes} classes"))
     marked, covers = np.concatenate([obstacles, points]), {}
@@ -266,7 +313,7 @@ def _range(values: np.ndarray) -> str:
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
-def _bars_line(drawn: pd.DataFrame) -> str:
+def _bars_line(drawn: pd.DataFrame, doubt: Doubt | None) -> str:
     if drawn.empty:
         return ""
     one, several = drawn[drawn["seeds"] == 1], drawn[drawn["seeds"] > 1]
@@ -280,10 +327,21 @@ def _bars_line(drawn: pd.DataFrame) -> str:
         bars = f"{over_seeds}, all on the same {images}"
     else:
         bars = f"{over_seeds}; over {images} (95 % Wilson) for {count_noun(len(one), 'network')} with one seed"
-    named = min(MOST_FRONT_LABELS, drawn["on_front"].sum())
-    names = f" Named: {named} of the {drawn['on_front'].sum()} on the front." if len(drawn) > MOST_LABELS else ""
-    front = " The front is of the means; networks with overlapping bars may change places." if len(drawn) > 1 else ""
-    return f"Bars: {bars}.{front}{names}"
+    size = int((drawn["on_front"] if doubt is None else front_odds(doubt.odds, drawn) >= EVEN).sum())
+    named = f" Named: {min(MOST_FRONT_LABELS, size)} of the {size} on the front." if len(drawn) > MOST_LABELS else ""
+    return f"Bars: {bars}.{_front_line(drawn, doubt) if len(drawn) > 1 else ''}{named}"
+
+
+def _front_line(drawn: pd.DataFrame, doubt: Doubt | None) -> str:
+    """Say of what the front is, and how sure."""
+    several = len(start_kinds(drawn)) > 1
+    if doubt is None:
+        each = "Each kind of start has its own front, of" if several else "The front is of"
+        return f" {each} the means; networks with overlapping bars may change places."
+    each = "Each kind of start has its own dashed front, of" if several else "The dashed front is of"
+    over = doubt_text(next(iter(doubt.odds.values())))
+    band = " Grey: where the front passes, at 95 %." if doubt.band else ""
+    return f" {each} the means; filled: on the front with 50 % or more, over {over}.{band}"
 
 
 def _order_line(comparison: PublishedComparison | None) -> str:

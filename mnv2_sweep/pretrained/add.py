@@ -3,16 +3,13 @@
 from dataclasses import replace
 from pathlib import Path
 
-import safetensors.numpy
-
 from mnv2_sweep.base.errors import WeightsError
-from mnv2_sweep.base.files import write_whole
 from mnv2_sweep.nets.resolve import arch_key
-from mnv2_sweep.pretrained.folder import RECORD, list_added
+from mnv2_sweep.pretrained.folder import list_added, write_weights
 from mnv2_sweep.pretrained.published import PUBLISHED, Published, recognise
 from mnv2_sweep.pretrained.read import read_weights
 from mnv2_sweep.pretrained.weights import Weights
-from mnv2_sweep.trials.weights import WeightsRecord, dump_weights
+from mnv2_sweep.trials.weights import WeightsRecord
 
 
 def add_weights(path: Path, folder: Path, name: str = "", published: Published | None = None) -> Weights:
@@ -29,7 +26,7 @@ def add_weights(path: Path, folder: Path, name: str = "", published: Published |
     if not name and not known and any(one.name == weights.record.name for one in PUBLISHED):
         raise WeightsError(f"{path}: it has the name of published weights and is not known to be them; give --as "
                            f"{weights.record.name}, or another --name")  # fmt: skip
-    _write(weights, folder)
+    write_weights(weights, folder)
     return weights
 
 
@@ -43,16 +40,3 @@ def _claim(record: WeightsRecord, known: Published, path: Path) -> WeightsRecord
         raise WeightsError(f"{path}: {record.kind}'s MobileNetV2 {record.width}, and {known.name} is {known.kind}'s "
                            f"{known.arch.width}; leave out --as")  # fmt: skip
     return replace(record, resolution=known.arch.resolution, licence=known.licence, source=known.address)
-
-
-def _write(weights: Weights, folder: Path) -> None:
-    record = weights.record
-    said = {
-        "eps": repr(record.epsilon), "padding": record.padding, "mean": ",".join(map(repr, record.mean)),
-        "std": ",".join(map(repr, record.std)), "resolution": str(record.resolution), "width": repr(record.width),
-        "classes": str(record.classes), RECORD: dump_weights(record),
-    }  # fmt: skip
-    try:
-        write_whole(folder / f"{record.sha256}.safetensors", safetensors.numpy.save(weights.arrays, said))
-    except OSError as error:
-        raise WeightsError(f"{folder}: weights can't be kept here ({error}); set MNV2_SWEEP_CACHE") from error

@@ -12,9 +12,10 @@ import safetensors
 import safetensors.numpy
 
 from mnv2_sweep.base.errors import WeightsError
+from mnv2_sweep.base.files import write_whole
 from mnv2_sweep.data.catalog import cache_folder
 from mnv2_sweep.pretrained.weights import Weights
-from mnv2_sweep.trials.weights import WeightsRecord, load_weights
+from mnv2_sweep.trials.weights import WeightsRecord, dump_weights, load_weights
 
 RECORD = "record"  # where the metadata have the record
 
@@ -50,6 +51,20 @@ def find_weights(wanted: str, folder: Path) -> Weights:
         return Weights(found[0], safetensors.numpy.load_file(path))
     except (OSError, safetensors.SafetensorError) as error:
         raise WeightsError(f"{path}: can't be read ({error}); remove it and add the weights again") from error
+
+
+def write_weights(weights: Weights, folder: Path) -> None:
+    """Keep the weights in the folder. Raises WeightsError."""
+    record = weights.record
+    said = {
+        "eps": repr(record.epsilon), "padding": record.padding, "mean": ",".join(map(repr, record.mean)),
+        "std": ",".join(map(repr, record.std)), "resolution": str(record.resolution), "width": repr(record.width),
+        "classes": str(record.classes), RECORD: dump_weights(record),
+    }  # fmt: skip
+    try:
+        write_whole(folder / f"{record.sha256}.safetensors", safetensors.numpy.save(weights.arrays, said))
+    except OSError as error:
+        raise WeightsError(f"{folder}: weights can't be kept here ({error}); set MNV2_SWEEP_CACHE") from error
 
 
 def _read_record(path: Path) -> WeightsRecord:

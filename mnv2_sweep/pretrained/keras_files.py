@@ -21,12 +21,13 @@ import numpy as np
 
 from mnv2_sweep.base.errors import WeightsError
 from mnv2_sweep.base.text import bytes_text
+from mnv2_sweep.pretrained.layouts import KERAS_PART
 from mnv2_sweep.pretrained.units import Norm, Unit
 
 MOST_OBJECTS = 20_000  # groups and arrays; a MobileNetV2 has some 700, with an optimizer's state three times as many
 DEEPEST = 16
 NORM_PARTS = ("gamma", "beta", "moving_mean", "moving_variance")  # in this order too where they have numbers only
-WEIGHTS_PART, CONFIG_PART = "model.weights.h5", "config.json"
+CONFIG_PART = "config.json"
 Layers = dict[str, dict[str, np.ndarray]]
 
 
@@ -37,7 +38,7 @@ def read_keras(path: Path, limit_bytes: int) -> tuple[list[Unit], dict[str, Any]
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 config = json.loads(_read_part(archive, CONFIG_PART, path, limit_bytes))
-                weights = io.BytesIO(_read_part(archive, WEIGHTS_PART, path, limit_bytes))
+                weights = io.BytesIO(_read_part(archive, KERAS_PART, path, limit_bytes))
                 layers = _read_h5(weights, path, limit_bytes)[0]
         else:
             layers, config = _read_h5(path, path, limit_bytes)

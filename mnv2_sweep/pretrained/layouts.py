@@ -13,6 +13,7 @@ from mnv2_sweep.base.errors import WeightsError
 from mnv2_sweep.pretrained.units import Norm, Unit
 from mnv2_sweep.trials.weights import HALF, IMAGENET_MEAN, IMAGENET_STD
 
+KERAS_PART = "model.weights.h5"  # of a .keras file, a zip: its weights
 Arrays = Mapping[str, np.ndarray]
 Places = Iterator[tuple[str, str | None]]  # a convolution and its batch norm; None for the classifier, which has a bias
 

@@ -9,29 +9,26 @@ import hashlib
 import json
 import zipfile
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from mnv2_sweep.base.errors import WeightsError
 from mnv2_sweep.base.text import bytes_text
-from mnv2_sweep.nets.arch import ArchSpec, load_arch
+from mnv2_sweep.nets.arch import SAME, ArchSpec, load_arch
 from mnv2_sweep.pretrained.graphs import check_graph
-from mnv2_sweep.pretrained.keras_files import WEIGHTS_PART, keras_units, read_keras
-from mnv2_sweep.pretrained.layouts import read_layout
-from mnv2_sweep.pretrained.onnx_files import read_onnx
-from mnv2_sweep.pretrained.tfjs_files import read_tfjs
-from mnv2_sweep.pretrained.tflite_files import MAGIC as TFLITE_MAGIC
-from mnv2_sweep.pretrained.tflite_files import read_tflite
-from mnv2_sweep.pretrained.torch_files import read_safetensors, read_torch
+from mnv2_sweep.pretrained.layouts import KERAS_PART, read_layout
 from mnv2_sweep.pretrained.units import Unit, fit_units
-from mnv2_sweep.pretrained.weights import Weights
+from mnv2_sweep.pretrained.weights import Weights, turn_kernels
 from mnv2_sweep.trials.weights import HALF, IMAGENET_MEAN, IMAGENET_STD, WeightsRecord
 
 LONGEST = 600  # characters of a message
 MAX_BYTES = 1 << 29  # of a file, and of all its numbers; a MobileNetV2 2.0 has 45 MB
 HDF5_MAGIC, ZIP_MAGIC, PICKLE_MAGIC = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04", b"\x80"
+TFLITE_MAGIC = b"TFL3"  # bytes 4 to 8
 
 
 class Found(NamedTuple):
@@ -122,12 +119,34 @@ def _read(path: Path, start: bytes) -> Found:
 # ---------------------------------------------------------------- one function a kind of file
 
 
+def _reader(kind: str) -> ModuleType:
+    """Return the module that reads files of a kind, imported when the first is read: a run that reads no weights does
+    not wait for h5py, onnx and tflite."""
+    return import_module(f"mnv2_sweep.pretrained.{kind}_files")
+
+
 def _from_safetensors(path: Path) -> Found:
-    return _from_arrays(path, *read_safetensors(path, MAX_BYTES))
+    arrays, beside = _reader("torch").read_safetensors(path, MAX_BYTES)
+    if "trial" in beside and isinstance(beside.get("arch"), str):  # kept by a sweep
+        return _from_kept(path, arrays, beside)
+    return _from_arrays(path, arrays, beside)
+
+
+def _from_kept(path: Path, arrays: dict[str, np.ndarray], beside: dict[str, Any]) -> Found:
+    """A network that a sweep kept: kernels as they are in memory, turned for SAME padding."""
+    named = _read_arch(beside, path)
+    if "mean" not in beside and named.padding == SAME:
+        raise WeightsError(f"{path}: kept by an earlier version, without the epsilon and pixels of the weights that "
+                           "its network began with; give what 'mnv2-sweep export' makes of it")  # fmt: skip
+    if named.padding == SAME:
+        arrays = turn_kernels(arrays)
+    found = _from_arrays(path, arrays, beside)
+    size = str(beside.get("size", ""))
+    return found._replace(said=found.said | ({"resolution": int(size)} if size.isdecimal() else {}))
 
 
 def _from_torch(path: Path) -> Found:
-    return _from_arrays(path, *read_torch(path, MAX_BYTES))
+    return _from_arrays(path, *_reader("torch").read_torch(path, MAX_BYTES))
 
 
 def _from_arrays(path: Path, arrays: dict[str, np.ndarray], beside: dict[str, Any]) -> Found:
@@ -189,7 +208,7 @@ def _from_zip(path: Path) -> Found:
             names = archive.namelist()
     except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError, RuntimeError) as error:  # at damaged ones
         raise WeightsError(f"{path}: no whole zip ({error}); fetch it anew, it is cut") from error
-    if WEIGHTS_PART in names:
+    if KERAS_PART in names:
         return _from_keras(path)
     if any(name.endswith("data.pkl") for name in names):
         return _from_torch(path)
@@ -201,16 +220,16 @@ def _from_zip(path: Path) -> Found:
 
 
 def _from_tfjs(path: Path) -> Found:
-    arrays, topology, parts = read_tfjs(path, MAX_BYTES)
+    arrays, topology, parts = _reader("tfjs").read_tfjs(path, MAX_BYTES)
     layers: dict[str, dict[str, np.ndarray]] = {}
     for name, array in arrays.items():
         *_, layer, part = ("", *name.split("/"))
         layers.setdefault(layer, {})[part] = array
-    return _of_keras("tensorflow.js", *keras_units(layers, topology, path))._replace(parts=parts)
+    return _of_keras("tensorflow.js", *_reader("keras").keras_units(layers, topology, path))._replace(parts=parts)
 
 
 def _from_keras(path: Path) -> Found:
-    return _of_keras("keras", *read_keras(path, MAX_BYTES))
+    return _of_keras("keras", *_reader("keras").read_keras(path, MAX_BYTES))
 
 
 def _of_keras(kind: str, units: list[Unit], said: dict[str, Any]) -> Found:
@@ -221,13 +240,13 @@ def _of_keras(kind: str, units: list[Unit], said: dict[str, Any]) -> Found:
 
 
 def _from_tflite(path: Path) -> Found:
-    graph = read_tflite(path)
+    graph = _reader("tflite").read_tflite(path)
     said: dict[str, Any] = {} if graph.scale is None else _pixels(graph.scale, graph.offset)
     return _from_graph("tflite", path, graph, said, 1e-3)
 
 
 def _from_onnx(path: Path) -> Found:
-    graph = read_onnx(path, MAX_BYTES)
+    graph = _reader("onnx").read_onnx(path, MAX_BYTES)
     if len(graph.epsilons) > 1:
         raise WeightsError(f"{path}: batch norms of {len(graph.epsilons)} epsilons; one is wanted")
     found = _from_graph("onnx", path, graph, {}, graph.epsilons.pop() if graph.epsilons else 1e-5)

@@ -15,7 +15,6 @@ import tflite
 from mnv2_sweep.base.errors import WeightsError
 from mnv2_sweep.pretrained.graphs import Operator
 
-MAGIC = b"TFL3"  # bytes 4 to 8
 MOST_OBJECTS = 20_000
 TYPES = {
     tflite.TensorType.FLOAT32: np.float32, tflite.TensorType.FLOAT16: np.float16, tflite.TensorType.INT8: np.int8,

@@ -1,5 +1,6 @@
 """Weights: a network's arrays with the record of their conventions, however they were stored."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,3 +23,11 @@ def drop_background(weights: Weights) -> Weights:
         return weights
     cut = {name: weights.arrays[name][1:] for name in ("classifier.1.weight", "classifier.1.bias")}
     return replace(weights, record=replace(weights.record, classes=1000, order="imagenet"), arrays=weights.arrays | cut)
+
+
+def turn_kernels(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the arrays with every kernel larger than 1x1 turned by 180 degrees; twice is the same as not at all."""
+    return {
+        name: np.ascontiguousarray(array[:, :, ::-1, ::-1]) if array.ndim == 4 and array.shape[2] > 1 else array
+        for name, array in arrays.items()
+    }

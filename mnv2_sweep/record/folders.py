@@ -16,8 +16,8 @@ from mnv2_sweep.trials.ways import KEPT, WAYS, WEIGHTS
 EXAMPLE = "example"  # the one committed sweep, another machine's: a person's own come first and do not build on it
 RUNNING, CHECKPOINTS, LOGS, EVENTS = "running", "checkpoints", "logs", "events"
 PASSPORT = "passport.json"  # how far to trust the sweep's order
-# How the space.yaml of an ablation begins, and of a sweep within a calibration.
-ABLATION, CALIBRATION = "# mnv2-sweep ablate", "# mnv2-sweep calibrate"
+# How the space.yaml of an ablation begins, of a sweep within a calibration, and of a network that is trained on.
+ABLATION, CALIBRATION, FINETUNE = "# mnv2-sweep ablate", "# mnv2-sweep calibrate", "# mnv2-sweep finetune"
 
 
 # ---------------------------------------------------------------- files of a sweep
@@ -64,11 +64,12 @@ def remove_empty(folder: Path) -> None:
 # ---------------------------------------------------------------- sweeps
 
 
-def find_sweep(results: Path, name: str | None, ablation: bool | None = None) -> Path:
+def find_sweep(results: Path, name: str | None, ablation: bool | None = None, unless: str = "") -> Path:
     """Return the named sweep's folder, or else the one written last: of those that a person ran, then of those within a
     calibration, then the example. Raises StoreError.
 
-    `ablation` True or False keeps to sweeps that are ablations or that are none.
+    `ablation` True or False keeps to sweeps that are ablations or that are none; `unless` leaves out those whose
+    space.yaml begins so.
     """
     found = {path.parent.name: path.parent for path in results.glob(f"*/{DATABASE}") if path.is_file()}
     known = f"there {'is' if len(found) == 1 else 'are'}: {', '.join(sorted(found))}" if found else "there is none yet"
@@ -81,6 +82,7 @@ def find_sweep(results: Path, name: str | None, ablation: bool | None = None) ->
             raise StoreError(f"{results / name}: no such sweep; {known}; 'mnv2-sweep run SPACE.yaml' makes one")
         return found[name]
     wanted = [f for f in found.values() if ablation is None or is_ablation(f) == ablation]
+    wanted = [f for f in wanted if not unless or not _begins(f, unless)]
     if not wanted:
         first = "mnv2-sweep ablate --no-linear-bottleneck" if ablation else "mnv2-sweep run spaces/quick.yaml"
         raise StoreError(f"{results}: no results to show; {known}; start with '{first}'")

@@ -16,6 +16,7 @@ from mnv2_sweep.nets.arch import CHOICES, MOBILENET_V2, arch_label, find_expansi
 from mnv2_sweep.nets.cost import body_madds, count_cost
 from mnv2_sweep.nets.resolve import arch_key
 from mnv2_sweep.record.store import DAMAGED, DATABASE, read_outcomes, scan_outcomes
+from mnv2_sweep.trials.recipe import SCRATCH
 from mnv2_sweep.trials.tasks import TASKS, Task, find_task, trained_network
 from mnv2_sweep.trials.trial import CLASSIFY, POINT_FACTS, RESULT_FACTS, SPLITS, Trial
 
@@ -38,7 +39,8 @@ def load_frame(folder: str | Path) -> pd.DataFrame:
     Scores are the task's, as "val_top1" (a fraction), costs are for one image at the nominal resolution and classes,
     `train_size` is the size in pixels that was trained and evaluated; sizes are the side of a square, or words as
     "160x120". `executed_madds` are those at that size, `executed_fraction` is what they are of the nominal ones, the
-    classifier apart. Raises StoreError when the file is not a results file.
+    classifier apart. `init` is there where some networks do not begin from scratch. Raises StoreError when the file is
+    not a results file.
     """
     folder = Path(folder)
     networks: dict[tuple, int] = {}  # the place of what trials of one network have in common
@@ -62,7 +64,9 @@ def load_frame(folder: str | Path) -> pd.DataFrame:
         column = columns.get(name, [None] * len(places))
         columns[name] = [float("nan") if value is None else value for value in column]
     own, of_network = pd.DataFrame(columns), pd.DataFrame(common).take(places).reset_index(drop=True)
-    return pd.concat([own, of_network], axis=1).reindex(columns=[*NETWORK_COLUMNS, *measured, *COST_COLUMNS])
+    starts = ("init",) if any(row["init"] != SCRATCH for row in common) else ()
+    order = [*NETWORK_COLUMNS, *starts, *measured, *COST_COLUMNS]
+    return pd.concat([own, of_network], axis=1).reindex(columns=order)
 
 
 def _add_row(columns: dict[str, list], row: Mapping, count: int) -> None:
@@ -117,6 +121,7 @@ def _network_row(sweep: str, trial: Trial) -> dict:
         "data": trial.data.name,
         "data_classes": trial.data.classes,
         "training": trial.way,
+        "init": trial.recipe.init,
         "madds": cost.madds,
         "params": cost.params,
         "peak_activation_bytes": cost.peak_activation_bytes,

@@ -3,13 +3,16 @@
 Written by parent processes only, a transaction a trial, flushed to disk before `record` returns: a kill at any
 moment loses nothing that was recorded. The trial's id is the primary key, so no trial is there twice, even when
 two runs of a sweep share it. Readers open the file read-only and can't disturb a running sweep.
+
+What a network made of each image (`trials.terms`) is written with its result but into a table of its own, some 20 kB a
+trial, so that who reads results does not read it: `read_each` does.
 """
 
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mnv2_sweep.base.errors import StoreError, SweepError
@@ -46,6 +49,10 @@ SCHEMA = (
     """CREATE TABLE IF NOT EXISTS planned (
     id TEXT PRIMARY KEY,        -- of every trial that belongs to the sweep
     trial TEXT NOT NULL
+)""",
+    """CREATE TABLE IF NOT EXISTS images (
+    id TEXT PRIMARY KEY,        -- of a trial with a result
+    each BLOB NOT NULL          -- what its network made of each image, terms.pack_terms
 )""",
 )
 LATER_COLUMNS = {"kind": "TEXT", "attempts": "INTEGER", "source": "TEXT"}  # files of earlier versions lack them
@@ -95,6 +102,7 @@ def record(folder: Path, outcome: Outcome) -> None:
 def record_all(folder: Path, outcomes: Iterable[Outcome]) -> None:
     """Write several outcomes, all or none of them."""
     with _writing(folder, "record a trial") as database:
+        outcomes = list(outcomes)
         database.executemany(
             "INSERT INTO trials (id, trial, status, result, error, recorded, kind, attempts, source) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
@@ -102,6 +110,10 @@ def record_all(folder: Path, outcomes: Iterable[Outcome]) -> None:
             "recorded = excluded.recorded, attempts = excluded.attempts, source = excluded.source "
             "WHERE trials.status <> 'done'",
             [_row(outcome) for outcome in outcomes],
+        )
+        database.executemany(  # of the very result that stands there: another run's stays as it is, images too
+            "INSERT OR REPLACE INTO images SELECT id, ? FROM trials WHERE id = ? AND result = ?",
+            [(o.result.each, o.id, dump_result(o.result)) for o in outcomes if o.result and o.result.each],
         )
 
 
@@ -226,6 +238,20 @@ def _scan_rows(path: Path, status: str | None, latest: int | None) -> Iterator[d
 def _read_fate(row: dict) -> tuple[Trial, str, int]:
     """Return the trial, how it ended and how often it was tried; files of earlier versions don't say the last two."""
     return load_trial(row["trial"]), row.get("kind") or EXCEPTION, row.get("attempts") or 1
+
+
+def read_each(folder: Path) -> dict[str, bytes]:
+    """Read what networks made of each image, by the trial's id, as `Result.each`; of trials that have it on record."""
+    return {row["id"]: row["each"] for row in _read_rows(folder / DATABASE, "images", "rowid")}
+
+
+def add_each(folder: Path, outcomes: Iterable[Outcome]) -> list[Outcome]:
+    """Return outcomes of the folder with what their networks made of each image."""
+    each = read_each(folder)
+    return [
+        replace(outcome, result=replace(outcome.result, each=each[outcome.id])) if outcome.id in each else outcome
+        for outcome in outcomes
+    ]
 
 
 def read_schedule(folder: Path) -> dict[str, Trial]:

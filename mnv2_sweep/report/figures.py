@@ -12,6 +12,7 @@ import pandas as pd
 from mnv2_sweep.analysis.agreement import compare_published
 from mnv2_sweep.analysis.differences import load_readings
 from mnv2_sweep.analysis.expansion import claims_text, find_trade_offs, judge_claims
+from mnv2_sweep.analysis.odds import load_odds
 from mnv2_sweep.analysis.stats import Facts, read_facts, summarise
 from mnv2_sweep.analysis.verdict import sweep_verdict
 from mnv2_sweep.base.errors import DataError, SpaceError, StoreError
@@ -26,10 +27,11 @@ from mnv2_sweep.plots.activity import plot_activity
 from mnv2_sweep.plots.costs import plot_costs
 from mnv2_sweep.plots.expansion import plot_expansion
 from mnv2_sweep.plots.manifold import plot_manifold
-from mnv2_sweep.plots.pareto import plot_pareto
+from mnv2_sweep.plots.pareto import Doubt, plot_pareto
 from mnv2_sweep.plots.style import plot_contact_sheet, save_figure
 from mnv2_sweep.record.folders import EXAMPLE
 from mnv2_sweep.record.frame import load_curves, load_frame
+from mnv2_sweep.report.tables import UNKNOWN_ODDS
 from mnv2_sweep.spaces.networks import Networks
 from mnv2_sweep.trials.tasks import main_score
 from mnv2_sweep.trials.trial import Trial
@@ -38,14 +40,19 @@ SHEET_COLUMNS = 10
 MOST_DRAWN = 200_000  # networks in one figure of costs
 
 
-def draw_pareto(folder: Path, plots: Path) -> list[Path]:
-    """Draw accuracy against MAdds of one sweep; return the files written. Raises StoreError."""
+def draw_pareto(folder: Path, plots: Path, band: bool = False) -> list[Path]:
+    """Draw accuracy against MAdds of one sweep, with how sure the front is where that is known, `band` as an area too;
+    return the files written. Raises StoreError."""
     trials = load_frame(folder)
     summary = summarise(trials)
     if trials.empty or summary[main_score(summary).name].isna().all():
         raise StoreError(f"{folder}: no trial has a result yet, so there is nothing to draw")
-    comparison, verdict = compare_published(summary), sweep_verdict(folder)
-    return _save(plot_pareto(summary, read_facts(trials), comparison, verdict=verdict), plots, folder, "pareto")
+    comparison, verdict, odds = compare_published(summary), sweep_verdict(folder), load_odds(folder, trials)
+    if band and odds is None:
+        raise StoreError(f"--band: {folder}: {UNKNOWN_ODDS}; leave it out")
+    doubt = None if odds is None else Doubt(odds, band)
+    fig = plot_pareto(summary, read_facts(trials), comparison, verdict=verdict, doubt=doubt)
+    return _save(fig, plots, folder, "pareto")
 
 
 def draw_ablation(folder: Path, plots: Path) -> list[Path]:

@@ -1,22 +1,31 @@
 """Frames and costs -> text: an aligned table for people, CSV and JSON for programs."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import pandas as pd
 
 from mnv2_sweep.analysis.agreement import compare_published, costs_text, near_text, tau_text
-from mnv2_sweep.analysis.stats import read_facts, summarise
+from mnv2_sweep.analysis.odds import Odds, doubt_text, front_odds, front_text, probability_text
+from mnv2_sweep.analysis.stats import name_trial, read_facts, start_kinds, summarise
 from mnv2_sweep.base.text import align, harmless, harmless_cell, megabytes, millions
 from mnv2_sweep.trials.executed import spread_warning
 from mnv2_sweep.trials.tasks import Score, main_score
 from mnv2_sweep.trials.trial import ALONE
 from mnv2_sweep.trials.ways import PROBED, WAYS
 
+Kinds = Mapping[str, Odds]  # by kind of start
 
-def results_text(trials: pd.DataFrame, verdict: Sequence[str] = ()) -> str:
+# Where it is not on record what networks made of each image.
+UNKNOWN_ODDS = (
+    "which images each network got right is not on record of all results (an earlier version, or --no-images), so how "
+    "sure the front is can't be said"
+)
+
+
+def results_text(trials: pd.DataFrame, verdict: Sequence[str] = (), odds: Kinds | None = None) -> str:
     """Say what a person asks of a sweep: the networks, the best one with its interval, failures, the published order,
-    and what the order is worth (`verdict`, see there)."""
+    and what the order is worth (`verdict`, see there); how sure the front and the best are, where that is known."""
     if trials.empty:
         return "no trial has a result yet"
     summary = summarise(trials)
@@ -28,9 +37,9 @@ def results_text(trials: pd.DataFrame, verdict: Sequence[str] = ()) -> str:
     if way and way.each and how.train_images is not None:
         where += f"; every network is {way.each.format(images=how.train_images)}"
     lines = [f"{facts['sweep']}: data {facts['data']}, recipe {facts['recipe']}{where}", ""]
-    lines += [align(network_table(summary)), "", *_best_lines(summary)]
+    lines += [align(network_table(summary, odds)), "", *_kind_lines(summary, odds)]
     for _, trial in trials[trials["status"] == "failed"].iterrows():
-        lines.append(f"failed: {trial['network']}, seed {trial['seed']}: {trial['error']}")
+        lines.append(f"failed: {name_trial(trial, trials)}, seed {trial['seed']}: {trial['error']}")
     lines += _probe_lines(trials, main_score(summary))
     lines += _executed_lines(summary)
     comparison = compare_published(summary)
@@ -44,7 +53,7 @@ def results_text(trials: pd.DataFrame, verdict: Sequence[str] = ()) -> str:
     return harmless("\n".join([*lines, *verdict]))
 
 
-def _best_lines(summary: pd.DataFrame) -> list[str]:
+def _best_lines(summary: pd.DataFrame, odds: Odds | None) -> list[str]:
     score = main_score(summary)
     name, test_name = score.name, f"test_{score.name}"
     measured = summary[summary[name].notna()]
@@ -60,15 +69,47 @@ def _best_lines(summary: pd.DataFrame) -> list[str]:
         f"best on validation: {best['network']}, trained at {best['train_size']} px: {score.said(best[name])} ({over})"
     )
     if len(measured) > 1:
-        text += f", chosen among {len(measured)}, so a little optimistic"
+        text += f", chosen among {len(measured)}, {_luck_text(score, odds)}"
     if pd.notna(best[test_name]):
         over = f"over {best['test_images']:.0f}"
         if pd.notna(best["test_low"]):
             over = f"{score.number(best['test_low'])} to {score.number(best['test_high'])} {over}"
         text += f"; on test {score.amount(best[test_name])} ({over})"
-    front = f"* = on the front of {score.label} against MAdds"
+    sure = [] if odds is None else [f"on the front: {front_text(odds)} networks, 95 %"]
+    return [text, *sure, *_tuned_lines(summary, score)]
+
+
+def _legend_lines(summary: pd.DataFrame, odds: Odds | None) -> list[str]:
+    """Say what the marks of the table mean."""
+    score = main_score(summary)
+    measured, front = int(summary[score.name].notna().sum()), f"on the front of {score.label} against MAdds"
     costs = "± = 95 % t interval over seeds; costs are nominal, for one image"
-    return [text, *_tuned_lines(summary, score), f"{front}; {costs}"]
+    if not measured:
+        return []
+    if odds is not None:
+        return [f"on front = how likely it is {front}, over {doubt_text(odds)}; {costs}"]
+    return [f"* = {front}; {costs}", *([UNKNOWN_ODDS] if measured > 1 else [])]
+
+
+def _luck_text(score: Score, odds: Odds | None) -> str:
+    """Say by how much the best was lucky."""
+    if odds is None:
+        return "so a little optimistic"
+    luck, low, high = (f"{score.scale * value:.1f}" for value in odds.optimism)
+    sure = probability_text(odds.best[odds.measured_best])
+    return f"their best with {sure}, flattered by {luck} {score.difference_unit} (95 % {low} to {high})"
+
+
+def _kind_lines(summary: pd.DataFrame, odds: Kinds | None) -> list[str]:
+    """Return the lines on the best network; on that of each kind of start, where there are several."""
+    kinds, own = start_kinds(summary), odds or {}
+    first = next(iter(own.values()), None)
+    if len(kinds) == 1:
+        return [*_best_lines(summary, first), *_legend_lines(summary, first)]
+    lines = [_best_lines(summary[summary["init"] == kind], own.get(kind)) for kind in kinds]
+    names = " and ".join(kinds)
+    note = f"networks from {names} are trained differently: no one order, each kind has its own front and best network"
+    return [*(line for some in lines for line in some), *_legend_lines(summary, first), note]
 
 
 def _executed_lines(summary: pd.DataFrame) -> list[str]:
@@ -88,7 +129,7 @@ def _probe_lines(trials: pd.DataFrame, score: Score) -> list[str]:
     lines = [f"tuning changed {score.label} on validation by {low} to {high} {score.difference_unit} from the probes"]
     for _, trial in known[gains < 0].iterrows():
         change = f"{score.said(trial[before])} as a probe, {score.amount(trial[after])} after"
-        lines.append(f"tuning made it worse: {trial['network']}, seed {trial['seed']}: {change}")
+        lines.append(f"tuning made it worse: {name_trial(trial, trials)}, seed {trial['seed']}: {change}")
     return lines
 
 
@@ -108,7 +149,13 @@ def trials_table(trials: pd.DataFrame) -> list[list[str]]:
     """Return header and a row per trial, with how each got its weights where not all of them were trained alone."""
     shared, score = bool((trials["training"] != ALONE).any()), main_score(trials)
     rows = [
-        [t["network"], *([t["training"]] if shared else []), f"{t['train_size']} px", str(t["seed"]), t["status"]]
+        [
+            name_trial(t, trials),
+            *([t["training"]] if shared else []),
+            f"{t['train_size']} px",
+            str(t["seed"]),
+            t["status"],
+        ]
         + [score.number(t[f"val_{score.name}"]), score.number(t[f"test_{score.name}"])]
         + [_number(t["images_per_second"]), _number(t["seconds"]), "" if pd.isna(t["error"]) else t["error"]]
         for t in trials.to_dict("records")
@@ -117,16 +164,21 @@ def trials_table(trials: pd.DataFrame) -> list[list[str]]:
     return [[*header, f"val {score.label}", f"test {score.label}", "images/s", "seconds", "error"], *rows]
 
 
-def network_table(summary: pd.DataFrame) -> list[list[str]]:
-    """Return header and a row per network, from `stats.summarise`; `*` marks the front."""
+def network_table(summary: pd.DataFrame, odds: Kinds | None = None) -> list[list[str]]:
+    """Return header and a row per network, from `stats.summarise`; `*` marks the front, where odds are unknown."""
     score = main_score(summary)
     tested, tuned = (bool(summary[f"{which}_{score.name}"].notna().any()) for which in ("test", "tuned"))
     executed = bool((summary["executed_madds"] != summary["madds"]).any())
-    header = ["front", "network", "MAdds", *(["executed"] if executed else []), "params", "peak act."]
+    front = "front" if odds is None else "on front"
+    header = [front, "network", "MAdds", *(["executed"] if executed else []), "params", "peak act."]
     header += ["trained at", "seeds", "failed"]
     header += [f"val {score.label}", "95 % images", *([f"test {score.label}"] if tested else [])]
     header += [*(["fine-tuned"] if tuned else []), "images/s", "seconds"]
-    return [header, *(_network_row(row, score, executed, tested, tuned) for row in _records(summary))]
+    rows = [_network_row(row, score, executed, tested, tuned) for row in _records(summary)]
+    if odds is not None:
+        for row, probability in zip(rows, front_odds(odds, summary), strict=True):
+            row[0] = probability_text(probability)
+    return [header, *rows]
 
 
 def _records(frame: pd.DataFrame) -> Iterator[dict]:

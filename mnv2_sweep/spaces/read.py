@@ -19,6 +19,9 @@
     data: shapes
     with_weights: {recipe: tune, strategy: tune}  # in their place where every network has pretrained weights here
 
+An axis `init: [scratch, imagenet]` has every network once from scratch, as recipe and strategy say, and once with
+weights, as with_weights does: see `Space.inits`.
+
 Where several keys set the same cell, the narrower one wins: expansion, then stages.*.t, then stages.1.t.
 """
 
@@ -41,6 +44,7 @@ from mnv2_sweep.spaces.fields import (
     read_settings,
     read_value,
 )
+from mnv2_sweep.spaces.inits import check_inits, split_inits
 from mnv2_sweep.spaces.networks import Cells
 from mnv2_sweep.spaces.recipes import RECIPE_KEYS, read_recipe
 from mnv2_sweep.spaces.space import FIELD_TYPES, OPERATORS, Constraint, Sample, Space, Strategy
@@ -77,10 +81,11 @@ def load_space(path: Path) -> Space:
     stages = _read_stages(top["stages"], mistakes) if "stages" in top else MOBILENET_V2
     fixed = read_settings(top["fixed"], "fixed", stages, mistakes) if "fixed" in top else ()
     before = len(mistakes.found)
-    axes = read_axes(top["axes"], stages, fixed, mistakes) if "axes" in top else ()
+    inits, of_networks = split_inits(top["axes"], mistakes) if "axes" in top else ((), None)
+    axes = read_axes(of_networks, stages, fixed, mistakes) if of_networks else ()
     axes_fine = len(mistakes.found) == before
     points = _read_points(top["points"], stages, mistakes) if "points" in top else ()
-    values = {"stages": stages or (), "fixed": fixed, "axes": axes, "points": points}
+    values = {"stages": stages or (), "fixed": fixed, "axes": axes, "points": points, "inits": inits}
     readers = {"constraints": _read_constraints, "sample": _read_sample, "recipe": read_recipe}
     readers |= {"seeds": _read_seeds, "data": _read_data, "task": _read_task}
     values |= {key: reader(top[key], mistakes) for key, reader in readers.items() if key in top}
@@ -94,6 +99,7 @@ def load_space(path: Path) -> Space:
         _check_size(space, top, mistakes)
         check_families(space, top, mistakes)
         _check_use(space, top, mistakes)
+        check_inits(space, top, mistakes)
     mistakes.stop()
     return space
 
@@ -111,7 +117,7 @@ def _check_size(space: Space, top: dict[str, Entry], mistakes: Mistakes) -> None
     """Note mistakes of the file as a whole, which could be mere consequences where axes or sections are mistaken."""
     if "axes" not in top and "points" not in top:
         mistakes.add(0, "there is no network in it; give 'axes' (lists of values) or 'points' (single networks)")
-    elif "axes" in top and not space.axes:
+    elif "axes" in top and not space.axes and not (space.inits and space.points):
         mistakes.add(top["axes"].line, "axes: there is none; give at least one, as in width: [0.5, 1.0]")
     elif "sample" in top and "axes" not in top:
         mistakes.add(top["sample"].line, "sample: there are no axes to draw from; points are always taken whole")

@@ -6,11 +6,12 @@ Where several keys set the same cell, the narrower one wins: expansion, then sta
 import math
 import operator
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
+from typing import NamedTuple
 
 from mnv2_sweep.nets.arch import MOBILENET_V2, ArchSpec, Stage, set_expansion
-from mnv2_sweep.trials.recipe import RECIPES, Recipe
+from mnv2_sweep.trials.recipe import RECIPES, SCRATCH, Recipe
 from mnv2_sweep.trials.trial import CLASSIFY
 
 FIELD_TYPES = {field.name: field.type for field in fields(ArchSpec) if field.name != "stages"}
@@ -51,11 +52,20 @@ class Strategy:
 ALONE = Strategy()
 
 
+class Kind(NamedTuple):
+    """A kind of start that networks of a sweep have, which `recipe.init` says, and how those of it are trained."""
+
+    recipe: Recipe
+    strategy: Strategy
+
+
 @dataclass(frozen=True, slots=True)
 class Space:
     """A checked design space; keys and values are as in the file, in its order.
 
     `with_weights` are recipe and strategy where all its networks have pretrained weights; else those beside it are.
+    With `inits`, the axis `init`, the sweep has each network once for each: SCRATCH as `recipe` and `strategy` say, any
+    other as `with_weights` does.
     """
 
     name: str
@@ -71,6 +81,18 @@ class Space:
     seeds: tuple[int, ...] = (0,)
     data: str = "shapes"
     with_weights: tuple[Recipe, Strategy] | None = None
+    inits: tuple[str, ...] = ()
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """Return how its networks begin and are trained: in one way, or, with an axis `init`, in several."""
+        if not self.inits:
+            return (Kind(self.recipe, self.strategy),)
+        recipe, strategy = self.with_weights or (RECIPES["tune"], Strategy("tune"))
+        return tuple(
+            Kind(self.recipe, self.strategy) if init == SCRATCH else Kind(replace(recipe, init=init), strategy)
+            for init in self.inits
+        )
 
     @property
     def leaves_classes_open(self) -> bool:

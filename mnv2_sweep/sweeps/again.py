@@ -13,6 +13,7 @@ from pathlib import Path
 from mnv2_sweep.base.errors import SweepError
 from mnv2_sweep.base.signals import StopRequest
 from mnv2_sweep.base.text import bytes_text
+from mnv2_sweep.data.asked import data_path
 from mnv2_sweep.data.catalog import cache_folder
 from mnv2_sweep.nets.arch import arch_label
 from mnv2_sweep.record.folders import remove_empty
@@ -77,7 +78,8 @@ def check_again(request: SweepRequest, missing: list[Outcome]) -> None:
     fingerprint = request.dataset.fingerprint
     for trial in (outcome.trial for outcome in missing):
         if trial.data.fingerprint != fingerprint:
-            raise SweepError(f"{folder}: it was trained on {trial.data.name}, other data than {request.data_name}")
+            given = data_path(request.data_name)
+            raise SweepError(f"{folder}: it was trained on {trial.data.name}, other data than {given}")
     there = sum(own_sizes(folder, (outcome.trial for outcome in read_outcomes(folder))).values())
     wanted = there + sum(kept_bytes(outcome.trial) for outcome in missing)
     if wanted > settings.keep.most_bytes:

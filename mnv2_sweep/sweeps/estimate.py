@@ -7,8 +7,8 @@ wait for memory, and for the start of each operation). Times are interpolated be
 logarithms, so only its shape has to be right.
 
 The time of making images is added, of those sizes that are not in the cache yet, which `sweeps.request` makes before
-the first trial: `shapes` are rendered, photos are shrunk from the squares into which they were decoded when the data
-were opened, and decoded anew for rectangles.
+the first trial: embedded data are rendered, photos are shrunk from the squares into which they were decoded when the
+data were opened, and decoded anew for rectangles.
 """
 
 import math
@@ -27,16 +27,17 @@ from PIL import Image
 from mnv2_sweep.base.size import Size
 from mnv2_sweep.base.text import bytes_text, duration, percent
 from mnv2_sweep.data.batches import level_size, whole_level
-from mnv2_sweep.data.catalog import Dataset, ShapesData, cache_folder
+from mnv2_sweep.data.catalog import Dataset, DrawnData, cache_folder
 from mnv2_sweep.data.decode import RESAMPLING
+from mnv2_sweep.data.drawing import CHUNK_PIXELS
 from mnv2_sweep.data.photos import PhotoData
-from mnv2_sweep.data.shapes import CHUNK_PIXELS, render_scenes
 from mnv2_sweep.data.source import decode_one
 from mnv2_sweep.nets.arch import ArchSpec, arch_label
 from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.nets.resolve import resolve
 from mnv2_sweep.sweeps.budget import TimeEstimate
 from mnv2_sweep.sweeps.timing import DoesNotFit, Timing, shared_bytes, time_here, time_team
+from mnv2_sweep.training.linear import time_fit
 from mnv2_sweep.training.loop import count_steps, curve_marks
 from mnv2_sweep.training.ways.way import Rates, spread_seconds
 from mnv2_sweep.trials.tasks import trained_network
@@ -153,7 +154,7 @@ def spread_timings(
         interpolate({work: getattr(timing, name) for work, timing in points.items()})
         for name in ("image_seconds", "eval_seconds", "start_seconds")
     )
-    return spread_seconds(trials, Rates(data, works, of_image, of_evaluated, of_start), trained, fraction)
+    return spread_seconds(trials, Rates(data, works, of_image, of_evaluated, of_start, time_fit), trained, fraction)
 
 
 def interpolate(points: Mapping[float, float]) -> Callable[[float], float]:
@@ -227,11 +228,11 @@ def make_seconds(dataset: Dataset, files: dict[Size, list[ImageFile]]) -> dict[S
 def image_seconds(dataset: Dataset, size: Size) -> float:
     """Return the seconds of computing for one image, from a chunk of them. (Shrinking in threads gains little,
     measured.)"""
-    if isinstance(dataset, ShapesData):
+    if isinstance(dataset, DrawnData):
         count = max(1, CHUNK_PIXELS // size.area // 4)
 
         def make() -> None:
-            render_scenes(dataset.scenes["val"], slice(0, count), size)
+            dataset.drawing.render(dataset.scenes["val"], slice(0, count), size)
     elif isinstance(dataset, PhotoData) and not size.is_square:
         source, photos = dataset.list_photos("val")
         photos = photos[:TIMED_PHOTOS]
@@ -239,7 +240,7 @@ def image_seconds(dataset: Dataset, size: Size) -> float:
 
         def make() -> None:
             for photo in photos:
-                decode_one(source, size, photo)
+                decode_one(source, size, photo, dataset.decoding)
     else:
         count, native = TIMED_PHOTOS, getattr(dataset, "side", size.width)
         photo = Image.fromarray(np.random.RandomState(0).randint(0, 256, (native, native, 3), np.uint8))

@@ -20,7 +20,8 @@ from mnv2_sweep.base.errors import StoreError, SweepError
 from mnv2_sweep.base.files import open_whole
 from mnv2_sweep.base.size import Size
 from mnv2_sweep.data.catalog import Dataset
-from mnv2_sweep.data.photos import find_first_size
+from mnv2_sweep.data.decode import Decoding
+from mnv2_sweep.data.photos import find_decoding, find_first_size
 from mnv2_sweep.formats.folder import Preprocess
 from mnv2_sweep.models.network_files import EPSILON
 from mnv2_sweep.models.padding import upright_state
@@ -86,7 +87,8 @@ def export_network(folder: Path, dataset: Dataset | None, network: str, seed: in
             f"{folder}: {arch_label(trial.arch)} has {main.said(score, 2)} here, {main.amount(recorded, 2)} on "
             "record: it was measured on another machine or with another torch; run the sweep here"
         )
-    preprocess = Preprocess(trial.train_size, pixels_of(trial), find_first_size(dataset, trial.train_size))
+    first = find_first_size(dataset, trial.train_size)
+    preprocess = Preprocess(trial.train_size, pixels_of(trial), first, find_decoding(dataset))
     return Exported(model, outcome, score, dataset.classes, preprocess)
 
 
@@ -97,15 +99,16 @@ def _export_unchecked(folder: Path, outcome: Outcome) -> Exported:
     try:
         header = read_header(folder / own_file(trial))
         classes, first = tuple(json.loads(header["classes"])), json.loads(header.get("first_size", "null"))
-    except (StoreError, KeyError, ValueError) as error:
+        decoding = Decoding(**json.loads(header.get("decoding", "{}")))
+    except (StoreError, KeyError, ValueError, TypeError) as error:
         raise StoreError(
             f"{arch_label(trial.arch)}: its weights, which an earlier version kept, don't name its classes, and the "
             "data are gone; give their place with --data PATH"
         ) from error
     notes = [GONE]
-    if "first_size" not in header and trial.data.name != EMBEDDED:
+    if "first_size" not in header and trial.data.name not in EMBEDDED:
         notes.append(NO_FIRST_SIZE)
-    preprocess = Preprocess(trial.train_size, pixels_of(trial), first and Size(first[1], first[0]))
+    preprocess = Preprocess(trial.train_size, pixels_of(trial), first and Size(first[1], first[0]), decoding)
     return Exported(model, outcome, None, classes, preprocess, tuple(notes))
 
 
@@ -138,16 +141,36 @@ def find_outcome(folder: Path, network: str, seed: int, as_slice: bool) -> Outco
 def select_network(outcomes: Sequence[Outcome], network: str, folder: Path) -> list[Outcome]:
     """Return those of the results that are of the network, named as in tables. Raises SweepError with what there
     is."""
-    label = network.replace("@", " at ")
-    of_network = [o for o in outcomes if arch_label(o.trial.arch) in (label, _with_point(label))]
-    if not of_network:  # the width and size alone, where they name one
-        alike = [o for o in outcomes if arch_label(o.trial.arch).startswith((f"{label},", f"{_with_point(label)},"))]
-        of_network = alike if len({arch_label(o.trial.arch) for o in alike}) == 1 else []
+    label, _, init = network.replace("@", " at ").partition(", from ")
+    kinds: dict[str, list[Outcome]] = {}
+    for outcome in outcomes:
+        kinds.setdefault(outcome.trial.recipe.init, []).append(outcome)
+    of_network = [o for kind, some in kinds.items() if init in ("", kind) for o in _select_label(some, label)]
     if not of_network:
-        names = list(dict.fromkeys(arch_label(outcome.trial.arch) for outcome in outcomes))
+        names = list(dict.fromkeys(trial_label(outcome.trial, outcomes) for outcome in outcomes))
         shown = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
         raise SweepError(f"{network}: {folder} has no such network with a result; there are: {shown or 'none'}")
+    inits = list(dict.fromkeys(outcome.trial.recipe.init for outcome in of_network))
+    if len(inits) > 1:
+        raise SweepError(f"{network}: {folder} has it from {' and from '.join(inits)}; say which, as in "
+                         f"'{network}, from {inits[0]}'")  # fmt: skip
     return of_network
+
+
+def _select_label(outcomes: Sequence[Outcome], label: str) -> list[Outcome]:
+    """Return the results of one kind of start that are of the network."""
+    found = [o for o in outcomes if arch_label(o.trial.arch) in (label, _with_point(label))]
+    if found:
+        return found
+    # The width and size alone, where they name one.
+    alike = [o for o in outcomes if arch_label(o.trial.arch).startswith((f"{label},", f"{_with_point(label)},"))]
+    return alike if len({arch_label(o.trial.arch) for o in alike}) == 1 else []
+
+
+def trial_label(trial: Trial, outcomes: Sequence[Outcome]) -> str:
+    """Return a trial's network as tables name it beside these results, which may be of several kinds of start."""
+    several = len({outcome.trial.recipe.init for outcome in outcomes}) > 1
+    return f"{arch_label(trial.arch)}, from {trial.recipe.init}" if several else arch_label(trial.arch)
 
 
 def _with_point(label: str) -> str:

@@ -68,7 +68,7 @@ def open_exported(path: Path, precision: float) -> ExportedFile:
         images = image_batch(pixels, torch.arange(len(pixels)), "cpu", preprocess.pixels.channels)
         return run(scale(augment(images, preprocess.size)).contiguous().numpy())
 
-    classifier = Classifier(find_logits, classes, preprocess.size, preprocess.first_size)
+    classifier = Classifier(find_logits, classes, preprocess.size, preprocess.first_size, preprocess.decoding)
     _try_out(path, classifier)
     return ExportedFile(path, classifier, confidence)
 

@@ -57,14 +57,18 @@ def keep_lines(trials: Sequence[Trial], keep: Keep) -> list[str]:
 def rank_networks(outcomes: Iterable[Outcome]) -> list[Network]:
     """Return the networks that have results, those on the front first and in either part the best first, by means over
     seeds."""
-    networks: dict[tuple[str, str], list[Outcome]] = {}
+    networks: dict[tuple[str, str, str], list[Outcome]] = {}
     for outcome in outcomes:
         if outcome.status == "done":
-            networks.setdefault((arch_key(outcome.trial.arch), outcome.trial.way), []).append(outcome)
+            key = (arch_key(outcome.trial.arch), outcome.trial.way, outcome.trial.recipe.init)
+            networks.setdefault(key, []).append(outcome)
     means = {key: _mean_score(some) for key, some in networks.items()}
     first = [key for key in networks if not goes_on(key[1])]
-    costs = [count_cost(networks[key][0].trial.arch).madds for key in first]
-    front = {key for key, on in zip(first, pareto_front(costs, [means[key] for key in first]), strict=True) if on}
+    front = set()
+    for init in {init for _, _, init in first}:  # as in `summarise`: each kind of start has a front
+        own = [key for key in first if key[2] == init]
+        costs = [count_cost(networks[key][0].trial.arch).madds for key in own]
+        front |= {key for key, on in zip(own, pareto_front(costs, [means[key] for key in own]), strict=True) if on}
     ranked = sorted(networks, key=lambda key: (key in first and key not in front, -means[key]))
     return [Network(networks[key], key in front or key not in first) for key in ranked]
 

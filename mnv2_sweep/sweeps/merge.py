@@ -6,9 +6,17 @@ from pathlib import Path
 from mnv2_sweep.base.errors import StoreError
 from mnv2_sweep.base.files import link_file, remove_unfinished
 from mnv2_sweep.record.folders import EXAMPLE
-from mnv2_sweep.record.store import DATABASE, Outcome, read_outcomes, read_schedule, record_all, write_schedule
+from mnv2_sweep.record.store import (
+    DATABASE,
+    Outcome,
+    add_each,
+    read_outcomes,
+    read_schedule,
+    record_all,
+    write_schedule,
+)
 from mnv2_sweep.sweeps.schedule import SWEEP_FILES
-from mnv2_sweep.trials.differences import find_differences
+from mnv2_sweep.trials.differences import compare_kinds, first_of_kinds
 from mnv2_sweep.trials.tasks import task_of
 from mnv2_sweep.trials.ways import is_kept, kept_paths
 
@@ -40,15 +48,16 @@ def plan_merge(other: Path, results: Path) -> list[Merge]:
 def _plan_sweep(theirs: Path, ours: Path) -> Merge:
     here = {outcome.id: outcome for outcome in read_outcomes(ours)}
     added, conflicts, same = [], [], 0
-    before = next((outcome.trial for outcome in here.values()), None)
-    for outcome in read_outcomes(theirs):
+    others = read_outcomes(theirs)
+    before, now = (first_of_kinds(outcome.trial for outcome in some) for some in (here.values(), others))
+    if compare_kinds(before, now):
+        conflicts.append(
+            f"{theirs.name}: its trials were made with another recipe or other data than those here; "
+            f"rename the folder {theirs} to keep both"
+        )
+        return Merge(theirs.name, (), 0, tuple(conflicts))
+    for outcome in others:
         mine = here.get(outcome.id)
-        if before is not None and find_differences(before, outcome.trial):
-            conflicts.append(
-                f"{theirs.name}: its trials were made with another recipe or other data than those here; "
-                f"rename the folder {theirs} to keep both"
-            )
-            return Merge(theirs.name, (), 0, tuple(conflicts))
         if mine is None or (mine.status != "done" and outcome.status == "done"):
             added.append(replace(outcome, stored_id=outcome.id))
         elif mine.status == outcome.status == "done" and not _is_same_result(mine, outcome):
@@ -89,4 +98,4 @@ def write_merge(merge: Merge, theirs: Path, results: Path) -> None:
     schedule = read_schedule(theirs)
     if schedule:
         write_schedule(ours, list(schedule.values()), replace=False)
-    record_all(ours, merge.added)
+    record_all(ours, add_each(theirs, merge.added))

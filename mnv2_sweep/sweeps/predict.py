@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
-from zipfile import is_zipfile
 
 import numpy as np
 import torch
@@ -24,9 +23,9 @@ from mnv2_sweep.base.size import Size
 from mnv2_sweep.base.text import mebibytes
 from mnv2_sweep.data.batches import whole_batch, whole_level
 from mnv2_sweep.data.catalog import Dataset
-from mnv2_sweep.data.decode import SUFFIXES, UnreadableImage
-from mnv2_sweep.data.layout import MAX_FILE_BYTES, is_image, open_photo_files
-from mnv2_sweep.data.photos import find_first_size, read_pixels
+from mnv2_sweep.data.decode import SUFFIXES, USUAL, Decoding, UnreadableImage, is_image
+from mnv2_sweep.data.files import MAX_FILE_BYTES, is_archive, open_photo_files
+from mnv2_sweep.data.photos import find_decoding, find_first_size, read_pixels
 from mnv2_sweep.data.source import in_order
 from mnv2_sweep.nets.arch import arch_label
 from mnv2_sweep.record.store import Outcome, read_outcomes
@@ -47,12 +46,13 @@ class Photos(NamedTuple):
 @dataclass(frozen=True)
 class Classifier:
     """What answers, a network in torch or a file in its runtime: images uint8 [N, h, w, 3] of its size, or smaller in
-    its aspect -> logits [N, classes]; the names of its classes, and the size at which photos are decoded first."""
+    its aspect -> logits [N, classes]; the names of its classes, the size at which photos are decoded first, and how."""
 
     find_logits: Callable[[np.ndarray], np.ndarray]
     classes: tuple[str, ...]
     size: Size
     first_size: Size | None
+    decoding: Decoding = USUAL
 
 
 @dataclass(frozen=True)
@@ -76,12 +76,12 @@ class Prediction:
 
 
 def list_photos(path: Path) -> Photos:
-    """List a photo, or those in a folder or zip, by their names. Raises DataError where there are none."""
+    """List a photo, or those in a folder or an archive, by their names. Raises DataError where there are none."""
     if path.is_file() and is_image(path.name):
         return Photos((path.name,), lambda name: _read_file(path))
-    if not (path.is_dir() or is_zipfile(path)):
-        what = "neither a photo nor a zip" if path.exists() else "no such file or folder"
-        raise DataError(f"{path}: {what}; give a photo ({' '.join(SUFFIXES)}), or a folder or zip of photos")
+    if not (path.is_dir() or is_archive(path)):
+        what = "neither a photo nor a zip or tar" if path.exists() else "no such file or folder"
+        raise DataError(f"{path}: {what}; give a photo ({' '.join(SUFFIXES)}), or a folder, zip or tar of photos")
     files = open_photo_files(path)
     sizes = files.files().sizes
     names = tuple(sorted(name for name in sizes if is_image(name)))
@@ -133,7 +133,7 @@ def network_classifier(model: nn.Module, trial: Trial, dataset: Dataset) -> Clas
         return model(whole_batch(pixels, torch.arange(len(pixels)), trial, "cpu")).float().numpy()
 
     size = whole_level(trial.train_size, trial.recipe.eval_crop)
-    return Classifier(find_logits, dataset.classes, size, find_first_size(dataset, size))
+    return Classifier(find_logits, dataset.classes, size, find_first_size(dataset, size), find_decoding(dataset))
 
 
 def calibrate_network(classifier: Classifier, dataset: Dataset, precision: float) -> Confidence:
@@ -150,7 +150,8 @@ def predict_photos(classifier: Classifier, temperature: float, photos: Photos) -
     def read(name: str) -> Prediction:
         try:
             data = photos.read(name)
-            return Prediction(name, pixels=read_pixels(data, classifier.size, classifier.first_size, name))
+            size, first_size, decoding = classifier.size, classifier.first_size, classifier.decoding
+            return Prediction(name, pixels=read_pixels(data, size, first_size, name, decoding))
         except (UnreadableImage, DataError) as error:
             return Prediction(name, reason=str(error).removeprefix(f"{name}: "))
         except OSError as error:

@@ -16,6 +16,7 @@ import numpy as np
 import ray
 
 from mnv2_sweep.base.size import Size
+from mnv2_sweep.data.cache import open_images
 from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.record.folders import RUNNING, checkpoint_path
 from mnv2_sweep.record.store import INTERRUPTED, Outcome
@@ -130,10 +131,9 @@ class NodeData:
 
 def _read_pixels(path: str, shape: tuple[int, ...]) -> np.ndarray | None:
     try:
-        pixels = np.load(path, mmap_mode="r")
-    except (OSError, ValueError, EOFError):
+        return open_images(Path(path), shape) if path else None
+    except OSError:
         return None
-    return pixels if pixels.shape == shape else None
 
 
 @dataclass(frozen=True, slots=True)

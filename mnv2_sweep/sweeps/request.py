@@ -17,11 +17,12 @@ from mnv2_sweep.base.size import size_range
 from mnv2_sweep.base.text import count_noun, millions, percent
 from mnv2_sweep.data.batches import prepare_pixels
 from mnv2_sweep.data.catalog import Dataset
-from mnv2_sweep.nets.arch import ArchSpec
+from mnv2_sweep.data.describe import describe_photos
+from mnv2_sweep.nets.arch import ArchSpec, arch_label
 from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.record.claims import read_claims
 from mnv2_sweep.record.store import Outcome, read_outcomes, record_all, write_schedule
-from mnv2_sweep.spaces.space import ALONE, Strategy
+from mnv2_sweep.spaces.space import ALONE, Kind, Strategy
 from mnv2_sweep.sweeps.keep import keep_lines
 from mnv2_sweep.sweeps.schedule import (
     DATA,
@@ -37,6 +38,7 @@ from mnv2_sweep.sweeps.settings import RunSettings
 from mnv2_sweep.sweeps.starts import describe_starts, find_starts
 from mnv2_sweep.training.loop import count_steps
 from mnv2_sweep.training.ways.way import Conditions, work_of
+from mnv2_sweep.trials.differences import first_of_kinds
 from mnv2_sweep.trials.executed import executed_fraction, executed_text, find_scale_in_step, spread_warning
 from mnv2_sweep.trials.recipe import Recipe, check_recipe
 from mnv2_sweep.trials.tasks import find_task
@@ -54,7 +56,8 @@ class SweepRequest:
 
     `data_name` is the name or path by which workers open the data set. With `counts` a network has that many of the
     seeds only, the first ones. `source` is kept as the sweep's space.yaml, `command` in its env.json. A dry run ends
-    after the plan; without `announced` there is neither a plan nor an estimate of the time.
+    after the plan; without `announced` there is neither a plan nor an estimate of the time. `more` are kinds of start
+    that the networks have as well, see `Space.inits`.
     """
 
     folder: Path
@@ -73,23 +76,34 @@ class SweepRequest:
     announced: bool = True
     source: str = ""
     command: str = ""
+    more: tuple[Kind, ...] = ()
 
     @property
     def data(self) -> DataRef:
         """Return the data set as trials name it."""
         return DataRef(self.dataset.name, self.dataset.fingerprint, len(self.dataset.classes))
 
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """Return how the networks begin and are trained."""
+        return (Kind(self.recipe, self.strategy), *self.more)
+
     @cached_property
-    def starts(self) -> dict[ArchSpec, WeightsRecord]:
-        """Return the weights with which each network begins, where the recipe asks for some. Raises WeightsError."""
-        return find_starts(self.archs, self.recipe)
+    def starts(self) -> tuple[dict[ArchSpec, WeightsRecord], ...]:
+        """Return for each kind the weights with which each network begins, where the recipe asks for some; beside
+        another kind, networks of which there are none are left out. Raises WeightsError."""
+        return tuple(find_starts(self.archs, kind.recipe, partly=bool(self.more)) for kind in self.kinds)
 
     @property
     def marks(self) -> dict:
-        """Return what the trials have in common beside recipe and data. Raises SweepError where the networks can't be
-        trained as the strategy says."""
-        work, images = find_strategy(self.strategy.name).work, len(self.dataset.labels["train"])
-        return {"task": self.task} | work.mark(self.strategy, self.archs, self.recipe, images)
+        """Return what the trials of the first kind have in common beside recipe and data, see `marks_of`."""
+        return self.marks_of(self.kinds[0])
+
+    def marks_of(self, kind: Kind) -> dict:
+        """Return what the trials of a kind have in common beside recipe and data. Raises SweepError where the networks
+        can't be trained as the strategy says."""
+        work, images = find_strategy(kind.strategy.name).work, len(self.dataset.labels["train"])
+        return {"task": self.task} | work.mark(kind.strategy, self.archs, kind.recipe, images)
 
     @property
     def later_marks(self) -> dict | None:
@@ -124,7 +138,8 @@ def open_session(request: SweepRequest, tuned: Sequence[ArchSpec] = ()) -> Sessi
 
     `tuned` are those networks which are also trained on by themselves.
     """
-    check_recipe(request.recipe)
+    for kind in request.kinds:
+        check_recipe(kind.recipe)
     dataset, classes = request.dataset, find_task(request.task).outputs(len(request.dataset.classes))
     for arch in request.archs:
         if arch.classes < classes:
@@ -134,7 +149,7 @@ def open_session(request: SweepRequest, tuned: Sequence[ArchSpec] = ()) -> Sessi
             )
     if not request.dry_run:
         check_place(request.folder)
-    trials = _schedule(request)
+    trials = schedule_request(request)
     if tuned:
         trials += schedule_trials(tuned, request.recipe, request.data, request.seeds, request.later_marks)
     missing = missing_trials(trials, request.folder, request.retry_failed)
@@ -153,9 +168,17 @@ def check_place(folder: Path) -> None:
         raise StoreError(f"{folder}: can't be written ({error.strerror}); choose another --results folder") from error
 
 
-def _schedule(request: SweepRequest) -> tuple[Trial, ...]:
-    archs, recipe, data, seeds, counts = request.archs, request.recipe, request.data, request.seeds, request.counts
-    marks, starts = request.marks, request.starts
+def schedule_request(request: SweepRequest) -> tuple[Trial, ...]:
+    """Return the trials that are asked for, kind by kind. Raises SweepError."""
+    return tuple(
+        trial for kind, starts in zip(request.kinds, request.starts, strict=True)
+        for trial in _schedule_kind(request, kind, starts)
+    )  # fmt: skip
+
+
+def _schedule_kind(request: SweepRequest, kind: Kind, starts: dict[ArchSpec, WeightsRecord]) -> tuple[Trial, ...]:
+    recipe, data, seeds, counts = kind.recipe, request.data, request.seeds, request.counts
+    marks, archs = request.marks_of(kind), [arch for arch in request.archs if arch in starts or not starts]
     if counts is None:
         return schedule_trials(archs, recipe, data, seeds, marks, starts)
     with_seed = [(seed, [arch for arch in archs if at < counts[arch]]) for at, seed in enumerate(seeds)]
@@ -172,11 +195,12 @@ def check_strategy(strategy: Strategy, settings: RunSettings) -> None:
 
 def describe_schedule(session: Session) -> list[str]:
     """Return lines for a person: networks, trials, MAdds range, training sizes."""
-    networks = {trial.arch: None for trial in session.trials}
+    kinds: dict[str, dict[ArchSpec, None]] = {}
+    for trial in session.trials:
+        kinds.setdefault(trial.recipe.init, {})[trial.arch] = None
+    networks = max(kinds.values(), key=len)
+    starts = f", each from {' and from '.join(kinds)}" if len(kinds) > 1 else ""
     madds = [count_cost(arch).madds for arch in networks]
-    sizes = f"{size_range(trial.train_size for trial in session.trials)} px"
-    recipe = session.trials[0].recipe
-    length = work_of(session.trials[0]).length_text(session.trials[0])
     low, high = millions(min(madds)), millions(max(madds))
     madds_text = f"{low if low == high else f'{low} to {high}'} MAdds at the nominal resolution"
     counts = ", ".join(f"{len(labels):,} {split}" for split, labels in session.request.dataset.labels.items())
@@ -185,25 +209,53 @@ def describe_schedule(session: Session) -> list[str]:
     done, notes = _describe_known(session, session.trials, [f"note      {text}"] if others else [])
     return [
         f"data      {session.request.dataset.name}: {len(session.request.dataset.classes)} classes; {counts}",
-        f"networks  {len(networks)}, {madds_text}",
-        f"recipe    {recipe.name}: {length}, trained at {sizes} (input scale {recipe.input_scale:g})",
-        *_executed_lines(networks, recipe),
+        *describe_photos(session.request.dataset),
+        f"networks  {len(networks)}{starts}, {madds_text}",
+        *describe_recipes(session.trials),
         *describe_starts(session.trials),
-        *_norm_notes(session.trials[0], len(session.request.dataset.labels["train"])),
+        *_describe_left_out(session),
+        *_norm_notes(session.trials, len(session.request.dataset.labels["train"])),
         f"trials    {len(session.trials)} ({done} done, {len(session.missing)} to run), seeds {_seeds(session.trials)}",
         *keep_lines(session.trials, session.request.settings.keep_here),
         *notes,
     ]
 
 
-def _norm_notes(trial: Trial, train_images: int) -> list[str]:
+def describe_recipes(trials: Sequence[Trial]) -> list[str]:
+    """Return a line for a person on how networks are trained, for each kind of start."""
+    kinds = {trial.recipe.init: trial for trial in reversed(trials)}
+    lines = []
+    for init, first in reversed(kinds.items()):
+        recipe, of_kind = first.recipe, [trial for trial in trials if trial.recipe.init == init]
+        sizes = f"{size_range(trial.train_size for trial in of_kind)} px"
+        text = f"{work_of(first).length_text(first)}, trained at {sizes} (input scale {recipe.input_scale:g})"
+        begun = f"from {init}, {len(of_kind)} trials: " if len(kinds) > 1 else ""
+        lines += [f"recipe    {begun}{recipe.name}: {text}", *_executed_lines({t.arch: None for t in of_kind}, recipe)]
+    return lines
+
+
+def _describe_left_out(session: Session) -> list[str]:
+    """Return a line on each kind of start that some networks can't have."""
+    request, lines = session.request, []
+    for kind, starts in zip(request.kinds, request.starts, strict=True):
+        without = [arch_label(arch) for arch in request.archs if starts and arch not in starts]
+        if without:
+            names = f"{', '.join(without[:3])}{' and more' if len(without) > 3 else ''}"
+            lines.append(f"note      no {kind.recipe.init} weights here of {names}: not in that order")
+    return lines
+
+
+def _norm_notes(trials: Sequence[Trial], train_images: int) -> list[str]:
     """Say where a training ends before its batch norms have statistics of their own (Recipe.norm_momentum)."""
-    momentum, steps = trial.recipe.norm_momentum, count_steps(trial.recipe, train_images)[0]
-    left = (1 - momentum) ** steps
-    if momentum >= USUAL_MOMENTUM or left < MOST_LEFT:
-        return []
-    text = f"after {count_noun(steps, 'step')} batch norms have {percent(left, 0)} % of the statistics they began with"
-    return [f"note      {text}: recipe.norm_momentum is {momentum:g}; {USUAL_MOMENTUM:g} suits so short a training"]
+    lines = []
+    for trial in first_of_kinds(trials).values():
+        momentum, steps = trial.recipe.norm_momentum, count_steps(trial.recipe, train_images)[0]
+        left = (1 - momentum) ** steps
+        if momentum < USUAL_MOMENTUM and left >= MOST_LEFT:
+            began = f"{percent(left, 0)} % of the statistics they began with"
+            momenta = f"recipe.norm_momentum is {momentum:g}; {USUAL_MOMENTUM:g} suits so short a training"
+            lines.append(f"note      after {count_noun(steps, 'step')} batch norms have {began}: {momenta}")
+    return lines
 
 
 def _executed_lines(archs: Collection[ArchSpec], recipe: Recipe) -> list[str]:

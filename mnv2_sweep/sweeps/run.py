@@ -15,6 +15,7 @@ from mnv2_sweep.base.heap import trim_heap
 from mnv2_sweep.base.processes import prepare_processes
 from mnv2_sweep.base.signals import StopRequest
 from mnv2_sweep.base.text import bytes_text, count_noun, duration
+from mnv2_sweep.data.describe import describe_photos
 from mnv2_sweep.nets.resolve import arch_key
 from mnv2_sweep.record.frame import load_frame
 from mnv2_sweep.sweeps.budget import TimeEstimate, estimate_text, fit_budget, fitted_text, trials_wall
@@ -31,8 +32,9 @@ from mnv2_sweep.sweeps.request import (
     find_prepared,
     open_session,
     prepare_session,
+    schedule_request,
 )
-from mnv2_sweep.sweeps.schedule import count_failed, missing_trials, schedule_trials
+from mnv2_sweep.sweeps.schedule import count_failed, missing_trials
 from mnv2_sweep.sweeps.settings import RunSettings, fill_gpus, usable_cores
 from mnv2_sweep.sweeps.workers import Ended, Ticked, find_groups, run_session
 from mnv2_sweep.training.ways.way import work_of
@@ -220,11 +222,11 @@ def _train(
 
 def estimate_request(request: SweepRequest) -> list[str]:
     """Return lines on what the whole sweep would take here, and what of it fits a budget. Raises SweepError."""
-    marks, later, budget_seconds = request.marks, request.later_marks, request.settings.budget_seconds
+    later, budget_seconds = request.later_marks, request.settings.budget_seconds
     check_strategy(request.strategy, request.settings)
-    trials = schedule_trials(request.archs, request.recipe, request.data, request.seeds, marks, request.starts)
+    trials = schedule_request(request)
     estimate = estimate_sweep(trials, request.dataset, request.data_name, request.device, request.settings.workers)
-    lines = estimate_text(estimate)
+    lines = [*describe_photos(request.dataset), *estimate_text(estimate)]
     if later is not None:  # which networks will be on the front nobody knows yet
         length = work_of(trials[0]).more_text(request.strategy)
         lines.append(f"note      {length} of the networks on the front come on top")

@@ -11,8 +11,8 @@ from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.record.claims import one_at_a_time, read_claims
 from mnv2_sweep.record.folders import EXAMPLE
-from mnv2_sweep.record.store import DATABASE, Outcome, done_ids, read_outcomes, read_schedule, read_statuses
-from mnv2_sweep.trials.differences import find_differences
+from mnv2_sweep.record.store import DATABASE, Outcome, add_each, done_ids, read_outcomes, read_schedule, read_statuses
+from mnv2_sweep.trials.differences import compare_kinds, first_of_kinds
 from mnv2_sweep.trials.recipe import Recipe
 from mnv2_sweep.trials.tasks import trained_network
 from mnv2_sweep.trials.trial import DataRef, Trial, trial_id
@@ -56,8 +56,10 @@ def missing_trials(trials: Sequence[Trial], folder: Path, retry_failed: bool = F
     ended = {o.id for o in outcomes if o.status == "done" or (o.status == "failed" and not retry_failed)}
     missing = [trial for trial in trials if trial_id(trial) not in ended]
     before = check_sweep(folder, trials, outcomes)
-    if before is not None:
-        missing = [replace(trial, recipe=before.recipe, data=before.data) for trial in missing]
+    missing = [
+        replace(trial, recipe=before[trial.recipe.init].recipe, data=before[trial.recipe.init].data)
+        if trial.recipe.init in before else trial for trial in missing
+    ]  # fmt: skip
     return tuple(sorted(missing, key=trained_madds, reverse=True))
 
 
@@ -72,7 +74,8 @@ def find_reusable(trials: Sequence[Trial], folder: Path) -> list[Outcome]:
             statuses = read_statuses(path.parent)
             if not any(statuses.get(name, ("",))[0] == "done" for name in wanted):
                 continue
-            outcomes = read_outcomes(path.parent)
+            outcomes = [outcome for outcome in read_outcomes(path.parent) if outcome.id in wanted]
+            outcomes = add_each(path.parent, outcomes)
         except StoreError:  # not ours, or busy: then it is measured again
             continue
         for outcome in outcomes:
@@ -155,17 +158,17 @@ def _earlier_environments(path: Path, environment: dict) -> list[dict]:
     return earlier if same else [*earlier, last]
 
 
-def check_sweep(folder: Path, trials: Sequence[Trial], outcomes: Sequence[Outcome]) -> Trial | None:
-    """Return a trial as the sweep makes them: of its outcomes, failures included, or else of a run that works on it
-    now.
+def check_sweep(folder: Path, trials: Sequence[Trial], outcomes: Sequence[Outcome]) -> dict[str, Trial]:
+    """Return a trial of each kind of start as the sweep makes them: of its outcomes, failures included, or else of a
+    run that works on it now.
 
     Raises StoreError with the difference when the trials can't belong to the same sweep.
     """
     known = [outcome.trial for outcome in outcomes]
     if not known and read_claims(folder):
         known = list(read_schedule(folder).values())
-    before = known[0] if known else None
-    changed = find_differences(before, trials[0]) if before and trials else []
+    before = first_of_kinds(known)
+    changed = compare_kinds(before, first_of_kinds(trials))
     if changed:
         raise StoreError(
             f"{folder}: its results were made differently ({'; '.join(changed)}); give this sweep another --name"

@@ -40,7 +40,7 @@ class RunSettings:
     each worker (as CUDA_VISIBLE_DEVICES names it); whether more workers share them where measured memory allows; the
     seconds that the run may take; whether the seeds of a network are trained as one, or trials as CUDA graphs; whether
     the limit of memory is the machine's divided by its workers, which then grows with the threads of a shared training;
-    which weights are kept.
+    which weights are kept; whether results say what networks made of each image.
 
     With the executor "ray": where the cluster is, how many trials share a GPU (0: they use none), what runs them, and
     as `workers` how many there are at once (0: as many as there is room for).
@@ -60,6 +60,7 @@ class RunSettings:
     cuda_graphs: bool = False
     memory_is_divided: bool = False
     keep: Keep = Keep()
+    images: bool = True
 
     @property
     def keep_here(self) -> Keep:
@@ -96,6 +97,7 @@ class Wishes:
     cuda_graphs: bool = False
     keep: str = "all"
     keep_bytes: str = "1GB"
+    no_images: bool = False
 
 
 def choose_settings(device: str, wishes: Wishes = Wishes()) -> RunSettings:
@@ -119,7 +121,7 @@ def choose_settings(device: str, wishes: Wishes = Wishes()) -> RunSettings:
         raise SweepError("--per-gpu: there is no GPU in use; leave it out, or give --device cuda")
     if wishes.keep not in KEEPS:
         raise SweepError(f"--keep {wishes.keep}: {', '.join(KEEPS[:-1])} or {KEEPS[-1]}")
-    keep = Keep(wishes.keep, parse_bytes(wishes.keep_bytes, "--keep-bytes"))
+    keep, images = Keep(wishes.keep, parse_bytes(wishes.keep_bytes, "--keep-bytes")), not wishes.no_images
     seconds = parse_seconds(wishes.timeout, "--timeout") if wishes.timeout is not None else None
     limit = parse_bytes(wishes.memory, "--memory") if wishes.memory is not None else None
     most = parse_seconds(budget, "--budget") if budget is not None else None
@@ -129,7 +131,9 @@ def choose_settings(device: str, wishes: Wishes = Wishes()) -> RunSettings:
             raise SweepError(f"{option}: measured on one machine; not with --executor ray")
         shared = _parse_per_gpu(per_gpu or "1") if device == "cuda" else 0
         limits = Limits(limit, seconds)
-        return RunSettings(workers or 0, limits, executor=executor, address=address, per_gpu=shared, keep=keep)
+        return RunSettings(
+            workers or 0, limits, executor=executor, address=address, per_gpu=shared, keep=keep, images=images
+        )
     if per_gpu == AUTO and workers is not None:
         raise SweepError(f"--per-gpu auto: it decides the number of workers; leave out --workers {workers}")
     gpus = list_gpus(None if per_gpu == AUTO else per_gpu) if device == "cuda" else ()
@@ -141,7 +145,7 @@ def choose_settings(device: str, wishes: Wishes = Wishes()) -> RunSettings:
     return RunSettings(
         count, Limits(limit, seconds), gpus=gpus, fills_gpus=per_gpu == AUTO, budget_seconds=most,
         stacks_seeds=device == "cuda" and stack_seeds is not False and not cuda_graphs, cuda_graphs=cuda_graphs,
-        memory_is_divided=is_divided, keep=keep,
+        memory_is_divided=is_divided, keep=keep, images=images,
     )  # fmt: skip
 
 

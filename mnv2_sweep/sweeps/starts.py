@@ -5,26 +5,30 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from mnv2_sweep.base.errors import WeightsError
+from mnv2_sweep.base.errors import ArchError, WeightsError
 from mnv2_sweep.base.text import count_noun
 from mnv2_sweep.nets.arch import ArchSpec, arch_label
+from mnv2_sweep.nets.cost import count_cost
+from mnv2_sweep.nets.supernet import check_slice
 from mnv2_sweep.pretrained.add import add_weights
 from mnv2_sweep.pretrained.folder import find_weights, list_added, weights_folder
 from mnv2_sweep.pretrained.published import choose_published, find_published, network_key
 from mnv2_sweep.spaces.networks import expand
 from mnv2_sweep.spaces.space import Space
-from mnv2_sweep.trials.recipe import IMAGENET, SCRATCH, Recipe
+from mnv2_sweep.trials.recipe import IMAGENET, RECIPES, SCRATCH, SLICED, Recipe
 from mnv2_sweep.trials.trial import Trial, train_size
 from mnv2_sweep.trials.weights import WeightsRecord
 
 MOST_NAMED = 3  # networks that a message names
 
 
-def find_starts(archs: Iterable[ArchSpec], recipe: Recipe) -> dict[ArchSpec, WeightsRecord]:
+def find_starts(archs: Iterable[ArchSpec], recipe: Recipe, partly: bool = False) -> dict[ArchSpec, WeightsRecord]:
     """Return the weights with which each network begins: those of its own size where they are here, else of the
-    nearest; none from scratch. Raises WeightsError unless every network has some."""
+    nearest; none from scratch. Raises WeightsError unless every network has some, `partly`: unless one has."""
     if recipe.init == SCRATCH:
         return {}
+    if recipe.init == SLICED:
+        return _find_slices(list(archs), partly)
     known = [_at_hand(recipe.init)] if recipe.init != IMAGENET else _imagenet()
     keys = {record: network_key(record.arch) for record in known}
     starts, without = {}, []
@@ -34,9 +38,38 @@ def find_starts(archs: Iterable[ArchSpec], recipe: Recipe) -> dict[ArchSpec, Wei
             starts[arch] = min(fitting, key=lambda record: _order(record, arch, recipe))
         else:
             without.append(arch)
-    if without:
+    if without and not (partly and starts):
         raise WeightsError(f"recipe.init: {recipe.init} given, {_refusal(known, without, len(starts), recipe)}")
     return starts
+
+
+def _find_slices(archs: Sequence[ArchSpec], partly: bool) -> dict[ArchSpec, WeightsRecord]:
+    """Return for each network the weights of which it is a slice: of one network for all, so that none is ahead by its
+    source, the smallest that contains them, or, `partly`, of the largest. Raises WeightsError."""
+    known = sorted(_imagenet(), key=lambda record: (count_cost(record.arch).params, record.sha256))
+    if not known:
+        raise WeightsError(f"recipe.init: {SLICED} given, and no ImageNet weights are here to slice; fetch some with "
+                           "'mnv2-sweep weights get keras-1.0-224'")  # fmt: skip
+    for record in known:
+        reasons = {arch: _why_no_slice(record, arch) for arch in archs}
+        if not any(reasons.values()):
+            break
+    fitting = [arch for arch in archs if not reasons[arch]]
+    if len(fitting) < len(archs) and not (partly and fitting):
+        arch, why = next((arch, why) for arch, why in reasons.items() if why)
+        raise WeightsError(f"recipe.init: {SLICED} given, {arch_label(arch)} is no slice of {record.name}, the widest "
+                           f"weights here: {why}; fetch wider ones, or leave it out")  # fmt: skip
+    whole = network_key(record.arch)
+    return {arch: replace(record, sliced=network_key(arch) != whole) for arch in fitting}
+
+
+def _why_no_slice(record: WeightsRecord, arch: ArchSpec) -> str:
+    """Say why a network is no slice of that of the weights; "" where it is one."""
+    try:
+        check_slice(record.arch, replace(arch, padding=record.padding))
+    except ArchError as error:
+        return str(error)
+    return ""
 
 
 def describe_starts(trials: Sequence[Trial]) -> list[str]:
@@ -49,15 +82,18 @@ def describe_starts(trials: Sequence[Trial]) -> list[str]:
     for record, archs in networks.items():
         names = ", ".join(f"{arch.width:g} at {arch.resolution}" for arch in archs)
         nearer = {_own_size(arch) for arch in archs if arch.resolution != record.resolution} - {""}
-        more = f"; published at their own size: {', '.join(sorted(nearer))}" if nearer else ""
-        lines.append(f"weights   {record.name} ({record.sha256[:8]}), trained at {record.resolution}: {names}{more}")
+        more = f"; published at their own size: {', '.join(sorted(nearer))}" if nearer and not record.sliced else ""
+        digest = f"({record.sha256[:8]})"
+        name = record.name if digest in record.name else f"{record.name} {digest}"
+        taken = f"{name}, trained at {record.resolution}"
+        lines.append(f"weights   {'slices of ' if record.sliced else ''}{taken}: {names}{more}")
     return lines
 
 
 def take_weights(space: Space) -> tuple[Space, str]:
     """Return the space as it says it is where all its networks have weights, or as it is without, and a line for a
     person on which."""
-    if space.with_weights is None:
+    if space.with_weights is None or space.inits:
         return space, ""
     recipe, strategy = space.with_weights
     try:
@@ -66,6 +102,22 @@ def take_weights(space: Space) -> tuple[Space, str]:
         return space, f"with_weights is not taken: {error}"
     taken = replace(space, recipe=recipe, strategy=strategy)
     return taken, f"with_weights is taken: every network has weights, strategy {strategy.name}, recipe {recipe.name}"
+
+
+def choose_probe(archs: Sequence[ArchSpec], recipe: Recipe) -> Recipe:
+    """Return the recipe by which networks are probed at the sizes of `recipe`: with the weights of each where all have
+    some here, else with slices of one network. Raises WeightsError, with what to fetch, where neither can be."""
+    probe = replace(RECIPES["tune"], name="probe", input_scale=recipe.input_scale)
+    try:
+        find_starts(archs, probe)
+        return probe
+    except WeightsError as error:
+        sliced = replace(probe, name="probe of slices", init=SLICED)
+        try:
+            find_starts(archs, sliced)
+        except WeightsError:
+            raise error from None
+        return sliced
 
 
 def _own_size(arch: ArchSpec) -> str:
@@ -105,6 +157,7 @@ def _refusal(known: Sequence[WeightsRecord], without: Sequence[ArchSpec], found:
     if None in published:
         names = arch_label(without[published.index(None)])
         return (f"nobody has published weights of {names}: leave it out, or give init: scratch for the whole space, as "
-                "only some networks begun with weights would not be ranked as one")  # fmt: skip
+                "only some networks begun with weights would not be ranked as one; axes: {init: [scratch, imagenet]} "
+                "has both kinds beside each other")  # fmt: skip
     fetch = ", ".join(dict.fromkeys(f"'mnv2-sweep weights get {one.name}'" for one in published[:MOST_NAMED]))
     return f"no weights here of {names}{more}{only}; fetch them with {fetch}, or 'mnv2-sweep weights add FILE'"

@@ -55,7 +55,8 @@ def make_setup(session: Session, settings: RunSettings) -> Setup:
     archs, threads = tuple(request.archs) if preparations else (), max(1, settings.workers // max(1, preparations))
     groups = find_groups(session, settings)
     keeps = settings.keep_here.which != "none"
-    return Setup(request.device, session.folder, archs, groups, threads, settings.cuda_graphs, keeps)
+    graphs = settings.cuda_graphs
+    return Setup(request.device, session.folder, archs, groups, threads, graphs, keeps, each=settings.images)
 
 
 def find_groups(session: Session, settings: RunSettings) -> dict[Trial, tuple[Trial, ...]]:
@@ -71,7 +72,8 @@ def find_need(setup: Setup, trial: Trial) -> Need | None:
 def start_workers(session: Session, settings: RunSettings, feed: Feed, setup: Setup) -> Iterator[Outcome | None]:
     """Try the trials of the feed in worker processes here, or elsewhere, and yield their outcomes as they end."""
     if settings.elsewhere is not None:  # where the sweep's folder may not be seen
-        attempts = Attempts(partial(train_on, Setup(setup.device)), session.folder, watch=settings.watch)
+        own = Setup(setup.device, each=setup.each)
+        attempts = Attempts(partial(train_on, own), session.folder, watch=settings.watch)
         return settings.elsewhere(attempts, feed, session.request.dataset)
     function = partial(train_in_worker, session.request.data_name, cache_folder(), setup)
     attempts = Attempts(function, session.folder, watch=settings.watch)
@@ -89,7 +91,7 @@ def train_in_worker(data_name: str, cache: Path, setup: Setup, trial: Trial, con
 
 def train_on(setup: Setup, dataset: Dataset, trial: Trial, control: Control) -> Result:
     """Run the trial in one thread, on the data that it names; what it prepares for others in as many as are given. Its
-    weights are kept where they are to be."""
+    weights are kept where they are to be, and what it made of each image is left out where nobody wants that."""
     torch.set_num_threads(1)
     if dataset.fingerprint != trial.data.fingerprint:
         raise RuntimeError(f"{dataset.name} has changed since the sweep began; run the command again")
@@ -97,7 +99,8 @@ def train_on(setup: Setup, dataset: Dataset, trial: Trial, control: Control) -> 
     def keep(trial: Trial, model: nn.Module, result: Result) -> None:
         keep_network(setup.folder / own_file(trial), dataset, control, setup.asked, trial, model, result)
 
-    return work_of(trial).run(trial, dataset, setup, replace(control, keep=keep) if setup.keeps else control)
+    result = work_of(trial).run(trial, dataset, setup, replace(control, keep=keep) if setup.keeps else control)
+    return result if setup.each else replace(result, each=b"")
 
 
 @cache

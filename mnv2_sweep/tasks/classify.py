@@ -33,14 +33,22 @@ class Top1:
 
     def __init__(self):
         self.correct, self.loss, self.images = 0, 0.0, 0
+        self.right: list[Tensor] = []
+        self.losses: list[Tensor] = []
 
     def add(self, outputs: Tensor, targets: Tensor) -> None:
-        self.correct += (outputs.argmax(1) == targets).sum().item()
+        self.right.append(outputs.argmax(1) == targets)
+        self.losses.append(nn.functional.cross_entropy(outputs, targets, reduction="none"))
+        self.correct += self.right[-1].sum().item()
+        # Not the sum of those losses: added up in another order it would be another number than earlier records have.
         self.loss += nn.functional.cross_entropy(outputs, targets, reduction="sum").item()
         self.images += len(targets)
 
     def scores(self) -> dict[str, float]:
         return {"top1": self.correct / self.images, "loss": self.loss / self.images}
+
+    def terms(self) -> dict[str, Tensor]:
+        return {"top1": torch.cat(self.right), "loss": torch.cat(self.losses)}
 
 
 WORK = Classification()

@@ -23,6 +23,11 @@ class Scorer(Protocol):
         """Return the scores of all that was added (at least one image), by name; the loss is "loss"."""
         ...
 
+    def terms(self) -> dict[str, Tensor]:
+        """Return what each image added has made of a score, by its name: [images] in their order, whose mean is the
+        score; bool where an image is right or wrong. Scores that are no means over images are left out."""
+        ...
+
 
 class Work:
     """What a task does. `outputs` [B, ...] are a network's, `targets` [B, ...] those of its images."""

@@ -1,4 +1,4 @@
-"""A trial whose network begins with weights -> the features that its classifier reads, computed once and kept.
+"""A network that begins with weights -> the features that its classifier reads, computed once and kept.
 
     <cache>/features/<digest of weights, size, data, code>.pt        a packed file (`training.checkpoint`)
 
@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 from contextlib import suppress
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +24,6 @@ from mnv2_sweep.nets.resolve import arch_key
 from mnv2_sweep.training.checkpoint import core_clock, describe_error, read_packed, write_packed
 from mnv2_sweep.training.control import Control
 from mnv2_sweep.training.loop import EVAL_BATCH, check_stop
-from mnv2_sweep.training.start import begin_network
 from mnv2_sweep.trials.trial import CODE_VERSION, Trial
 
 FEATURES_VERSION = 1  # raise it when a change makes the same weights and images give other features
@@ -40,9 +40,9 @@ class Features:
     seconds: float
 
 
-def find_features(trial: Trial, dataset: Dataset, device: str, control: Control) -> Features:
-    """Return the features of all images, from the cache where it has them. Raises Interrupted before a batch when
-    asked to stop."""
+def find_features(model: nn.Module, trial: Trial, dataset: Dataset, device: str, control: Control) -> Features:
+    """Return the features of all images by the network that the trial begins with, from the cache where it has them.
+    Raises Interrupted before a batch when asked to stop."""
     path, header = features_path(trial, device)
     with suppress(OSError):
         try:
@@ -53,7 +53,7 @@ def find_features(trial: Trial, dataset: Dataset, device: str, control: Control)
             pass
         except Exception as error:  # json and torch.load raise many kinds at what they have not written
             control.log(f"kept features are not used: {describe_error(error)}")
-    features = compute_features(trial, dataset, device, control)
+    features = compute_features(model, trial, dataset, device, control)
     try:
         write_packed(path, header, {"splits": features.splits, "seconds": features.seconds})
         forget_oldest(path.parent)
@@ -72,12 +72,12 @@ def features_path(trial: Trial, device: str) -> tuple[Path, dict]:
 
 
 @torch.inference_mode()
-def compute_features(trial: Trial, dataset: Dataset, device: str, control: Control) -> Features:
+def compute_features(model: nn.Module, trial: Trial, dataset: Dataset, device: str, control: Control) -> Features:
     """Run every image through the network without its classifier."""
     clock = core_clock(device)
     began, splits = clock(), {}
-    model = begin_network(trial, dataset, device).eval()
-    model.classifier = nn.Identity()
+    model = copy(model.eval())  # its own modules by name, the same tensors
+    model._modules = {**model._modules, "classifier": nn.Identity()}
     for split in dataset.labels:
         pixels = whole_pixels(dataset, split, trial)
         kinds: dict[str, list[Tensor]] = {split: [], **({MIRRORED: []} if split == "train" else {})}

@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from mnv2_sweep.base.errors import StoreError
 from mnv2_sweep.base.files import write_whole
 from mnv2_sweep.data.catalog import Dataset
-from mnv2_sweep.data.photos import find_first_size
+from mnv2_sweep.data.decode import USUAL
+from mnv2_sweep.data.photos import find_decoding, find_first_size
 from mnv2_sweep.models.network_files import EPSILON
 from mnv2_sweep.nets.arch import SAME, arch_record
 from mnv2_sweep.nets.plan import Layer
@@ -31,6 +32,8 @@ from mnv2_sweep.training.loop import evaluate_model
 from mnv2_sweep.trials.pixels import pixels_of
 from mnv2_sweep.trials.tasks import Score, task_of, trained_arch
 from mnv2_sweep.trials.trial import Result, Trial, trial_header
+from mnv2_sweep.trials.weights import HALF as NO_SCALING
+from mnv2_sweep.trials.weights import WeightsRecord
 
 HALF, FULL = "float16", "float32"
 COUNT_BYTES = 8  # of the batches that a batch norm has seen
@@ -75,7 +78,7 @@ def is_same_score(main: Score, score: float, before: float, images: int) -> bool
 
 def header_of(trial: Trial, dataset: Dataset) -> dict[str, str]:
     """Return what the file says of its network, and what is needed of its data where they are gone."""
-    first = find_first_size(dataset, trial.train_size)
+    first, decoding = find_first_size(dataset, trial.train_size), find_decoding(dataset)
     return (
         {name: str(value) for name, value in trial_header(trial).items()}
         | {
@@ -88,9 +91,17 @@ def header_of(trial: Trial, dataset: Dataset) -> dict[str, str]:
             "pixels": pixels_of(trial).scaling,
             "first_size": json.dumps(first and [first.width, first.height]),
         }
+        | ({} if decoding == USUAL else {"decoding": json.dumps({"fit": decoding.fit, "white": decoding.white})})
         | ({"kernels": "turned by 180 degrees"} if trial.arch.padding == SAME else {})
         | ({} if trial.epsilon == EPSILON else {"epsilon": repr(trial.epsilon)})
+        | _pixels(trial.start)
     )
+
+
+def _pixels(start: WeightsRecord | None) -> dict[str, str]:
+    """Return how the network scales pixels, as metadata of weights say it."""
+    mean, std = (start.mean, start.std) if start else (NO_SCALING, NO_SCALING)
+    return {"mean": ",".join(map(repr, mean)), "std": ",".join(map(repr, std))}
 
 
 def kept_bytes(trial: Trial) -> int:

@@ -10,9 +10,10 @@ import math
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from mnv2_sweep.data.batches import keep_on_device, train_level, whole_batch, wh
 from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.models.convolution import fast_convolutions
 from mnv2_sweep.nets.arch import arch_label
+from mnv2_sweep.tasks.task import Scorer
 from mnv2_sweep.training.batch import draw_batch
 from mnv2_sweep.training.checkpoint import (
     BatchOrder,
@@ -37,6 +39,7 @@ from mnv2_sweep.training.optimizer import make_optimizer
 from mnv2_sweep.training.start import begin_network
 from mnv2_sweep.trials.recipe import Recipe
 from mnv2_sweep.trials.tasks import Score, task_of
+from mnv2_sweep.trials.terms import pack_terms
 from mnv2_sweep.trials.trial import SPLITS, CurvePoint, Result, Trial, trial_id
 
 EVAL_BATCH = 64  # faster than 256 by 1.8 for 1.3 at 56 px on one core: the activations stay in the cache
@@ -264,21 +267,33 @@ def measure_model(course: Course, trial: Trial, dataset: Dataset, control: Contr
     batch, device = trial.recipe.batch, course.device
     peak_bytes = max(course.peak_bytes, peak_memory_bytes(device))
     return Result(
-        *measured, course.curve[-1].train_loss, course.step * batch, tuple(course.curve),
-        course.seconds, course.images_per_second(batch), peak_bytes, device,
+        *measured[:2], course.curve[-1].train_loss, course.step * batch, tuple(course.curve),
+        course.seconds, course.images_per_second(batch), peak_bytes, device, measured.each,
     )  # fmt: skip
 
 
-def evaluate_splits(
-    model: nn.Module, trial: Trial, dataset: Dataset, device: str, control: Control
-) -> tuple[dict[str, dict[str, float]], dict[str, int]]:
-    """Return the scores of the validation and test images, and how many these are; of splits that the data have."""
+class Measured(NamedTuple):
+    """Scores by split and name, how many images each split has, and what the network made of each of them."""
+
+    scores: dict[str, dict[str, float]]
+    images: dict[str, int]
+    each: bytes
+
+
+def evaluate_splits(model: nn.Module, trial: Trial, dataset: Dataset, device: str, control: Control) -> Measured:
+    """Measure the network on the validation and test images; on splits that the data have."""
     splits = [split for split in SPLITS if split in dataset.labels]
-    measured = {split: evaluate_model(model, trial, dataset, split, device, control=control) for split in splits}
-    return (
-        {split: scores for split, (scores, _) in measured.items()},
-        {split: n for split, (_, n) in measured.items()},
-    )
+    return sum_up({split: run_split(model, trial, dataset, split, device, control=control) for split in splits})
+
+
+def sum_up(scored: Mapping[str, tuple[Scorer, int]]) -> Measured:
+    """Return what the scorers of some splits, each with its number of images, have come to."""
+    terms = {
+        split: {name: values.cpu().numpy() for name, values in scorer.terms().items()}
+        for split, (scorer, _) in scored.items()
+    }
+    scores = {split: scorer.scores() for split, (scorer, _) in scored.items()}
+    return Measured(scores, {split: count for split, (_, count) in scored.items()}, pack_terms(terms))
 
 
 def check_stop(control: Control) -> None:
@@ -286,13 +301,22 @@ def check_stop(control: Control) -> None:
         raise Interrupted("asked to stop")
 
 
-@torch.inference_mode()
 def evaluate_model(
     model: nn.Module, trial: Trial, dataset: Dataset, split: str, device: str, most: int | None = None,
     control: Control = UNCONTROLLED,
 ) -> tuple[dict[str, float], int]:  # fmt: skip
-    """Return the scores of the trial's task on a split, whole images at the trained size (their middle, with
-    Recipe.eval_crop), and how many images it has.
+    """Return the scores of the trial's task on a split, and on how many images; see `run_split`."""
+    scorer, count = run_split(model, trial, dataset, split, device, most, control)
+    return scorer.scores(), count
+
+
+@torch.inference_mode()
+def run_split(
+    model: nn.Module, trial: Trial, dataset: Dataset, split: str, device: str, most: int | None = None,
+    control: Control = UNCONTROLLED,
+) -> tuple[Scorer, int]:  # fmt: skip
+    """Return the scorer of the trial's task with a split's images, whole ones at the trained size (their middle, with
+    Recipe.eval_crop), and how many these are.
 
     With `most`, that many of its images are used, the same ones every time, drawn from all of it. Raises Interrupted
     before a batch when asked to stop.
@@ -306,7 +330,7 @@ def evaluate_model(
         check_stop(control)
         images = whole_batch(pixels, chosen, trial, device)
         scorer.add(model(images).float(), targets[chosen])
-    return scorer.scores(), count
+    return scorer, count
 
 
 def count_steps(recipe: Recipe, train_images: int) -> tuple[int, float]:

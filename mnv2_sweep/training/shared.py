@@ -123,8 +123,8 @@ def run_shared_trial(trial: Trial, dataset: Dataset, device: str, control: Contr
         else tuple(replace(point, scores=dict.fromkeys(point.scores)) for point in shared.curve)
     )
     result = Result(
-        *measured, curve[-1].train_loss, shared.images, curve, own_seconds + shared.seconds / len(archs),
-        shared.images_per_second, max(shared.peak_bytes, peak_memory_bytes(device)), device,
+        *measured[:2], curve[-1].train_loss, shared.images, curve, own_seconds + shared.seconds / len(archs),
+        shared.images_per_second, max(shared.peak_bytes, peak_memory_bytes(device)), device, measured.each,
     )  # fmt: skip
     control.log(f"{say_result(trial, result)} as a slice of shared weights, {own_seconds:.1f} s")
     return result

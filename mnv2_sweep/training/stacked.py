@@ -119,7 +119,10 @@ def read_seed(path: Path, trial: Trial, log: Callable[[str], None]) -> Result | 
     """Read the trial's outcome; None where there is none that could be used."""
     try:
         _, state = read_packed(path, trial_header(trial))
-        return load_result(state["result"]) if "result" in state else FloatingPointError(state["ended"])
+        if "result" not in state:
+            return FloatingPointError(state["ended"])
+        each = state["each"].numpy().tobytes() if "each" in state else b""  # earlier versions kept none
+        return replace(load_result(state["result"]), each=each)
     except FileNotFoundError:
         return None
     except Exception as error:  # damaged, or written by other code
@@ -129,7 +132,11 @@ def read_seed(path: Path, trial: Trial, log: Callable[[str], None]) -> Result | 
 
 def write_seed(path: Path, trial: Trial, outcome: Result | FloatingPointError) -> None:
     """Write what `read_seed` reads. Raises OSError."""
-    state = {"result": dump_result(outcome)} if isinstance(outcome, Result) else {"ended": str(outcome)}
+    if isinstance(outcome, Result):
+        each = torch.from_numpy(np.frombuffer(outcome.each, np.uint8).copy())  # torch.load knows no bytes
+        state = {"result": dump_result(outcome), "each": each}
+    else:
+        state = {"ended": str(outcome)}
     write_packed(path, trial_header(trial), state)
 
 

@@ -1,9 +1,30 @@
-"""Two trials -> why they can't belong to one sweep."""
+"""Trials -> why they can't belong to one sweep.
 
+A sweep has one recipe and one way for each kind of start (`recipe.init`) that its networks have, mostly one kind.
+"""
+
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from mnv2_sweep.trials.trial import Trial, record_json
 from mnv2_sweep.trials.ways import way_of
+
+
+def first_of_kinds(trials: Iterable[Trial]) -> dict[str, Trial]:
+    """Return the first trial of each kind of start, in order."""
+    kinds: dict[str, Trial] = {}
+    for trial in trials:
+        kinds.setdefault(trial.recipe.init, trial)
+    return kinds
+
+
+def compare_kinds(old: Mapping[str, Trial], new: Mapping[str, Trial]) -> list[str]:
+    """Say why trials can't belong to a sweep, by the first of each kind of start there and here; empty where they can.
+    A kind that only one of the two has is one more of a sweep in which the others are the same."""
+    both = [init for init in old if init in new]
+    if both:
+        return list(dict.fromkeys(text for init in both for text in find_differences(old[init], new[init])))
+    return find_differences(next(iter(old.values())), next(iter(new.values()))) if old and new else []
 
 
 def find_differences(old: Trial, new: Trial) -> list[str]:

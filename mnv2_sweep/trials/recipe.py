@@ -7,7 +7,7 @@ from mnv2_sweep.base.errors import SweepError
 from mnv2_sweep.nets.choice import FLAG, WHOLE, Choice, Rule, choice, choice_of, is_number, is_whole, one_of
 
 MAX_EPOCHS = 1_000_000
-SCRATCH, IMAGENET = "scratch", "imagenet"  # values of Recipe.init that are no name of weights
+SCRATCH, IMAGENET, SLICED = "scratch", "imagenet", "sliced"  # values of Recipe.init that are no name of weights
 
 
 def _number(allowed: str, check: Callable[[float], bool]) -> Rule:
@@ -92,10 +92,11 @@ class Recipe:
     )  # fmt: skip
     init: str = choice(
         Rule(
-            "scratch, imagenet, or the name or the file of weights",
+            "scratch, imagenet, sliced, or the name or the file of weights",
             lambda value: isinstance(value, str) and value.isprintable() and 0 < len(value.strip()) <= 1000,
         ),
-        "Where networks begin: scratch, imagenet (the published weights of each), or the name or file of weights.",
+        "Where networks begin: scratch, imagenet (published weights of each), sliced (channels of a wider one's), "
+        "or the name or file of weights.",
         SCRATCH, label=lambda value: f"init {value}",
     )  # fmt: skip
     decay_epochs: float = choice(
@@ -133,7 +134,7 @@ RECIPE_CHOICES: dict[str, Choice] = {field.name: choice_of(field) for field in f
 RECIPES = {
     "short": Recipe("short", images=22_000, lr=0.03, weight_decay=5e-4, shortcut_gain=0.2),
     # For networks that begin with weights (strategy: tune).
-    "tune": Recipe("tune", epochs=6, batch=32, lr=0.01, weight_decay=5e-4, init=IMAGENET),
+    "tune": Recipe("tune", epochs=4, batch=32, lr=0.01, weight_decay=5e-4, crop_min_area=0.6, init=IMAGENET),
     # The training that TF-slim released for the published top-1, on one GPU: 5.5 million steps of 96 on 1.28 million
     # images (research/slim: nets/mobilenet, train_image_classifier.py, preprocessing/inception_preprocessing.py). Its
     # crops may have 5 % of an image, but are drawn again until they have a tenth (min_object_covered). Results under

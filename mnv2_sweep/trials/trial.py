@@ -21,7 +21,7 @@ from mnv2_sweep.trials.weights import WeightsRecord, dump_weights, load_weights
 CODE_VERSION = 2  # raise it when a change makes the same trial give other numbers; old results then stay, unmatched
 SHARED_VERSION = 4  # the same of trials that are slices of shared weights
 
-EMBEDDED = "shapes"  # the name of the data set that ships
+EMBEDDED = ("shapes", "cloths")  # the data sets that ship; the first is meant where none is named
 CLASSIFY = "classify"  # the task of every trial that names none
 ALONE = "alone"  # the way of every trial that says nothing of its weights
 SPLITS = ("val", "test")  # of which a result has scores
@@ -137,7 +137,8 @@ class Result:
 
     `seconds` is training and evaluation, without loading the data, in one thread; of a slice of shared weights, its
     share of their training too, in seconds of one core. `peak_memory_bytes` is the process's peak resident memory on a
-    CPU, the allocator's peak on a GPU.
+    CPU, the allocator's peak on a GPU. `each` is what it made of each image, as `terms.pack_terms` packs it: no part of
+    its JSON, but of a record of its own; empty where it was left out or has not been read.
     """
 
     scores: Mapping[str, Mapping[str, float]]
@@ -149,6 +150,7 @@ class Result:
     images_per_second: float
     peak_memory_bytes: int
     device: str
+    each: bytes = field(default=b"", compare=False, repr=False)
 
     def score(self, split: str, name: str) -> float | None:
         """Return a score of a split; None where it was not measured."""

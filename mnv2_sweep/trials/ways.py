@@ -15,6 +15,7 @@ from mnv2_sweep.trials.trial import ALONE, Trial, shared_id, trial_id
 WEIGHTS = "shared"  # the folder of weights that networks are cut from
 KEPT = "kept"  # the folder of the weights of single networks
 PROBED = "probe_"  # before the names of scores that a tuned network had as a probe
+OWN_CLASSIFIER = ("classifier", "kept")  # a setting of tune: the classifier that comes with the weights stays
 STACKED_FOLDER = "stacked"  # results of seeds that were trained as one, until each one's trial has taken its own
 
 
@@ -107,6 +108,7 @@ WAYS = {
             "mnv2_sweep.training.ways.probe",
             "probe",
             proxy="probe of pretrained weights",
+            proxy_note="a linear classifier on frozen features",
             each="a linear classifier on the features of pretrained weights",
             caption=", to which a linear classifier on frozen features was fitted",
             exported="a linear classifier on pretrained features",
@@ -138,6 +140,11 @@ def way_of(trial: Trial) -> Way:
 def kept_paths(folder: Path, trial: Trial) -> tuple[Path, ...]:
     """Return the files of which any one holds the weights of the trial's network, in the sweep's folder."""
     return tuple(folder / name for name in way_of(trial).kept(trial))
+
+
+def keeps_classifier(trial: Trial) -> bool:
+    """Return whether the trial begins with the classifier of its weights, too."""
+    return trial.how is not None and OWN_CLASSIFIER in trial.how.settings
 
 
 def is_kept(folder: Path, trial: Trial) -> bool:

@@ -158,14 +158,14 @@ def test_a_reference_of_another_length_has_a_folder_of_its_own():
 
 @pytest.mark.parametrize(
     "text, keys",
-    [("short,small,shared,synflow", tuple(PROXIES)), ("synflow, short,short,", ("short", "synflow"))],
+    [("probe,short,small,shared,synflow", tuple(PROXIES)), ("synflow, short,short,", ("short", "synflow"))],
     ids=["all", "some"],
 )
 def test_proxies_by_name(text, keys):
     assert parse_proxies(text) == keys
 
 
-KNOWN = "there are: short, small, shared, synflow; MAdds alone is always compared"
+KNOWN = "there are: short, small, shared, synflow, probe; MAdds alone is always compared"
 LONGER = (
     "how many times as long the reference trains as the space's own recipe (1,000 images); a number above 1 is wanted"
 )

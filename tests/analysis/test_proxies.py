@@ -29,7 +29,8 @@ from mnv2_sweep.paper.published import CHECKPOINTS
 from mnv2_sweep.record.store import Outcome, read_outcomes, record_all
 from mnv2_sweep.spaces.read import load_space
 from mnv2_sweep.trials.executed import executed_network
-from mnv2_sweep.trials.trial import DataRef, Sharing, Trial, dump_trial
+from mnv2_sweep.trials.trial import DataRef, How, Sharing, Trial, dump_trial
+from mnv2_sweep.trials.weights import WeightsRecord
 
 SPACE = load_space(Path(__file__).parents[2] / "spaces" / "paper_grid.yaml")
 CALIBRATION = plan_calibration(SPACE, 8, tuple(PROXIES), lengthen_recipe(SPACE.recipe, None, None, 1000), 10)
@@ -91,6 +92,30 @@ def test_a_shared_training_costs_what_all_its_networks_cost(tmp_path, make_resul
     record_part(tmp_path, SHARED_WEIGHTS, make_result, sharing=Sharing("f", 1000))
     order = read_order(tmp_path, PARTS[SHARED_WEIGHTS], (0,))
     assert (len(order.values), order.seconds) == (22, 44.0)
+
+
+def test_a_probe_is_of_the_published_networks_too_and_costs_what_the_picked_ones_do(tmp_path, make_result):
+    recipe, asked = replace(SPACE.recipe, init="imagenet"), []
+
+    def plan(find_probe):
+        longer = lengthen_recipe(SPACE.recipe, None, None, 1000)
+        return plan_calibration(SPACE, 4, ("probe",), longer, 10, find_probe)
+
+    planned = plan(lambda archs: asked.append(archs) or recipe)
+    part = planned.parts[1]
+    assert (part.archs, part.costed, len(part.archs)) == (asked[0], planned.picked, 22)
+    trials = [
+        Trial(replace(arch, padding="same"), recipe, DATA, 0, how=How("probe"), start=WeightsRecord("w", "0" * 64, "x"))
+        for arch in part.archs
+    ]
+    record_all(tmp_path, [Outcome(trial, make_result(seconds=2.0)) for trial in trials])
+    order = read_order(tmp_path, part, (0,))
+    assert order.values.keys() == set(map(arch_key, part.archs)) and order.seconds == 8.0
+
+    def refuse(archs):
+        raise SweepError("no weights here")
+
+    assert plan(refuse).refused == ((part.proxy, "no weights here"),)
 
 
 def test_failures_are_named(tmp_path, make_result):

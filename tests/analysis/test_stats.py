@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from mnv2_sweep.analysis.agreement import compare_published
-from mnv2_sweep.analysis.stats import kendall_tau, mean_interval, summarise, summary_columns
+from mnv2_sweep.analysis.stats import kendall_tau, mean_interval, read_facts, start_kinds, summarise, summary_columns
 from mnv2_sweep.base.errors import SweepError
 from mnv2_sweep.base.intervals import wilson_interval
 from mnv2_sweep.nets.arch import ArchSpec, arch_label
@@ -174,3 +174,18 @@ def test_compare_published_beside_the_madds_that_are_executed():
 
 def test_compare_published_needs_three_networks():
     assert compare_published(summarise(pd.DataFrame([make_trial(SMALL, 0, 0.5), make_trial(BIG, 0, 0.6)]))) is None
+
+
+def test_kinds_of_start_are_not_one_order():
+    rows = [make_trial(SMALL, 0, 0.4, init="scratch"), make_trial(BIG, 0, 0.5, init="scratch")]
+    rows += [make_trial(SMALL, 0, 0.8, init="imagenet", recipe="tune", training="tune")]
+    summary = summarise(pd.DataFrame(rows))
+    assert summary["on_front"].all() and start_kinds(summary) == ["scratch", "imagenet"]
+    assert [*summary["network"]] == ["0.35 at 96, from scratch", "0.5 at 96, from scratch", "0.35 at 96, from imagenet"]
+    assert [*summary["top1"]] == [0.4, 0.5, 0.8]
+    facts = read_facts(pd.DataFrame(rows))
+    assert (facts.recipe, facts.train_images) == ("short, tune", None)
+    alone = summarise(pd.DataFrame(rows[2:]))
+    assert alone["network"][0] == "0.35 at 96" and alone["init"][0] == "imagenet"
+    with pytest.raises(SweepError, match="data"):
+        summarise(pd.DataFrame([rows[0], {**rows[2], "data": "other"}]))

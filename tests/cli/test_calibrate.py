@@ -250,7 +250,7 @@ def test_without_a_reference_nothing_is_written_and_it_says_why(desk, tmp_path):
     )
 
 
-KNOWN = "there are: short, small, shared, synflow; MAdds alone is always compared"
+KNOWN = "there are: short, small, shared, synflow, probe; MAdds alone is always compared"
 LONGER = "how many times as long the reference trains as the space's own recipe (64 images); a number above 1 is wanted"
 MISTAKES = {
     "tiny.yaml --proxies short,fast": f"--proxies fast: no such proxy; {KNOWN}",
@@ -270,12 +270,12 @@ MISTAKES = {
     "tiny.yaml --name a/b": "--name a/b: a plain folder name is wanted: no slashes, at most 200 bytes, not 'example'",
     "tiny.yaml --device tpu": "--device tpu: auto, cpu or cuda",
     "tiny.yaml --data nowhere": (
-        "--data nowhere: no such folder or zip; give 'shapes' (built in), or the path of a folder or zip that holds "
-        "one folder of images per class"
+        "--data nowhere: no such folder or archive; give 'shapes' or 'cloths' (built in), or the path of a folder, zip "
+        "or tar that holds one folder of images per class, or photos and --labels"
     ),
     "two.yaml": "space 'two': 2 different networks, at least 3 wanted: fewer have no order to speak of",
     "nope.yaml": "nope.yaml: no such file, nor a design space that ships; there are: blocks, camera, expansion, "
-    "families, mcunet, paper_grid, photos, quick, widths",
+    "families, mcunet, paper_grid, photos, quick, starts, widths",
 }
 
 

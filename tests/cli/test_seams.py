@@ -27,6 +27,7 @@ from tests.cli.test_main import call, measurements
 from tests.file_way import FROM_FILE, load, write_weights
 from tests.photo_samples import class_files, write_folder
 from tests.regress_task import REGRESS
+from tests.trial_samples import check_terms
 
 SPACE = """stages: [[1, 16, 1, 1], [3, 24, 2, 2]]
 fixed: {resolution: 32, last_channels: 64}
@@ -139,6 +140,8 @@ def test_a_task_is_not_mixed_with_another_under_one_name(desk):
 def test_seeds_of_another_task_are_trained_as_one(make_trial, tiny_data, tiny_arch):
     trials = [replace(make_trial(seed, tiny_arch, images=40, lr=0.001), task=REGRESS.name) for seed in (0, 1)]
     results = train_stacked(trials, tiny_data)
+    for result in results:
+        check_terms(result)
     assert all(0 < result.scores["val"]["mae"] < 3 and result.curve[-1].scores.keys() == {"mae"} for result in results)
 
 

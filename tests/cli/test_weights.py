@@ -75,7 +75,8 @@ def test_check_fails_where_the_record_is_not_what_fits(weights, tmp_path):
         assert checked.code == 2 and "its record says" in checked.err
 
 
-def test_listing_loads_no_torch():
-    code = "import sys, mnv2_sweep.pretrained.folder, mnv2_sweep.pretrained.published\nprint('torch' in sys.modules)"
+def test_nothing_heavy_is_loaded_before_a_file_is_read():
+    heavy = ("torch", "h5py", "onnx", "tflite")
+    code = f"import sys, mnv2_sweep.sweeps.starts\nprint([*sys.modules.keys() & set({heavy})])"
     root = Path(__file__).parents[2]
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root).stdout == "False\n"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root).stdout == "[]\n"

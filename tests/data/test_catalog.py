@@ -1,6 +1,7 @@
 """A data set's name or path, where its pixels are kept, and that the embedded one is made once."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,15 +9,21 @@ import pytest
 
 from mnv2_sweep.base.errors import DataError
 from mnv2_sweep.base.size import square
-from mnv2_sweep.data import catalog
-from mnv2_sweep.data.catalog import EMBEDDED, cache_folder, open_dataset
+from mnv2_sweep.data import drawing
+from mnv2_sweep.data.catalog import DRAWINGS, EMBEDDED, cache_folder, open_dataset
 from tests.photo_samples import OK, write_folder
+
+SHAPES = EMBEDDED[0]
 
 
 @pytest.fixture
 def few_scenes(monkeypatch):
     """Ten scenes a split, so that rendering takes no time."""
-    monkeypatch.setattr(catalog, "COUNTS", {"train": 20, "val": 10, "test": 10})
+    change_drawing(monkeypatch, counts={"train": 20, "val": 10, "test": 10})
+
+
+def change_drawing(monkeypatch, **changes):
+    monkeypatch.setitem(DRAWINGS, SHAPES, replace(DRAWINGS[SHAPES], **changes))
 
 
 @pytest.mark.parametrize(
@@ -36,26 +43,27 @@ def test_where_the_cache_is(monkeypatch, environment, folder):
     assert cache_folder() == Path(folder)
 
 
-def test_the_embedded_data_need_no_file_until_pixels_are_asked_for(tmp_path):
-    data = open_dataset(EMBEDDED, tmp_path / "cache")
-    assert {split: len(labels) for split, labels in data.labels.items()} == catalog.COUNTS
-    assert (data.name, len(data.classes)) == (EMBEDDED, 10)
-    assert all(sorted(np.unique(labels)) == list(range(10)) for labels in data.labels.values())
+@pytest.mark.parametrize("name, classes", [("shapes", 10), ("cloths", 54)])
+def test_the_embedded_data_need_no_file_until_pixels_are_asked_for(tmp_path, name, classes):
+    data = open_dataset(name, tmp_path / "cache")
+    assert {split: len(labels) for split, labels in data.labels.items()} == DRAWINGS[name].counts
+    assert (data.name, len(data.classes)) == (name, classes)
+    assert all(sorted(np.unique(labels)) == list(range(classes)) for labels in data.labels.values())
     assert not (tmp_path / "cache").exists()
 
 
 def test_pixels_are_rendered_once_and_read_from_the_cache_afterwards(tmp_path, few_scenes, monkeypatch):
-    pixels = open_dataset(EMBEDDED, tmp_path).pixels("val", square(12))
+    pixels = open_dataset(SHAPES, tmp_path).pixels("val", square(12))
     assert (pixels.shape, pixels.dtype, pixels.flags.writeable) == ((10, 12, 12, 3), np.uint8, False)
     assert pixels.std() > 10
-    monkeypatch.setattr(catalog, "render_chunks", None)
-    again = open_dataset(EMBEDDED, tmp_path).pixels("val", square(12))
+    change_drawing(monkeypatch, render=None)
+    again = open_dataset(SHAPES, tmp_path).pixels("val", square(12))
     assert np.array_equal(pixels, again)
-    assert [path.name for path in tmp_path.rglob("*.npy*")] == ["val-12.npy"]
+    assert sorted(path.name for path in tmp_path.rglob("*.npy*")) == ["val-12.npy", "val-12.npy.crc"]
 
 
 def test_splits_and_sides_differ(tmp_path, few_scenes):
-    data = open_dataset(EMBEDDED, tmp_path)
+    data = open_dataset(SHAPES, tmp_path)
     val, test = data.pixels("val", square(12)), data.pixels("test", square(12))
     assert not np.array_equal(val, test) and data.pixels("train", square(9)).shape == (20, 9, 9, 3)
     assert len(list(tmp_path.rglob("*.npy"))) == 3
@@ -63,14 +71,16 @@ def test_splits_and_sides_differ(tmp_path, few_scenes):
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError], ids=lambda error: error.__name__)
 def test_a_render_that_is_cut_short_leaves_nothing(tmp_path, few_scenes, monkeypatch, error):
-    def cut_short(scenes, size):
-        yield np.zeros((1, *size, 3), np.uint8)
-        raise error
+    def cut_short(scenes, rows, size):
+        if rows.start:
+            raise error
+        return np.zeros((1, *size, 3), np.uint8)
 
-    data = open_dataset(EMBEDDED, tmp_path)
     with monkeypatch.context() as patch, pytest.raises(error):
-        patch.setattr(catalog, "render_chunks", cut_short)
-        data.pixels("val", square(12))
+        patch.setattr(drawing, "CHUNK_PIXELS", 144)  # one image
+        change_drawing(patch, render=cut_short)
+        open_dataset(SHAPES, tmp_path).pixels("val", square(12))
+    data = open_dataset(SHAPES, tmp_path)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
     assert data.pixels("val", square(12)).shape == (10, 12, 12, 3)
 
@@ -78,7 +88,7 @@ def test_a_render_that_is_cut_short_leaves_nothing(tmp_path, few_scenes, monkeyp
 def test_a_cache_that_cannot_be_written_is_named(tmp_path, few_scenes):
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match=r"file/shapes-\w{12}: can't keep the images here .*; set MNV2_SWEEP_CACHE"):
-        open_dataset(EMBEDDED, tmp_path / "file").pixels("val", square(8))
+        open_dataset(SHAPES, tmp_path / "file").pixels("val", square(8))
 
 
 def test_a_path_is_opened_as_photos_with_progress(tmp_path):
@@ -98,7 +108,7 @@ def test_a_path_that_is_not_there_is_told_what_is_allowed(tmp_path):
     with pytest.raises(DataError) as caught:
         open_dataset("nowhere", tmp_path)
     assert str(caught.value).startswith(
-        "--data nowhere: no such folder or zip; give 'shapes' (built in), or the path of"
+        "--data nowhere: no such folder or archive; give 'shapes' or 'cloths' (built in), or the path of"
     )
 
 
@@ -112,3 +122,12 @@ def test_without_a_home_it_says_what_to_set(monkeypatch):
     monkeypatch.setattr(Path, "home", no_home)
     with pytest.raises(DataError, match="no home folder is known.*MNV2_SWEEP_CACHE"):
         cache_folder()
+
+
+def test_drawn_images_are_checked_too(tmp_path, few_scenes):
+    wanted = open_dataset(SHAPES, tmp_path).pixels("val", square(12)).copy()
+    (file,) = tmp_path.rglob("val-12.npy")
+    file.write_bytes(file.read_bytes()[:-100] + bytes(100))
+    said = []
+    assert np.array_equal(open_dataset(SHAPES, tmp_path, say=said.append).pixels("val", square(12)), wanted)
+    assert said == [f"the image cache was damaged ({file}); built anew"]

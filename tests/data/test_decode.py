@@ -1,6 +1,7 @@
 import io
 import struct
 import zlib
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -8,7 +9,17 @@ from PIL import Image
 
 from mnv2_sweep.base.errors import DataError
 from mnv2_sweep.base.size import Size, square
-from mnv2_sweep.data.decode import MAX_PIXELS, UnreadableImage, crop_centre, decode_photo, photo_size
+from mnv2_sweep.data.decode import (
+    MAX_PIXELS,
+    PADDING,
+    Decoding,
+    UnreadableImage,
+    crop_centre,
+    decode_photo,
+    decode_pixels,
+    is_image,
+    photo_size,
+)
 
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
 
@@ -35,11 +46,40 @@ def half_clear(mode: str, colour) -> Image.Image:
     return image
 
 
-@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"])
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF", "MPO"])
 def test_every_form_decodes_to_rgb(form):
     pixels = decode(Image.new("RGB", (32, 24), RED), form)
     assert pixels.shape == (16, 16, 3) and pixels.dtype == np.uint8
     assert np.abs(pixels.astype(int) - RED).max() <= 3
+
+
+@pytest.mark.parametrize("form", ["EPS", "PDF", "ICO", "TGA", "PCX", "SGI", "MSP"])
+def test_no_other_form_is_tried_whatever_it_is_called(form):
+    image = Image.new("1" if form == "MSP" else "RGB", (32, 32))
+    with pytest.raises(UnreadableImage, match="not an image"):
+        decode_photo(encode(image, form), square(16), "photo.jpg")
+
+
+@pytest.mark.parametrize("name", ["a.JPG", "a.jfif", "a.jpe", "a.mpo", "a.ppm", "a.pgm", "a.pnm", "a.jp2", "a.avif"])
+def test_names_of_images(name):
+    assert is_image(name) and not is_image(name + ".txt")
+
+
+@pytest.mark.parametrize(
+    "data, what",
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "a git-lfs pointer"),
+        (b"\n<!DOCTYPE html><html>", "a web page"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", r"pip install 'mnv2-sweep\[heic\]'"),
+        (b"%PDF-1.4", "a PDF"),
+    ],
+    ids=["lfs", "html", "heic", "pdf"],
+)
+def test_what_is_no_image_is_named(data, what):
+    if "heic" in what and find_spec("pillow_heif"):
+        pytest.skip("HEIC is read here")
+    with pytest.raises(UnreadableImage, match=f"not an image, but .*{what}"):
+        decode_photo(data, square(16), "x")
 
 
 @pytest.mark.parametrize(
@@ -74,6 +114,28 @@ def test_transparent_colour_key_is_white():
 def test_grey_of_16_bits_is_scaled_and_not_clipped(form):
     values = np.linspace(0, 65535, 256).round().astype(np.uint16).reshape(16, 16)
     assert (decode(Image.fromarray(values), form)[:, :, 0] == np.arange(256).reshape(16, 16)).all()
+
+
+def test_grey_of_fewer_bits_is_scaled_by_what_is_white():
+    values = np.linspace(0, 4095, 256).round().astype(np.uint16).reshape(16, 16)
+    data = encode(Image.fromarray(values))
+    found = decode_pixels(data, square(16), "x", Decoding(white=4095))
+    assert (found.values[:, :, 0] == np.arange(256).reshape(16, 16)).all() and found.peak == 4095
+    assert decode_photo(data, square(16), "x").max() == 16  # by all 16 bits: nearly black
+
+
+def test_grey_above_white_is_white():
+    values = np.full((16, 16), 5000, np.uint16)
+    assert (decode_photo(encode(Image.fromarray(values)), square(16), "x", Decoding(white=4095)) == 255).all()
+
+
+@pytest.mark.parametrize("largest", [255, 1023, 65535])
+def test_maps_of_grey_are_scaled_by_their_own_maximum(largest):
+    """A .pgm says in its header what is white."""
+    values = np.linspace(0, largest, 256).round().astype(">u2" if largest > 255 else np.uint8)
+    data = f"P5 16 16 {largest}\n".encode() + values.tobytes()
+    grey = decode_photo(data, square(16), "x")[:, :, 0].ravel()
+    assert np.abs(grey.astype(int) - np.arange(256)).max() <= 1
 
 
 def test_32_bit_pixels_are_refused_with_the_reason():
@@ -156,7 +218,7 @@ def test_largest_allowed_header_is_no_bomb():
         pytest.param(encode(Image.new("RGB", (64, 64)), "JPEG")[:300], "OSError|not an image", id="cut-jpeg"),
         pytest.param(encode(Image.effect_noise((64, 64), 80), "PNG")[:-800], "OSError|truncated", id="cut-png"),
         pytest.param(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image", id="postscript"),
-        pytest.param(encode(Image.new("RGB", (9, 9)), "PPM"), "not an image", id="form-not-allowed"),
+        pytest.param(encode(Image.new("RGB", (9, 9)), "PCX"), "not an image", id="form-not-allowed"),
     ],
 )
 def test_damaged_file_has_a_reason_without_addresses(data, reason):
@@ -178,3 +240,28 @@ def test_a_rectangle_is_the_largest_part_of_its_aspect_in_the_middle(photo, size
     assert across == pytest.approx(min(photo[0] / size.width, photo[1] / size.height), rel=0.1)
     assert inner[..., 0].mean() == pytest.approx((photo[0] - 1) / 2, abs=0.6)
     assert inner[..., 1].mean() == pytest.approx((photo[1] - 1) / 2, abs=0.6)
+
+
+@pytest.mark.parametrize("size", [square(16), Size(16, 24), Size(30, 10)], ids=str)
+@pytest.mark.parametrize("photo", [(48, 32), (20, 60), (41, 41)], ids=str)
+def test_pad_keeps_all_of_a_photo_unstretched_on_grey(photo, size):
+    image = Image.new("RGB", photo, RED)
+    padded = decode_photo(encode(image), size, "x", Decoding("pad"))
+    assert padded.shape == (*size, 3)
+    red = (padded == RED).all(axis=-1)
+    assert (padded[~red] == PADDING).all()
+    rows, columns = np.flatnonzero(red.any(axis=1)), np.flatnonzero(red.any(axis=0))
+    assert len(rows) == size.height or len(columns) == size.width
+    scale = min(size.width / photo[0], size.height / photo[1])
+    assert (len(columns), len(rows)) == (round(photo[0] * scale), round(photo[1] * scale))
+    assert abs(rows[0] - (size.height - 1 - rows[-1])) <= 1 and abs(columns[0] - (size.width - 1 - columns[-1])) <= 1
+
+
+@pytest.mark.parametrize("size", [square(16), Size(16, 24), Size(30, 10)], ids=str)
+def test_squash_keeps_all_of_a_photo_stretched(size):
+    image = Image.new("RGB", (60, 20), BLUE)
+    image.paste(RED, (0, 0, 30, 20))
+    squashed = decode_photo(encode(image), size, "x", Decoding("squash"))
+    half = size.width // 2
+    for part, colour in ((squashed[:, : half - 2], RED), (squashed[:, half + 2 :], BLUE)):
+        assert np.abs(part.astype(int) - colour).max() < 30  # the filter overshoots a little

@@ -17,7 +17,7 @@ from mnv2_sweep.base.errors import DataError
 from mnv2_sweep.base.size import square
 from mnv2_sweep.data import photos
 from mnv2_sweep.data.cache import RowFile, building_folder
-from mnv2_sweep.data.layout import PhotoFolder
+from mnv2_sweep.data.files import PhotoFolder
 from mnv2_sweep.data.photos import find_decoded, open_photos
 from tests.photo_samples import (
     BOTH,
@@ -32,7 +32,7 @@ from tests.photo_samples import (
     write_zip,
 )
 
-SHARED = Path(__file__).parents[2] / "shared" / "data"
+SHARED = Path(__file__).parents[3] / "shared" / "data"
 
 
 @pytest.fixture
@@ -50,6 +50,7 @@ def test_given_splits_are_used(folder, cache):
     data = open_photos(folder, cache, lambda done, total: seen.append((done, total)))
     assert counts(data) == {"train": BOTH, "val": {"cat": 3, "dog": 2}, "test": {"cat": 2, "dog": 2}}
     assert (data.name, data.classes, data.side, data.skipped, data.notes) == ("pets", ("cat", "dog"), 12, (), ())
+    assert data.loss == pytest.approx(0.2)  # of 15 x 12
     assert seen == [(n, 37) for n in range(1, 38)]
     assert data.labels["val"].dtype == np.int64 and data.labels["val"].tolist() == [0, 0, 0, 1, 1]
     assert data.names["val"] == ["val/cat/0.png", "val/cat/1.png", "val/cat/2.png", "val/dog/0.png", "val/dog/1.png"]
@@ -281,6 +282,7 @@ def test_file_refused_by_the_system_is_tried_again(folder, cache, monkeypatch):
     assert open_photos(folder, cache).skipped == ()
 
 
+@pytest.mark.slow
 def test_clothing_small(tmp_path, monkeypatch):
     monkeypatch.setattr(photos, "MAX_SIDE", 64)  # a tenth of the time
     file = SHARED / "clothing-small" / "clothing-small.zip"

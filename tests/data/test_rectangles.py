@@ -80,7 +80,7 @@ def test_photos_stored_turned_are_turned_first(tmp_path):
 def test_rectangles_are_made_once_and_squares_stay_what_they_were(data, folder, tmp_path, monkeypatch):
     before = {path.name: path.read_bytes() for path in data.folder.iterdir()}
     first = data.pixels("train", LANDSCAPE)
-    assert {path.name for path in data.folder.iterdir()} == {*before, "train-24x16.npy"}
+    assert {path.name for path in data.folder.iterdir()} == {*before, "train-24x16.npy", "train-24x16.npy.crc"}
     assert all((data.folder / name).read_bytes() == content for name, content in before.items())
     again = open_photos(folder, tmp_path / "cache", must_not_decode)
     shutil.rmtree(folder)

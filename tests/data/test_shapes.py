@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 from mnv2_sweep.base.size import Size, square
+from mnv2_sweep.data.drawing import CHUNK_PIXELS
 from mnv2_sweep.data.shapes import (
-    CHUNK_PIXELS,
     CLASSES,
     DISTRACTORS,
     FILLS,
     OUTLINES,
+    SHAPES,
     Scenes,
     draw_scenes,
-    render_chunks,
     render_scenes,
 )
 
@@ -78,7 +78,7 @@ def test_scenes_render_alike_in_any_chunks():
 
 def test_chunks_are_all_scenes_in_order():
     scenes, side = draw_scenes(11, 5), 300
-    *full, rest = render_chunks(scenes, square(side))
+    *full, rest = SHAPES.render_chunks(scenes, square(side))
     assert {len(images) for images in full} == {CHUNK_PIXELS // side**2} and 0 < len(rest) <= len(full[0])
     np.testing.assert_array_equal(np.concatenate([*full, rest]), render_scenes(scenes, ALL, square(side)))
 
@@ -224,6 +224,6 @@ def test_a_rectangle_has_the_noise_of_its_shorter_side():
 
 def test_chunks_of_rectangles_are_all_scenes_in_order():
     scenes, size = draw_scenes(11, 5), Size(200, 450)
-    *full, rest = render_chunks(scenes, size)
+    *full, rest = SHAPES.render_chunks(scenes, size)
     assert {len(images) for images in full} == {CHUNK_PIXELS // size.area} and len(rest) <= len(full[0])
     np.testing.assert_array_equal(np.concatenate([*full, rest]), render_scenes(scenes, ALL, size))

@@ -14,10 +14,9 @@ from mnv2_sweep.data.decode import decode_photo
 from mnv2_sweep.data.layout import open_photo_files
 from mnv2_sweep.data.source import list_photos
 from mnv2_sweep.models.check_weights import claimed_conventions, compare_conventions, is_clear
-from mnv2_sweep.models.padding import turn_kernels
 from mnv2_sweep.models.pretrained import build_pretrained, to_input
 from mnv2_sweep.pretrained.read import read_weights
-from mnv2_sweep.pretrained.weights import Weights
+from mnv2_sweep.pretrained.weights import Weights, turn_kernels
 from mnv2_sweep.trials.weights import HALF, IMAGENET_MEAN, IMAGENET_STD, WeightsRecord
 from tests.weight_files import draw_arrays, save_tflite
 

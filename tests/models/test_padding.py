@@ -8,8 +8,8 @@ from torch import nn
 from torch.nn import functional
 
 from mnv2_sweep.models.build import build_model
-from mnv2_sweep.models.padding import turn_kernels
 from mnv2_sweep.nets.arch import ArchSpec, Stage
+from mnv2_sweep.pretrained.weights import turn_kernels
 from tests.weight_files import draw_arrays
 
 

@@ -1,18 +1,23 @@
 """What the figures say and hold (labels, bars, captions), not how they look."""
 
+import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.figure import Figure
 
 from mnv2_sweep.analysis.agreement import compare_published, tau_text
+from mnv2_sweep.analysis.answers import Answers
+from mnv2_sweep.analysis.odds import find_odds, front_band, front_text
 from mnv2_sweep.analysis.stats import Facts, read_facts, summarise
 from mnv2_sweep.nets.arch import FAMILY_NAMES, MOBILENET_V2, ArchSpec, arch_label, set_expansion
 from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.plots import pareto
 from mnv2_sweep.plots.labels import MOST_FRONT_LABELS
-from mnv2_sweep.plots.pareto import MOST_LABELS, plot_pareto
+from mnv2_sweep.plots.pareto import MOST_LABELS, Doubt, plot_pareto
 from mnv2_sweep.plots.style import MARKERS
+from mnv2_sweep.trials.recipe import SCRATCH
+from tests.answer_samples import answers_of
 from tests.plot_samples import FACTS, PAPER, caption, count_bars, labels, make_trials, words
 
 
@@ -186,3 +191,40 @@ def test_lines_join_resolutions_in_order_of_area():
     names = ["0.5 at 100", "0.5 at 160x120", "0.5 at 64x48", "1.0 at 160x120"]
     networks = pd.DataFrame({"network": names, "resolution": [100, "160x120", "64x48", "160x120"]})
     assert {name: rows.tolist() for name, rows in pareto._series(networks).items()} == {"0.5": [2, 0, 1], "1.0": [3]}
+
+
+# ---------------------------------------------------------------- how sure the front is
+
+
+@pytest.fixture
+def doubted():
+    """Summary and odds of the paper's networks, with answers that agree with neither their costs nor their scores."""
+    summary = summarise(make_trials(PAPER))
+    random = np.random.default_rng(0)
+    made = answers_of(*(random.random((1, 300)) < share for share in np.linspace(0.4, 0.6, len(PAPER))))
+    answers = Answers(tuple(summary["arch_key"]), made.seeds, made.terms, made.losses)
+    return summary, find_odds(answers, summary["madds"], draws=200)
+
+
+def test_marks_title_and_caption_say_how_sure_the_front_is(doubted):
+    summary, odds = doubted
+    fig = plot_pareto(summary, FACTS, doubt=Doubt({SCRATCH: odds}))
+    assert f": {front_text(odds)} networks on the front" in words(fig)
+    assert "filled: on the front with 50 % or more, over other images of the kind, for these very weights." in caption(
+        fig
+    )
+    faces = [len(marks.get_offsets()) for marks in fig.axes[0].collections if hasattr(marks, "get_sizes")]
+    assert odds.front_size in faces and len(PAPER) - odds.front_size in faces
+    legend = [text.get_text() for text in fig.axes[0].get_legend().get_texts()]
+    assert {"on the front: 50 % or more", "less"} <= set(legend)
+    assert not any(artist.get_gid() == "band" for artist in fig.axes[0].collections)
+
+
+def test_the_band_holds_the_front_of_the_draws(doubted):
+    summary, odds = doubted
+    fig = plot_pareto(summary, FACTS, doubt=Doubt({SCRATCH: odds}, band=True))
+    (band,) = [artist for artist in fig.axes[0].collections if artist.get_gid() == "band"]
+    (path,) = band.get_paths()
+    _, low, high = front_band(odds, summary["madds"])
+    assert path.vertices[:, 1].min() == pytest.approx(100 * low[0]) and "Grey: where the front passes" in caption(fig)
+    assert path.vertices[:, 1].max() == pytest.approx(100 * high[-1])

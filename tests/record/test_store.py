@@ -10,6 +10,7 @@ import time
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mnv2_sweep.base.errors import StoreError
@@ -24,8 +25,10 @@ from mnv2_sweep.record.store import (
     OUT_OF_MEMORY,
     TIMED_OUT,
     Outcome,
+    add_each,
     done_ids,
     find_trials,
+    read_each,
     read_fates,
     read_outcomes,
     read_schedule,
@@ -36,6 +39,7 @@ from mnv2_sweep.record.store import (
     write_schedule,
 )
 from mnv2_sweep.trials.recipe import Recipe
+from mnv2_sweep.trials.terms import pack_terms
 from mnv2_sweep.trials.trial import DataRef, Trial, dump_result, dump_trial, trial_id
 
 
@@ -453,7 +457,7 @@ def test_a_full_disk_stops_the_writer_and_keeps_what_is_there(tmp_path):
     """A limit on the size of files stands for the end of the disk."""
     code = (
         "import resource, sys\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (48_000, 48_000))\n"
         "from mnv2_sweep.base.errors import StoreError\n"
         f"try:\n    exec({WRITER!r})\nexcept StoreError as error:\n    print(error)\n"
     )
@@ -531,3 +535,48 @@ def test_trials_are_found_among_the_planned_and_the_recorded(tmp_path, monkeypat
     record(tmp_path, Outcome(recorded, error="x"))
     names = [trial_id(recorded), "0" * 16, trial_id(planned)]
     assert find_trials(tmp_path, names) == {names[0]: recorded, names[2]: planned}
+
+
+# ---------------------------------------------------------------- image by image
+
+
+def test_what_each_image_came_to_is_beside_the_result_and_read_apart(tmp_path, make_trial, make_result):
+    done, plain = (Outcome(make_trial(seed), make_result(each=each)) for seed, each in ((0, b"some"), (1, b"")))
+    record_all(tmp_path, [done, plain, Outcome(make_trial(2), error="died")])
+    assert read_each(tmp_path) == {done.id: b"some"} and read_each(tmp_path / "nowhere") == {}
+    read = read_outcomes(tmp_path)
+    assert [outcome.result and outcome.result.each for outcome in read] == [b"", b"", None]
+    assert [outcome.result and outcome.result.each for outcome in add_each(tmp_path, read)] == [b"some", b"", None]
+
+
+def test_images_are_those_of_the_result_that_stands_there(tmp_path, make_trial, make_result):
+    record(tmp_path, Outcome(make_trial(), make_result()))
+    record(tmp_path, Outcome(make_trial(), make_result(val_top1=0.9, each=b"another's")))
+    assert read_each(tmp_path) == {}
+    record(tmp_path, Outcome(make_trial(), make_result(each=b"its own")))  # of the same measurement
+    record(tmp_path, Outcome(make_trial(), error="later"))
+    assert list(read_each(tmp_path).values()) == [b"its own"]
+
+
+def test_result_and_images_are_written_both_or_neither(tmp_path, make_trial, make_result, monkeypatch):
+    broken = [statement.replace("each BLOB NOT NULL", "each BLOB CHECK (each = 'x')") for statement in store.SCHEMA]
+    monkeypatch.setattr(store, "SCHEMA", broken)
+    with pytest.raises(StoreError, match="can't record a trial"):
+        record(tmp_path, Outcome(make_trial(), make_result(each=b"some")))
+    assert read_outcomes(tmp_path) == [] and read_each(tmp_path) == {}
+
+
+def test_an_old_file_gets_images_with_new_results(old_folder, make_trial, make_result):
+    assert read_each(old_folder) == {}
+    record(old_folder, Outcome(make_trial(2), make_result(each=b"new")))
+    assert list(read_each(old_folder)) == [trial_id(make_trial(2))] and len(read_outcomes(old_folder)) == 3
+
+
+def test_10_000_images_take_less_than_25_kb_of_the_file(tmp_path, make_trial, make_result):
+    half = {"top1": np.ones(5000, bool), "loss": np.ones(5000)}
+    each = pack_terms({"val": half, "test": half})
+    sizes = []
+    for name, some in (("with", each), ("without", b"")):
+        record_all(tmp_path / name, [Outcome(make_trial(seed), make_result(each=some)) for seed in range(40)])
+        sizes.append((tmp_path / name / DATABASE).stat().st_size)
+    assert (sizes[0] - sizes[1]) / 40 < 25_000

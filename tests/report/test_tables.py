@@ -7,13 +7,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mnv2_sweep.analysis.answers import Answers
+from mnv2_sweep.analysis.odds import find_odds, front_text, probability_text
 from mnv2_sweep.analysis.stats import summarise
 from mnv2_sweep.base.text import align, megabytes, millions, percent
 from mnv2_sweep.nets.arch import ArchSpec
+from mnv2_sweep.nets.resolve import arch_key
 from mnv2_sweep.paper.published import CHECKPOINTS
 from mnv2_sweep.record.frame import load_frame
 from mnv2_sweep.record.store import Outcome, record
-from mnv2_sweep.report.tables import frame_csv, frame_json, network_table, results_text, trials_table
+from mnv2_sweep.report.tables import UNKNOWN_ODDS, frame_csv, frame_json, network_table, results_text, trials_table
+from mnv2_sweep.trials.recipe import SCRATCH
+from tests.answer_samples import answers_of
 
 SMALL, LARGE = ArchSpec(width=0.35, resolution=96), ArchSpec(width=1.0, resolution=96)
 UNTESTED = {"test_top1": None, "test_loss": None, "test_images": 0}
@@ -45,7 +50,7 @@ def test_results_of_two_networks(load_trials):
         "best on validation: 1.0 at 96, trained at 96 px: top-1 70.0 % (95 % 67.1 to 72.8 over 1000 images), "
         "chosen among 2, so a little optimistic; on test 40.0 % (35.8 to 44.4 over 500)"
     )
-    assert lines[7].startswith("* = on the front") and len(lines) == 8
+    assert lines[7].startswith("* = on the front") and lines[8] == UNKNOWN_ODDS and len(lines) == 9
 
 
 def test_seeds_are_named_with_the_best(load_trials):
@@ -159,3 +164,17 @@ def test_no_text_of_a_csv_is_a_formula_to_a_spreadsheet():
     lines = frame_csv(frame).splitlines()
     assert lines == ["data,gain", "'=1+1,-1.5", "'+x,2.0", "'-y,-3.0", "'@z,4.0", "plain,", ",6.0"]
     assert frame["data"][0] == "=1+1"
+
+
+def test_odds_stand_in_the_place_of_the_stars(load_trials):
+    trials = load_trials((SMALL, 0, 0.5), (LARGE, 0, 0.7), (ArchSpec(width=0.5, resolution=96), 0, None))
+    done = [arch_key(arch) for arch in (SMALL, LARGE)]
+    random = np.random.default_rng(0)
+    made = answers_of(random.random((1, 400)) < 0.5, random.random((1, 400)) < 0.54)
+    odds = find_odds(Answers((*done,), made.seeds, made.terms, made.losses), [1, 2])
+    header, *rows = network_table(summarise(trials), {SCRATCH: odds})
+    assert header[0] == "on front" and [row[0] for row in rows] == [">99 %", "-", probability_text(odds.on_front[1])]
+    text = results_text(trials, odds={SCRATCH: odds})
+    assert "a little optimistic" not in text and UNKNOWN_ODDS not in text
+    assert ", chosen among 2, their best with " in text and " points (95 % -" in text
+    assert f"\non the front: {front_text(odds)} networks, 95 %\non front = how likely it is on the front of " in text

@@ -18,7 +18,9 @@ from torch import nn
 
 from mnv2_sweep.base.errors import SweepError
 from mnv2_sweep.base.size import Size, square
-from mnv2_sweep.data.photos import PhotoData, find_first_size, open_photos
+from mnv2_sweep.data.asked import PhotoOptions
+from mnv2_sweep.data.decode import Decoding
+from mnv2_sweep.data.photos import PhotoData, find_decoding, find_first_size, open_photos
 from mnv2_sweep.formats.card import Card, advise
 from mnv2_sweep.formats.folder import Preprocess
 from mnv2_sweep.models.build import build_model
@@ -105,7 +107,9 @@ def deploy(arch: ArchSpec, dataset, start: WeightsRecord | None = None) -> Deplo
         set_conventions(model, start)
     pixels = Pixels(start.mean, start.std) if start else Pixels(half, half)
     size = input_size(arch)
-    deployed = Deployed(model, arch, dataset.classes, Preprocess(size, pixels, find_first_size(dataset, size)))
+    deployed = Deployed(
+        model, arch, dataset.classes, Preprocess(size, pixels, find_first_size(dataset, size), find_decoding(dataset))
+    )
     images = next(read_batches(deployed, dataset, "train"))
     with torch.no_grad():
         for module in deployed.model.modules():
@@ -128,6 +132,25 @@ def deployed(tiny_data) -> Deployed:
 
 @pytest.mark.parametrize(("arch", "start"), [*((arch, None) for arch in SHAPES), *STARTED], ids=started_id)
 def test_the_script_reads_photos_as_training_does(photos, tmp_path, arch, start):
+    check_script(photos, tmp_path, arch, start)
+
+
+@pytest.mark.parametrize("fit", ["pad", "squash"])
+def test_the_script_fits_photos_as_training_does(tmp_path, fit):
+    """With 12-bit greys among the photos too."""
+    for split in ("train", "val"):
+        save_photo(tmp_path / "photos" / split / "a" / f"{split}-wide.jpg", *PHOTOS["wide.jpg"])
+        save_photo(tmp_path / "photos" / split / "a" / f"{split}-clear.png", *PHOTOS["clear.png"])
+        grey = np.random.RandomState(0).randint(0, 2**12, (70, 90)).astype(np.uint16)
+        (tmp_path / "photos" / split / "b").mkdir()
+        Image.fromarray(grey).save(tmp_path / "photos" / split / "b" / "grey.png")
+    data = open_photos(tmp_path / "photos", tmp_path / "cache", options=PhotoOptions(fit=fit))
+    assert find_decoding(data) == Decoding(fit, 4095)
+    for arch in (SHAPES[0], SHAPES[2]):
+        check_script(data, tmp_path, arch)
+
+
+def check_script(photos: PhotoData, tmp_path: Path, arch: ArchSpec, start: WeightsRecord | None = None) -> None:
     one = deploy(arch, photos, start)
     write_device_folder(tmp_path / "out", one, photos, Files(("onnx",)), CARD)
     script = (tmp_path / "out" / "classify.py").read_text(encoding="utf-8").partition("\nphotos = ")[0]

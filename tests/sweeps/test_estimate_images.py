@@ -7,7 +7,7 @@ import pytest
 
 from mnv2_sweep.base.size import Size, square
 from mnv2_sweep.data.batches import prepare_pixels
-from mnv2_sweep.data.catalog import ShapesData
+from mnv2_sweep.data.catalog import DRAWINGS, DrawnData
 from mnv2_sweep.data.photos import open_photos
 from mnv2_sweep.sweeps import estimate
 from mnv2_sweep.sweeps.estimate import ImageFile, image_files, image_seconds, make_seconds
@@ -19,7 +19,7 @@ def of(file: ImageFile) -> tuple[str, int | str, bool]:
 
 
 def test_shapes_that_are_not_rendered_yet(tmp_path):
-    data = ShapesData(tmp_path)
+    data = DrawnData(DRAWINGS["shapes"], tmp_path)
     data.folder.mkdir()
     (data.folder / "val-8.npy").touch()
     files = image_files(data, {square(8), square(16)})
@@ -73,7 +73,7 @@ def test_seconds_are_a_line_over_the_pixels_of_what_is_missing(monkeypatch):
 
 @pytest.mark.slow
 def test_rendering_takes_about_as_long_as_it_says(tmp_path):
-    data = ShapesData(tmp_path)
+    data = DrawnData(DRAWINGS["shapes"], tmp_path)
     expected = 2_000 * image_seconds(data, square(16))
     start = time.process_time()
     assert isinstance(data.pixels("val", square(16)), np.ndarray)

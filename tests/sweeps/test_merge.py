@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from mnv2_sweep.base.errors import StoreError
-from mnv2_sweep.record.store import Outcome, read_outcomes, read_schedule, record, write_schedule
+from mnv2_sweep.record.store import Outcome, read_each, read_outcomes, read_schedule, record, write_schedule
 from mnv2_sweep.sweeps import merge as merging
 from mnv2_sweep.sweeps.merge import plan_merge, write_merge
 from mnv2_sweep.trials.trial import shared_id, trial_id
@@ -44,6 +44,15 @@ def test_the_same_trial_once_and_results_win_over_failures(machines, make_trial,
     assert len(read_schedule(here / "s")) == 4 and (here / "s" / "space.yaml").exists()
     (again,) = merge(there, here)
     assert (again.added, again.same) == ((), 4)
+
+
+def test_images_come_with_their_results(machines, make_trial, make_result):
+    here, there = machines
+    record(here / "s", Outcome(make_trial(0), make_result(each=b"ours")))
+    for seed, each in ((0, b"theirs"), (1, b"more"), (2, b"")):
+        record(there / "s", Outcome(make_trial(seed), make_result(seconds=9.0, each=each)))
+    merge(there, here)
+    assert read_each(here / "s") == {trial_id(make_trial(0)): b"ours", trial_id(make_trial(1)): b"more"}
 
 
 def test_conflicts_are_said_and_ours_stays(machines, make_trial, make_result):

@@ -12,7 +12,7 @@ from mnv2_sweep.base.errors import StoreError
 from mnv2_sweep.nets.arch import MOBILENET_V2, ArchSpec, Stage
 from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.record.claims import CLAIMS
-from mnv2_sweep.record.store import DATABASE, INTERRUPTED, KILLED, Outcome, read_outcomes, record
+from mnv2_sweep.record.store import DATABASE, INTERRUPTED, KILLED, Outcome, read_each, read_outcomes, record
 from mnv2_sweep.sweeps.schedule import (
     check_sweep,
     count_failed,
@@ -224,12 +224,13 @@ def test_a_result_of_another_sweep_is_found(tmp_path, make_result):
 
 def test_reused_results_name_the_sweep_that_measured_them(tmp_path, make_result):
     trials = schedule_trials(ARCHS[:1], RECIPE, DATA, (0,))
-    record(tmp_path / "first", Outcome(trials[0], make_result()))
+    record(tmp_path / "first", Outcome(trials[0], make_result(each=b"its images")))
     for name in ("second", "third"):
         (found,) = find_reusable(trials, tmp_path / name)
         assert found.source == "first"
         record(tmp_path / name, found)
     assert [outcome.source for outcome in read_outcomes(tmp_path / "third")] == ["first"]
+    assert list(read_each(tmp_path / "third").values()) == [b"its images"]
     assert missing_trials(trials, tmp_path / "third") == ()
 
 
@@ -395,7 +396,7 @@ def test_a_sweep_has_one_strategy_and_one_training(tmp_path, make_result, old, n
     assert find_differences(before, now) == changed
     outcome = Outcome(before, make_result())
     if not changed:
-        assert check_sweep(tmp_path, [now], [outcome]) == before
+        assert check_sweep(tmp_path, [now], [outcome]) == {"scratch": before}
         return
     with pytest.raises(StoreError) as caught:
         check_sweep(tmp_path, [now], [outcome])

@@ -5,18 +5,23 @@ from dataclasses import replace
 import pytest
 
 from mnv2_sweep.base.errors import SpaceError, SweepError, WeightsError
-from mnv2_sweep.nets.arch import ArchSpec
+from mnv2_sweep.nets.arch import ArchSpec, set_expansion
 from mnv2_sweep.pretrained.add import add_weights
 from mnv2_sweep.pretrained.folder import weights_folder
+from mnv2_sweep.record.store import Outcome
 from mnv2_sweep.spaces.read import load_space
-from mnv2_sweep.spaces.space import Strategy
+from mnv2_sweep.spaces.space import Kind, Strategy
+from mnv2_sweep.sweeps.export import select_network
+from mnv2_sweep.sweeps.keep import rank_networks
+from mnv2_sweep.sweeps.request import SweepRequest, describe_schedule, open_session
 from mnv2_sweep.sweeps.schedule import schedule_trials
-from mnv2_sweep.sweeps.starts import describe_starts, find_starts, take_weights
+from mnv2_sweep.sweeps.starts import choose_probe, describe_starts, find_starts, take_weights
 from mnv2_sweep.training.ways.probe import WORK as PROBE
 from mnv2_sweep.training.ways.shared import WORK as SHARED
 from mnv2_sweep.training.ways.tune import WORK as TUNE
+from mnv2_sweep.trials.differences import compare_kinds, first_of_kinds
 from mnv2_sweep.trials.recipe import RECIPES
-from mnv2_sweep.trials.trial import DataRef, dump_trial, load_trial, trial_id
+from mnv2_sweep.trials.trial import DataRef, Trial, dump_trial, load_trial, trial_id
 from tests.weight_files import ARCH, draw_arrays, save_safetensors
 
 RECIPE, DATA = replace(RECIPES["short"], init="imagenet"), DataRef("d", "f", 3)
@@ -109,3 +114,64 @@ def test_a_space_says_what_it_is_with_weights(tmp_path, folder):
     path.write_text("points: [{width: 1.0}]\nwith_weights: {recipe: short}\n")
     with pytest.raises(SpaceError, match="with_weights.recipe: it begins from scratch"):
         load_space(path)
+
+
+def test_slices_are_all_of_one_network_the_smallest_that_contains_them(tmp_path, folder):
+    recipe, small = replace(RECIPE, init="sliced"), replace(ARCH, width=0.1, stages=set_expansion(ARCH.stages, 3))
+    with pytest.raises(WeightsError, match="no ImageNet weights are here to slice"):
+        find_starts([ARCH], recipe)
+    record, wide = add(tmp_path, folder, "a"), add(tmp_path, folder, "b", replace(ARCH, width=0.35))
+    starts = find_starts([ARCH, small], recipe)
+    assert starts == {ARCH: record, small: replace(record, sliced=True)}
+    half = replace(ARCH, width=0.25)
+    assert set(find_starts([ARCH, small, half], recipe).values()) == {replace(wide, sliced=True)}
+    trials = schedule_trials([ARCH, small], recipe, DATA, [0], {}, starts)
+    assert load_trial(dump_trial(trials[1])) == trials[1] and trials[1].start.sliced
+    assert describe_starts(trials)[1].startswith(f"weights   slices of a ({record.sha256[:8]}), trained at 32: ")
+    with pytest.raises(WeightsError, match="is no slice of b, the widest weights here: features.0.0 has 32 channels"):
+        find_starts([ARCH, replace(ARCH, width=1.0)], recipe)
+    assert set(find_starts([ARCH, replace(ARCH, width=1.0)], recipe, partly=True)) == {ARCH}
+
+
+def test_a_probe_takes_own_weights_where_all_have_some_else_slices(tmp_path, folder):
+    small = replace(ARCH, stages=set_expansion(ARCH.stages, 3))
+    with pytest.raises(WeightsError, match="nobody has published weights of 0.1 at 32"):
+        choose_probe([ARCH], RECIPES["short"])
+    add(tmp_path, folder, "a")
+    assert [choose_probe(archs, RECIPES["short"]).init for archs in ([ARCH], [ARCH, small])] == ["imagenet", "sliced"]
+    assert choose_probe([ARCH], replace(RECIPES["short"], input_scale=0.5)).input_scale == 0.5
+    with pytest.raises(WeightsError, match="nobody has published weights"):
+        choose_probe([replace(ARCH, width=0.42)], RECIPES["short"])
+
+
+def test_both_kinds_of_start_are_trials_of_one_sweep(tmp_path, folder, tiny_data):
+    add(tmp_path, folder, "a", padding="torch")  # then the network is the same one
+    other = replace(ARCH, width=0.42, resolution=32, classes=3)
+    archs = [replace(ARCH, resolution=32, classes=3), other]
+    more = (Kind(RECIPES["tune"], Strategy("tune")),)
+    request = SweepRequest(tmp_path / "s", archs, RECIPES["short"], (0, 1), tiny_data, "d", more=more)
+    session = open_session(request)
+    kinds = [(trial.recipe.init, trial.way, trial.start and trial.start.name) for trial in session.trials]
+    assert kinds == [("scratch", "alone", None)] * 4 + [("imagenet", "tune", "a")] * 2
+    assert len({trial_id(trial) for trial in session.trials}) == 6
+    lines = describe_schedule(session)
+    assert lines[1].startswith("networks  2, each from scratch and from imagenet, ")
+    assert lines[2].startswith("recipe    from scratch, 4 trials: short: ")
+    assert any(line.startswith("note      no imagenet weights here of 0.42 at 32") for line in lines)
+    alone = replace(request, more=(), archs=archs[:1])
+    assert compare_kinds(first_of_kinds(session.trials), first_of_kinds(open_session(alone).trials)) == []
+    tuned = replace(alone, recipe=replace(RECIPES["tune"], lr=0.1), strategy=Strategy("tune"))
+    changed = compare_kinds(first_of_kinds(session.trials), first_of_kinds(open_session(tuned).trials))
+    assert changed == ["lr 0.01 -> 0.1"]
+    with pytest.raises(WeightsError, match="nobody has published weights of 0.42 at 32"):
+        open_session(replace(request, archs=[other]))
+
+
+def test_a_network_of_two_kinds_is_named_with_its_start(tmp_path, make_result):
+    trials = [Trial(ARCH, RECIPES[name], DATA, 0) for name in ("short", "tune")]
+    outcomes = [Outcome(trial, make_result()) for trial in trials]
+    assert [one.trial for one in select_network(outcomes, "0.1@32, from imagenet", tmp_path)] == trials[1:]
+    with pytest.raises(SweepError, match="has it from scratch and from imagenet; say which"):
+        select_network(outcomes, "0.1@32", tmp_path)
+    assert select_network(outcomes[:1], "0.1@32", tmp_path) == outcomes[:1]
+    assert [network.on_front for network in rank_networks(outcomes)] == [True, True]

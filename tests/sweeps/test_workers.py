@@ -12,7 +12,7 @@ from mnv2_sweep.data.photos import open_photos
 from mnv2_sweep.nets.arch import ArchSpec, Stage
 from mnv2_sweep.record.claims import read_claims
 from mnv2_sweep.record.folders import CHECKPOINTS, RUNNING, log_path
-from mnv2_sweep.record.store import TIMED_OUT, Outcome, read_outcomes, record
+from mnv2_sweep.record.store import TIMED_OUT, Outcome, read_each, read_outcomes, record
 from mnv2_sweep.spaces.space import Strategy
 from mnv2_sweep.sweeps import pool, request, workers
 from mnv2_sweep.sweeps.pool import Limits, run_serial
@@ -30,6 +30,7 @@ from mnv2_sweep.trials.trial import DataRef
 from mnv2_sweep.trials.ways import KEPT, STACKED_FOLDER, WEIGHTS, own_file
 from tests.photo_samples import class_files, write_folder
 from tests.supernet_samples import LARGEST, SUPERNET, open_supernet, share
+from tests.trial_samples import check_terms
 
 SHARED_40 = Strategy("shared", 40)
 
@@ -67,6 +68,15 @@ def test_a_worker_opens_the_data_once_and_trains(photos, photo_trial, monkeypatc
         )
     assert opened == [str(folder)] and torch.get_num_threads() == 1
     assert [state[:2] for state in reports] == [(step, 4) for step in (1, 2, 3, 4)] * 2
+
+
+def test_images_are_left_out_where_nobody_wants_them(photos, photo_trial, photo_session):
+    folder, cache = photos
+    results = [train_in_worker(str(folder), cache, Setup(each=each), photo_trial, Control()) for each in (True, False)]
+    check_terms(results[0])
+    assert results[1].each == b"" and results[1].scores == results[0].scores
+    session = photo_session()
+    assert [make_setup(session, RunSettings(1, images=images)).each for images in (True, False)] == [True, False]
 
 
 def test_a_worker_stops_when_asked(photos, photo_trial):
@@ -132,6 +142,7 @@ def test_what_is_missing_is_run_recorded_and_shown(photo_session, monkeypatch):
     assert {outcome.trial for outcome in outcomes} == set(opened.trials)
     assert {outcome.status for outcome in outcomes} == {"done"} and text.count("val top-1") == 2
     assert read_outcomes(opened.folder) == outcomes
+    assert read_each(opened.folder).keys() == {outcome.id for outcome in outcomes}
     assert all("done" in log_path(opened.folder, trial).read_text() for trial in opened.trials)
     assert read_claims(opened.folder) == {} and photo_session(retry_failed=True).missing == ()
     assert not (opened.folder / RUNNING).exists() and not (opened.folder / CHECKPOINTS).exists()

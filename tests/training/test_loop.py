@@ -29,6 +29,7 @@ from mnv2_sweep.training.loop import (
 from mnv2_sweep.training.start import scale_shortcuts
 from mnv2_sweep.trials.recipe import RECIPES, Recipe
 from mnv2_sweep.trials.trial import DataRef, Result, Trial
+from tests.trial_samples import check_terms
 
 torch.set_num_threads(1)
 
@@ -56,6 +57,7 @@ def test_toy_data_are_learnt(make_trial, tiny_data):
     assert result.train_loss == result.curve[-1].train_loss
     assert result.device == "cpu" and result.peak_memory_bytes > 10_000_000
     assert result.seconds > 0 and result.images_per_second > 0
+    check_terms(result)
 
 
 # Each learns from any of the first values tried, with the convolutions of processors with and without AVX-512, to 0.83

@@ -9,24 +9,29 @@ import pytest
 import torch
 from torch import nn
 
+from mnv2_sweep.base.errors import WeightsError
 from mnv2_sweep.models.build import build_model
 from mnv2_sweep.models.pretrained import build_pretrained, to_input
 from mnv2_sweep.models.shared import calibrate_norms
+from mnv2_sweep.nets.arch import set_expansion
 from mnv2_sweep.pretrained.add import add_weights
 from mnv2_sweep.pretrained.folder import find_weights, weights_folder
+from mnv2_sweep.pretrained.read import read_weights
 from mnv2_sweep.training import features
 from mnv2_sweep.training.control import Control, Interrupted
 from mnv2_sweep.training.features import compute_features, features_path, find_features, forget_oldest
-from mnv2_sweep.training.linear import fit_linear
+from mnv2_sweep.training.kept import header_of, write_kept
+from mnv2_sweep.training.linear import fit_linear, time_fit
 from mnv2_sweep.training.loop import evaluate_splits, run_trial
 from mnv2_sweep.training.start import begin_network
 from mnv2_sweep.training.ways.probe import WORK as PROBE
-from mnv2_sweep.training.ways.probe import probe_trial, probed_network
+from mnv2_sweep.training.ways.probe import probe_trial
 from mnv2_sweep.training.ways.tune import WORK as TUNE
 from mnv2_sweep.training.ways.tune import begin_tuning, compare_probe
-from mnv2_sweep.training.ways.way import Setup
-from mnv2_sweep.trials.trial import How, Trial
+from mnv2_sweep.training.ways.way import Rates, Setup
+from mnv2_sweep.trials.trial import How, Trial, trial_id
 from tests.stops import Stop, measured
+from tests.trial_samples import check_terms
 from tests.weight_files import ARCH, save_safetensors
 
 torch.set_num_threads(1)
@@ -80,9 +85,9 @@ def test_a_probe_is_the_network_under_its_classifier_whatever_the_seed(make_begu
     results = [PROBE.run(make_begun(seed=seed), tiny_data, Setup(), QUIET) for seed in (0, 1)]
     assert results[0].scores == results[1].scores and results[0].train_loss < np.log(3)
     trial = make_begun()
-    model = probed_network(trial, tiny_data, "cpu", probe_trial(trial, tiny_data, "cpu", QUIET).linear)
-    scores, counts = evaluate_splits(model, trial, tiny_data, "cpu", QUIET)
-    assert counts == results[0].images
+    model = probe_trial(trial, tiny_data, "cpu", QUIET).model
+    scores, counts, each = evaluate_splits(model, trial, tiny_data, "cpu", QUIET)
+    assert counts == results[0].images and len(each) == len(results[0].each)
     for split in scores:
         assert scores[split] == pytest.approx(results[0].scores[split], rel=1e-4)
 
@@ -90,16 +95,19 @@ def test_a_probe_is_the_network_under_its_classifier_whatever_the_seed(make_begu
 def test_features_are_computed_once_for_weights_size_and_data(make_begun, tiny_data, monkeypatch):
     calls = []
     monkeypatch.setattr(features, "compute_features", lambda *a: calls.append(0) or compute_features(*a))
-    first = find_features(make_begun(), tiny_data, "cpu", QUIET)
-    again = find_features(make_begun(seed=3, lr=0.5), tiny_data, "cpu", QUIET)
+
+    def find(trial, control=QUIET):
+        return find_features(begin_network(trial, tiny_data, "cpu"), trial, tiny_data, "cpu", control)
+
+    first, again = find(make_begun()), find(make_begun(seed=3, lr=0.5))
     assert len(calls) == 1 and again.seconds == first.seconds
     assert all(torch.equal(again.splits[split], first.splits[split]) for split in first.splits)
-    find_features(make_begun(mean=0.3), tiny_data, "cpu", QUIET)  # another file, another digest
-    find_features(replace(make_begun(), data=replace(make_begun().data, fingerprint="x")), tiny_data, "cpu", QUIET)
+    find(make_begun(mean=0.3))  # another file, another digest
+    find(replace(make_begun(), data=replace(make_begun().data, fingerprint="x")))
     assert len(calls) == 3
     path, lines = features_path(make_begun(), "cpu")[0], []
     path.write_bytes(path.read_bytes()[:-5])
-    find_features(make_begun(), tiny_data, "cpu", Control(log=lines.append))
+    find(make_begun(), Control(log=lines.append))
     assert len(calls) == 4 and "kept features are not used" in lines[0]
 
 
@@ -130,6 +138,8 @@ def test_the_classifier_is_at_the_minimum_of_loss_and_penalty(make_begun):
 def test_tuning_reports_its_probe_and_where_it_made_it_worse(make_begun, tiny_data):
     trial = make_begun("tune", lr=10.0)
     probe, worse = PROBE.run(trial, tiny_data, Setup(), QUIET), TUNE.run(trial, tiny_data, Setup(), QUIET)
+    check_terms(probe)
+    check_terms(worse)
     for split in ("val", "test"):
         assert worse.score(split, "probe_top1") == probe.score(split, "top1")
     assert worse.score("val", "top1") < probe.score("val", "top1")
@@ -140,11 +150,12 @@ def test_tuning_reports_its_probe_and_where_it_made_it_worse(make_begun, tiny_da
 def test_the_average_lies_between_the_weights_it_has_seen(make_begun, tiny_data):
     trial = make_begun("tune")
     course = begin_tuning(trial, tiny_data, "cpu", probe_trial(trial, tiny_data, "cpu", QUIET))
+    course.begin_average(0.75)
     weight = course.model.classifier[1].weight
     first = weight.detach().clone()
     weight.data += 1
-    course.add_to_average(0.25)
-    course.take_average()
+    course.after_step()
+    course.settle()
     assert torch.allclose(weight, first + 0.25, atol=1e-5)
     rates = {group["scale"] for group in course.optimizer.param_groups}
     assert min(rates) == 0.1 and max(rates) == 1.0
@@ -170,6 +181,52 @@ def test_shortcut_gain_leaves_loaded_weights_alone(make_begun, tiny_data):
     assert all(torch.equal(arrays[0][name], arrays[1][name]) for name in arrays[0])
 
 
+def test_a_slice_begins_with_channels_of_the_wider_network_and_statistics_of_images(make_begun, tiny_data):
+    whole = make_begun()
+    arch = replace(whole.arch, stages=set_expansion(whole.arch.stages, 3))
+    trial = replace(whole, arch=arch, start=replace(whole.start, sliced=True))
+    model, wide = (begin_network(one, tiny_data, "cpu") for one in (trial, whole))
+    assert {m.eps for m in model.modules() if isinstance(m, nn.BatchNorm2d)} == {1e-3} and model.input.turned
+    first, theirs = (one.features[2].conv[0][0].weight for one in (model, wide))
+    assert len(first) * 2 == len(theirs) and all(any(torch.equal(a, b) for b in theirs) for a in first)
+    statistics = [one.features[2].conv[3].running_var for one in (model, wide)]
+    assert not torch.allclose(*statistics)
+    assert trial_id(trial) != trial_id(whole)
+    result = PROBE.run(trial, tiny_data, Setup(), QUIET)
+    assert result.scores == PROBE.run(trial, tiny_data, Setup(), QUIET).scores and result.train_loss < np.log(3)
+
+
 def test_trained_alone_from_weights(make_begun, tiny_data):
     trial = replace(make_begun(), how=None)
     assert np.isfinite(run_trial(trial, tiny_data).train_loss)
+
+
+def test_a_probe_is_estimated_with_its_classifier(make_begun, tiny_data):
+    trial, asked = make_begun(), []
+    rates = Rates(
+        tiny_data, {}, lambda work: 1.0, lambda work: 0.1, lambda work: 2.0, lambda *said: asked.append(said) or 5.0
+    )
+    images = 2 * len(tiny_data.labels["train"])  # in a mirror, too
+    evaluated = images + sum(len(tiny_data.labels[split]) for split in ("val", "test"))
+    assert PROBE.own_seconds(trial, 1.0, rates) == pytest.approx(2 + 0.1 * evaluated + 5)
+    assert asked == [(images, 1280, 3)]
+    assert 0 < time_fit(100, 20, 3) < time_fit(20_000, 20, 3)
+
+
+@pytest.mark.parametrize("padding", ["tf", "torch"])
+def test_a_kept_network_is_weights_of_others_with_all_its_conventions(make_begun, tiny_data, tmp_path, padding):
+    trial, path = make_begun("tune", padding=padding), tmp_path / "kept" / "a.safetensors"
+    kept: list[nn.Module] = []
+    result = TUNE.run(trial, tiny_data, Setup(), Control(keep=lambda trial, model, result: kept.append(model)))
+    write_kept(path, kept[0].state_dict(), header_of(trial, tiny_data))
+    record = add_weights(path, weights_folder()).record
+    same = {name: getattr(trial.start, name) for name in ("epsilon", "padding", "mean", "std")}
+    assert record == replace(record, **same, resolution=16, classes=3, order="own")
+    again = begin_network(replace(trial, start=record), tiny_data, "cpu").eval()
+    again.classifier = kept[0].classifier
+    assert evaluate_splits(again, trial, tiny_data, "cpu", QUIET)[0]["val"]["top1"] == result.score("val", "top1")
+    old = {name: text for name, text in header_of(trial, tiny_data).items() if name != "mean"}
+    write_kept(path, kept[0].state_dict(), old)
+    if padding == "tf":
+        with pytest.raises(WeightsError, match="kept by an earlier version"):
+            read_weights(path)

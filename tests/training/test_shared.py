@@ -37,10 +37,12 @@ from mnv2_sweep.training.shared import (
 )
 from mnv2_sweep.training.ways import finetuned
 from mnv2_sweep.training.ways.finetuned import FINETUNE_RATE, run_finetuned_trial
+from mnv2_sweep.trials.terms import unpack_terms
 from mnv2_sweep.trials.trial import CODE_VERSION, Trial, shared_id
 from tests.conftest import ToyData
 from tests.stops import Killed, Stop, measured
 from tests.supernet_samples import DEEP, LARGEST, SMALLEST, SUPERNET, WIDE, first_values, named_parameters, share
+from tests.trial_samples import check_terms
 
 torch.set_num_threads(1)
 
@@ -477,6 +479,7 @@ def test_an_exported_slice_predicts_as_the_one_that_was_measured_image_by_image(
     logits = [predictions(model, tiny_data, arch.resolution) for model in (first, second, exported)]
     assert all(np.array_equal(logits[0], other) for other in logits[1:]) and np.ptp(logits[0]) > 0
     right = logits[0].argmax(1) == tiny_data.labels["val"]
+    assert np.array_equal(unpack_terms(result.each)["val"]["top1"], right)
     assert (
         right.mean() == result.score("val", "top1") == evaluate_model(second, trial, tiny_data, "val", "cpu")[0]["top1"]
     )
@@ -626,6 +629,7 @@ def test_a_slice_is_trained_on_from_what_it_is_and_its_weights_are_kept(make_sli
     slice_state = cut_network(trial, read(trained.path, trial).weights, tiny_data, "cpu").state_dict()
     assert state.keys() == slice_state.keys() and all(torch.equal(state[name], slice_state[name]) for name in state)
     assert (result.train_images, len(result.curve), result.images.get("val", 0)) == (32, 4, 30)
+    check_terms(result)
     assert (
         result.curve[-1].scores.get("top1") is not None
         and max(point.lr for point in result.curve) <= FINETUNE_RATE * 0.03

@@ -20,6 +20,7 @@ from mnv2_sweep.training.loop import begin_course, run_trial
 from mnv2_sweep.training.stacked import begin_stack, has_seed, run_stacked_trial, train_stacked
 from mnv2_sweep.training.ways.way import join_trials
 from mnv2_sweep.trials.trial import Result, Sharing, Trial
+from tests.trial_samples import check_terms
 
 torch.set_num_threads(1)
 
@@ -294,7 +295,9 @@ def test_seeds_that_come_later_are_trained_alone_and_the_earlier_stay(make_seeds
     kept = run_stacked_trial(earlier[0], place(earlier), tiny_data, "cpu", Control())
     run_stacked_trial(both[2], place(both), tiny_data, "cpu", Control(log=lines.append))
     assert "seeds 7, 8 as one" in lines[0] and are_there(place(both)) == [True] * 4
-    assert run_stacked_trial(both[0], place(both), tiny_data, "cpu", Control()) == kept
+    found = run_stacked_trial(both[0], place(both), tiny_data, "cpu", Control())
+    assert found == kept and found.each == kept.each
+    check_terms(found)
 
 
 def test_groups_of_one_network_that_train_at_once_lose_nothing(make_seeds, tiny_data, place, monkeypatch):

@@ -10,16 +10,18 @@ from torch import Tensor, nn
 from mnv2_sweep.base.errors import SweepError
 from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.nets.arch import ArchSpec, arch_label
+from mnv2_sweep.nets.resolve import resolve
 from mnv2_sweep.spaces.space import Strategy
+from mnv2_sweep.tasks.task import Scorer
 from mnv2_sweep.training.checkpoint import core_clock
 from mnv2_sweep.training.control import Control
 from mnv2_sweep.training.features import MIRRORED, find_features
 from mnv2_sweep.training.linear import Linear, fit_linear
-from mnv2_sweep.training.loop import begin_on, peak_memory_bytes, read_targets, say_result
+from mnv2_sweep.training.loop import Measured, begin_on, peak_memory_bytes, read_targets, say_result, sum_up
 from mnv2_sweep.training.start import begin_network
 from mnv2_sweep.training.ways.way import Rates, Setup, WayWork, count_final
 from mnv2_sweep.trials.recipe import SCRATCH, Recipe
-from mnv2_sweep.trials.tasks import task_of
+from mnv2_sweep.trials.tasks import task_of, trained_network
 from mnv2_sweep.trials.trial import SPLITS, CurvePoint, How, Result, Trial
 
 
@@ -39,9 +41,11 @@ class Probe(WayWork):
         return "a linear classifier on the features of weights that stay"
 
     def own_seconds(self, trial: Trial, work: float, rates: Rates) -> float:
-        """Return the seconds of the features, as if none were kept; those of the classifier are not known before."""
-        evaluated = probed_images(trial, rates.data) + count_final(rates.data)
-        return rates.of_start(work) + evaluated * rates.of_evaluated(work)
+        """Return the seconds of the features, as if none were kept, and of the classifier."""
+        fitted = probed_images(trial, rates.data)
+        channels, outputs = resolve(trained_network(trial)).convs[-1].c_in, task_of(trial).outputs(trial.data.classes)
+        evaluated = fitted + count_final(rates.data)
+        return rates.of_start(work) + evaluated * rates.of_evaluated(work) + rates.of_fit(fitted, channels, outputs)
 
     def run(self, trial: Trial, dataset: Dataset, setup: Setup, control: Control) -> Result:
         begin_on(setup.device)
@@ -49,23 +53,28 @@ class Probe(WayWork):
         main, images = task_of(trial).main.name, probed_images(trial, dataset)
         control.report(1, 1, probed.linear.train_loss, images / probed.seconds)
         point = CurvePoint(0.0, images, probed.linear.train_loss, 0.0, {main: probed.scores["val"][main]})
-        counts = {split: len(dataset.labels[split]) for split in probed.scores}
         result = Result(
-            probed.scores, counts, probed.linear.train_loss, images, (point,), probed.seconds,
-            images / probed.seconds, peak_memory_bytes(setup.device), setup.device,
+            probed.scores, probed.measured.images, probed.linear.train_loss, images, (point,), probed.seconds,
+            images / probed.seconds, peak_memory_bytes(setup.device), setup.device, probed.measured.each,
         )  # fmt: skip
-        control.keep(trial, probed_network(trial, dataset, setup.device, probed.linear).eval(), result)
+        control.keep(trial, probed.model, result)
         control.log(f"{arch_label(trial.arch)}: {say_result(trial, result)} in {result.seconds:.1f} s")
         return result
 
 
 @dataclass(frozen=True, eq=False)
 class Probed:
-    """A fitted classifier, its scores by split, and the seconds of a core that it took with its features."""
+    """The network that the trial begins with under its first classifier, what was measured of it, the seconds of a core
+    that it took, and the classifier that was fitted; None where that of the weights is kept."""
 
-    linear: Linear
-    scores: dict[str, dict[str, float]]
+    model: nn.Module
+    measured: Measured
     seconds: float
+    linear: Linear | None = None
+
+    @property
+    def scores(self) -> dict[str, dict[str, float]]:
+        return self.measured.scores
 
 
 def probed_images(trial: Trial, data: Dataset) -> int:
@@ -75,7 +84,8 @@ def probed_images(trial: Trial, data: Dataset) -> int:
 
 def probe_trial(trial: Trial, dataset: Dataset, device: str, control: Control) -> Probed:
     """Fit the classifier and measure it. Raises FloatingPointError, Interrupted."""
-    features, clock = find_features(trial, dataset, device, control), core_clock("cpu")
+    model = begin_network(trial, dataset, device)
+    features, clock = find_features(model, trial, dataset, device, control), core_clock("cpu")
     began = clock()
     targets = {split: read_targets(trial, dataset, split, "cpu") for split in dataset.labels}
     train = features.splits["train"], targets["train"]
@@ -85,23 +95,19 @@ def probe_trial(trial: Trial, dataset: Dataset, device: str, control: Control) -
     if linear is None or not math.isfinite(linear.train_loss):
         raise FloatingPointError("the features of these weights are no numbers")
     splits = [split for split in SPLITS if split in dataset.labels]
-    scores = {split: _score(trial, linear.outputs(features.splits[split]), targets[split]) for split in splits}
-    return Probed(linear, scores, features.seconds + clock() - began)
-
-
-def probed_network(trial: Trial, dataset: Dataset, device: str, linear: Linear) -> nn.Module:
-    """Return the network that the trial begins with, under that classifier."""
-    model = begin_network(trial, dataset, device)
+    measured = sum_up(
+        {split: _score(trial, linear.outputs(features.splits[split]), targets[split]) for split in splits}
+    )
     with torch.no_grad():
         model.classifier[-1].weight.copy_(linear.weight)
         model.classifier[-1].bias.copy_(linear.bias)
-    return model
+    return Probed(model.eval(), measured, features.seconds + clock() - began, linear)
 
 
-def _score(trial: Trial, outputs: Tensor, targets: Tensor) -> dict[str, float]:
+def _score(trial: Trial, outputs: Tensor, targets: Tensor) -> tuple[Scorer, int]:
     scorer = task_of(trial).work.scorer()
     scorer.add(outputs, targets)
-    return scorer.scores()
+    return scorer, len(targets)
 
 
 WORK = Probe()

@@ -30,7 +30,8 @@ class Setup:
     """What the trials of a run have in common, for worker processes too: the device, the sweep's folder, its networks
     where something is prepared for many of them and how many threads that may take, the trials of which several are
     trained as one with all that are trained with them, whether trials run as CUDA graphs; whether weights are kept in
-    the folder, and whether somebody asked for these by their names (`sweeps.keep` then lets them stay)."""
+    the folder, and whether somebody asked for these by their names (`sweeps.keep` then lets them stay); whether results
+    say what the network made of each image."""
 
     device: str = "cpu"
     folder: Path | None = None
@@ -40,6 +41,7 @@ class Setup:
     cuda_graphs: bool = False
     keeps: bool = False
     asked: bool = False
+    each: bool = True
 
 
 class Conditions(NamedTuple):
@@ -53,13 +55,15 @@ class Conditions(NamedTuple):
 @dataclass(frozen=True)
 class Rates:
     """The seconds that training takes on a core of this machine, as functions of a network's work (`count_work`): of an
-    image, of an evaluated one, of a trial's start. `works` are those of the networks that are estimated."""
+    image, of an evaluated one, of a trial's start. `works` are those of the networks that are estimated. `of_fit`:
+    those of fitting a linear classifier to features, by the numbers of images, channels and outputs."""
 
     data: Dataset
     works: Mapping[ArchSpec, float]
     of_image: Callable[[float], float]
     of_evaluated: Callable[[float], float]
     of_start: Callable[[float], float]
+    of_fit: Callable[[int, int, int], float] = lambda images, channels, outputs: 0.0
 
     def seconds(self, work: float, shown: float, evaluated: int) -> float:
         """Return the seconds of a trial of that work that trains on `shown` images and evaluates others."""

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from mnv2_sweep.base.errors import DataError
-from mnv2_sweep.data import layout
+from mnv2_sweep.data import files
+from mnv2_sweep.data.asked import PhotoOptions
 from mnv2_sweep.data.photos import open_photos
 from tests.photo_samples import BOTH, OK, check_refused, class_files, must_not_decode, write_folder, write_zip
 
@@ -87,7 +88,7 @@ def test_member_twice(tmp_path, cache):
 
 
 def test_zip_bomb(tmp_path, cache, monkeypatch):
-    monkeypatch.setattr(layout, "MAX_FILE_BYTES", 2**20)
+    monkeypatch.setattr(files, "MAX_FILE_BYTES", 2**20)
     path = write_zip(tmp_path / "d.zip", OK | {"cat/big.png": bytes(5 * 2**20)}, compression=zipfile.ZIP_DEFLATED)
     check_refused(path, cache, "'cat/big.png' has 5 MiB, at most 1 are allowed")
 
@@ -106,6 +107,41 @@ def test_link_out_of_the_folder_or_to_a_folder(tmp_path, cache, target):
     path = write_folder(tmp_path / "d", OK)
     os.symlink(target.format(root=path) if target[0] != "." else f"../{target}", path / "cat" / "link.png")
     check_refused(path, cache, "'cat/link.png' is a link to")
+
+
+def test_links_are_followed_where_that_is_asked_for(tmp_path, cache):
+    write_folder(tmp_path, {"outside.png": OK["cat/0.png"]} | class_files({"emu": 3}))
+    path = write_folder(tmp_path / "d", OK)
+    os.symlink(tmp_path / "outside.png", path / "cat" / "link.png")
+    os.symlink(tmp_path / "emu", path / "emu")
+    check_refused(path, cache, "or say --follow-links")
+    data = open_photos(path, cache, options=PhotoOptions(follow_links=True))
+    assert data.classes == ("cat", "dog", "emu") and sum(map(len, data.names.values())) == 32
+
+
+def test_links_that_go_round_end_in_one_line(tmp_path, cache):
+    path = write_folder(tmp_path / "d", OK)
+    os.symlink(path, path / "cat" / "again")
+    with pytest.raises(DataError, match="leads back to a folder that it lies in"):
+        open_photos(path, cache, options=PhotoOptions(follow_links=True))
+
+
+OTHER = {
+    "lfs.zip": (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 9\n", "a git-lfs pointer, not the"),
+    "login.zip": (b"<!doctype html>\n<html>", "a web page (HTML)"),
+    "labels.csv": (b"image,label\n", "a table; give it as --labels labels.csv, and --data the folder or archive"),
+    "photo.png": (OK["cat/0.png"], "one photo"),
+    "d.7z": (b"7z\xbc\xaf\x27\x1c\0\0", "a 7z archive"),
+    "d.rar": (b"Rar!\x1a\x07\x01\x00", "a RAR archive"),
+    "d.parquet": (b"PAR1\x15\x04", "a Parquet file"),
+}
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_what_is_given_as_data_is_named(tmp_path, cache, name):
+    content, what = OTHER[name]
+    (tmp_path / name).write_bytes(content)
+    check_refused(tmp_path / name, cache, what)
 
 
 def test_link_inside_is_read_and_a_broken_one_listed(tmp_path, cache):

@@ -5,9 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from mnv2_sweep.data.layout import Photo, hold_out
+from mnv2_sweep.data.asked import PhotoOptions
+from mnv2_sweep.data.layout import Photo, hold_out, sort_photos
 from mnv2_sweep.data.photos import open_photos
 from tests.photo_samples import BOTH, OK, check_refused, class_files, counts, split_files, write_folder, write_zip
+
+COUNTS = {"train": 1, "val": 1, "test": 5}
 
 
 @pytest.fixture
@@ -48,6 +51,101 @@ def test_hold_out_ignores_the_order_and_is_at_most_about_5000():
 def test_a_class_may_be_called_like_a_split(tmp_path, cache):
     data = open_photos(write_folder(tmp_path / "d", class_files({"boat": 4, "train": 4})), cache)
     assert data.classes == ("boat", "train")
+
+
+# Layouts of all kinds: (files, images of each class in each split, parts of what is said).
+
+HALF, FOUR = {"cat": 2, "dog": 2}, {"cat": 4, "dog": 4}
+KEPT = {"train": {"cat": 3, "dog": 3}, "val": {"cat": 1, "dog": 1}}  # of FOUR without a val
+LAYOUTS = {
+    "wrappers-in-wrappers": (class_files(FOUR, "a/b/c/"), KEPT, ()),
+    "wrapped-splits": (split_files(**{"a/b/train": FOUR, "a/b/valid": HALF}), {"train": FOUR, "val": HALF}, ()),
+    "wrapped-in-each-split": (
+        split_files(**{"training_set/training_set": FOUR, "test_set/test_set": HALF}), KEPT | {"test": HALF}, (),
+    ),
+    "training-and-testing": (split_files(**{"TRAINING": FOUR, "Testing": HALF}), KEPT | {"test": HALF}, ()),
+    "training-dev-eval": (
+        split_files(training=FOUR, Dev=HALF, eval=HALF), {"train": FOUR, "val": HALF, "test": HALF}, (),
+    ),
+    "a-wrapper-called-training": (class_files(FOUR, "training/"), KEPT, ()),
+    "flat-test-beside-classes": (
+        class_files(FOUR | {"test": 3, "unlabeled": 2, "test1": 1}), KEPT,
+        ("3 photos in 'test'", "2 photos in 'unlabeled'", "1 photo in 'test1'"),
+    ),
+    "flat-test-beside-splits": (
+        split_files(train=FOUR, val=HALF) | class_files({"test": 3, "not-labelled": 2}), {"train": FOUR, "val": HALF},
+        ("left out 3 photos in 'test'", "left out 2 photos in 'not-labelled'"),
+    ),
+    "unknown-in-test": (
+        split_files(train=FOUR, val=HALF, test={"unknown": 3}), {"train": FOUR, "val": HALF},
+        ("left out 3 photos of test: in 'unknown', which is no class of train",),
+    ),
+    "images-in-test": (split_files(train=FOUR, test={"images": 3}), KEPT, ("left out 3 photos of test: in 'images'",)),
+    "unknown-that-is-a-class": (
+        split_files(train={"cat": 2, "unknown": 2}, val={"cat": 2, "unknown": 2}, test={"unknown": 2}),
+        {"train": {"cat": 2, "unknown": 2}, "val": {"cat": 2, "unknown": 2}, "test": {"unknown": 2}}, (),
+    ),
+    "unlabelled-among-the-classes": (
+        split_files(train=FOUR | {"unlabeled": 5}, val=HALF), {"train": FOUR, "val": HALF},
+        ("left out 5 photos of train: in 'unlabeled', so without a label",),
+    ),
+    "without-endings": ({name[:-4]: data for name, data in class_files(FOUR, "w/").items()}, KEPT, ()),
+    "a-table-beside-classes": (
+        class_files(FOUR, "w/") | {"w/labels.csv": b"image,label"}, KEPT,
+        ("'labels.csv' is not read, as the photos lie in class folders; --labels labels.csv reads it",),
+    ),
+    "a-class-called-valid": (
+        class_files({"valid": 4, "invalid": 4}),
+        {"train": {"valid": 3, "invalid": 3}, "val": {"valid": 1, "invalid": 1}}, ("'valid' is read as a class",),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("files, wanted, said", LAYOUTS.values(), ids=LAYOUTS)
+def test_layouts(tmp_path, cache, files, wanted, said):
+    data = open_photos(write_folder(tmp_path / "d", files), cache)
+    assert counts(data) == wanted
+    text = "\n".join(data.notes)
+    assert all(part in text for part in said)
+    assert ("left out" in text) == any(
+        part.startswith(("left out", "1 photo", "2 photos", "3 photos")) for part in said
+    )
+    zipped = open_photos(write_zip(tmp_path / "d.zip", files), tmp_path / "cache2")
+    assert (zipped.fingerprint, zipped.notes) == (data.fingerprint, data.notes)
+
+
+FLAT = {
+    "train-and-test": ("train", "test"),
+    "train-and-test1": ("train", "test1"),
+    "train-and-images": ("Train", "images"),
+    "training-and-testing": ("training_set", "test_set"),
+    "only-unlabelled": ("unlabeled",),
+    "wrapped": ("wrap/train", "wrap/test1"),
+}
+
+
+@pytest.mark.parametrize("tops", FLAT.values(), ids=FLAT)
+def test_flat_photos_never_become_classes(tmp_path, cache, tops):
+    path = write_folder(tmp_path / "d", class_files(dict.fromkeys(tops, 4)))
+    for hint in ("--labels FILE", "--label-pattern"):
+        check_refused(path, cache, hint)
+
+
+def test_one_class_beside_what_is_left_out_says_how_to_have_both(tmp_path, cache):
+    path = write_folder(tmp_path / "d", class_files({"control": 4, "test": 4}))
+    check_refused(path, cache, "(beside 'test', whose photos have no label; if these folders are classes, say --label")
+    data = open_photos(path, cache, options=PhotoOptions(label_pattern="{label}/*"))
+    assert data.classes == ("control", "test")
+
+
+def test_many_classes_are_sorted_in_time_that_grows_with_their_number():
+    """Ten thousand classes and as many test photos as ten for each: seconds, and not hours."""
+    classes = [f"{number:05d}" for number in range(10_000)]
+    files = [f"{split}/{label}/{n}.jpg" for label in classes for split, many in COUNTS.items() for n in range(many)]
+    folders = {"train", "val", "test", *(f"{split}/{label}" for split in COUNTS for label in classes)}
+    photos, left_out, notes = sort_photos("x", files, folders)
+    assert Counter(photo.split for photo in photos) == {split: 10_000 * many for split, many in COUNTS.items()}
+    assert (left_out, notes) == ([], [])
 
 
 # Broken data: what is given, and what the one line says.

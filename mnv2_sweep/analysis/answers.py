@@ -1,0 +1,165 @@
+"""What networks made of each image -> differences between any two of them, over images and seeds together.
+
+All networks of a sweep see the same images, so a difference is taken image by image: what is hard for both drops out.
+A difference has two doubts that add up: over images (others of the same kind) and over seeds (trained again). With
+D[s, i] the difference of seed s on image i, and S seeds that both networks have, N images:
+
+    over images   variance of the N means over seeds / N
+    over seeds    variance of the S means over images / S, from five seeds on; below, the spread over seeds that all
+                  networks of the sweep have together, where any of them has two; else nothing is known of it, and the
+                  difference speaks of these very weights
+
+Each holds the part of both, seed and image, once; it is taken off once. Each doubt gives half an interval, Student's t
+with its own degrees of freedom, and the squares of these add up. (One t for their sum, by Satterthwaite, covered 90 %
+where two or three seeds had most of the doubt.) Right and wrong answers, which may all agree, get two images more, one
+for each side (Bonett and Price 2012), so that no interval has width 0.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.special import ndtr, ndtri, stdtrit
+
+from mnv2_sweep.analysis.stats import start_kinds
+from mnv2_sweep.base.intervals import CONFIDENCE
+from mnv2_sweep.record.store import read_each
+from mnv2_sweep.trials.tasks import main_score
+from mnv2_sweep.trials.terms import Terms, unpack_terms
+from mnv2_sweep.trials.ways import goes_on
+
+SIDE = (1 + CONFIDENCE) / 2  # below the upper end of an interval
+OWN_SEEDS = 5  # from which on two networks show their own spread over seeds
+
+
+@dataclass(frozen=True, eq=False)
+class Spread:
+    """The variance over seeds of a network's mean over all images of the kind, and its degrees of freedom; 0 of them
+    where no network has two seeds."""
+
+    variance: float
+    freedom: int
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What networks made of the same images: of each network, named by its `arch_key`, the terms of the score and of
+    the loss, float32 [seeds, images], larger is better; `seeds` names their rows."""
+
+    networks: tuple[str, ...]
+    seeds: tuple[tuple[int, ...], ...]
+    terms: tuple[np.ndarray, ...]
+    losses: tuple[np.ndarray, ...]
+    is_fraction: bool = True
+
+    @property
+    def images(self) -> int:
+        return self.terms[0].shape[1]
+
+    @cached_property
+    def spread(self) -> Spread:
+        """Return the spread of the score over seeds that the networks have together."""
+        return pool_spread(self.terms)
+
+    @cached_property
+    def loss_spread(self) -> Spread:
+        return pool_spread(self.losses)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """The mean of one network minus that of another, with its interval at 95 % and how likely it is above 0; of `seeds`
+    that both have. `knows_seeds`: the interval is over seeds too."""
+
+    mean: float
+    low: float
+    high: float
+    above: float
+    seeds: int
+    knows_seeds: bool
+
+
+def split_kinds(trials: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return the trials by their kind of start (`stats.start_kinds`), of those that have a result."""
+    done = trials[trials["status"] == "done"]
+    kinds = start_kinds(done)
+    return {kind: done[done["init"] == kind] if "init" in done else done for kind in kinds}
+
+
+def load_answers(folder: Path, trials: pd.DataFrame, split: str = "val") -> Answers | None:
+    """Load what the networks of a table of trials (`load_frame`) made of a split's images; None where that is not on
+    record of every result, or can't be read. Raises StoreError."""
+    done = trials[(trials["status"] == "done") & ~trials["training"].map(goes_on).astype(bool)]
+    done = done.drop_duplicates(["arch_key", "seed"], keep="last").sort_values(["madds", "network", "seed"])
+    if done.empty:
+        return None
+    each = read_each(folder)
+    try:
+        found = {name: unpack_terms(each[name]).get(split, {}) for name in done["trial_id"]}
+        return _gather(done, found)
+    except (KeyError, ValueError):  # of an earlier version, run with --no-images, or damaged
+        return None
+
+
+def _gather(done: pd.DataFrame, found: dict[str, Terms]) -> Answers:
+    """Return the answers of trials, whose terms `found` has by id. Raises KeyError, ValueError where some are
+    missing."""
+    score = main_score(done)
+    seeds, terms, losses = {}, {}, {}
+    for key, rows in done.groupby("arch_key", sort=False):
+        own = [found[name] for name in rows["trial_id"]]
+        seeds[key] = tuple(int(seed) for seed in rows["seed"])
+        terms[key] = score.sign * np.stack([of_trial[score.name] for of_trial in own]).astype(np.float32)
+        losses[key] = -np.stack([of_trial["loss"] for of_trial in own])
+    if len({array.shape[1] for array in (*terms.values(), *losses.values())}) > 1:
+        raise ValueError("images: other numbers of them")
+    parts = (seeds.values(), terms.values(), losses.values())
+    return Answers(tuple(seeds), *map(tuple, parts), is_fraction=score.fraction)
+
+
+def pool_spread(terms: Sequence[np.ndarray]) -> Spread:
+    """Return the spread over seeds that networks have together: of their means over images, without the part of them
+    that is only these images'."""
+    several = [rows for rows in terms if len(rows) > 1]
+    freedom = sum(len(rows) - 1 for rows in several)
+    if not freedom:
+        return Spread(0.0, 0)
+    means = sum((len(rows) - 1) * rows.mean(1, dtype=float).var(ddof=1) for rows in several) / freedom
+    within = sum((len(rows) - 1) * rows.var(0, ddof=1, dtype=float).mean() for rows in several) / freedom
+    return Spread(max(0.0, float(means - within / terms[0].shape[1])), freedom)
+
+
+def compare_answers(
+    first: np.ndarray, second: np.ndarray, spread: Spread, is_fraction: bool = False
+) -> tuple[float, float]:
+    """Return the mean difference of two networks' terms [seeds, images], rows of one seed each, and half its
+    interval."""
+    differences = first - second
+    seeds, images = differences.shape
+    over_images, over_seeds = differences.mean(0, dtype=float), differences.mean(1, dtype=float)
+    mean = float(over_seeds.mean())
+    squares, more = float(((over_images - mean) ** 2).sum()), 2 * is_fraction
+    of_images = (squares + more) / (images + more) / max(1, images + more - 1)
+    if seeds >= OWN_SEEDS:
+        both = differences.var(0, ddof=1, dtype=float).mean() / images / seeds
+        of_seeds, freedom = max(0.0, float(over_seeds.var(ddof=1) / seeds - both)), seeds - 1
+    else:
+        of_seeds, freedom = 2 * spread.variance / seeds, spread.freedom
+    squares = stdtrit(max(1, images - 1), SIDE) ** 2 * of_images
+    return mean, float(np.sqrt(squares + (stdtrit(freedom, SIDE) ** 2 * of_seeds if freedom else 0.0)))
+
+
+def find_difference(answers: Answers, first: int, second: int, of_loss: bool = False) -> Difference | None:
+    """Return the difference of two of the networks, by their places; None where they have no seed in common."""
+    common = sorted(set(answers.seeds[first]) & set(answers.seeds[second]))
+    if not common:
+        return None
+    arrays, spread = (answers.losses, answers.loss_spread) if of_loss else (answers.terms, answers.spread)
+    sides = [arrays[at][[answers.seeds[at].index(seed) for seed in common]] for at in (first, second)]
+    mean, half = compare_answers(*sides, spread, answers.is_fraction and not of_loss)
+    above = float(ndtr(ndtri(SIDE) * mean / half)) if half else float(mean > 0)
+    knows_seeds = len(common) >= OWN_SEEDS or spread.freedom > 0
+    return Difference(mean, mean - half, mean + half, above, len(common), knows_seeds)

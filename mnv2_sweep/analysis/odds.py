@@ -1,0 +1,222 @@
+"""What networks made of each image -> the odds: which are on the front, which is best, how much the best was lucky.
+
+The scores that the networks would have on all images of the kind, trained with all seeds, are drawn many times:
+
+1. Noise. Images are weighed anew in each draw, the same way for all networks (the Bayesian bootstrap, Rubin 1981: the
+   weights are exponential), so that what is hard for all moves all. Where seeds tell how far training again moves a
+   score, each network gets such a move; with one seed each, the odds are of these very weights.
+2. What is measured is the truth with noise, and of many networks the luckiest come out on top. So the truth is drawn
+   back towards a smooth curve over log MAdds, about which true scores lie with a spread tau: a Gaussian prior whose
+   curve (flat prior) and tau (by the part of noise in all variance, any part as likely: the uniform shrinkage prior of
+   Strawderman 1971 and Daniels 1999) the scores themselves decide. Where networks differ by much more
+   than the noise, this changes nothing; where they don't, a lead that noise explains is taken for noise. A draw is made
+   by Matheron's rule: a truth and noise are invented, and what the rule makes of the difference to the measured scores
+   is added to the invented truth.
+
+Fronts and bests of the draws are then counted.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from mnv2_sweep.analysis.answers import Answers, Spread, load_answers, split_kinds
+from mnv2_sweep.base.intervals import CONFIDENCE
+
+DRAWS = 2000
+MOST_WEIGHTS = 4_000_000  # of images in draws, held at once
+TAUS = 48  # values of tau that are weighed
+LEAST_SHRUNK = 3  # networks; fewer show no curve
+LEAST_BENT = 8  # networks, from which on the curve may bend
+EVEN = 0.5  # from this probability on, a network counts as one of the front
+
+
+@dataclass(frozen=True, eq=False)
+class Odds:
+    """What the draws say: of each network, in the order of `networks`, the probability of being on the front and of
+    being best; how many are on the front (`front_low` to `front_high`, at 95 %); of the network that measured best, by
+    how much it was lucky (`optimism`, and its interval) and its score without that; `scores` [draws, networks], larger
+    is better. `knows_seeds`: all this is over seeds, too."""
+
+    networks: tuple[str, ...]
+    on_front: np.ndarray
+    best: np.ndarray
+    front_low: int
+    front_high: int
+    measured_best: int
+    optimism: tuple[float, float, float]
+    best_score: tuple[float, float, float]
+    scores: np.ndarray
+    images: int
+    knows_seeds: bool
+
+    @property
+    def front_size(self) -> int:
+        """Return how many networks are rather on the front than not."""
+        return int((self.on_front >= EVEN).sum())
+
+
+def find_odds(answers: Answers, costs: Sequence[float], draws: int = DRAWS, seed: int = 0) -> Odds:
+    """Return the odds of networks with these costs, one each; the same ones every time."""
+    costs = np.asarray(costs, dtype=float)
+    measured = np.array([rows.mean(dtype=float) for rows in answers.terms])
+    scores = draw_scores(answers.terms, costs, answers.spread, draws, np.random.default_rng(seed))
+    fronts = draw_fronts(scores, costs)
+    chosen = int(measured.argmax())
+    best = np.bincount(scores.argmax(1), minlength=len(costs)) / draws
+    edges = [50 * (1 - CONFIDENCE), 50 * (1 + CONFIDENCE)]
+    low, high = np.percentile(fronts.sum(1), edges, method="nearest")
+    luck, of_best = measured[chosen] - scores[:, chosen], scores[:, chosen]
+    return Odds(
+        answers.networks, fronts.mean(0), best, int(low), int(high), chosen,
+        (float(luck.mean()), *map(float, np.percentile(luck, edges))),
+        (float(of_best.mean()), *map(float, np.percentile(of_best, edges))),
+        scores, answers.images, answers.spread.freedom > 0,
+    )  # fmt: skip
+
+
+def draw_scores(
+    terms: Sequence[np.ndarray], costs: np.ndarray, spread: Spread, draws: int, random: np.random.Generator
+) -> np.ndarray:
+    """Draw the true scores [draws, networks] of networks whose terms [seeds, images] were measured."""
+    rows = np.stack([own.mean(0, dtype=np.float32) for own in terms])
+    counts = np.array([len(own) for own in terms])
+    measured = rows.mean(1, dtype=float)
+    noise = _weigh_images(rows, draws, random)
+    noise += _move_seeds(counts, spread, draws, random)
+    if len(costs) < LEAST_SHRUNK:
+        return measured - noise
+    centred = rows - measured[:, None].astype(np.float32)
+    covariance = (centred @ centred.T).astype(float) / rows.shape[1] ** 2 + np.diag(spread.variance / counts)
+    return _draw_back(measured, noise, covariance, costs, random)
+
+
+def _weigh_images(rows: np.ndarray, draws: int, random: np.random.Generator) -> np.ndarray:
+    """Return by how much the means of rows [networks, images] move as images are weighed anew [draws, networks]."""
+    centred = rows - rows.mean(1, dtype=float)[:, None].astype(np.float32)
+    at_once = max(1, MOST_WEIGHTS // rows.shape[1])
+    parts = []
+    for begin in range(0, draws, at_once):
+        weights = random.standard_exponential((min(at_once, draws - begin), rows.shape[1]), dtype=np.float32)
+        parts.append((weights @ centred.T).astype(float) / weights.sum(1, dtype=float)[:, None])
+    return np.concatenate(parts)
+
+
+def _move_seeds(counts: np.ndarray, spread: Spread, draws: int, random: np.random.Generator) -> np.ndarray:
+    """Return by how much the means of so many seeds move as networks are trained again [draws, networks]."""
+    if not spread.freedom:
+        return np.zeros((draws, len(counts)))
+    scale = np.sqrt(spread.freedom / random.chisquare(spread.freedom, (draws, 1)))  # the spread itself is measured
+    return random.standard_normal((draws, len(counts))) * scale * np.sqrt(spread.variance / counts)
+
+
+def _draw_back(
+    measured: np.ndarray, noise: np.ndarray, covariance: np.ndarray, costs: np.ndarray, random: np.random.Generator
+) -> np.ndarray:
+    """Draw true scores about a curve over costs, see the module; `covariance` is that of the noise."""
+    values, vectors = np.linalg.eigh(covariance)
+    values = np.maximum(values, 1e-9 * values.max() + 1e-15)
+    turned, basis = vectors.T @ measured, vectors.T @ _curve_basis(costs)
+    roots = (np.arange(TAUS) + 0.5) / TAUS  # of the noise's part in all variance; finer where that is small
+    taus = np.sqrt(np.median(values) * (1 / roots**2 - 1))
+    logs = np.array([_log_likelihood(turned, basis, values + tau**2) for tau in taus]) + np.log(roots)
+    odds = np.exp(logs - logs.max())
+    picked = random.choice(TAUS, len(noise), p=odds / odds.sum())
+    truths = np.empty_like(noise)
+    for at in np.unique(picked):
+        own, tau = picked == at, taus[at]
+        invented = tau * random.standard_normal((own.sum(), len(costs)))
+        left = (measured - invented - noise[own]) @ vectors
+        weights = 1 / (values + tau**2)
+        curve = left @ (weights[:, None] * basis) @ np.linalg.inv(basis.T @ (weights[:, None] * basis)) @ basis.T
+        truths[own] = invented + (curve + (left - curve) * (tau**2 * weights)) @ vectors.T
+    return truths
+
+
+def _curve_basis(costs: np.ndarray) -> np.ndarray:
+    """Return the columns of which the curve is a sum: a level, a slope where costs differ, a bend where there are
+    networks enough."""
+    logs, levels = np.log(costs), len(np.unique(costs))
+    if levels < 2:
+        return np.ones((len(costs), 1))
+    logs = (logs - logs.mean()) / logs.std()
+    powers = 3 if levels > 3 and len(costs) >= LEAST_BENT else 2
+    return np.stack([logs**power for power in range(powers)], axis=1)
+
+
+def _log_likelihood(turned: np.ndarray, basis: np.ndarray, variances: np.ndarray) -> float:
+    """Return the logarithm of how likely scores are, whatever the curve is; in coordinates in which the noise of each
+    is its own."""
+    weighed = basis / variances[:, None]
+    square = basis.T @ weighed
+    left = turned - basis @ np.linalg.solve(square, weighed.T @ turned)
+    return -(np.log(variances).sum() + np.linalg.slogdet(square)[1] + (left**2 / variances).sum()) / 2
+
+
+def draw_fronts(scores: np.ndarray, costs: np.ndarray) -> np.ndarray:
+    """Return for each draw [draws, networks] which networks are on its front, as `pareto.pareto_front` has it."""
+    order = np.argsort(costs, kind="stable")
+    levels, level = np.unique(costs, return_inverse=True)
+    firsts = np.searchsorted(costs[order], levels)
+    best = np.maximum.reduceat(scores[:, order], firsts, axis=1)  # of each cost
+    cheaper = np.full_like(best, -np.inf)
+    cheaper[:, 1:] = np.maximum.accumulate(best, axis=1)[:, :-1]
+    return (scores == best[:, level]) & (scores > cheaper[:, level])
+
+
+def front_band(odds: Odds, costs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return costs, cheapest first, and between which two scores the front passes there, at 95 %."""
+    order = np.argsort(costs, kind="stable")
+    fronts = np.maximum.accumulate(odds.scores[:, order], axis=1)
+    low, high = np.percentile(fronts, [50 * (1 - CONFIDENCE), 50 * (1 + CONFIDENCE)], axis=0)
+    return np.asarray(costs, dtype=float)[order], low, high
+
+
+# ---------------------------------------------------------------- of a sweep
+
+
+def load_odds(folder: Path, trials: pd.DataFrame) -> dict[str, Odds] | None:
+    """Load the odds of the networks of a sweep by their kind of start, each of which has a front, from its table of
+    trials (`load_frame`); None where it is not on record what each network made of the validation images. Raises
+    StoreError."""
+    loaded = {kind: (load_answers(folder, rows), rows) for kind, rows in split_kinds(trials).items()}
+    if not loaded or any(answers is None for answers, _ in loaded.values()):
+        return None
+    return {kind: find_odds(answers, costs_of(answers, rows)) for kind, (answers, rows) in loaded.items()}
+
+
+def front_odds(odds: Mapping[str, Odds], networks: pd.DataFrame) -> np.ndarray:
+    """Return how likely each network of a summary is on the front of its kind; NaN where it has no result."""
+    kinds = networks["init"] if "init" in networks else [next(iter(odds))] * len(networks)
+    values = []
+    for kind, key in zip(kinds, networks["arch_key"], strict=True):
+        at = odds[kind].networks.index(key) if kind in odds and key in odds[kind].networks else None
+        values.append(np.nan if at is None else odds[kind].on_front[at])
+    return np.array(values, dtype=float)
+
+
+def costs_of(answers: Answers, trials: pd.DataFrame) -> np.ndarray:
+    """Return the MAdds of the networks, from a table of their trials."""
+    known = trials.drop_duplicates("arch_key").set_index("arch_key")["madds"]
+    return known.loc[[*answers.networks]].to_numpy(dtype=float)
+
+
+def probability_text(probability: float) -> str:
+    """Return a probability in percent: "83 %", "<1 %", ">99 %"."""
+    if np.isnan(probability):
+        return "-"
+    return "<1 %" if probability < 0.005 else ">99 %" if probability > 0.995 else f"{100 * probability:.0f} %"
+
+
+def front_text(odds: Odds) -> str:
+    """Say how many networks are on the front, as in "9 (5 to 13) of 22"."""
+    size, low, high = odds.front_size, min(odds.front_low, odds.front_size), max(odds.front_high, odds.front_size)
+    return f"{size} ({low} to {high}) of {len(odds.networks)}" if low < high else f"{size} of {len(odds.networks)}"
+
+
+def doubt_text(odds: Odds) -> str:
+    """Say what the odds are over: other images, other seeds."""
+    return "other images of the kind" + (" and other seeds" if odds.knows_seeds else ", for these very weights")

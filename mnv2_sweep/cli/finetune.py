@@ -1,0 +1,94 @@
+"""The command `finetune`: a kept network as the start of a sweep of its own."""
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mnv2_sweep.cli.options import RunOptions, Seeds, check_name, recipe_option
+from mnv2_sweep.trials.trial import EMBEDDED
+
+if TYPE_CHECKING:
+    from mnv2_sweep.data.catalog import Dataset
+    from mnv2_sweep.trials.trial import Trial
+
+
+def finetune(
+    network: Annotated[str, typer.Argument(help='As tables name it, "0.5 at 160", or 0.5@160.')],
+    options: RunOptions,
+    sweep: Annotated[
+        str | None,
+        typer.Option(help="A sweep's name; without one, the sweep that ran last and was not made by this command."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the network's trials.")] = 0,
+    epochs: recipe_option("epochs", 4) = None,
+    images: recipe_option("images") = None,
+    seeds: Seeds = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Train those again whose weights were not kept, and keep them.")
+    ] = False,
+) -> None:
+    """Train all layers of a kept network on, on its own data or other photos, as a sweep of its own."""
+    from dataclasses import replace
+
+    from mnv2_sweep.cli.display import show_sweep
+    from mnv2_sweep.cli.open import open_run
+    from mnv2_sweep.cli.run import run_again, show_results
+    from mnv2_sweep.nets.arch import arch_label
+    from mnv2_sweep.record.folders import FINETUNE, find_sweep
+    from mnv2_sweep.sweeps.finetune import (
+        add_base,
+        choose_arch,
+        choose_classifier,
+        choose_recipe,
+        describe_sweep,
+        find_base,
+    )
+
+    folder = find_sweep(options.results, sweep, unless=FINETUNE)
+    base = find_base(folder, network, seed)
+    trial, name = base.trial, check_name(options.name or f"{folder.name}-finetune")
+    recipe = choose_recipe(trial, epochs, images)
+    opened = open_run(options, _find_data(folder, trial, options.data), f"{folder}: data:")
+    arch, strategy = choose_arch(trial, opened.dataset), choose_classifier(trial, opened.dataset)
+    record = add_base(folder, base, _base_data(folder, trial, opened.dataset))
+    words = shlex.join([arch_label(trial.arch), "--sweep", folder.name, "--seed", str(seed)])
+    request = (opened if again else opened.join()).ask(
+        name, [arch], replace(recipe, init=record.name), range(seeds or 1), strategy=strategy, task=trial.task,
+        source=describe_sweep(arch, words),
+    )  # fmt: skip
+    if again:
+        raise typer.Exit(run_again(request, arch_label(arch)))
+    changed = options.data is None and opened.dataset.fingerprint != trial.data.fingerprint
+    failed = show_sweep(request, ["note      its data have changed since; a new classifier is fitted"] * changed)
+    if not options.dry_run:
+        show_results(request.folder, options.plots)
+    raise typer.Exit(1 if failed else 0)
+
+
+def _find_data(folder: Path, trial: "Trial", given: str | None) -> str:
+    """Return by what name or path the network's own data are opened. Raises SweepError where they are gone and no
+    others are given."""
+    from mnv2_sweep.base.errors import SweepError
+    from mnv2_sweep.sweeps.schedule import read_data_name
+
+    place = read_data_name(folder) or trial.data.name
+    if given is None and place != EMBEDDED and not Path(place).exists():
+        raise SweepError(
+            f"{folder}: its data {place} are gone; give their new place, or other photos, with --data PATH"
+        )
+    return place
+
+
+def _base_data(folder: Path, trial: "Trial", opened: "Dataset") -> "Dataset | None":
+    """Return the data that the network was trained on, where its weights have to be made of them; else None."""
+    from mnv2_sweep.cli.progress import open_recorded
+    from mnv2_sweep.trials.ways import own_file
+
+    if opened.fingerprint == trial.data.fingerprint:
+        return opened
+    if (folder / own_file(trial)).is_file():
+        return None
+    found = open_recorded(folder, trial, None)
+    return found if found is not None and found.fingerprint == trial.data.fingerprint else None

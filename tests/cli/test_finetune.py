@@ -1,0 +1,92 @@
+"""The command `finetune`, as a person calls it: a sweep of its own, again, with other photos, and mistakes."""
+
+from pathlib import Path
+
+import pytest
+
+from mnv2_sweep.record.store import read_outcomes
+from mnv2_sweep.sweeps import workers
+from mnv2_sweep.sweeps.pool import run_serial
+from tests.cli.test_main import TINY, Answer, call, measurements
+from tests.photo_samples import class_files, write_folder
+
+NETWORK, LABEL = "0.35@32", "0.35 at 32, table f5d335, last=64"
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory):
+    """A person's folder with two kinds of photos and a sweep of one kind."""
+    desk = tmp_path_factory.mktemp("desk")
+    write_folder(desk / "photos", class_files({"red": 8, "green": 8, "blue": 8}, side=24))
+    write_folder(desk / "others", class_files({"cyan": 9, "pink": 8, "white": 8, "grey": 9}, side=24))
+    (desk / "tiny.yaml").write_text(TINY.replace("[0.35, 1.0]", "[0.35]"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MNV2_SWEEP_CACHE", str(desk / "cache"))
+        patch.setattr("mnv2_sweep.plots.style.PNG_DPI", 20)
+        patch.setattr(workers, "run_pool", lambda attempts, feed, *more: run_serial(attempts, feed))
+        workers.worker_dataset.cache_clear()
+        assert call(desk, "run", "tiny.yaml", "--name", "tiny").code == 0
+        yield desk
+        workers.worker_dataset.cache_clear()
+
+
+def finetune(desk: Path, *words: object) -> Answer:
+    return call(desk, "finetune", NETWORK, *words)
+
+
+@pytest.mark.slow
+def test_a_network_is_trained_on_and_the_sweep_is_one_like_any_other(desk):
+    first, folder = finetune(desk, "--images", 64), desk / "results" / "tiny-finetune"
+    assert first.code == 0 and "recipe    tune: its own classifier, then 64 images each" in first.out
+    assert "tuning changed top-1 on validation by " in first.out
+    again = finetune(desk, "--images", 64)  # the last sweep is now its own
+    assert again.code == 0 and "trials    1 (1 done, 0 to run)" in again.out
+    assert "tuning changed" in call(desk, "table", "tiny-finetune").out
+    assert "trained from pretrained weights" in call(desk, "export", NETWORK, "--sweep", "tiny-finetune").out
+    assert call(desk, "predict", "photos/red/0.png", "--sweep", "tiny-finetune").code in (0, 1)
+    before = measurements(folder)
+    for path in folder.glob("kept/*"):
+        path.unlink()
+    assert "as recorded; its weights are kept" in finetune(desk, "--images", 64, "--again").out
+    assert finetune(desk, "--images", 64, "--again").out == f"{LABEL}: its weights are kept already\n"
+    assert measurements(folder) == before
+
+
+@pytest.mark.slow
+def test_other_photos_have_a_classifier_of_their_own(desk):
+    answer = finetune(desk, "--sweep", "tiny", "--data", "others", "--name", "other", "--epochs", 1, "--seeds", 2)
+    assert answer.code == 0 and "recipe    tune: a linear classifier on the features, then" in answer.out
+    trials = [outcome.trial for outcome in read_outcomes(desk / "results" / "other")]
+    assert {trial.seed for trial in trials} == {0, 1} and {trial.arch.classes for trial in trials} == {4}
+    assert {trial.start.source for trial in trials} == {f"sweep tiny: {LABEL}, seed 0"}
+
+
+MISTAKES = {
+    "no such network": ((NETWORK.replace("0.35", "9.0"),), "9.0@32: results/tiny has no such network with a result"),
+    "no such sweep": ((NETWORK, "--sweep", "no"), "results/no: no such sweep; there "),
+    "no such seed": ((NETWORK, "--seed", 3), "--seed 3: results/tiny has 0.35@32 with seed 0"),
+    "two lengths": ((NETWORK, "--epochs", 1, "--images", 9), "--epochs --images: one of them"),
+    "no such photos": ((NETWORK, "--data", "no"), "--data no: no such folder or archive"),
+    "the sweep itself": ((NETWORK, "--name", "tiny"), "results/tiny: its results were made differently ("),
+}
+
+
+@pytest.mark.parametrize("words, line", MISTAKES.values(), ids=MISTAKES)
+@pytest.mark.slow
+def test_a_mistake_is_one_line(desk, words, line):
+    there = {path for path in desk.glob("results/*/*") if path.suffix != ".sqlite"}
+    answer = call(desk, "finetune", *words)
+    assert (answer.code, answer.out) == (2, "") and answer.err.startswith(f"error: {line}")
+    assert answer.err.count("\n") == 1 and {p for p in desk.glob("results/*/*") if p.suffix != ".sqlite"} == there
+
+
+@pytest.mark.slow
+def test_data_that_are_gone_are_asked_for(desk):
+    (desk / "photos").rename(desk / "moved")
+    try:
+        answer = finetune(desk, "--sweep", "tiny", "--name", "gone")
+        assert answer.code == 2 and f"error: results/tiny: its data {desk / 'photos'} are gone; " in answer.err
+        moved = finetune(desk, "--sweep", "tiny", "--name", "gone", "--data", "moved", "--dry-run")
+        assert "its own classifier" in moved.out and not (desk / "results" / "gone").exists()
+    finally:
+        (desk / "moved").rename(desk / "photos")
