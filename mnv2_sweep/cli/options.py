@@ -273,7 +273,7 @@ def check_name(name: str) -> str:
         or not name.isprintable()
     ):
         raise SweepError(
-            f"--name {name}: a plain folder name is wanted: no slashes, nothing invisible, at most 200 bytes, "
+            f"--name {name}: a plain folder name is wanted: no slashes, at most 200 bytes, nothing invisible, "
             f"not '{EXAMPLE}'"
         )
     return name
