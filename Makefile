@@ -59,4 +59,5 @@ bench: .venv/.bench  ## about an hour on two cores
 	$(BIN)/python benchmarks/failures.py
 	$(BIN)/python benchmarks/together.py
 	$(BIN)/python benchmarks/chaos.py
+	$(BIN)/python benchmarks/many.py
 	$(BIN)/python benchmarks/fuzz_yaml.py

@@ -29,6 +29,7 @@ from mnv2_sweep.base.intervals import CONFIDENCE
 DRAWS = 2000
 MOST_WEIGHTS = 4_000_000  # of images in draws, held at once
 TAUS = 48  # values of tau that are weighed
+MOST_NETWORKS = 500  # of one kind; beyond, nobody asks for the odds of each, and they take memory and minutes
 LEAST_SHRUNK = 3  # networks; fewer show no curve
 LEAST_BENT = 8  # networks, from which on the curve may bend
 EVEN = 0.5  # from this probability on, a network counts as one of the front
@@ -180,8 +181,10 @@ def front_band(odds: Odds, costs: np.ndarray) -> tuple[np.ndarray, np.ndarray, n
 
 def load_odds(folder: Path, trials: pd.DataFrame) -> dict[str, Odds] | None:
     """Load the odds of the networks of a sweep by their kind of start, each of which has a front, from its table of
-    trials (`load_frame`); None where it is not on record what each network made of the validation images. Raises
-    StoreError."""
+    trials (`load_frame`); None where it is not on record what each network made of the validation images, and of more
+    than MOST_NETWORKS of a kind. Raises StoreError."""
+    if any(rows["arch_key"].nunique() > MOST_NETWORKS for rows in split_kinds(trials).values()):
+        return None
     loaded = {kind: (load_answers(folder, rows), rows) for kind, rows in split_kinds(trials).items()}
     if not loaded or any(answers is None for answers, _ in loaded.values()):
         return None

@@ -9,17 +9,16 @@ Two intervals, both at 95 %, answer different questions and are never mixed:
 Failed trials are counted and never become an accuracy of 0. Accuracies are fractions.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
-from scipy.stats import kendalltau
 
 from mnv2_sweep.analysis.pareto import pareto_front
 from mnv2_sweep.base.errors import SweepError
-from mnv2_sweep.base.intervals import CONFIDENCE, wilson_interval
+from mnv2_sweep.base.intervals import CONFIDENCE, wilson_intervals
 from mnv2_sweep.base.size import as_size
 from mnv2_sweep.paper.published import published_checkpoints
 from mnv2_sweep.trials.recipe import SCRATCH
@@ -65,15 +64,23 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
     values = np.asarray(values, dtype=float)
     if len(values) == 0:
         return np.nan, np.nan, np.nan
-    mean = float(values.mean())
-    if len(values) == 1:
-        return mean, np.nan, np.nan
-    half = float(stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2) * values.std(ddof=1) / np.sqrt(len(values)))
+    mean, low, high = mean_intervals(values[np.newaxis])
+    return float(mean[0]), float(low[0]), float(high[0])
+
+
+def mean_intervals(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the same as `mean_interval` of each row of the values [rows, n], of which each has at least one."""
+    n, mean = values.shape[1], values.mean(axis=1)
+    if n == 1:
+        return mean, np.full(len(mean), np.nan), np.full(len(mean), np.nan)
+    half = stdtrit(n - 1, (1 + CONFIDENCE) / 2) * values.std(axis=1, ddof=1) / np.sqrt(n)
     return mean, mean - half, mean + half
 
 
 def kendall_tau(x: Sequence[float], y: Sequence[float]) -> float:
     """Return Kendall's tau-b (ties allowed), scipy's; NaN below two values or when one side is constant."""
+    from scipy.stats import kendalltau  # half a second, which most tables don't need
+
     return float(kendalltau(x, y).statistic) if len(x) > 1 else np.nan
 
 
@@ -154,8 +161,7 @@ def _summarise_kind(trials: pd.DataFrame, tuned: pd.DataFrame, score: Score) -> 
     # "interrupted" and "failed" first, so that the last is done if one is.
     trials = trials.sort_values("status", ascending=False, kind="stable")
     trials = trials.drop_duplicates(["arch_key", "seed"], keep="last")  # of several, the latest
-    rows = [_summarise_network(of_network, score) for _, of_network in trials.groupby("arch_key", sort=False)]
-    summary = pd.DataFrame(rows, columns=columns[:-1])
+    summary = _summarise_networks(trials, score).reindex(columns=columns[:-1])
     scores = [f"val_{score.name}", f"test_{score.name}"]
     means = tuned[tuned["status"] == "done"].groupby("arch_key")[scores].mean()
     for column in means:
@@ -189,10 +195,12 @@ def summary_columns(score: str) -> list[str]:
 def _check_comparable(trials: pd.DataFrame) -> None:
     _check_one(trials, "recipe")
     _check_one(trials, "training")
-    sizes = trials.groupby("network", sort=True)["train_size"].unique()
-    mixed = sizes[sizes.map(len) > 1]
+    sizes = trials[["network", "train_size"]].drop_duplicates()
+    mixed = sizes[sizes.duplicated("network", keep=False)]
     if len(mixed):
-        name, trained = mixed.index[0], sorted(map(as_size, mixed.iloc[0]), key=lambda size: (size.area, size))
+        name = min(mixed["network"])
+        trained = mixed["train_size"][mixed["network"] == name]
+        trained = sorted(map(as_size, trained), key=lambda size: (size.area, size))
         raise SweepError(
             f"trials: '{name}' was trained at {trained[0]} px and at {trained[-1]} px, one training size allowed in a "
             "summary; choose the trials of one input_scale"
@@ -205,31 +213,52 @@ def _check_one(trials: pd.DataFrame, column: str) -> None:
         raise SweepError(f"trials: {column} {', '.join(names)} given, one allowed in a summary; choose one of them")
 
 
-def _summarise_network(trials: pd.DataFrame, score: Score) -> dict:
-    """Return the summary row of one network's trials."""
+def _summarise_networks(trials: pd.DataFrame, score: Score) -> pd.DataFrame:
+    """Return the row of each network's trials, in the order in which they are met; what was not measured is NaN."""
+    summary = trials.drop_duplicates("arch_key")[[*ONE_PER_NETWORK]].infer_objects().set_index("arch_key", drop=False)
+    for column, status in (("seeds", "done"), ("failed", "failed")):
+        counts = trials["arch_key"][trials["status"] == status].value_counts()
+        summary[column] = counts.reindex(summary.index, fill_value=0)
+    summary[f"published_{score.name}"] = [_published(network, score) for network in summary["network"]]
     done = trials[trials["status"] == "done"]
-    row = {column: trials[column].iloc[0] for column in ONE_PER_NETWORK}
-    row |= {
-        "seeds": len(done),
-        "failed": int((trials["status"] == "failed").sum()),
-        f"published_{score.name}": _published(row["network"], score),
-    }
-    if done.empty:
-        return row  # what is missing becomes NaN
-    values = done[f"val_{score.name}"].to_numpy(dtype=float)
-    mean, _, upper = mean_interval(values)
-    row |= {
+    parts = [_measure_networks(done, rows, score) for rows in _rows_by_network(done["arch_key"])]
+    return summary.join(pd.concat(parts)) if parts else summary
+
+
+def _rows_by_network(keys: pd.Series) -> Iterator[np.ndarray]:
+    """Yield the places of trials in a table, [networks, n] for all networks that have n of them: so many networks are
+    counted at once, each exactly as it would be alone."""
+    networks = pd.factorize(keys)[0]
+    order, counts = np.argsort(networks, kind="stable"), np.bincount(networks)
+    first = np.cumsum(counts) - counts
+    for n in np.unique(counts):
+        yield order[first[counts == n][:, np.newaxis] + np.arange(n)]
+
+
+def _measure_networks(done: pd.DataFrame, rows: np.ndarray, score: Score) -> pd.DataFrame:
+    """Return what was measured of networks whose results stand in these rows, [networks, n]."""
+
+    def numbers(column: str) -> np.ndarray:
+        return done[column].to_numpy(dtype=float)[rows]
+
+    values = numbers(f"val_{score.name}")
+    mean, _, upper = mean_intervals(values)
+    measured = {
         score.name: mean,
-        f"{score.name}_sd": np.nan if len(done) == 1 else float(values.std(ddof=1)),
+        f"{score.name}_sd": values.std(axis=1, ddof=1) if rows.shape[1] > 1 else np.nan,
         "seed_half_width": upper - mean,
+        f"test_{score.name}": numbers(f"test_{score.name}").mean(axis=1),
+        "val_images": done["val_images"].to_numpy()[rows].min(axis=1),
+        "test_images": done["test_images"].to_numpy()[rows].min(axis=1),
+        "seconds": numbers("seconds").mean(axis=1),
+        "images_per_second": numbers("images_per_second").mean(axis=1),
+        "peak_memory_bytes": done["peak_memory_bytes"].to_numpy()[rows].max(axis=1),
     }
-    row[f"test_{score.name}"] = float(done[f"test_{score.name}"].to_numpy(dtype=float).mean())
-    row["val_images"], row["test_images"] = done["val_images"].min(), done["test_images"].min()
     if score.fraction:
-        row["low"], row["high"] = wilson_interval(mean, row["val_images"])
-        row["test_low"], row["test_high"] = wilson_interval(row[f"test_{score.name}"], row["test_images"])
-    row |= {column: float(done[column].mean()) for column in ("seconds", "images_per_second")}
-    return row | {"peak_memory_bytes": done["peak_memory_bytes"].max()}
+        measured["low"], measured["high"] = wilson_intervals(mean, measured["val_images"])
+        test = wilson_intervals(measured[f"test_{score.name}"], measured["test_images"])
+        measured["test_low"], measured["test_high"] = test
+    return pd.DataFrame(measured, index=done["arch_key"].to_numpy()[rows[:, 0]])
 
 
 _PUBLISHED = published_checkpoints()

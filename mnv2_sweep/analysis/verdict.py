@@ -4,7 +4,6 @@ A passport speaks of one data set, one recipe and one way to get weights; of ano
 nothing. So the sweep's own trials decide which proxy of the passport it used, if any.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from mnv2_sweep.analysis.agreement import near_text, tau_text
@@ -21,7 +20,7 @@ from mnv2_sweep.base.errors import StoreError
 from mnv2_sweep.base.text import align, duration
 from mnv2_sweep.nets.resolve import arch_key
 from mnv2_sweep.record.folders import is_calibration
-from mnv2_sweep.record.store import read_outcomes
+from mnv2_sweep.record.store import scan_outcomes
 from mnv2_sweep.trials.differences import find_differences
 from mnv2_sweep.trials.trial import Trial, load_trial
 from mnv2_sweep.trials.ways import way_of
@@ -36,20 +35,24 @@ def sweep_verdict(folder: Path) -> list[str]:
     A passport that can't be read is a line too, and no error: the sweep's results are worth showing without it.
     Raises StoreError where these can't be read.
     """
-    trials = [outcome.trial for outcome in read_outcomes(folder) if outcome.status == "done"]
-    networks = {arch_key(arch) for arch in {trial.arch for trial in trials}}
+    first, networks = None, set()
+    for outcome in scan_outcomes(folder, "done"):
+        first = first or outcome.trial
+        networks.add(arch_key(outcome.trial.arch))
+        if len(networks) == LEAST_NETWORKS:
+            break
     if len(networks) < LEAST_NETWORKS or is_calibration(folder):
         return []
     try:
         passport = read_passport(folder)
     except StoreError as error:
         return [f"not calibrated: {error}"]
-    return verdict_lines(None, "") if passport is None else judge_trials(passport, trials)
+    return verdict_lines(None, "") if passport is None else judge_trials(passport, first)
 
 
-def judge_trials(passport: Passport, trials: Sequence[Trial]) -> list[str]:
-    """Say what the passport says of a sweep's trials (at least one), or how they differ from those it speaks of."""
-    trial = trials[0]  # a sweep has one recipe, one data set and one strategy; fine-tuned ones are in no order
+def judge_trials(passport: Passport, trial: Trial) -> list[str]:
+    """Say what the passport says of a sweep's trials, or how they differ from those it speaks of; any one of them will
+    do, as a sweep has one recipe, one data set and one strategy, and fine-tuned ones are in no order."""
     name, strategy = way_of(trial).proxy, way_of(trial).strategy
     known = {proxy.name: load_trial(proxy.trial) for proxy in passport.proxies if proxy.trial}
     differences = {

@@ -13,10 +13,15 @@ def wilson_interval(fraction: float, n: float) -> tuple[float, float]:
 
     Never empty and never outside 0 to 1, unlike the normal approximation. NaN where n is 0 or the fraction is NaN.
     """
-    if not n > 0 or np.isnan(fraction):
-        return np.nan, np.nan
+    low, high = wilson_intervals(np.array([fraction]), np.array([n]))
+    return float(low[0]), float(high[0])
+
+
+def wilson_intervals(fractions: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ends of the interval of each fraction of as many images, see `wilson_interval`."""
     z2 = ndtri((1 + CONFIDENCE) / 2) ** 2
-    centre = (fraction + z2 / (2 * n)) / (1 + z2 / n)
-    half = np.sqrt(z2 * (fraction * (1 - fraction) / n + z2 / (4 * n**2))) / (1 + z2 / n)
-    low, high = min(fraction, centre - half), max(fraction, centre + half)  # rounding must not leave it outside
-    return float(max(0.0, low)), float(min(1.0, high))
+    n = np.where(n > 0, n, np.nan)
+    centre = (fractions + z2 / (2 * n)) / (1 + z2 / n)
+    half = np.sqrt(z2 * (fractions * (1 - fractions) / n + z2 / (4 * n**2))) / (1 + z2 / n)
+    low, high = np.minimum(fractions, centre - half), np.maximum(fractions, centre + half)
+    return np.maximum(0.0, low), np.minimum(1.0, high)  # rounding must not leave the fraction outside

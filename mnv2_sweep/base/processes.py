@@ -33,7 +33,7 @@ _without_server = False  # it could not be started
 
 class ChildProcess:
     """A process that runs the function, both picklable, and ends with this one, unless that is killed: the function has
-    to notice. Its first call should be `begin_process`: SIGINT and SIGTERM wait until then, as in the middle of imports
+    to notice. Its first call should be `begin_process`: signals wait until then, as in the middle of imports
     each would print a traceback. `imported` as for `prepare_processes`."""
 
     def __init__(self, target: Callable, args: tuple, on_gpu: bool, imported: Sequence[str]):
@@ -86,7 +86,8 @@ def prepare_processes(on_gpu: bool, imported: Sequence[str]) -> None:
 
     It has the signals blocked for good, so that it ends last, with this process.
     """
-    resource_tracker.ensure_running()  # multiprocessing's own helper; starting it would unblock the signals
+    with _holding_signals():  # it ignores two of them by itself, and the end of the terminal so
+        resource_tracker.ensure_running()  # multiprocessing's own helper; starting it later would unblock the signals
     if not _uses_server(on_gpu):
         return
     global _without_server
@@ -100,9 +101,10 @@ def prepare_processes(on_gpu: bool, imported: Sequence[str]) -> None:
 
 
 def begin_process(on_sigterm: Callable | signal.Handlers) -> None:
-    """Ignore Ctrl-C, which reaches the whole group and is the parent's business, and handle SIGTERM, which service
-    managers send to the group as well; called in the process."""
+    """Ignore Ctrl-C and the end of the terminal, which reach the whole group and are the parent's business, and handle
+    SIGTERM, which service managers send to the group as well; called in the process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, on_sigterm)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD)
 

@@ -1,11 +1,12 @@
-"""Ctrl-C and SIGTERM: at the first a sweep stops in good order; both wait where they would tear something in two."""
+"""Ctrl-C, SIGTERM and a terminal that closes (SIGHUP): at the first a sweep stops in good order; all wait where they
+would tear something in two. SIGHUP that is ignored, as nohup has it, stays so."""
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
-HELD = (signal.SIGINT, signal.SIGTERM)
+HELD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
@@ -31,15 +32,21 @@ def hold_interrupts() -> Iterator[None]:
             raise KeyboardInterrupt
 
 
+def catch_signals(handler: Callable, numbers: Iterable[int] = HELD) -> dict[int, object]:
+    """Have the signals handled, but for SIGHUP where it is ignored -> what handled them before."""
+    wanted = [n for n in numbers if n != signal.SIGHUP or signal.getsignal(n) != signal.SIG_IGN]
+    return {number: signal.signal(number, handler) for number in wanted}
+
+
 class StopRequest:
-    """A wish to stop, by a person or a service manager: true from the first Ctrl-C or SIGTERM on; the second raises
-    KeyboardInterrupt. Use as a context manager in the main thread; `said` is called at the first."""
+    """A wish to stop, by a person, a service manager, or because nobody reads any more: true from the first signal on;
+    the second raises KeyboardInterrupt. Use as a context manager in the main thread; `said` is called at the first."""
 
     def __init__(self, said=lambda: None):
         self.asked, self.said = False, said
 
     def __enter__(self) -> "StopRequest":
-        self.before = {number: signal.signal(number, self._press) for number in HELD}
+        self.before = catch_signals(self._press)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -49,8 +56,13 @@ class StopRequest:
     def __call__(self) -> bool:
         return self.asked
 
+    def ask(self) -> None:
+        """Ask as the first signal does."""
+        if not self.asked:
+            self.asked = True
+            self.said()
+
     def _press(self, number: int, frame: object) -> None:
-        if self.asked:
+        if self.asked and number != signal.SIGHUP:  # shells send this one more than once
             raise KeyboardInterrupt
-        self.asked = True
-        self.said()
+        self.ask()

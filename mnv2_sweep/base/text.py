@@ -75,6 +75,12 @@ def printable(name: str) -> str:
     return "".join(sign if sign.isprintable() else "?" for sign in name)
 
 
+def harmless(text: str) -> str:
+    """Return lines as a terminal can take them: what would move its cursor, colour it or turn its direction becomes
+    question marks."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
 def harmless_cell(text: str) -> str:
     """Return a cell of a CSV file that no spreadsheet takes for a formula."""
     return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
@@ -92,8 +98,8 @@ def align_lines(rows: Iterable[Sequence[str]], left: Container[int] = ()) -> lis
 
 
 def pad_cells(rows: Iterable[Sequence[str]], left: Container[int] = ()) -> list[list[str]]:
-    """Return the cells filled up with spaces to the width of their column."""
-    rows = list(rows)
+    """Return the cells filled up with spaces to the width of their column; a cell is one line that can be shown."""
+    rows = [[cell if cell.isprintable() else printable(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     pads = [str.ljust if i in left else str.rjust for i in range(len(widths))]
     return [[pad(cell, width) for pad, cell, width in zip(pads, row, widths, strict=True)] for row in rows]

@@ -1,6 +1,6 @@
 """Progress of a running sweep -> the terminal: bars that live in place, or plain lines where it is no terminal."""
 
-import sys
+import errno
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -13,7 +13,8 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column
 
 from mnv2_sweep.base.signals import StopRequest
-from mnv2_sweep.base.text import count_noun
+from mnv2_sweep.base.text import count_noun, harmless, printable
+from mnv2_sweep.cli.options import drop_output, tell
 from mnv2_sweep.cli.progress import counting
 from mnv2_sweep.nets.arch import arch_label
 from mnv2_sweep.record.folders import LOGS
@@ -112,7 +113,7 @@ class SweepDisplay:
         return f"{_clock(elapsed)} gone, {left}"
 
     def _print(self, line: str) -> None:
-        self.console.print(line, markup=False, highlight=False, emoji=False, soft_wrap=True)
+        self.console.print(printable(line), markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
 def _clock(seconds: float) -> str:
@@ -124,26 +125,45 @@ def show_sweep(request: SweepRequest, notes: Sequence[str] = ()) -> int:
 
     Returns how many of its trials failed. Raises typer.Exit(130) where it was interrupted.
     """
-    said = partial(print, "stopping: running trials write their checkpoints", file=sys.stderr)
-    shown = _Shown(notes)
-    events = run_sweep(request, StopRequest(said))
+    stop, shown = StopRequest(partial(tell, "stopping: running trials write their checkpoints")), _Shown(notes)
+    events = run_sweep(request, stop)
     with closing(events), shown:
         while True:
             try:
                 event = next(events, None)
                 if event is None:
                     return shown.failed
-                shown.show(event)
+                _show(shown, event, stop)
             except KeyboardInterrupt:  # the second one, between two events: the sweep ends as if it had come inside
                 event = events.throw(KeyboardInterrupt)
-                shown.show(event)
+                _show(shown, event, stop)
+
+
+def _show(shown: "_Shown", event: Event, stop: StopRequest) -> None:
+    """Show an event; where nobody reads any more (a closed pipe or terminal), the sweep stops as if told to."""
+    try:
+        shown.show(event)
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.EIO) or error.filename is not None:
+            raise
+        drop_output()
+        stop.ask()
+        if isinstance(event, Finished):  # its exit code is still wanted
+            shown.show(event)
+
+
+class Terminal(Console):
+    """A console that says that nobody reads any more as `print` does, and does not end the program."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError(errno.EPIPE, "nobody reads the output")
 
 
 class _Shown:
     """What stands on the terminal, made of the events of a sweep."""
 
     def __init__(self, notes: Sequence[str]):
-        self.notes, self.failed, self.console = notes, 0, Console(soft_wrap=True)
+        self.notes, self.failed, self.console = notes, 0, Terminal(soft_wrap=True)
         self.stack, self.bar, self.display = ExitStack(), None, None
 
     def __enter__(self) -> "_Shown":
@@ -157,9 +177,9 @@ class _Shown:
             self.stack.close()  # bars end before lines come
         if isinstance(event, Scheduled):
             lines = [*event.lines] if event.tuning else [f"sweep     {event.folder}", *event.lines, *self.notes]
-            print("\n".join(lines), flush=True)
+            print(harmless("\n".join(lines)), flush=True)
         elif isinstance(event, Noted):
-            print("\n".join(event.lines), flush=True)
+            print(harmless("\n".join(event.lines)), flush=True)
         elif isinstance(event, Prepared):
             if event.done == 1:
                 self.bar = self.stack.enter_context(counting(self.console, "preparing images", "size"))
@@ -176,12 +196,12 @@ class _Shown:
     def _finish(self, event: Finished) -> None:
         if event.left:
             done = count_noun(event.recorded, "trial")
-            print(f"interrupted: {done} recorded, {event.left} left; the same command continues", file=sys.stderr)
+            tell(f"interrupted: {done} recorded, {event.left} left; the same command continues")
             raise typer.Exit(130)
         self.failed = event.failed
         if event.failed:
             failed = count_noun(event.failed, "trial")
-            print(f"{failed} failed (logs in {event.folder / LOGS}); --retry-failed tries again", file=sys.stderr)
+            tell(f"{failed} failed (logs in {event.folder / LOGS}); --retry-failed tries again")
 
 
 def _name(trial: Trial) -> str:

@@ -50,7 +50,7 @@ def finetune(
     base = find_base(folder, network, seed)
     trial, name = base.trial, check_name(options.name or f"{folder.name}-finetune")
     recipe = choose_recipe(trial, epochs, images)
-    opened = open_run(options, _find_data(folder, trial, options.data), f"{folder}: data:")
+    opened = open_run(options, find_data(folder, trial, options.data), f"{folder}: data:")
     arch, strategy = choose_arch(trial, opened.dataset), choose_classifier(trial, opened.dataset)
     record = add_base(folder, base, _base_data(folder, trial, opened.dataset))
     words = shlex.join([arch_label(trial.arch), "--sweep", folder.name, "--seed", str(seed)])
@@ -67,17 +67,18 @@ def finetune(
     raise typer.Exit(1 if failed else 0)
 
 
-def _find_data(folder: Path, trial: "Trial", given: str | None) -> str:
+def find_data(folder: Path, trial: "Trial", given: str | None) -> str:
     """Return by what name or path the network's own data are opened. Raises SweepError where they are gone and no
     others are given."""
     from mnv2_sweep.base.errors import SweepError
+    from mnv2_sweep.data.asked import data_path
+    from mnv2_sweep.data.catalog import is_there
     from mnv2_sweep.sweeps.schedule import read_data_name
 
     place = read_data_name(folder) or trial.data.name
-    if given is None and place != EMBEDDED and not Path(place).exists():
-        raise SweepError(
-            f"{folder}: its data {place} are gone; give their new place, or other photos, with --data PATH"
-        )
+    if given is None and place not in EMBEDDED and not is_there(place):
+        gone = f"{folder}: its data {data_path(place)} are gone"
+        raise SweepError(f"{gone}; give their new place, or other photos, with --data PATH")
     return place
 
 

@@ -14,6 +14,7 @@ from typer.exceptions import TyperException
 
 from mnv2_sweep import __version__
 from mnv2_sweep.base.errors import SweepError
+from mnv2_sweep.base.signals import catch_signals
 from mnv2_sweep.cli.ablate import ablate
 from mnv2_sweep.cli.calibrate import calibrate
 from mnv2_sweep.cli.count import count
@@ -21,7 +22,7 @@ from mnv2_sweep.cli.data import data_app
 from mnv2_sweep.cli.export import export
 from mnv2_sweep.cli.finetune import finetune
 from mnv2_sweep.cli.merge import merge
-from mnv2_sweep.cli.options import drop_output, expand_options
+from mnv2_sweep.cli.options import drop_output, expand_options, tell
 from mnv2_sweep.cli.paper import paper
 from mnv2_sweep.cli.plan import plan
 from mnv2_sweep.cli.plot import plot
@@ -45,7 +46,7 @@ for _command in (plan, count, paper, export, finetune, predict, calibrate, ablat
 
 def main() -> None:
     """Run the command, and turn mistakes into one line."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    catch_signals(_interrupt, (signal.SIGTERM, signal.SIGHUP))
     try:
         code = app(prog_name="mnv2-sweep", standalone_mode=False)
         sys.stdout.flush()
@@ -54,7 +55,7 @@ def main() -> None:
     except TyperException as error:
         message = error.format_message()
         if message.startswith("Usage:"):  # a command group without a command: its help is the answer
-            typer.echo(message, err=True)
+            tell(message)
             sys.exit(2)
         _fail(" ".join(message.split()))
     except BrokenPipeError:
@@ -72,7 +73,7 @@ def main() -> None:
 
 def _fail(message: str) -> None:
     for line in message.splitlines():
-        print(f"error: {line}", file=sys.stderr)
+        tell(f"error: {line}")
     sys.exit(2)
 
 

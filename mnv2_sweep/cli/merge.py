@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from mnv2_sweep.base.text import count_noun
-from mnv2_sweep.cli.options import RESULTS, Results
+from mnv2_sweep.base.text import count_noun, printable
+from mnv2_sweep.cli.options import RESULTS, Results, tell
 
 
 def merge(
@@ -23,7 +23,7 @@ def merge(
         if not dry_run:
             write_merge(one, theirs, results)
         added = count_noun(len(one.added), "trial")
-        typer.echo(f"{one.sweep}: {added} {'to add' if dry_run else 'added'}, {one.same} here already")
+        typer.echo(f"{printable(one.sweep)}: {added} {'to add' if dry_run else 'added'}, {one.same} here already")
         for line in one.conflicts:
-            typer.echo(f"conflict: {line}", err=True)
+            tell(f"conflict: {line}")
     raise typer.Exit(1 if any(one.conflicts for one in merges) else 0)

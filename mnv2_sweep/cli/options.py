@@ -5,6 +5,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from functools import wraps
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Annotated, get_type_hints
 import typer
 
 from mnv2_sweep.base.errors import SweepError
+from mnv2_sweep.base.text import harmless
 from mnv2_sweep.record.folders import EXAMPLE
 from mnv2_sweep.spaces.space import ALONE, Space, Strategy
 from mnv2_sweep.trials.recipe import RECIPE_CHOICES, RECIPES, Recipe
@@ -220,6 +222,12 @@ def drop_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def tell(text: str) -> None:
+    """Print on stderr, where somebody still reads it."""
+    with suppress(OSError):
+        print(harmless(text), file=sys.stderr, flush=True)
+
+
 def choose_strategy(space: Space, shared: bool, separate: bool) -> Strategy:
     """Return the file's strategy, or the one asked for, with what the file says about it. Raises SweepError."""
     if shared and separate:
@@ -262,8 +270,10 @@ def check_name(name: str) -> str:
         not 0 < len(name.encode("utf-8", "replace")) <= 200
         or name in (".", "..", EXAMPLE)
         or any(c in name for c in "/\\\0")
+        or not name.isprintable()
     ):
         raise SweepError(
-            f"--name {name}: a plain folder name is wanted: no slashes, at most 200 bytes, not '{EXAMPLE}'"
+            f"--name {name}: a plain folder name is wanted: no slashes, at most 200 bytes, nothing invisible, "
+            f"not '{EXAMPLE}'"
         )
     return name

@@ -1,6 +1,5 @@
 """Bars for work that takes a moment, and what was left out of data and why, on stderr."""
 
-import sys
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -8,7 +7,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from mnv2_sweep.base.errors import DataError
-from mnv2_sweep.base.text import count_noun
+from mnv2_sweep.base.text import count_noun, printable
+from mnv2_sweep.cli.options import tell
 from mnv2_sweep.data.asked import data_path, move_name, read_name, whole_name
 from mnv2_sweep.data.catalog import Dataset, cache_folder, is_there, open_dataset
 from mnv2_sweep.data.photos import find_decoded
@@ -40,7 +40,7 @@ def open_data(name: str, where: str = "--data") -> tuple[Dataset, str]:
     """Return the data set, and the name by which a worker opens it; shows a bar while photos are decoded, then says on
     stderr what was skipped."""
     path = data_path(name)
-    with counting(Console(stderr=True), f"reading {path}", "file") as report:
+    with counting(Console(stderr=True), f"reading {printable(str(path))}", "file") as report:
         dataset = open_dataset(name, cache_folder(), report, where, _say)
     skipped = getattr(dataset, "skipped", ())
     if skipped:
@@ -76,4 +76,4 @@ def open_recorded(folder: Path, trial: Trial, data: str | None) -> Dataset | Non
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr)
+    tell(text)

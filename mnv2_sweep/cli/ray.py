@@ -2,6 +2,7 @@
 own."""
 
 import os
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,8 @@ ENVIRONMENT = {
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
-
+# A Ray of our own then listens on the loopback only, as it does by itself on the systems that this names.
+LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 
 # Where Ray looks for the token of a cluster that wants one.
 TOKEN_VARIABLES = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
@@ -32,8 +34,10 @@ def join_cluster(settings, workers: int | None):
         return settings
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    has_token = any(name in os.environ for name in TOKEN_VARIABLES) or TOKEN_FILE.expanduser().exists()
-    if has_token and (settings.address or "RAY_ADDRESS" in os.environ):
+    joins = bool(settings.address or os.environ.get("RAY_ADDRESS"))
+    if not joins:
+        os.environ.setdefault(LOOPBACK, "0")
+    if joins and _has_token():
         os.environ.setdefault("RAY_AUTH_MODE", "token")  # a cluster that wants none does not mind
     try:
         from mnv2_sweep.sweeps.ray_driver import connect, count_slots, run_ray, trial_demand
@@ -53,3 +57,9 @@ def join_cluster(settings, workers: int | None):
         )
     run = partial(run_ray, workers=workers, limits=settings.limits, per_gpu=settings.per_gpu)
     return replace(settings, workers=slots, elsewhere=run)
+
+
+def _has_token() -> bool:
+    with suppress(RuntimeError):  # there is no home
+        return any(name in os.environ for name in TOKEN_VARIABLES) or TOKEN_FILE.expanduser().exists()
+    return False

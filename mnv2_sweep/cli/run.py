@@ -1,6 +1,5 @@
 """The command `run`: train and evaluate every network of a design space."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +15,7 @@ from mnv2_sweep.cli.options import (
     check_name,
     choose_strategy,
     name_sweep,
+    tell,
 )
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def run_again(request: "SweepRequest", network: str) -> int:
     typer.echo(f"again     {network}, {count_noun(len(missing), 'trial')} without weights")
     if request.dry_run:
         return 0
-    stop = StopRequest(partial(print, "stopping: running trials write their checkpoints", file=sys.stderr))
+    stop = StopRequest(partial(tell, "stopping: running trials write their checkpoints"))
     ended = []
     for one in train_again(request, missing, stop):
         ended.append(one)

@@ -48,7 +48,10 @@ def cache_folder() -> Path:
     chosen = os.environ.get("MNV2_SWEEP_CACHE")
     if chosen:
         return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mnv2-sweep"
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mnv2-sweep"
+    except RuntimeError:
+        raise DataError("no home folder is known, so there is no place for images; set MNV2_SWEEP_CACHE") from None
 
 
 def open_dataset(

@@ -3,6 +3,7 @@
 import hashlib
 from contextlib import suppress
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Annotated, NamedTuple
 
 from mnv2_sweep.base.errors import ArchError
@@ -288,11 +289,25 @@ def stage_record(stage: Stage) -> dict:
 
 
 def load_arch(record: dict) -> ArchSpec:
-    """Return the spec of an object by `arch_record`. Raises KeyError or TypeError on any other."""
+    """Return the spec of an object by `arch_record`. Raises KeyError, TypeError or ValueError on any other."""
     values = dict(record)
     if "stages" in values:
-        values["stages"] = tuple(Stage(**stage) for stage in values["stages"])
-    return ArchSpec(**{name: CHOICES[name].read(value) for name, value in values.items()})
+        values["stages"] = tuple(_find_stage(**stage) for stage in values["stages"])
+    values = {name: CHOICES[name].read(value) for name, value in values.items()}
+    for name, value in values.items():
+        if not CHOICES[name].rule.check(value):
+            raise TypeError(f"{name} is {value!r}")
+    return ArchSpec(**values)
+
+
+@lru_cache(maxsize=10_000, typed=True)
+def _find_stage(**cells) -> Stage:
+    """Return the one row with these cells: networks that have rows in common find their steps again by them."""
+    stage = Stage(**cells)
+    mistakes = _cell_mistakes((stage,))
+    if mistakes:
+        raise TypeError("; ".join(mistakes))
+    return stage
 
 
 def arch_label(arch: ArchSpec) -> str:
@@ -315,22 +330,29 @@ def _stages_label(stages: tuple[Stage, ...]) -> str:
     further cells, as "k=5 in row 3" or "k=5 in every row", which are part of the digest where they are many."""
     cells: dict[str, list[int]] = {}
     for row, stage in enumerate(stages):
-        for name, value in list(stage_record(stage).items())[4:]:
-            cells.setdefault(CELLS[name].label(value), []).append(row)
+        for name, value in zip(OPTIONAL_CELLS, stage[-len(OPTIONAL_CELLS) :], strict=True):
+            if value is not None:
+                cells.setdefault(CELLS[name].label(value), []).append(row)
     named = {word: rows for word, rows in cells.items() if len(rows) in (1, len(stages))}
-    plain, expansion = tuple(Stage(*stage[:4]) for stage in stages), stages[-1].t
-    table, words = " ".join("-".join(map(str, stage)) for stage in (s[:4] for s in stages)), []
+    plain, expansion = tuple(stage[:4] for stage in stages), stages[-1].t
+    table, words = " ".join("-".join(map(str, row)) for row in plain), []
     if named != cells or len(named) > MOST_CELLS:
         table, named = table + str(sorted(cells.items())), {}
-    elif plain == MOBILENET_V2:
+    elif plain == _paper_rows(None):
         table = ""
-    elif set_expansion(MOBILENET_V2, expansion) == plain:
+    elif plain == _paper_rows(expansion):
         table, words = "", [f"t={expansion}"]
     if table:
         words.append("table " + hashlib.sha256(table.encode()).hexdigest()[:6])
     for word, rows in named.items():
         words.append(f"{word} in {'every row' if len(rows) > 1 else f'row {rows[0]}'}")
     return ", ".join(words)
+
+
+@lru_cache(maxsize=1000, typed=True)
+def _paper_rows(t: int | None) -> tuple[tuple, ...]:
+    """Return the first four cells of the rows of table 2, with another expansion if one is given."""
+    return tuple(stage[:4] for stage in (MOBILENET_V2 if t is None else set_expansion(MOBILENET_V2, t)))
 
 
 def set_expansion(stages: tuple[Stage, ...], t: int) -> tuple[Stage, ...]:

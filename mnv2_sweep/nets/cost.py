@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.nets.plan import Plan
-from mnv2_sweep.nets.resolve import find_steps
-from mnv2_sweep.nets.steps import START, count_layers
+from mnv2_sweep.nets.resolve import find_steps, resolve
+from mnv2_sweep.nets.steps import count_layers, find_parts
 
 BYTES_PER_ACTIVATION = 4
 
@@ -33,16 +33,20 @@ class Cost:
 def count_cost(arch: ArchSpec) -> Cost:
     """Count what the network costs at its nominal resolution and classes. Raises ArchError on an impossible spec."""
     madds = params = peak = depth = 0
-    state = START
-    for step in find_steps(arch):
-        part = state.parts.get(step) or step.at(state)
+    for part in find_parts(find_steps(arch)):
         madds += part.madds
         params += part.params
         depth += part.depth
         if part.peak_elements > peak:
             peak = part.peak_elements
-        state = part.after
     return Cost(madds, params, BYTES_PER_ACTIVATION * peak, depth)
+
+
+def body_madds(arch: ArchSpec, madds: int) -> int:
+    """Return the MAdds of the network, which are so many, with one class instead of its own."""
+    steps = find_steps(arch)
+    features = find_parts(steps[:-1])[-1].after.channels if len(steps) > 1 else resolve(arch).layers[-1].c_in
+    return madds - (arch.classes - 1) * features
 
 
 def count_plan(plan: Plan) -> Cost:

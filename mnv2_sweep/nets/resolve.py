@@ -10,10 +10,9 @@ from mnv2_sweep.nets.mobilenet_v2 import mobilenet_v2_fields, mobilenet_v2_steps
 from mnv2_sweep.nets.nasnet import build_nasnet
 from mnv2_sweep.nets.plan import Plan
 from mnv2_sweep.nets.shufflenet import build_shufflenet
-from mnv2_sweep.nets.steps import DIGEST_BITS, START, Step, find_step, run_steps
+from mnv2_sweep.nets.steps import DIGEST_BITS, Step, find_parts, find_step, run_steps
 
 _BUILD = {"mobilenet_v1": build_mobilenet_v1, "shufflenet_v1": build_shufflenet, "nasnet_a": build_nasnet}
-_PLAIN = {"conv", "linear", "add", "global_pool"}, {"", "relu6"}  # operations and activations
 
 
 def resolve(arch: ArchSpec) -> Plan:
@@ -37,34 +36,17 @@ def step_fields(arch: ArchSpec) -> list[tuple[tuple[str, ...], int | None]]:
 
 def name_network(arch: ArchSpec) -> tuple[int, ...]:
     """Return two numbers that are the same for two specs exactly if their `arch_key`s are, dropout apart."""
-    state, names = START, [0, 0]
-    for step in find_steps(arch):
-        part = step.at(state)
+    names = [0, 0]
+    for part in find_parts(find_steps(arch)):
         factors = part.digest()
         names = [(names[i] * factors[2 * i] + factors[2 * i + 1]) % DIGEST_BITS for i in (0, 1)]
-        state = part.after
     return tuple(names)
 
 
 def arch_key(arch: ArchSpec) -> str:
     """Return 12 hex digits that name the resolved network: two specs that resolve to the same plan share it."""
-    plan = resolve(arch)
-    blocks = [
-        [
-            block.kind,
-            block.shortcut,
-            [[c.c_in, c.c_out, c.kernel, c.stride, c.groups, _size(c.size_in), c.act == "relu6"] for c in block.convs],
-        ]
-        for block in plan.blocks
-    ]
-    parts = [blocks, float(plan.dropout)]
-    layers, (operations, acts) = plan.layers, _PLAIN
-    if arch.family != "mobilenet_v2" or any(
-        x.op not in operations or x.act not in acts or x.padding is not None for x in layers
-    ):
-        parts.append([[x.op, x.act, x.reads, x.padding] for x in layers])  # else convolutions and shortcuts say all
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
-
-
-def _size(size) -> int | list[int]:
-    return size.height if size.is_square else [*size]
+    texts = [part.texts() for part in find_parts(find_steps(arch))]
+    names = [f"[{', '.join(text.blocks for text in texts if text.blocks)}]", json.dumps(float(arch.dropout))]
+    if arch.family != "mobilenet_v2" or not all(text.is_plain for text in texts):
+        names.append(f"[{', '.join(text.layers for text in texts if text.layers)}]")
+    return hashlib.sha256(f"[{', '.join(names)}]".encode()).hexdigest()[:12]

@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from mnv2_sweep.base.size import Size
 from mnv2_sweep.nets.plan import WEIGHTED, Block, Layer
@@ -53,14 +54,52 @@ class Part:
     step: Step = field(repr=False)
     before: State = field(repr=False)
     _digest: tuple[int, ...] = field(default=(), repr=False)
+    _texts: "Texts | None" = field(default=None, repr=False)
 
     def digest(self) -> tuple[int, ...]:
         """Return numbers that name its blocks: a factor and a summand for each base, see `resolve.name_network`."""
         if not self._digest:
-            blocks, _ = self.step.build(self.before, 0, 0, *self.step.values)
-            names = [name_block(block) for block in blocks]
+            names = [name_block(block) for block in self._blocks()]
             self._digest = tuple(number for base in DIGEST_BASES for number in _join_names(names, base))
         return self._digest
+
+    def texts(self) -> "Texts":
+        """Return what its blocks and layers do, see `resolve.arch_key`."""
+        if self._texts is None:
+            blocks = self._blocks()
+            layers = [layer for block in blocks for layer in block.layers]
+            is_plain = all(x.op in PLAIN[0] and x.act in PLAIN[1] and x.padding is None for x in layers)
+            self._texts = Texts(
+                json.dumps([_describe_block(block) for block in blocks])[1:-1],
+                json.dumps([[x.op, x.act, x.reads, x.padding] for x in layers])[1:-1],
+                is_plain,
+            )
+        return self._texts
+
+    def _blocks(self) -> tuple[Block, ...]:
+        return self.step.build(self.before, 0, 0, *self.step.values)[0]
+
+
+class Texts(NamedTuple):
+    """The items of JSON lists of a part's blocks and of their layers, whatever they are called and wherever they stand;
+    `is_plain`: operations and activations are the usual ones, so that the blocks' convolutions and shortcuts say all.
+    """
+
+    blocks: str
+    layers: str
+    is_plain: bool
+
+
+PLAIN = {"conv", "linear", "add", "global_pool"}, {"", "relu6"}  # operations and activations
+
+
+def _describe_block(block: Block) -> list:
+    convs = [[c.c_in, c.c_out, c.kernel, c.stride, c.groups, _sides(c.size_in), c.act == "relu6"] for c in block.convs]
+    return [block.kind, block.shortcut, convs]
+
+
+def _sides(size: Size) -> int | list[int]:
+    return size.height if size.is_square else [*size]
 
 
 def _join_names(names: Sequence[int], base: int) -> tuple[int, int]:
@@ -83,6 +122,16 @@ def find_step(build: Callable, *values) -> Step:
     if step is None:
         step = _steps[build, values] = Step(build, values)
     return step
+
+
+def find_parts(steps: Iterable[Step]) -> list[Part]:
+    """Return the part of each step of a network, in order."""
+    state, parts = START, []
+    for step in steps:
+        part = state.parts.get(step) or step.at(state)
+        parts.append(part)
+        state = part.after
+    return parts
 
 
 def run_steps(steps: Iterable[Step]) -> Iterator[Block]:

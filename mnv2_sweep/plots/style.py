@@ -5,7 +5,9 @@ every figure it made).
 """
 
 import textwrap
+import warnings
 from collections.abc import Sequence
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 
@@ -13,7 +15,10 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, fontManager
+from matplotlib.ft2font import FT2Font
 from matplotlib.patheffects import withStroke
+from matplotlib.text import Text
 
 from mnv2_sweep.analysis.stats import Facts
 from mnv2_sweep.base.errors import StoreError
@@ -121,6 +126,36 @@ def save_figure(fig: Figure, *stems: Path) -> list[Path]:
 
 def _draw(fig: Figure, ending: str, metadata: dict) -> bytes:
     file = BytesIO()
-    with rc_context({"svg.hashsalt": "mnv2_sweep"}):
+    _find_letters(fig)
+    with rc_context({"svg.hashsalt": "mnv2_sweep"}), warnings.catch_warnings():
+        # No font here has them: then boxes stand for them.
+        warnings.filterwarnings("ignore", r"(?s)Glyph .* missing from|Matplotlib currently does not support")
         fig.savefig(file, format=ending, dpi=PNG_DPI, metadata=metadata)
     return file.getvalue()
+
+
+def _find_letters(fig: Figure) -> None:
+    """Let texts whose letters the usual font lacks fall back on fonts of the system that have them."""
+    for text in fig.findobj(Text):
+        missing = frozenset(map(ord, text.get_text())) - _letters(findfont(FontProperties())) - {ord("\n")}
+        if missing:
+            text.set_fontfamily([*FontProperties().get_family(), *_find_fonts(missing)])
+
+
+@cache
+def _find_fonts(missing: frozenset[int]) -> tuple[str, ...]:
+    """Return as few families of the system's fonts as have the letters, so far as any has."""
+    chosen = []
+    for font in sorted(fontManager.ttflist, key=lambda font: (font.weight != 400, font.style != "normal", font.name)):
+        if missing and (found := missing & _letters(font.fname)):
+            chosen.append(font.name)
+            missing -= found
+    return tuple(chosen)
+
+
+@cache
+def _letters(path: str) -> frozenset[int]:
+    try:
+        return frozenset(FT2Font(path).get_charmap())
+    except (OSError, RuntimeError):  # it is gone, or no font
+        return frozenset()

@@ -7,6 +7,7 @@ but the knowledge of who works on what, so writes are not flushed to disk one by
 import os
 import platform
 import sqlite3
+import tempfile
 import time
 import uuid
 from collections.abc import Iterable, Iterator
@@ -61,15 +62,27 @@ def _start_time(pid: int) -> float:
     return psutil.Process(pid).create_time()
 
 
-def is_alive(owner: str, seen: float) -> bool:
-    """Return whether the owner still runs: exactly where it is on this machine, by its last sign of life elsewhere."""
+def folder_time(folder: Path) -> float:
+    """Return the time by the clock of the file system, which is one for all machines that share it, whatever their own
+    clocks say; this machine's where nothing can be written."""
+    with suppress(OSError):
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"0")
+            file.flush()
+            return os.fstat(file.fileno()).st_mtime
+    return time.time()
+
+
+def is_alive(owner: str, seen: float, now: float) -> bool:
+    """Return whether the owner still runs: exactly where it is on this machine, by its last sign of life elsewhere,
+    both times by the folder's clock. One of the future is none: nobody has written it by that clock."""
     try:
         place, pid, started, _ = owner.split(" ")
         if place != _place():
-            return time.time() - seen < STALE_SECONDS
+            return abs(now - seen) < STALE_SECONDS
         is_same = abs(_start_time(int(pid)) - float(started)) < 1
         return is_same and psutil.Process(int(pid)).status() != psutil.STATUS_ZOMBIE
-    except (psutil.Error, ValueError):  # it ended; or no owner as this version names them
+    except (psutil.Error, ValueError, AttributeError, TypeError):  # it ended; or no owner as this version names them
         return False
 
 
@@ -78,12 +91,13 @@ def claim_first(folder: Path, ids: Iterable[str], owner: Owner) -> str | None:
     with _writing(folder) as database:
         claims = {row[0]: row[1:] for row in database.execute("SELECT id, owner, seen FROM claims")}
         dead: dict[str, bool] = {}
+        now = folder_time(folder)
         for wanted in ids:
             held = claims.get(wanted)
             if held and held[0] not in dead:
-                dead[held[0]] = not is_alive(*held)
+                dead[held[0]] = not is_alive(*held, now)
             if not held or dead[held[0]]:
-                database.execute("INSERT OR REPLACE INTO claims VALUES (?, ?, ?)", (wanted, str(owner), time.time()))
+                database.execute("INSERT OR REPLACE INTO claims VALUES (?, ?, ?)", (wanted, str(owner), now))
                 return wanted
     return None
 
@@ -91,7 +105,7 @@ def claim_first(folder: Path, ids: Iterable[str], owner: Owner) -> str | None:
 def beat(folder: Path, owner: Owner) -> None:
     """Record a sign of life, for runs on other machines."""
     with _writing(folder) as database:
-        database.execute("UPDATE claims SET seen = ? WHERE owner = ?", (time.time(), str(owner)))
+        database.execute("UPDATE claims SET seen = ? WHERE owner = ?", (folder_time(folder), str(owner)))
 
 
 def release(folder: Path, owner: Owner, trial: str | None = None) -> None:
@@ -108,7 +122,8 @@ def read_claims(folder: Path) -> dict[str, str]:
     with suppress(sqlite3.Error):  # a moment of writing, or a torn file: nobody is known to work on anything
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=1)) as database:
             rows = database.execute("SELECT id, owner, seen FROM claims").fetchall()
-        alive = {(owner, seen): is_alive(owner, seen) for _, owner, seen in rows}
+        now = folder_time(folder) if rows else 0.0
+        alive = {(owner, seen): is_alive(owner, seen, now) for _, owner, seen in rows}
         return {trial: owner for trial, owner, seen in rows if alive[owner, seen]}
     return {}
 

@@ -5,19 +5,20 @@ from mnv2_sweep.analysis.stats import summarise
 trials = load_frame("results/paper_grid"); networks = summarise(trials)
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
 
+from mnv2_sweep.base.errors import StoreError
+from mnv2_sweep.base.heap import pause_collector
 from mnv2_sweep.nets.arch import CHOICES, MOBILENET_V2, arch_label, find_expansion, input_size
-from mnv2_sweep.nets.cost import count_cost
+from mnv2_sweep.nets.cost import body_madds, count_cost
 from mnv2_sweep.nets.resolve import arch_key
-from mnv2_sweep.record.store import Outcome, read_outcomes
-from mnv2_sweep.trials.executed import executed_fraction
+from mnv2_sweep.record.store import DAMAGED, DATABASE, read_outcomes, scan_outcomes
 from mnv2_sweep.trials.recipe import SCRATCH
 from mnv2_sweep.trials.tasks import TASKS, Task, find_task, trained_network
-from mnv2_sweep.trials.trial import CLASSIFY, POINT_FACTS, RESULT_FACTS, SPLITS
+from mnv2_sweep.trials.trial import CLASSIFY, POINT_FACTS, RESULT_FACTS, SPLITS, Trial
 
 # Fields of a network that are columns by themselves, beside those that come first.
 FIELDS = tuple(name for name in CHOICES if name not in ("family", "stages", "width", "resolution"))
@@ -27,9 +28,11 @@ NETWORK_COLUMNS = (
     *(*FIELDS[:6], "family", *FIELDS[6:]),  # where files of earlier versions have it
     *("recipe", "input_scale", "data", "data_classes", "seed", "training"),
 )
+TRIAL_COLUMNS = ("trial_id", "status", "error", "kind", "attempts", "source", "seed")
 COST_COLUMNS = ("madds", "params", "peak_activation_bytes", "depth", "executed_madds", "executed_fraction")
 
 
+@pause_collector()
 def load_frame(folder: str | Path) -> pd.DataFrame:
     """Load one row per recorded trial of a sweep, failed ones included (their measurements are missing values).
 
@@ -40,31 +43,57 @@ def load_frame(folder: str | Path) -> pd.DataFrame:
     not a results file.
     """
     folder = Path(folder)
-    outcomes = read_outcomes(folder)
-    measured = _result_columns(outcomes)
-    rows = [_row(folder.name, outcome, measured) for outcome in outcomes]
-    starts = ("init",) if any(outcome.trial.recipe.init != SCRATCH for outcome in outcomes) else ()
-    return pd.DataFrame(rows, columns=(*NETWORK_COLUMNS, *starts, *measured, *COST_COLUMNS))
+    networks: dict[tuple, int] = {}  # the place of what trials of one network have in common
+    common, places, task = [], [], TASKS[CLASSIFY]
+    columns: dict[str, list] = {name: [] for name in TRIAL_COLUMNS}
+    for count, outcome in enumerate(scan_outcomes(folder)):
+        trial = outcome.trial
+        task = task if count else find_task(trial.task)  # all trials of a sweep have one
+        key = (trial.arch, trial.recipe, trial.data, trial.task, trial.way)
+        if key not in networks:
+            networks[key] = len(common)
+            try:
+                common.append(_network_row(folder.name, trial))
+            except DAMAGED as error:
+                raise StoreError(f"{folder / DATABASE}: trial {outcome.id} can't be read ({error})") from error
+        places.append(networks[key])
+        values = (outcome.id, outcome.status, outcome.error, outcome.kind, outcome.attempts, outcome.source, trial.seed)
+        _add_row(columns, dict(zip(TRIAL_COLUMNS, values, strict=True)) | outcome.values, count)
+    measured = _result_columns(task, columns)
+    for name in (name for name in measured if name != "device"):
+        column = columns.get(name, [None] * len(places))
+        columns[name] = [float("nan") if value is None else value for value in column]
+    own, of_network = pd.DataFrame(columns), pd.DataFrame(common).take(places).reset_index(drop=True)
+    starts = ("init",) if any(row["init"] != SCRATCH for row in common) else ()
+    order = [*NETWORK_COLUMNS, *starts, *measured, *COST_COLUMNS]
+    return pd.concat([own, of_network], axis=1).reindex(columns=order)
 
 
-def _result_columns(outcomes: Sequence[Outcome]) -> tuple[str, ...]:
+def _add_row(columns: dict[str, list], row: Mapping, count: int) -> None:
+    """Add a row after so many others; None is what it or those before it have not."""
+    for name, value in row.items():
+        if name not in columns:
+            columns[name] = [None] * count
+        columns[name].append(value)
+    if len(row) < len(columns):
+        for name in columns.keys() - row.keys():
+            columns[name].append(None)
+
+
+def _result_columns(task: Task, names: Iterable[str]) -> tuple[str, ...]:
     """Return the columns of what was measured: the scores of each split, the main one first, then the loss."""
-    first = [_task_of(outcomes).main.name, "loss"]
-    names = {name for outcome in outcomes if outcome.result for name in outcome.result.scores["val"]}
-    names = [*first, *sorted(names.difference(first))]
+    first = [task.main.name, "loss"]
+    found = {name.removeprefix("val_") for name in names if name.startswith("val_")}
+    names = [*first, *sorted(found.difference(first, ["images"]))]
     return (*(f"{split}_{name}" for split in SPLITS for name in (*names, "images")), *RESULT_FACTS)
-
-
-def _task_of(outcomes: Sequence[Outcome]) -> Task:
-    """Return the task of a sweep: all its trials have one."""
-    return find_task(outcomes[0].trial.task) if outcomes else TASKS[CLASSIFY]
 
 
 def load_curves(folder: str | Path) -> pd.DataFrame:
     """Load one row per point of every training curve: trial_id, network, seed, epoch, images, train_loss, lr, and the
     main score, as "val_top1"."""
     outcomes = read_outcomes(Path(folder))
-    columns = ("trial_id", "network", "seed", *POINT_FACTS, f"val_{_task_of(outcomes).main.name}")
+    task = find_task(outcomes[0].trial.task) if outcomes else TASKS[CLASSIFY]
+    columns = ("trial_id", "network", "seed", *POINT_FACTS, f"val_{task.main.name}")
     rows = (
         {"trial_id": o.id, "network": arch_label(o.trial.arch), "seed": o.trial.seed, **point.flat()}
         for o in outcomes if o.result for point in o.result.curve
@@ -72,18 +101,12 @@ def load_curves(folder: str | Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def _row(sweep: str, outcome: Outcome, columns: Sequence[str]) -> dict:
-    trial, arch, cost = outcome.trial, outcome.trial.arch, count_cost(outcome.trial.arch)
-    known = outcome.result.flat() if outcome.result else {}
-    measured = {name: known.get(name) for name in columns}
+def _network_row(sweep: str, trial: Trial) -> dict:
+    """Return what the rows of all trials have in common that train the network in the same way."""
+    arch, trained = trial.arch, trained_network(trial)
+    cost, executed = count_cost(arch), count_cost(trained).madds
     return {
-        "trial_id": outcome.id,
         "sweep": sweep,
-        "status": outcome.status,
-        "error": outcome.error,
-        "kind": outcome.kind,
-        "attempts": outcome.attempts,
-        "source": outcome.source,
         "network": arch_label(arch),
         "arch_key": arch_key(arch),
         "width": arch.width,
@@ -97,14 +120,12 @@ def _row(sweep: str, outcome: Outcome, columns: Sequence[str]) -> dict:
         "input_scale": trial.recipe.input_scale,
         "data": trial.data.name,
         "data_classes": trial.data.classes,
-        "seed": trial.seed,
         "training": trial.way,
         "init": trial.recipe.init,
-        **{name: float("nan") if value is None and name != "device" else value for name, value in measured.items()},
         "madds": cost.madds,
         "params": cost.params,
         "peak_activation_bytes": cost.peak_activation_bytes,
         "depth": cost.depth,
-        "executed_madds": count_cost(trained_network(trial)).madds,
-        "executed_fraction": executed_fraction(arch, trial.recipe),
+        "executed_madds": executed,
+        "executed_fraction": body_madds(trained, executed) / body_madds(arch, cost.madds),
     }

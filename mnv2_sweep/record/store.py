@@ -10,21 +10,25 @@ trial, so that who reads results does not read it: `read_each` does.
 
 import sqlite3
 import time
-from collections.abc import Iterable, Sequence
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from mnv2_sweep.base.errors import StoreError
-from mnv2_sweep.trials.trial import Result, Trial, dump_result, dump_trial, load_result, load_trial, trial_id
+from mnv2_sweep.base.errors import StoreError, SweepError
+from mnv2_sweep.trials.trial import Result, Trial, dump_result, dump_trial, load_flat, load_result, load_trial, trial_id
 
 DATABASE = "trials.db"
 BUSY_SECONDS = 30
+PART = 500  # outcomes that are read at once where all are scanned
 # Codes that say something of the moment and nothing of the file.
 PASSING = (
     *(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR),
     *(sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY),
 )
+
+# What reading a row raises that no version of this program wrote.
+DAMAGED = (ValueError, KeyError, TypeError, AttributeError, RecursionError, SweepError)
 
 # How a trial can end, beside "done".
 EXCEPTION, DIVERGED, OUT_OF_MEMORY = "exception", "diverged", "out of memory"
@@ -176,19 +180,64 @@ class _writing:
 
 def read_outcomes(folder: Path) -> list[Outcome]:
     """Read every recorded outcome, in the order of recording; empty where nothing is. Raises StoreError."""
-    outcomes = []
-    for row in _read_rows(folder / DATABASE, "trials", "recorded, id"):
+    path, outcomes = folder / DATABASE, []
+    for row in _read_rows(path, "trials", "recorded, id"):
         try:
             result = load_result(row["result"]) if row["result"] else None
-            outcomes.append(
-                Outcome(
-                    load_trial(row["trial"]), result, row["error"], row.get("kind") or EXCEPTION,
-                    row.get("attempts") or 1, row.get("source"), row["id"],
-                )
-            )  # fmt: skip
-        except (ValueError, KeyError, TypeError) as error:
-            raise _unreadable(folder / DATABASE, error) from error
+            trial, kind, attempts = _read_fate(row)
+            outcomes.append(Outcome(trial, result, row["error"], kind, attempts, row.get("source"), row["id"]))
+        except DAMAGED as error:
+            raise _unreadable(path, error) from error
     return outcomes
+
+
+@dataclass(frozen=True, slots=True)
+class Scanned:
+    """An outcome, with all of its result but the curve by name (`Result.flat`), nothing where there is none."""
+
+    id: str
+    trial: Trial
+    status: str
+    error: str | None
+    kind: str
+    attempts: int
+    source: str | None
+    values: dict
+
+
+def scan_outcomes(folder: Path, status: str | None = None, latest: int | None = None) -> Iterator[Scanned]:
+    """Yield the recorded outcomes, or those of one status, in the order of recording, or so many, the latest first, as
+    what is needed to tabulate them: of tens of thousands a part at a time, and no writer has to wait in between. Raises
+    StoreError."""
+    path = folder / DATABASE
+    for row in _scan_rows(path, status, latest):
+        try:
+            values = load_flat(row["result"]) if row["result"] else {}
+            trial, kind, attempts = _read_fate(row)
+            kind = "done" if values else kind
+            yield Scanned(row["id"], trial, row["status"], row["error"], kind, attempts, row.get("source"), values)
+        except DAMAGED as error:
+            raise _unreadable(path, error) from error
+
+
+def _scan_rows(path: Path, status: str | None, latest: int | None) -> Iterator[dict]:
+    with _reading(path, "trials") as database:
+        wanted, values = ("", ()) if status is None else (" WHERE status = ?", (status,))
+        order = "recorded, id" if latest is None else f"recorded DESC, id DESC LIMIT {latest}"
+        query = f"SELECT rowid FROM trials{wanted} ORDER BY {order}"
+        places = [] if database is None else [place for (place,) in database.execute(query, values)]
+        for at in range(0, len(places), PART):
+            part = places[at : at + PART]
+            marks = ", ".join("?" * len(part))
+            found = database.execute(f"SELECT rowid AS place, * FROM trials WHERE rowid IN ({marks})", part)
+            names = [column[0] for column in found.description]
+            rows = {row[0]: dict(zip(names, row, strict=True)) for row in found}
+            yield from (rows[place] for place in part)
+
+
+def _read_fate(row: dict) -> tuple[Trial, str, int]:
+    """Return the trial, how it ended and how often it was tried; files of earlier versions don't say the last two."""
+    return load_trial(row["trial"]), row.get("kind") or EXCEPTION, row.get("attempts") or 1
 
 
 def read_each(folder: Path) -> dict[str, bytes]:
@@ -210,36 +259,97 @@ def read_schedule(folder: Path) -> dict[str, Trial]:
     rows = _read_rows(folder / DATABASE, "planned", "rowid")
     try:
         return {row["id"]: load_trial(row["trial"]) for row in rows}
-    except (ValueError, KeyError, TypeError) as error:
+    except DAMAGED as error:
         raise _unreadable(folder / DATABASE, error) from error
 
 
 def read_statuses(folder: Path, only: str | None = None) -> dict[str, tuple[str, float]]:
     """Read id -> (status, when it was recorded), of all trials or of one: quicker than whole outcomes."""
-    rows = _read_rows(folder / DATABASE, "trials", "recorded", "id, status, recorded", only)
+    rows = _read_rows(folder / DATABASE, "trials", "recorded, id", ("id", "status", "recorded"), only)
     return {row["id"]: (row["status"], row["recorded"]) for row in rows}
 
 
-def _read_rows(path: Path, table: str, order: str, columns: str = "*", only: str | None = None) -> list[dict]:
-    if not path.exists():
-        return []
-    wanted, values = ("", []) if only is None else (" WHERE id = ?", [only])
-    query = f"SELECT {columns} FROM {table}{wanted} ORDER BY {order}"
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """How a trial ended, without what it was and what was measured; fields as of Outcome."""
+
+    status: str
+    error: str | None
+    kind: str
+    attempts: int
+    source: str | None
+
+
+def read_fates(folder: Path) -> dict[str, Fate]:
+    """Read how every recorded trial ended, by its id, in the order of recording. Raises StoreError."""
+    rows = _read_rows(folder / DATABASE, "trials", "recorded, id", ("id", "status", "error", *LATER_COLUMNS))
+    return {
+        row["id"]: Fate(
+            row["status"], row["error"], row.get("kind") or EXCEPTION, row.get("attempts") or 1, row.get("source")
+        )
+        for row in rows
+    }
+
+
+def read_planned(folder: Path) -> list[str]:
+    """Read the ids of the trials of the sweep, see `read_schedule`. Raises StoreError."""
+    return [row["id"] for row in _read_rows(folder / DATABASE, "planned", "rowid", ("id",))]
+
+
+def find_trials(folder: Path, names: Sequence[str]) -> dict[str, Trial]:
+    """Find the trials of these ids, planned or recorded; those that are neither are left out. Raises StoreError."""
+    found: dict[str, Trial] = {}
+    for table in ("planned", "trials"):
+        wanted = [name for name in names if name not in found]
+        with _reading(folder / DATABASE, table) as database:
+            for at in range(0, len(wanted) if database else 0, PART):
+                part = wanted[at : at + PART]
+                query = f"SELECT id, trial FROM {table} WHERE id IN ({', '.join('?' * len(part))})"
+                try:
+                    found |= {name: load_trial(text) for name, text in database.execute(query, part)}
+                except DAMAGED as error:
+                    raise _unreadable(folder / DATABASE, error) from error
+    return {name: found[name] for name in names if name in found}
+
+
+def _read_rows(
+    path: Path, table: str, order: str, columns: Sequence[str] | None = None, only: str | None = None
+) -> list[dict]:
+    """Read rows of a table, those of `columns` that it has, or all."""
+    wanted, values = ("", ()) if only is None else (" WHERE id = ?", (only,))
+    with _reading(path, table) as database:
+        if database is None:
+            return []
+        known = [row[1] for row in database.execute(f"PRAGMA table_info({table})")]
+        names = [name for name in known if columns is None or name in columns]
+        found = database.execute(f"SELECT {', '.join(names)} FROM {table}{wanted} ORDER BY {order}", values)
+        return [dict(zip(names, row, strict=True)) for row in found]
+
+
+@contextmanager
+def _reading(path: Path, table: str) -> Iterator[sqlite3.Connection | None]:
+    """Open the file to read; None where it has no such table. What goes wrong becomes a StoreError."""
+    try:
+        with closing(_open_to_read(path)) if path.exists() else nullcontext() as database:
+            query = "SELECT 1 FROM sqlite_master WHERE name = ?"
+            yield database if database and database.execute(query, (table,)).fetchone() else None
+    except (sqlite3.Error, OverflowError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _open_to_read(path: Path) -> sqlite3.Connection:
     for mode in ("ro", "rw"):
         # A writer killed in mid-commit leaves a journal that only an opening for writing can roll back.
+        database = sqlite3.connect(f"{path.resolve().as_uri()}?mode={mode}", uri=True, timeout=BUSY_SECONDS)
         try:
-            with closing(
-                sqlite3.connect(f"{path.resolve().as_uri()}?mode={mode}", uri=True, timeout=BUSY_SECONDS)
-            ) as database:
-                database.row_factory = sqlite3.Row
-                known = database.execute("SELECT 1 FROM sqlite_master WHERE name = ?", [table]).fetchone()
-                rows = database.execute(query, values).fetchall() if known else []
-                return [dict(row) for row in rows]
+            database.execute("SELECT 1 FROM sqlite_master").fetchone()
+            return database
         except sqlite3.Error as error:
+            database.close()
             busy = _sqlite_code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
             if mode == "rw" or busy or not isinstance(error, sqlite3.OperationalError):
-                raise _unreadable(path, error) from error
-    return []
+                raise
+    raise AssertionError("the last mode returns or raises")
 
 
 def _unreadable(path: Path, error: Exception) -> StoreError:

@@ -1,14 +1,14 @@
 """Frames and costs -> text: an aligned table for people, CSV and JSON for programs."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import pandas as pd
 
 from mnv2_sweep.analysis.agreement import compare_published, costs_text, near_text, tau_text
-from mnv2_sweep.analysis.odds import Odds, doubt_text, front_odds, front_text, probability_text
+from mnv2_sweep.analysis.odds import MOST_NETWORKS, Odds, doubt_text, front_odds, front_text, probability_text
 from mnv2_sweep.analysis.stats import name_trial, read_facts, start_kinds, summarise
-from mnv2_sweep.base.text import align, megabytes, millions
+from mnv2_sweep.base.text import align, harmless, harmless_cell, megabytes, millions
 from mnv2_sweep.trials.executed import spread_warning
 from mnv2_sweep.trials.tasks import Score, main_score
 from mnv2_sweep.trials.trial import ALONE
@@ -50,7 +50,7 @@ def results_text(trials: pd.DataFrame, verdict: Sequence[str] = (), odds: Kinds 
             f"{main_score(summary).label}; pairs within 25 % of MAdds as published: {near_text(ours)}"
         )
         lines.append(f"what costs alone tell of it: {costs_text(comparison)}")
-    return "\n".join([*lines, *verdict])
+    return harmless("\n".join([*lines, *verdict]))
 
 
 def _best_lines(summary: pd.DataFrame, odds: Odds | None) -> list[str]:
@@ -88,7 +88,8 @@ def _legend_lines(summary: pd.DataFrame, odds: Odds | None) -> list[str]:
         return []
     if odds is not None:
         return [f"on front = how likely it is {front}, over {doubt_text(odds)}; {costs}"]
-    return [f"* = {front}; {costs}", *([UNKNOWN_ODDS] if measured > 1 else [])]
+    why = UNKNOWN_ODDS if measured <= MOST_NETWORKS else f"how sure the front is: for up to {MOST_NETWORKS} networks"
+    return [f"* = {front}; {costs}", *([why] if measured > 1 else [])]
 
 
 def _luck_text(score: Score, odds: Odds | None) -> str:
@@ -174,11 +175,17 @@ def network_table(summary: pd.DataFrame, odds: Kinds | None = None) -> list[list
     header += ["trained at", "seeds", "failed"]
     header += [f"val {score.label}", "95 % images", *([f"test {score.label}"] if tested else [])]
     header += [*(["fine-tuned"] if tuned else []), "images/s", "seconds"]
-    rows = [_network_row(row, score, executed, tested, tuned) for row in summary.to_dict("records")]
+    rows = [_network_row(row, score, executed, tested, tuned) for row in _records(summary)]
     if odds is not None:
         for row, probability in zip(rows, front_odds(odds, summary), strict=True):
             row[0] = probability_text(probability)
     return [header, *rows]
+
+
+def _records(frame: pd.DataFrame) -> Iterator[dict]:
+    """Yield the rows, as `to_dict` does, in less time."""
+    columns = [frame[name].tolist() for name in frame]
+    return (dict(zip(frame.columns, row, strict=True)) for row in zip(*columns, strict=True))
 
 
 def _network_row(row: dict, score: Score, executed: bool, tested: bool, tuned: bool) -> list[str]:
@@ -209,8 +216,10 @@ def frame_json(frame: pd.DataFrame) -> str:
 
 
 def frame_csv(frame: pd.DataFrame) -> str:
-    """Return a header and a line a row; missing values are empty."""
-    return frame.to_csv(index=False).rstrip("\n")
+    """Return a header and a line a row; missing values are empty, and no text is a formula to a spreadsheet."""
+    texts = frame.select_dtypes(exclude=["number", "bool"])
+    safe = {name: [harmless_cell(x) if isinstance(x, str) else x for x in texts[name]] for name in texts}
+    return frame.assign(**safe).to_csv(index=False).rstrip("\n")
 
 
 def _number(value: float) -> str:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mnv2_sweep.base.errors import StoreError
-from mnv2_sweep.base.files import link_file, write_whole
+from mnv2_sweep.base.files import link_file, remove_unfinished
 from mnv2_sweep.record.folders import EXAMPLE
 from mnv2_sweep.record.store import (
     DATABASE,
@@ -78,25 +78,24 @@ def _is_same_result(one: Outcome, other: Outcome) -> bool:
 
 
 def write_merge(merge: Merge, theirs: Path, results: Path) -> None:
-    """Add the outcomes, all or none, before them the weights that are kept of them, and the schedule and files
-    where there are none here. Raises StoreError."""
+    """Add weights, files and schedule where there are none here, and the outcomes, all or none. These come last: as
+    long as they are not here, the next merge does all of it. Raises StoreError."""
     ours = results / merge.sweep
     if not merge.added:
         return
     added = (outcome for outcome in merge.added if outcome.status == "done" and not is_kept(ours, outcome.trial))
-    for path in dict.fromkeys(path for outcome in added for path in kept_paths(ours, outcome.trial)):
+    paths = dict.fromkeys(path for outcome in added for path in kept_paths(ours, outcome.trial))
+    for path in (*paths, *(ours / name for name in SWEEP_FILES)):
         other = theirs / path.relative_to(ours)
         if other.is_file() and not path.exists():
             try:
+                remove_unfinished(path)
                 link_file(other, path)
             except OSError as error:
                 raise StoreError(
-                    f"{path}: can't be written ({error.strerror}); nothing of {ours} was merged"
+                    f"{path}: can't be written ({error.strerror}); no result of {theirs} was added"
                 ) from error
-    record_all(ours, add_each(theirs, merge.added))
     schedule = read_schedule(theirs)
     if schedule:
         write_schedule(ours, list(schedule.values()), replace=False)
-    for name in SWEEP_FILES:
-        if (theirs / name).is_file() and not (ours / name).exists():
-            write_whole(ours / name, (theirs / name).read_bytes())
+    record_all(ours, add_each(theirs, merge.added))

@@ -42,7 +42,9 @@ class TrialQueue:
         self.again: dict[str, Trial] = {}  # to be tried once more; still claimed
         self.attempts: dict[str, int] = {}
         self.elsewhere: list[Trial] = []  # recorded by others
-        self.began = self.last_beat = time.time()
+        # How they stood when this run began: what differs from it was recorded since, whatever the clocks say.
+        self.before = {name: fate for name, fate in read_statuses(folder).items() if name in self.waiting}
+        self.last_beat = time.monotonic()
 
     def __enter__(self) -> "TrialQueue":
         self._tidy()
@@ -76,8 +78,8 @@ class TrialQueue:
                     return None
                 trial = self.waiting.pop(claimed)
                 # Claimed first, looked at second: whoever had it before has recorded it before giving it up.
-                status, recorded = read_statuses(self.folder, claimed).get(claimed, ("", 0.0))
-                if status != "done" and (status != "failed" or recorded < self.began):
+                now = read_statuses(self.folder, claimed).get(claimed, ("", 0.0))
+                if now[0] != "done" and (now[0] != "failed" or now == self.before.get(claimed)):
                     if need := self.find_need(trial):
                         self.leading.setdefault(need.name, claimed)
                     return trial
@@ -130,8 +132,8 @@ class TrialQueue:
 
     def tick(self) -> None:
         """Give a sign of life for runs on other machines; to be called every now and then."""
-        if time.time() - self.last_beat > BEAT_SECONDS:
-            self.last_beat = time.time()
+        if time.monotonic() - self.last_beat > BEAT_SECONDS:
+            self.last_beat = time.monotonic()
             beat(self.folder, self.owner)
 
 

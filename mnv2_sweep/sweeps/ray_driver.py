@@ -41,6 +41,8 @@ from mnv2_sweep.sweeps.ray_node import Hub, Returned, Seen, attempt_trial, heade
 from mnv2_sweep.trials.trial import Trial, trial_id
 
 REACH_SECONDS = 5.0
+FRAME_BYTES, SETTINGS_FRAME = 9, 4  # the head of a frame; its fourth byte is the type
+HTTP2_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, SETTINGS_FRAME, 0, 0, 0, 0, 0))
 REASON_LENGTH = 200  # Ray's texts may hold whole tracebacks
 LOST_SECONDS = 300.0  # the hub may be busy for a while, putting images into the object store
 LOCAL_STORE_BYTES = 100 * 2**20  # of a Ray of our own: there, data are read from files
@@ -81,10 +83,26 @@ def _find_cluster(address: str) -> str:
     if not host or not port.isdecimal() or "/" in host:
         raise SweepError(f"{where}: host:port of a Ray cluster's head is wanted, or auto")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), REACH_SECONDS).close()
+        with socket.create_connection((host.strip("[]"), int(port)), REACH_SECONDS) as connection:
+            if os.environ.get("RAY_USE_TLS", "0") != "1" and not _speaks_http2(connection):
+                raise OSError("what listens there does not speak gRPC, as Ray does")
     except (OSError, OverflowError) as error:
         raise SweepError(f"{where}: no Ray cluster answers there ({error}); 'ray start' starts one") from None
     return address
+
+
+def _speaks_http2(connection: socket.socket) -> bool:
+    """Return whether the other side answers a client's greeting with settings, as every gRPC server does at once (RFC
+    9113, section 3.4); raises OSError where it says too little for REACH_SECONDS, or leaves."""
+    connection.sendall(HTTP2_GREETING)
+    answer, end = b"", time.monotonic() + REACH_SECONDS
+    while len(answer) < FRAME_BYTES:
+        connection.settimeout(max(0.01, end - time.monotonic()))
+        got = connection.recv(FRAME_BYTES - len(answer))
+        if not got:
+            return False
+        answer += got
+    return answer[3] == SETTINGS_FRAME
 
 
 @contextmanager

@@ -4,6 +4,7 @@ Opening checks everything that can be checked before a minute is spent, and writ
 files and makes the images of every size once.
 """
 
+import tempfile
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -146,6 +147,8 @@ def open_session(request: SweepRequest, tuned: Sequence[ArchSpec] = ()) -> Sessi
                 f"classes: {arch.classes} given, but {dataset.name} has {classes}; "
                 f"leave classes out, or give at least {classes}"
             )
+    if not request.dry_run:
+        check_place(request.folder)
     trials = schedule_request(request)
     if tuned:
         trials += schedule_trials(tuned, request.recipe, request.data, request.seeds, request.later_marks)
@@ -153,6 +156,16 @@ def open_session(request: SweepRequest, tuned: Sequence[ArchSpec] = ()) -> Sessi
     reused = tuple(find_reusable(missing, request.folder))
     known = {outcome.trial for outcome in reused}
     return Session(request, trials, reused, tuple(trial for trial in missing if trial not in known))
+
+
+def check_place(folder: Path) -> None:
+    """Raise StoreError where nothing can be written in the folder, or in the first above it that is there."""
+    try:
+        there = next(path for path in (folder, *folder.absolute().parents) if path.exists() or path.is_symlink())
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise StoreError(f"{folder}: can't be written ({error.strerror}); choose another --results folder") from error
 
 
 def schedule_request(request: SweepRequest) -> tuple[Trial, ...]:

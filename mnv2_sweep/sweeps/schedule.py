@@ -120,7 +120,7 @@ def read_command(folder: Path) -> str | None:
 def _read_fact(folder: Path, key: str) -> str | None:
     try:
         found = json.loads((folder / "env.json").read_text(encoding="utf-8")).get(key)
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         return None
     return found if isinstance(found, str) else None
 
@@ -147,9 +147,12 @@ def write_sweep_files(folder: Path, space_text: str, environment: dict) -> None:
 def _earlier_environments(path: Path, environment: dict) -> list[dict]:
     try:
         last = json.loads(path.read_text(encoding="utf-8"))
-        earlier = last.pop("earlier", [])
-    except (FileNotFoundError, ValueError, AttributeError):
+    except (FileNotFoundError, ValueError, RecursionError):
         return []
+    if not isinstance(last, dict):
+        return []
+    earlier = last.pop("earlier", [])
+    earlier = earlier if isinstance(earlier, list) else []
     ignored = {COMMAND: "", DATA: ""}
     same = {**last, **ignored} == {**environment, **ignored}
     return earlier if same else [*earlier, last]

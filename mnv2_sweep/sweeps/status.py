@@ -7,18 +7,20 @@ finished trials, in proportion to the MAdds and images of those that are left.
 import statistics
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from mnv2_sweep.base.text import count_noun, duration
+from mnv2_sweep.base.text import count_noun, duration, harmless
 from mnv2_sweep.nets.arch import arch_label
 from mnv2_sweep.record.claims import read_claims
 from mnv2_sweep.record.folders import log_path
-from mnv2_sweep.record.store import Outcome, read_outcomes, read_schedule
+from mnv2_sweep.record.store import Fate, find_trials, read_fates, read_planned, scan_outcomes
 from mnv2_sweep.sweeps.attempt import read_progress
 from mnv2_sweep.sweeps.schedule import read_command, trained_madds
 from mnv2_sweep.trials.trial import Trial, trial_id
+
+MOST_MEASURED = 500  # results that the time left goes by
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,41 +67,46 @@ class Status:
 
 def read_status(folder: Path) -> Status:
     """Read how the sweep stands now. Raises StoreError when its file can't be read."""
-    outcomes = {outcome.id: outcome for outcome in read_outcomes(folder)}
-    schedule = read_schedule(folder) or {name: outcome.trial for name, outcome in outcomes.items()}
-    claimed = read_claims(folder)
-    ended = {n: o for n, o in outcomes.items() if n in schedule and (o.status == "done" or n not in claimed)}
-    active = {name: schedule[name] for name in claimed if name in schedule and name not in ended}
+    fates, claimed = read_fates(folder), read_claims(folder)
+    planned = dict.fromkeys(read_planned(folder) or fates)
+    ended = {n: fate for n, fate in fates.items() if n in planned and (fate.status == "done" or n not in claimed)}
+    active = find_trials(folder, [name for name in claimed if name in planned and name not in ended])
     progress = {trial_id(trial): state for trial, state in read_progress(folder, active).items()}
     running = tuple(
         Running(_name(trial), claimed[name].split(" ")[0], **progress.get(name, {})) for name, trial in active.items()
     )
-    failed = tuple(_describe_failure(folder, o) for o in ended.values() if o.status == "failed")
-    counts = Counter(outcome.status for outcome in ended.values())
-    left = {name: trial for name, trial in schedule.items() if name not in ended or ended[name].status == "interrupted"}
+    failed = {name: fate for name, fate in ended.items() if fate.status == "failed"}
+    trials = find_trials(folder, [*failed])
+    counts = Counter(fate.status for fate in ended.values())
+    left = [name for name in planned if name not in ended or ended[name].status == "interrupted"]
     return Status(
         folder.name,
-        len(schedule),
+        len(planned),
         counts["done"],
-        sum(outcome.source is not None for outcome in ended.values()),
+        sum(fate.source is not None for fate in ended.values()),
         running,
-        failed,
+        tuple(_describe_failure(folder, trials[name], fate) for name, fate in failed.items()),
         counts["interrupted"],
         len(left) - len(active),
         len(set(claimed.values())),
-        _seconds_left(list(ended.values()), left, progress),
+        _seconds_left(folder, left, progress),
         read_command(folder),
     )
 
 
-def _seconds_left(ended: Sequence[Outcome], left: dict[str, Trial], progress: dict[str, dict]) -> float | None:
-    """Return the seconds left, with as many workers as trials are running now."""
-    rates = [o.result.seconds / _work(o.trial, o.result.train_images) for o in ended if o.result and not o.source]
-    if not rates or not progress:
+def _seconds_left(folder: Path, left: Sequence[str], progress: Mapping[str, dict]) -> float | None:
+    """Return the seconds left, with as many workers as trials are running now, by the latest results."""
+    if not left or not progress:
         return None if left else 0.0
-    rate, images = statistics.median(rates), statistics.median(o.result.train_images for o in ended if o.result)
+    measured = [(one.trial, one.values, one.source) for one in scan_outcomes(folder, "done", MOST_MEASURED)]
+    rates = [
+        values["seconds"] / _work(trial, values["train_images"]) for trial, values, source in measured if not source
+    ]
+    if not rates:
+        return None
+    rate, images = statistics.median(rates), statistics.median(values["train_images"] for _, values, _ in measured)
     total = 0.0
-    for name, trial in left.items():
+    for name, trial in find_trials(folder, left).items():
         state = progress.get(name)
         total += rate * _work(trial, images) * (1 - state["step"] / state["steps"] if state else 1)
     return total / len(progress)
@@ -111,10 +118,10 @@ def _work(trial: Trial, images: float) -> float:
     return (trained_madds(trial) + 1e6) * max(1, images)
 
 
-def _describe_failure(folder: Path, outcome: Outcome) -> Failed:
-    first = (outcome.error or "").splitlines()[0] if outcome.error else ""
-    log = log_path(folder, outcome.trial)
-    return Failed(_name(outcome.trial), outcome.kind, outcome.attempts, first, str(log) if log.exists() else "")
+def _describe_failure(folder: Path, trial: Trial, fate: Fate) -> Failed:
+    first = fate.error.splitlines()[0] if fate.error else ""
+    log = log_path(folder, trial)
+    return Failed(_name(trial), fate.kind, fate.attempts, first, str(log) if log.exists() else "")
 
 
 def _name(trial: Trial) -> str:
@@ -148,4 +155,4 @@ def status_text(status: Status) -> str:
     for one in status.failed:
         lines.append(f"  failed   {one.trial}: {one.kind}, tried {count_noun(one.attempts, 'time')}: {one.error}")
         lines += [f"           {one.log}"] if one.log else []
-    return "\n".join(lines)
+    return harmless("\n".join(lines))

@@ -12,7 +12,7 @@ import numpy as np
 
 from mnv2_sweep.base.text import percent
 from mnv2_sweep.nets.arch import ArchSpec
-from mnv2_sweep.nets.cost import count_cost
+from mnv2_sweep.nets.cost import body_madds, count_cost
 from mnv2_sweep.trials.recipe import Recipe
 from mnv2_sweep.trials.trial import train_size
 
@@ -29,8 +29,8 @@ def executed_network(arch: ArchSpec, recipe: Recipe) -> ArchSpec:
 def executed_fraction(arch: ArchSpec, recipe: Recipe) -> float:
     """Return executed over nominal MAdds, about `input_scale` squared, of the network with one class, so that the
     classifier, the same at every size, counts for nothing."""
-    body = with_one_class(arch)
-    return count_cost(executed_network(body, recipe)).madds / count_cost(body).madds
+    executed = executed_network(arch, recipe)
+    return body_madds(executed, count_cost(executed).madds) / body_madds(arch, count_cost(arch).madds)
 
 
 def with_one_class(arch: ArchSpec) -> ArchSpec:

@@ -9,6 +9,8 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from functools import lru_cache
+from types import NoneType
 
 from mnv2_sweep.base.size import Size
 from mnv2_sweep.nets.arch import ArchSpec, arch_record, input_size, load_arch
@@ -23,6 +25,7 @@ EMBEDDED = ("shapes", "cloths")  # the data sets that ship; the first is meant w
 CLASSIFY = "classify"  # the task of every trial that names none
 ALONE = "alone"  # the way of every trial that says nothing of its weights
 SPLITS = ("val", "test")  # of which a result has scores
+SEED = '"seed": '  # in the JSON of a trial, in which a text would have a backslash before its second quotation mark
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +207,22 @@ def _digest_trial(trial: Trial, network: str, shared: Sharing | None) -> str:
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def check_types(record) -> None:
+    """Raise TypeError where a value of the frozen record is not of its field's type; whole numbers may be fractions."""
+    for one in fields(record):
+        value, kind = getattr(record, one.name), one.type
+        if kind in (float, float | None) and type(value) is int:
+            value = float(value)
+        if not isinstance(value, kind) or (type(value) is bool and kind is not bool):
+            raise TypeError(f"{one.name} is {value!r}")
+
+
+def _check_numbers(values: Mapping) -> None:
+    for name, value in values.items():
+        if type(value) not in (float, int, NoneType) and (name != "device" or type(value) is not str):
+            raise TypeError(f"{name} is {value!r}")
+
+
 def _how_json(how: How) -> dict:
     return {"way": how.way, "settings": dict(how.settings)}
 
@@ -235,11 +254,25 @@ def dump_trial(trial: Trial) -> str:
 
 def load_trial(text: str) -> Trial:
     """Return the trial of a JSON text by `dump_trial`. Raises ValueError, KeyError or TypeError on any other text."""
+    before, key, rest = text.rpartition(SEED)
+    digits = rest[: len(rest) - len(rest.lstrip("0123456789"))]
+    if not digits:
+        return _load_trial(text)
+    trial = _load_trial(f"{before}{key}0{rest[len(digits) :]}")  # most of a sweep's trials differ in their seeds only
+    return Trial(trial.arch, trial.recipe, trial.data, int(digits), trial.shared, trial.how, trial.task, trial.start)
+
+
+@lru_cache(maxsize=20_000)
+def _load_trial(text: str) -> Trial:
     values = json.loads(text)
     shared = Sharing(**values["shared"]) if "shared" in values else None
     how = How(values["how"]["way"], tuple(values["how"]["settings"].items())) if "how" in values else None
     arch, recipe, data = load_arch(values["arch"]), Recipe(**values["recipe"]), DataRef(**values["data"])
     start = load_weights(json.dumps(values["start"])) if "start" in values else None
+    check_types(recipe)
+    check_types(data)
+    if type(values["seed"]) is not int:
+        raise TypeError(f"the seed is {values['seed']!r}")
     return Trial(arch, recipe, data, values["seed"], shared, how, values.get("task", CLASSIFY), start)
 
 
@@ -254,6 +287,7 @@ def load_result(text: str) -> Result:
     """Return the result of a JSON text by `dump_result`. Raises ValueError, KeyError or TypeError on any other text."""
     values = dict(json.loads(text))
     curve = tuple(_load_point(dict(point)) for point in values.pop("curve"))
+    _check_numbers(values)
     facts, scores = {name: values.pop(name) for name in RESULT_FACTS}, {split: {} for split in SPLITS}
     for key, value in values.items():
         split, _, name = key.partition("_")
@@ -266,6 +300,15 @@ def load_result(text: str) -> Result:
         curve=curve,
         **facts,
     )
+
+
+def load_flat(text: str) -> dict:
+    """Return what `Result.flat` says of the result of a JSON text by `dump_result`. Raises as `load_result`."""
+    begin, end = '{"curve": [', text.find("], ")  # most of the text, and the first of its keys: left unread
+    values = dict(json.loads(begin + text[end:] if text.startswith(begin) and end > 0 else text))
+    del values["curve"]
+    _check_numbers(values)
+    return values
 
 
 def _load_point(values: dict) -> CurvePoint:

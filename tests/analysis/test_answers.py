@@ -39,11 +39,13 @@ def test_answers_are_loaded_cheapest_first_with_their_seeds(write):
     assert load_answers(folder, frame, "test") is None and load_answers(folder, frame[:0]) is None
 
 
-def test_each_kind_of_start_has_odds_of_its_own(write):
+def test_each_kind_of_start_has_odds_of_its_own(write, monkeypatch):
     folder, frame = write(*((at, seed, terms_of(RIGHT)) for at, seed in ((0, 0), (1, 0), (1, 1))))
     odds = load_odds(folder, frame.assign(init=["scratch", "imagenet", "imagenet"]))
     assert {kind: len(one.networks) for kind, one in odds.items()} == {"scratch": 1, "imagenet": 1}
     assert len(load_odds(folder, frame)["scratch"].networks) == 2
+    monkeypatch.setattr("mnv2_sweep.analysis.odds.MOST_NETWORKS", 1)
+    assert load_odds(folder, frame) is None
     assert load_odds(folder, frame[:0]) is None and load_odds(folder, frame.assign(status="failed")) is None
 
 

@@ -20,7 +20,7 @@ from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.spaces.networks import expand
 from mnv2_sweep.spaces.read import load_space
 from mnv2_sweep.spaces.space import Space, Strategy
-from mnv2_sweep.trials.recipe import Recipe
+from mnv2_sweep.trials.recipe import RECIPES, Recipe
 
 SPACES = Path(__file__).parents[2] / "spaces"
 RECIPE = Recipe("short", images=1000, input_scale=0.5)
@@ -35,7 +35,8 @@ def widths(*values: float, **changes) -> Space:
 
 
 def test_the_papers_grid():
-    space = load_space(SPACES / "paper_grid.yaml")
+    third = replace(RECIPES["short"], input_scale=0.34, name="short at a third of the side")
+    space = replace(load_space(SPACES / "paper_grid.yaml"), recipe=third)
     found = plan(space)
     reference, short, small, shared = found.parts
     assert (len(found.picked), found.different, len(found.published), found.refused) == (8, 22, 22, ())

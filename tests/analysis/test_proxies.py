@@ -29,10 +29,12 @@ from mnv2_sweep.paper.published import CHECKPOINTS
 from mnv2_sweep.record.store import Outcome, read_outcomes, record_all
 from mnv2_sweep.spaces.read import load_space
 from mnv2_sweep.trials.executed import executed_network
+from mnv2_sweep.trials.recipe import RECIPES
 from mnv2_sweep.trials.trial import DataRef, How, Sharing, Trial, dump_trial
 from mnv2_sweep.trials.weights import WeightsRecord
 
-SPACE = load_space(Path(__file__).parents[2] / "spaces" / "paper_grid.yaml")
+THIRD = replace(RECIPES["short"], input_scale=0.34, name="short at a third of the side")
+SPACE = replace(load_space(Path(__file__).parents[2] / "spaces" / "paper_grid.yaml"), recipe=THIRD)
 CALIBRATION = plan_calibration(SPACE, 8, tuple(PROXIES), lengthen_recipe(SPACE.recipe, None, None, 1000), 10)
 PARTS = {part.proxy: part for part in CALIBRATION.parts}
 PUBLISHED = {arch_key(c.arch): c.top1_percent for c in CHECKPOINTS}

@@ -98,29 +98,29 @@ def test_another_recipe_is_said_with_its_difference(write_sweep, make_trial, rec
 def test_other_data_are_said_with_their_difference(make_trial):
     passport = calibrated_for((SHORT_SCHEDULE, make_trial()))
     ours = make_trial(data=DataRef("toy", "ffffffff00", 3))
-    assert judge_trials(passport, [ours])[0].startswith(
+    assert judge_trials(passport, ours)[0].startswith(
         "calibrated for another recipe or other data (data toy (70791d0f) -> toy (ffffffff)): 'mnv2-sweep calibrate"
     )
 
 
 def test_the_proxy_is_the_one_of_the_sweeps_recipe(make_trial):
     passport = calibrated_for((SHORT_SCHEDULE, make_trial()), (SMALL_INPUT, make_trial(input_scale=0.5)))
-    assert "the order by smaller input has" in judge_trials(passport, [make_trial(input_scale=0.5)])[0]
-    assert "the order by short schedule has" in judge_trials(passport, [make_trial()])[0]
-    far = judge_trials(passport, [make_trial(input_scale=0.5, lr=0.1)])
+    assert "the order by smaller input has" in judge_trials(passport, make_trial(input_scale=0.5))[0]
+    assert "the order by short schedule has" in judge_trials(passport, make_trial())[0]
+    far = judge_trials(passport, make_trial(input_scale=0.5, lr=0.1))
     assert far[0].startswith("calibrated for another recipe or other data (lr 0.05 -> 0.1): ")  # the nearest one
 
 
 def test_shared_weights_are_another_proxy_than_the_same_recipe_alone(make_trial):
     alone, shared = make_trial(), replace(make_trial(), shared=SHARING)
     both = calibrated_for((SHORT_SCHEDULE, alone), (SHARED_WEIGHTS, shared))
-    assert "the order by shared weights has" in judge_trials(both, [shared])[0]
+    assert "the order by shared weights has" in judge_trials(both, shared)[0]
     tuned = replace(shared, shared=replace(SHARING, finetune=2.0))  # of the same shared training
-    assert "the order by shared weights has" in judge_trials(both, [tuned])[0]
-    (line,) = judge_trials(calibrated_for((SHORT_SCHEDULE, alone)), [shared])
+    assert "the order by shared weights has" in judge_trials(both, tuned)[0]
+    (line,) = judge_trials(calibrated_for((SHORT_SCHEDULE, alone)), shared)
     assert line.startswith("not calibrated for shared weights (only for short schedule, MAdds alone): ")
     longer = replace(shared, shared=replace(SHARING, images=2000))
-    assert "(images of the shared training 1,000 -> 2,000)" in judge_trials(both, [longer])[0]
+    assert "(images of the shared training 1,000 -> 2,000)" in judge_trials(both, longer)[0]
 
 
 def test_the_text_has_the_table_the_verdict_and_what_madds_alone_say():

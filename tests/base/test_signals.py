@@ -30,7 +30,7 @@ def handlers_stay():
 # ---------------------------------------------------------------- stop requests
 
 
-@every_signal
+@pytest.mark.parametrize("number", HELD[:2], ids=lambda number: number.name)
 def test_once_is_a_request_and_twice_is_at_once(number):
     said = []
     with StopRequest(lambda: said.append("stopping")) as stop:
@@ -40,6 +40,23 @@ def test_once_is_a_request_and_twice_is_at_once(number):
         with pytest.raises(KeyboardInterrupt):
             press(number)
         assert stop() and said == ["stopping"]
+
+
+def test_a_terminal_that_closes_may_say_so_more_than_once():
+    with StopRequest() as stop:
+        for _ in range(3):
+            press(signal.SIGHUP)
+        assert stop()
+
+
+def test_what_nohup_ignores_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with StopRequest() as stop:
+            press(signal.SIGHUP)
+            assert not stop()
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_one_of_each_is_twice():

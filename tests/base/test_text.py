@@ -9,6 +9,7 @@ from mnv2_sweep.base.text import (
     bytes_text,
     count_noun,
     duration,
+    harmless,
     mebibytes,
     megabytes,
     millions,
@@ -136,3 +137,10 @@ def test_cells_of_a_column_have_one_width():
 def test_a_row_of_another_length_is_a_mistake():
     with pytest.raises(ValueError):
         align([["a", "b"], ["c"]])
+
+
+def test_what_would_move_a_cursor_never_reaches_a_terminal():
+    wicked = "a\x1b[2Jb\rc\x07\u202ed\x9b"
+    assert harmless(f"{wicked}\n{wicked}") == "a?[2Jb?c??d?\na?[2Jb?c??d?"
+    assert harmless("猫 گربه é") == "猫 گربه é"
+    assert align([["network"], [wicked + "\n"]]) == "network\na?[2Jb?c??d??"

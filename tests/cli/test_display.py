@@ -2,11 +2,14 @@
 
 import io
 import json
+import os
 import re
+import sys
 from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+import typer
 from rich.console import Console
 
 from mnv2_sweep.cli import display
@@ -14,6 +17,7 @@ from mnv2_sweep.cli.display import SweepDisplay, counting
 from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.record.folders import progress_path
 from mnv2_sweep.record.store import DIVERGED, INTERRUPTED, KILLED, Outcome
+from mnv2_sweep.sweeps.run import Finished, Noted
 from mnv2_sweep.trials.trial import trial_id
 
 ARCHS = (ArchSpec(width=0.35, resolution=160), ArchSpec(width=1.0, resolution=160))
@@ -220,3 +224,24 @@ def test_counting_on_a_terminal_is_a_bar():
     with counting(console, "reading photos", "file") as report:
         report(5, 10)
     assert re.search(r"reading photos .*5/10", console.file.getvalue())
+
+
+@pytest.mark.parametrize("left, code", [(2, 130), (0, 0)], ids=["in mid-course", "at the end"])
+def test_a_closed_pipe_stops_the_sweep_in_good_order(tmp_path, monkeypatch, left, code):
+    reader, writer = os.pipe()
+    os.close(reader)
+    asked = []
+
+    def run(request, stop):
+        yield Noted(("nobody reads this",))
+        asked.append(stop())
+        yield Finished(tmp_path, 1, left, 0)
+
+    monkeypatch.setattr(display, "run_sweep", run)
+    with open(writer, "w") as closed:
+        monkeypatch.setattr(sys, "stdout", closed)
+        try:
+            ended = display.show_sweep(None)
+        except typer.Exit as error:
+            ended = error.exit_code
+    assert asked == [True] and ended == code

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from mnv2_sweep.cli.finetune import find_data
 from mnv2_sweep.record.store import read_outcomes
 from mnv2_sweep.sweeps import workers
 from mnv2_sweep.sweeps.pool import run_serial
+from mnv2_sweep.trials.trial import EMBEDDED, DataRef
 from tests.cli.test_main import TINY, Answer, call, measurements
 from tests.photo_samples import class_files, write_folder
 
@@ -78,6 +80,11 @@ def test_a_mistake_is_one_line(desk, words, line):
     answer = call(desk, "finetune", *words)
     assert (answer.code, answer.out) == (2, "") and answer.err.startswith(f"error: {line}")
     assert answer.err.count("\n") == 1 and {p for p in desk.glob("results/*/*") if p.suffix != ".sqlite"} == there
+
+
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_the_embedded_data_lie_nowhere_and_are_never_gone(tmp_path, make_trial, name):
+    assert find_data(tmp_path, make_trial(data=DataRef(name, "f", 10)), None) == name
 
 
 @pytest.mark.slow

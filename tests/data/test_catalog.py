@@ -112,6 +112,18 @@ def test_a_path_that_is_not_there_is_told_what_is_allowed(tmp_path):
     )
 
 
+def test_without_a_home_it_says_what_to_set(monkeypatch):
+    for name in ("MNV2_SWEEP_CACHE", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", no_home)
+    with pytest.raises(DataError, match="no home folder is known.*MNV2_SWEEP_CACHE"):
+        cache_folder()
+
+
 def test_drawn_images_are_checked_too(tmp_path, few_scenes):
     wanted = open_dataset(SHAPES, tmp_path).pixels("val", square(12)).copy()
     (file,) = tmp_path.rglob("val-12.npy")

@@ -11,7 +11,7 @@ from torch import nn
 from mnv2_sweep.base.errors import WeightsError
 from mnv2_sweep.base.size import Size
 from mnv2_sweep.data.decode import decode_photo
-from mnv2_sweep.data.layout import open_photo_files
+from mnv2_sweep.data.files import open_photo_files
 from mnv2_sweep.data.source import list_photos
 from mnv2_sweep.models.check_weights import claimed_conventions, compare_conventions, is_clear
 from mnv2_sweep.models.pretrained import build_pretrained, to_input

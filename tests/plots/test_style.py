@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont
+from matplotlib.ft2font import FT2Font
 
 from mnv2_sweep.analysis.stats import Facts, read_facts, summarise
 from mnv2_sweep.plots.pareto import plot_pareto
@@ -60,3 +62,14 @@ def test_several_places_are_one_drawing(tmp_path, monkeypatch):
     assert [str(path.relative_to(tmp_path)) for path in paths] == ["a/one.png", "a/one.svg", "two.png", "two.svg"]
     contents = [path.read_bytes() for path in paths]
     assert drawn == ["png", "svg"] and contents[:2] == contents[2:] and all(contents)
+
+
+def test_letters_that_the_usual_font_lacks_come_from_another_or_are_boxes_without_warnings(tmp_path):
+    lacked = set(range(0x1D400, 0x1D800))
+    lacked -= set(FT2Font(findfont("DejaVu Sans")).get_charmap())
+    there = sorted(lacked & set(FT2Font(findfont("STIXGeneral")).get_charmap()))[0]  # which comes with matplotlib
+    fig = Figure(figsize=(2, 1))
+    plain, other, none = (fig.text(0.1, 0.1, text) for text in ("plain", chr(there), "\U000e0100 \u5b57 \u05d0\u0628"))
+    save_figure(fig, tmp_path / "letters")  # warnings are errors here
+    assert plain.get_fontfamily() == FontProperties().get_family() and len(other.get_fontfamily()) == 2
+    assert (tmp_path / "letters.png").exists() and none.get_text()

@@ -188,7 +188,7 @@ def test_a_kill_in_the_middle_of_claiming_harms_nobody(folder, go, owner):
 @pytest.mark.parametrize("place", ["host/boot", "namespace"])
 def test_an_owner_elsewhere_lives_while_it_beats(folder, owner, monkeypatch, place):
     now = [1_000_000.0]
-    monkeypatch.setattr(claims.time, "time", lambda: now[0])
+    monkeypatch.setattr(claims, "folder_time", lambda folder: now[0])
     host, boot, space = owner.place.rsplit("/", 2)
     far = replace(owner, place=f"node7/{boot}/{space}" if place == "host/boot" else f"{host}/{boot}/1", pid=2**22 + 1)
     assert [claim_first(folder, IDS, far) for _ in range(2)] == IDS[:2]
@@ -206,9 +206,22 @@ def test_an_owner_elsewhere_lives_while_it_beats(folder, owner, monkeypatch, pla
     assert read_claims(folder) == {IDS[0]: str(owner)}
 
 
+@pytest.mark.parametrize("ahead", [-86400.0, 86400.0], ids=["a day behind", "a day ahead"])
+def test_clocks_of_machines_do_not_count(folder, owner, monkeypatch, ahead):
+    far, now = replace(owner, place="node7"), time.time()
+    with monkeypatch.context() as patch:
+        patch.setattr(claims.time, "time", lambda: now + ahead)
+        assert claim_first(folder, IDS, far) == IDS[0]
+        beat(folder, far)
+    assert read_claims(folder) == {IDS[0]: str(far)}  # it is alive by the folder's clock
+    with closing(sqlite3.connect(folder / CLAIMS)) as database, database:  # as earlier versions wrote it, and then died
+        database.execute("UPDATE claims SET seen = ?", (now + ahead,))
+    assert read_claims(folder) == {} and claim_first(folder, IDS, owner) == IDS[0]
+
+
 def test_a_beat_is_one_owner_s(folder, owner, monkeypatch):
     now = [1_000_000.0]
-    monkeypatch.setattr(claims.time, "time", lambda: now[0])
+    monkeypatch.setattr(claims, "folder_time", lambda folder: now[0])
     far, farther = replace(owner, place="node7"), replace(owner, place="node8")
     claim_first(folder, IDS, far)
     claim_first(folder, IDS, farther)

@@ -201,3 +201,36 @@ def test_how_a_network_got_its_weights_is_in_its_row(tmp_path, make_trial, make_
         record(tmp_path, Outcome(trial, make_result()))
     record(tmp_path, Outcome(replace(trials[1], seed=1), error="died"))
     assert load_frame(tmp_path)["training"].tolist() == ["alone", "shared", "fine-tuned", "shared"]
+
+
+@pytest.mark.parametrize(
+    "column, change",
+    [
+        ("trial", lambda text: text.replace('"seed": 0', '"seed": "0"')),
+        ("trial", lambda text: text.replace('"seed": 0', '"seed": []')),
+        ("trial", lambda text: json.dumps(json.loads(text) | {"recipe": {"name": "x", "images": "many"}})),
+        ("trial", lambda text: json.dumps(json.loads(text) | {"data": {"name": 1, "fingerprint": 2, "classes": 3}})),
+        ("trial", lambda text: json.dumps(json.loads(text) | {"arch": {"width": "wide"}})),
+        (
+            "trial",
+            lambda text: json.dumps(json.loads(text) | {"arch": {"stages": [{"t": [1], "c": 1, "n": 1, "s": 1}]}}),
+        ),
+        ("trial", lambda text: json.dumps(json.loads(text) | {"arch": [1]})),
+        ("trial", lambda text: "[" * 100_000),
+        ("trial", lambda text: 7),
+        ("trial", lambda text: b"\xff"),
+        ("result", lambda text: text.replace('"seconds": 2.5', '"seconds": "2.5"')),
+        ("result", lambda text: "[]"),
+        ("result", lambda text: 7),
+        ("result", lambda text: text[:-9]),
+    ],
+)
+def test_rows_of_a_wrong_type_are_one_clear_error(tmp_path, make_trial, make_result, column, change):
+    record(tmp_path, Outcome(make_trial(0), make_result()))
+    with closing(sqlite3.connect(tmp_path / DATABASE)) as database, database:
+        (text,) = database.execute(f"SELECT {column} FROM trials").fetchone()
+        assert change(text) != text
+        database.execute(f"UPDATE trials SET {column} = ?", [change(text)])
+    for read in (load_frame, load_curves):
+        with pytest.raises(StoreError, match=f"{DATABASE}: "):
+            read(tmp_path)

@@ -27,12 +27,15 @@ from mnv2_sweep.record.store import (
     Outcome,
     add_each,
     done_ids,
+    find_trials,
     read_each,
+    read_fates,
     read_outcomes,
     read_schedule,
     read_statuses,
     record,
     record_all,
+    scan_outcomes,
     write_schedule,
 )
 from mnv2_sweep.trials.recipe import Recipe
@@ -493,6 +496,45 @@ def test_an_error_may_name_any_file(tmp_path):
     name = os.fsdecode(b"caf\xe9.png")
     record(tmp_path, Outcome(simple_trial(0), error=f"FileNotFoundError: {name}"))
     assert len(read_outcomes(tmp_path)) == 1
+
+
+def test_scanned_outcomes_say_what_read_ones_do_but_for_the_curve(tmp_path, monkeypatch, make_result):
+    monkeypatch.setattr(store, "PART", 2)  # several parts
+    trials = [simple_trial(seed) for seed in range(5)]
+    for trial in trials[:3]:
+        record(tmp_path, Outcome(trial, make_result(seconds=trial.seed)))
+    record(tmp_path, Outcome(trials[3], error="x", kind=KILLED, attempts=2))
+    record(tmp_path, Outcome(trials[4], make_result(), source="other"))
+    read = read_outcomes(tmp_path)
+    assert any(outcome.result.curve for outcome in read if outcome.result)
+    expected = [(o.id, o.trial, o.status, o.error, o.kind, o.attempts, o.source) for o in read]
+    scanned = [*scan_outcomes(tmp_path)]
+    assert [(s.id, s.trial, s.status, s.error, s.kind, s.attempts, s.source) for s in scanned] == expected
+    assert [s.values for s in scanned] == [o.result.flat() if o.result else {} for o in read]
+    assert [s.trial.seed for s in scan_outcomes(tmp_path, "failed")] == [3]
+    assert [s.trial.seed for s in scan_outcomes(tmp_path, "done", latest=2)] == [4, 2]
+    assert [*scan_outcomes(tmp_path / "none")] == []
+    fates = read_fates(tmp_path)
+    assert [*fates] == [o.id for o in read] and fates[read[3].id].kind == KILLED and fates[read[4].id].source == "other"
+
+
+def test_no_writer_waits_for_whoever_scans(tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "PART", 1)
+    monkeypatch.setattr(store, "BUSY_SECONDS", 0.05)
+    record_all(tmp_path, [Outcome(simple_trial(seed), error="x") for seed in range(3)])
+    scanned = scan_outcomes(tmp_path)
+    next(scanned)
+    record(tmp_path, Outcome(simple_trial(9), error="x"))
+    assert len([*scanned]) == 2
+
+
+def test_trials_are_found_among_the_planned_and_the_recorded(tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "PART", 1)
+    planned, recorded = simple_trial(0), simple_trial(1)
+    write_schedule(tmp_path, [planned], replace=True)
+    record(tmp_path, Outcome(recorded, error="x"))
+    names = [trial_id(recorded), "0" * 16, trial_id(planned)]
+    assert find_trials(tmp_path, names) == {names[0]: recorded, names[2]: planned}
 
 
 # ---------------------------------------------------------------- image by image

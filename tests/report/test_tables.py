@@ -159,6 +159,13 @@ def test_what_tuning_did_to_the_probes(load_trials):
     assert "tuning" not in results_text(load_trials((LARGE, 3, 0.7)).iloc[-1:].drop(columns="val_probe_top1"))
 
 
+def test_no_text_of_a_csv_is_a_formula_to_a_spreadsheet():
+    frame = pd.DataFrame({"data": ["=1+1", "+x", "-y", "@z", "plain", None], "gain": [-1.5, 2.0, -3.0, 4.0, None, 6.0]})
+    lines = frame_csv(frame).splitlines()
+    assert lines == ["data,gain", "'=1+1,-1.5", "'+x,2.0", "'-y,-3.0", "'@z,4.0", "plain,", ",6.0"]
+    assert frame["data"][0] == "=1+1"
+
+
 def test_odds_stand_in_the_place_of_the_stars(load_trials):
     trials = load_trials((SMALL, 0, 0.5), (LARGE, 0, 0.7), (ArchSpec(width=0.5, resolution=96), 0, None))
     done = [arch_key(arch) for arch in (SMALL, LARGE)]

@@ -67,7 +67,7 @@ def keep(tmp_path, make_trial, make_result, tiny_data):
             calibrate_norms(model, [torch.rand(64, arch.in_channels, 16, 16) * 2 - 1])
         state = {name: halve(tensor) for name, tensor in model.state_dict().items()}
         write_kept(folder / own_file(trial), state, header_of(trial, tiny_data) | {"dtype": "float16"})
-        scores, images, _ = evaluate_splits(fill_network(model, state), trial, tiny_data, "cpu", QUIET)
+        scores = evaluate_splits(fill_network(model, state), trial, tiny_data, "cpu", QUIET).scores
         facts = {f"{split}_{name}": value for split in scores for name, value in scores[split].items()}
         record(folder, Outcome(trial, make_result(**facts)))
         return folder, find_base(folder, arch_label(arch), 0)

@@ -6,8 +6,10 @@ import pytest
 
 from mnv2_sweep.base.errors import StoreError
 from mnv2_sweep.record.store import Outcome, read_each, read_outcomes, read_schedule, record, write_schedule
+from mnv2_sweep.sweeps import merge as merging
 from mnv2_sweep.sweeps.merge import plan_merge, write_merge
 from mnv2_sweep.trials.trial import shared_id, trial_id
+from tests.stops import Killed
 from tests.supernet_samples import share
 
 
@@ -106,13 +108,46 @@ def test_the_weights_of_slices_come_with_them(machines, make_trial, make_result)
         (there / "s" / "kept" / name).write_text(name)
     (here / "s").mkdir(parents=True)
     (here / "s" / "shared").write_text("")  # no folder
-    with pytest.raises(StoreError, match=r"s/shared/.*\.pt: can't be written \(.*\); nothing of .* was merged"):
+    with pytest.raises(StoreError, match=r"s/shared/.*\.pt: can't be written \(.*\); no result of .* was added"):
         merge(there, here)
     assert read_outcomes(here / "s") == []
     (here / "s" / "shared").unlink()
     merge(there, here)
     assert {path.name: path.read_text() for path in (here / "s" / "shared").iterdir()} == {n: n for n in names}
     assert {path.name: path.read_text() for path in (here / "s" / "kept").iterdir()} == {kept: kept}
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("step", ["link_file", "write_schedule", "record_all"])
+def test_a_merge_killed_half_way_is_finished_by_the_next(
+    machines, tmp_path, make_trial, make_result, monkeypatch, step, after
+):
+    here, there = machines
+    trials = [make_trial(seed) for seed in range(3)]
+    for trial in trials[:2]:
+        record(there / "s", Outcome(trial, make_result()))
+    write_schedule(there / "s", trials, replace=True)
+    for name in ("space.yaml", "env.json", f"kept/{trial_id(trials[0])}.safetensors"):
+        (there / "s" / name).parent.mkdir(exist_ok=True)
+        (there / "s" / name).write_text(name)
+    undisturbed = tmp_path / "undisturbed"
+    merge(there, undisturbed)
+    usual = getattr(merging, step)
+
+    def die(*given, **more):
+        if after:
+            usual(*given, **more)
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(merging, step, die)
+        with pytest.raises(Killed):
+            merge(there, here)
+    merge(there, here)
+    assert read_outcomes(here / "s") == read_outcomes(undisturbed / "s")
+    assert read_schedule(here / "s") == read_schedule(undisturbed / "s") != {}
+    files = [sorted(path.relative_to(root) for path in root.rglob("*")) for root in (here, undisturbed)]
+    assert files[0] == files[1] and len(files[0]) == 6
 
 
 def test_mistakes(machines, make_trial, make_result):

@@ -265,9 +265,22 @@ def test_ctrl_c_waits_until_an_outcome_is_recorded(tmp_path, monkeypatch):
     assert read_outcomes(tmp_path) == [done(trial)]
 
 
+@pytest.mark.parametrize("ahead", [-86400.0, 86400.0], ids=["a day behind", "a day ahead"])
+def test_failures_are_tried_again_whatever_the_clock_of_the_machine_that_recorded_them(tmp_path, monkeypatch, ahead):
+    trials = plan(0, 1)
+    with monkeypatch.context() as patch:
+        now = time.time()
+        patch.setattr("mnv2_sweep.record.store.time.time", lambda: now + ahead)
+        record(tmp_path, failed(trials[0], EXCEPTION))
+        with TrialQueue(tmp_path, trials) as queue:
+            assert queue.take() == trials[0]  # --retry-failed asks for it
+            record(tmp_path, failed(trials[1], EXCEPTION))  # by another run, since
+            assert queue.take() is None and queue.elsewhere == [trials[1]]
+
+
 def test_signs_of_life_come_now_and_then(tmp_path, monkeypatch):
-    beats, now = [], [time.time()]
-    monkeypatch.setattr(queue_module.time, "time", lambda: now[0])
+    beats, now = [], [time.monotonic()]
+    monkeypatch.setattr(queue_module.time, "monotonic", lambda: now[0])
     monkeypatch.setattr(queue_module, "beat", lambda folder, owner: beats.append((now[0], owner)))
     with TrialQueue(tmp_path, plan(0)) as queue:
         began = now[0]

@@ -4,8 +4,10 @@ needs the cluster is for `make check-all`."""
 import os
 import re
 import signal
+import socket
 import sys
 import tempfile
+import threading
 import time
 from dataclasses import replace
 from functools import partial
@@ -330,6 +332,24 @@ def test_a_cluster_that_cannot_be_reached(address, message, monkeypatch, tmp_pat
     with pytest.raises(SweepError) as caught:
         connect(address, 1)
     assert re.fullmatch(message, str(caught.value)) or str(caught.value) == message
+
+
+@pytest.mark.parametrize("says", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"], ids=["nothing", "something else"])
+def test_what_answers_and_is_no_ray(says, monkeypatch):
+    monkeypatch.setattr(ray_driver, "REACH_SECONDS", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            with server.accept()[0] as client:
+                client.sendall(says)
+                client.recv(1000)
+                time.sleep(0 if says else 1)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(SweepError, match=r"--address 127.*: no Ray cluster answers there \(.*\); 'ray start'"):
+            connect(f"127.0.0.1:{server.getsockname()[1]}", 1)
+        thread.join()
 
 
 # ---------------------------------------------------------------- the command

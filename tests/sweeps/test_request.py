@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from mnv2_sweep.base.errors import ArchError, SweepError
+from mnv2_sweep.base.errors import ArchError, StoreError, SweepError
 from mnv2_sweep.base.size import square
 from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.nets.cost import count_cost
@@ -16,6 +16,7 @@ from mnv2_sweep.spaces.space import ALONE, Strategy
 from mnv2_sweep.sweeps import request
 from mnv2_sweep.sweeps.request import (
     SweepRequest,
+    check_place,
     describe_schedule,
     describe_tuning,
     open_session,
@@ -333,3 +334,12 @@ def test_the_plan_of_what_is_trained_on_says_only_what_is_new(tmp_path, tiny_dat
     ]
     longer = open_supernet(tmp_path / "new", tiny_data, replace(sharing, finetune=0.5), tuned=SUPERNET[:1])
     assert describe_tuning(longer)[0] == "finetune  1 network of the front, 0.5 epochs each"
+
+
+@pytest.mark.parametrize("place", ["file/results", "file", "a" * 300], ids=["in a file", "a file", "long"])
+def test_a_place_that_cannot_work_is_refused_at_once(tmp_path, place):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match=r"can't be written \(.*\); choose another --results folder"):
+        check_place(tmp_path / place / "sweep")
+    check_place(tmp_path / "missing" / "too" / "sweep")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -19,6 +19,7 @@ from mnv2_sweep.sweeps.schedule import (
     count_others,
     find_reusable,
     missing_trials,
+    read_command,
     read_data_name,
     schedule_trials,
     trained_madds,
@@ -428,3 +429,11 @@ def test_a_slice_that_was_trained_on_is_of_no_other_network(tmp_path, make_resul
     assert count_others(slices, tmp_path) == count_others((*slices, *tuned), tmp_path) == 1  # the other seed
     assert count_others((*slices, *others), tmp_path) == 0
     assert count_others(slices[1:], tmp_path) == 3
+
+
+@pytest.mark.parametrize("text", ["[1]", "7", "{", "[" * 100_000, '{"earlier": 7}'], ids=lambda text: text[:9])
+def test_a_damaged_environment_ends_nothing(tmp_path, text):
+    (tmp_path / "env.json").write_text(text)
+    assert read_command(tmp_path) is None
+    write_sweep_files(tmp_path, "", {"command": "again"})
+    assert read_command(tmp_path) == "again"
