@@ -330,7 +330,8 @@ MISTAKES = {
     NONE + "lr=0.1": "ablate: 'lr=0.1' given; the recipe has that: write recipe.lr=0.1",
     NONE + "--data nowhere": "--data nowhere: no such folder or archive; give 'shapes' or 'cloths' (built in), or the "
     "path of a folder, zip or tar that holds one folder of images per class, or photos and --labels",
-    NONE + "--name a/b": "--name a/b: a plain folder name is wanted: no slashes, at most 200 bytes, not 'example'",
+    NONE + "--name a/b": "--name a/b: a plain folder name is wanted: no slashes, at most 200 bytes, "
+    "nothing invisible, not 'example'",
     NONE + "--name junk": f"results/junk/trials.db: {NO_FILE}",
     NONE + "--name junk --until-decided --max-seeds 5": f"results/junk/trials.db: {NO_FILE}",
     NONE + "--log wandb": "--log wandb: tensorboard is what there is",

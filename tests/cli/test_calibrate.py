@@ -267,7 +267,8 @@ MISTAKES = {
     f"tiny.yaml --images {10**400}": f"--images {10**400}: a whole number from 1 up to 10,000,000,000 is wanted",
     "tiny.yaml --longer 1e308": f"--longer 1e+308: {LONGER}",
     "tiny.yaml --images 0": "--images 0: more than the 64 of the space's own recipe are wanted",
-    "tiny.yaml --name a/b": "--name a/b: a plain folder name is wanted: no slashes, at most 200 bytes, not 'example'",
+    "tiny.yaml --name a/b": "--name a/b: a plain folder name is wanted: no slashes, at most 200 bytes, "
+    "nothing invisible, not 'example'",
     "tiny.yaml --device tpu": "--device tpu: auto, cpu or cuda",
     "tiny.yaml --data nowhere": (
         "--data nowhere: no such folder or archive; give 'shapes' or 'cloths' (built in), or the path of a folder, zip "

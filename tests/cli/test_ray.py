@@ -48,7 +48,7 @@ for one in psutil.net_connections("inet"):
 """
 
 
-@pytest.mark.slow  # some 8 s: Ray is started
+@pytest.mark.heavy  # Ray is started
 def test_a_ray_of_our_own_is_heard_on_this_machine_only():
     pytest.importorskip("ray", reason="Ray is an extra: pip install 'mnv2-sweep[ray]'")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
