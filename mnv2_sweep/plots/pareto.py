@@ -352,8 +352,8 @@ def _order_line(comparison: PublishedComparison | None) -> str:
         costs.append(f"as executed {comparison.executed.tau:.2f}, {near_counts(comparison.executed)}")
     ties = f", {comparison.near_tied} tied" if comparison.near_tied else ""
     return (
-        f"Agreement with the published order of {ours.networks} networks: Kendall tau {tau_text(ours)}; of the pairs "
-        f"within 25 % MAdds {near_counts(ours)} as published{ties} ({'; '.join(costs)})."
+        f"Agreement with the published order of {ours.networks} networks: Kendall tau {tau_text(ours)}; pairs "
+        f"within 25 % of MAdds as published: {near_counts(ours)}{ties} ({'; '.join(costs)})."
     )
 
 
