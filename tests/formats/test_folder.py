@@ -100,6 +100,7 @@ def test_killed_at_random_nothing_half_is_left(tmp_path):
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         found.append(out.exists())
+        taken *= 1 if any(found) else 2  # a busy machine, where none has come to its end yet
         if found[-1]:
             assert all((out / name).read_bytes() == content for name, content in models.items())
             assert json.loads((out / "check.json").read_text()) == dict.fromkeys(models, CHECKED.record())
