@@ -13,7 +13,7 @@ import shutil
 import time
 import uuid
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -105,6 +105,22 @@ def open_images(file: Path, shape: tuple[int, ...]) -> np.ndarray | None:
         return images if images.shape == shape and images.dtype == np.uint8 else None
     except (FileNotFoundError, ValueError, EOFError):
         return None
+
+
+def open_or_make(
+    file: Path, shape: tuple[int, ...], make: Callable[[], None], say: Callable[[str], None]
+) -> np.ndarray:
+    """Map the images of a .npy file, which `make` writes where it is not there or damaged; `say` hears of damage.
+    Raises DataError where it is damaged at once."""
+    images = open_images(file, shape)
+    if images is None:
+        if file.exists():
+            say(f"the image cache was damaged ({file}); built anew")
+        make()
+        images = open_images(file, shape)
+    if images is None:
+        raise DataError(f"{file}: damaged as soon as it was written; is the disk sound?")
+    return images
 
 
 def _sums_file(file: Path) -> Path:

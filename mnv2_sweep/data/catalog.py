@@ -14,7 +14,7 @@ from mnv2_sweep.base.errors import DataError
 from mnv2_sweep.base.files import open_whole
 from mnv2_sweep.base.size import Size
 from mnv2_sweep.data.asked import read_name
-from mnv2_sweep.data.cache import open_images, seal
+from mnv2_sweep.data.cache import open_or_make, seal
 from mnv2_sweep.data.cloths import CLOTHS
 from mnv2_sweep.data.drawing import Drawing
 from mnv2_sweep.data.photos import open_photos
@@ -102,15 +102,7 @@ class DrawnData:
         path = self.folder / f"{split}-{size}.npy"
         try:
             shape = (len(self.labels[split]), *size, 3)
-            pixels = open_images(path, shape)
-            if pixels is None:  # not made yet, or damaged
-                if path.exists():
-                    self.say(f"the image cache was damaged ({path}); built anew")
-                self._render(split, size, path)
-                pixels = open_images(path, shape)
-            if pixels is None:
-                raise DataError(f"{path}: damaged as soon as it was written; is the disk sound?")
-            return pixels
+            return open_or_make(path, shape, lambda: self._render(split, size, path), self.say)
         except OSError as error:
             raise DataError(f"{self.folder}: can't keep the images here ({error}); set MNV2_SWEEP_CACHE") from error
 

@@ -41,7 +41,7 @@ from mnv2_sweep.data.cache import (
     building_folder,
     cache_errors,
     check_space,
-    open_images,
+    open_or_make,
     read_json,
     read_rows,
     seal,
@@ -127,15 +127,7 @@ class PhotoData:
         file = self.folder / f"{split}-{size}.npy"
         shape = (len(self.labels[split]), *size, 3)
         with cache_errors(self.folder):
-            images = open_images(file, shape)
-            if images is None:
-                if file.exists():
-                    self.say(f"the image cache was damaged ({file}); built anew")
-                self._make(split, file, size)
-                images = open_images(file, shape)
-        if images is None:
-            raise DataError(f"{file}: damaged as soon as it was written; is the disk sound?")
-        return images
+            return open_or_make(file, shape, lambda: self._make(split, file, size), self.say)
 
     def _make(self, split: str, file: Path, size: Size) -> None:
         """Write the images of a split: smaller squares from the larger ones, all others from the photos."""
