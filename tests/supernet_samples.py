@@ -4,6 +4,8 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 
+import pytest
+import torch
 from torch import Tensor, nn
 
 from mnv2_sweep.nets.arch import ArchSpec, Stage
@@ -11,8 +13,11 @@ from mnv2_sweep.nets.plan import norm_name
 from mnv2_sweep.nets.resolve import resolve
 from mnv2_sweep.nets.supernet import supernet_digest, supernet_places
 from mnv2_sweep.sweeps.request import Session, SweepRequest, open_session
+from mnv2_sweep.training.control import Control, Interrupted
+from mnv2_sweep.training.shared import Supernet, read_shared, train_shared
 from mnv2_sweep.trials.recipe import Recipe
 from mnv2_sweep.trials.trial import Sharing, Trial
+from tests.stops import Stop
 
 
 def _network(width: float, resolution: int, *stages: tuple[int, int, int, int], last: int = 16) -> ArchSpec:
@@ -69,3 +74,18 @@ def named_parameters(arch: ArchSpec, model: nn.Module) -> dict[str, nn.Parameter
 def first_values(shared: Tensor, like: Tensor) -> Tensor:
     """Return the slice of it that has the shape of the other."""
     return shared[tuple(map(slice, like.shape))]
+
+
+def check_stopped_shared(trial: Trial, tiny_data, tmp_path) -> None:
+    """A shared training that is stopped twice ends with the weights and the curve of one that was not."""
+    found, never = [], 1e9  # seconds between checkpoints
+    for name, stops in (("whole", ()), ("stopped", (2, 3))):
+        supernet = Supernet(SUPERNET, tmp_path / f"{name}.pt")
+        for stop in stops:
+            with pytest.raises(Interrupted):
+                control = Control(should_stop=Stop(stop), checkpoint=supernet.path, checkpoint_seconds=never)
+                train_shared(trial, tiny_data, "cpu", control, supernet)
+        train_shared(trial, tiny_data, "cpu", Control(checkpoint=supernet.path, checkpoint_seconds=never), supernet)
+        found.append(read_shared(trial, supernet, print))
+    first, second = (each.weights.state_dict() for each in found)
+    assert found[0].curve == found[1].curve and all(torch.equal(first[name], second[name]) for name in first)

@@ -16,12 +16,12 @@ from mnv2_sweep.training import batch as batches
 from mnv2_sweep.training.batch import draw_batch, join_batches
 from mnv2_sweep.training.control import Control, Interrupted
 from mnv2_sweep.training.loop import run_trial
-from mnv2_sweep.training.shared import Supernet, read_shared, train_shared
+from mnv2_sweep.training.shared import Supernet, train_shared
 from mnv2_sweep.training.stacked import train_stacked
 from mnv2_sweep.training.ways.finetuned import run_finetuned_trial
 from mnv2_sweep.trials.trial import Trial, trial_id
 from tests.stops import Stop, measured
-from tests.supernet_samples import SUPERNET, WIDE, share
+from tests.supernet_samples import SUPERNET, WIDE, check_stopped_shared, share
 
 torch.set_num_threads(1)
 
@@ -140,17 +140,7 @@ def test_stopped_a_trial_ends_as_if_it_had_not_been(make_mixed, tiny_data, tmp_p
 
 
 def test_a_stopped_shared_training_ends_as_if_it_had_not_been(make_mixed, tiny_data, tmp_path):
-    trial, found = share(make_mixed(batch=8)), []
-    for name, stops in (("whole", ()), ("stopped", (2, 3))):
-        supernet = Supernet(SUPERNET, tmp_path / f"{name}.pt")
-        for stop in stops:
-            with pytest.raises(Interrupted):
-                control = Control(should_stop=Stop(stop), checkpoint=supernet.path, checkpoint_seconds=NEVER)
-                train_shared(trial, tiny_data, "cpu", control, supernet)
-        train_shared(trial, tiny_data, "cpu", Control(checkpoint=supernet.path, checkpoint_seconds=NEVER), supernet)
-        found.append(read_shared(trial, supernet, print))
-    first, second = (each.weights.state_dict() for each in found)
-    assert found[0].curve == found[1].curve and all(torch.equal(first[name], second[name]) for name in first)
+    check_stopped_shared(share(make_mixed(batch=8)), tiny_data, tmp_path)
 
 
 def test_trials_with_other_mixtures_are_other_trials(make_trial):
