@@ -69,11 +69,6 @@ def export(
     task = trial.task
     if files is not None and task != CLASSIFY:
         raise SweepError(f"--to: files for a device are of networks that {CLASSIFY}, not '{task}'; leave it out")
-    if files is not None and trial.recipe.eval_crop < 1:
-        raise SweepError(
-            f"--to: {network} was evaluated on the middle of its images (recipe.eval_crop {trial.recipe.eval_crop:g}), "
-            "which files for a device don't have; leave it out for a file of torch's"
-        )
     dataset = open_recorded(folder, trial, data)
     exported = export_network(folder, dataset, network, seed, as_slice)
     name = arch_label(trial.arch)

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from mnv2_sweep.base.size import Size
 from mnv2_sweep.data.catalog import Dataset
+from mnv2_sweep.trials.pixels import whole_level
 from mnv2_sweep.trials.recipe import Recipe
 from mnv2_sweep.trials.trial import Trial
 
@@ -28,11 +29,6 @@ def level_size(size: Size) -> Size:
 def train_level(dataset: Dataset, size: Size) -> np.ndarray:
     """Return the training images from which crops of `size` are cut."""
     return dataset.pixels("train", level_size(size))
-
-
-def whole_level(size: Size, crop: float) -> Size:
-    """Return the size of the images from whose middle evaluation at `size` reads: see Recipe.eval_crop."""
-    return size.scale(1 / crop)
 
 
 def whole_pixels(dataset: Dataset, split: str, trial: Trial) -> np.ndarray:
@@ -93,8 +89,13 @@ def augment(
 def whole_batch(pixels: np.ndarray | Tensor, chosen: Tensor, trial: Trial, device: str) -> Tensor:
     """Make a batch as evaluation reads it, float32 [B, channels, height, width]: whole images, or of each the middle
     that the recipe says."""
-    size, crop = trial.train_size, trial.recipe.eval_crop
-    images = augment(image_batch(pixels, chosen, device, trial.arch.in_channels), whole_level(size, crop))
+    images = image_batch(pixels, chosen, device, trial.arch.in_channels)
+    return cut_middle(images, trial.train_size, trial.recipe.eval_crop)
+
+
+def cut_middle(images: Tensor, size: Size, crop: float) -> Tensor:
+    """Turn whole images [B, C, h, w] into those that evaluation reads, [B, C, *size]: see Recipe.eval_crop."""
+    images = augment(images, whole_level(size, crop))
     top, left = (images.shape[2] - size.height) // 2, (images.shape[3] - size.width) // 2
     return images if crop == 1 else images[:, :, top : top + size.height, left : left + size.width]
 

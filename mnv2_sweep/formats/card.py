@@ -100,12 +100,13 @@ def _file_lines(checks: Mapping[str, Check | str], sizes: Mapping[str, int]) -> 
 def _input_lines(preprocess: Mapping[str, Any]) -> list[str]:
     """Return what is done to a photo, in words."""
     width, height, first = preprocess["width"], preprocess["height"], preprocess["first_size"]
-    by_way = f" by way of {first[0]} x {first[1]}" if first and first != [width, height] else ""
+    whole = preprocess["crop_from"] or [width, height]
+    by_way = f" by way of {first[0]} x {first[1]}" if first and first != whole else ""
+    cut = f" The middle is cut out of {whole[0]} x {whole[1]} pixels." if preprocess["crop_from"] else ""
     kind = "RGB" if preprocess["channels"] == 3 else "grey (luma)"
     mean, std = ([f"{value:g}" for value in preprocess[name]] for name in ("mean", "std"))
     return [
-        f"{width} x {height} pixels, {kind}: the largest part of the middle of that aspect, resampled{by_way} "
-        f"({preprocess['resampling']}).",
+        f"{width} x {height} pixels, {kind}: {preprocess['fit']}; resampled{by_way} ({preprocess['resampling']}).{cut}",
         f"Then (pixel / 255 - mean) / std with mean {', '.join(mean)} and std {', '.join(std)}; preprocess.json has it "
         "for programs. TFLite files read [N, height, width, channels], all others [N, channels, height, width].",
     ]

@@ -21,7 +21,7 @@ from mnv2_sweep.data.decode import BACKGROUND, PADDING, USUAL, Decoding
 from mnv2_sweep.formats.card import Card, card_text, unchecked
 from mnv2_sweep.formats.check import Check
 from mnv2_sweep.formats.runtimes import RUNTIMES
-from mnv2_sweep.trials.pixels import FIT, Pixels
+from mnv2_sweep.trials.pixels import FIT, Pixels, whole_level
 
 LABELS, PREPROCESS, CARD, SCRIPT = "labels.txt", "preprocess.json", "README.md", "classify.py"
 CHECK = "check.json"
@@ -40,8 +40,9 @@ class Preprocess:
     """What is done to a photo before the network sees it.
 
     The largest part of its middle that has the network's aspect, or all of it as `decoding` says, is resampled
-    (Lanczos) to `first_size`, at which the data set is kept, where it has one, and from there to `size` (Lanczos to a
-    smaller one, bilinear to a larger one). `pixels` is what then becomes of their values.
+    (Lanczos) to `first_size`, at which the data set is kept, where it has one, and from there to `whole` (Lanczos to a
+    smaller one, bilinear to a larger one), whose middle of `size` is cut out. `pixels` is what then becomes of their
+    values.
     """
 
     size: Size
@@ -49,11 +50,17 @@ class Preprocess:
     first_size: Size | None = None
     decoding: Decoding = USUAL
 
+    @property
+    def whole(self) -> Size:
+        """Return the size of the images from whose middle the network reads: its own, or larger (Recipe.eval_crop)."""
+        return whole_level(self.size, self.pixels.eval_crop)
+
     def record(self) -> dict:
-        """Return it as JSON has it."""
+        """Return it as JSON has it; `crop_from` is `whole` where it is larger than what the network reads."""
         first = None if self.first_size is None else [self.first_size.width, self.first_size.height]
+        cropped = self.pixels.eval_crop < 1
         return {
-            "fit": FIT_TEXTS[self.decoding.fit],
+            "fit": f"{self.pixels.middle}{FIT_TEXTS[self.decoding.fit]}",
             "geometry": self.decoding.fit,
             "padding": list(PADDING),
             "background": BACKGROUND,
@@ -62,6 +69,8 @@ class Preprocess:
             "width": self.size.width,
             "height": self.size.height,
             "resampling": "lanczos; bilinear where first_size is smaller than the network's",
+            "eval_crop": self.pixels.eval_crop,
+            "crop_from": [self.whole.width, self.whole.height] if cropped else None,
             "channels": self.pixels.channels,
             "mean": list(self.pixels.mean),
             "std": list(self.pixels.std),
@@ -78,7 +87,13 @@ class Preprocess:
             raise ValueError(f"mean {mean} and std {std} of {record['channels']} channels")
         first = Size(sides[3], sides[2]) if len(sides) > 2 else None
         decoding = Decoding(record.get("geometry", USUAL.fit), record.get("grey_white", USUAL.white))
-        return cls(Size(sides[0], sides[1]), Pixels(mean, std), first, decoding)
+        crop = float(record.get("eval_crop", 1.0))  # earlier versions had no other
+        if not 0 < crop <= 1:
+            raise ValueError(f"eval_crop {crop}")
+        loaded = cls(Size(sides[0], sides[1]), Pixels(mean, std, crop), first, decoding)
+        if record.get("crop_from") != loaded.record()["crop_from"]:
+            raise ValueError(f"crop_from {record.get('crop_from')} with eval_crop {crop}")
+        return loaded
 
 
 def write_folder(

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from mnv2_sweep.analysis.confidence import confidence_record
 from mnv2_sweep.base.errors import StoreError, SweepError
 from mnv2_sweep.base.size import Size
-from mnv2_sweep.data.batches import augment, image_batch
+from mnv2_sweep.data.batches import cut_middle, image_batch
 from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.formats.card import Card
 from mnv2_sweep.formats.check import Batch, Check, check_run
@@ -153,9 +153,10 @@ def file_input(deployed: Deployed) -> ImageInput:
 
 def read_batches(deployed: Deployed, dataset: Dataset, split: str, most: int | None = None) -> Iterator[Tensor]:
     """Yield images as evaluation sees them, float32 [N, channels, height, width]; all, or `most` drawn from them."""
-    pixels = dataset.pixels(split, deployed.size)
+    pixels, crop = dataset.pixels(split, deployed.preprocess.whole), deployed.preprocess.pixels.eval_crop
     for chosen in _drawn(len(pixels), most).split(BATCH):
-        yield augment(image_batch(pixels, chosen, "cpu", deployed.arch.in_channels), deployed.size).contiguous()
+        images = image_batch(pixels, chosen, "cpu", deployed.arch.in_channels)
+        yield cut_middle(images, deployed.size, crop).contiguous()
 
 
 def _drawn(count: int, most: int | None) -> Tensor:

@@ -26,7 +26,7 @@ from PIL import Image
 
 from mnv2_sweep.base.size import Size
 from mnv2_sweep.base.text import bytes_text, duration, percent
-from mnv2_sweep.data.batches import level_size, whole_level
+from mnv2_sweep.data.batches import level_size
 from mnv2_sweep.data.catalog import Dataset, DrawnData, cache_folder
 from mnv2_sweep.data.decode import RESAMPLING
 from mnv2_sweep.data.drawing import CHUNK_PIXELS
@@ -40,6 +40,7 @@ from mnv2_sweep.sweeps.timing import DoesNotFit, Timing, shared_bytes, time_here
 from mnv2_sweep.training.linear import time_fit
 from mnv2_sweep.training.loop import count_steps, curve_marks
 from mnv2_sweep.training.ways.way import Rates, spread_seconds
+from mnv2_sweep.trials.pixels import whole_level
 from mnv2_sweep.trials.tasks import trained_network
 from mnv2_sweep.trials.trial import Trial
 

@@ -31,7 +31,7 @@ from mnv2_sweep.record.store import Outcome, read_outcomes, read_schedule
 from mnv2_sweep.training.kept import is_same_score, read_header
 from mnv2_sweep.training.loop import evaluate_model
 from mnv2_sweep.training.ways.way import work_of
-from mnv2_sweep.trials.pixels import pixels_of
+from mnv2_sweep.trials.pixels import pixels_of, whole_level
 from mnv2_sweep.trials.tasks import task_of, trained_arch
 from mnv2_sweep.trials.trial import EMBEDDED, Trial
 from mnv2_sweep.trials.ways import is_kept, own_file, way_of
@@ -87,7 +87,7 @@ def export_network(folder: Path, dataset: Dataset | None, network: str, seed: in
             f"{folder}: {arch_label(trial.arch)} has {main.said(score, 2)} here, {main.amount(recorded, 2)} on "
             "record: it was measured on another machine or with another torch; run the sweep here"
         )
-    first = find_first_size(dataset, trial.train_size)
+    first = find_first_size(dataset, whole_level(trial.train_size, trial.recipe.eval_crop))
     preprocess = Preprocess(trial.train_size, pixels_of(trial), first, find_decoding(dataset))
     return Exported(model, outcome, score, dataset.classes, preprocess)
 
@@ -106,6 +106,10 @@ def _export_unchecked(folder: Path, outcome: Outcome) -> Exported:
             "data are gone; give their place with --data PATH"
         ) from error
     notes = [GONE]
+    # Earlier versions noted that of the network's size, which of a rectangle's middle is another.
+    if trial.recipe.eval_crop < 1 and not trial.train_size.is_square and "crop_from" not in header:
+        header.pop("first_size", None)
+        first = None
     if "first_size" not in header and trial.data.name not in EMBEDDED:
         notes.append(NO_FIRST_SIZE)
     preprocess = Preprocess(trial.train_size, pixels_of(trial), first and Size(first[1], first[0]), decoding)

@@ -14,7 +14,7 @@ import torch
 
 from mnv2_sweep.analysis.confidence import UNCALIBRATED, Confidence, load_confidence
 from mnv2_sweep.base.errors import StoreError, SweepError
-from mnv2_sweep.data.batches import augment, image_batch
+from mnv2_sweep.data.batches import cut_middle, image_batch
 from mnv2_sweep.formats.folder import CHECK, LABELS, PREPROCESS, Preprocess
 from mnv2_sweep.models.padding import ImageInput
 from mnv2_sweep.sweeps.deploy import FORMATS, load_network_file
@@ -66,9 +66,10 @@ def open_exported(path: Path, precision: float) -> ExportedFile:
 
     def find_logits(pixels: np.ndarray) -> np.ndarray:
         images = image_batch(pixels, torch.arange(len(pixels)), "cpu", preprocess.pixels.channels)
-        return run(scale(augment(images, preprocess.size)).contiguous().numpy())
+        seen = cut_middle(images, preprocess.size, preprocess.pixels.eval_crop)
+        return run(scale(seen).contiguous().numpy())
 
-    classifier = Classifier(find_logits, classes, preprocess.size, preprocess.first_size, preprocess.decoding)
+    classifier = Classifier(find_logits, classes, preprocess.whole, preprocess.first_size, preprocess.decoding)
     _try_out(path, classifier)
     return ExportedFile(path, classifier, confidence)
 

@@ -21,7 +21,7 @@ from mnv2_sweep.analysis.confidence import Confidence, fit_confidence
 from mnv2_sweep.base.errors import DataError, SweepError
 from mnv2_sweep.base.size import Size
 from mnv2_sweep.base.text import mebibytes
-from mnv2_sweep.data.batches import whole_batch, whole_level
+from mnv2_sweep.data.batches import whole_batch
 from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.data.decode import SUFFIXES, USUAL, Decoding, UnreadableImage, is_image
 from mnv2_sweep.data.files import MAX_FILE_BYTES, is_archive, open_photo_files
@@ -32,6 +32,7 @@ from mnv2_sweep.record.store import Outcome, read_outcomes
 from mnv2_sweep.sweeps.export import find_outcome, select_network
 from mnv2_sweep.sweeps.keep import rank_networks
 from mnv2_sweep.training.loop import EVAL_BATCH
+from mnv2_sweep.trials.pixels import whole_level
 from mnv2_sweep.trials.trial import CLASSIFY, Trial
 from mnv2_sweep.trials.ways import is_kept
 

@@ -18,12 +18,13 @@ import torch
 from torch import Tensor, nn
 
 from mnv2_sweep.base.files import remove_files
-from mnv2_sweep.data.batches import whole_batch, whole_level, whole_pixels
+from mnv2_sweep.data.batches import whole_batch, whole_pixels
 from mnv2_sweep.data.catalog import Dataset, cache_folder
 from mnv2_sweep.nets.resolve import arch_key
 from mnv2_sweep.training.checkpoint import core_clock, describe_error, read_packed, write_packed
 from mnv2_sweep.training.control import Control
 from mnv2_sweep.training.loop import EVAL_BATCH, check_stop
+from mnv2_sweep.trials.pixels import whole_level
 from mnv2_sweep.trials.trial import CODE_VERSION, Trial
 
 FEATURES_VERSION = 1  # raise it when a change makes the same weights and images give other features

@@ -29,7 +29,7 @@ from mnv2_sweep.nets.resolve import resolve
 from mnv2_sweep.training.checkpoint import describe_error
 from mnv2_sweep.training.control import Control
 from mnv2_sweep.training.loop import evaluate_model
-from mnv2_sweep.trials.pixels import pixels_of
+from mnv2_sweep.trials.pixels import pixels_of, whole_level
 from mnv2_sweep.trials.tasks import Score, task_of, trained_arch
 from mnv2_sweep.trials.trial import Result, Trial, trial_header
 from mnv2_sweep.trials.weights import HALF as NO_SCALING
@@ -78,7 +78,8 @@ def is_same_score(main: Score, score: float, before: float, images: int) -> bool
 
 def header_of(trial: Trial, dataset: Dataset) -> dict[str, str]:
     """Return what the file says of its network, and what is needed of its data where they are gone."""
-    first, decoding = find_first_size(dataset, trial.train_size), find_decoding(dataset)
+    whole, cropped = whole_level(trial.train_size, trial.recipe.eval_crop), trial.recipe.eval_crop < 1
+    first, decoding = find_first_size(dataset, whole), find_decoding(dataset)
     return (
         {name: str(value) for name, value in trial_header(trial).items()}
         | {
@@ -91,6 +92,7 @@ def header_of(trial: Trial, dataset: Dataset) -> dict[str, str]:
             "pixels": pixels_of(trial).scaling,
             "first_size": json.dumps(first and [first.width, first.height]),
         }
+        | ({"crop_from": str(whole.cell)} if cropped else {})
         | ({} if decoding == USUAL else {"decoding": json.dumps({"fit": decoding.fit, "white": decoding.white})})
         | ({"kernels": "turned by 180 degrees"} if trial.arch.padding == SAME else {})
         | ({} if trial.epsilon == EPSILON else {"epsilon": repr(trial.epsilon)})

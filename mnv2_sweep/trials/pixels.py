@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from mnv2_sweep.base.size import Size
 from mnv2_sweep.trials.trial import Trial
 from mnv2_sweep.trials.weights import HALF
 
@@ -31,10 +32,19 @@ class Pixels:
         return f"(value / 255 - {list(self.mean)}) / {list(self.std)}"
 
     @property
+    def middle(self) -> str:
+        """Say which part of an image is read, to stand before the words for the image; nothing where it is all."""
+        return "" if self.eval_crop == 1 else f"the middle {self.eval_crop:g} of each side of "
+
+    @property
     def text(self) -> str:
         """Say all that becomes of an image."""
-        middle = "" if self.eval_crop == 1 else f"the middle {self.eval_crop:g} of each side of "
-        return f"{self.scaling}, {COLOURS[self.channels]}, {middle}{FIT}"
+        return f"{self.scaling}, {COLOURS[self.channels]}, {self.middle}{FIT}"
+
+
+def whole_level(size: Size, crop: float) -> Size:
+    """Return the size of the images from whose middle evaluation at `size` reads: see Recipe.eval_crop."""
+    return size.scale(1 / crop)
 
 
 def pixels_of(trial: Trial) -> Pixels:

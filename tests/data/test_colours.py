@@ -16,11 +16,11 @@ from mnv2_sweep.data.batches import (
     image_batch,
     saturate,
     whole_batch,
-    whole_level,
     whole_pixels,
 )
 from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.training.batch import draw_batch, join_batches
+from mnv2_sweep.trials.pixels import whole_level
 from mnv2_sweep.trials.recipe import RECIPES, Recipe
 
 RECIPE = Recipe("r", images=1, crop_min_area=0.1, crop_draw="side", brightness=0.125, saturation=0.5)

@@ -6,6 +6,7 @@ import random
 import shutil
 import signal
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -110,12 +111,25 @@ def test_killed_at_random_nothing_half_is_left(tmp_path):
     assert [path.name for path in out.parent.iterdir()] == ["out"] and len([*out.iterdir()]) == 7
 
 
-@pytest.mark.parametrize("size", [SQUARE, Preprocess(Size(20, 30), GREY)], ids=["square", "grey"])
+MIDDLE = Preprocess(Size(20, 30), replace(GREY, eval_crop=0.7), Size(18, 27))
+
+
+@pytest.mark.parametrize("size", [SQUARE, Preprocess(Size(20, 30), GREY), MIDDLE], ids=["square", "grey", "middle"])
 def test_what_a_photo_becomes_is_read_again(size):
     assert Preprocess.load(json.loads(json.dumps(size.record()))) == size
     for name, wrong in (("mean", [0.5, 0.5]), ("std", 3), ("width", 0), ("height", "9"), ("first_size", [3])):
         with pytest.raises((ValueError, TypeError, KeyError, IndexError)):
             Preprocess.load({**size.record(), name: wrong})
+    for name, wrong in (("eval_crop", 0), ("eval_crop", 1.2), ("eval_crop", "x"), ("crop_from", [31, 20])):
+        with pytest.raises(ValueError):
+            Preprocess.load({**size.record(), name: wrong})
+
+
+def test_what_earlier_versions_wrote_has_no_middle():
+    record = SQUARE.record()
+    del record["eval_crop"], record["crop_from"]
+    assert Preprocess.load(record) == SQUARE
+    assert MIDDLE.record()["crop_from"] == [43, 29] and SQUARE.record()["crop_from"] is None
 
 
 def test_the_card_says_what_is_known():

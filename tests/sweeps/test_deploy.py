@@ -19,6 +19,7 @@ from torch import nn
 from mnv2_sweep.base.errors import SweepError
 from mnv2_sweep.base.size import Size, square
 from mnv2_sweep.data.asked import PhotoOptions
+from mnv2_sweep.data.batches import whole_batch, whole_pixels
 from mnv2_sweep.data.decode import Decoding
 from mnv2_sweep.data.photos import PhotoData, find_decoding, find_first_size, open_photos
 from mnv2_sweep.formats.card import Card, advise
@@ -34,7 +35,7 @@ from mnv2_sweep.sweeps.deploy import (
     read_batches,
     write_device_folder,
 )
-from mnv2_sweep.trials.pixels import Pixels
+from mnv2_sweep.trials.pixels import Pixels, whole_level
 from mnv2_sweep.trials.weights import HALF, WeightsRecord
 from tests.conftest import TINY_ARCH
 from tests.export_samples import NEEDS_RUNTIMES
@@ -67,6 +68,12 @@ STARTS = [
     (replace(TINY_ARCH, resolution=33), MIXED), (replace(TINY_ARCH, resolution=Size(34, 26)), GOOGLE),
 ]  # fmt: skip
 STARTED = [(replace(arch, padding=start.padding), start) for arch, start in STARTS]
+# Evaluated on the middle of larger images, by how much: square, tall and grey, larger than the photos are kept, and at
+# sizes of which the margins are odd.
+CROPPED = [
+    (SHAPES[0], None, 0.875), (SHAPES[2], None, 0.7), (SHAPES[3], None, 0.9), (SHAPES[4], None, 0.5),
+    (*STARTED[2], 0.8),
+]  # fmt: skip
 
 
 def save_photo(path: Path, mode: str, size: tuple[int, int], how: dict) -> None:
@@ -96,20 +103,22 @@ def photos(tmp_path_factory) -> PhotoData:
 
 
 def started_id(value) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
     return arch_label(value) if isinstance(value, ArchSpec) else value.name if value else "scratch"
 
 
-def deploy(arch: ArchSpec, dataset, start: WeightsRecord | None = None) -> Deployed:
-    """A network with random weights whose batch norms know the images, with the conventions of a start."""
+def deploy(arch: ArchSpec, dataset, start: WeightsRecord | None = None, crop: float = 1.0) -> Deployed:
+    """A network with random weights whose batch norms know the images, with the conventions of a start; `crop` as in
+    Recipe.eval_crop."""
     torch.manual_seed(0)
     model, half = build_model(arch), HALF[: arch.in_channels]
     if start is not None:
         set_conventions(model, start)
-    pixels = Pixels(start.mean, start.std) if start else Pixels(half, half)
+    pixels = Pixels(start.mean, start.std, crop) if start else Pixels(half, half, crop)
     size = input_size(arch)
-    deployed = Deployed(
-        model, arch, dataset.classes, Preprocess(size, pixels, find_first_size(dataset, size), find_decoding(dataset))
-    )
+    first = find_first_size(dataset, whole_level(size, crop))
+    deployed = Deployed(model, arch, dataset.classes, Preprocess(size, pixels, first, find_decoding(dataset)))
     images = next(read_batches(deployed, dataset, "train"))
     with torch.no_grad():
         for module in deployed.model.modules():
@@ -135,6 +144,20 @@ def test_the_script_reads_photos_as_training_does(photos, tmp_path, arch, start)
     check_script(photos, tmp_path, arch, start)
 
 
+@pytest.mark.parametrize(("arch", "start", "crop"), CROPPED, ids=started_id)
+def test_the_script_cuts_the_middle_out_as_evaluation_does(photos, tmp_path, arch, start, crop, make_trial):
+    check_script(photos, tmp_path, arch, start, crop)
+    how = json.loads((tmp_path / "out" / "preprocess.json").read_text())
+    trial = replace(make_trial(arch=arch, eval_crop=crop), start=start)
+    pixels, size = whole_pixels(photos, "val", trial), trial.train_size
+    assert how["crop_from"] == [round(size.width / crop), round(size.height / crop)]
+    (seen,) = read_batches(deploy(arch, photos, start, crop), photos, "val")
+    assert torch.equal(seen, whole_batch(pixels, torch.arange(len(pixels)), trial, "cpu"))
+    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert f"the middle {crop:g} of each side of the largest part of the middle" in card
+    assert f" The middle is cut out of {how['crop_from'][0]} x {how['crop_from'][1]} pixels." in card
+
+
 @pytest.mark.parametrize("fit", ["pad", "squash"])
 def test_the_script_fits_photos_as_training_does(tmp_path, fit):
     """With 12-bit greys among the photos too."""
@@ -146,12 +169,14 @@ def test_the_script_fits_photos_as_training_does(tmp_path, fit):
         Image.fromarray(grey).save(tmp_path / "photos" / split / "b" / "grey.png")
     data = open_photos(tmp_path / "photos", tmp_path / "cache", options=PhotoOptions(fit=fit))
     assert find_decoding(data) == Decoding(fit, 4095)
-    for arch in (SHAPES[0], SHAPES[2]):
-        check_script(data, tmp_path, arch)
+    for arch, crop in ((SHAPES[0], 1), (SHAPES[2], 1), (SHAPES[2], 0.7)):
+        check_script(data, tmp_path, arch, crop=crop)
 
 
-def check_script(photos: PhotoData, tmp_path: Path, arch: ArchSpec, start: WeightsRecord | None = None) -> None:
-    one = deploy(arch, photos, start)
+def check_script(
+    photos: PhotoData, tmp_path: Path, arch: ArchSpec, start: WeightsRecord | None = None, crop: float = 1.0
+) -> None:
+    one = deploy(arch, photos, start, crop)
     write_device_folder(tmp_path / "out", one, photos, Files(("onnx",)), CARD)
     script = (tmp_path / "out" / "classify.py").read_text(encoding="utf-8").partition("\nphotos = ")[0]
     names = {"__file__": str(tmp_path / "out" / "classify.py")}
@@ -176,9 +201,12 @@ for model in ("model.onnx", "model.tflite", "model-int8.tflite"):
 
 @needs_runtimes
 @pytest.mark.slow
-@pytest.mark.parametrize(("arch", "start"), [*((arch, None) for arch in SHAPES[:3]), STARTED[2]], ids=started_id)
-def test_the_script_gives_the_recorded_predictions_without_torch(photos, tmp_path, arch, start):
-    one = deploy(arch, photos, start)
+@pytest.mark.parametrize(
+    ("arch", "start", "crop"), [*((arch, None, 1.0) for arch in SHAPES[:3]), (*STARTED[2], 1.0), *CROPPED[1:3]],
+    ids=started_id,
+)  # fmt: skip
+def test_the_script_gives_the_recorded_predictions_without_torch(photos, tmp_path, arch, start, crop):
+    one = deploy(arch, photos, start, crop)
     write_device_folder(tmp_path / "out", one, photos, BOTH, CARD)
     paths = [str(photos.source / name) for name in photos.names["val"]]
     command = [sys.executable, "-c", CALL, str(tmp_path / "out"), *paths]

@@ -124,6 +124,32 @@ def test_where_the_data_are_gone_the_weights_say_what_is_needed(make_trial, make
         export_network(tmp_path, None, name, 0, False)
 
 
+@pytest.mark.parametrize("resolution", [16, Size(16, 24)], ids=str)
+def test_the_middle_that_was_evaluated_is_known_where_the_data_are_gone(
+    make_trial, make_result, tiny_data, tmp_path, resolution, monkeypatch
+):
+    """Earlier versions noted for rectangles a size at which their photos were never decoded."""
+    trial = make_trial(arch=replace(make_trial().arch, resolution=resolution), eval_crop=0.8)
+    monkeypatch.setattr("mnv2_sweep.training.kept.find_first_size", lambda dataset, size: size)
+    monkeypatch.setattr("mnv2_sweep.sweeps.export.EMBEDDED", ())
+    record(tmp_path, Outcome(trial, make_result()))
+    header, whole = header_of(trial, tiny_data) | {"dtype": "float32"}, trial.train_size.scale(1.25)
+    assert header["crop_from"] == str(whole)
+
+    def keep_and_export() -> tuple[Preprocess, tuple[str, ...]]:
+        write_kept(tmp_path / own_file(trial), build_network(trial).state_dict(), header)
+        exported = export_network(tmp_path, None, arch_label(trial.arch), 0, False)
+        return exported.preprocess, exported.notes
+
+    preprocess, notes = keep_and_export()
+    assert (preprocess.whole, preprocess.first_size, notes) == (whole, whole, (GONE,))
+    del header["crop_from"]
+    preprocess, notes = keep_and_export()
+    square = trial.train_size.is_square
+    expected = (whole, whole, (GONE,)) if square else (whole, None, (GONE, NO_FIRST_SIZE))
+    assert (preprocess.whole, preprocess.first_size, notes) == expected
+
+
 @pytest.mark.slow
 def test_weights_that_are_gone_or_damaged_are_one_line(folder, tiny_data):
     outcome = find_outcome(folder, LARGE, 0, True)

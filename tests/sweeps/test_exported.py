@@ -12,11 +12,14 @@ from mnv2_sweep.base.errors import SweepError
 from mnv2_sweep.sweeps.deploy import Files, write_device_folder
 from mnv2_sweep.sweeps.exported import open_exported
 from mnv2_sweep.sweeps.predict import list_photos, predict_photos
-from tests.sweeps.test_deploy import CARD, SHAPES, STARTED, deploy, needs_runtimes, photos  # noqa: F401
+from tests.sweeps.test_deploy import CARD, CROPPED, SHAPES, STARTED, deploy, needs_runtimes, photos  # noqa: F401
 
 pytestmark = needs_runtimes
 FILES = Files(("onnx", "tflite", "safetensors"), int8=True)
-NETWORKS = {"square": (SHAPES[0], None), "tall, grey": (SHAPES[2], None), "begun with weights": STARTED[2]}
+NETWORKS = {
+    "square": (SHAPES[0], None), "tall, grey": (SHAPES[2], None), "begun with weights": STARTED[2],
+    "the middle": CROPPED[0], "the middle, begun with weights": CROPPED[4],
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +31,7 @@ def export(photos, tmp_path_factory):  # noqa: F811
 
 @pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
 def test_a_file_says_of_photos_what_it_said_of_validation(photos, tmp_path, network):  # noqa: F811
-    arch, start = network
-    write_device_folder(tmp_path / "out", deploy(arch, photos, start), photos, FILES, CARD)
+    write_device_folder(tmp_path / "out", deploy(network[0], photos, *network[1:]), photos, FILES, CARD)
     for name, check in json.loads((tmp_path / "out" / "check.json").read_text()).items():
         opened = open_exported(tmp_path / "out" / name, 0.8)
         found = list(

@@ -29,4 +29,4 @@ def test_a_start_is_named_with_its_terms():
 def test_the_middle_that_is_evaluated_is_said(make_trial):
     text = pixels_of(make_trial(eval_crop=0.875)).text
     assert ", RGB, the middle 0.875 of each side of the largest part of the middle" in text
-    assert "each side" not in pixels_of(make_trial()).text
+    assert "each side" not in pixels_of(make_trial()).text and pixels_of(make_trial()).middle == ""
