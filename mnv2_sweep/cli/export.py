@@ -58,7 +58,7 @@ def export(
     from mnv2_sweep.nets.arch import arch_label
     from mnv2_sweep.record.exports import record_export
     from mnv2_sweep.record.folders import find_sweep
-    from mnv2_sweep.sweeps.export import export_network, find_outcome, write_export
+    from mnv2_sweep.sweeps.export import describe_file, export_network, find_outcome, write_export
     from mnv2_sweep.trials.ways import way_of
 
     files = _read_files(to, int8, ends, batch)
@@ -78,7 +78,9 @@ def export(
     if files is None:
         write_export(exported, path)
     typer.echo(f"{name}, {way_of(trial).exported}: {exported.score_said}")
-    if files is not None:
+    if files is None:
+        record_export(folder, trial, name, path, {path.name: describe_file(exported, path)})
+    else:
         options = f"--sweep {folder.name}" + (f" --seed {seed}" if seed else "") + (" --slice" if as_slice else "")
         options += f" --out {shlex.quote(str(out))}" if out else ""
         command = f'mnv2-sweep export "{name}" {options} {_files_options(files)}'

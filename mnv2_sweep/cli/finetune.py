@@ -34,7 +34,7 @@ def finetune(
 
     from mnv2_sweep.cli.display import show_sweep
     from mnv2_sweep.cli.open import open_run
-    from mnv2_sweep.cli.run import run_again, show_results
+    from mnv2_sweep.cli.run import show_results
     from mnv2_sweep.nets.arch import arch_label
     from mnv2_sweep.record.folders import FINETUNE, find_sweep
     from mnv2_sweep.sweeps.finetune import (
@@ -46,6 +46,9 @@ def finetune(
         find_base,
     )
 
+    if again:
+        name = options.name or f"{find_sweep(options.results, sweep, unless=FINETUNE).name}-finetune"
+        raise typer.Exit(_train_again(options, check_name(name), network))
     folder = find_sweep(options.results, sweep, unless=FINETUNE)
     base = find_base(folder, network, seed)
     trial, name = base.trial, check_name(options.name or f"{folder.name}-finetune")
@@ -54,17 +57,53 @@ def finetune(
     arch, strategy = choose_arch(trial, opened.dataset), choose_classifier(trial, opened.dataset)
     record = add_base(folder, base, _base_data(folder, trial, opened.dataset))
     words = shlex.join([arch_label(trial.arch), "--sweep", folder.name, "--seed", str(seed)])
-    request = (opened if again else opened.join()).ask(
+    request = opened.join().ask(
         name, [arch], replace(recipe, init=record.name), range(seeds or 1), strategy=strategy, task=trial.task,
         source=describe_sweep(arch, words),
     )  # fmt: skip
-    if again:
-        raise typer.Exit(run_again(request, arch_label(arch)))
     changed = options.data is None and opened.dataset.fingerprint != trial.data.fingerprint
     failed = show_sweep(request, ["note      its data have changed since; a new classifier is fitted"] * changed)
     if not options.dry_run:
         show_results(request.folder, options.plots)
     raise typer.Exit(1 if failed else 0)
+
+
+def _train_again(options: RunOptions, sweep: str, network: str) -> int:
+    """Train those of the sweep's trials again whose weights were not kept, on the data that it ran on; returns the exit
+    code."""
+    from mnv2_sweep.base.errors import SweepError
+    from mnv2_sweep.cli.open import open_run
+    from mnv2_sweep.cli.run import run_again
+    from mnv2_sweep.nets.arch import arch_label
+    from mnv2_sweep.record.folders import again_command, find_sweep, is_finetuned
+    from mnv2_sweep.record.store import read_outcomes
+    from mnv2_sweep.sweeps.export import select_network
+
+    folder = find_sweep(options.results, sweep)
+    if not is_finetuned(folder):
+        raise SweepError(f"{folder}: 'finetune' did not make it; '{again_command(folder, network)}' trains its network")
+    done = [outcome for outcome in read_outcomes(folder) if outcome.status == "done"]
+    trial = select_network(done, network, folder)[0].trial
+    opened = open_run(options, find_data(folder, trial, options.data), f"{folder}: data:")
+    _restore_start(options.results, folder, trial, opened.dataset)
+    return run_again(opened.ask(folder.name, [trial.arch], trial.recipe, [trial.seed]), arch_label(trial.arch))
+
+
+def _restore_start(results: Path, folder: Path, trial: "Trial", opened: "Dataset") -> None:
+    """Put the weights with which the trial began into the folder of weights again where they are gone from it, from the
+    sweep that made them. Raises SweepError."""
+    from mnv2_sweep.base.errors import SweepError
+    from mnv2_sweep.record.folders import find_sweep
+    from mnv2_sweep.sweeps.finetune import add_base, find_base, has_start, read_base
+
+    if has_start(trial):
+        return
+    network, sweep, seed = read_base(folder)
+    place = find_sweep(results, sweep)
+    base = find_base(place, network, seed)
+    add_base(place, base, _base_data(place, base.trial, opened))
+    if not has_start(trial):
+        raise SweepError(f"{folder}: the weights with which it began are gone, and {place} has others of {network} now")
 
 
 def find_data(folder: Path, trial: "Trial", given: str | None) -> str:

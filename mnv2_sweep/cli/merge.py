@@ -23,7 +23,9 @@ def merge(
         if not dry_run:
             write_merge(one, theirs, results)
         added = count_noun(len(one.added), "trial")
-        typer.echo(f"{printable(one.sweep)}: {added} {'to add' if dry_run else 'added'}, {one.same} here already")
+        exports = f", {count_noun(len(one.exports), 'record')} of exports" if one.exports else ""
+        done = "to add" if dry_run else "added"
+        typer.echo(f"{printable(one.sweep)}: {added}{exports} {done}, {one.same} here already")
         for line in one.conflicts:
             tell(f"conflict: {line}")
     raise typer.Exit(1 if any(one.conflicts for one in merges) else 0)

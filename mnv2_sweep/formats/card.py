@@ -10,6 +10,8 @@ from mnv2_sweep.formats.check import Check
 from mnv2_sweep.formats.quantize import WEIGHT_BITS
 from mnv2_sweep.formats.runtimes import RUNTIMES
 
+NO_RUNTIME, NO_IMAGES = "its runtime is not installed", "the validation images are gone"  # why a file was not run
+
 
 def unchecked(reason: str) -> str:
     """Say of a file that it was not run."""

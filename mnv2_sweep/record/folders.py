@@ -4,6 +4,7 @@ meant.
 Everything of a sweep lies in results/<sweep>/; a command without a name means the sweep that was written last.
 """
 
+import shlex
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,6 +19,7 @@ RUNNING, CHECKPOINTS, LOGS, EVENTS = "running", "checkpoints", "logs", "events"
 PASSPORT = "passport.json"  # how far to trust the sweep's order
 # How the space.yaml of an ablation begins, of a sweep within a calibration, and of a network that is trained on.
 ABLATION, CALIBRATION, FINETUNE = "# mnv2-sweep ablate", "# mnv2-sweep calibrate", "# mnv2-sweep finetune"
+NETWORK = "NETWORK"  # in a command, where any may stand
 
 
 # ---------------------------------------------------------------- files of a sweep
@@ -107,6 +109,19 @@ def is_ablation(folder: Path) -> bool:
 def is_calibration(folder: Path) -> bool:
     """Return whether `calibrate` made the sweep."""
     return _begins(folder, CALIBRATION)
+
+
+def is_finetuned(folder: Path) -> bool:
+    """Return whether `finetune` made the sweep."""
+    return _begins(folder, FINETUNE)
+
+
+def again_command(folder: Path, network: str) -> str:
+    """Return the command that trains a network of the sweep again whose weights were not kept, and keeps them."""
+    network = network if network == NETWORK else shlex.quote(network)
+    if is_finetuned(folder):
+        return f"mnv2-sweep finetune {network} --name {shlex.quote(folder.name)} --again"
+    return f"mnv2-sweep run SPACE --again {network}"
 
 
 def _begins(folder: Path, text: str) -> bool:

@@ -18,7 +18,7 @@ from mnv2_sweep.base.errors import StoreError, SweepError
 from mnv2_sweep.base.size import Size
 from mnv2_sweep.data.batches import cut_middle, image_batch
 from mnv2_sweep.data.catalog import Dataset
-from mnv2_sweep.formats.card import Card
+from mnv2_sweep.formats.card import NO_IMAGES, NO_RUNTIME, Card
 from mnv2_sweep.formats.check import Batch, Check, check_run
 from mnv2_sweep.formats.folder import Preprocess, write_folder
 from mnv2_sweep.formats.graph import Graph, fold_plan
@@ -37,7 +37,6 @@ DEVICE, OF_TORCH = ("onnx", "tflite"), {"safetensors": load_safetensors, "pt2": 
 PTE = "pte"
 FORMATS, ENDS = (*DEVICE, *OF_TORCH, PTE), ("float", "uint8", "int8")
 CALIBRATION_IMAGES, BATCH = 128, 64
-NO_RUNTIME, NO_IMAGES = "its runtime is not installed", "the validation images are gone"
 
 
 @dataclass(frozen=True)

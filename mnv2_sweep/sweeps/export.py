@@ -8,10 +8,10 @@ values, with `mean` and `std`), `seed`, the main score, as "val_top1", `trained`
 """
 
 import json
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -22,11 +22,13 @@ from mnv2_sweep.base.size import Size
 from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.data.decode import Decoding
 from mnv2_sweep.data.photos import find_decoding, find_first_size
+from mnv2_sweep.formats.card import NO_IMAGES
 from mnv2_sweep.formats.folder import Preprocess
 from mnv2_sweep.models.network_files import EPSILON
 from mnv2_sweep.models.padding import upright_state
 from mnv2_sweep.nets.arch import ArchSpec, arch_label, arch_record
 from mnv2_sweep.nets.resolve import arch_key
+from mnv2_sweep.record.folders import again_command
 from mnv2_sweep.record.store import Outcome, read_outcomes, read_schedule
 from mnv2_sweep.training.kept import is_same_score, read_header
 from mnv2_sweep.training.loop import evaluate_model
@@ -137,7 +139,7 @@ def find_outcome(folder: Path, network: str, seed: int, as_slice: bool) -> Outco
     if not is_kept(folder, found.trial):
         raise StoreError(
             f"{network}: its weights are not kept in {folder}; this trains it again and keeps them: "
-            f"mnv2-sweep run SPACE --again {shlex.quote(network)}"
+            f"{again_command(folder, network)}"
         )
     return found
 
@@ -188,6 +190,14 @@ def archs_beside(folder: Path, trial: Trial) -> list[ArchSpec]:
     strategy, schedule = way_of(trial).strategy, read_schedule(folder).values()
     first = [one.arch for one in schedule if way_of(one).strategy == strategy and not way_of(one).goes_on]
     return list({arch_key(arch): arch for arch in first}.values())
+
+
+def describe_file(exported: Exported, path: Path) -> dict[str, Any]:
+    """Return what is recorded of a file that `write_export` has written: its bytes, and the main score of the network
+    in it, or why that was not measured again."""
+    main = task_of(exported.outcome.trial).main.name
+    checked = {"unchecked": NO_IMAGES} if exported.val_score is None else {main: exported.val_score}
+    return {"bytes": path.stat().st_size, **checked}
 
 
 def write_export(exported: Exported, path: Path) -> None:

@@ -7,12 +7,13 @@ weights reads them. On the data that they were trained on the classifier stays; 
 import hashlib
 import json
 import math
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
 from torch import nn
 
-from mnv2_sweep.base.errors import SweepError
+from mnv2_sweep.base.errors import StoreError, SweepError
 from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.models.padding import upright_state
 from mnv2_sweep.nets.arch import FAMILY_NAMES, ArchSpec, arch_label, arch_record, stage_record
@@ -102,6 +103,23 @@ def describe_base(trial: Trial, digest: str, sweep: str) -> WeightsRecord:
         order="own", licence=trial.start.licence if trial.start else "", source=source,
     )  # fmt: skip
     return record if network_key(record.arch) == network_key(arch) else replace(record, network=arch)
+
+
+def has_start(trial: Trial) -> bool:
+    """Return whether the weights with which the trial begins are in the folder of weights."""
+    return any(one.sha256 == trial.start.sha256 for one in list_added(weights_folder()))
+
+
+def read_base(folder: Path) -> tuple[str, str, int]:
+    """Read from the space.yaml of a sweep which network it began with, of which sweep, and the seed. Raises
+    StoreError."""
+    path = folder / "space.yaml"
+    try:
+        first, _, _ = path.read_text(encoding="utf-8").partition("\n")
+        network, _, sweep, _, seed = shlex.split(first.removeprefix(FINETUNE))
+        return network, sweep, int(seed)
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path}: its first line names no network that was trained on ({error}); mend it") from error
 
 
 def describe_sweep(arch: ArchSpec, command: str) -> str:

@@ -18,7 +18,7 @@ from mnv2_sweep.base.text import align, bytes_text, count_noun
 from mnv2_sweep.nets.arch import arch_label
 from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.nets.resolve import arch_key
-from mnv2_sweep.record.folders import remove_empty
+from mnv2_sweep.record.folders import NETWORK, again_command, remove_empty
 from mnv2_sweep.record.store import Outcome, read_outcomes
 from mnv2_sweep.sweeps.settings import Keep
 from mnv2_sweep.training.kept import kept_bytes, read_header
@@ -43,7 +43,7 @@ def keep_lines(trials: Sequence[Trial], keep: Keep) -> list[str]:
         shared = any(way_of(trial).kept(trial) for trial in trials)
         return ["keep      the shared weights, of which every network is a slice"] if shared else []
     if keep.which == "none":
-        return ["keep      no weights: export and predict will have none, 'run --again NETWORK' makes them"]
+        return ["keep      no weights: export and predict will have none, --again makes them"]
     size = sum(map(kept_bytes, own))
     takes = f"{bytes_text(size)} in half precision"
     budget = f"{bytes_text(keep.most_bytes)} (--keep-bytes)"
@@ -175,7 +175,7 @@ def list_kept(folder: Path) -> str:
         size = "" if path is None else bytes_text(path.stat().st_size)
         rows.append((arch_label(trial.arch), str(trial.seed), _where(path), size))
     missing = sum(row[2] == NOT_KEPT for row in rows)
-    note = f"\n{count_noun(missing, 'result')} without weights; 'mnv2-sweep run SPACE --again NETWORK' makes them"
+    note = f"\n{count_noun(missing, 'result')} without weights; '{again_command(folder, NETWORK)}' makes them"
     return align(rows) + (note if missing else "")
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from mnv2_sweep.base.errors import StoreError
 from mnv2_sweep.base.files import link_file, remove_unfinished
+from mnv2_sweep.record.exports import EXPORTS, new_exports
 from mnv2_sweep.record.folders import EXAMPLE
 from mnv2_sweep.record.store import (
     DATABASE,
@@ -18,17 +19,20 @@ from mnv2_sweep.record.store import (
 from mnv2_sweep.sweeps.schedule import SWEEP_FILES
 from mnv2_sweep.trials.differences import compare_kinds, first_of_kinds
 from mnv2_sweep.trials.tasks import task_of
+from mnv2_sweep.trials.trial import trial_id
 from mnv2_sweep.trials.ways import is_kept, kept_paths
 
 
 @dataclass(frozen=True, slots=True)
 class Merge:
-    """What joining one sweep does: `added` outcomes, `same` ones that are here already, `conflicts` as lines."""
+    """What joining one sweep does: `added` outcomes, `same` ones that are here already, `conflicts` as lines; `exports`
+    are the names of the records of exports that come along."""
 
     sweep: str
     added: tuple[Outcome, ...]
     same: int
     conflicts: tuple[str, ...]
+    exports: tuple[str, ...] = ()
 
 
 def plan_merge(other: Path, results: Path) -> list[Merge]:
@@ -47,7 +51,7 @@ def plan_merge(other: Path, results: Path) -> list[Merge]:
 
 def _plan_sweep(theirs: Path, ours: Path) -> Merge:
     here = {outcome.id: outcome for outcome in read_outcomes(ours)}
-    added, conflicts, same = [], [], 0
+    added, conflicts, same = [], [], []
     others = read_outcomes(theirs)
     before, now = (first_of_kinds(outcome.trial for outcome in some) for some in (here.values(), others))
     if compare_kinds(before, now):
@@ -68,8 +72,10 @@ def _plan_sweep(theirs: Path, ours: Path) -> Merge:
                 f"({mine.result.device}), {values[1]} there ({outcome.result.device}); kept this one"
             )
         else:
-            same += 1
-    return Merge(theirs.name, tuple(added), same, tuple(conflicts))
+            same.append(outcome)
+    ids = {name for outcome in (*added, *same) for name in (outcome.id, trial_id(outcome.trial))}
+    exports = new_exports(theirs, ours, ids)  # none of a conflict's: those are of other weights than the ones here
+    return Merge(theirs.name, tuple(added), len(same), tuple(conflicts), tuple(exports))
 
 
 def _is_same_result(one: Outcome, other: Outcome) -> bool:
@@ -78,14 +84,13 @@ def _is_same_result(one: Outcome, other: Outcome) -> bool:
 
 
 def write_merge(merge: Merge, theirs: Path, results: Path) -> None:
-    """Add weights, files and schedule where there are none here, and the outcomes, all or none. These come last: as
-    long as they are not here, the next merge does all of it. Raises StoreError."""
+    """Add weights, files, records of exports and schedule where there are none here, and the outcomes, all or none.
+    These come last: as long as they are not here, the next merge does all of it. Raises StoreError."""
     ours = results / merge.sweep
-    if not merge.added:
-        return
     added = (outcome for outcome in merge.added if outcome.status == "done" and not is_kept(ours, outcome.trial))
     paths = dict.fromkeys(path for outcome in added for path in kept_paths(ours, outcome.trial))
-    for path in (*paths, *(ours / name for name in SWEEP_FILES)):
+    files = [ours / name for name in SWEEP_FILES] if merge.added else []
+    for path in (*paths, *files, *(ours / EXPORTS / name for name in merge.exports)):
         other = theirs / path.relative_to(ours)
         if other.is_file() and not path.exists():
             try:
@@ -95,6 +100,8 @@ def write_merge(merge: Merge, theirs: Path, results: Path) -> None:
                 raise StoreError(
                     f"{path}: can't be written ({error.strerror}); no result of {theirs} was added"
                 ) from error
+    if not merge.added:
+        return
     schedule = read_schedule(theirs)
     if schedule:
         write_schedule(ours, list(schedule.values()), replace=False)

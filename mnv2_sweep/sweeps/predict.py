@@ -28,6 +28,7 @@ from mnv2_sweep.data.files import MAX_FILE_BYTES, is_archive, open_photo_files
 from mnv2_sweep.data.photos import find_decoding, find_first_size, read_pixels
 from mnv2_sweep.data.source import in_order
 from mnv2_sweep.nets.arch import arch_label
+from mnv2_sweep.record.folders import NETWORK, again_command
 from mnv2_sweep.record.store import Outcome, read_outcomes
 from mnv2_sweep.sweeps.export import find_outcome, select_network
 from mnv2_sweep.sweeps.keep import rank_networks
@@ -116,7 +117,7 @@ def choose_outcome(folder: Path, network: str | None = None, seed: int | None = 
         if some is None:
             raise SweepError(
                 f"{folder}: no network has its weights; this trains one again and keeps them: "
-                "mnv2-sweep run SPACE --again NETWORK"
+                f"{again_command(folder, NETWORK)}"
             )
     else:
         some = select_network(outcomes, network, folder)

@@ -9,6 +9,7 @@ all; reading it runs no code of its own.
 import hashlib
 import json
 import math
+import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -171,12 +172,16 @@ def _reading(path: Path, read: Callable[[], dict]) -> dict:
     try:
         return read()
     except FileNotFoundError as error:
-        raise StoreError(f"{path}: the file is not there; 'mnv2-sweep run SPACE --again NETWORK' makes it") from error
+        raise StoreError(f"{path}: the file is not there; {_how_again(path)} makes it") from error
     except Exception as error:  # of what has not been written here; safetensors has an exception of its own
         raise StoreError(
-            f"{path}: can't be used ({describe_error(error)}); remove it, 'mnv2-sweep run SPACE --again NETWORK' makes "
-            "it again"
+            f"{path}: can't be used ({describe_error(error)}); remove it, and {_how_again(path)} makes it again"
         ) from error
+
+
+def _how_again(path: Path) -> str:
+    """Say where to read by which command a sweep's network is trained again."""
+    return f"what 'mnv2-sweep status {shlex.quote(path.parent.parent.name)} --kept' names"
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:

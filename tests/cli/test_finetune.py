@@ -1,5 +1,9 @@
 """The command `finetune`, as a person calls it: a sweep of its own, again, with other photos, and mistakes."""
 
+import json
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,7 +25,9 @@ def desk(tmp_path_factory):
     desk = tmp_path_factory.mktemp("desk")
     write_folder(desk / "photos", class_files({"red": 8, "green": 8, "blue": 8}, side=24))
     write_folder(desk / "others", class_files({"cyan": 9, "pink": 8, "white": 8, "grey": 9}, side=24))
-    (desk / "tiny.yaml").write_text(TINY.replace("[0.35, 1.0]", "[0.35]"))
+    (desk / "tiny.yaml").write_text(
+        TINY.replace("[0.35, 1.0]", "[0.35]").replace("batch: 8", "batch: 8, eval_crop: 0.8")
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MNV2_SWEEP_CACHE", str(desk / "cache"))
         patch.setattr("mnv2_sweep.plots.style.PNG_DPI", 20)
@@ -50,8 +56,14 @@ def test_a_network_is_trained_on_and_the_sweep_is_one_like_any_other(desk):
     before = measurements(folder)
     for path in folder.glob("kept/*"):
         path.unlink()
-    assert "as recorded; its weights are kept" in finetune(desk, "--images", 64, "--again").out
-    assert finetune(desk, "--images", 64, "--again").out == f"{LABEL}: its weights are kept already\n"
+    refused = call(desk, "export", NETWORK, "--sweep", "tiny-finetune")
+    command = f"mnv2-sweep finetune {NETWORK} --name tiny-finetune --again"
+    assert (refused.code, refused.out) == (2, "") and refused.err.endswith(f"{command}\n")
+    assert f"'{command.replace(NETWORK, 'NETWORK')}' makes them" in call(desk, "status", "tiny-finetune", "--kept").out
+    for path in (desk / "cache" / "weights").iterdir():  # the weights that it began with are made again
+        path.unlink()
+    assert "as recorded; its weights are kept" in call(desk, *shlex.split(command)[1:]).out
+    assert finetune(desk, "--again").out == f"{LABEL}: its weights are kept already\n"
     assert measurements(folder) == before
 
 
@@ -62,6 +74,25 @@ def test_other_photos_have_a_classifier_of_their_own(desk):
     trials = [outcome.trial for outcome in read_outcomes(desk / "results" / "other")]
     assert {trial.seed for trial in trials} == {0, 1} and {trial.arch.classes for trial in trials} == {4}
     assert {trial.start.source for trial in trials} == {f"sweep tiny: {LABEL}, seed 0"}
+    for path in (desk / "results" / "other").glob("kept/*"):
+        path.unlink()
+    again = call(desk, "finetune", NETWORK, "--name", "other", "--again")  # on the data that it ran on
+    assert again.code == 0 and again.out.count("as recorded; its weights are kept") == 2
+
+
+@pytest.mark.slow
+def test_the_middle_of_photos_is_what_written_files_read_too(desk):
+    """It was trained with `eval_crop`; the script, which has only the folder, answers as validation did."""
+    answer = call(desk, "export", NETWORK, "--sweep", "tiny", "--to", "onnx")
+    assert answer.code == 0 and "torch's answer on 100.0 % of" in answer.out
+    folder = desk / answer.out.splitlines()[-1]
+    assert json.loads((folder / "preprocess.json").read_text())["crop_from"] == [40, 40]
+    photos = sorted(map(str, (desk / "photos").glob("*/*.png")))
+    listed = call(desk, "predict", "photos", "--sweep", "tiny", "--csv").out.splitlines()
+    said = subprocess.run(
+        [sys.executable, folder / "classify.py", *photos], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    assert [line.split("\t")[1].split()[0] for line in said] == [line.split(",")[2] for line in listed[1:]]
 
 
 MISTAKES = {
@@ -70,6 +101,10 @@ MISTAKES = {
     "no such seed": ((NETWORK, "--seed", 3), "--seed 3: results/tiny has 0.35@32 with seed 0"),
     "two lengths": ((NETWORK, "--epochs", 1, "--images", 9), "--epochs --images: one of them"),
     "no such photos": ((NETWORK, "--data", "no"), "--data no: no such folder or archive"),
+    "again, of a sweep of its own": (
+        (NETWORK, "--name", "tiny", "--again"),
+        f"results/tiny: 'finetune' did not make it; 'mnv2-sweep run SPACE --again {NETWORK}' trains its network",
+    ),
     "the sweep itself": ((NETWORK, "--name", "tiny"), "results/tiny: its results were made differently ("),
 }
 

@@ -884,6 +884,9 @@ def test_a_network_of_a_shared_training_becomes_a_file(together, swept):
     code, out, err = call(swept.desk, "export", name, "--sweep", "tiny-photos", "--data", "photos")
     assert (code, err) == (0, "") and out.startswith(f"{name}, trained alone: validation top-1 ")
     assert out.splitlines()[0].endswith("as recorded")
+    path, listed = swept.desk / out.splitlines()[1], call(swept.desk, "status", "tiny-photos", "--kept").out
+    row = next(line for line in listed.splitlines() if line.endswith(str(path.parent)))
+    assert path.name in row and f"{100 * load_frame(swept.folder)['val_top1'][0]:.1f}" in row.split()
 
 
 @pytest.mark.slow
@@ -996,6 +999,7 @@ def test_without_photos_and_their_cache_floats_are_written_and_marked(copied, mo
     code, out, err = call(copied.desk, *words)
     said = f"{name}, trained alone: unchecked, as its data are gone; top-1 "
     assert code == 0 and out.startswith(said) and err.startswith(gone) and err.count("\n") == 1
+    assert call(copied.desk, "status", "tiny-photos", "--kept").out.count("unchecked") == 1
     code, out, err = call(copied.desk, *words, "--to", "onnx,safetensors")
     assert code == 0 and out.startswith(said)
     assert err.splitlines()[1:] == [
@@ -1010,7 +1014,7 @@ def test_without_photos_and_their_cache_floats_are_written_and_marked(copied, mo
     code, out, err = call(copied.desk, "predict", "photos", "--sweep", "tiny-photos")
     assert (code, out) == (2, "") and "error: --data: probabilities are calibrated on the validation images" in err
     listed = call(copied.desk, "status", "tiny-photos", "--kept").out
-    assert listed.count("unchecked") == 2
+    assert listed.count("unchecked") == 3
 
 
 @pytest.mark.slow

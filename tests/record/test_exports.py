@@ -24,6 +24,16 @@ def test_exports_are_listed_and_one_to_the_same_place_replaces_the_other(tmp_pat
     assert "model.tflite" in rows[2] and "unchecked" in rows[2]
 
 
+def test_a_file_of_its_own_is_listed_in_its_folder(tmp_path, make_trial):
+    """Two files of one network in one folder are two exports."""
+    for name, found in (("a.pt", {"top1": 0.75}), ("b.pt", {"unchecked": "the validation images are gone"})):
+        (tmp_path / name).write_bytes(b"1")
+        record_export(tmp_path, make_trial(), "0.25 at 16", tmp_path / name, {name: {"bytes": 1_000, **found}})
+    head, first, second = list_exports(tmp_path).splitlines()
+    assert first.split()[4:] == ["a.pt", "1", "kB", "75.0", str(tmp_path)]
+    assert second.split()[4:] == ["b.pt", "1", "kB", "unchecked", str(tmp_path)]
+
+
 def test_what_is_damaged_is_named_and_costs_no_other(tmp_path, make_trial):
     record_export(tmp_path, make_trial(), "0.25 at 16", tmp_path / "a", FILES)
     for name, text in (("cut.json", '{"trial": "a'), ("list.json", "[]"), ("empty.json", "{}")):

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import shutil
 from dataclasses import replace
 from functools import partial
@@ -96,6 +98,10 @@ def test_what_was_not_kept_can_be_trained_again(make_trial, make_result, tmp_pat
     record(tmp_path, Outcome(trial, make_result()))
     name = arch_label(trial.arch)
     with pytest.raises(StoreError, match=r"its weights are not kept in .*: mnv2-sweep run SPACE --again '0\.25"):
+        find_outcome(tmp_path, name, 0, False)
+    (tmp_path / "space.yaml").write_text("# mnv2-sweep finetune '0.25 at 16' --sweep s --seed 0\n")
+    said = f"keeps them: mnv2-sweep finetune {shlex.quote(name)} --name {tmp_path.name} --again"
+    with pytest.raises(StoreError, match=f"{re.escape(said)}$"):
         find_outcome(tmp_path, name, 0, False)
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from mnv2_sweep.base.errors import StoreError
+from mnv2_sweep.record.exports import list_exports, record_export
 from mnv2_sweep.record.store import Outcome, read_each, read_outcomes, read_schedule, record, write_schedule
 from mnv2_sweep.sweeps import merge as merging
 from mnv2_sweep.sweeps.merge import plan_merge, write_merge
@@ -53,6 +54,32 @@ def test_images_come_with_their_results(machines, make_trial, make_result):
         record(there / "s", Outcome(make_trial(seed), make_result(seconds=9.0, each=each)))
     merge(there, here)
     assert read_each(here / "s") == {trial_id(make_trial(0)): b"ours", trial_id(make_trial(1)): b"more"}
+
+
+def test_records_of_exports_come_along_and_overwrite_none(machines, make_trial, make_result):
+    """Also later, and not those of a result that is another one here."""
+    here, there = machines
+    record(here / "s", Outcome(make_trial(0), make_result()))
+    for seed in range(3):
+        record(there / "s", Outcome(make_trial(seed), make_result(val_top1=0.25 if seed == 2 else 0.5)))
+    record(here / "s", Outcome(make_trial(2), make_result(val_top1=0.5)))
+
+    def export(folder, seed, place, size):
+        record_export(folder / "s", make_trial(seed), "0.25 at 16", there / place, {"model.onnx": {"bytes": size}})
+
+    for seed, place in ((0, "both"), (0, "theirs"), (1, "new"), (2, "of other weights")):
+        export(there, seed, place, 1_000)
+    export(here, 0, "both", 2_000_000)
+    (one,) = plan_merge(there, here)
+    assert len(one.exports) == 2 and len(one.added) == len(one.conflicts) == 1
+    merge(there, here)
+    rows = [line.split() for line in list_exports(here / "s").splitlines()[1:]]
+    found = {(row[-1].removeprefix(f"{there}/"), row[-3]) for row in rows}
+    assert len(rows) == 3 and found == {("both", "MB"), ("theirs", "kB"), ("new", "kB")}
+    export(there, 1, "later", 3_000)
+    (one,) = merge(there, here)
+    assert (one.added, len(one.exports)) == ((), 1) and str(there / "later") in list_exports(here / "s")
+    assert merge(there, here)[0].exports == ()
 
 
 def test_conflicts_are_said_and_ours_stays(machines, make_trial, make_result):
