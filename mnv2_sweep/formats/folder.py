@@ -31,6 +31,7 @@ FIT_TEXTS = {
     "squash": "all of it, stretched to the network's size",
 }
 LARGEST_SIDE = 2**14  # pixels, of images that a file reads
+LEAST_CROP = 0.1  # of a side, as in Recipe.eval_crop
 SUFFIXES = (".onnx", ".tflite", ".safetensors", ".pt2", ".pte")
 SCRIPT_TEXT = Path(__file__).with_name("classify.txt")
 
@@ -88,10 +89,10 @@ class Preprocess:
         first = Size(sides[3], sides[2]) if len(sides) > 2 else None
         decoding = Decoding(record.get("geometry", USUAL.fit), record.get("grey_white", USUAL.white))
         crop = float(record.get("eval_crop", 1.0))  # earlier versions had no other
-        if not 0 < crop <= 1:
+        if not LEAST_CROP <= crop <= 1:
             raise ValueError(f"eval_crop {crop}")
         loaded = cls(Size(sides[0], sides[1]), Pixels(mean, std, crop), first, decoding)
-        if record.get("crop_from") != loaded.record()["crop_from"]:
+        if record.get("crop_from") != loaded.record()["crop_from"] or max(loaded.whole) > LARGEST_SIDE:
             raise ValueError(f"crop_from {record.get('crop_from')} with eval_crop {crop}")
         return loaded
 

@@ -120,9 +120,15 @@ def test_what_a_photo_becomes_is_read_again(size):
     for name, wrong in (("mean", [0.5, 0.5]), ("std", 3), ("width", 0), ("height", "9"), ("first_size", [3])):
         with pytest.raises((ValueError, TypeError, KeyError, IndexError)):
             Preprocess.load({**size.record(), name: wrong})
-    for name, wrong in (("eval_crop", 0), ("eval_crop", 1.2), ("eval_crop", "x"), ("crop_from", [31, 20])):
+    for name, wrong in (("eval_crop", 1e-9), ("eval_crop", 1.2), ("eval_crop", "x"), ("crop_from", [31, 20])):
         with pytest.raises(ValueError):
             Preprocess.load({**size.record(), name: wrong})
+
+
+def test_no_photo_is_made_larger_than_any_network_reads():
+    huge = replace(MIDDLE, size=Size(2**14, 30))
+    with pytest.raises(ValueError, match="crop_from"):
+        Preprocess.load(huge.record())
 
 
 def test_what_earlier_versions_wrote_has_no_middle():
