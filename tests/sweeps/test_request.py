@@ -248,7 +248,9 @@ def test_a_shared_training_sees_as_many_images_as_the_networks_would_alone():
     """Four a step; no more than 24 networks count, and no training is shorter than one network's alone."""
     many = [ArchSpec(width=width / 20, classes=3) for width in range(1, 31)]
     recipe, digest = Recipe("tiny", images=590, batch=20), supernet_digest(SUPERNET)
-    assert make_sharing(SHARED_STRATEGY, SUPERNET, recipe, 60) == Sharing(digest, 600)  # whole batches
+    assert make_sharing(SHARED_STRATEGY, SUPERNET, recipe, 60) == Sharing(digest, 600, refit=4000)  # whole batches
+    none = replace(SHARED_STRATEGY, settings=(("refit", 0),))
+    assert make_sharing(none, SUPERNET, recipe, 60) == Sharing(digest, 600)
     assert make_sharing(SHARED_STRATEGY, SUPERNET[:2], recipe, 60).images == 600
     assert [make_sharing(SHARED_STRATEGY, many[:n], recipe, 60).images for n in (6, 8, 24, 30)] == [
         900,
@@ -261,7 +263,7 @@ def test_a_shared_training_sees_as_many_images_as_the_networks_would_alone():
     )  # a twin
     by_epochs = replace(recipe, images=None, epochs=2)
     assert make_sharing(SHARED_STRATEGY, many[:8], by_epochs, 60).images == 240
-    assert make_sharing(Strategy("shared", 77, 2.0), many, recipe, 60) == Sharing(supernet_digest(many), 77)
+    assert make_sharing(Strategy("shared", 77, 2.0), many, recipe, 60) == Sharing(supernet_digest(many), 77, refit=4000)
 
 
 def test_networks_that_cannot_share_are_refused_in_one_line():
