@@ -51,8 +51,9 @@ def test_opening_plans_what_is_missing_and_writes_nothing(tmp_path, tiny_data, m
     record(tmp_path / "mine", Outcome(first.missing[1], error="died"))
     record(tmp_path / "mine", Outcome(first.missing[2], error="stopped", kind=INTERRUPTED))
     again = open_tiny(tmp_path / "mine", tiny_data)
-    assert again.trials == first.trials and again.missing == first.missing[2:] and again.reused == ()
-    assert open_tiny(tmp_path / "mine", tiny_data, retry_failed=True).missing == first.missing[1:]
+    assert again.trials == first.trials and set(again.missing) == set(first.missing[2:]) and again.reused == ()
+    retried = open_tiny(tmp_path / "mine", tiny_data, retry_failed=True)
+    assert set(retried.missing) == set(first.missing[1:]) and len(retried.missing) == 5
 
 
 def test_networks_may_have_the_first_seeds_only(tmp_path, tiny_data):
@@ -197,7 +198,7 @@ def test_preparing_records_what_is_reused(tmp_path, tiny_data, make_result, no_i
     prepare(opened)
     assert read_outcomes(tmp_path / "mine") == list(opened.reused)
     again = open_tiny(tmp_path / "mine", tiny_data)
-    assert (again.reused, again.missing) == ((), opened.missing)
+    assert (again.reused, set(again.missing)) == ((), set(opened.missing))
 
 
 def test_preparing_writes_the_plan(tmp_path, tiny_data, no_images):
