@@ -15,6 +15,7 @@ from rich.table import Column
 from mnv2_sweep.base.signals import StopRequest
 from mnv2_sweep.base.text import count_noun, harmless, printable
 from mnv2_sweep.cli.options import drop_output, tell
+from mnv2_sweep.cli.pictures import Pictures
 from mnv2_sweep.cli.progress import counting
 from mnv2_sweep.nets.arch import arch_label
 from mnv2_sweep.record.folders import LOGS
@@ -99,6 +100,11 @@ class SweepDisplay:
             text += f", {result.images_per_second:.0f} images/s"
         self._print(f"[{self.finished}/{len(self.seconds)}] {_name(outcome.trial)}: {text}")
 
+    def note(self, line: str) -> None:
+        """Print a line, unless it is empty, beside the bars."""
+        if line:
+            self._print(line)
+
     def _title(self) -> str:
         failed = f", {self.failed} failed" if self.failed else ""
         return f"{self.finished} of {len(self.seconds)} trials{failed}"
@@ -120,12 +126,14 @@ def _clock(seconds: float) -> str:
     return f"{int(seconds) // 3600}:{int(seconds) // 60 % 60:02d}:{int(seconds) % 60:02d}"
 
 
-def show_sweep(request: SweepRequest, notes: Sequence[str] = ()) -> int:
-    """Run the sweep that is asked for and show its events as they come, with `notes` below its plan.
+def show_sweep(request: SweepRequest, notes: Sequence[str] = (), pictures: Pictures | None = None) -> int:
+    """Run the sweep that is asked for and show its events as they come, with `notes` below its plan, and `pictures` of
+    what is known so far.
 
     Returns how many of its trials failed. Raises typer.Exit(130) where it was interrupted.
     """
-    stop, shown = StopRequest(partial(tell, "stopping: running trials write their checkpoints")), _Shown(notes)
+    stop = StopRequest(partial(tell, "stopping: running trials write their checkpoints"))
+    shown = _Shown(notes, pictures)
     events = run_sweep(request, stop)
     with closing(events), shown:
         while True:
@@ -162,8 +170,8 @@ class Terminal(Console):
 class _Shown:
     """What stands on the terminal, made of the events of a sweep."""
 
-    def __init__(self, notes: Sequence[str]):
-        self.notes, self.failed, self.console = notes, 0, Terminal(soft_wrap=True)
+    def __init__(self, notes: Sequence[str], pictures: Pictures | None = None):
+        self.notes, self.pictures, self.failed, self.console = notes, pictures, 0, Terminal(soft_wrap=True)
         self.stack, self.bar, self.display = ExitStack(), None, None
 
     def __enter__(self) -> "_Shown":
@@ -190,6 +198,8 @@ class _Shown:
             self.display.tick(event.elsewhere)
         elif isinstance(event, Ended):
             self.display.ended(event.outcome, event.retried)
+            if self.pictures and event.outcome.result is not None:
+                self.display.note(self.pictures.redraw(arch_label(event.outcome.trial.arch)))
         else:
             self._finish(event)
 

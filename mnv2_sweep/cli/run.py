@@ -1,5 +1,6 @@
 """The command `run`: train and evaluate every network of a design space."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -41,6 +42,7 @@ def run(
     """Train and evaluate every network of a design space; run it again to do what is missing."""
     from mnv2_sweep.cli.display import show_sweep
     from mnv2_sweep.cli.open import begin_space, open_run, open_space
+    from mnv2_sweep.cli.pictures import Pictures
     from mnv2_sweep.spaces.networks import expand
     from mnv2_sweep.spaces.space import Kind
 
@@ -59,10 +61,17 @@ def run(
     )
     if again is not None:
         raise typer.Exit(run_again(request, again))
-    failed = show_sweep(request)
+    failed = show_sweep(request, pictures=Pictures(partial(draw_so_far, request.folder, options.plots)))
     if not options.dry_run:
         show_results(request.folder, options.plots)
     raise typer.Exit(1 if failed else 0)
+
+
+def draw_so_far(folder: Path, plots: Path) -> list[Path]:
+    """Draw the front of what is recorded; what draws is imported when it is first needed."""
+    from mnv2_sweep.report.figures import draw_pareto
+
+    return draw_pareto(folder, plots)
 
 
 def show_results(folder: Path, plots: Path) -> None:
@@ -70,21 +79,18 @@ def show_results(folder: Path, plots: Path) -> None:
     from mnv2_sweep.analysis.odds import load_odds
     from mnv2_sweep.analysis.verdict import sweep_verdict
     from mnv2_sweep.record.frame import load_frame
-    from mnv2_sweep.report.figures import draw_pareto
     from mnv2_sweep.report.tables import results_text
 
     frame = load_frame(folder)
     odds = load_odds(folder, frame)
     typer.echo("\n" + results_text(frame, sweep_verdict(folder), odds))
     if (frame["status"] == "done").any():
-        for drawn in draw_pareto(folder, plots):
+        for drawn in draw_so_far(folder, plots):
             typer.echo(drawn)
 
 
 def run_again(request: "SweepRequest", network: str) -> int:
     """Train a network again and say how it went; returns the exit code."""
-    from functools import partial
-
     from mnv2_sweep.base.signals import StopRequest
     from mnv2_sweep.sweeps.again import describe_again, find_missing, is_well, train_again
 

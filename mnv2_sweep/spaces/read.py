@@ -64,6 +64,7 @@ MAX_SAMPLE = 1_000_000
 MAX_SEED = 2**32 - 1
 MAX_SEEDS = 1000
 MAX_SHARED_IMAGES = 10**12
+SHARED_IMAGES = {"images": 1, "refit": 0}  # settings of a shared training that are numbers of images, at least so many
 
 COUNT_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "B": 10**9}
 
@@ -296,8 +297,8 @@ def _read_setting(strategy: str, key: str, entry: Entry, mistakes: Mistakes) -> 
         if key == "images":
             text = "it is of a shared training; networks trained alone have recipe.images"
         mistakes.add(entry.line, f"strategy.{key}: {text}")
-    if key == "images":
-        return _read_whole("strategy.images", entry, 1, MAX_SHARED_IMAGES, mistakes)
+    if key in SHARED_IMAGES:
+        return _read_whole(f"strategy.{key}", entry, SHARED_IMAGES[key], MAX_SHARED_IMAGES, mistakes)
     if not isinstance(entry.value, (str, int, float)) and entry.value is not BROKEN:
         mistakes.add(entry.line, refusal(f"strategy.{key}", entry, "one value"))
     return entry.value

@@ -46,7 +46,8 @@ def schedule_trials(
 
 
 def missing_trials(trials: Sequence[Trial], folder: Path, retry_failed: bool = False) -> tuple[Trial, ...]:
-    """Return the trials still to do, longest first (a long one that starts last is waited for alone).
+    """Return the trials still to do: the cheapest where there is no result yet, so that there is one soon; then seed by
+    seed, which gives a whole picture soon, of each seed the longest first (one that starts last is waited for alone).
 
     Those without an outcome and interrupted ones; failed ones only with `retry_failed`. Recipe and data keep the
     names they have in the folder: a sweep has one of each, whatever they are called now. Raises StoreError as
@@ -60,7 +61,9 @@ def missing_trials(trials: Sequence[Trial], folder: Path, retry_failed: bool = F
         replace(trial, recipe=before[trial.recipe.init].recipe, data=before[trial.recipe.init].data)
         if trial.recipe.init in before else trial for trial in missing
     ]  # fmt: skip
-    return tuple(sorted(missing, key=trained_madds, reverse=True))
+    ordered = sorted(missing, key=lambda trial: (trial.seed, -trained_madds(trial)))
+    first = [] if ended else [trial for trial in ordered if trial.seed == ordered[0].seed][-1:]
+    return tuple(dict.fromkeys([*first, *ordered]))
 
 
 def find_reusable(trials: Sequence[Trial], folder: Path) -> list[Outcome]:

@@ -69,8 +69,8 @@ def _fit_strengths(trial: Trial, features: Tensor, targets: Tensor) -> Iterator[
     Weights are sought in the directions in which the features vary on their own, each in a unit that makes the loss
     about equally curved in all: L-BFGS then needs tens of steps where it needs hundreds without.
     """
-    mean, scale = features.mean(0), features.var(0).mean().sqrt().clamp(min=1e-6)
-    turned, variances, directions = _turn((features - mean) / scale)
+    mean, scale = find_unit(features)
+    turned, variances, directions = turn_features((features - mean) / scale)
     outputs = task_of(trial).outputs(trial.data.classes)
     weight, bias = torch.zeros(outputs, len(mean)), torch.zeros(outputs)
     for strength in STRENGTHS:
@@ -87,7 +87,13 @@ def _fit_strengths(trial: Trial, features: Tensor, targets: Tensor) -> Iterator[
         yield Linear(plain, bias - plain @ mean, strength, loss)
 
 
-def _turn(standard: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def find_unit(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the mean of each channel of features [N, C], and the one scale with which their variance is 1 in the
+    mean."""
+    return features.mean(0), features.var(0).mean().sqrt().clamp(min=1e-6)
+
+
+def turn_features(standard: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return features in the directions in which they vary on their own, their variances, and these directions."""
     variances, directions = torch.linalg.eigh(standard.T @ standard / len(standard))
     return standard @ directions, variances, directions
@@ -118,7 +124,7 @@ def time_fit(images: int, channels: int, outputs: int) -> float:
     torch.set_num_threads(1)
     try:
         began = clock()
-        turned = _turn(features)[0]
+        turned = turn_features(features)[0]
         turn_seconds, values = clock() - began, np.zeros(outputs * (channels + 1))
         began = clock()
         for _ in range(TIMED_STEPS):

@@ -2,8 +2,8 @@
 
 Every step trains up to four networks on one batch: the largest on the labels, the others, random ones, on a mixture of
 the labels and of the largest one's soft outputs for the same crops, each at its own size. Their gradients add up. The
-random ones are drawn so that all are in as many steps. Afterwards each network gets batch norm statistics of its own
-and is evaluated.
+random ones are drawn so that all are in as many steps. Afterwards each network gets batch norm statistics and a
+classifier of its own, and is evaluated.
 
 That is the sandwich rule with in-place distillation of universally slimmable networks (Yu and Huang 2019), changed in
 three ways for short trainings (CIFAR-10, the paper's grid at a quarter to a half of the side, 12,000 to 20,000 images,
@@ -55,6 +55,7 @@ from mnv2_sweep.training.loop import (
     say_result,
     train_course,
 )
+from mnv2_sweep.training.refit import fit_least_squares
 from mnv2_sweep.trials.recipe import Recipe
 from mnv2_sweep.trials.tasks import task_of, trained_arch
 from mnv2_sweep.trials.trial import CODE_VERSION, CurvePoint, Result, Trial, read_point, shared_id, train_size
@@ -200,11 +201,31 @@ def largest_arch(archs: Sequence[ArchSpec]) -> ArchSpec:
 def cut_network(
     trial: Trial, weights: SharedWeights, dataset: Dataset, device: str, control: Control = UNCONTROLLED
 ) -> nn.Module:
-    """Return the trial's network, stand-alone and in eval mode, its batch norms calibrated on whole training images;
-    the same ones every time, so the same network comes out."""
+    """Return the trial's network, stand-alone and in eval mode, its batch norms calibrated on whole training images and
+    its classifier fitted to some, where that is wanted; the same ones every time, so the same network comes out."""
     model = cut_slice(weights, trained_arch(trial), device)
     calibrate_norms(model, calibration_batches(trial, dataset, device, CALIBRATION_IMAGES, control))
+    if trial.shared.refit:
+        refit_classifier(model, trial, dataset, device, control)
     return model
+
+
+@torch.no_grad()
+def refit_classifier(model: nn.Module, trial: Trial, dataset: Dataset, device: str, control: Control) -> None:
+    """Fit the classifier of a calibrated network anew to training images. The one that it shares is no network's own:
+    narrow networks and large images lose by it most. It stays where the features are no numbers."""
+    features, classifier = [], model.classifier
+    model.classifier = nn.Identity()
+    try:
+        for images in calibration_batches(trial, dataset, device, trial.shared.refit, control):
+            features.append(model(images).float().cpu())
+    finally:
+        model.classifier = classifier
+    seen, rows = torch.cat(features), torch.cat(drawn_batches(len(dataset.labels["train"]), trial.shared.refit))
+    if len(rows) > 1 and seen.isfinite().all():
+        linear = fit_least_squares(trial, seen, read_targets(trial, dataset, "train", "cpu")[rows])
+        classifier[-1].weight.copy_(linear.weight)
+        classifier[-1].bias.copy_(linear.bias)
 
 
 def calibration_batches(
@@ -213,12 +234,16 @@ def calibration_batches(
     """Yield some training images, whole, as the trial's network reads them: [N, channels, h, w] a batch. Raises
     Interrupted when asked to stop."""
     pixels = train_level(dataset, trial.train_size)
-    drawn = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0))[:most]
-    # As evaluation does it, the whole image. A last batch of one would have no variance where maps are 1x1.
-    for chosen in drawn.sort().values.split(CALIBRATION_BATCH):
+    for chosen in drawn_batches(len(pixels), most):
         check_stop(control)
-        if len(chosen) > 1 or len(drawn) == 1:
-            yield whole_batch(pixels, chosen, trial, device)
+        yield whole_batch(pixels, chosen, trial, device)  # as evaluation does it, the whole image
+
+
+def drawn_batches(images: int, most: int) -> list[Tensor]:
+    """Return which of so many training images are looked at, at most so many, in order: [N] a batch."""
+    drawn = torch.randperm(images, generator=torch.Generator().manual_seed(0))[:most]
+    # A last batch of one would have no variance where maps are 1x1.
+    return [chosen for chosen in drawn.sort().values.split(CALIBRATION_BATCH) if len(chosen) > 1 or len(drawn) == 1]
 
 
 def train_shared(trial: Trial, dataset: Dataset, device: str, control: Control, supernet: Supernet) -> TrainedSupernet:

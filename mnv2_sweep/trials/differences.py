@@ -53,6 +53,8 @@ def _way_differences(old: Trial, new: Trial) -> list[str]:
     changed = []
     if old.shared and old.shared.images != new.shared.images:
         changed.append(f"images of the shared training {old.shared.images:,} -> {new.shared.images:,}")
+    if old.shared and old.shared.refit != new.shared.refit:
+        changed.append(f"images that classifiers are fitted to {old.shared.refit:,} -> {new.shared.refit:,}")
     if old.shared and old.shared.family != new.shared.family:
         changed.append("the networks that share weights")
     if old.how != new.how:

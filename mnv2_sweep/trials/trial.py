@@ -43,12 +43,14 @@ class Sharing:
 
     `family` names the supernet (`supernet_digest`; records keep the older word), `images` is how many training images
     it sees, repeats counted; the recipe's own length then only counts for networks trained alone. `finetune`: epochs
-    for which the slice is then trained on by itself.
+    for which the slice is then trained on by itself. `refit`: training images to which each slice's classifier is
+    fitted afterwards; 0, as all earlier trials have it: it stays the one that they share.
     """
 
     family: str
     images: int
     finetune: float | None = None
+    refit: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +189,7 @@ def trial_id(trial: Trial) -> str:
 
 def shared_id(trial: Trial) -> str:
     """Return 16 hex digits of the training whose weights the trial is a slice of, the same in all its supernet."""
-    return _digest_trial(trial, "every network", replace(trial.shared, finetune=None))
+    return _digest_trial(trial, "every network", replace(trial.shared, finetune=None, refit=0))
 
 
 def trial_header(trial: Trial) -> dict:

@@ -842,7 +842,7 @@ def test_networks_that_share_weights_are_a_sweep_like_any_other_and_marked(toget
         "sweep     results/together-photos\n",
         "recipe    tiny: one training of 400 images for all networks, which share its weights, trained at 32 px",
         "trials    3 (0 done, 3 to run), seeds 0\n",
-        "\n[1/3] 1.0 at 32, ",  # the dearest leads
+        "\n[1/3] ",
         "\n[3/3] ",
         "finetune  ",
         " of the front, 1 epoch each\ntrials    ",

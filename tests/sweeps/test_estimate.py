@@ -19,7 +19,7 @@ from mnv2_sweep.sweeps.estimate import (
     trained_network,
 )
 from mnv2_sweep.sweeps.timing import DoesNotFit, Timing
-from mnv2_sweep.training.shared import CALIBRATION_IMAGES
+from mnv2_sweep.training.ways.shared import REFIT_SECONDS
 from mnv2_sweep.training.ways.way import WayWork
 from mnv2_sweep.trials.trial import Sharing, shared_id
 
@@ -186,7 +186,7 @@ def test_work_follows_what_was_measured(make_trial, arch, batch, milliseconds):
 
 # ---------------------------------------------------------------- networks that share weights
 
-FINAL = CALIBRATION_IMAGES + 30 + 45  # images that each slice looks at
+FINAL = 60 + 30 + 45  # images that each slice looks at: all that the data have
 
 
 def shared_trials(make_trial, archs=ARCHS, seed: int = 0, images: int = 6000, finetune: float | None = None) -> list:
@@ -226,6 +226,18 @@ def test_families_of_other_sizes_train_fewer_networks_a_step(machine, make_trial
     step = works[-1] + (others * np.mean(works[:-1]) if others else 0)
     expected = SPEED * (6000 * step + FINAL / 4 * works[0]) / 0.5
     assert estimate.trial_seconds[trials[0]] == pytest.approx(expected, rel=1e-3)
+
+
+def test_a_classifier_of_its_own_takes_the_images_that_it_is_fitted_to_and_the_fit(machine, make_trial, tiny_data):
+    def seconds(refit: int) -> float:
+        trials = [replace(trial, shared=replace(trial.shared, refit=refit)) for trial in shared_trials(make_trial)]
+        return estimate_sweep(trials, tiny_data, "toy", "cpu", 1, trained={shared_id(trials[0])}).trial_seconds[
+            trials[0]
+        ]
+
+    looked_at = SPEED / 4 * count_work(shared_trials(make_trial)[0]) / 0.5
+    for refit in (20, 60, 4000):  # of 60 that there are
+        assert seconds(refit) - seconds(0) == pytest.approx(min(60, refit) * looked_at + REFIT_SECONDS / 0.5)
 
 
 def test_longer_shared_trainings_take_longer_whatever_the_recipe_s_length(machine, make_trial, tiny_data):

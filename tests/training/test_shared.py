@@ -569,6 +569,33 @@ def test_the_same_images_calibrate_every_time(tiny_data, monkeypatch, make_trial
     assert [len(batch) for batch in calibration_batches(trial, tiny_data, "cpu", 999)] == [7] * 8 + [4]
 
 
+def test_a_slice_gets_a_classifier_of_its_own_from_the_same_training(make_slice, tiny_data, trained):
+    """Of the same shared weights; everything but the classifier stays as it is without."""
+    shared, before = make_slice(), trained.path.read_bytes()
+    own = replace(shared, shared=replace(shared.shared, refit=40))
+    weights = read(trained.path, own).weights
+    plain, refitted = (cut_network(trial, weights, tiny_data, "cpu").state_dict() for trial in (shared, own))
+    assert {name for name in plain if not torch.equal(plain[name], refitted[name])} == {
+        "classifier.1.weight", "classifier.1.bias",
+    }  # fmt: skip
+    models = [cut_network(trial, weights, tiny_data, "cpu") for trial in (shared, own)]
+    losses = [evaluate_model(model, own, tiny_data, "val", "cpu")[0]["loss"] for model in models]
+    assert losses[1] < losses[0]
+    result = run_shared_trial(own, tiny_data, "cpu", Control(), trained)
+    assert result.score("val", "loss") == losses[1] and trained.path.read_bytes() == before
+
+
+def test_features_that_are_no_numbers_leave_the_classifier(make_slice, tiny_data, trained):
+    own = make_slice()
+    own = replace(own, shared=replace(own.shared, refit=40))
+    model = cut_slice(read(trained.path, own).weights, own.arch).eval()
+    before = model.classifier[-1].weight.clone()
+    with torch.no_grad():
+        next(model.parameters()).fill_(torch.nan)
+    shared_train.refit_classifier(model, own, tiny_data, "cpu", Control())
+    assert torch.equal(model.classifier[-1].weight, before)
+
+
 def test_asked_to_stop_while_a_slice_is_evaluated_the_weights_stay(make_slice, tiny_data, trained):
     for at in (1, 2, 3):  # calibrating, evaluating, testing
         with pytest.raises(Interrupted):

@@ -303,7 +303,7 @@ FAMILY = "fedcba9876543210"
 SLICE = replace(PINNED, shared=Sharing(FAMILY, 5000))
 
 
-@given(st.builds(Sharing, st.text(), st.integers(1, 10**12), st.none() | st.floats(1e-6, 1e6)))
+@given(st.builds(Sharing, st.text(), st.integers(1, 10**12), st.none() | st.floats(1e-6, 1e6), st.integers(0, 10**12)))
 def test_a_slice_comes_back_from_json(shared):
     trial = replace(PINNED, shared=shared)
     assert load_trial(dump_trial(trial)) == trial and trial_id(load_trial(dump_trial(trial))) == trial_id(trial)
@@ -316,7 +316,7 @@ def test_a_trial_alone_has_the_json_and_the_id_it_always_had():
 
 
 def test_id_differs_with_every_field_of_the_sharing():
-    others = {"family": "0123456789abcdef", "images": 5001, "finetune": 0.5}
+    others = {"family": "0123456789abcdef", "images": 5001, "finetune": 0.5, "refit": 400}
     assert list(others) == [field.name for field in fields(Sharing)]
     shared = [replace(SLICE.shared, **{name: value}) for name, value in others.items()]
     shared.append(replace(SLICE.shared, finetune=1.0))
@@ -333,11 +333,12 @@ def test_the_networks_of_a_family_have_one_training_whatever_becomes_of_them_lat
     same = [
         replace(SLICE, arch=ArchSpec(width=0.5)),
         replace(SLICE, shared=Sharing(FAMILY, 5000, 2.0)),
+        replace(SLICE, shared=Sharing(FAMILY, 5000, refit=400)),
         replace(SLICE, recipe=replace(SLICE.recipe, name="renamed")),
         replace(SLICE, data=replace(DATA, name="moved")),
     ]
     assert {shared_id(trial) for trial in same} == {shared_id(SLICE)}
-    assert len({trial_id(trial) for trial in (SLICE, *same)}) == 3  # the names say nothing
+    assert len({trial_id(trial) for trial in (SLICE, *same)}) == 4  # the names say nothing
     assert shared_id(SLICE) not in {trial_id(trial) for trial in same}
 
 

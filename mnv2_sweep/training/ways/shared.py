@@ -31,6 +31,8 @@ from mnv2_sweep.trials.trial import Result, Sharing, Trial, shared_id
 from mnv2_sweep.trials.ways import shared_file
 
 USUAL = RECIPES["short"]
+REFIT_IMAGES = 4000  # to which each slice's classifier is fitted, where the space does not say
+REFIT_SECONDS = 1.5  # of one core, for the fit itself with the usual 1,280 channels, whatever the images
 MOST_ALONE = 24  # networks that the default length of a shared training makes up for
 NO_BUDGET = "--budget: the networks share one training, which is done whole; give it fewer images, or add --separate"
 NO_GRAPHS = "--cuda-graphs: networks that share weights are trained without them; leave it out, or add --separate"
@@ -72,7 +74,9 @@ class Shared(WayWork):
         return f"one training of {trial.shared.images:,} images for all networks, which share its weights"
 
     def own_seconds(self, trial: Trial, work: float, rates: Rates) -> float:
-        return (count_final(rates.data) + CALIBRATION_IMAGES) * rates.of_evaluated(work)
+        train, refit = len(rates.data.labels["train"]), trial.shared.refit
+        looked_at = count_final(rates.data) + min(train, CALIBRATION_IMAGES) + min(train, refit)
+        return looked_at * rates.of_evaluated(work) + (REFIT_SECONDS if refit else 0)
 
     def preparation_seconds(self, trial: Trial, rates: Rates) -> float:
         *others, largest = sorted(rates.works.values())
@@ -134,7 +138,7 @@ def make_sharing(strategy: Strategy, archs: Sequence[ArchSpec], recipe: Recipe, 
         alone = count_steps(recipe, train_images)[0] * recipe.batch
         networks = len({arch_key(arch) for arch in archs})
         images = round(alone * max(1.0, min(networks, MOST_ALONE) / (1 + RANDOM)))
-    return Sharing(supernet_digest(archs), images)
+    return Sharing(supernet_digest(archs), images, refit=dict(strategy.settings).get("refit", REFIT_IMAGES))
 
 
 WORK = Shared()
