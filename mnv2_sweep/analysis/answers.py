@@ -13,6 +13,9 @@ Each holds the part of both, seed and image, once; it is taken off once. Each do
 with its own degrees of freedom, and the squares of these add up. (One t for their sum, by Satterthwaite, covered 90 %
 where two or three seeds had most of the doubt.) Right and wrong answers, which may all agree, get two images more, one
 for each side (Bonett and Price 2012), so that no interval has width 0.
+
+A network's own score has the same two doubts. Over images that of a share is Wilson's interval, of as many images as
+have the variance of the means over seeds, and each end takes the half over seeds for itself (Zou and Donner 2008).
 """
 
 from collections.abc import Sequence
@@ -25,7 +28,7 @@ import pandas as pd
 from scipy.special import ndtr, ndtri, stdtrit
 
 from mnv2_sweep.analysis.stats import start_kinds
-from mnv2_sweep.base.intervals import CONFIDENCE
+from mnv2_sweep.base.intervals import CONFIDENCE, wilson_interval
 from mnv2_sweep.record.store import read_each
 from mnv2_sweep.trials.tasks import main_score
 from mnv2_sweep.trials.terms import Terms, unpack_terms
@@ -143,13 +146,32 @@ def compare_answers(
     mean = float(over_seeds.mean())
     squares, more = float(((over_images - mean) ** 2).sum()), 2 * is_fraction
     of_images = (squares + more) / (images + more) / max(1, images + more - 1)
-    if seeds >= OWN_SEEDS:
-        both = differences.var(0, ddof=1, dtype=float).mean() / images / seeds
-        of_seeds, freedom = max(0.0, float(over_seeds.var(ddof=1) / seeds - both)), seeds - 1
-    else:
-        of_seeds, freedom = 2 * spread.variance / seeds, spread.freedom
     squares = stdtrit(max(1, images - 1), SIDE) ** 2 * of_images
-    return mean, float(np.sqrt(squares + (stdtrit(freedom, SIDE) ** 2 * of_seeds if freedom else 0.0)))
+    return mean, float(np.sqrt(squares + _seed_square(differences, 2 * spread.variance, spread.freedom)))
+
+
+def _seed_square(rows: np.ndarray, variance: float, freedom: int) -> float:
+    """Return the square of half the interval over seeds of the mean of rows [seeds, images], without the part that is
+    the images' too; `variance` and `freedom` are what all networks show of one seed's, for fewer than OWN_SEEDS."""
+    seeds, images = rows.shape
+    if seeds >= OWN_SEEDS:
+        both = rows.var(0, ddof=1, dtype=float).mean() / images
+        variance, freedom = max(0.0, float(rows.mean(1, dtype=float).var(ddof=1) - both)), seeds - 1
+    return float(stdtrit(freedom, SIDE) ** 2 * variance / seeds) if freedom else 0.0
+
+
+def score_interval(rows: np.ndarray, spread: Spread, is_fraction: bool) -> tuple[float, float]:
+    """Return the interval at 95 %, over seeds and images, of the mean of a network's terms [seeds, images]."""
+    over_images, images = rows.mean(0, dtype=float), rows.shape[1]
+    mean, variance = float(over_images.mean()), float(over_images.var())
+    if is_fraction:
+        low, high = wilson_interval(mean, images * mean * (1 - mean) / variance if variance else images)
+    else:
+        half = float(stdtrit(max(1, images - 1), SIDE)) * np.sqrt(variance / max(1, images - 1))
+        low, high = mean - half, mean + half
+    square = _seed_square(rows, spread.variance, spread.freedom)
+    low, high = mean - np.hypot(mean - low, np.sqrt(square)), mean + np.hypot(high - mean, np.sqrt(square))
+    return (max(0.0, low), min(1.0, high)) if is_fraction else (low, high)
 
 
 def find_difference(answers: Answers, first: int, second: int, of_loss: bool = False) -> Difference | None:

@@ -14,6 +14,12 @@ The scores that the networks would have on all images of the kind, trained with 
    is added to the invented truth.
 
 Fronts and bests of the draws are then counted.
+
+How lucky the best was, on average, is not read off these draws: their prior spreads tau, so that they say too little
+of networks that are close. Its middle is Stein's estimate of what noise alone brings to the one that is chosen. With
+noise Z like that of the scores Y, and a little of it, g, added before choosing, the expectation of Z[argmax(Y + g Z)]
+/ g is the expected luck of that choice, whatever the truth is; sqrt(1 + g^2) makes up for the choice's being noisier,
+exactly where networks are equal.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,8 +29,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mnv2_sweep.analysis.answers import Answers, Spread, load_answers, split_kinds
+from mnv2_sweep.analysis.answers import Answers, Spread, load_answers, score_interval, split_kinds
 from mnv2_sweep.base.intervals import CONFIDENCE
+from mnv2_sweep.trials.tasks import main_score
 
 DRAWS = 2000
 MOST_WEIGHTS = 4_000_000  # of images in draws, held at once
@@ -32,6 +39,9 @@ TAUS = 48  # values of tau that are weighed
 MOST_NETWORKS = 500  # of one kind; beyond, nobody asks for the odds of each, and they take memory and minutes
 LEAST_SHRUNK = 3  # networks; fewer show no curve
 LEAST_BENT = 8  # networks, from which on the curve may bend
+ADDED = 0.4  # g above: less is more exact and more noisy
+LUCK_DRAWS = 4000
+ODDS_COLUMNS = ("front_probability", "best_probability", "joint_low", "joint_high")  # of a summary
 EVEN = 0.5  # from this probability on, a network counts as one of the front
 
 
@@ -39,8 +49,9 @@ EVEN = 0.5  # from this probability on, a network counts as one of the front
 class Odds:
     """What the draws say: of each network, in the order of `networks`, the probability of being on the front and of
     being best; how many are on the front (`front_low` to `front_high`, at 95 %); of the network that measured best, by
-    how much it was lucky (`optimism`, and its interval) and its score without that; `scores` [draws, networks], larger
-    is better. `knows_seeds`: all this is over seeds, too."""
+    how much it was lucky (`optimism`, and its interval); `scores` [draws, networks], larger is better; of each network
+    the interval of its score as measured (`low` to `high`, see `answers`). `knows_seeds`: all this is over seeds,
+    too."""
 
     networks: tuple[str, ...]
     on_front: np.ndarray
@@ -49,8 +60,9 @@ class Odds:
     front_high: int
     measured_best: int
     optimism: tuple[float, float, float]
-    best_score: tuple[float, float, float]
     scores: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
     images: int
     knows_seeds: bool
 
@@ -70,13 +82,31 @@ def find_odds(answers: Answers, costs: Sequence[float], draws: int = DRAWS, seed
     best = np.bincount(scores.argmax(1), minlength=len(costs)) / draws
     edges = [50 * (1 - CONFIDENCE), 50 * (1 + CONFIDENCE)]
     low, high = np.percentile(fronts.sum(1), edges, method="nearest")
-    luck, of_best = measured[chosen] - scores[:, chosen], scores[:, chosen]
+    least, most = map(float, np.percentile(measured[chosen] - scores[:, chosen], edges))
+    luck = expected_luck(measured, find_covariance(answers.terms, answers.spread), np.random.default_rng(seed))
+    ends = np.array([score_interval(rows, answers.spread, answers.is_fraction) for rows in answers.terms])
     return Odds(
-        answers.networks, fronts.mean(0), best, int(low), int(high), chosen,
-        (float(luck.mean()), *map(float, np.percentile(luck, edges))),
-        (float(of_best.mean()), *map(float, np.percentile(of_best, edges))),
-        scores, answers.images, answers.spread.freedom > 0,
+        answers.networks, fronts.mean(0), best, int(low), int(high), chosen, (min(max(luck, least), most), least, most),
+        scores, ends[:, 0], ends[:, 1], answers.images, answers.spread.freedom > 0,
     )  # fmt: skip
+
+
+def expected_luck(measured: np.ndarray, covariance: np.ndarray, random: np.random.Generator) -> float:
+    """Return by how much the best of measured scores is above its true score on average, where their noise has this
+    covariance; see the module."""
+    values, vectors = np.linalg.eigh(covariance)
+    noise = random.standard_normal((LUCK_DRAWS, len(measured))) * np.sqrt(np.maximum(values, 0.0)) @ vectors.T
+    chosen = (measured + ADDED * noise).argmax(1)
+    won = noise[np.arange(LUCK_DRAWS), chosen] - noise[:, measured.argmax()]  # which is 0 on average, but moves alike
+    return float(won.mean() / ADDED * np.sqrt(1 + ADDED**2))
+
+
+def find_covariance(terms: Sequence[np.ndarray], spread: Spread) -> np.ndarray:
+    """Return the covariance [networks, networks] of the mean scores: over images, which all share, and over seeds."""
+    rows = np.stack([own.mean(0, dtype=np.float32) for own in terms])
+    centred = rows - rows.mean(1, dtype=float)[:, None].astype(np.float32)
+    counts = np.array([len(own) for own in terms])
+    return (centred @ centred.T).astype(float) / rows.shape[1] ** 2 + np.diag(spread.variance / counts)
 
 
 def draw_scores(
@@ -90,9 +120,7 @@ def draw_scores(
     noise += _move_seeds(counts, spread, draws, random)
     if len(costs) < LEAST_SHRUNK:
         return measured - noise
-    centred = rows - measured[:, None].astype(np.float32)
-    covariance = (centred @ centred.T).astype(float) / rows.shape[1] ** 2 + np.diag(spread.variance / counts)
-    return _draw_back(measured, noise, covariance, costs, random)
+    return _draw_back(measured, noise, find_covariance(terms, spread), costs, random)
 
 
 def _weigh_images(rows: np.ndarray, draws: int, random: np.random.Generator) -> np.ndarray:
@@ -193,12 +221,26 @@ def load_odds(folder: Path, trials: pd.DataFrame) -> dict[str, Odds] | None:
 
 def front_odds(odds: Mapping[str, Odds], networks: pd.DataFrame) -> np.ndarray:
     """Return how likely each network of a summary is on the front of its kind; NaN where it has no result."""
-    kinds = networks["init"] if "init" in networks else [next(iter(odds))] * len(networks)
-    values = []
-    for kind, key in zip(kinds, networks["arch_key"], strict=True):
-        at = odds[kind].networks.index(key) if kind in odds and key in odds[kind].networks else None
-        values.append(np.nan if at is None else odds[kind].on_front[at])
-    return np.array(values, dtype=float)
+    return _pick(odds, networks, "on_front")
+
+
+def add_odds(networks: pd.DataFrame, odds: Mapping[str, Odds] | None) -> pd.DataFrame:
+    """Return a summary with ODDS_COLUMNS: how likely each network is on the front and the best of its kind, and the
+    interval of its score over images and seeds together; NaN where that is not on record."""
+    if odds is None:
+        return networks.assign(**dict.fromkeys(ODDS_COLUMNS, np.nan))
+    picked = [_pick(odds, networks, name) for name in ("on_front", "best", "low", "high")]
+    if main_score(networks).sign < 0:  # where less is better, scores are turned round
+        picked[2:] = -picked[3], -picked[2]
+    return networks.assign(**dict(zip(ODDS_COLUMNS, picked, strict=True)))
+
+
+def _pick(odds: Mapping[str, Odds], networks: pd.DataFrame, name: str) -> np.ndarray:
+    """Return what the odds say under this name of each network of a summary."""
+    kinds = networks["init"] if "init" in networks else [next(iter(odds), None)] * len(networks)
+    known = {(kind, key): value for kind, one in odds.items()
+             for key, value in zip(one.networks, getattr(one, name), strict=True)}  # fmt: skip
+    return np.array([known.get(both, np.nan) for both in zip(kinds, networks["arch_key"], strict=True)], dtype=float)
 
 
 def costs_of(answers: Answers, trials: pd.DataFrame) -> np.ndarray:

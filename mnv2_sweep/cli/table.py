@@ -29,7 +29,7 @@ def table(
 ) -> None:
     """Print a sweep's results, a row per network."""
     from mnv2_sweep.analysis.differences import load_readings
-    from mnv2_sweep.analysis.odds import load_odds
+    from mnv2_sweep.analysis.odds import add_odds, load_odds
     from mnv2_sweep.analysis.stats import summarise
     from mnv2_sweep.analysis.verdict import sweep_verdict
     from mnv2_sweep.base.text import align
@@ -46,7 +46,7 @@ def table(
         show_pairs(folder, frame, as_json, as_csv)
         return
     if as_json or as_csv:
-        shown = frame if trials else summarise(frame)
+        shown = frame if trials else add_odds(summarise(frame), load_odds(folder, frame))
         typer.echo(frame_json(shown) if as_json else frame_csv(shown))
     else:
         verdict = sweep_verdict(folder)

@@ -18,7 +18,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from mnv2_sweep.analysis.agreement import PublishedComparison, near_counts, tau_text
-from mnv2_sweep.analysis.odds import EVEN, Odds, doubt_text, front_band, front_odds, front_text
+from mnv2_sweep.analysis.odds import EVEN, Odds, add_odds, doubt_text, front_band, front_odds, front_text
 from mnv2_sweep.analysis.pareto import pareto_front
 from mnv2_sweep.analysis.stats import Facts, start_kinds
 from mnv2_sweep.base.size import as_size, size_range
@@ -59,7 +59,8 @@ def plot_pareto(
     """Draw the main score against MAdds with the front; beside it the published points of the
     paper's networks among them.
 
-    Bars are the t interval over seeds, Wilson's interval over the validation images where a network has one seed.
+    Bars are the t interval over seeds, Wilson's interval over the validation images where a network has one seed;
+    with `doubt` both together.
     Lines join the resolutions of one width. Networks without a result are counted in the caption, not drawn; `verdict`
     is what a calibration says of their order, for the caption too. With `doubt`, filled marks are of networks that are
     rather on the front than not.
@@ -130,6 +131,9 @@ def _name_family(family: str) -> str:
 def _our_panel(drawn: pd.DataFrame, score: Score, doubt: Doubt | None) -> Panel:
     values, half = drawn[score.name], drawn["seed_half_width"]
     below, above = half.fillna(values - drawn["low"]), half.fillna(drawn["high"] - values)
+    if doubt is not None:
+        joint = add_odds(drawn, doubt.odds)
+        below, above = (values - joint["joint_low"]).clip(lower=0), (joint["joint_high"] - values).clip(lower=0)
     shown = [score.scale * numbers.to_numpy(dtype=float) for numbers in (values, below.fillna(0), above.fillna(0))]
     front, filled = drawn["on_front"].to_numpy(bool), None
     if doubt is not None:
@@ -318,6 +322,9 @@ def _bars_line(drawn: pd.DataFrame, doubt: Doubt | None) -> str:
         return ""
     one, several = drawn[drawn["seeds"] == 1], drawn[drawn["seeds"] > 1]
     images = f"{_range(drawn['val_images'])} validation images"
+    if doubt is not None:
+        over = doubt_text(next(iter(doubt.odds.values())))
+        return _bars_text(f"95 % interval over {over}; measured on the same {images}", drawn, doubt)
     if not main_score(drawn).fraction and several.empty:
         return f"No bars: measured on {images} with one seed, so no spread is known."
     over_seeds = f"95 % t interval over {_range(several['seeds'])} seeds" if len(several) else ""
@@ -327,6 +334,11 @@ def _bars_line(drawn: pd.DataFrame, doubt: Doubt | None) -> str:
         bars = f"{over_seeds}, all on the same {images}"
     else:
         bars = f"{over_seeds}; over {images} (95 % Wilson) for {count_noun(len(one), 'network')} with one seed"
+    return _bars_text(bars, drawn, doubt)
+
+
+def _bars_text(bars: str, drawn: pd.DataFrame, doubt: Doubt | None) -> str:
+    """Say what bars, marks and names are."""
     size = int((drawn["on_front"] if doubt is None else front_odds(doubt.odds, drawn) >= EVEN).sum())
     named = f" Named: {min(MOST_FRONT_LABELS, size)} of the {size} on the front." if len(drawn) > MOST_LABELS else ""
     return f"Bars: {bars}.{_front_line(drawn, doubt) if len(drawn) > 1 else ''}{named}"
@@ -339,9 +351,8 @@ def _front_line(drawn: pd.DataFrame, doubt: Doubt | None) -> str:
         each = "Each kind of start has its own front, of" if several else "The front is of"
         return f" {each} the means; networks with overlapping bars may change places."
     each = "Each kind of start has its own dashed front, of" if several else "The dashed front is of"
-    over = doubt_text(next(iter(doubt.odds.values())))
     band = " Grey: where the front passes, at 95 %." if doubt.band else ""
-    return f" {each} the means; filled: on the front with 50 % or more, over {over}.{band}"
+    return f" {each} the means; filled: on the front with 50 % or more, over the same.{band}"
 
 
 def _order_line(comparison: PublishedComparison | None) -> str:

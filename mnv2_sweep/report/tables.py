@@ -6,7 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 import pandas as pd
 
 from mnv2_sweep.analysis.agreement import compare_published, costs_text, near_text, tau_text
-from mnv2_sweep.analysis.odds import MOST_NETWORKS, Odds, doubt_text, front_odds, front_text, probability_text
+from mnv2_sweep.analysis.odds import (
+    MOST_NETWORKS,
+    Odds,
+    add_odds,
+    doubt_text,
+    front_odds,
+    front_text,
+    probability_text,
+)
 from mnv2_sweep.analysis.stats import name_trial, read_facts, start_kinds, summarise
 from mnv2_sweep.base.text import align, harmless, harmless_cell, megabytes, millions
 from mnv2_sweep.trials.executed import spread_warning
@@ -65,6 +73,10 @@ def _best_lines(summary: pd.DataFrame, odds: Odds | None) -> list[str]:
         over = f"95 % {score.number(best['low'])} to {score.number(best['high'])} {over}"
     if pd.notna(best["seed_half_width"]):
         over += f", ±{score.number(best['seed_half_width'])} over {best['seeds']} seeds"
+    if odds is not None and odds.knows_seeds:
+        joint = add_odds(measured, {start_kinds(measured)[0]: odds}).loc[best.name]
+        both = f"{score.number(joint['joint_low'])} to {score.number(joint['joint_high'])} over both"
+        over += f", {both}, with the spread that all networks show"
     text = (
         f"best on validation: {best['network']}, trained at {best['train_size']} px: {score.said(best[name])} ({over})"
     )

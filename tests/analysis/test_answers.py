@@ -2,9 +2,18 @@
 
 import numpy as np
 import pytest
+from scipy import stats as scipy_stats
 
-from mnv2_sweep.analysis.answers import compare_answers, find_difference, load_answers, pool_spread
+from mnv2_sweep.analysis.answers import (
+    Spread,
+    compare_answers,
+    find_difference,
+    load_answers,
+    pool_spread,
+    score_interval,
+)
 from mnv2_sweep.analysis.odds import load_odds
+from mnv2_sweep.base.intervals import wilson_interval
 from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.record.frame import load_frame
 from mnv2_sweep.record.store import Outcome, record
@@ -104,6 +113,26 @@ def test_the_joint_interval_covers_93_to_97_percent(seeds, of_seeds):
             covered += found.low <= truth[one] - truth[other] <= found.high
             tried += 1
     assert 0.93 <= covered / tried <= 0.97
+
+
+@pytest.mark.parametrize("seeds, of_seeds", [(1, 0.0), (2, 0.05), (3, 0.2), (5, 0.2)])
+def test_the_interval_of_a_score_covers_93_to_97_percent(seeds, of_seeds):
+    random, covered = np.random.default_rng(4), []
+    for _ in range(150):
+        _, truth, answers = draw_world(random, 6, 400, seeds, of_seeds=of_seeds)
+        ends = [score_interval(rows, answers.spread, True) for rows in answers.terms]
+        covered += [low <= true <= high for (low, high), true in zip(ends, truth, strict=True)]
+    assert 0.92 <= np.mean(covered) <= 0.98  # six of a world share their images, so that 900 tell less than they seem
+
+
+def test_the_interval_of_one_seed_is_wilson_s_and_of_no_share_student_s():
+    right = np.arange(100)[None] < 30
+    assert score_interval(right, Spread(0.0, 0), True) == pytest.approx(wilson_interval(0.3, 100))
+    assert score_interval(np.ones((2, 50)), Spread(0.0, 1), True) == pytest.approx(wilson_interval(1.0, 50))
+    ends = score_interval(np.arange(9.0)[None], Spread(0.0, 0), False)
+    assert ends == pytest.approx(scipy_stats.ttest_1samp(np.arange(9), 0).confidence_interval(0.95))
+    low, high = score_interval(right, Spread(0.01, 4), True)
+    assert low == 0.3 - np.hypot(0.3 - wilson_interval(0.3, 100)[0], 0.1 * scipy_stats.t.ppf(0.975, 4)) and high < 1
 
 
 def test_over_images_alone_several_seeds_would_be_too_sure():

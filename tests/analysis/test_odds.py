@@ -5,8 +5,12 @@ import pandas as pd
 import pytest
 
 from mnv2_sweep.analysis.odds import (
+    ODDS_COLUMNS,
+    add_odds,
     doubt_text,
     draw_fronts,
+    expected_luck,
+    find_covariance,
     find_odds,
     front_band,
     front_odds,
@@ -15,6 +19,7 @@ from mnv2_sweep.analysis.odds import (
 )
 from mnv2_sweep.analysis.pareto import pareto_front
 from tests.answer_samples import answers_of, draw_world
+from tests.regress_task import ERROR
 
 WORLDS = {
     "22 networks": dict(networks=22, images=1000),
@@ -55,12 +60,44 @@ def test_probabilities_are_calibrated_in_ten_bins(world):
     assert 0.9 <= np.mean([inside for _, _, inside in told["luck"]]) <= 0.99
 
 
-def test_the_best_of_many_equals_was_lucky_and_is_told_so():
-    told = simulate(60, networks=22, images=400, apart=0.0)
-    said, true, _ = np.mean(told["luck"], axis=0)
-    assert true > 0.01 and 0.4 * true < said < 1.1 * true  # careful: how far apart networks are is not known either
-    naive = simulate(60, networks=22, images=400, apart=1.5)
-    assert abs(np.mean(naive["luck"], axis=0)[0]) < 0.004  # who is far ahead was not
+@pytest.mark.parametrize(
+    "world",
+    [
+        dict(networks=22, images=400, apart=0.0), dict(networks=22, images=400, apart=0.1),
+        dict(networks=5, images=341, apart=0.0), dict(networks=5, images=341, apart=0.3),
+        dict(networks=5, images=341, seeds=3, of_seeds=0.1), dict(networks=2, images=341, apart=0.05),
+    ],
+    ids=["22 equals", "22", "5 equals", "5", "5, 3 seeds", "2"],
+)  # fmt: skip
+def test_how_lucky_the_best_was_is_said_as_large_as_it_is(world):
+    random, said, true = np.random.default_rng(23), [], []
+    for _ in range(250):
+        _, truth, answers = draw_world(random, **world)
+        measured = np.array([rows.mean(dtype=float) for rows in answers.terms])
+        covariance = find_covariance(answers.terms, answers.spread)
+        said.append(expected_luck(measured, covariance, np.random.default_rng(0)))
+        errors = measured - truth
+        true.append(errors[measured.argmax()] - errors.mean())  # what is all networks' luck is nobody's
+    said, true, error = np.mean(said), np.mean(true), np.std(true) / np.sqrt(250)
+    assert true > 0.003 and abs(said - true) < 0.2 * true + 2.5 * error
+
+
+def test_who_is_far_ahead_was_not_lucky():
+    told = simulate(60, networks=22, images=400, apart=1.5)
+    assert abs(np.mean(told["luck"], axis=0)[0]) < 0.004
+    assert expected_luck(np.array([0.2, 0.9]), np.eye(2) * 1e-4, np.random.default_rng(0)) == 0
+
+
+def test_a_summary_gets_its_odds(monkeypatch):
+    costs, _, answers = draw_world(np.random.default_rng(2), 3, 500, 2, of_seeds=0.1)
+    odds, networks = find_odds(answers, costs), pd.DataFrame({"arch_key": ["2", "none", "0"], "top1": 0.5})
+    with_odds = add_odds(networks, {"scratch": odds})
+    assert tuple(with_odds.columns[-4:]) == ODDS_COLUMNS and with_odds.iloc[1, -4:].isna().all()
+    assert with_odds.iloc[0, -4:].tolist() == [odds.on_front[2], odds.best[2], odds.low[2], odds.high[2]]
+    assert add_odds(networks, None)[[*ODDS_COLUMNS]].isna().all(axis=None)
+    monkeypatch.setattr("mnv2_sweep.analysis.odds.main_score", lambda columns: ERROR)  # of which less is better
+    less = add_odds(networks, {"scratch": odds})
+    assert less.iloc[2, -2:].tolist() == [-odds.high[0], -odds.low[0]]
 
 
 def test_fronts_of_draws_are_those_of_pareto_front():

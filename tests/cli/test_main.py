@@ -324,10 +324,15 @@ def test_the_table_is_the_one_of_the_run_and_the_last_sweep_needs_no_name(swept)
 @pytest.mark.slow
 @pytest.mark.parametrize("trials", [False, True], ids=["networks", "trials"])
 def test_csv_json_and_pandas_agree(swept, trials):
+    from mnv2_sweep.analysis.odds import add_odds, load_odds
     from mnv2_sweep.analysis.stats import summarise
     from mnv2_sweep.record.frame import load_frame
 
-    frame = load_frame(swept.folder) if trials else summarise(load_frame(swept.folder))
+    frame = load_frame(swept.folder)
+    if not trials:
+        frame = add_odds(summarise(frame), load_odds(swept.folder, frame))
+        assert (frame["front_probability"] > 0).any() and frame["best_probability"].sum() == pytest.approx(1)
+        assert (frame["joint_low"] < frame["top1"]).all() and (frame["top1"] < frame["joint_high"]).all()
 
     words = ["table", "tiny-photos", *(["--trials"] if trials else [])]
     columns = ["network", "madds", "params", "images_per_second", "peak_memory_bytes", "val_top1" if trials else "top1"]
