@@ -10,6 +10,7 @@ from mnv2_sweep.analysis.differences import Reading, find_readings
 from mnv2_sweep.analysis.paired import ONCE
 from mnv2_sweep.nets.arch import ArchSpec, arch_label
 from mnv2_sweep.nets.resolve import arch_key
+from mnv2_sweep.trials.terms import pack_terms
 
 BASE = ArchSpec(width=0.5, resolution=96)
 
@@ -26,6 +27,7 @@ def make_trials(top1s: Mapping[ArchSpec, Sequence[float | None]], seconds: float
                     "arch_key": arch_key(arch),
                     "network": arch_label(arch),
                     "seed": seed,
+                    "madds": 0,
                     "status": "done" if done else "failed",
                     "val_top1": top1 / 100 if done else np.nan,
                     "val_images": 1000 if done else np.nan,
@@ -48,10 +50,25 @@ def read_changes(
     base: ArchSpec = BASE,
     match: str | None = None,
     looks: str = ONCE,
+    images: int = 0,
 ) -> list[Reading]:
-    """Readings of some changes of one base; a variant at the same cost has the values of the one as it is."""
+    """Readings of some changes of one base; a variant at the same cost has the values of the one as it is. With
+    `images`, of that many it is on record which ones were right: the same ones in the main."""
     protocol = Protocol(plan_comparisons([base], list(values), match)[0], looks)
     top1s = {base: base_values}
     for one in protocol.comparisons:
         top1s[one.variant] = next(values[change] for change in values if change.name == one.change.name)
-    return find_readings(make_trials(top1s), protocol)
+    trials = make_trials(top1s)
+    return find_readings(trials, protocol, draw_each(trials, images) if images else None)
+
+
+def draw_each(trials: pd.DataFrame, images: int) -> dict[str, bytes]:
+    """What networks made of images, by trial: as many right as their top-1 says, harder ones more rarely."""
+    random = np.random.default_rng(0)
+    ease, each = random.standard_normal(images), {}
+    for trial in trials[trials["status"] == "done"].to_dict("records"):
+        order = np.argsort(ease + 0.5 * random.standard_normal(images))[::-1]
+        right = np.zeros(images, bool)
+        right[order[: round(images * trial["val_top1"])]] = True
+        each[trial["trial_id"]] = pack_terms({"val": {"top1": right, "loss": 1.0 - right}})
+    return each

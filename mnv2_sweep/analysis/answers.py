@@ -18,7 +18,7 @@ A network's own score has the same two doubts. Over images that of a share is Wi
 have the variance of the means over seeds, and each end takes the half over seeds for itself (Zou and Donner 2008).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -95,11 +95,15 @@ def split_kinds(trials: pd.DataFrame) -> dict[str, pd.DataFrame]:
 def load_answers(folder: Path, trials: pd.DataFrame, split: str = "val") -> Answers | None:
     """Load what the networks of a table of trials (`load_frame`) made of a split's images; None where that is not on
     record of every result, or can't be read. Raises StoreError."""
+    return find_answers(trials, read_each(folder), split) if (trials["status"] == "done").any() else None
+
+
+def find_answers(trials: pd.DataFrame, each: Mapping[str, bytes], split: str = "val") -> Answers | None:
+    """Find the same in what is on record `each` trial, by its id (`store.read_each`)."""
     done = trials[(trials["status"] == "done") & ~trials["training"].map(goes_on).astype(bool)]
     done = done.drop_duplicates(["arch_key", "seed"], keep="last").sort_values(["madds", "network", "seed"])
     if done.empty:
         return None
-    each = read_each(folder)
     try:
         found = {name: unpack_terms(each[name]).get(split, {}) for name in done["trial_id"]}
         return _gather(done, found)
@@ -141,13 +145,25 @@ def compare_answers(
     """Return the mean difference of two networks' terms [seeds, images], rows of one seed each, and half its
     interval."""
     differences = first - second
+    squares = stdtrit(max(1, differences.shape[1] - 1), SIDE) ** 2 * _image_variance(differences, is_fraction)
+    square = _seed_square(differences, 2 * spread.variance, spread.freedom)
+    return float(differences.mean(1, dtype=float).mean()), float(np.sqrt(squares + square))
+
+
+def image_error(answers: Answers) -> float:
+    """Return the standard error over images of the difference of two networks, without the part that their seeds show,
+    which an interval over seeds has already; they have the same seeds, two or more."""
+    differences = answers.terms[0] - answers.terms[1]
     seeds, images = differences.shape
-    over_images, over_seeds = differences.mean(0, dtype=float), differences.mean(1, dtype=float)
-    mean = float(over_seeds.mean())
-    squares, more = float(((over_images - mean) ** 2).sum()), 2 * is_fraction
-    of_images = (squares + more) / (images + more) / max(1, images + more - 1)
-    squares = stdtrit(max(1, images - 1), SIDE) ** 2 * of_images
-    return mean, float(np.sqrt(squares + _seed_square(differences, 2 * spread.variance, spread.freedom)))
+    both = differences.var(0, ddof=1, dtype=float).mean() / images / seeds
+    return float(np.sqrt(max(0.0, _image_variance(differences, answers.is_fraction) - both)))
+
+
+def _image_variance(differences: np.ndarray, is_fraction: bool) -> float:
+    """Return the variance over images of the mean of differences [seeds, images]."""
+    over_images, images, more = differences.mean(0, dtype=float), differences.shape[1], 2 * is_fraction
+    squares = float(((over_images - over_images.mean()) ** 2).sum())
+    return (squares + more) / (images + more) / max(1, images + more - 1)
 
 
 def _seed_square(rows: np.ndarray, variance: float, freedom: int) -> float:

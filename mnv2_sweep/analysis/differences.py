@@ -3,24 +3,35 @@
 A difference is the main score of the base minus that of the changed network, in points of top-1: above 0 the base is
 better; where less is better it is turned round. Pairs have
 one seed; a seed that only one side has done is left out. How differences become intervals and p-values: see `paired`.
-The p-values are corrected by Holm over all readings of the protocol, as one command asks them all. The words in which
-tables and figures give a reading stand here, too.
+The p-values are corrected by Holm over all readings of the protocol, as one command asks them all. `spoken` has the
+words in which tables and figures give a reading.
+
+All seeds see the same validation images, so an interval over seeds is about these. Where it is on record which of them
+each network got right, a second interval, `joint`, is over other images of the kind too: the squares of half an
+interval over seeds and of half one over images add up (see `answers`). The published gap is looked for in that one.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from scipy.special import ndtri
 
 from mnv2_sweep.analysis.ablation import Comparison, Protocol, read_protocol
+from mnv2_sweep.analysis.answers import find_answers, image_error
 from mnv2_sweep.analysis.paired import (
     LEVEL,
+    ONCE,
     Estimate,
+    Further,
     adjust_holm,
     estimate_difference,
+    find_failed,
     further_seeds,
+    half_width,
     holm_levels,
     p_beyond,
     p_within,
@@ -32,20 +43,32 @@ from mnv2_sweep.nets.cost import Cost, count_cost
 from mnv2_sweep.nets.resolve import arch_key
 from mnv2_sweep.paper.claims import PaperClaim, find_claim
 from mnv2_sweep.record.frame import load_frame
-from mnv2_sweep.record.store import read_outcomes
+from mnv2_sweep.record.store import read_each, read_outcomes
 from mnv2_sweep.trials.tasks import TOP1, Score, main_score
 
-REPRODUCED, CONTRADICTED, UNDECIDED = "reproduced", "contradicted", "undecided"
+REPRODUCED, SAME_SIGN, CONTRADICTED, UNDECIDED = "reproduced", "same sign", "contradicted", "undecided"
 BETTER, WORSE = "better", "worse"  # the changed network, where the paper claims nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A trial that looks like a failed training: on which side, which seed, and the side's median, as shown."""
+
+    of_base: bool
+    seed: int
+    score: float
+    median: float
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
     """One comparison as measured: the main score, as shown, of both sides by seed, and what follows from it.
 
-    `estimate` is of the difference. `p` is of the claim's test, against no difference or against the other
-    side of its margin; `holm` the same, corrected. `further` seeds would settle an undecided one at the level `level`,
-    if difference and spread stay as they are; None where no number within reason would. `seconds`: of a trial, by side.
+    `estimate` is of the difference; `kept` the same without seeds that look like `failed_looking` trainings, None where
+    none does. `p` is of the claim's test, against no difference or against the other side of its margin, the larger one
+    with such seeds and without; `holm` the same, corrected. `further` seeds would settle an undecided one at the level
+    `level`; None where nothing is known of them. `image_error` is the standard error over images, NaN where they are
+    not on record. `seconds`: of a trial, by side.
     """
 
     comparison: Comparison
@@ -59,36 +82,72 @@ class Reading:
     holm: float
     level: float
     verdict: str
-    further: int | None
+    further: Further | None
     seconds: tuple[float, float]
     failed: int
     train_size: int | str  # as in tables; 0 where nothing was trained
     val_images: int
     facts: Facts | None
     score: Score = TOP1
+    looks: str = ONCE
+    kept: Estimate | None = None
+    failed_looking: tuple[Failed, ...] = ()
+    image_error: float = field(default=math.nan, compare=False)
 
     @property
     def decided(self) -> bool:
         """Return whether the corrected p-value settles the comparison."""
         return self.holm <= LEVEL
 
+    @property
+    def joint(self) -> tuple[float, float] | None:
+        """Return the interval over seeds and images; None where images are not on record, or seeds show no interval."""
+        half = self._joint_half(LEVEL)
+        return (self.estimate.mean - half, self.estimate.mean + half) if math.isfinite(half) else None
+
+    @property
+    def holds_beyond(self) -> bool | None:
+        """Return whether what is decided holds on other images of the kind too, at the level that decided it; None
+        where that is not known."""
+        half, mean = self._joint_half(self.level), abs(self.estimate.mean)
+        if not self.decided or not math.isfinite(half):
+            return None
+        edge = 0.0 if self.claim is None or self.claim.margin is None else self.claim.margin
+        return bool(mean + half < edge if mean < edge else mean - half > edge)
+
+    @property
+    def correlation(self) -> float:
+        """Return the correlation of the sides' scores over seeds; NaN below three of them or without a spread."""
+        if len(self.seeds) < 3 or min(np.ptp(self.base), np.ptp(self.variant)) == 0:
+            return math.nan
+        return float(np.corrcoef(self.base, self.variant)[0, 1])
+
+    def _joint_half(self, level: float) -> float:
+        if not self.estimate.n > 1 or not self.estimate.sd > 0:
+            return math.nan
+        return math.hypot(
+            float(half_width(self.estimate.sd, self.estimate.n, self.looks, level)),
+            float(ndtri(1 - level / 2)) * self.image_error,
+        )
+
 
 def load_readings(folder: Path) -> tuple[Protocol, list[Reading]]:
     """Load what a sweep compares and what it has measured of it. Raises StoreError."""
     archs = dict.fromkeys(outcome.trial.arch for outcome in read_outcomes(folder))
     protocol = read_protocol(folder, tuple(archs))
-    return protocol, find_readings(load_frame(folder), protocol)
+    return protocol, find_readings(load_frame(folder), protocol, read_each(folder))
 
 
-def find_readings(trials: pd.DataFrame, protocol: Protocol) -> list[Reading]:
-    """Return a reading of every comparison, in order; those without a pair have no seeds and are undecided."""
-    readings = [_measure(trials, one, protocol.looks) for one in protocol.comparisons]
+def find_readings(trials: pd.DataFrame, protocol: Protocol, each: Mapping[str, bytes] | None = None) -> list[Reading]:
+    """Return a reading of every comparison, in order; those without a pair have no seeds and are undecided. `each` is
+    what the trials' networks made of each image, by id, where that is on record."""
+    readings = [_measure(trials, one, protocol.looks, each or {}) for one in protocol.comparisons]
     p = [reading.p for reading in readings]
     settled = zip(readings, adjust_holm(p), holm_levels(p), strict=True)
     return [_judge(replace(one, holm=holm, level=level), protocol.looks) for one, holm, level in settled]
 
 
-def _measure(trials: pd.DataFrame, comparison: Comparison, looks: str) -> Reading:
+def _measure(trials: pd.DataFrame, comparison: Comparison, looks: str, each: Mapping[str, bytes]) -> Reading:
     """Measure everything of a reading that does not depend on the others."""
     archs = (comparison.base, comparison.variant)
     keys = [arch_key(arch) for arch in archs]
@@ -98,7 +157,12 @@ def _measure(trials: pd.DataFrame, comparison: Comparison, looks: str) -> Readin
     seeds = sorted(set(sides[0].index) & set(sides[1].index))
     score = main_score(trials)
     base, variant = (tuple(score.scale * side[f"val_{score.name}"].astype(float).loc[seeds]) for side in sides)
-    estimate = estimate_difference([score.sign * (a - b) for a, b in zip(base, variant, strict=True)], looks)
+    values = score.sign * np.array([base, variant])
+    found = find_failed(values)
+    estimate, kept = estimate_difference(values[0] - values[1], looks), None
+    if found:
+        left = np.delete(values, [place for _, place in found], axis=1)
+        kept = estimate_difference(left[0] - left[1], looks)
     claim = find_claim(*archs, same_cost=bool(comparison.matched)) if score == TOP1 else None
     return Reading(
         comparison=comparison,
@@ -108,7 +172,7 @@ def _measure(trials: pd.DataFrame, comparison: Comparison, looks: str) -> Readin
         variant=variant,
         estimate=estimate,
         claim=claim,
-        p=_claim_p(estimate, claim, looks),
+        p=max(_claim_p(one, claim, looks) for one in (estimate, kept) if one is not None),
         holm=1.0,
         level=LEVEL,
         verdict=UNDECIDED,
@@ -119,7 +183,22 @@ def _measure(trials: pd.DataFrame, comparison: Comparison, looks: str) -> Readin
         val_images=int(done["val_images"].iloc[0]) if len(done) else 0,
         facts=read_facts(ours) if len(ours) else None,
         score=score,
+        looks=looks,
+        kept=kept,
+        failed_looking=tuple(
+            Failed(not side, seeds[place], (base, variant)[side][place], float(np.median((base, variant)[side])))
+            for side, place in found
+        ),
+        image_error=_find_image_error(done[done["seed"].isin(seeds)], keys, each, score),
     )
+
+
+def _find_image_error(done: pd.DataFrame, keys: Sequence[str], each: Mapping[str, bytes], score: Score) -> float:
+    """Return the standard error over images of the difference of two networks, as shown."""
+    if done["seed"].nunique() < 2 or not {*done["trial_id"]} <= each.keys():
+        return math.nan
+    answers = find_answers(done, each)
+    return math.nan if answers is None else score.scale * image_error(answers)
 
 
 def _claim_p(estimate: Estimate, claim: PaperClaim | None, looks: str) -> float:
@@ -136,13 +215,16 @@ def _judge(reading: Reading, looks: str) -> Reading:
     estimate, claim = reading.estimate, reading.claim
     margin = claim.margin if claim is not None else None
     if not reading.decided:
-        further = further_seeds(estimate, reading.level, margin, looks) if estimate.n > 1 else None
-        return replace(reading, further=further)
+        return replace(reading, further=further_seeds(estimate, reading.level, margin, looks))
     if claim is None:
         return replace(reading, verdict=WORSE if estimate.mean > 0 else BETTER)
     if margin is not None:
         return replace(reading, verdict=REPRODUCED if abs(estimate.mean) < margin else CONTRADICTED)
-    return replace(reading, verdict=REPRODUCED if estimate.mean * claim.better > 0 else CONTRADICTED)
+    if estimate.mean * claim.better <= 0:
+        return replace(reading, verdict=CONTRADICTED)
+    low, high = reading.joint or (estimate.low, estimate.high)
+    inside = claim.gap is None or low <= claim.gap <= high
+    return replace(reading, verdict=REPRODUCED if inside else SAME_SIGN)
 
 
 def next_seeds(readings: Sequence[Reading], done: dict[ArchSpec, int], most: int) -> dict[ArchSpec, int]:
@@ -158,50 +240,3 @@ def next_seeds(readings: Sequence[Reading], done: dict[ArchSpec, int], most: int
                     wanted[arch], min(most, min(done[one.comparison.base], done[one.comparison.variant]) + 1)
                 )
     return wanted
-
-
-# ---------------------------------------------------------------- words
-
-
-def cost_change(base: int, changed: int) -> str:
-    """Say how a cost changed: "same", "-42.2 %", "+0.02 %"."""
-    if base == changed:
-        return "same"
-    change = 100 * (changed / base - 1)
-    return f"{change:+,.0f} %" if abs(change) >= 100 else f"{change:+.1f} %" if abs(change) >= 1 else f"{change:+.2f} %"
-
-
-def interval_text(reading: Reading) -> str:
-    """Return the interval as "+0.31 to +2.20"; "any" where every difference is still possible."""
-    low, high = reading.estimate.low, reading.estimate.high
-    return "any" if math.isinf(low) else f"{low:+.2f} to {high:+.2f}"
-
-
-def p_text(p: float) -> str:
-    """Return a p-value with three digits, "<0.001" below these."""
-    return "<0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def verdict_text(reading: Reading) -> str:
-    """Return the verdict in words: "reproduced", "undecided", "worse than linear bottleneck"."""
-    if reading.verdict in (BETTER, WORSE):
-        return f"{reading.verdict} than {reading.comparison.change.before}"
-    return reading.verdict
-
-
-def claim_parts(reading: Reading) -> list[str]:
-    """Return the claim with its place, and where the published gap lies."""
-    claim = reading.claim
-    if claim is None:
-        return ["the paper claims nothing here"]
-    parts = [f"the paper: {claim.text} ({claim.place})"]
-    if claim.gap is not None:
-        parts.append(f"published {claim.gap:+.2f} points ({claim.gap_place}){_against_interval(reading)}")
-    return parts
-
-
-def _against_interval(reading: Reading) -> str:
-    low, high, gap = reading.estimate.low, reading.estimate.high, reading.claim.gap
-    if math.isnan(low) or math.isinf(low):
-        return ""
-    return ", inside the interval" if low <= gap <= high else f", {'below' if gap < low else 'above'} the interval"

@@ -12,17 +12,18 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mnv2_sweep.analysis.differences import (
-    CONTRADICTED,
-    REPRODUCED,
-    Reading,
+from mnv2_sweep.analysis.differences import CONTRADICTED, REPRODUCED, SAME_SIGN, Reading
+from mnv2_sweep.analysis.paired import ALWAYS
+from mnv2_sweep.analysis.spoken import (
     claim_parts,
     cost_change,
+    failed_text,
     interval_text,
+    joint_text,
     p_text,
+    short_text,
     verdict_text,
 )
-from mnv2_sweep.analysis.paired import ALWAYS
 from mnv2_sweep.analysis.stats import mean_interval
 from mnv2_sweep.base.text import count_noun
 from mnv2_sweep.nets.arch import arch_label
@@ -32,7 +33,7 @@ from mnv2_sweep.plots.style import GREY, HALO, INK, SIZE_INCHES, clean_axes, joi
 from mnv2_sweep.trials.tasks import Score
 
 BASE_COLOR, CHANGED_COLOR, PUBLISHED_COLOR, SEED_COLOR = "#27459B", "#D9483B", "#8A5A00", "#3B6FB6"
-VERDICT_COLORS = {REPRODUCED: "#1B7F4B", CONTRADICTED: "#B3261E"}
+VERDICT_COLORS = {REPRODUCED: "#1B7F4B", SAME_SIGN: "#1F6F8B", CONTRADICTED: "#B3261E"}
 MOST_READINGS = 60  # in one figure
 
 
@@ -112,7 +113,7 @@ def _draw_row(axes: Axes, row: int, reading: Reading) -> None:
         axes.plot(reading.claim.gap, row, "s", ms=6, mfc="none", mec=PUBLISHED_COLOR, mew=1.5, zorder=5)
     base, changed = reading.costs
     seeds, madds = count_noun(len(reading.seeds), "seed"), cost_change(base.madds, changed.madds)
-    text = f"{estimate.mean:+.2f}, {seeds}, MAdds {madds}, Holm p {p_text(reading.holm)}: {reading.verdict}"
+    text = f"{estimate.mean:+.2f}, {seeds}, MAdds {madds}, Holm p {p_text(reading.holm)}: {short_text(reading)}"
     place = {"xycoords": ("axes fraction", "data"), "va": "center", "fontsize": 8.5, "parse_math": False}
     axes.annotate(text, (1.01, row), color=color, gid="verdict", **place)
 
@@ -229,9 +230,13 @@ def _draw_published(axes: Axes, published: tuple[Curve, Curve]) -> None:
 def _caption(reading: Reading, bars: str, progress: bool, published: tuple | None) -> list[str]:
     pairs = f"{count_noun(len(reading.seeds), 'pair')} of trials done, {reading.failed} failed"
     left = "Left: on some validation images, the same for all trials; bands: 95 % t interval over seeds at each point. "
+    other = f" Over other images of the kind too: {joint_text(reading)}." if reading.joint else ""
+    failed = "".join(
+        f" {text[0].upper()}{text[1:]}." for text in (failed_text(reading, one) for one in reading.failed_looking)
+    )
     lines = [
         join_facts(reading.facts, [f"trained at {reading.train_size} px", pairs]),
-        f"{left if progress else ''}At the end: on all {reading.val_images:,}. {bars}",
+        f"{left if progress else ''}At the end: on all {reading.val_images:,}. {bars}{other}{failed}",
         f"Verdict: {verdict_text(reading)} (p {p_text(reading.p)}, Holm {p_text(reading.holm)}); "
         f"{'; '.join(claim_parts(reading))}.",
     ]
@@ -244,6 +249,7 @@ def _caption(reading: Reading, bars: str, progress: bool, published: tuple | Non
 
 def _bars_line(looks: str, count: int | None, peeked: str) -> str:
     how = "95 % t interval over seeds, paired" if looks != ALWAYS else "95 % interval that holds at every look, paired"
+    how += ", each by itself" if count and count > 1 else ""
     holm = f" p-values are corrected (Holm) over {count_noun(count, 'reading')}." if count else ""
     look = f" Looked at before, with {peeked}: too short." if peeked else ""
     return f"Bars: {how}.{look}{holm}"

@@ -32,7 +32,7 @@ def plot_expansion(
     bars = "95 % t interval over seeds" if len(seeds) > 1 else "one seed: the spread over seeds is unknown"
     caption = [
         join_facts(facts, [f"trained at {train_size}", count_noun(len(seeds), "seed")]),
-        f"Bars: {bars}. Right: read off the curves at equal MAdds, linear in their logarithm, nowhere beyond a curve.",
+        f"Bars: {bars}. Right: at equal MAdds, on smooth curves through the nearest networks, nowhere beyond a curve.",
         *(f"{one.sentence[0].upper()}{one.sentence[1:]}." for one in claims),
     ]
     set_frame(fig, f"Expansion ratio on {facts.data}: {len(curves)} curves", caption)

@@ -8,23 +8,29 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from mnv2_sweep.analysis.ablation import Comparison
-from mnv2_sweep.analysis.differences import (
-    UNDECIDED,
-    Reading,
+from mnv2_sweep.analysis.differences import UNDECIDED, Reading
+from mnv2_sweep.analysis.paired import ALWAYS, FAILED, LEAST_FURTHER, LEVEL, MIXTURE, MOST_SEEDS, POWER
+from mnv2_sweep.analysis.spoken import (
+    OVERSTATED_TEXT,
     claim_parts,
+    correlation_text,
     cost_change,
+    failed_text,
     interval_text,
+    is_overstated,
+    joint_text,
     p_text,
+    short_text,
     verdict_text,
 )
-from mnv2_sweep.analysis.paired import ALWAYS, LEVEL, MIXTURE, MOST_SEEDS, POWER
 from mnv2_sweep.base.text import align, count_noun, duration, millions, percent
 from mnv2_sweep.nets.arch import arch_label
 from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.sweeps.budget import wall_seconds
-from mnv2_sweep.trials.tasks import TOP1, Score
+from mnv2_sweep.trials.tasks import TOP1
 
 LEFT = ("changed", "verdict")
+EACH = "95 %, each by itself"  # of an interval; Holm's correction is in the p-values alone
 
 
 def comparisons_text(comparisons: Sequence[Comparison]) -> str:
@@ -59,8 +65,9 @@ def readings_text(readings: Sequence[Reading], looks: str, workers: int | None =
             for one in of_base
             if one.failed
         ]
+        lines += dict.fromkeys(line for reading in of_base for line in _failed_lines(reading))
         lines.append("")
-    return "\n".join([*lines, *method_lines(readings[0].score if readings else TOP1, len(readings), looks, peeked)])
+    return "\n".join([*lines, *method_lines(readings, looks, peeked)])
 
 
 def _base_line(base, readings: Sequence[Reading]) -> str:
@@ -76,11 +83,13 @@ def _table(readings: Sequence[Reading]) -> list[list[str]]:
     base, cost = most.comparison.base, most.costs[0]
     own = ["(base)", repr(float(base.width)), millions(cost.madds), millions(cost.params, 2)]
     header = ["changed", "width", "MAdds", "params", "seeds", most.score.label]
-    header += ["difference", "95 % interval", "p", "Holm", "verdict"]
-    return [header, [*own, str(len(most.seeds)), _mean(most.base), *[""] * 5], *map(_row, readings)]
+    seen = any(one.joint for one in readings)
+    header += ["difference", EACH, *(["other images too"] if seen else []), "r", "p", "Holm", "verdict"]
+    first = [*own, str(len(most.seeds)), _mean(most.base), *[""] * (6 + seen)]
+    return [header, first, *(_row(one, seen) for one in readings)]
 
 
-def _row(reading: Reading) -> list[str]:
+def _row(reading: Reading, seen_images: bool) -> list[str]:
     estimate, (base, changed) = reading.estimate, reading.costs
     seen = bool(reading.seeds)
     spread = not math.isnan(estimate.low)
@@ -93,9 +102,11 @@ def _row(reading: Reading) -> list[str]:
         _mean(reading.variant),
         f"{estimate.mean:+.2f}" if seen else "-",
         interval_text(reading) if spread else "-",
+        *([joint_text(reading)] if seen_images else []),
+        correlation_text(reading),
         p_text(reading.p) if spread else "-",
         p_text(reading.holm) if spread else "-",
-        reading.verdict,
+        short_text(reading),
     ]
 
 
@@ -110,30 +121,56 @@ def _verdict_line(reading: Reading, workers: int | None) -> str:
     parts = [f"{reading.comparison.label}: {verdict_text(reading)}", *claim_parts(reading)]
     if reading.verdict == UNDECIDED:
         parts.append(further_text(reading, workers))
+    if is_overstated(reading):
+        parts.append("may be overstated, as its luck decided when to stop")
     return "; ".join(parts)
+
+
+def _failed_lines(reading: Reading) -> list[str]:
+    """Say which trials look like failed trainings, and what is left without their seeds."""
+    kept = reading.kept
+    if kept is None:
+        return []
+    known = f" ({kept.low:+.2f} to {kept.high:+.2f}, p {p_text(kept.p)})" if math.isfinite(kept.low) else ""
+    without = f"{reading.comparison.label} without such seeds: {kept.mean:+.2f}{known}"
+    lines = [failed_text(reading, failed) for failed in reading.failed_looking]
+    return [*lines, f"{without}; a verdict needs both, with them and without"]
 
 
 def further_text(reading: Reading, workers: int | None) -> str:
     """Say how many more seeds would settle it, and what they take."""
-    if len(reading.seeds) < 2:
-        return f"{count_noun(len(reading.seeds), 'pair')} of seeds: at least two are needed to see a spread"
+    count, further = len(reading.seeds), reading.further
+    if count < 2:
+        return f"{count_noun(count, 'pair')} of seeds: at least two are needed to see a spread"
     if not reading.estimate.sd > 0:
         return "all seeds have the same difference: their spread is not seen yet"
-    if reading.further is None:
-        return f"more than {MOST_SEEDS:,} seeds would be needed if the difference stays {reading.estimate.mean:+.2f}"
-    again = [*[reading.seconds[0]] * reading.further, *[reading.seconds[1]] * reading.further]
-    time = duration(wall_seconds(again, workers or 1))
-    return (
-        f"{count_noun(reading.further, 'further seed')} would settle it if difference and spread stay as they are "
-        f"({percent(POWER, 0)} % power), about {time} with {count_noun(workers or 1, 'worker')}"
-    )
+    if count < LEAST_FURTHER:
+        return f"how many further seeds would settle it can be told from {LEAST_FURTHER} on"
+    if further is None or further.low is None:
+        return f"more than {MOST_SEEDS:,} seeds would be needed"
+    settle, few = f"would settle it with {percent(POWER, 0)} % power", further.low
+    times = [_time_text(reading, seeds, workers) for seeds in (few, further.high or few)]
+    with_workers = f"with {count_noun(workers or 1, 'worker')}"
+    if further.high is None:
+        return (
+            f"{few} further seeds or more {settle}, from {times[0]} {with_workers}; how many at most is not known yet"
+        )
+    many = count_noun(further.high, "further seed")
+    if few < further.high:
+        many, times = f"{few} to {many}", [" to ".join(dict.fromkeys(times))]
+    return f"{many} {settle}, {times[0]} {with_workers}"
+
+
+def _time_text(reading: Reading, seeds: int, workers: int | None) -> str:
+    return duration(wall_seconds([*[reading.seconds[0]] * seeds, *[reading.seconds[1]] * seeds], workers or 1))
 
 
 # ---------------------------------------------------------------- method
 
 
-def method_lines(score: Score, count: int, looks: str, peeked: str = "") -> list[str]:
+def method_lines(readings: Sequence[Reading], looks: str, peeked: str = "") -> list[str]:
     """Say how intervals and p-values were made, in full."""
+    score, count = readings[0].score if readings else TOP1, len(readings)
     how = (
         "95 % interval and p: Student's t on the differences of each seed (n - 1 degrees of freedom, two-sided), for a "
         "number of seeds that was fixed before"
@@ -153,5 +190,20 @@ def method_lines(score: Score, count: int, looks: str, peeked: str = "") -> list
         "+ the base is better",
         f"{how}; against a margin: {margin}",
         f"Holm: p corrected over the {count_noun(count, 'reading')} of this command; a verdict needs {LEVEL:g} or less",
+        "r: correlation of the sides over seeds; the larger, the more pairing shortens the interval",
+        _images_note(readings),
+        "these are differences of trainings as they mostly go: a score "
+        f"{FAILED:g} spreads below its side's median is called a failed training",
+        *([OVERSTATED_TEXT] if looks == ALWAYS else []),
         *([note] if peeked else []),
     ]
+
+
+def _images_note(readings: Sequence[Reading]) -> str:
+    """Say which images the verdicts are about."""
+    if any(one.joint for one in readings):
+        return "95 % is over seeds, on these very validation images; other images too: over both"
+    return (
+        "95 % is over seeds, on these very validation images; what other images would say can't be told, as which ones "
+        "each network got right is not on record"
+    )

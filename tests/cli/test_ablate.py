@@ -139,12 +139,26 @@ def test_several_changes_are_compared_with_one_base(desk, made_up):
     assert code == 0 and len(made_up) == 4 * 4 and "p corrected over the 3 readings of this command" in out
     folder = desk / "results" / "ablate-no-linear-bottleneck-residual-none-residual-expansion-0.35@32-photos"
     assert set(map(tuple, sides(folder).values())) == {(0, 1, 2, 3)}
-    rows = {line.split("  ")[0]: line.split()[-1] for line in out.splitlines() if " same " in line}
-    assert (rows["no residual"], rows["ReLU6 in the bottleneck"]) == ("reproduced", "reproduced")
+    rows = {line.split("  ")[0]: line.split("  ")[-1].strip() for line in out.splitlines() if " same " in line}
+    assert rows["no residual"].startswith("same sign, 1") and rows["ReLU6 in the bottleneck"].startswith("same sign, 1")
     assert rows["shortcut between expansions"] == "undecided"
-    assert re.search(r"^shortcut between expansions: undecided; .* seeds would ", out, re.M)
+    assert re.search(
+        r"^shortcut between expansions: undecided; .* seeds would settle it can be told from 5 on", out, re.M
+    )
+    assert {trial.recipe.shortcut_gain for trial in made_up} == {1.0}  # so that no side is favoured
     made_up.clear()
     assert call(desk, *words).out.endswith(out[out.index("\n0.35 at 32: ") :]) and made_up == []
+
+
+def test_a_recipe_that_favours_the_base_is_called_so(desk, made_up):
+    words = ["ablate", "--residual", "none", *SMALL, "--seeds", 2]
+    _, out, _ = call(desk, *words, "recipe.shortcut_gain=0.2")
+    note = "note      the recipe starts the norm before each shortcut at 0.2, which favours networks that have them; "
+    assert f"{note}recipe.shortcut_gain=1 starts all alike\n" in out
+    assert {trial.recipe.shortcut_gain for trial in made_up} == {0.2}
+    code, _, err = call(desk, *words)  # of earlier versions, whose ablations started so
+    assert code == 2 and "(shortcut_gain 0.2 -> 1.0); give this sweep another --name" in err
+    assert "which favours" not in call(desk, "ablate", "--no-linear-bottleneck", *SMALL, "recipe.shortcut_gain=0.2").out
 
 
 def test_a_match_is_a_reading_of_its_own(desk, made_up):
@@ -256,7 +270,7 @@ def test_until_decided_adds_seeds_where_they_are_needed(desk, made_up):
     assert 4 <= counts["0.35 at 32, no residual"] < 8  # decided long before
     assert "\nundecided no residual, shortcut between expansions; a seed more for 3 networks\n" in out
     assert "\nundecided shortcut between expansions; a seed more for 2 networks\n" in out
-    assert re.search(r"^no residual: reproduced; ", out, re.M)
+    assert re.search(r"^no residual: same sign, 1. times the published gap ", out, re.M)
     assert re.search(r"^shortcut between expansions: undecided; ", out, re.M)
     assert "valid however often one looks and whenever one stops" in out
     assert sum(status == "done" for status in load_frame(folder)["status"]) == len(made_up) == sum(counts.values())

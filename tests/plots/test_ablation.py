@@ -56,7 +56,7 @@ def test_p_values_are_of_all_readings_and_not_all_are_drawn(monkeypatch):
     readings = read_changes({NO_RESIDUAL: LOW, NO_LINEAR_BOTTLENECK: LOW, change_expansion(3): []}, HIGH)
     fig = plot_readings(readings, ONCE, "2 seeds")
     assert "shapes: 2 comparisons" in words(fig) and "Holm) over 3 readings" in caption(fig)
-    assert "paired. Looked at before, with 2 seeds: too short." in caption(fig)
+    assert "paired, each by itself. Looked at before, with 2 seeds: too short." in caption(fig)
     monkeypatch.setattr("mnv2_sweep.plots.ablation.MOST_READINGS", 1)
     assert "shapes: the first 1 of 2 comparisons" in words(plot_readings(readings, ONCE))
 
@@ -119,7 +119,9 @@ def test_all_comparisons_at_a_glance():
     (axes,) = fig.axes
     assert [tick.get_text() for tick in axes.get_yticklabels()] == ["no residual", "t = 3"]
     verdicts = [text.get_text() for text in axes.texts if text.get_gid() == "verdict"]
-    assert verdicts[0].startswith("+11.13, 3 seeds, MAdds same, Holm p ") and verdicts[0].endswith(": reproduced")
+    assert verdicts[0].startswith("+11.13, 3 seeds, MAdds same, Holm p ") and verdicts[0].endswith(
+        ": same sign, 7.9 times"
+    )
     assert verdicts[1].startswith("+0.97, 3 seeds, MAdds -") and verdicts[1].endswith(": undecided")
     assert "0.5 at 96 on shapes: 2 comparisons" in words(fig) and "(Holm) over 3 readings" in caption(fig)
     assert [line.get_xdata()[0] for line in axes.lines if line.get_marker() == "s"] == [1.41]
@@ -133,6 +135,17 @@ def test_a_difference_without_an_interval_is_hollow():
     diamonds = [line for line in axes.lines if line.get_marker() == "D"]
     assert [diamond.get_markerfacecolor() == "white" for diamond in diamonds] == [True, False]
     assert count_bars(axes) == 1
+
+
+def test_other_images_and_failed_trainings_are_in_the_caption():
+    base, variant = [*HIGH, 61.0, 61.8], [*LOW, 59.9, 10.0]
+    (reading,) = read_changes({NO_RESIDUAL: variant}, base, images=2000)
+    text = caption(plot_ablation(reading, make_curves(reading), ONCE))
+    low, high = reading.joint
+    assert f"Over other images of the kind too: {low:+.2f} to {high:+.2f}." in text
+    assert (
+        "Seed 4 of no residual looks like a failed training: 10.0 %, where the median of its seeds is 59.9 %." in text
+    )
 
 
 def test_several_bases_are_named():
