@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from mnv2_sweep.analysis.stats import count_near, kendall_tau, near_pairs, order_signs, start_kinds
+from mnv2_sweep.analysis.stats import NEAR_FRACTION, count_near, kendall_tau, near_pairs, order_signs, start_kinds
 from mnv2_sweep.base.intervals import CONFIDENCE
 from mnv2_sweep.trials.tasks import main_score
 
@@ -119,6 +119,26 @@ def compare_orders(
         *(tau - tau_alone, *_interval(taus - alone.tau(counts))),
         *(fraction - fraction_alone, *_interval(fractions - alone.fraction(counts, near), enough)),
     )
+
+
+def share_near(madds: Sequence[float]) -> float:
+    """Return which share of the pairs of networks is near in MAdds, in time n log n; NaN for fewer than two of them."""
+    madds, n = np.sort(np.asarray(madds, dtype=float)), len(madds)
+    if n < 2:
+        return np.nan
+    first = np.searchsorted(madds, (1 - NEAR_FRACTION) * madds)  # of each network, the cheapest one near it
+    return float((np.arange(n) - first).sum() / (n * (n - 1) / 2))
+
+
+def weigh_back(proxy: Sequence[float], reference: Sequence[float], madds: Sequence[float], near: float) -> float:
+    """Return tau as it would be if this share of the pairs were near in MAdds: that of near pairs and that of all
+    others, each same minus other over the untied, weighed by their shares. NaN where one kind has no untied pair."""
+    signs = (order_signs(proxy) * order_signs(reference))[np.triu_indices(len(proxy), 1)]
+    is_near = near_pairs(madds)[np.triu_indices(len(proxy), 1)]
+    kinds = [signs[(signs != 0) & (is_near == kind)] for kind in (True, False)]
+    if not all(map(len, kinds)):
+        return np.nan
+    return float(near * kinds[0].mean() + (1 - near) * kinds[1].mean())
 
 
 @dataclass(frozen=True, slots=True)

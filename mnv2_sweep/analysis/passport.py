@@ -27,6 +27,7 @@ WORD_COLUMNS = ("proxy", "note")  # of the table, for `align`
 
 # Kendall's tau of MAdds with the published top-1 of TF-slim's 22 MobileNetV2; the tests compute it.
 PAPER_TAU_MADDS, PAPER_NETWORKS = 0.954, 22
+PAPER_TAU_PICKED = 0.764  # on the 8 that `calibrate` picks of them
 ONLY_WORTH = (
     f"MAdds alone order the paper's {PAPER_NETWORKS} networks as published at Kendall tau {PAPER_TAU_MADDS}: a proxy "
     "is only worth what it adds to them among networks of similar cost, within 25 % of MAdds"
@@ -44,7 +45,8 @@ class ProxyVerdict:
     `agreement_with_all_published` of all published networks of the space, where that is more of them.
 
     `trial` is one of its trials, as `dump_trial` writes it ("" where none was trained): for which data, recipe and
-    strategy it holds. A proxy that could not be made has an agreement of no networks, and `note` says why."""
+    strategy it holds. `tau_weighted` is tau with the reference, near pairs counted as often as the space has them, None
+    where that is not known. A proxy that could not be made has an agreement of no networks, and `note` says why."""
 
     name: str
     agreement_with_reference: Agreement
@@ -53,6 +55,7 @@ class ProxyVerdict:
     note: str = ""
     agreement_with_all_published: Agreement | None = None
     trial: str = ""
+    tau_weighted: float | None = None
 
     def __post_init__(self):
         if not self.trial:
@@ -73,7 +76,8 @@ class Passport:
     """The verdicts of one calibration. `data` is the data set's name, `reference` says in words what the proxies were
     compared with (recipe, networks, seeds), `made` the day, `machine` where. MAdds alone is always among `proxies`.
     `reference_seconds` is what the reference cost, `reference_with_published` how itself agrees with the published
-    top-1 of its networks, None where too few are published."""
+    top-1 of its networks, None where too few are published. Of the pairs of the networks compared, `near_share` is near
+    in MAdds, of all those of the space `space_near_share`; None in passports of earlier versions."""
 
     space: str
     data: str
@@ -83,6 +87,8 @@ class Passport:
     machine: str
     reference_seconds: float | None = None
     reference_with_published: Agreement | None = None
+    near_share: float | None = None
+    space_near_share: float | None = None
 
     def __post_init__(self):
         names = [verdict.name for verdict in self.proxies]
@@ -131,15 +137,31 @@ def read_passport(folder: Path) -> Passport | None:
 def passport_table(passport: Passport) -> list[list[str]]:
     """Return header and a row a proxy; a column of the published order where at least one was compared with it."""
     published = any(verdict.agreement_with_published for verdict in passport.proxies)
-    header = ["proxy", "tau with reference", "pairs within 25 %"]
+    weighed = any(_is_known(verdict.tau_weighted) for verdict in passport.proxies)
+    header = ["proxy", "tau with reference", *(["weighed back"] if weighed else []), "pairs within 25 %"]
     header += ["tau with published", "published within 25 %"] if published else []
     rows = []
     for verdict in passport.proxies:
         compared = [verdict.agreement_with_reference, *([verdict.agreement_with_published] if published else [])]
         cells = [text for agreement in compared for text in _agreement_cells(agreement)]
+        if weighed:
+            cells.insert(1, f"{verdict.tau_weighted:.3f}" if _is_known(verdict.tau_weighted) else "-")
         cost = "-" if verdict.cost_seconds is None else duration(verdict.cost_seconds)
         rows.append([verdict.name, *cells, cost, verdict.note])
     return [[*header, "cost", "note"], *rows]
+
+
+def _is_known(value: float | None) -> bool:
+    return value is not None and not math.isnan(value)
+
+
+def closeness_text(picked: float, space: float) -> str:
+    """Say that the networks compared are close together, from the shares of their pairs and of the space's that are
+    near in MAdds, and what that does."""
+    shares = f"{100 * picked:.0f} % of their pairs within 25 % of MAdds, {100 * space:.0f} % in the space"
+    few, every = f"{PAPER_TAU_PICKED} on 8 of the paper's {PAPER_NETWORKS} networks", f"{PAPER_TAU_MADDS} on all"
+    lowers = f"that lowers every tau (of MAdds alone with the published order, {few}, {every})"
+    return f"they are picked close together, {shares}: {lowers}"
 
 
 def published_table(passport: Passport) -> list[list[str]]:

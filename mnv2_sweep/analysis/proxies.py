@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mnv2_sweep.analysis.agreement import Agreement, compare_orders
+from mnv2_sweep.analysis.agreement import Agreement, compare_orders, share_near, weigh_back
 from mnv2_sweep.analysis.calibration import LEAST_NETWORKS, Calibration, Part, sizes_text
 from mnv2_sweep.analysis.passport import EXECUTED, MADDS_ALONE, SYNFLOW, Passport, ProxyVerdict
 from mnv2_sweep.analysis.stats import kendall_tau
@@ -120,6 +120,7 @@ def make_passport(
         calibration.space.name, data, ", ".join(words + ([reference.failed] if reference.failed else [])),
         tuple(verdicts), made, machine, reference.seconds,
         _compare(reference.values, yardsticks.published, calibration.picked, yardsticks),
+        share_near([yardsticks.madds[key] for key in reference.values]), calibration.near_share,
     )  # fmt: skip
 
 
@@ -137,8 +138,20 @@ def _judge(name: str, order: Order, yardsticks: Yardsticks, calibration: Calibra
     return ProxyVerdict(
         name, compared or NOTHING, some if compared else None, order.seconds, "; ".join(notes),
         every if compared and every and not (some and some.networks == every.networks) else None,
-        dump_trial(order.trial) if order.trial else "",
+        dump_trial(order.trial) if order.trial else "", _weigh(order.values, yardsticks, calibration),
     )  # fmt: skip
+
+
+def _weigh(order: Mapping[str, float], yardsticks: Yardsticks, calibration: Calibration) -> float | None:
+    """Return tau with the reference, weighed back to the space's share of near pairs; None where too few are
+    compared."""
+    keys = [key for key in map(arch_key, calibration.picked) if key in order and key in yardsticks.reference]
+    if len(keys) < LEAST_NETWORKS:
+        return None
+    values, reference, madds = (
+        [source[key] for key in keys] for source in (order, yardsticks.reference, yardsticks.madds)
+    )
+    return weigh_back(values, reference, madds, calibration.near_share)
 
 
 def _proxy_note(name: str, order: Order, calibration: Calibration) -> str:

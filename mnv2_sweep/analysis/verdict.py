@@ -11,6 +11,7 @@ from mnv2_sweep.analysis.passport import (
     ONLY_WORTH,
     WORD_COLUMNS,
     Passport,
+    closeness_text,
     passport_table,
     published_table,
     read_passport,
@@ -81,6 +82,12 @@ def passport_text(passport: Passport, strategy: str) -> str:
         *("", *tables, ""),
         "cost: training and evaluation of all seeds, in seconds of one core; all threads of a shared training count",
     ]
+    near, space = passport.near_share, passport.space_near_share
+    if near is not None and space is not None and near > space:
+        lines.append(
+            f"of the networks: {closeness_text(near, space)}; weighed back, near pairs count as often as the space has "
+            "them"
+        )
     own = passport.reference_with_published
     if own:
         lines.append(

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mnv2_sweep.analysis.agreement import Agreement, compare_orders, near_text, tau_text
-from mnv2_sweep.analysis.stats import count_near, kendall_tau
+from mnv2_sweep.analysis.agreement import Agreement, compare_orders, near_text, share_near, tau_text, weigh_back
+from mnv2_sweep.analysis.stats import count_near, kendall_tau, near_pairs
 from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.paper.published import CHECKPOINTS
 
@@ -138,3 +138,20 @@ def test_it_is_fast():
     start = time.process_time()
     compare_orders(noisy(2), PUBLISHED, MADDS, draws=2000)
     assert time.process_time() - start < 1
+
+
+# ---------------------------------------------------------------- near pairs, weighed back
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 40])
+def test_the_share_of_near_pairs_is_counted_as_near_pairs_has_it(count):
+    madds = np.round(np.random.default_rng(count).lognormal(0, 1, count), 1) + 0.1  # with ties
+    pairs = count * (count - 1) / 2
+    assert share_near(madds) == pytest.approx(near_pairs(madds).sum() / 2 / pairs if pairs else np.nan, nan_ok=True)
+
+
+def test_weighed_back_by_hand():
+    """Near: 10 and 11, the other way; 100 and 110, tied. All four others as the reference."""
+    madds, reference, proxy = [10, 11, 100, 110], [1, 2, 3, 4], [2, 1, 5, 5]
+    assert weigh_back(proxy, reference, madds, 0.25) == pytest.approx(0.25 * -1 + 0.75 * 1)
+    assert np.isnan(weigh_back(proxy, reference, [1, 10, 100, 1000], 0.25))  # no near pair

@@ -7,11 +7,13 @@ from dataclasses import replace
 
 import pytest
 
-from mnv2_sweep.analysis.agreement import Agreement, compare_orders
+from mnv2_sweep.analysis.agreement import Agreement, compare_orders, share_near, weigh_back
+from mnv2_sweep.analysis.calibration import stratify
 from mnv2_sweep.analysis.passport import (
     MADDS_ALONE,
     PAPER_NETWORKS,
     PAPER_TAU_MADDS,
+    PAPER_TAU_PICKED,
     SHARED_WEIGHTS,
     SHORT_SCHEDULE,
     WORD_COLUMNS,
@@ -63,12 +65,30 @@ def test_the_paper_s_tau_of_madds_alone_is_computed():
     assert (round(counted, 3), round(printed, 3), len(published)) == (PAPER_TAU_MADDS, PAPER_TAU_MADDS, PAPER_NETWORKS)
 
 
+def test_the_tau_of_the_handful_is_computed_and_weighing_back_brings_it_nearer():
+    madds, published = [count_cost(c.arch).madds for c in CHECKPOINTS], [c.top1_percent for c in CHECKPOINTS]
+    picked = stratify([c.arch for c in CHECKPOINTS], madds, 8)
+    few = [[values[i] for i in picked] for values in (madds, published)]
+    assert round(kendall_tau(*few), 3) == PAPER_TAU_PICKED
+    back = weigh_back(*few, few[0], share_near(madds))
+    assert PAPER_TAU_PICKED + 0.1 < back < PAPER_TAU_MADDS
+
+
+def test_weighed_back_stands_beside_tau():
+    short, alone = make_passport().proxies
+    assert "weighed back" not in passport_table(make_passport())[0]
+    passport = replace(make_passport(), proxies=(replace(short, tau_weighted=0.912), replace(alone, tau_weighted=NAN)))
+    header, *rows = passport_table(passport)
+    assert header[:4] == ["proxy", "tau with reference", "weighed back", "pairs within 25 %"]
+    assert [row[2] for row in rows] == ["0.912", "-"]
+
+
 # ---------------------------------------------------------------- the file
 
 
 @pytest.mark.parametrize("published", [True, False])
 def test_written_and_read_back(tmp_path, published):
-    passport = make_passport(published)
+    passport = replace(make_passport(published), near_share=0.2, space_near_share=0.1)
     path = write_passport(tmp_path / "new" / "sweep", passport)
     assert path == tmp_path / "new" / "sweep" / PASSPORT and "NaN" not in path.read_text()
     found = read_passport(path.parent)

@@ -206,6 +206,13 @@ def test_the_published_ones_of_the_picked_networks_and_all_of_the_space(passport
     assert passport.baseline == alone
 
 
+def test_taus_are_weighed_back_to_the_space_s_pairs(passport):
+    assert passport.near_share == 6 / 28 and passport.space_near_share == 22 / 231
+    short, shared, synflow, alone, executed = passport.proxies
+    assert short.tau_weighted == 1.0 and synflow.tau_weighted == -alone.tau_weighted
+    assert alone.agreement_with_reference.tau + 0.1 < shared.tau_weighted == alone.tau_weighted < 1
+
+
 def test_gains_are_over_the_costs_that_order_better():
     recipe = SPACE.recipe
     executed = order_of(PICKED, lambda arch: count_cost(executed_network(arch, recipe)).madds)

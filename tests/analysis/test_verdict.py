@@ -137,6 +137,14 @@ def test_the_text_has_the_table_the_verdict_and_what_madds_alone_say():
     assert "published networks" not in "\n".join(lines[:-1])
 
 
+def test_the_text_says_that_the_networks_are_picked_close_together():
+    passport = replace(make_passport(), near_share=0.21, space_near_share=0.1)
+    said = "of the networks: they are picked close together, 21 % of their pairs within 25 % of MAdds, 10 %"
+    assert f"\n{said} in the space: that lowers every tau" in passport_text(passport, SHORT_SCHEDULE)
+    for other in (make_passport(), replace(passport, near_share=0.1)):  # of an earlier version, and of a whole space
+        assert "close together" not in passport_text(other, SHORT_SCHEDULE)
+
+
 def test_the_text_says_which_published_networks_it_speaks_of():
     short, alone = make_passport(published=True).proxies
     alone = ProxyVerdict(alone.name, alone.agreement_with_reference, None, 0.0, "", make_agreement(networks=22))
