@@ -1,6 +1,7 @@
 """Trials -> one row per network with its spread; differences between networks; pairs of similar cost.
 
-Two intervals, both at 95 %, answer different questions and are never mixed:
+Two intervals, both at 95 %, answer different questions and are kept apart; one over both is in `answers`, from what
+each network made of each image:
 - over seeds (Student's t): how far the mean would move if we trained again with other seeds, on the same data;
 - over images (Wilson): how far the accuracy would move on other validation images of the same kind, for these
   very weights. All seeds share their validation images, so more seeds do not narrow this one: n is the number of

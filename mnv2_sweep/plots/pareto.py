@@ -349,7 +349,7 @@ def _front_line(drawn: pd.DataFrame, doubt: Doubt | None) -> str:
     several = len(start_kinds(drawn)) > 1
     if doubt is None:
         each = "Each kind of start has its own front, of" if several else "The front is of"
-        return f" {each} the means; networks with overlapping bars may change places."
+        return f" {each} the means; which networks differ, bars can't tell: all saw the same images."
     each = "Each kind of start has its own dashed front, of" if several else "The dashed front is of"
     band = " Grey: where the front passes, at 95 %." if doubt.band else ""
     return f" {each} the means; filled: on the front with 50 % or more, over the same.{band}"

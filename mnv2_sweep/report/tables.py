@@ -107,7 +107,7 @@ def _legend_lines(summary: pd.DataFrame, odds: Odds | None) -> list[str]:
 def _luck_text(score: Score, odds: Odds | None) -> str:
     """Say by how much the best was lucky."""
     if odds is None:
-        return "so a little optimistic"
+        return "which flatters it, by how much is not known"
     luck, low, high = (f"{round(score.scale * value, 1) + 0:.1f}" for value in odds.optimism)
     sure = probability_text(odds.best[odds.measured_best])
     return f"their best with {sure}, flattered by {luck} {score.difference_unit} (95 % {low} to {high})"

@@ -48,7 +48,7 @@ def test_results_of_two_networks(load_trials):
     assert large[:4] == ["*", "1.0", "at", "96"] and "70.0" in large and not any("±" in cell for cell in large)
     assert lines[6].startswith(
         "best on validation: 1.0 at 96, trained at 96 px: top-1 70.0 % (95 % 67.1 to 72.8 over 1000 images), "
-        "chosen among 2, so a little optimistic; on test 40.0 % (35.8 to 44.4 over 500)"
+        "chosen among 2, which flatters it, by how much is not known; on test 40.0 % (35.8 to 44.4 over 500)"
     )
     assert lines[7].startswith("* = on the front") and lines[8] == UNKNOWN_ODDS and len(lines) == 9
 
@@ -175,6 +175,6 @@ def test_odds_stand_in_the_place_of_the_stars(load_trials):
     header, *rows = network_table(summarise(trials), {SCRATCH: odds})
     assert header[0] == "on front" and [row[0] for row in rows] == [">99 %", "-", probability_text(odds.on_front[1])]
     text = results_text(trials, odds={SCRATCH: odds})
-    assert "a little optimistic" not in text and UNKNOWN_ODDS not in text
+    assert "by how much is not known" not in text and UNKNOWN_ODDS not in text
     assert ", chosen among 2, their best with " in text and " points (95 % -" in text
     assert f"\non the front: {front_text(odds)} networks, 95 %\non front = how likely it is on the front of " in text
