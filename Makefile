@@ -61,3 +61,5 @@ bench: .venv/.bench  ## about an hour on two cores
 	$(BIN)/python benchmarks/chaos.py
 	$(BIN)/python benchmarks/many.py
 	$(BIN)/python benchmarks/fuzz_yaml.py
+	$(BIN)/python benchmarks/odds.py
+	$(BIN)/python benchmarks/doubt.py

@@ -5,8 +5,8 @@ of tests/analysis/test_answers.py and test_odds.py, in made-up worlds whose trut
 
 Printed: bytes and milliseconds of a record with images and without; milliseconds of processor time in which the scorer
 keeps them, beside an evaluation; how often joint intervals over seeds and images cover the truth, beside those over
-images alone; the probabilities of front and best in ten bins, said / true; processor seconds of the odds of 22
-networks.
+images alone, and those of single scores; the probabilities of front and best in ten bins, said / true; how lucky the
+best was, said and true; processor seconds of the odds of 22 networks.
 """
 
 import argparse
@@ -20,7 +20,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from mnv2_sweep.analysis.answers import find_difference
+from mnv2_sweep.analysis.answers import find_difference, score_interval
 from mnv2_sweep.analysis.odds import find_odds
 from mnv2_sweep.analysis.pareto import pareto_front
 from mnv2_sweep.models.build import build_model
@@ -41,6 +41,8 @@ WORLDS = {
     "5 networks, 341 images": dict(networks=5, images=341),
     "5 networks, 341 images, 2 seeds": dict(networks=5, images=341, seeds=2, of_seeds=0.05),
     "22 networks far apart": dict(networks=22, images=1000, apart=0.5),
+    "22 nearly equal networks": dict(networks=22, images=1000, apart=0.02),
+    "5 nearly equal networks, 341 images": dict(networks=5, images=341, apart=0.02),
 }
 
 
@@ -83,7 +85,7 @@ def measure_scorer() -> None:
 
 def cover_truth(worlds: int) -> None:
     for seeds, of_seeds in ((1, 0.0), (2, 0.0), (2, 0.05), (2, 0.2), (3, 0.05), (3, 0.2), (5, 0.05), (5, 0.2)):
-        random, joint, alone = np.random.default_rng(8), [], []
+        random, joint, alone, single = np.random.default_rng(8), [], [], []
         for _ in range(worlds):
             _, truth, answers = draw_world(random, 6, 400, seeds, of_seeds=of_seeds)
             for one, other in ((0, 3), (1, 4), (2, 5)):
@@ -92,9 +94,10 @@ def cover_truth(worlds: int) -> None:
                 half = 1.96 * differences.mean(0).std(ddof=1) / 20
                 joint.append(found.low <= true <= found.high)
                 alone.append(abs(differences.mean() - true) <= half)
-        text = (
-            f"{100 * np.mean(joint):.1f} % covered by the joint interval, {100 * np.mean(alone):.1f} over images alone"
-        )
+            ends = [score_interval(rows, answers.spread, True) for rows in answers.terms]
+            single += [low <= true <= high for (low, high), true in zip(ends, truth, strict=True)]
+        shares = [f"{100 * np.mean(held):.1f} %" for held in (joint, alone, single)]
+        text = "covered {} by the joint interval, {} over images alone; single scores {}".format(*shares)
         print(f"{seeds} seeds that differ by {of_seeds}: {text}")
 
 
@@ -106,12 +109,15 @@ def check_odds(worlds: int) -> None:
             odds, front = find_odds(answers, costs, draws=500), pareto_front(costs, truth)
             said["front"].append((odds.on_front, front))
             said["best"].append((odds.best, np.arange(len(truth)) == truth.argmax()))
-            own = answers.terms[odds.measured_best].mean() - truth[odds.measured_best]
+            errors = np.array([rows.mean() for rows in answers.terms]) - truth
+            own = errors[odds.measured_best]
             size = odds.front_low <= front.sum() <= odds.front_high
-            luck.append((odds.optimism[0], own, odds.optimism[1] <= own <= odds.optimism[2], size))
+            inside = odds.optimism[1] <= own <= odds.optimism[2]
+            luck.append((odds.optimism[0], own - errors.mean(), inside, size))  # without the luck that all have
         told, true, covered, sizes = 100 * np.mean(luck, axis=0)
-        print(f"{name}: luck of the best {told:.2f} points said, {true:.2f} true, interval covers {covered:.1f} %; "
-              f"size of the front in its interval {sizes:.1f} %")  # fmt: skip
+        error = 100 * np.std([row[1] for row in luck]) / np.sqrt(worlds)
+        print(f"{name}: luck of the best {told:.2f} points said, {true:.2f} true (±{1.96 * error:.2f}), interval "
+              f"covers {covered:.1f} %; size of the front in its interval {sizes:.1f} %")  # fmt: skip
         for what, pairs in said.items():
             odds, true = (np.concatenate([pair[at] for pair in pairs]) for at in (0, 1))
             bins = np.minimum((10 * odds).astype(int), 9)

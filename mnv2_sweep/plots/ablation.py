@@ -78,7 +78,11 @@ def plot_readings(readings: Sequence[Reading], looks: str, peeked: str = "") -> 
     facts = next(one.facts for one in shown if one.facts)
     name = f"{len(bases)} networks" if len(bases) > 1 else arch_label(shown[0].comparison.base)
     caption = [join_facts(facts, []), _bars_line(looks, len(readings), peeked)]
-    marks = ["Square: published, on ImageNet."] if any(one.claim and one.claim.gap is not None for one in shown) else []
+    marks = (
+        ["Square: published, on ImageNet; times: the difference over that."]
+        if any(one.claim and one.claim.gap is not None for one in shown)
+        else []
+    )
     if not all(math.isfinite(one.estimate.low) for one in shown):
         marks.append("Hollow diamond: no interval yet, too few seeds.")
     caption += [" ".join(marks)] if marks else []
@@ -98,7 +102,7 @@ def plot_readings(readings: Sequence[Reading], looks: str, peeked: str = "") -> 
     minus = f"{score.label} of the base minus the changed network's ({score.difference_unit})"
     axes.set_xlabel(f"{minus}: right of zero the base is better")
     longest = max(map(len, labels))
-    fig.subplots_adjust(left=min(0.45, 0.04 + 0.0066 * longest), right=0.66, top=1 - 0.8 / height, bottom=1.35 / height)
+    fig.subplots_adjust(left=min(0.4, 0.04 + 0.0066 * longest), right=0.58, top=1 - 0.8 / height, bottom=1.35 / height)
     return fig
 
 

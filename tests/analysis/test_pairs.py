@@ -1,12 +1,17 @@
 """Pairs of networks as rows, and what is said of them."""
 
+from itertools import combinations
+from pathlib import Path
+
 import numpy as np
 import pytest
+from scipy.stats import binom
 
-from mnv2_sweep.analysis.answers import Answers
+from mnv2_sweep.analysis.answers import Answers, compare_answers, load_answers, pool_spread
 from mnv2_sweep.analysis.pairs import list_pairs, pairs_table, settled_text, splits_text
 from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.nets.resolve import arch_key
+from mnv2_sweep.record.frame import load_frame
 from mnv2_sweep.trials.tasks import TOP1
 from tests.answer_samples import answers_of
 from tests.plot_samples import PAPER, make_trials
@@ -52,3 +57,28 @@ def test_validation_and_test_are_held_against_each_other():
     assert text.startswith("pairs within 25 % of MAdds in one order on validation and on test: ")
     assert " by top-1" in text and ", 0 of " in text
     assert splits_text(trials.assign(test_top1=np.nan)) == "" == splits_text(trials[:1])
+
+
+def mcnemar(first: np.ndarray, second: np.ndarray) -> float:
+    """McNemar's mid-p of two networks that are right or not on each image."""
+    more, less = int((first > second).sum()), int((first < second).sum())
+    k, n = min(more, less), more + less
+    return min(1.0, 2 * binom.cdf(k, n, 0.5) - binom.pmf(k, n, 0.5)) if n else 1.0
+
+
+def test_on_real_pairs_our_interval_mcnemar_and_the_paired_bootstrap_agree():
+    """Of the committed example, seed by seed: all three tell the same pairs apart, but for some on the edge."""
+    folder = Path(__file__).parents[2] / "results" / "example"
+    answers, told = load_answers(folder, load_frame(folder)), []
+    for seed in range(3):
+        rows = np.stack([terms[seed] for terms in answers.terms])
+        counts = np.random.default_rng(seed).multinomial(2500, np.full(2500, 1 / 2500), 1000)
+        draws = counts @ rows.T / 2500
+        for one, other in combinations(range(22), 2):
+            low, high = np.percentile(draws[:, one] - draws[:, other], [2.5, 97.5])
+            sides = rows[one][None], rows[other][None]
+            mean, half = compare_answers(*sides, pool_spread(sides), is_fraction=True)
+            told.append((mcnemar(rows[one], rows[other]) <= 0.05, low > 0 or high < 0, abs(mean) > half))
+    told = np.array(told)
+    assert len(told) == 3 * 231 and 0.3 < told[:, 0].mean() < 0.95
+    assert (told[:, 0] != told[:, 2]).mean() < 0.01 and (told[:, 0] != told[:, 1]).mean() < 0.02
