@@ -79,11 +79,12 @@ def show_results(folder: Path, plots: Path) -> None:
     from mnv2_sweep.analysis.odds import load_odds
     from mnv2_sweep.analysis.verdict import sweep_verdict
     from mnv2_sweep.record.frame import load_frame
+    from mnv2_sweep.record.store import read_truth
     from mnv2_sweep.report.tables import results_text
 
     frame = load_frame(folder)
     odds = load_odds(folder, frame)
-    typer.echo("\n" + results_text(frame, sweep_verdict(folder), odds))
+    typer.echo("\n" + results_text(frame, sweep_verdict(folder), odds, read_truth(folder)))
     if (frame["status"] == "done").any():
         for drawn in draw_so_far(folder, plots):
             typer.echo(drawn)
