@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mnv2_sweep.base.errors import SweepError
 from mnv2_sweep.base.text import count_noun
 from mnv2_sweep.cli.options import (
     RunOptions,
+    Seed,
     Seeds,
     Separate,
     Shared,
@@ -31,6 +33,7 @@ def run(
     space: SpaceFile,
     options: RunOptions,
     seeds: Seeds = None,
+    seed: Seed = None,
     budget: Budget = None,
     shared: Shared = False,
     separate: Separate = False,
@@ -46,6 +49,8 @@ def run(
     from mnv2_sweep.spaces.networks import expand
     from mnv2_sweep.spaces.space import Kind
 
+    if seed is not None and seeds is not None:
+        raise SweepError("--seed --seeds: one of them; --seed K is seed K alone, --seeds N are seeds 0 to N-1")
     given, path = open_space(space)
     loaded = given if shared or separate else begin_space(given)
     strategy = choose_strategy(loaded, shared, separate)
@@ -53,11 +58,20 @@ def run(
     archs = expand(loaded, opened.classes)
     sweep = check_name(options.name or name_sweep(given, strategy, opened.data_name, opened.dataset.name))
     source, chosen = path.read_text(encoding="utf-8"), range(seeds) if seeds else loaded.seeds
+    chosen = chosen if seed is None else (seed,)
     if again is None:
         opened = opened.join()
     first, *more = loaded.kinds if loaded.inits else (Kind(loaded.recipe, strategy),)
     request = opened.ask(
-        sweep, archs, first.recipe, chosen, strategy=first.strategy, task=loaded.task, source=source, more=tuple(more)
+        sweep,
+        archs,
+        first.recipe,
+        chosen,
+        strategy=first.strategy,
+        task=loaded.task,
+        source=source,
+        more=tuple(more),
+        is_part=seed is not None,
     )
     if again is not None:
         raise typer.Exit(run_again(request, again))

@@ -57,7 +57,8 @@ class SweepRequest:
     `data_name` is the name or path by which workers open the data set. With `counts` a network has that many of the
     seeds only, the first ones. `source` is kept as the sweep's space.yaml, `command` in its env.json. A dry run ends
     after the plan; without `announced` there is neither a plan nor an estimate of the time. `more` are kinds of start
-    that the networks have as well, see `Space.inits`.
+    that the networks have as well, see `Space.inits`. `is_part`: other trials of the sweep are asked for elsewhere, so
+    those that are planned stay.
     """
 
     folder: Path
@@ -77,6 +78,7 @@ class SweepRequest:
     source: str = ""
     command: str = ""
     more: tuple[Kind, ...] = ()
+    is_part: bool = False
 
     @property
     def data(self) -> DataRef:
@@ -325,7 +327,7 @@ def prepare_session(session: Session, environment: dict) -> Iterator[tuple[int, 
     # Another run may have begun since the session was opened.
     check_sweep(session.folder, session.trials, read_outcomes(session.folder))
     write_sweep_files(session.folder, request.source, {**environment, DATA: request.data_name})
-    write_schedule(session.folder, session.trials, replace=not read_claims(session.folder))
+    write_schedule(session.folder, session.trials, replace=not (request.is_part or read_claims(session.folder)))
     write_truth(session.folder, request.dataset.fingerprint, find_truth(request.dataset))
     if session.reused:
         adopt_weights(session.folder, session.reused)  # first: who finds the results there does not look for weights

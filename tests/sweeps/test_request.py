@@ -371,3 +371,13 @@ def test_scores_that_cannot_rank_are_refused(tmp_path, tiny_data, recipes, messa
     asked = SweepRequest(tmp_path / "s", ARCHS, first.recipe, (0,), tiny_data, "toy", more=tuple(more))
     with pytest.raises(SweepError, match=message):
         open_session(asked)
+
+
+def test_jobs_of_one_seed_each_add_to_the_plan_of_the_sweep(tmp_path, tiny_data):
+    for seed in (4, 0):
+        asked = SweepRequest(tmp_path / "s", ARCHS, RECIPE, (seed,), tiny_data, "toy", is_part=True)
+        prepare(open_session(asked))
+    assert sorted({trial.seed for trial in read_schedule(tmp_path / "s").values()}) == [0, 4]
+    assert len(read_schedule(tmp_path / "s")) == 6
+    prepare(open_tiny(tmp_path / "s", tiny_data, seeds=(1,)))  # a whole sweep plans anew
+    assert {trial.seed for trial in read_schedule(tmp_path / "s").values()} == {1}
