@@ -592,7 +592,7 @@ MISTAKES = {
     ABLATE + "recipe.lr=-inf": "ablate: recipe.lr: '-inf' given; allowed: a number above 0 (it is not a finite number)",
     ABLATE + "--seeds 0": "--seeds",
     "plot": "plot: say what to draw; one of --pareto, --ablation, --expansion, --costs, --confusion, --manifold and",
-    "plot --pareto --ablation": "plot: say what to draw; one of --pareto, --ablation, --expansion, --costs, --confusion, --manifold",
+    "plot --pareto --ablation": "plot: say what to draw; one of --pareto, --ablation, --expansion, --costs",
     "plot --manifold --activity": "plot: say what to draw; one of --pareto",
     "plot --manifold --images 9": "plot --manifold: --images is for --activity; leave it out",
     "plot --pareto junk --seed 1": "plot --pareto: --seed is for --manifold and --activity; leave it out",
