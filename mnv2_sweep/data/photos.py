@@ -33,7 +33,7 @@ import numpy as np
 from PIL import Image
 
 from mnv2_sweep.base.errors import DataError
-from mnv2_sweep.base.files import open_whole
+from mnv2_sweep.base.files import open_whole, remove_abandoned
 from mnv2_sweep.base.size import Size, square
 from mnv2_sweep.data.asked import PhotoOptions, make_name
 from mnv2_sweep.data.cache import (
@@ -232,6 +232,7 @@ def _decode_to_cache(
             known = {"path": where, "fingerprint": fingerprint, "skipped": sorted(source.left_out + bad)}
             known |= {"notes": notes, "groups": source.groups, "loss": loss}
             _publish(folder, photo_files.name, cache, known, options)
+        remove_abandoned(opened.parent)
         if all(one.digest for one in decoded):  # a file the system refused today may be readable tomorrow
             write_json(opened, known)
     return _load(photo_files.name, cache, known, options)
