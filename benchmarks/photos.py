@@ -6,7 +6,7 @@ Each side runs in a process of its own; its peak resident memory is the kernel's
 then what it costs to open a cache again with every byte held against its sums, and to read 10,000 classes with ten test
 photos of 8 px each.
 
-    python benchmarks/photos.py --decode [IMAGES] [ROUNDS]     default 60 photos of each size, 5 rounds
+    python benchmarks/photos.py decode [IMAGES] [ROUNDS]     default 60 photos of each size, 5 rounds
 
 Files as cameras write them, from a folder, decoded to squares of 256 px: ours (into the cache, with its hashes and
 sums) against a plain Pillow loop in as many processes as ours has threads, in turns. Prints medians of the seconds of
@@ -161,7 +161,7 @@ def compare_decoding(name: str, images: int, rounds: int) -> None:
 
 
 def main() -> None:
-    if sys.argv[1:2] == ["--decode"]:
+    if sys.argv[1:2] == ["decode"]:
         words = sys.argv[2:4]
         for name in SIZES:
             compare_decoding(name, *map(int, [*words, *("60", "5")[len(words) :]]))
