@@ -37,7 +37,7 @@ from mnv2_sweep.models.shared import SharedWeights, Slice, calibrate_norms, cut_
 from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.nets.resolve import arch_key
-from mnv2_sweep.training.batch import Batch, draw_batch, find_loss
+from mnv2_sweep.training.batch import Batch, draw_batch, find_loss, weigh_images
 from mnv2_sweep.training.checkpoint import Course, core_clock, describe_error, is_whole, read_packed, write_packed
 from mnv2_sweep.training.control import Control
 from mnv2_sweep.training.loop import (
@@ -223,7 +223,8 @@ def refit_classifier(model: nn.Module, trial: Trial, dataset: Dataset, device: s
         model.classifier = classifier
     seen, rows = torch.cat(features), torch.cat(drawn_batches(len(dataset.labels["train"]), trial.shared.refit))
     if len(rows) > 1 and seen.isfinite().all():
-        linear = fit_least_squares(trial, seen, read_targets(trial, dataset, "train", "cpu")[rows])
+        labels, targets = dataset.labels["train"], read_targets(trial, dataset, "train", "cpu")[rows]
+        linear = fit_least_squares(trial, seen, targets, weigh_images(trial, labels[rows.numpy()]))
         classifier[-1].weight.copy_(linear.weight)
         classifier[-1].bias.copy_(linear.bias)
 

@@ -13,6 +13,7 @@ from mnv2_sweep.training.checkpoint import BatchOrder
 from mnv2_sweep.training.control import Control, Interrupted
 from mnv2_sweep.training.linear import Examples, fit_linear
 from mnv2_sweep.training.loop import run_trial
+from mnv2_sweep.training.refit import fit_least_squares
 from mnv2_sweep.training.shared import Supernet, train_shared
 from mnv2_sweep.training.stacked import train_stacked
 from mnv2_sweep.trials.trial import trial_id
@@ -117,3 +118,17 @@ def test_a_probe_with_weights_finds_more_of_the_rare_class(make_trial):
         given = fit_linear(trial, examples, examples, Control()).outputs(features).argmax(1)
         recalls.append((given == targets)[labels == 1].float().mean().item())
     assert recalls[0] < 0.3 and recalls[1] > 0.5
+
+
+def test_a_classifier_that_is_refitted_is_balanced_too(make_trial):
+    random = generator(3)
+    features, labels = torch.randn(330, 4, generator=random), np.array([0] * 300 + [1] * 30)
+    features[labels == 1, 0] += 1.0
+    targets, recalls = torch.from_numpy(labels), []
+    for balance in ("none", "weights", "sampler"):
+        trial = make_trial(balance=balance)
+        given = fit_least_squares(trial, features, targets, weigh_images(trial, labels)).outputs(features).argmax(1)
+        recalls.append((given == targets)[labels == 1].float().mean().item())
+    assert recalls[0] < 0.3 and recalls[1] == recalls[2] > 0.5
+    same = fit_least_squares(make_trial(), features, targets, torch.ones(330))
+    torch.testing.assert_close(same.weight, fit_least_squares(make_trial(), features, targets).weight)
