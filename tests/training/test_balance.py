@@ -131,4 +131,5 @@ def test_a_classifier_that_is_refitted_is_balanced_too(make_trial):
         recalls.append((given == targets)[labels == 1].float().mean().item())
     assert recalls[0] < 0.3 and recalls[1] == recalls[2] > 0.5
     same = fit_least_squares(make_trial(), features, targets, torch.ones(330))
-    torch.testing.assert_close(same.weight, fit_least_squares(make_trial(), features, targets).weight)
+    plain = fit_least_squares(make_trial(), features, targets)
+    torch.testing.assert_close(same.weight, plain.weight, rtol=0.02, atol=1e-3)  # the factor is sought to 0.01
