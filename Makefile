@@ -51,6 +51,7 @@ bench: .venv/.bench  ## about an hour on two cores
 	$(BIN)/python benchmarks/check_fvcore.py
 	$(BIN)/python benchmarks/split.py
 	$(BIN)/python benchmarks/photos.py
+	$(BIN)/python benchmarks/photos.py decode
 	$(BIN)/python benchmarks/small_maps.py
 	$(BIN)/python benchmarks/train.py
 	$(BIN)/python benchmarks/memory.py --seconds 300

@@ -18,7 +18,7 @@ from mnv2_sweep.sweeps.attempt import read_progress
 from mnv2_sweep.sweeps.pool import Feed
 from mnv2_sweep.training.control import Control, Interrupted
 from mnv2_sweep.trials.recipe import Recipe
-from mnv2_sweep.trials.terms import unpack_terms
+from mnv2_sweep.trials.terms import MISTAKEN, unpack_terms
 from mnv2_sweep.trials.trial import SPLITS, DataRef, Result, Trial, trial_id
 
 # What the functions below do with a trial of that seed.
@@ -48,11 +48,14 @@ def flat_result(**values) -> Result:
 
 
 def check_terms(result: Result) -> None:
-    """What the network made of each image is there, and makes up the scores, up to half precision."""
+    """What the network made of each image is there, and makes up the scores, up to the precision that is kept."""
     terms = unpack_terms(result.each)
     assert terms.keys() == result.scores.keys()
     for split, of_split in terms.items():
-        assert of_split.keys() == {name for name in result.scores[split] if not name.startswith("probe_")}
+        mistaken = of_split.pop(MISTAKEN, None)
+        own = {name for name in result.scores[split] if not name.startswith("probe_")}
+        assert of_split.keys() == (own if mistaken is None else {"top1", "loss"})
+        assert mistaken is None or len(mistaken) == (~of_split["top1"]).sum()
         for name, values in of_split.items():
             assert len(values) == result.images[split]
             assert math.isclose(values.mean(), result.scores[split][name], rel_tol=1e-3, abs_tol=1e-6)

@@ -24,7 +24,7 @@ from mnv2_sweep.base.intervals import CONFIDENCE, wilson_intervals
 from mnv2_sweep.base.size import as_size
 from mnv2_sweep.paper.published import published_checkpoints
 from mnv2_sweep.trials.recipe import SCRATCH
-from mnv2_sweep.trials.tasks import TOP1, Score, main_score
+from mnv2_sweep.trials.tasks import TASKS, TOP1, UNPREDICTED, Score, main_score
 from mnv2_sweep.trials.trial import ALONE
 from mnv2_sweep.trials.ways import goes_on
 
@@ -50,7 +50,7 @@ ONE_PER_NETWORK = (
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What a summary cannot tell: `train_images` seen, repeats counted (None for several kinds of start); `classes` of
-    the data, for chance."""
+    the data, and what `guess` reaches of the score that ranks, for chance."""
 
     data: str
     recipe: str
@@ -58,6 +58,7 @@ class Facts:
     classes: int | None = None
     device: str | None = None
     training: str = ALONE
+    guess: float | None = None
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
@@ -128,15 +129,14 @@ def summarise(trials: pd.DataFrame) -> pd.DataFrame:
     `high` is Wilson's interval of its mean (NaN where it is no share of images), `seed_half_width` half the t interval
     over seeds (NaN with one seed). Networks that begin in different ways are of different kinds, by "init": where there
     are several, the networks' names say which, kinds come one after the other, and each has a front of its own.
-    `published_top1` is NaN where the network is not one of the paper's. `tuned_*` are
-    of networks that were then trained on by themselves; they are in no front. The front is of the mean validation score
-    against MAdds. Raises SweepError when the trials of a kind are of several data sets, recipes or training sizes, for
-    their mean would mean nothing.
+    `published_top1` is NaN where the network is not one of the paper's. `tuned_*` are of networks that were then
+    trained on by themselves; they are in no front. What else was measured has its mean over seeds, as "macro_f1"
+    and "test_macro_f1". The front is of the mean validation score against MAdds. Raises SweepError when the trials
+    of a kind are of several data sets, recipes or training sizes, for their mean would mean nothing.
     """
     score = main_score(trials)
-    columns = summary_columns(score.name)
     if trials.empty:
-        return pd.DataFrame(columns=columns)
+        return pd.DataFrame(columns=summary_columns(score.name))
     later = trials["training"].map(goes_on).astype(bool)
     tuned, trials = trials[later], trials if later.all() else trials[~later]
     _check_one(trials, "data")
@@ -157,7 +157,7 @@ def summarise(trials: pd.DataFrame) -> pd.DataFrame:
 def _summarise_kind(trials: pd.DataFrame, tuned: pd.DataFrame, score: Score) -> pd.DataFrame:
     """Return the rows of the networks that begin in one way."""
     _check_comparable(trials)
-    columns = summary_columns(score.name)
+    columns = summary_columns(score.name, _other_scores(trials, score))
     # "interrupted" and "failed" first, so that the last is done if one is.
     trials = trials.sort_values("status", ascending=False, kind="stable")
     trials = trials.drop_duplicates(["arch_key", "seed"], keep="last")  # of several, the latest
@@ -182,12 +182,21 @@ def name_trial(trial: Mapping, trials: pd.DataFrame) -> str:
     return f"{trial['network']}, from {trial['init']}" if several else trial["network"]
 
 
-def summary_columns(score: str) -> list[str]:
-    """Return the columns of a summary; "on_front" comes last."""
+def _other_scores(trials: pd.DataFrame, score: Score) -> list[str]:
+    """Return the names of what else was measured of the validation images, in the order of the table: other scores that
+    can rank, the loss, and how many classes were never predicted."""
+    known = {"loss", UNPREDICTED, *(one.name for task in TASKS.values() for one in task.scores)} - {score.name}
+    names = (column.removeprefix("val_") for column in trials if column.startswith("val_"))
+    return [name for name in names if name in known]
+
+
+def summary_columns(score: str, others: Sequence[str] = ()) -> list[str]:
+    """Return the columns of a summary, with those of the means of other scores; "on_front" comes last."""
     return [
         *ONE_PER_NETWORK,
         *("seeds", "failed", score, f"{score}_sd", "seed_half_width", "low", "high", "val_images"),
         *(f"test_{score}", "test_low", "test_high", "test_images", f"tuned_{score}", f"tuned_test_{score}"),
+        *(f"{prefix}{name}" for name in others for prefix in ("", "test_")),
         *("seconds", "images_per_second", "peak_memory_bytes", f"published_{score}", "on_front"),
     ]
 
@@ -254,6 +263,9 @@ def _measure_networks(done: pd.DataFrame, rows: np.ndarray, score: Score) -> pd.
         "images_per_second": numbers("images_per_second").mean(axis=1),
         "peak_memory_bytes": done["peak_memory_bytes"].to_numpy()[rows].max(axis=1),
     }
+    for name in _other_scores(done, score):
+        measured |= {name: numbers(f"val_{name}").mean(axis=1)}
+        measured |= {f"test_{name}": numbers(f"test_{name}").mean(axis=1)} if f"test_{name}" in done else {}
     if score.fraction:
         measured["low"], measured["high"] = wilson_intervals(mean, measured["val_images"])
         test = wilson_intervals(measured[f"test_{score.name}"], measured["test_images"])

@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
@@ -94,10 +95,30 @@ def prepare_processes(on_gpu: bool, imported: Sequence[str]) -> None:
     forkserver.set_forkserver_preload([*imported])
     # Without the first it would import what lies in the current folder first.
     try:
-        with _environment({"PYTHONSAFEPATH": "1", **ONE_THREAD}), _holding_signals():
+        with _environment({"PYTHONSAFEPATH": "1", **ONE_THREAD}), _holding_signals(), _nameless_socket():
             forkserver.ensure_running()
     except OSError:  # its socket: a path of more than some 100 bytes, a full disk
         _without_server = True
+
+
+@contextmanager
+def _nameless_socket() -> Iterator[None]:
+    """Take the socket of a server that is started within out of the temporary folder once it is there, where a kill of
+    this process would leave it: from then on it is reached by a descriptor. multiprocessing has no public way to say
+    where its socket lies, nor where it is reached."""
+    server, config = forkserver._forkserver, multiprocessing.current_process()._config
+    address, place = server._forkserver_address, config.get("tempdir")
+    with tempfile.TemporaryDirectory(prefix="mnv2-") as folder:
+        config["tempdir"] = folder
+        try:
+            yield
+        finally:
+            config["tempdir"] = place
+        if server._forkserver_address not in (None, address):
+            reached = f"/proc/self/fd/{os.open(server._forkserver_address, os.O_PATH)}"
+            if address is not None and address.startswith("/proc/self/fd/"):  # of a server that has ended
+                os.close(int(address.rpartition("/")[2]))
+            server._forkserver_address = reached
 
 
 def begin_process(on_sigterm: Callable | signal.Handlers) -> None:

@@ -16,6 +16,7 @@ import typer
 from mnv2_sweep.base.errors import SweepError
 from mnv2_sweep.base.text import harmless
 from mnv2_sweep.record.folders import EXAMPLE
+from mnv2_sweep.spaces.read import MAX_SEED
 from mnv2_sweep.spaces.space import ALONE, Space, Strategy
 from mnv2_sweep.trials.recipe import RECIPE_CHOICES, RECIPES, Recipe
 from mnv2_sweep.trials.trial import EMBEDDED
@@ -32,6 +33,9 @@ SpaceFile = Annotated[
 ]
 SweepName = Annotated[str | None, typer.Argument(help="A sweep's name; without one, the sweep that ran last.")]
 Seeds = Annotated[int | None, typer.Option(min=1, max=1000, help="Seeds 0 to N-1, instead of the file's.")]
+Seed = Annotated[
+    int | None, typer.Option(min=0, max=MAX_SEED, help="This seed alone, as one of many jobs on one sweep.")
+]
 Results = Annotated[Path, typer.Option(help="Folder of all results.")]
 Plots = Annotated[Path, typer.Option(help="Folder for the plots.")]
 Data = Annotated[str | None, typer.Option(help="'shapes' or 'cloths' (built in), or a folder, zip or tar of photos.")]
@@ -78,6 +82,16 @@ class DataOptions:
     ] = None
     follow_links: Annotated[
         bool, typer.Option("--follow-links", help="Follow links that lead out of the data folder.")
+    ] = False
+    group_pattern: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REGEX",
+            help="Found in a photo's name: photos of one patient, session or camera stay in one split, as 'p[0-9]+'.",
+        ),
+    ] = None
+    group_similar: Annotated[
+        bool, typer.Option("--group-similar", help="Photos that look alike stay in one split.")
     ] = False
 
     def data_name(self, otherwise: str = EMBEDDED[0]) -> str:

@@ -33,6 +33,9 @@ class KindOptions:
     costs: Annotated[
         bool, typer.Option("--costs", help="MAdds, params, peak memory and depth of a space, with its cliffs.")
     ] = False
+    confusion: Annotated[
+        bool, typer.Option("--confusion", help="What the best network took the images of each class for.")
+    ] = False
     manifold: Annotated[
         bool, typer.Option("--manifold", help="Figure 1: a spiral through ReLU and back, and what is lost on the way.")
     ] = False
@@ -100,6 +103,11 @@ def plot(
         _echo_paths(draw_costs(select_networks(replace(load_space(path), name=name)), plots))
         return
     folder = find_sweep(results, sweep, kind.ablation)
+    if kind.confusion:
+        from mnv2_sweep.report.classes import draw_confusion
+
+        _echo_paths(draw_confusion(folder, plots))
+        return
     if kind.expansion:
         typer.echo(describe_expansion(folder))
         _echo_paths(draw_expansion(folder, plots))

@@ -32,6 +32,9 @@ def predict(
         float,
         typer.Option(help="The part of its answers that is right on the validation images; else it is not sure."),
     ] = 0.95,
+    zip_encoding: Annotated[
+        str | None, typer.Option(help="Of names in a zip of photos that does not say, as gbk; default: found out.")
+    ] = None,
     as_csv: Csv = False,
     results: Results = RESULTS,
     plots: Plots = PLOTS,
@@ -48,10 +51,10 @@ def predict(
     if file is not None and given:
         raise SweepError(f"{' '.join(given)}: of a sweep's networks; leave out either that or --file")
     if file is not None:
-        listed, speaker = list_photos(photos), _open_file(file, precision)
+        listed, speaker = list_photos(photos, zip_encoding or ""), _open_file(file, precision)
     else:
         folder, trial = _choose_trial(results, sweep, network, seed)
-        listed = list_photos(photos)
+        listed = list_photos(photos, zip_encoding or "")
         speaker = _open_network(folder, trial, data, precision)
     raise typer.Exit(1 if _say_predictions(speaker, listed, precision, plots, as_csv) else 0)
 

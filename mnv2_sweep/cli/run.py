@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mnv2_sweep.base.errors import SweepError
 from mnv2_sweep.base.text import count_noun
 from mnv2_sweep.cli.options import (
     RunOptions,
+    Seed,
     Seeds,
     Separate,
     Shared,
@@ -31,6 +33,7 @@ def run(
     space: SpaceFile,
     options: RunOptions,
     seeds: Seeds = None,
+    seed: Seed = None,
     budget: Budget = None,
     shared: Shared = False,
     separate: Separate = False,
@@ -46,6 +49,8 @@ def run(
     from mnv2_sweep.spaces.networks import expand
     from mnv2_sweep.spaces.space import Kind
 
+    if seed is not None and seeds is not None:
+        raise SweepError("--seed --seeds: one of them; --seed K is seed K alone, --seeds N are seeds 0 to N-1")
     given, path = open_space(space)
     loaded = given if shared or separate else begin_space(given)
     strategy = choose_strategy(loaded, shared, separate)
@@ -53,11 +58,20 @@ def run(
     archs = expand(loaded, opened.classes)
     sweep = check_name(options.name or name_sweep(given, strategy, opened.data_name, opened.dataset.name))
     source, chosen = path.read_text(encoding="utf-8"), range(seeds) if seeds else loaded.seeds
+    chosen = chosen if seed is None else (seed,)
     if again is None:
         opened = opened.join()
     first, *more = loaded.kinds if loaded.inits else (Kind(loaded.recipe, strategy),)
     request = opened.ask(
-        sweep, archs, first.recipe, chosen, strategy=first.strategy, task=loaded.task, source=source, more=tuple(more)
+        sweep,
+        archs,
+        first.recipe,
+        chosen,
+        strategy=first.strategy,
+        task=loaded.task,
+        source=source,
+        more=tuple(more),
+        is_part=seed is not None,
     )
     if again is not None:
         raise typer.Exit(run_again(request, again))
@@ -79,11 +93,12 @@ def show_results(folder: Path, plots: Path) -> None:
     from mnv2_sweep.analysis.odds import load_odds
     from mnv2_sweep.analysis.verdict import sweep_verdict
     from mnv2_sweep.record.frame import load_frame
+    from mnv2_sweep.record.store import read_truth
     from mnv2_sweep.report.tables import results_text
 
     frame = load_frame(folder)
     odds = load_odds(folder, frame)
-    typer.echo("\n" + results_text(frame, sweep_verdict(folder), odds))
+    typer.echo("\n" + results_text(frame, sweep_verdict(folder), odds, read_truth(folder)))
     if (frame["status"] == "done").any():
         for drawn in draw_so_far(folder, plots):
             typer.echo(drawn)

@@ -23,6 +23,14 @@ def table(
             "--pairs", help="A row per pair of networks, compared image by image; of many, those near in MAdds."
         ),
     ] = False,
+    classes: Annotated[
+        bool,
+        typer.Option(
+            "--classes",
+            help="A row per class of the best network: recall, precision, what it is taken for; --csv and --json: of "
+            "every network.",
+        ),
+    ] = False,
     as_json: Json = False,
     as_csv: Csv = False,
     results: Results = RESULTS,
@@ -35,26 +43,48 @@ def table(
     from mnv2_sweep.base.text import align
     from mnv2_sweep.record.folders import find_sweep, is_ablation
     from mnv2_sweep.record.frame import load_frame
+    from mnv2_sweep.record.store import read_truth
     from mnv2_sweep.report.ablation import readings_text
     from mnv2_sweep.report.tables import frame_csv, frame_json, results_text, trials_table
 
-    if pairs and trials:
-        raise SweepError("--pairs --trials: one of them")
+    if len(kinds := [name for name, wanted in _kinds(pairs, trials, classes) if wanted]) > 1:
+        raise SweepError(f"{' '.join(kinds)}: one of them")
     folder = find_sweep(results, sweep)
     frame = load_frame(folder)
     if pairs:
         show_pairs(folder, frame, as_json, as_csv)
+        return
+    if classes:
+        show_classes(folder, frame, as_json, as_csv)
         return
     if as_json or as_csv:
         shown = frame if trials else add_odds(summarise(frame), load_odds(folder, frame))
         typer.echo(frame_json(shown) if as_json else frame_csv(shown))
     else:
         verdict = sweep_verdict(folder)
-        text = align(trials_table(frame)) if trials else results_text(frame, verdict, load_odds(folder, frame))
-        typer.echo(text)
+        if trials:
+            typer.echo(align(trials_table(frame)))
+        else:
+            typer.echo(results_text(frame, verdict, load_odds(folder, frame), read_truth(folder)))
         protocol, readings = load_readings(folder) if is_ablation(folder) and not trials else (None, ())
         if any(one.seeds for one in readings):
             typer.echo("\n" + readings_text(readings, protocol.looks, peeked=protocol.peeked))
+
+
+def _kinds(pairs: bool, trials: bool, classes: bool) -> list[tuple[str, bool]]:
+    return [("--pairs", pairs), ("--trials", trials), ("--classes", classes)]
+
+
+def show_classes(folder: Path, frame: "pd.DataFrame", as_json: bool, as_csv: bool) -> None:
+    """Print what networks made of each class. Raises StoreError where that is not on record."""
+    from mnv2_sweep.report.classes import classes_text, load_classes
+    from mnv2_sweep.report.tables import frame_csv, frame_json
+
+    if as_json or as_csv:
+        table = load_classes(folder, frame)
+        typer.echo(frame_json(table) if as_json else frame_csv(table))
+    else:
+        typer.echo(classes_text(folder, frame))
 
 
 def show_pairs(folder: Path, frame: "pd.DataFrame", as_json: bool, as_csv: bool) -> None:
@@ -64,13 +94,15 @@ def show_pairs(folder: Path, frame: "pd.DataFrame", as_json: bool, as_csv: bool)
     from mnv2_sweep.analysis.answers import load_answers, split_kinds
     from mnv2_sweep.analysis.pairs import WORDS, list_pairs, pairs_table, settled_text, splits_text
     from mnv2_sweep.base.text import align
-    from mnv2_sweep.report.tables import UNKNOWN_ODDS, frame_csv, frame_json
+    from mnv2_sweep.report.tables import UNKNOWN_ODDS, frame_csv, frame_json, unknown_odds
     from mnv2_sweep.trials.tasks import main_score
 
     kinds = split_kinds(frame)
     loaded = [(load_answers(folder, rows), rows) for rows in kinds.values()]
     if not loaded or any(answers is None for answers, _ in loaded):
-        raise StoreError(f"{folder}: {UNKNOWN_ODDS}, nor how networks differ; train it again with --results elsewhere")
+        why = unknown_odds(main_score(frame))
+        advice = ", nor how networks differ; train it again with --results elsewhere" if why == UNKNOWN_ODDS else ""
+        raise StoreError(f"{folder}: {why}{advice}")
     every = sum(len(answers.networks) * (len(answers.networks) - 1) // 2 for answers, _ in loaded)
     whole, near_only = as_json or as_csv, not (as_json or as_csv) and every > MOST_PAIRS
     pairs = pd.concat([list_pairs(answers, rows, len(kinds) > 1, near_only) for answers, rows in loaded])

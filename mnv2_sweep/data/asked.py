@@ -4,6 +4,7 @@ A name is the path alone, or, where anything else is asked for, JSON: workers, e
 """
 
 import json
+import re
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -21,7 +22,8 @@ class PhotoOptions:
 
     labels: tables or lists, on disk or inside the data; columns: "image=NAME,label=NAME", where they are not found by
     themselves; label_pattern: "{label}.{number}.jpg", where names tell the class; zip_encoding: of names in a zip
-    that does not say; follow_links: also those that lead out of the folder; fit: one of FITS.
+    that does not say; follow_links: also those that lead out of the folder; fit: one of FITS; group_pattern: a regular
+    expression that finds in a photo's name which ones stay in one split; group_similar: those that look alike do.
     """
 
     labels: tuple[str, ...] = ()
@@ -30,6 +32,8 @@ class PhotoOptions:
     zip_encoding: str = ""
     follow_links: bool = False
     fit: str = FITS[0]
+    group_pattern: str = ""
+    group_similar: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "labels", tuple(self.labels))  # a list, as it comes back from JSON
@@ -41,6 +45,10 @@ class PhotoOptions:
             raise DataError(f"--columns {self.columns}: names the columns of a table, which --labels FILE gives")
         if self.zip_encoding:
             check_encoding(self.zip_encoding)
+        try:
+            re.compile(self.group_pattern)
+        except re.error as error:
+            raise DataError(f"--group-pattern {self.group_pattern}: no regular expression ({error})") from error
         self.named_columns()
 
     def named_columns(self) -> dict[str, str]:

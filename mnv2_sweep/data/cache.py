@@ -10,7 +10,6 @@ import errno
 import json
 import os
 import shutil
-import time
 import uuid
 import zlib
 from collections.abc import Callable, Iterator
@@ -23,7 +22,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from mnv2_sweep.base.errors import DataError
-from mnv2_sweep.base.files import write_whole
+from mnv2_sweep.base.files import hold_folder, is_abandoned, remove_abandoned, write_whole
 from mnv2_sweep.base.size import Size
 from mnv2_sweep.base.text import megabytes
 
@@ -116,6 +115,7 @@ def open_or_make(
     if images is None:
         if file.exists():
             say(f"the image cache was damaged ({file}); built anew")
+        remove_abandoned(file.parent)
         make()
         images = open_images(file, shape)
     if images is None:
@@ -156,11 +156,11 @@ def building_folder(cache: Path, need_bytes: int) -> Iterator[Path]:
     try:
         check_space(cache, need_bytes)
         for abandoned in cache.glob(f"{BUILDING}*"):  # by runs that were killed
-            with suppress(FileNotFoundError):  # its run has just renamed it
-                if time.time() - abandoned.stat().st_mtime > 24 * 3600:
-                    shutil.rmtree(abandoned, ignore_errors=True)
+            if is_abandoned(abandoned):
+                shutil.rmtree(abandoned, ignore_errors=True)
         folder.mkdir()
-        yield folder
+        with hold_folder(folder):
+            yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         if fresh:

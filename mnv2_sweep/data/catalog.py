@@ -19,6 +19,7 @@ from mnv2_sweep.data.cloths import CLOTHS
 from mnv2_sweep.data.drawing import Drawing
 from mnv2_sweep.data.photos import open_photos
 from mnv2_sweep.data.shapes import SHAPES
+from mnv2_sweep.trials.terms import Truth
 from mnv2_sweep.trials.trial import EMBEDDED
 
 DRAWINGS = {drawing.name: drawing for drawing in (SHAPES, CLOTHS)}
@@ -41,6 +42,12 @@ class Dataset(Protocol):
 def count_classes(dataset: Dataset, split: str) -> np.ndarray:
     """Return how many images of each class a split has."""
     return np.bincount(np.asarray(dataset.labels[split], dtype=np.int64), minlength=len(dataset.classes))
+
+
+def find_truth(dataset: Dataset) -> Truth:
+    """Return the classes of the data's validation and test images."""
+    held_out = {split: np.asarray(labels, np.int64) for split, labels in dataset.labels.items() if split != "train"}
+    return Truth(tuple(dataset.classes), held_out)
 
 
 def cache_folder() -> Path:

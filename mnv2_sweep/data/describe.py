@@ -1,12 +1,27 @@
-"""A data set of photos -> lines on it for a person: its classes, and what fitting photos into a square loses."""
+"""A data set -> lines on it for a person: its classes, what fitting photos into a square loses, what top-1 is worth."""
 
 from mnv2_sweep.base.text import percent, printable
 from mnv2_sweep.data.catalog import Dataset, count_classes
 from mnv2_sweep.data.decode import USUAL
 from mnv2_sweep.data.photos import PhotoData
+from mnv2_sweep.trials.tasks import BALANCED, TOP1, Score
 
+MOST_OF_ONE = 0.5  # share of the images of one class above which top-1 says little
 SHOWN_CLASSES = 6  # by name
 LOSS_SAID = 0.005  # share of the pixels from which on it is said that the crop leaves them out
+
+
+def describe_classes(dataset: Dataset, score: Score) -> list[str]:
+    """Return a warning where networks are ranked by top-1 and most validation images are of one class."""
+    counts = count_classes(dataset, "val")
+    largest, share = int(counts.argmax()), counts.max() / max(1, counts.sum())
+    if score != TOP1 or share <= MOST_OF_ONE:
+        return []
+    what = f"{percent(share, 0)} % of the validation images are {printable(dataset.classes[largest])}"
+    return [
+        f"warning   {what}, so always guessing that has a top-1 of {percent(share, 0)} %: "
+        f"score: {BALANCED.name} in the recipe ranks by what is right of each class, balance: weights trains for that"
+    ]
 
 
 def describe_photos(dataset: Dataset) -> list[str]:

@@ -16,12 +16,15 @@ from mnv2_sweep.base.text import count_noun
 from mnv2_sweep.data.layout import (
     NO_CLASS,
     SPLITS,
+    FindGroups,
     Photo,
     Sorted,
     check_classes,
+    describe_groups,
     hold_out,
     in_cache_order,
     is_unlabelled,
+    no_groups,
     some_names,
     split_of,
 )
@@ -42,17 +45,22 @@ class Row(NamedTuple):
 
 
 class Labelled(NamedTuple):
-    """Sorted photos, by path the file of each, and its group where one is given."""
+    """Sorted photos, and by path the file of each."""
 
     sorted: Sorted
     files: dict[str, str]
-    groups: dict[str, str]
 
 
 # ---------------------------------------------------------------- tables
 
 
-def read_labels(where: str, tables: Sequence[Table], named: Mapping[str, str], images: Images) -> Labelled:
+def read_labels(
+    where: str,
+    tables: Sequence[Table],
+    named: Mapping[str, str],
+    images: Images,
+    find_groups: FindGroups = no_groups,
+) -> Labelled:
     """Return the photos that tables name; `named` says which columns hold what. Raises DataError."""
     names = [table.name for table in tables]
     splits = _split_by_table(names)
@@ -70,7 +78,7 @@ def read_labels(where: str, tables: Sequence[Table], named: Mapping[str, str], i
     if left_out:
         rest = f", the first {_first(left_out)!r}"
         notes.append(f"{count_noun(len(left_out), 'row')} of tables name no photo of the data{rest}")
-    found = _place_rows(where, rows, images, f"no row of {some_names(names)} names it")
+    found = _place_rows(where, rows, images, f"no row of {some_names(names)} names it", find_groups)
     return found._replace(sorted=found.sorted._replace(notes=[*notes, *found.sorted.notes]))
 
 
@@ -133,7 +141,7 @@ def _row_split(cell: str, at: str) -> str | None:
 # ---------------------------------------------------------------- names
 
 
-def read_pattern(where: str, pattern: str, images: Images) -> Labelled:
+def read_pattern(where: str, pattern: str, images: Images, find_groups: FindGroups = no_groups) -> Labelled:
     """Return the photos whose names fit a pattern, as '{label}.{number}.jpg'. Raises DataError."""
     compiled, depth = _compile(pattern), pattern.count("/") + 1
     rows = []
@@ -150,7 +158,7 @@ def read_pattern(where: str, pattern: str, images: Images) -> Labelled:
             f"{where}: --label-pattern {pattern!r} fits none of the {count_noun(len(images.files), 'photo')}, the "
             f"first is {_first(images.files)!r}"
         )
-    return _place_rows(where, rows, images, f"the name does not fit {pattern!r}")
+    return _place_rows(where, rows, images, f"the name does not fit {pattern!r}", find_groups)
 
 
 def _compile(pattern: str) -> re.Pattern:
@@ -181,7 +189,7 @@ def _no_pattern(pattern: str) -> DataError:
 # ---------------------------------------------------------------- rows -> photos
 
 
-def _place_rows(where: str, rows: Sequence[Row], images: Images, why: str) -> Labelled:
+def _place_rows(where: str, rows: Sequence[Row], images: Images, why: str, find_groups: FindGroups) -> Labelled:
     """Return the photos of rows, each in its split and class. Raises DataError."""
     labelled = _one_each(where, rows)
     splits = {row.image: row.split for row in labelled}
@@ -196,15 +204,16 @@ def _place_rows(where: str, rows: Sequence[Row], images: Images, why: str) -> La
             groups[path] = row.group
     given = [split for split in SPLITS if split in set(splits.values())] or [SPLITS[0]]
     _check_given(where, photos, given)
+    groups = find_groups(photos, files, groups)
     if "val" not in given:
-        photos = hold_out(where, photos)
-    notes = []
+        photos = hold_out(where, photos, groups)
+    notes = describe_groups(photos, groups)
     unlabelled = sorted({row.image for row in rows} - splits.keys())
     if unlabelled:
         notes.append(f"left out {count_noun(len(unlabelled), 'photo')} without a class: {some_names(unlabelled, 3)}")
     if rest := sorted(images.known - {row.image for row in rows}):
         notes.append(f"left out {count_noun(len(rest), 'photo')}, as {why}: {some_names(rest, 3)}")
-    return Labelled(Sorted(in_cache_order(photos), [], notes), files, groups)
+    return Labelled(Sorted(in_cache_order(photos), [], notes, groups), files)
 
 
 def _one_each(where: str, rows: Sequence[Row]) -> list[Row]:

@@ -6,17 +6,16 @@ around all of it count for nothing. Unlabelled photos, in `test1/`, `unlabeled/`
 a note, never a class. `labels` makes Photos of tables and of names instead.
 """
 
-import hashlib
 import re
 from collections import Counter, defaultdict
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from mnv2_sweep.base.errors import DataError
 from mnv2_sweep.base.text import count_noun
 from mnv2_sweep.data.decode import SUFFIXES, is_image
+from mnv2_sweep.data.holdout import Photo, hold_out
 
-HOLD_OUT, HOLD_OUT_IMAGES, HOLD_OUT_SEED = 0.15, 5000, 0
 SPLITS = ("train", "val", "test")
 HELD_OUT = SPLITS[1:]
 SPLIT_NAMES = {
@@ -41,18 +40,23 @@ HOW_LABELLED = (
 )
 
 
-class Photo(NamedTuple):
-    split: str
-    label: str  # the class folder's name
-    path: str  # by which it is known: [<split>/]<class>/<name>, whatever the layout; of class folders their own
-
-
 class Sorted(NamedTuple):
-    """Photos in cache order, (path, reason) of the files left out, and lines on what else was done."""
+    """Photos in cache order, (path, reason) of the files left out, lines on what else was done, and by path the group
+    of each photo that has one."""
 
     photos: list[Photo]
     left_out: list[tuple[str, str]]
     notes: list[str]
+    groups: Mapping[str, str] = {}
+
+
+# Photos, by path the file of each, and the groups that a table gives -> by path the group of each photo that has one.
+FindGroups = Callable[[Sequence[Photo], Mapping[str, str], Mapping[str, str]], Mapping[str, str]]
+
+
+def no_groups(photos: Sequence[Photo], files: Mapping[str, str], given: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the groups that are given, where none are looked for."""
+    return given
 
 
 def split_of(name: str) -> str | None:
@@ -66,9 +70,15 @@ def is_unlabelled(name: str) -> bool:
     return UNLABELLED.fullmatch(name.strip().lower()) is not None
 
 
-def sort_photos(where: str, files: Iterable[str], folders: set[str], images: Container[str] | None = None) -> Sorted:
+def sort_photos(
+    where: str,
+    files: Iterable[str],
+    folders: set[str],
+    images: Container[str] | None = None,
+    find_groups: FindGroups = no_groups,
+) -> Sorted:
     """Return every image with its split and class, by the folders they lie in; `images`: which of the files are some,
-    where names don't tell. Raises DataError."""
+    where names don't tell; `find_groups`: which photos stay together where some are held out. Raises DataError."""
     files = sorted(files)
     images = {file for file in files if is_image(file)} if images is None else images
     tree = _Tree(filter(images.__contains__, files), folders)
@@ -97,9 +107,28 @@ def sort_photos(where: str, files: Iterable[str], folders: set[str], images: Con
     photos, given, more = _drop_unlabelled(photos, given)
     _check_same_classes(where, given, [*aside])
     check_classes(where, given["train"], photos, {split: f" in {split}" if "" not in homes else "" for split in given})
+    groups = find_groups(photos, {}, {})
     if "val" not in given:
-        photos = hold_out(where, photos)
-    return Sorted(in_cache_order(photos), skipped, [*notes, *more])
+        photos = hold_out(where, photos, groups)
+    return Sorted(in_cache_order(photos), skipped, [*notes, *more, *describe_groups(photos, groups)], groups)
+
+
+def describe_groups(photos: Iterable[Photo], groups: Mapping[str, str]) -> list[str]:
+    """Say how many groups photos have, and of which more than one split has some."""
+    splits = defaultdict(set)
+    for photo in photos:
+        if photo.path in groups:
+            splits[groups[photo.path]].add(photo.split)
+    if not splits:
+        return []
+    torn = sorted(name for name, own in splits.items() if len(own) > 1)
+    if not torn:
+        return [f"{count_noun(len(splits), 'group')} of photos, each in one split"]
+    which = " and ".join(split for split in SPLITS if split in splits[torn[0]])
+    return [
+        f"{len(torn):,} of {count_noun(len(splits), 'group')} of photos are in more than one split, the first, "
+        f"{torn[0]!r}, in {which}: scores flatter"
+    ]
 
 
 def in_cache_order(photos: Iterable[Photo]) -> list[Photo]:
@@ -248,30 +277,6 @@ def _check_same_classes(where: str, given: Mapping[str, set[str]], aside: list[s
     if len(classes) < 2:
         beside = f" (beside {some_names(aside)}, whose photos have no label; {AS_CLASSES})" if aside else ""
         raise DataError(f"{where}: one class only: {some_names(classes)}{beside}; at least 2 class folders are needed")
-
-
-def hold_out(where: str, photos: list[Photo]) -> list[Photo]:
-    """Return the same photos with a part of each class's train moved to val; which ones depends only on their names."""
-    train = defaultdict(list)
-    for photo in photos:
-        if photo.split == "train":
-            train[photo.label].append(photo)
-    fraction = min(HOLD_OUT, HOLD_OUT_IMAGES / sum(map(len, train.values())))
-    chosen = set()
-    for label, group in train.items():
-        if len(group) < 2:
-            raise DataError(
-                f"{where}: class {label!r} has 1 image to train on; without a val folder at least 2 are needed, as one "
-                "is held out; add images, remove the class or make a val folder"
-            )
-        count = min(max(1, round(fraction * len(group))), len(group) - 1)
-        chosen.update(sorted(group, key=_seeded_rank)[:count])
-    return [photo._replace(split="val") if photo in chosen else photo for photo in photos]
-
-
-def _seeded_rank(photo: Photo) -> bytes:
-    name = f"{HOLD_OUT_SEED}/{photo.label}/{photo.path.rpartition('/')[2]}"
-    return hashlib.sha256(name.encode(errors="surrogateescape")).digest()
 
 
 def check_classes(

@@ -7,7 +7,7 @@ file writes, so that only names and hashes grow with the number of images. Small
 rectangle shows what the squares have lost, so it is decoded from the photos again, for each size that is asked for;
 they must still be what was hashed.
 
-    <cache>/<name>-<fingerprint>/   index.json, names.json, digests.json, <split>-<size>.npy
+    <cache>/<name>-<fingerprint>/   index.json, names.json, digests.json, similar.json, <split>-<size>.npy
     <cache>/opened/<manifest>.json  which fingerprint a path had when its names, sizes and times were these
 
 The fingerprint is over (split, class, path, sha256 of the file) and CACHE_VERSION, never over times or places; where
@@ -22,7 +22,7 @@ import shutil
 import statistics
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from itertools import groupby
@@ -33,9 +33,9 @@ import numpy as np
 from PIL import Image
 
 from mnv2_sweep.base.errors import DataError
-from mnv2_sweep.base.files import open_whole
+from mnv2_sweep.base.files import open_whole, remove_abandoned
 from mnv2_sweep.base.size import Size, square
-from mnv2_sweep.data.asked import PhotoOptions
+from mnv2_sweep.data.asked import PhotoOptions, make_name
 from mnv2_sweep.data.cache import (
     RowFile,
     building_folder,
@@ -50,6 +50,7 @@ from mnv2_sweep.data.cache import (
 from mnv2_sweep.data.decode import FULL_GREY, RESAMPLING, USUAL, Decoding, UnreadableImage, decode_photo, photo_size
 from mnv2_sweep.data.files import PhotoFiles, open_photo_files
 from mnv2_sweep.data.layout import LAYOUT, Photo, check_classes, some_names
+from mnv2_sweep.data.similar import MOST_BITS, WORDS, describe_similar, hash_pixels
 from mnv2_sweep.data.source import (
     Decoded,
     PhotoSource,
@@ -63,7 +64,7 @@ from mnv2_sweep.data.source import (
 MAX_SIDE = 256
 MIN_SIDE = 8
 SAMPLED_SIZES = 1000  # headers read to choose the cached side
-DIGESTS, INDEX, NAMES = "digests.json", "index.json", "names.json"
+DIGESTS, INDEX, NAMES, SIMILAR = "digests.json", "index.json", "names.json", "similar.json"
 
 Report = Callable[[int, int], None]
 Say = Callable[[str], None]
@@ -168,7 +169,29 @@ def open_photos(
         if file.exists():
             say(f"the image cache was damaged ({cache}); built anew")
         data = _decode_to_cache(photo_files, cache, file, report, options)
-    return replace(data, say=say)
+    data = replace(data, say=say)
+    return replace(data, notes=(*data.notes, *_find_similar(data)))
+
+
+def _find_similar(data: PhotoData) -> list[str]:
+    """Return what is to be said of photos that look alike, looked for once in the cached squares."""
+    file = data.folder / SIMILAR
+    known = read_json(file)
+    if known is not None and known.get("bits") == MOST_BITS:
+        return known["notes"]
+    if known is None and file.exists():
+        data.say(f"{file}: damaged; made anew")
+    hashes = {}
+    for split in data.labels:
+        data.pixels(split, square(data.side))  # sound, or made anew
+        with cache_errors(data.folder):
+            rows = read_rows(data.folder / f"{split}-{data.side}.npy")
+            with closing(in_order(hash_pixels, rows)) as found:
+                hashes[split] = np.array([*found], np.uint64).reshape(-1, WORDS)
+    notes = describe_similar(data.names, data.labels, hashes)
+    with suppress(OSError):  # a cache that is only read here
+        write_json(file, {"bits": MOST_BITS, "notes": notes})
+    return notes
 
 
 def _manifest(photo_files: PhotoFiles, options: PhotoOptions) -> str:
@@ -176,7 +199,7 @@ def _manifest(photo_files: PhotoFiles, options: PhotoOptions) -> str:
     if options.is_usual:
         return photo_files.manifest
     tables = [Path(table).read_bytes() for table in options.labels if Path(table).is_file()]
-    facts = [photo_files.manifest, repr(options), *(hashlib.sha256(table).hexdigest() for table in tables)]
+    facts = [photo_files.manifest, make_name("", options), *(hashlib.sha256(table).hexdigest() for table in tables)]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
 
 
@@ -209,6 +232,7 @@ def _decode_to_cache(
             known = {"path": where, "fingerprint": fingerprint, "skipped": sorted(source.left_out + bad)}
             known |= {"notes": notes, "groups": source.groups, "loss": loss}
             _publish(folder, photo_files.name, cache, known, options)
+        remove_abandoned(opened.parent)
         if all(one.digest for one in decoded):  # a file the system refused today may be readable tomorrow
             write_json(opened, known)
     return _load(photo_files.name, cache, known, options)

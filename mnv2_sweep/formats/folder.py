@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mnv2_sweep.base.errors import StoreError
-from mnv2_sweep.base.files import open_whole_folder, remove_unfinished, write_whole
+from mnv2_sweep.base.files import open_whole_folder, remove_abandoned, remove_unfinished, write_whole
 from mnv2_sweep.base.size import Size
 from mnv2_sweep.data.decode import BACKGROUND, PADDING, USUAL, Decoding
 from mnv2_sweep.formats.card import Card, card_text, unchecked
@@ -112,6 +112,7 @@ def write_folder(
     """
     _refuse_other(folder)
     try:
+        remove_abandoned(folder.parent)
         with open_whole_folder(folder) as unfinished:
             for name, content in models.items():
                 write_whole(unfinished / name, content)

@@ -162,7 +162,7 @@ def _limits(values: np.ndarray, score: Score) -> tuple[float, float]:
     """Return limits around the curves, whatever the bands do."""
     low, high = float(values.min()), float(values.max())
     room = max(0.02 * score.scale, 0.12 * (high - low))
-    return max(0.0, low - room), min(score.scale if score.fraction else np.inf, high + room)
+    return max(0.0, low - room), min(score.highest, high + room)
 
 
 def _draw_sides(axes: Axes, reading: Reading) -> None:

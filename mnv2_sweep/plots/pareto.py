@@ -80,7 +80,7 @@ def plot_pareto(
     if doubt is not None and doubt.band:
         for odds in doubt.odds.values():
             _draw_band(panels[0], drawn, odds, score)
-    _draw_panel(panels[0], drawn, ours, colors, legend=True, classes=facts.classes if score == TOP1 else None)
+    _draw_panel(panels[0], drawn, ours, colors, legend=True, chance=_find_chance(facts, score))
     panels[0].set_title(f"Ours: {facts.data}, recipe {facts.recipe}", loc="left", fontsize=11, parse_math=False)
     panels[0].set_ylabel(score.titled("validation") + (", mean over seeds" if (drawn["seeds"] > 1).any() else ""))
     if len(published):
@@ -91,6 +91,15 @@ def plot_pareto(
         panels[1].set_title(f"Published: ImageNet, {which} (TF-slim checkpoints)", loc="left", fontsize=11)
         panels[1].set_ylabel(score.titled("ImageNet"))
     return fig
+
+
+def _find_chance(facts: Facts, score: Score) -> tuple[float, str] | None:
+    """Return what guessing reaches of the score, as shown, and what that is called; None where it is not known."""
+    evenly = 1 / facts.classes if facts.classes and score == TOP1 else None
+    if facts.guess is not None and (evenly is None or facts.guess > evenly * 1.005):
+        what = "always the largest class" if score == TOP1 else "without looking"
+        return score.scale * facts.guess, f"{what}, {score.amount(facts.guess)}"
+    return None if evenly is None else (score.scale * evenly, f"chance, {facts.classes} classes")
 
 
 def _draw_band(axes: Axes, drawn: pd.DataFrame, odds: Odds, score: Score) -> None:
@@ -135,6 +144,8 @@ def _our_panel(drawn: pd.DataFrame, score: Score, doubt: Doubt | None) -> Panel:
         joint = add_odds(drawn, doubt.odds)
         below, above = (values - joint["joint_low"]).clip(lower=0), (joint["joint_high"] - values).clip(lower=0)
     shown = [score.scale * numbers.to_numpy(dtype=float) for numbers in (values, below.fillna(0), above.fillna(0))]
+    # An interval over few seeds may reach beyond what a score can be.
+    shown[1:] = np.minimum(shown[1], np.maximum(0, shown[0])), np.minimum(shown[2], score.highest - shown[0])
     front, filled = drawn["on_front"].to_numpy(bool), None
     if doubt is not None:
         filled = front_odds(doubt.odds, drawn) >= EVEN
@@ -150,8 +161,9 @@ def _published_panel(published: pd.DataFrame, score: Score) -> Panel:
 
 
 def _draw_panel(
-    axes: Axes, networks: pd.DataFrame, panel: Panel, colors: dict, legend: bool = False, classes: int | None = None
-) -> None:
+    axes: Axes, networks: pd.DataFrame, panel: Panel, colors: dict, legend: bool = False,
+    chance: tuple[float, str] | None = None,
+) -> None:  # fmt: skip
     """Draw front, lines, bars, points, chance, legend and labels of one panel whose limits are already set."""
     few, kinds = len(networks) <= MOST_LABELS, start_kinds(networks)
     inits = networks["init"].to_numpy() if len(kinds) > 1 else np.full(len(networks), kinds[0])
@@ -178,12 +190,12 @@ def _draw_panel(
             edge = [color[i] for i in np.flatnonzero(mask)]
             area, style = 34 if few or faces is None else 12, {"marker": marker, "linewidths": 1.3, "zorder": 4}
             axes.scatter(panel.madds[mask], panel.score[mask], s=area, c=faces or edge, edgecolors=edge, **style)
-    chance = bool(classes) and axes.get_ylim()[0] < 100 / (classes or 1) < axes.get_ylim()[1]
+    chance = chance if chance and axes.get_ylim()[0] < chance[0] < axes.get_ylim()[1] else None
     if chance:
-        axes.axhline(100 / classes, color=GREY, lw=1.3, ls=":", zorder=1)
+        axes.axhline(chance[0], color=GREY, lw=1.3, ls=":", zorder=1, gid="chance")
     points = axes.transData.transform(np.column_stack([panel.madds, panel.score]))
-    obstacles = find_obstacles(axes, panel, lines, [100 / classes] if chance else [])
-    shown, sure = classes if chance else None, panel.filled is not None
+    obstacles = find_obstacles(axes, panel, lines, [chance[0]] if chance else [])
+    shown, sure = chance and chance[1], panel.filled is not None
     box = _draw_legend(axes, colors, networks, shown, obstacles, points, sure) if legend else None
     draw_labels(axes, networks, panel, color, points, obstacles, box, few)
 
@@ -226,23 +238,19 @@ def _set_madds_axis(axes: Axes, madds: np.ndarray) -> None:
 
 
 def _set_score_axis(axes: Axes, panel: Panel, score: Score) -> None:
-    """Set limits around the points and their bars; a bar much longer than the points' own range is cut by the axis."""
+    """Set limits around the points and their bars, all of each."""
     if not len(panel.score):
         axes.set_ylim(0, score.scale)
         return
     low, high = panel.score.min(), panel.score.max()
-    room = max(0.04 * score.scale, 0.5 * (high - low))
     if panel.below is not None:
-        low, high = (
-            max(low - room, (panel.score - panel.below).min()),
-            min(high + room, (panel.score + panel.above).max()),
-        )
+        low, high = (panel.score - panel.below).min(), (panel.score + panel.above).max()
     pad = max(0.02 * score.scale, 0.08 * (high - low))
-    axes.set_ylim(max(0.0, low - pad), min(score.scale if score.fraction else np.inf, high + 1.2 * pad))
+    axes.set_ylim(max(0.0, low - pad), min(score.highest, high + 1.2 * pad))
 
 
 def _draw_legend(
-    axes: Axes, colors: dict, networks: pd.DataFrame, classes: int | None, obstacles: np.ndarray, points: np.ndarray,
+    axes: Axes, colors: dict, networks: pd.DataFrame, chance: str | None, obstacles: np.ndarray, points: np.ndarray,
     is_sure: bool,
 ):  # fmt: skip
     """Draw widths (a few of them if there are many) and the marks, in the corner that covers least; return its box."""
@@ -265,8 +273,8 @@ def _draw_legend(
         on, off = "on the front: 50 % or more", "less"
     handles.append(Line2D([], [], ls="" if is_sure else (0, (4, 2)), label=on, **marks))
     handles.append(Line2D([], [], ls="", mfc="white", label=off, **marks))
-    if classes:
-        handles.append(Line2D([], [], color=GREY, lw=1.3, ls=":", label=f"chance, {classes} classes"))
+    if chance:
+        handles.append(Line2D([], [], color=GREY, lw=1.3, ls=":", label=chance))
     marked, covers = np.concatenate([obstacles, points]), {}
     for corner in ("lower right", "upper left", "lower left", "upper right"):
         legend = axes.legend(handles=handles, loc=corner, fontsize=8, frameon=False, labelcolor=INK, handlelength=2.2)

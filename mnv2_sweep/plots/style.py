@@ -22,7 +22,7 @@ from matplotlib.text import Text
 
 from mnv2_sweep.analysis.stats import Facts
 from mnv2_sweep.base.errors import StoreError
-from mnv2_sweep.base.files import write_whole
+from mnv2_sweep.base.files import remove_abandoned, write_whole
 from mnv2_sweep.trials.ways import WAYS
 
 PNG_DPI = 200
@@ -112,6 +112,7 @@ def save_figure(fig: Figure, *stems: Path) -> list[Path]:
     written, drawn = [], {}
     for stem in stems:
         try:
+            remove_abandoned(stem.parent)
             for ending, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
                 drawn[ending] = drawn.get(ending) or _draw(fig, ending, metadata)
                 path = stem.with_name(f"{stem.name}.{ending}")

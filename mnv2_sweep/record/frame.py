@@ -17,7 +17,7 @@ from mnv2_sweep.nets.cost import body_madds, count_cost
 from mnv2_sweep.nets.resolve import arch_key
 from mnv2_sweep.record.store import DAMAGED, DATABASE, read_outcomes, scan_outcomes
 from mnv2_sweep.trials.recipe import SCRATCH
-from mnv2_sweep.trials.tasks import TASKS, Task, find_task, trained_network
+from mnv2_sweep.trials.tasks import TASKS, Task, task_of, trained_network
 from mnv2_sweep.trials.trial import CLASSIFY, POINT_FACTS, RESULT_FACTS, SPLITS, Trial
 
 # Fields of a network that are columns by themselves, beside those that come first.
@@ -48,7 +48,7 @@ def load_frame(folder: str | Path) -> pd.DataFrame:
     columns: dict[str, list] = {name: [] for name in TRIAL_COLUMNS}
     for count, outcome in enumerate(scan_outcomes(folder)):
         trial = outcome.trial
-        task = task if count else find_task(trial.task)  # all trials of a sweep have one
+        task = task if count else task_of(trial)  # all trials of a sweep have one, and one score that ranks
         key = (trial.arch, trial.recipe, trial.data, trial.task, trial.way)
         if key not in networks:
             networks[key] = len(common)
@@ -92,7 +92,7 @@ def load_curves(folder: str | Path) -> pd.DataFrame:
     """Load one row per point of every training curve: trial_id, network, seed, epoch, images, train_loss, lr, and the
     main score, as "val_top1"."""
     outcomes = read_outcomes(Path(folder))
-    task = find_task(outcomes[0].trial.task) if outcomes else TASKS[CLASSIFY]
+    task = task_of(outcomes[0].trial) if outcomes else TASKS[CLASSIFY]
     columns = ("trial_id", "network", "seed", *POINT_FACTS, f"val_{task.main.name}")
     rows = (
         {"trial_id": o.id, "network": arch_label(o.trial.arch), "seed": o.trial.seed, **point.flat()}

@@ -5,9 +5,10 @@ moment loses nothing that was recorded. The trial's id is the primary key, so no
 two runs of a sweep share it. Readers open the file read-only and can't disturb a running sweep.
 
 What a network made of each image (`trials.terms`) is written with its result but into a table of its own, some 20 kB a
-trial, so that who reads results does not read it: `read_each` does.
+trial, so that who reads results does not read it: `read_each` does. Beside it stands the class that each image is of.
 """
 
+import json
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,10 +17,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mnv2_sweep.base.errors import StoreError, SweepError
+from mnv2_sweep.trials.terms import Truth, pack_terms, unpack_terms
 from mnv2_sweep.trials.trial import Result, Trial, dump_result, dump_trial, load_flat, load_result, load_trial, trial_id
 
 DATABASE = "trials.db"
 BUSY_SECONDS = 30
+LABEL = "label"  # in packed terms: an image's own class
 PART = 500  # outcomes that are read at once where all are scanned
 # Codes that say something of the moment and nothing of the file.
 PASSING = (
@@ -53,6 +56,11 @@ SCHEMA = (
     """CREATE TABLE IF NOT EXISTS images (
     id TEXT PRIMARY KEY,        -- of a trial with a result
     each BLOB NOT NULL          -- what its network made of each image, terms.pack_terms
+)""",
+    """CREATE TABLE IF NOT EXISTS truths (
+    data TEXT PRIMARY KEY,      -- fingerprint of a data set
+    classes TEXT NOT NULL,      -- JSON, their names in order
+    labels BLOB NOT NULL        -- the class of each validation and test image, terms.pack_terms
 )""",
 )
 LATER_COLUMNS = {"kind": "TEXT", "attempts": "INTEGER", "source": "TEXT"}  # files of earlier versions lack them
@@ -240,9 +248,13 @@ def _read_fate(row: dict) -> tuple[Trial, str, int]:
     return load_trial(row["trial"]), row.get("kind") or EXCEPTION, row.get("attempts") or 1
 
 
-def read_each(folder: Path) -> dict[str, bytes]:
-    """Read what networks made of each image, by the trial's id, as `Result.each`; of trials that have it on record."""
-    return {row["id"]: row["each"] for row in _read_rows(folder / DATABASE, "images", "rowid")}
+def read_each(folder: Path, names: Sequence[str] | None = None) -> dict[str, bytes]:
+    """Read what networks made of each image, by the trial's id, as `Result.each`; of trials that have it on record, or
+    of those of some ids."""
+    if names is None:
+        return {row["id"]: row["each"] for row in _read_rows(folder / DATABASE, "images", "rowid")}
+    rows = (row for name in names for row in _read_rows(folder / DATABASE, "images", "rowid", only=name))
+    return {row["id"]: row["each"] for row in rows}
 
 
 def add_each(folder: Path, outcomes: Iterable[Outcome]) -> list[Outcome]:
@@ -252,6 +264,34 @@ def add_each(folder: Path, outcomes: Iterable[Outcome]) -> list[Outcome]:
         replace(outcome, result=replace(outcome.result, each=each[outcome.id])) if outcome.id in each else outcome
         for outcome in outcomes
     ]
+
+
+def write_truth(folder: Path, data: str, truth: Truth) -> None:
+    """Write the classes of the images of a data set, given by its fingerprint, unless they are there."""
+    labels = pack_terms({split: {LABEL: values} for split, values in truth.labels.items()})
+    with _writing(folder, "write the classes of the images") as database:
+        row = (data, json.dumps(truth.classes), labels)
+        database.execute("INSERT OR IGNORE INTO truths VALUES (?, ?, ?)", row)
+
+
+def read_truths(folder: Path) -> dict[str, Truth]:
+    """Read the classes of the images of the sweep's data by their fingerprint: one of most sweeps, none of a sweep of
+    an earlier version. Raises StoreError."""
+    path, truths = folder / DATABASE, {}
+    for row in _read_rows(path, "truths", "rowid"):
+        try:
+            labels = {split: terms[LABEL] for split, terms in unpack_terms(row["labels"]).items()}
+            truths[row["data"]] = Truth(tuple(map(str, json.loads(row["classes"]))), labels)
+        except DAMAGED as error:
+            raise _unreadable(path, error) from error
+    return truths
+
+
+def read_truth(folder: Path) -> Truth | None:
+    """Read the classes of the images of the data that the sweep's results are of; None where they are not on record.
+    Raises StoreError."""
+    truths = read_truths(folder)
+    return next((truths.get(one.trial.data.fingerprint) for one in scan_outcomes(folder, latest=1)), None)
 
 
 def read_schedule(folder: Path) -> dict[str, Trial]:

@@ -4,12 +4,14 @@ What is of no sweep (the paper's figures 1 and 7, a contact sheet) goes into plo
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from mnv2_sweep.analysis.agreement import compare_published
+from mnv2_sweep.analysis.classes import guess_score
 from mnv2_sweep.analysis.differences import load_readings
 from mnv2_sweep.analysis.expansion import claims_text, find_trade_offs, judge_claims
 from mnv2_sweep.analysis.odds import load_odds
@@ -31,7 +33,8 @@ from mnv2_sweep.plots.pareto import Doubt, plot_pareto
 from mnv2_sweep.plots.style import plot_contact_sheet, save_figure
 from mnv2_sweep.record.folders import EXAMPLE
 from mnv2_sweep.record.frame import load_curves, load_frame
-from mnv2_sweep.report.tables import UNKNOWN_ODDS
+from mnv2_sweep.record.store import read_truth
+from mnv2_sweep.report.tables import unknown_odds
 from mnv2_sweep.spaces.networks import Networks
 from mnv2_sweep.trials.tasks import main_score
 from mnv2_sweep.trials.trial import Trial
@@ -49,9 +52,12 @@ def draw_pareto(folder: Path, plots: Path, band: bool = False) -> list[Path]:
         raise StoreError(f"{folder}: no trial has a result yet, so there is nothing to draw")
     comparison, verdict, odds = compare_published(summary), sweep_verdict(folder), load_odds(folder, trials)
     if band and odds is None:
-        raise StoreError(f"--band: {folder}: {UNKNOWN_ODDS}; leave it out")
+        raise StoreError(f"--band: {folder}: {unknown_odds(main_score(summary))}; leave it out")
     doubt = None if odds is None else Doubt(odds, band)
-    fig = plot_pareto(summary, read_facts(trials), comparison, verdict=verdict, doubt=doubt)
+    truth, facts, score = read_truth(folder), read_facts(trials), main_score(summary)
+    if truth is not None and not np.isnan(guess := guess_score(score, truth.counts("val"))):
+        facts = replace(facts, guess=guess)
+    fig = plot_pareto(summary, facts, comparison, verdict=verdict, doubt=doubt)
     return _save(fig, plots, folder, "pareto")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import pandas as pd
 
 from mnv2_sweep.analysis.agreement import compare_published, costs_text, near_text, tau_text
+from mnv2_sweep.analysis.classes import guess_text
 from mnv2_sweep.analysis.odds import (
     MOST_NETWORKS,
     Odds,
@@ -18,12 +19,14 @@ from mnv2_sweep.analysis.odds import (
 from mnv2_sweep.analysis.stats import name_trial, read_facts, start_kinds, summarise
 from mnv2_sweep.base.text import align, harmless, harmless_cell, megabytes, millions
 from mnv2_sweep.trials.executed import spread_warning
-from mnv2_sweep.trials.tasks import Score, main_score
+from mnv2_sweep.trials.tasks import BALANCED, CLASSIFICATION, MACRO_F1, TOP1, TOP5, UNPREDICTED, Score, main_score
+from mnv2_sweep.trials.terms import Truth
 from mnv2_sweep.trials.trial import ALONE
 from mnv2_sweep.trials.ways import PROBED, WAYS
 
 Kinds = Mapping[str, Odds]  # by kind of start
 
+SHOWN_DIFFERENCE = 0.0005  # of two scores, from which on both are shown
 # Where it is not on record what networks made of each image.
 UNKNOWN_ODDS = (
     "which images each network got right is not on record of all results (an earlier version, or --no-images), so how "
@@ -31,9 +34,20 @@ UNKNOWN_ODDS = (
 )
 
 
-def results_text(trials: pd.DataFrame, verdict: Sequence[str] = (), odds: Kinds | None = None) -> str:
+def unknown_odds(score: Score) -> str:
+    """Say why it is not known how sure the front is."""
+    if score in (BALANCED, MACRO_F1, TOP5):
+        why = "is not on record image by image" if score == TOP5 else "is no mean over images"
+        return f"{score.label} {why}, so how sure the front is can't be said"
+    return UNKNOWN_ODDS
+
+
+def results_text(
+    trials: pd.DataFrame, verdict: Sequence[str] = (), odds: Kinds | None = None, truth: Truth | None = None
+) -> str:
     """Say what a person asks of a sweep: the networks, the best one with its interval, failures, the published order,
-    and what the order is worth (`verdict`, see there); how sure the front and the best are, where that is known."""
+    and what the order is worth (`verdict`, see there); how sure the front and the best are, and what guessing reaches,
+    where that is known."""
     if trials.empty:
         return "no trial has a result yet"
     summary = summarise(trials)
@@ -45,7 +59,7 @@ def results_text(trials: pd.DataFrame, verdict: Sequence[str] = (), odds: Kinds 
     if way and way.each and how.train_images is not None:
         where += f"; every network is {way.each.format(images=how.train_images)}"
     lines = [f"{facts['sweep']}: data {facts['data']}, recipe {facts['recipe']}{where}", ""]
-    lines += [align(network_table(summary, odds)), "", *_kind_lines(summary, odds)]
+    lines += [align(network_table(summary, odds)), "", *_kind_lines(summary, odds), *_class_lines(summary, truth)]
     for _, trial in trials[trials["status"] == "failed"].iterrows():
         lines.append(f"failed: {name_trial(trial, trials)}, seed {trial['seed']}: {trial['error']}")
     lines += _probe_lines(trials, main_score(summary))
@@ -59,6 +73,21 @@ def results_text(trials: pd.DataFrame, verdict: Sequence[str] = (), odds: Kinds 
         )
         lines.append(f"what costs alone tell of it: {costs_text(comparison)}")
     return harmless("\n".join([*lines, *verdict]))
+
+
+def _class_lines(summary: pd.DataFrame, truth: Truth | None) -> list[str]:
+    """Say what guessing reaches, and which networks never predict some class."""
+    score = main_score(summary)
+    if truth is None or score not in CLASSIFICATION.scores or summary[score.name].isna().all():
+        return []
+    lines = [guess_text(truth, score)]
+    blind = summary[summary[UNPREDICTED] > 0] if UNPREDICTED in summary else summary[:0]
+    if len(blind):
+        classes = f"{len(truth.classes)} classes"
+        first = f"{blind['network'].iloc[0]}: {blind[UNPREDICTED].iloc[0]:g} of {classes}, mean over seeds"
+        text = first if len(blind) == 1 else f"{len(blind)} of {len(summary)} networks, the first {first}"
+        lines.append(f"never predict some classes: {text}; table --classes names those of the best network")
+    return lines
 
 
 def _best_lines(summary: pd.DataFrame, odds: Odds | None) -> list[str]:
@@ -100,7 +129,11 @@ def _legend_lines(summary: pd.DataFrame, odds: Odds | None) -> list[str]:
         return []
     if odds is not None:
         return [f"on front = how likely it is {front}, over {doubt_text(odds)}; {costs}"]
-    why = UNKNOWN_ODDS if measured <= MOST_NETWORKS else f"how sure the front is: for up to {MOST_NETWORKS} networks"
+    why = (
+        unknown_odds(score)
+        if measured <= MOST_NETWORKS
+        else f"how sure the front is: for up to {MOST_NETWORKS} networks"
+    )
     return [f"* = {front}; {costs}", *([why] if measured > 1 else [])]
 
 
@@ -185,13 +218,24 @@ def network_table(summary: pd.DataFrame, odds: Kinds | None = None) -> list[list
     front = "front" if odds is None else "on front"
     header = [front, "network", "MAdds", *(["executed"] if executed else []), "params", "peak act."]
     header += ["trained at", "seeds", "failed"]
-    header += [f"val {score.label}", "95 % images", *([f"test {score.label}"] if tested else [])]
+    others = _uneven_scores(summary, score)
+    header += [f"val {score.label}", "95 % images", *(other.label for other in others)]
+    header += [*([f"test {score.label}"] if tested else [])]
     header += [*(["fine-tuned"] if tuned else []), "images/s", "seconds"]
-    rows = [_network_row(row, score, executed, tested, tuned) for row in _records(summary)]
+    rows = [_network_row(row, score, others, executed, tested, tuned) for row in _records(summary)]
     if odds is not None:
         for row, probability in zip(rows, front_odds(odds, summary), strict=True):
             row[0] = probability_text(probability)
     return [header, *rows]
+
+
+def _uneven_scores(summary: pd.DataFrame, score: Score) -> list[Score]:
+    """Return the scores beside the main one that tell something else of a classification: with as many images of each
+    class balanced accuracy is top-1."""
+    known = {TOP1.name, BALANCED.name, MACRO_F1.name} <= {*summary.columns}
+    if not known or not ((summary[TOP1.name] - summary[BALANCED.name]).abs() >= SHOWN_DIFFERENCE).any():
+        return []
+    return [other for other in (TOP1, BALANCED, MACRO_F1) if other != score]
 
 
 def _records(frame: pd.DataFrame) -> Iterator[dict]:
@@ -200,7 +244,9 @@ def _records(frame: pd.DataFrame) -> Iterator[dict]:
     return (dict(zip(frame.columns, row, strict=True)) for row in zip(*columns, strict=True))
 
 
-def _network_row(row: dict, score: Score, executed: bool, tested: bool, tuned: bool) -> list[str]:
+def _network_row(
+    row: dict, score: Score, others: Sequence[Score], executed: bool, tested: bool, tuned: bool
+) -> list[str]:
     cells = [
         "*" if row["on_front"] else "",
         row["network"],
@@ -214,6 +260,7 @@ def _network_row(row: dict, score: Score, executed: bool, tested: bool, tuned: b
         score.number(row[score.name])
         + ("" if pd.isna(row["seed_half_width"]) else f" ±{score.number(row['seed_half_width'])}"),
         "-" if pd.isna(row["low"]) else f"{score.number(row['low'])}-{score.number(row['high'])}",
+        *(other.number(row[other.name]) for other in others),
     ]
     if tested:
         cells.append(score.number(row[f"test_{score.name}"]))

@@ -16,7 +16,7 @@
     finetune: 2                        # epochs, of the networks on the front of a shared training
     task: classify                     # what is learnt
     seeds: 3                           # 0, 1, 2; or a list
-    data: shapes
+    data: shapes                       # or a path, or {path: photos.zip, fit: pad, labels: labels.csv}, see `dataset`
     with_weights: {recipe: tune, strategy: tune}  # in their place where every network has pretrained weights here
 
 An axis `init: [scratch, imagenet]` has every network once from scratch, as recipe and strategy say, and once with
@@ -34,6 +34,7 @@ from pathlib import Path
 from mnv2_sweep.base.text import BYTE_UNITS
 from mnv2_sweep.nets.arch import MOBILENET_V2, Stage
 from mnv2_sweep.nets.cost import Cost
+from mnv2_sweep.spaces.dataset import read_data
 from mnv2_sweep.spaces.fields import (
     COLUMN_SYNONYMS,
     COLUMNS,
@@ -88,7 +89,7 @@ def load_space(path: Path) -> Space:
     points = _read_points(top["points"], stages, mistakes) if "points" in top else ()
     values = {"stages": stages or (), "fixed": fixed, "axes": axes, "points": points, "inits": inits}
     readers = {"constraints": _read_constraints, "sample": _read_sample, "recipe": read_recipe}
-    readers |= {"seeds": _read_seeds, "data": _read_data, "task": _read_task}
+    readers |= {"seeds": _read_seeds, "data": read_data, "task": _read_task}
     values |= {key: reader(top[key], mistakes) for key, reader in readers.items() if key in top}
     values["strategy"] = _read_strategy(top.get("strategy"), top.get("finetune"), mistakes)
     if "with_weights" in top:
@@ -237,14 +238,6 @@ def _read_seeds(entry: Entry, mistakes: Mistakes) -> tuple[int, ...]:
             mistakes.add(item.line, f"seeds: {seed} is in the list twice")
         seeds.append(seed)
     return tuple(seeds)
-
-
-def _read_data(entry: Entry, mistakes: Mistakes) -> str:
-    if isinstance(entry.value, str) and entry.value.isprintable() and entry.value.strip():
-        return entry.value
-    if entry.value is not BROKEN:
-        mistakes.add(entry.line, refusal("data", entry, "the name of a data set or a path, in quotes if need be"))
-    return ""
 
 
 def _read_task(entry: Entry, mistakes: Mistakes) -> str:

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from mnv2_sweep.base.errors import StoreError, SweepError
-from mnv2_sweep.base.files import open_whole
+from mnv2_sweep.base.files import open_whole, remove_abandoned
 from mnv2_sweep.base.size import Size
 from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.data.decode import Decoding
@@ -217,6 +217,7 @@ def write_export(exported: Exported, path: Path) -> None:
         "checked": checked,
         "trained": trial.way,
     }
+    remove_abandoned(path.parent)
     try:
         with open_whole(path) as file:
             torch.save(content, file)

@@ -13,8 +13,10 @@ from mnv2_sweep.record.store import (
     add_each,
     read_outcomes,
     read_schedule,
+    read_truths,
     record_all,
     write_schedule,
+    write_truth,
 )
 from mnv2_sweep.sweeps.schedule import SWEEP_FILES
 from mnv2_sweep.trials.differences import compare_kinds, first_of_kinds
@@ -102,6 +104,8 @@ def write_merge(merge: Merge, theirs: Path, results: Path) -> None:
                 ) from error
     if not merge.added:
         return
+    for data, truth in read_truths(theirs).items():
+        write_truth(ours, data, truth)
     schedule = read_schedule(theirs)
     if schedule:
         write_schedule(ours, list(schedule.values()), replace=False)

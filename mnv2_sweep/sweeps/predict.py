@@ -5,6 +5,7 @@ does not grow with their number. A photo that can't be read is named, and costs 
 """
 
 import warnings
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from mnv2_sweep.analysis.confidence import Confidence, fit_confidence
 from mnv2_sweep.base.errors import DataError, SweepError
 from mnv2_sweep.base.size import Size
 from mnv2_sweep.base.text import mebibytes
+from mnv2_sweep.data.asked import PhotoOptions
 from mnv2_sweep.data.batches import whole_batch
 from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.data.decode import SUFFIXES, USUAL, Decoding, UnreadableImage, is_image
@@ -77,14 +79,18 @@ class Prediction:
         return bool(self.probabilities[self.best] >= threshold)
 
 
-def list_photos(path: Path) -> Photos:
-    """List a photo, or those in a folder or an archive, by their names. Raises DataError where there are none."""
+def list_photos(path: Path, zip_encoding: str = "") -> Photos:
+    """List a photo, or those in a folder or an archive, by their names; `zip_encoding` is that of names in a zip which
+    does not say. Raises DataError where there are none."""
+    options = PhotoOptions(zip_encoding=zip_encoding)
+    if zip_encoding and path.exists() and not zipfile.is_zipfile(path):
+        raise DataError(f"--zip-encoding {zip_encoding}: {path} is no zip; leave it out")
     if path.is_file() and is_image(path.name):
         return Photos((path.name,), lambda name: _read_file(path))
     if not (path.is_dir() or is_archive(path)):
         what = "neither a photo nor a zip or tar" if path.exists() else "no such file or folder"
         raise DataError(f"{path}: {what}; give a photo ({' '.join(SUFFIXES)}), or a folder, zip or tar of photos")
-    files = open_photo_files(path)
+    files = open_photo_files(path, options)
     sizes = files.files().sizes
     names = tuple(sorted(name for name in sizes if is_image(name)))
     if not names:

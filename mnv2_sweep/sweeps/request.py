@@ -16,12 +16,12 @@ from mnv2_sweep.base.files import link_file
 from mnv2_sweep.base.size import size_range
 from mnv2_sweep.base.text import count_noun, millions, percent
 from mnv2_sweep.data.batches import prepare_pixels
-from mnv2_sweep.data.catalog import Dataset
-from mnv2_sweep.data.describe import describe_photos
+from mnv2_sweep.data.catalog import Dataset, find_truth
+from mnv2_sweep.data.describe import describe_classes, describe_photos
 from mnv2_sweep.nets.arch import ArchSpec, arch_label
 from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.record.claims import read_claims
-from mnv2_sweep.record.store import Outcome, read_outcomes, record_all, write_schedule
+from mnv2_sweep.record.store import Outcome, read_outcomes, record_all, write_schedule, write_truth
 from mnv2_sweep.spaces.space import ALONE, Kind, Strategy
 from mnv2_sweep.sweeps.keep import keep_lines
 from mnv2_sweep.sweeps.schedule import (
@@ -41,7 +41,7 @@ from mnv2_sweep.training.ways.way import Conditions, work_of
 from mnv2_sweep.trials.differences import first_of_kinds
 from mnv2_sweep.trials.executed import executed_fraction, executed_text, find_scale_in_step, spread_warning
 from mnv2_sweep.trials.recipe import Recipe, check_recipe
-from mnv2_sweep.trials.tasks import find_task
+from mnv2_sweep.trials.tasks import LEAST_TOP5_CLASSES, TOP5, find_task, task_of
 from mnv2_sweep.trials.trial import CLASSIFY, DataRef, Trial
 from mnv2_sweep.trials.ways import find_strategy, is_kept, kept_paths, way_of
 from mnv2_sweep.trials.weights import WeightsRecord
@@ -57,7 +57,8 @@ class SweepRequest:
     `data_name` is the name or path by which workers open the data set. With `counts` a network has that many of the
     seeds only, the first ones. `source` is kept as the sweep's space.yaml, `command` in its env.json. A dry run ends
     after the plan; without `announced` there is neither a plan nor an estimate of the time. `more` are kinds of start
-    that the networks have as well, see `Space.inits`.
+    that the networks have as well, see `Space.inits`. `is_part`: other trials of the sweep are asked for elsewhere, so
+    those that are planned stay.
     """
 
     folder: Path
@@ -77,6 +78,7 @@ class SweepRequest:
     source: str = ""
     command: str = ""
     more: tuple[Kind, ...] = ()
+    is_part: bool = False
 
     @property
     def data(self) -> DataRef:
@@ -138,8 +140,7 @@ def open_session(request: SweepRequest, tuned: Sequence[ArchSpec] = ()) -> Sessi
 
     `tuned` are those networks which are also trained on by themselves.
     """
-    for kind in request.kinds:
-        check_recipe(kind.recipe)
+    check_recipes(request)
     dataset, classes = request.dataset, find_task(request.task).outputs(len(request.dataset.classes))
     for arch in request.archs:
         if arch.classes < classes:
@@ -156,6 +157,20 @@ def open_session(request: SweepRequest, tuned: Sequence[ArchSpec] = ()) -> Sessi
     reused = tuple(find_reusable(missing, request.folder))
     known = {outcome.trial for outcome in reused}
     return Session(request, trials, reused, tuple(trial for trial in missing if trial not in known))
+
+
+def check_recipes(request: SweepRequest) -> None:
+    """Raise SweepError for mistakes of the recipes, and for scores that can't rank these networks."""
+    for kind in request.kinds:
+        check_recipe(kind.recipe)
+    first, count = request.recipe.score, len(request.dataset.classes)
+    if other := next((kind.recipe.score for kind in request.kinds if kind.recipe.score != first), None):
+        raise SweepError(f"recipe.score: {first} and {other} given; networks are ranked by one score, give the same")
+    if first == TOP5.name and count < LEAST_TOP5_CLASSES:
+        raise SweepError(
+            f"recipe.score: {first} given, but {request.dataset.name} has {count} classes; it says something from "
+            f"{LEAST_TOP5_CLASSES} on; leave it out, or give another score"
+        )
 
 
 def check_place(folder: Path) -> None:
@@ -210,6 +225,7 @@ def describe_schedule(session: Session) -> list[str]:
     return [
         f"data      {session.request.dataset.name}: {len(session.request.dataset.classes)} classes; {counts}",
         *describe_photos(session.request.dataset),
+        *describe_classes(session.request.dataset, task_of(session.trials[0]).main),
         f"networks  {len(networks)}{starts}, {madds_text}",
         *describe_recipes(session.trials),
         *describe_starts(session.trials),
@@ -311,7 +327,8 @@ def prepare_session(session: Session, environment: dict) -> Iterator[tuple[int, 
     # Another run may have begun since the session was opened.
     check_sweep(session.folder, session.trials, read_outcomes(session.folder))
     write_sweep_files(session.folder, request.source, {**environment, DATA: request.data_name})
-    write_schedule(session.folder, session.trials, replace=not read_claims(session.folder))
+    write_schedule(session.folder, session.trials, replace=not (request.is_part or read_claims(session.folder)))
+    write_truth(session.folder, request.dataset.fingerprint, find_truth(request.dataset))
     if session.reused:
         adopt_weights(session.folder, session.reused)  # first: who finds the results there does not look for weights
         record_all(session.folder, session.reused)

@@ -15,7 +15,7 @@ from mnv2_sweep.base.heap import trim_heap
 from mnv2_sweep.base.processes import prepare_processes
 from mnv2_sweep.base.signals import StopRequest
 from mnv2_sweep.base.text import bytes_text, count_noun, duration
-from mnv2_sweep.data.describe import describe_photos
+from mnv2_sweep.data.describe import describe_classes, describe_photos
 from mnv2_sweep.nets.resolve import arch_key
 from mnv2_sweep.record.frame import load_frame
 from mnv2_sweep.sweeps.budget import TimeEstimate, estimate_text, fit_budget, fitted_text, trials_wall
@@ -38,6 +38,7 @@ from mnv2_sweep.sweeps.schedule import count_failed, missing_trials
 from mnv2_sweep.sweeps.settings import RunSettings, fill_gpus, usable_cores
 from mnv2_sweep.sweeps.workers import Ended, Ticked, find_groups, run_session
 from mnv2_sweep.training.ways.way import work_of
+from mnv2_sweep.trials.tasks import task_of
 from mnv2_sweep.trials.trial import Trial
 from mnv2_sweep.trials.ways import goes_on
 
@@ -226,7 +227,8 @@ def estimate_request(request: SweepRequest) -> list[str]:
     check_strategy(request.strategy, request.settings)
     trials = schedule_request(request)
     estimate = estimate_sweep(trials, request.dataset, request.data_name, request.device, request.settings.workers)
-    lines = [*describe_photos(request.dataset), *estimate_text(estimate)]
+    lines = [*describe_photos(request.dataset), *describe_classes(request.dataset, task_of(trials[0]).main)]
+    lines += estimate_text(estimate)
     if later is not None:  # which networks will be on the front nobody knows yet
         length = work_of(trials[0]).more_text(request.strategy)
         lines.append(f"note      {length} of the networks on the front come on top")

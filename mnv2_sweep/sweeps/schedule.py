@@ -14,7 +14,7 @@ from mnv2_sweep.record.folders import EXAMPLE
 from mnv2_sweep.record.store import DATABASE, Outcome, add_each, done_ids, read_outcomes, read_schedule, read_statuses
 from mnv2_sweep.trials.differences import compare_kinds, first_of_kinds
 from mnv2_sweep.trials.recipe import Recipe
-from mnv2_sweep.trials.tasks import trained_network
+from mnv2_sweep.trials.tasks import task_of, trained_network
 from mnv2_sweep.trials.trial import DataRef, Trial, trial_id
 from mnv2_sweep.trials.ways import way_of
 from mnv2_sweep.trials.weights import WeightsRecord
@@ -68,7 +68,7 @@ def missing_trials(trials: Sequence[Trial], folder: Path, retry_failed: bool = F
 
 def find_reusable(trials: Sequence[Trial], folder: Path) -> list[Outcome]:
     """Return results of these trials in a person's other sweeps beside the folder, each with the sweep that measured
-    it."""
+    it. The score that ranks may be another one there."""
     wanted, found = {trial_id(trial): trial for trial in trials}, {}
     for path in sorted(folder.parent.glob(f"*/{DATABASE}")):
         if path.parent == folder or path.parent.name == EXAMPLE or not wanted:
@@ -82,10 +82,15 @@ def find_reusable(trials: Sequence[Trial], folder: Path) -> list[Outcome]:
         except StoreError:  # not ours, or busy: then it is measured again
             continue
         for outcome in outcomes:
-            if outcome.status == "done" and outcome.id in wanted:
+            if outcome.status == "done" and outcome.id in wanted and _is_ranked(outcome, wanted[outcome.id]):
                 trial = wanted.pop(outcome.id)
                 found[trial] = replace(outcome, trial=trial, source=outcome.source or path.parent.name)
     return list(found.values())
+
+
+def _is_ranked(outcome: Outcome, trial: Trial) -> bool:
+    """Return whether a result has the score by which the trial's sweep ranks: earlier versions measured fewer."""
+    return outcome.result.score("val", task_of(trial).main.name) is not None
 
 
 def count_failed(trials: Sequence[Trial], folder: Path) -> int:

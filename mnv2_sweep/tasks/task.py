@@ -25,7 +25,8 @@ class Scorer(Protocol):
 
     def terms(self) -> dict[str, Tensor]:
         """Return what each image added has made of a score, by its name: [images] in their order, whose mean is the
-        score; bool where an image is right or wrong. Scores that are no means over images are left out."""
+        score; bool where an image is right or wrong. Scores that are no means over images are left out.
+        A classification adds `terms.MISTAKEN`, [wrong images]."""
         ...
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mnv2_sweep.base.size import Size
 from mnv2_sweep.data.batches import apply_colours, apply_crops, draw_colours, draw_crops, image_batch
+from mnv2_sweep.trials.recipe import NO_BALANCE
 from mnv2_sweep.trials.tasks import task_of
 from mnv2_sweep.trials.trial import Trial
 
@@ -20,7 +21,7 @@ from mnv2_sweep.trials.trial import Trial
 class Batch(NamedTuple):
     """A batch but for its pixels. Each of its images is a mixture of M, mostly one: which ones [B, M], the crops
     [B, M, 2, 3] of them, their shares [B, M]; the targets [B, ...] of the mixtures; how colours are distorted
-    [B, M, 3], where they are."""
+    [B, M, 3], where they are; what the images count in the loss [B], where that is not the same for all."""
 
     chosen: Tensor
     crops: Tensor
@@ -28,6 +29,7 @@ class Batch(NamedTuple):
     targets: Tensor
     channels: int = 3
     colours: Tensor | None = None
+    weights: Tensor | None = None
 
     def images(self, pixels: np.ndarray | Tensor, size: Size, device: str, rows: slice = slice(None)) -> Tensor:
         """Return the images, of `pixels` uint8 [N, s, s, 3], or some rows of them: float32 [B, channels, height,
@@ -44,14 +46,18 @@ class Batch(NamedTuple):
         return sum(share[:, None, None, None] * each for share, each in zip(shares, images, strict=True))
 
 
-def draw_batch(targets: Tensor, chosen: Tensor, trial: Trial, generator: torch.Generator) -> Batch:
-    """Draw what is random in a batch of the images `chosen` [B], whose `targets` are those of all images [N, ...]."""
+def draw_batch(
+    targets: Tensor, chosen: Tensor, trial: Trial, generator: torch.Generator, weights: Tensor | None = None
+) -> Batch:
+    """Draw what is random in a batch of the images `chosen` [B], whose `targets` are those of all images [N, ...], as
+    are `weights` [N], which say what each counts in the loss."""
     crops, colours = (
         draw_crops(len(chosen), trial.recipe, generator),
         draw_colours(len(chosen), trial.recipe, generator),
     )
     batch = Batch(chosen[:, None], crops[:, None], torch.ones(len(chosen), 1), targets[chosen], trial.arch.in_channels)
     batch = batch if colours is None else batch._replace(colours=colours[:, None])
+    batch = batch if weights is None else batch._replace(weights=weights[chosen])
     return mix_images(batch, trial, generator) if trial.recipe.mixup > 0 else batch
 
 
@@ -69,11 +75,42 @@ def mix_images(batch: Batch, trial: Trial, generator: torch.Generator) -> Batch:
         colours=None if batch.colours is None else torch.cat([batch.colours, batch.colours.roll(1, 0)], 1),
         shares=torch.tensor([share, 1 - share]).expand(len(targets), 2),
         targets=share * targets + (1 - share) * targets.roll(1, 0),
+        weights=None if batch.weights is None else share * batch.weights + (1 - share) * batch.weights.roll(1, 0),
     )
 
 
 def join_batches(batches: Sequence[Batch]) -> Batch:
     """Return the batches as one, in their order."""
     tensors = zip(*(batch[:4] for batch in batches), strict=True)
-    colours = [batch.colours for batch in batches if batch.colours is not None]
-    return Batch(*map(torch.cat, tensors), batches[0].channels, torch.cat(colours) if colours else None)
+    colours, weights = (
+        torch.cat([getattr(batch, name) for batch in batches]) if getattr(batches[0], name) is not None else None
+        for name in ("colours", "weights")
+    )
+    return Batch(*map(torch.cat, tensors), batches[0].channels, colours, weights)
+
+
+def find_loss(outputs: Tensor, batch: Batch, trial: Trial, rows: slice = slice(None), each: bool = False) -> Tensor:
+    """Return the mean loss of a batch, or of some rows of it, with `each` that of every image [B]: what each counts is
+    in it."""
+    work, targets = task_of(trial).work, batch.targets[rows]
+    if batch.weights is None:
+        return work.loss(outputs, targets, trial.recipe, each)
+    losses = work.loss(outputs, targets, trial.recipe, each=True) * batch.weights[rows].to(outputs.device)
+    return losses if each else losses.mean()
+
+
+def weigh_classes(labels: np.ndarray, classes: int) -> Tensor:
+    """Return what an image of each class counts so that all classes count the same, float32 [classes]: on average over
+    the images 1. A class without images counts nothing."""
+    counts = np.bincount(labels, minlength=classes)
+    weights = len(labels) / (max(1, np.count_nonzero(counts)) * np.maximum(counts, 1))
+    return torch.from_numpy(np.where(counts > 0, weights, 0.0).astype(np.float32))
+
+
+def weigh_images(trial: Trial, labels: np.ndarray, of: np.ndarray | None = None) -> Tensor | None:
+    """Return what training images, or those with the labels `of`, count by Recipe.balance, [images]; None where all
+    count the same."""
+    if trial.recipe.balance == NO_BALANCE:
+        return None
+    of = labels if of is None else of
+    return weigh_classes(labels, trial.data.classes)[torch.from_numpy(of.astype(np.int64))]

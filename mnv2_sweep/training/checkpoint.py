@@ -76,18 +76,27 @@ def _digest(payload: bytes | memoryview) -> str:
 
 
 class BatchOrder:
-    """The order of the images, batch by batch: shuffled passes over range(count), one after the other without a gap."""
+    """The order of the images, batch by batch: shuffled passes over range(count), one after the other without a gap.
 
-    def __init__(self, count: int, generator: torch.Generator):
+    `weights` [count] are what images count in the loss, None where all count the same; with `is_drawn` they are instead
+    how often an image comes: a pass is as many draws, with repeats."""
+
+    def __init__(self, count: int, generator: torch.Generator, weights: Tensor | None = None, is_drawn: bool = False):
         self.count, self.generator = count, generator
+        self.weights, self.drawn = (None, weights) if is_drawn else (weights, None)
         self.waiting = torch.empty(0, dtype=torch.long)  # the rest of the pass
 
     def take(self, batch: int) -> Tensor:
         """Return the indices [batch] of the next batch."""
         while len(self.waiting) < batch:
-            self.waiting = torch.cat([self.waiting, torch.randperm(self.count, generator=self.generator)])
+            self.waiting = torch.cat([self.waiting, self._next_pass()])
         chosen, self.waiting = self.waiting[:batch], self.waiting[batch:]
         return chosen
+
+    def _next_pass(self) -> Tensor:
+        if self.drawn is None:
+            return torch.randperm(self.count, generator=self.generator)
+        return torch.multinomial(self.drawn, self.count, replacement=True, generator=self.generator)
 
     def state(self) -> dict:
         return {"waiting": self.waiting.clone(), "generator": self.generator.get_state()}  # saving a view saves all

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from mnv2_sweep.base.files import remove_files
+from mnv2_sweep.base.files import remove_abandoned, remove_files
 from mnv2_sweep.data.batches import whole_batch, whole_pixels
 from mnv2_sweep.data.catalog import Dataset, cache_folder
 from mnv2_sweep.nets.resolve import arch_key
@@ -55,6 +55,7 @@ def find_features(model: nn.Module, trial: Trial, dataset: Dataset, device: str,
         except Exception as error:  # json and torch.load raise many kinds at what they have not written
             control.log(f"kept features are not used: {describe_error(error)}")
     features = compute_features(model, trial, dataset, device, control)
+    remove_abandoned(path.parent)
     try:
         write_packed(path, header, {"splits": features.splits, "seconds": features.seconds})
         forget_oldest(path.parent)

@@ -9,6 +9,7 @@ large that the first steps of tuning lost everything.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache, partial
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -47,13 +48,21 @@ class Linear:
         return nn.functional.linear(features, self.weight, self.bias)
 
 
-def fit_linear(trial: Trial, train: tuple[Tensor, Tensor], val: tuple[Tensor, Tensor], control: Control) -> Linear:
-    """Return the classifier of the strength that has the lowest validation loss; `train` and `val` are features [N, C]
-    and their targets. Raises Interrupted between strengths when asked to stop."""
+class Examples(NamedTuple):
+    """Features [N, C], their targets, and what each counts in the loss, [N]; None where all count the same."""
+
+    features: Tensor
+    targets: Tensor
+    weights: Tensor | None = None
+
+
+def fit_linear(trial: Trial, train: Examples, val: Examples, control: Control) -> Linear:
+    """Return the classifier of the strength that has the lowest validation loss. Raises Interrupted between strengths
+    when asked to stop."""
     best, best_loss, worse = None, np.inf, 0
-    for linear in _fit_strengths(trial, *train):
+    for linear in _fit_strengths(trial, train):
         check_stop(control)
-        loss = float(_loss(trial, linear.outputs(val[0]), val[1]))
+        loss = float(_loss(trial, linear.outputs(val.features), val))
         control.log(f"penalty {linear.strength:.2g}: training loss {linear.train_loss:.4f}, validation {loss:.4f}")
         worse = 0 if loss < best_loss else worse + 1
         if loss < best_loss:
@@ -63,12 +72,13 @@ def fit_linear(trial: Trial, train: tuple[Tensor, Tensor], val: tuple[Tensor, Te
     return best
 
 
-def _fit_strengths(trial: Trial, features: Tensor, targets: Tensor) -> Iterator[Linear]:
+def _fit_strengths(trial: Trial, train: Examples) -> Iterator[Linear]:
     """Yield the classifier of every strength, the strongest first.
 
     Weights are sought in the directions in which the features vary on their own, each in a unit that makes the loss
     about equally curved in all: L-BFGS then needs tens of steps where it needs hundreds without.
     """
+    features = train.features
     mean, scale = find_unit(features)
     turned, variances, directions = turn_features((features - mean) / scale)
     outputs = task_of(trial).outputs(trial.data.classes)
@@ -77,12 +87,12 @@ def _fit_strengths(trial: Trial, features: Tensor, targets: Tensor) -> Iterator[
         unit = (variances.clamp(min=0) / outputs + strength).rsqrt()
         start = torch.cat([weight / unit, bias[:, None]], 1).double().numpy().ravel()
         found = minimize(
-            _objective, start, (partial(_loss, trial, targets=targets), turned, unit, strength), "L-BFGS-B", jac=True,
+            _objective, start, (partial(_loss, trial, examples=train), turned, unit, strength), "L-BFGS-B", jac=True,
             options={"maxiter": MOST_STEPS, "ftol": CONVERGED},
         )  # fmt: skip
         own = torch.from_numpy(found.x).float().view(outputs, -1)
         weight, bias = own[:, :-1] * unit, own[:, -1]
-        loss = float(_loss(trial, nn.functional.linear(turned, weight, bias), targets))
+        loss = float(_loss(trial, nn.functional.linear(turned, weight, bias), train))
         plain = weight @ directions.T / scale
         yield Linear(plain, bias - plain @ mean, strength, loss)
 
@@ -110,8 +120,11 @@ def _objective(
     return loss.item(), own.grad.double().numpy().ravel()
 
 
-def _loss(trial: Trial, outputs: Tensor, targets: Tensor) -> Tensor:
-    return task_of(trial).work.loss(outputs, targets, replace(trial.recipe, label_smoothing=0.0))
+def _loss(trial: Trial, outputs: Tensor, examples: Examples) -> Tensor:
+    work, recipe = task_of(trial).work, replace(trial.recipe, label_smoothing=0.0)
+    if examples.weights is None:
+        return work.loss(outputs, examples.targets, recipe)
+    return (examples.weights * work.loss(outputs, examples.targets, recipe, each=True)).mean()
 
 
 @cache

@@ -24,7 +24,7 @@ from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.models.convolution import fast_convolutions
 from mnv2_sweep.nets.arch import arch_label
 from mnv2_sweep.tasks.task import Scorer
-from mnv2_sweep.training.batch import draw_batch
+from mnv2_sweep.training.batch import draw_batch, find_loss, weigh_images
 from mnv2_sweep.training.checkpoint import (
     BatchOrder,
     Course,
@@ -128,7 +128,8 @@ def begin_course(trial: Trial, dataset: Dataset, device: str) -> Course:
 
 def open_course(model: nn.Module, trial: Trial, dataset: Dataset, device: str) -> Course:
     """Return the course of the model before the first step of the trial's recipe."""
-    order = BatchOrder(len(dataset.labels["train"]), torch.Generator().manual_seed(trial.seed))
+    labels, generator = dataset.labels["train"], torch.Generator().manual_seed(trial.seed)
+    order = BatchOrder(len(labels), generator, weigh_images(trial, labels), trial.recipe.balance == "sampler")
     now = time.perf_counter()
     course = Course(model, make_optimizer(model, trial.recipe), order, device, began=now, kept=now)
     course.begin_average(trial.recipe.average)
@@ -226,11 +227,11 @@ def curve_marks(steps: int, steps_per_epoch: float) -> list[int]:
 
 def take_step(course: Course, trial: Trial, pixels: np.ndarray | Tensor, targets: Tensor) -> Tensor:
     """Train on one batch -> its loss, still on the device."""
-    recipe, device, optimizer = trial.recipe, course.device, course.optimizer
-    batch = draw_batch(targets, course.order.take(recipe.batch), trial, course.order.generator)
+    device, optimizer, order = course.device, course.optimizer, course.order
+    batch = draw_batch(targets, order.take(trial.recipe.batch), trial, order.generator, order.weights)
     images = batch.images(pixels, trial.train_size, device)
     with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"), fast_convolutions(course.model):
-        loss = task_of(trial).work.loss(course.model(images), batch.targets, recipe)
+        loss = find_loss(course.model(images), batch, trial)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     optimizer.step()

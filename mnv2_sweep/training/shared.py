@@ -37,7 +37,7 @@ from mnv2_sweep.models.shared import SharedWeights, Slice, calibrate_norms, cut_
 from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.nets.resolve import arch_key
-from mnv2_sweep.training.batch import Batch, draw_batch
+from mnv2_sweep.training.batch import Batch, draw_batch, find_loss, weigh_images
 from mnv2_sweep.training.checkpoint import Course, core_clock, describe_error, is_whole, read_packed, write_packed
 from mnv2_sweep.training.control import Control
 from mnv2_sweep.training.loop import (
@@ -223,7 +223,8 @@ def refit_classifier(model: nn.Module, trial: Trial, dataset: Dataset, device: s
         model.classifier = classifier
     seen, rows = torch.cat(features), torch.cat(drawn_batches(len(dataset.labels["train"]), trial.shared.refit))
     if len(rows) > 1 and seen.isfinite().all():
-        linear = fit_least_squares(trial, seen, read_targets(trial, dataset, "train", "cpu")[rows])
+        labels, targets = dataset.labels["train"], read_targets(trial, dataset, "train", "cpu")[rows]
+        linear = fit_least_squares(trial, seen, targets, weigh_images(trial, labels[rows.numpy()]))
         classifier[-1].weight.copy_(linear.weight)
         classifier[-1].bias.copy_(linear.bias)
 
@@ -330,8 +331,8 @@ class Sandwich:
 
     def step(self) -> Tensor:
         """Train on one batch -> the largest network's loss."""
-        course = self.course
-        batch = draw_batch(self.targets, course.order.take(self.recipe.batch), self.trial, course.order.generator)
+        course, order = self.course, self.course.order
+        batch = draw_batch(self.targets, order.take(self.recipe.batch), self.trial, order.generator, order.weights)
         teachers = self.parts(self.largest, in_halves=True)
         ends = self.train_parts(teachers, batch)
         mixture = self.mix_targets(batch.targets, torch.cat([outputs for outputs, _ in ends]))
@@ -388,7 +389,7 @@ class Sandwich:
         images = batch.images(self.levels[size], size, self.device, rows)
         with torch.autocast(self.device, torch.bfloat16, enabled=cuda):
             outputs = network.model(images)
-            loss = self.task.loss(outputs.float(), batch.targets[rows], self.recipe)
+            loss = find_loss(outputs.float(), batch, self.trial, rows)
         loss = loss * (len(images) / len(batch.chosen))
         (loss if network.arch == self.largest else STUDENT_WEIGHT * loss).backward()
         return outputs.detach().float(), loss.detach()

@@ -26,7 +26,7 @@ from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.models.convolution import fast_convolutions
 from mnv2_sweep.models.stacked import stack_models
 from mnv2_sweep.nets.arch import arch_label
-from mnv2_sweep.training.batch import draw_batch, join_batches
+from mnv2_sweep.training.batch import draw_batch, find_loss, join_batches
 from mnv2_sweep.training.checkpoint import Course, describe_error, is_whole, read_packed, write_packed
 from mnv2_sweep.training.control import Control, Interrupted
 from mnv2_sweep.training.loop import (
@@ -281,11 +281,13 @@ def take_stacked_step(stack: Stack, pixels: np.ndarray | Tensor, targets: Tensor
     """Train every seed on a batch of its own -> the mean of the losses that are numbers, still on the device."""
     course, trial, count = stack.course, stack.trials[0], len(stack.seeds)
     device, recipe, orders = course.device, trial.recipe, [own.order for own in stack.seeds]
-    batch = join_batches([draw_batch(targets, own.take(recipe.batch), trial, own.generator) for own in orders])
+    batch = join_batches(
+        [draw_batch(targets, own.take(recipe.batch), trial, own.generator, own.weights) for own in orders]
+    )
     images = batch.images(pixels, trial.train_size, device)
     with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"), fast_convolutions(course.model):
         outputs = course.model(images.unflatten(0, (count, -1)))
-        each = task_of(trial).work.loss(outputs.flatten(0, 1), batch.targets, recipe, each=True)
+        each = find_loss(outputs.flatten(0, 1), batch, trial, each=True)
     losses = each.view(count, -1).mean(1)
     course.optimizer.zero_grad(set_to_none=True)
     losses.sum().backward()

@@ -7,6 +7,7 @@ from mnv2_sweep.base.errors import SweepError
 from mnv2_sweep.nets.choice import FLAG, WHOLE, Choice, Rule, choice, choice_of, is_number, is_whole, one_of
 
 MAX_EPOCHS = 1_000_000
+NO_BALANCE, USUAL_SCORE = "none", "top1"
 SCRATCH, IMAGENET, SLICED = "scratch", "imagenet", "sliced"  # values of Recipe.init that are no name of weights
 
 
@@ -43,6 +44,9 @@ class Recipe:
     `mixup` trains on mixtures of two images and of their targets, in shares that are drawn for each step from
     Beta(mixup, mixup): Zhang et al., "mixup: Beyond empirical risk minimization" (arXiv 1710.09412), who take 0.1 to
     0.4 on ImageNet.
+    `balance` gives each class the same weight in all of the training, N / (classes x images of the class) an image:
+    "weights" as a factor of the image's loss, "sampler" as how often it is drawn, in passes of N draws with repeats.
+    `score` says what networks are ranked by; it changes nothing of the training, and so not the trial's id.
     `init` is resolved for each network before a run begins, see `Trial.start`; `shortcut_gain`, `init_stddev` and
     `norm_epsilon` leave loaded weights and their conventions alone.
     """
@@ -127,6 +131,17 @@ class Recipe:
     eval_crop: float = choice(
         _number("a number from 0.1 to 1", lambda value: 0.1 <= value <= 1),
         "The share of each side, in the middle, of which evaluation makes its images.", 1.0,
+    )  # fmt: skip
+    balance: str = choice(
+        one_of(NO_BALANCE, "weights", "sampler"),
+        "What makes up for rare classes: none, weights (their images count more in the loss) or sampler (they are "
+        "drawn more often).",
+        NO_BALANCE, label=lambda value: f"balance {value}",
+    )  # fmt: skip
+    score: str = choice(
+        one_of(USUAL_SCORE, "balanced_accuracy", "macro_f1", "top5"),
+        "Which score ranks the networks; top5 with more than 10 classes.", USUAL_SCORE,
+        label=lambda value: f"by {value}",
     )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 What a task does with a network's outputs stands in its module in `tasks/`, which is imported when it is first trained.
 """
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cache
@@ -11,6 +12,8 @@ from importlib import import_module
 from mnv2_sweep.base.errors import SweepError
 from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.trials.trial import CLASSIFY, Trial
+
+LEAST_TOP5_CLASSES = 11  # from which on the five largest outputs say something
 
 
 @cache
@@ -31,6 +34,11 @@ class Score:
     unit: str = "%"
     larger_is_better: bool = True
     fraction: bool = True
+
+    @property
+    def highest(self) -> float:
+        """Return the largest number that can be shown of it; infinity where there is none."""
+        return self.scale if self.unit == "%" else math.inf
 
     @property
     def sign(self) -> int:
@@ -62,12 +70,23 @@ class Score:
 @dataclass(frozen=True, slots=True)
 class Task:
     """A kind of thing that networks learn: the score that ranks them, the module with its `WORK` (a `tasks.task.Work`),
-    and how many outputs the head that is trained has for data of so many classes."""
+    how many outputs the head that is trained has for data of so many classes, and the other scores that can rank."""
 
     name: str
     main: Score
     module: str
     outputs: Callable[[int], int] = lambda classes: classes
+    others: tuple[Score, ...] = ()
+
+    @property
+    def scores(self) -> tuple[Score, ...]:
+        """Return all that can rank, the one that does first."""
+        return (self.main, *self.others)
+
+    def ranked_by(self, name: str) -> "Task":
+        """Return the task with the score of that name as its main one; as it is where it has no such score."""
+        main = next((score for score in self.scores if score.name == name), self.main)
+        return self if main is self.main else _with_main(self, main)
 
     @property
     def work(self):
@@ -79,8 +98,18 @@ class Task:
         return replace(arch, classes=self.outputs(classes))
 
 
+@cache
+def _with_main(task: Task, main: Score) -> Task:
+    return replace(task, main=main, others=tuple(score for score in task.scores if score is not main))
+
+
 TOP1 = Score("top1", "top-1")
-TASKS = {task.name: task for task in (Task(CLASSIFY, TOP1, "mnv2_sweep.tasks.classify"),)}
+BALANCED = Score("balanced_accuracy", "balanced accuracy", fraction=False)
+MACRO_F1 = Score("macro_f1", "macro-F1", fraction=False)
+TOP5 = Score("top5", "top-5")
+UNPREDICTED = "unpredicted"  # beside the scores of a classification: how many of the split's classes no image was given
+CLASSIFICATION = Task(CLASSIFY, TOP1, "mnv2_sweep.tasks.classify", others=(BALANCED, MACRO_F1, TOP5))
+TASKS = {task.name: task for task in (CLASSIFICATION,)}
 
 
 def find_task(name: str) -> Task:
@@ -91,8 +120,9 @@ def find_task(name: str) -> Task:
 
 
 def task_of(trial: Trial) -> Task:
-    """Return what the trial's network learns. Raises SweepError where this version has no such task."""
-    return find_task(trial.task)
+    """Return what the trial's network learns, with the score that its recipe ranks by as the main one. Raises
+    SweepError where this version has no such task."""
+    return find_task(trial.task).ranked_by(trial.recipe.score)
 
 
 def trained_arch(trial: Trial, arch: ArchSpec | None = None) -> ArchSpec:
@@ -106,6 +136,7 @@ def trained_network(trial: Trial) -> ArchSpec:
 
 
 def main_score(columns: Iterable[str]) -> Score:
-    """Return the main score of a table of trials or networks, by its columns: top-1 where they show none."""
-    columns = set(columns)
-    return next((task.main for task in TASKS.values() if f"test_{task.main.name}" in columns), TOP1)
+    """Return the main score of a table of trials or networks, by its columns, among which it comes before the other
+    scores: top-1 where they show none."""
+    known = {f"test_{score.name}": score for task in TASKS.values() for score in task.scores}
+    return next((known[column] for column in columns if column in known), TOP1)

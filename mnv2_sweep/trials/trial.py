@@ -15,7 +15,7 @@ from types import NoneType
 from mnv2_sweep.base.size import Size
 from mnv2_sweep.nets.arch import ArchSpec, arch_record, input_size, load_arch
 from mnv2_sweep.nets.resolve import arch_key
-from mnv2_sweep.trials.recipe import SCRATCH, Recipe
+from mnv2_sweep.trials.recipe import SCRATCH, USUAL_SCORE, Recipe
 from mnv2_sweep.trials.weights import WeightsRecord, dump_weights, load_weights
 
 CODE_VERSION = 2  # raise it when a change makes the same trial give other numbers; old results then stay, unmatched
@@ -180,9 +180,9 @@ def trial_id(trial: Trial) -> str:
     """Return 16 hex digits; the same for two trials exactly if they train the same network in the same way.
 
     Built from the resolved network (with its nominal resolution and classes, on which its costs depend), the
-    recipe without its name, the data's fingerprint, the seed and CODE_VERSION; of a slice, also
-    `shared` and SHARED_VERSION; `how` and the task where it is not the usual one; the digest of the weights with which
-    it begins, whatever they are called.
+    recipe without its name and the score that ranks, the data's fingerprint, the seed and CODE_VERSION; of a slice,
+    also `shared` and SHARED_VERSION; `how` and the task where it is not the usual one; the digest of the weights with
+    which it begins, whatever they are called.
     """
     return _digest_trial(trial, arch_key(trial.arch), trial.shared)
 
@@ -199,7 +199,7 @@ def trial_header(trial: Trial) -> dict:
 
 def _digest_trial(trial: Trial, network: str, shared: Sharing | None) -> str:
     """Return 16 hex digits of a training of `network` with the trial's recipe, data and seed."""
-    recipe = _exact_json(replace(trial.recipe, name="", init=SCRATCH))
+    recipe = _exact_json(replace(trial.recipe, name="", init=SCRATCH, score=USUAL_SCORE))
     key = [CODE_VERSION, network, recipe, trial.data.fingerprint, trial.data.classes, trial.seed]
     # What is as ever leaves the ids of earlier trials as they are.
     key += [SHARED_VERSION, _exact_json(shared)] if shared else []

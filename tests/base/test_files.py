@@ -5,15 +5,20 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from mnv2_sweep.base.files import (
+    FORGOTTEN_SECONDS,
+    FRESH_SECONDS,
+    is_abandoned,
     link_file,
     open_whole,
     open_whole_folder,
+    remove_abandoned,
     remove_all_unfinished,
     remove_files,
     remove_unfinished,
@@ -278,3 +283,80 @@ def test_an_older_folder_comes_back_when_the_new_one_cannot_take_its_place(tmp_p
     with pytest.raises(OSError, match="no"), open_whole_folder(place) as folder:
         (folder / "new").write_text("new")
     assert list(tmp_path.iterdir()) == [place] and contents(place) == {"old": "old"}
+
+
+# ---------------------------------------------------------------- what killed writers left
+
+WRITE = """
+import sys, time
+from pathlib import Path
+from mnv2_sweep.base.files import open_whole, open_whole_folder
+path, kind = Path(sys.argv[1]), sys.argv[2]
+with (open_whole if kind == "file" else open_whole_folder)(path) as written:
+    (written / "inside").write_text("half") if kind == "folder" else written.write(b"half")
+    print("begun", flush=True)
+    time.sleep(60)
+"""
+AGED = 2 * FRESH_SECONDS
+
+
+def age(path: Path, seconds: float = AGED) -> None:
+    os.utime(path, (time.time() - seconds,) * 2)
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_what_is_being_written_stays_and_what_a_killed_writer_left_goes(tmp_path, kind):
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITE, str(tmp_path / "made"), kind], stdout=subprocess.PIPE, text=True
+    ) as writer:
+        assert writer.stdout.readline() == "begun\n"
+        (left,) = tmp_path.glob("made.*.tmp")
+        age(left)
+        assert not is_abandoned(left)
+        remove_abandoned(tmp_path)
+        assert left.exists()
+        writer.kill()
+    age(left, 1)
+    assert not is_abandoned(left)  # too young to tell: a writer may not have locked it yet
+    age(left)
+    remove_abandoned(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("is_replaced", [False, True])
+def test_a_folder_about_to_be_replaced_gets_its_place_again(tmp_path, is_replaced):
+    old = tmp_path / f"made.{'0' * 32}.old.tmp"
+    old.mkdir()
+    (old / "what").write_text("old")
+    age(old)
+    if is_replaced:
+        (tmp_path / "made").mkdir()
+    remove_abandoned(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]
+    assert (tmp_path / "made" / "what").exists() != is_replaced
+
+
+def test_names_that_are_not_ours_stay(tmp_path):
+    names = ("notes.tmp", f"made.{'g' * 32}.tmp", f".{'0' * 32}.tmp", f"made.{'0' * 32}.tmp.txt")
+    for name in names:
+        (tmp_path / name).write_text("x")
+        age(tmp_path / name, 10 * FORGOTTEN_SECONDS)
+    remove_abandoned(tmp_path)
+    remove_abandoned(tmp_path / "nowhere")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
+
+
+def test_without_locks_what_is_a_day_old_is_given_up(tmp_path, monkeypatch):
+    path = tmp_path / f"made.{'0' * 32}.tmp"
+    path.write_text("x")
+
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, "no locks available")
+
+    monkeypatch.setattr("mnv2_sweep.base.files.fcntl.flock", no_locks)
+    with open_whole(tmp_path / "other") as file:
+        file.write(b"x")  # goes all the same
+    age(path)
+    assert not is_abandoned(path)
+    age(path, FORGOTTEN_SECONDS + 60)
+    assert is_abandoned(path)

@@ -186,3 +186,32 @@ def test_a_process_that_has_ended_already_can_be_ended_again():
         process.kill()
         process.join()
         assert process.exitcode == -signal.SIGKILL and not psutil.pid_exists(process.pid)
+
+
+HOLD = """
+import os, signal, sys, time
+from mnv2_sweep.base.processes import ChildProcess
+if __name__ == "__main__":
+    for _ in range(2):
+        child = ChildProcess(os.listdir, (".",), False, ["json"])
+        child.join()
+        assert child.exitcode == 0
+    print("ready", flush=True)
+    time.sleep(60)
+"""
+
+
+@ON_LINUX
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_kill_leaves_nothing_in_the_temporary_folder(tmp_path, number):
+    (tmp_path / "hold.py").write_text(HOLD)
+    folder = tmp_path / "t"
+    folder.mkdir()
+    environment = {**os.environ, "TMPDIR": str(folder), "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(
+        [sys.executable, str(tmp_path / "hold.py")], stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        assert process.stdout.readline() == "ready\n"
+        assert list(folder.iterdir()) == []
+        process.send_signal(number)
+    assert list(folder.iterdir()) == []

@@ -20,6 +20,8 @@ from mnv2_sweep.data.decode import (
     is_image,
     photo_size,
 )
+from mnv2_sweep.data.photos import open_photos
+from tests.photo_samples import OK, write_folder
 
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
 
@@ -265,3 +267,34 @@ def test_squash_keeps_all_of_a_photo_stretched(size):
     half = size.width // 2
     for part, colour in ((squashed[:, : half - 2], RED), (squashed[:, half + 2 :], BLUE)):
         assert np.abs(part.astype(int) - colour).max() < 30  # the filter overshoots a little
+
+
+@pytest.mark.parametrize(("kind", "mode"), [(np.int32, "I"), (np.float32, "F")])
+def test_32_bit_greys_are_refused_clearly_one_by_one_and_as_a_set(tmp_path, kind, mode):
+    def tiff(seed: int) -> bytes:
+        out = io.BytesIO()
+        Image.fromarray(np.random.default_rng(seed).random((12, 12)).astype(kind)).save(out, "TIFF")
+        return out.getvalue()
+
+    scans = {f"{label}/{number}.tif": tiff(number) for label in "ab" for number in range(3)}
+    why = f"32-bit pixels (mode {mode}) have no agreed white; save it with 8 or 16 bits"
+    with pytest.raises(DataError) as caught:
+        open_photos(write_folder(tmp_path / "scans", scans), tmp_path / "cache")
+    assert why in str(caught.value) and "6 unreadable" in str(caught.value) and "\n" not in str(caught.value)
+    data = open_photos(write_folder(tmp_path / "some", OK | {"cat/scan.tif": tiff(0)}), tmp_path / "cache")
+    assert data.skipped == (("cat/scan.tif", why),)
+
+
+@pytest.mark.parametrize("size", [(1100, 800), (2100, 2300)], ids=["2.1 times", "8 times"])
+def test_jpeg_s_own_scaling_gives_the_pixels_of_a_plain_loop_within_a_stated_error(size):
+    """Decoded at a half to an eighth of the side, and resized from there: on average within half a level of 255."""
+    random, out = np.random.default_rng(0), io.BytesIO()
+    coarse = Image.fromarray(random.integers(0, 256, (24, 32, 3), np.uint8)).resize(size, Image.Resampling.BICUBIC)
+    noisy = np.asarray(coarse).astype(np.int16) + random.normal(0, 6, (size[1], size[0], 1)).astype(np.int16)
+    Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(out, "JPEG", quality=90)
+    ours = decode_photo(out.getvalue(), square(256), "x").astype(int)
+    plain = Image.open(io.BytesIO(out.getvalue())).convert("RGB")
+    side, (width, height) = min(plain.size), plain.size
+    box = ((width - side) // 2, (height - side) // 2, (width - side) // 2 + side, (height - side) // 2 + side)
+    plain = np.asarray(plain.crop(box).resize((256, 256), Image.Resampling.LANCZOS)).astype(int)
+    assert np.abs(ours - plain).mean() < 0.5 and np.percentile(np.abs(ours - plain), 99.9) <= 3

@@ -143,7 +143,7 @@ def test_many_classes_are_sorted_in_time_that_grows_with_their_number():
     classes = [f"{number:05d}" for number in range(10_000)]
     files = [f"{split}/{label}/{n}.jpg" for label in classes for split, many in COUNTS.items() for n in range(many)]
     folders = {"train", "val", "test", *(f"{split}/{label}" for split in COUNTS for label in classes)}
-    photos, left_out, notes = sort_photos("x", files, folders)
+    photos, left_out, notes, _ = sort_photos("x", files, folders)
     assert Counter(photo.split for photo in photos) == {split: 10_000 * many for split, many in COUNTS.items()}
     assert (left_out, notes) == ([], [])
 

@@ -1,5 +1,7 @@
 """What the figures say and hold (labels, bars, captions), not how they look."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -236,3 +238,29 @@ def test_the_band_holds_the_front_of_the_draws(doubted):
     _, low, high = front_band(odds, summary["madds"])
     assert path.vertices[:, 1].min() == pytest.approx(100 * low[0]) and "Grey: where the front passes" in caption(fig)
     assert path.vertices[:, 1].max() == pytest.approx(100 * high[-1])
+
+
+@pytest.mark.parametrize("top1", [0.03, 0.5, 0.97])
+def test_bars_never_leave_the_panel(top1):
+    """Two seeds ten points apart have an interval of 64 points to each side."""
+    trials = make_trials(PAPER[-2:], seeds=2)
+    for name in ("val_top1", "test_top1"):
+        trials[name] = top1 + trials["seed"].map({0: -0.03, 1: 0.03})
+    axes = plot_pareto(summarise(trials), FACTS).axes[0]
+    low, high = axes.get_ylim()
+    bars = [artist for artist in axes.collections if isinstance(artist, LineCollection)]
+    ends = np.array([segment[:, 1] for artist in bars for segment in artist.get_segments()])
+    assert len(ends) and (ends >= max(0, low) - 1e-9).all() and (ends <= min(100, high) + 1e-9).all()
+    assert np.ptp(ends, axis=1).max() > 25
+
+
+@pytest.mark.parametrize(
+    ("guess", "text"),
+    [(0.5, "always the largest class, 50.0 %"), (0.1, "chance, 10 classes"), (None, "chance, 10 classes")],
+)
+def test_chance_is_what_guessing_reaches(guess, text):
+    trials = make_trials(PAPER[-2:]).assign(val_top1=[0.08, 0.55])
+    axes = plot_pareto(summarise(trials), replace(FACTS, guess=guess)).axes[0]
+    assert text in [one.get_text() for one in axes.get_legend().get_texts()]
+    (line,) = [one for one in axes.lines if one.get_gid() == "chance"]
+    assert line.get_ydata()[0] == pytest.approx(100 * (guess or 0.1))

@@ -39,7 +39,7 @@ from mnv2_sweep.record.store import (
     write_schedule,
 )
 from mnv2_sweep.trials.recipe import Recipe
-from mnv2_sweep.trials.terms import pack_terms
+from mnv2_sweep.trials.terms import MISTAKEN, pack_terms
 from mnv2_sweep.trials.trial import DataRef, Trial, dump_result, dump_trial, trial_id
 
 
@@ -457,7 +457,7 @@ def test_a_full_disk_stops_the_writer_and_keeps_what_is_there(tmp_path):
     """A limit on the size of files stands for the end of the disk."""
     code = (
         "import resource, sys\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (48_000, 48_000))\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (56_000, 56_000))\n"
         "from mnv2_sweep.base.errors import StoreError\n"
         f"try:\n    exec({WRITER!r})\nexcept StoreError as error:\n    print(error)\n"
     )
@@ -573,7 +573,9 @@ def test_an_old_file_gets_images_with_new_results(old_folder, make_trial, make_r
 
 
 def test_10_000_images_take_less_than_25_kb_of_the_file(tmp_path, make_trial, make_result):
-    half = {"top1": np.ones(5000, bool), "loss": np.ones(5000)}
+    random = np.random.default_rng(0)
+    right, losses = random.random(5000) < 0.4, random.exponential(size=5000).astype(np.float32)
+    half = {"top1": right, "loss": losses, MISTAKEN: random.integers(0, 100, int((~right).sum()))}
     each = pack_terms({"val": half, "test": half})
     sizes = []
     for name, some in (("with", each), ("without", b"")):

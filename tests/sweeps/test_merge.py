@@ -2,13 +2,24 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from mnv2_sweep.base.errors import StoreError
 from mnv2_sweep.record.exports import list_exports, record_export
-from mnv2_sweep.record.store import Outcome, read_each, read_outcomes, read_schedule, record, write_schedule
+from mnv2_sweep.record.store import (
+    Outcome,
+    read_each,
+    read_outcomes,
+    read_schedule,
+    read_truth,
+    record,
+    write_schedule,
+    write_truth,
+)
 from mnv2_sweep.sweeps import merge as merging
 from mnv2_sweep.sweeps.merge import plan_merge, write_merge
+from mnv2_sweep.trials.terms import Truth
 from mnv2_sweep.trials.trial import shared_id, trial_id
 from tests.stops import Killed
 from tests.supernet_samples import share
@@ -80,6 +91,14 @@ def test_records_of_exports_come_along_and_overwrite_none(machines, make_trial, 
     (one,) = merge(there, here)
     assert (one.added, len(one.exports)) == ((), 1) and str(there / "later") in list_exports(here / "s")
     assert merge(there, here)[0].exports == ()
+
+
+def test_the_classes_of_images_come_with_their_results(machines, make_trial, make_result):
+    here, there = machines
+    record(there / "s", Outcome(make_trial(0), make_result()))
+    write_truth(there / "s", make_trial().data.fingerprint, Truth(("a", "b"), {"val": np.array([1, 0])}))
+    merge(there, here)
+    assert read_truth(here / "s").classes == ("a", "b") and read_truth(here / "s").labels["val"].tolist() == [1, 0]
 
 
 def test_conflicts_are_said_and_ours_stays(machines, make_trial, make_result):

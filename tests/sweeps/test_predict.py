@@ -25,6 +25,7 @@ from mnv2_sweep.training.ways.way import work_of
 from mnv2_sweep.trials.trial import DataRef
 from mnv2_sweep.trials.ways import own_file
 from tests.conftest import TINY_ARCH
+from tests.data.test_zip_names import Raw
 from tests.photo_samples import class_files, image_bytes, write_folder
 
 
@@ -138,3 +139,16 @@ def test_a_task_of_another_kind_is_refused(sweep, data):
     folder, trial, _ = sweep
     with pytest.raises(SweepError, match="its task is regress; networks that classify predict"):
         network_classifier(None, replace(trial, task="regress"), data)
+
+
+def test_names_in_a_zip_have_the_encoding_that_is_given(tmp_path):
+    with zipfile.ZipFile(tmp_path / "gbk.zip", "w") as archive:
+        archive.writestr(Raw("собака.png".encode("cp1251")), image_bytes(1))
+    with pytest.raises(DataError, match="--zip-encoding"):
+        list_photos(tmp_path / "gbk.zip")
+    assert list_photos(tmp_path / "gbk.zip", "cp1251").names == ("собака.png",)
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(DataError, match="--zip-encoding gbk: .*folder is no zip; leave it out"):
+        list_photos(tmp_path / "folder", "gbk")
+    with pytest.raises(DataError, match="--zip-encoding klingon: unknown"):
+        list_photos(tmp_path / "gbk.zip", "klingon")

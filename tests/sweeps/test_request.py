@@ -11,8 +11,8 @@ from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.nets.supernet import supernet_digest
 from mnv2_sweep.record.claims import claim_first, this_owner
-from mnv2_sweep.record.store import INTERRUPTED, Outcome, read_outcomes, read_schedule, record
-from mnv2_sweep.spaces.space import ALONE, Strategy
+from mnv2_sweep.record.store import INTERRUPTED, Outcome, read_outcomes, read_schedule, read_truths, record
+from mnv2_sweep.spaces.space import ALONE, Kind, Strategy
 from mnv2_sweep.sweeps import request
 from mnv2_sweep.sweeps.request import (
     SweepRequest,
@@ -346,3 +346,38 @@ def test_a_place_that_cannot_work_is_refused_at_once(tmp_path, place):
         check_place(tmp_path / place / "sweep")
     check_place(tmp_path / "missing" / "too" / "sweep")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+# ---------------------------------------------------------------- scores
+
+
+def test_the_classes_of_images_are_written_with_the_plan(tmp_path, tiny_data):
+    prepare(open_tiny(tmp_path / "mine", tiny_data))
+    truth = read_truths(tmp_path / "mine")[tiny_data.fingerprint]
+    assert truth.classes == tiny_data.classes and truth.labels.keys() == tiny_data.labels.keys() - {"train"}
+    assert truth.labels["val"].tolist() == tiny_data.labels["val"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("recipes", "message"),
+    [
+        ([replace(RECIPE, score="top5")], "recipe.score: top5 given, but toy has 3 classes"),
+        ([replace(RECIPE, score="macro_f1"), RECIPE], "recipe.score: macro_f1 and top1 given"),
+    ],
+    ids=["few classes", "two scores"],
+)
+def test_scores_that_cannot_rank_are_refused(tmp_path, tiny_data, recipes, message):
+    first, *more = (Kind(recipe, ALONE) for recipe in recipes)
+    asked = SweepRequest(tmp_path / "s", ARCHS, first.recipe, (0,), tiny_data, "toy", more=tuple(more))
+    with pytest.raises(SweepError, match=message):
+        open_session(asked)
+
+
+def test_jobs_of_one_seed_each_add_to_the_plan_of_the_sweep(tmp_path, tiny_data):
+    for seed in (4, 0):
+        asked = SweepRequest(tmp_path / "s", ARCHS, RECIPE, (seed,), tiny_data, "toy", is_part=True)
+        prepare(open_session(asked))
+    assert sorted({trial.seed for trial in read_schedule(tmp_path / "s").values()}) == [0, 4]
+    assert len(read_schedule(tmp_path / "s")) == 6
+    prepare(open_tiny(tmp_path / "s", tiny_data, seeds=(1,)))  # a whole sweep plans anew
+    assert {trial.seed for trial in read_schedule(tmp_path / "s").values()} == {1}

@@ -8,10 +8,12 @@ from threading import Barrier
 
 import pytest
 
+from mnv2_sweep.analysis.stats import summarise
 from mnv2_sweep.base.errors import StoreError
 from mnv2_sweep.nets.arch import MOBILENET_V2, ArchSpec, Stage
 from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.record.claims import CLAIMS
+from mnv2_sweep.record.frame import load_frame
 from mnv2_sweep.record.store import DATABASE, INTERRUPTED, KILLED, Outcome, read_each, read_outcomes, record
 from mnv2_sweep.sweeps.schedule import (
     check_sweep,
@@ -27,6 +29,7 @@ from mnv2_sweep.sweeps.schedule import (
 )
 from mnv2_sweep.trials.differences import find_differences
 from mnv2_sweep.trials.recipe import Recipe
+from mnv2_sweep.trials.tasks import MACRO_F1, main_score
 from mnv2_sweep.trials.trial import DataRef, Sharing, Trial, trial_id
 
 RECIPE, DATA = Recipe("planned", images=100), DataRef("toy", "0123456789abcdef", 3)
@@ -223,6 +226,20 @@ def test_a_result_of_another_sweep_is_found(tmp_path, make_result):
         trials[1]: Outcome(trials[1], make_result(val_top1=0.25), attempts=2, source="first"),
         trials[4]: Outcome(trials[4], make_result(val_top1=0.75), source="second"),
     }
+
+
+def test_results_are_ranked_by_another_score_without_training_where_they_have_it(tmp_path, make_result):
+    by_f1 = replace(RECIPE, score="macro_f1")
+    first, second = schedule_trials(ARCHS[:2], RECIPE, DATA, (0,))
+    record(tmp_path / "first", Outcome(first, make_result(val_macro_f1=0.5)))
+    record(tmp_path / "first", Outcome(second, make_result()))  # of a version that measured no macro-F1
+    (found,) = find_reusable(schedule_trials(ARCHS[:2], by_f1, DATA, (0,)), tmp_path / "mine")
+    assert found.trial == replace(first, recipe=by_f1)
+    record(tmp_path / "mine", found)
+    frame = load_frame(tmp_path / "mine")
+    assert main_score(frame) == MACRO_F1 and summarise(frame)["macro_f1"].tolist() == [0.5]
+    with pytest.raises(StoreError, match="score top1 -> macro_f1"):
+        check_sweep(tmp_path / "first", [found.trial], read_outcomes(tmp_path / "first"))
 
 
 def test_reused_results_name_the_sweep_that_measured_them(tmp_path, make_result):

@@ -21,7 +21,7 @@ from mnv2_sweep.training import features
 from mnv2_sweep.training.control import Control, Interrupted
 from mnv2_sweep.training.features import compute_features, features_path, find_features, forget_oldest
 from mnv2_sweep.training.kept import header_of, write_kept
-from mnv2_sweep.training.linear import fit_linear, time_fit
+from mnv2_sweep.training.linear import Examples, fit_linear, time_fit
 from mnv2_sweep.training.loop import evaluate_splits, run_trial
 from mnv2_sweep.training.start import begin_network
 from mnv2_sweep.training.ways.probe import WORK as PROBE
@@ -126,7 +126,7 @@ def test_the_classifier_is_at_the_minimum_of_loss_and_penalty(make_begun):
     scale = torch.logspace(0, -2, 12)
     train, val = (torch.randn(count, 12, generator=random) * scale + 3 for count in (90, 60))
     targets = [(x[:, :3] / scale[:3] - 3 / scale[:3]).argmax(1) for x in (train, val)]
-    linear = fit_linear(make_begun(), (train, targets[0]), (val, targets[1]), QUIET)
+    linear = fit_linear(make_begun(), Examples(train, targets[0]), Examples(val, targets[1]), QUIET)
     weight, bias = linear.weight.clone().requires_grad_(), linear.bias.clone().requires_grad_()
     unit = train.var(0).mean()  # the penalty is of features in a common unit
     loss = nn.functional.cross_entropy(train @ weight.T + bias, targets[0])

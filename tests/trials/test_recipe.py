@@ -89,6 +89,8 @@ BAD_VALUES = {
     "brightness": [-0.1, 1.1, *NO_NUMBER],
     "saturation": [-0.1, 1.1, *NO_NUMBER],
     "eval_crop": [0, 0.05, 1.1, *NO_NUMBER],
+    "balance": ["weight", "", None, True, 0],
+    "score": ["top-1", "loss", "", None, True, 0],
 }
 BAD = [(name, value) for name, values in BAD_VALUES.items() for value in values]
 

@@ -93,6 +93,8 @@ RECIPE_FIELDS = dict(
     brightness=shares(),
     saturation=shares(),
     eval_crop=shares(0.1),
+    balance=st.sampled_from(RECIPE_CHOICES["balance"].rule.words),
+    score=st.sampled_from(RECIPE_CHOICES["score"].rule.words),
 )
 COUNTS = st.integers(1, 10**9)
 LENGTHS = st.builds(dict, images=COUNTS) | st.builds(dict, epochs=st.floats(1e-3, 1e4) | st.integers(1, 10**6))
@@ -182,6 +184,7 @@ def test_defaults_may_not_change():
         *(None, None, 1.0, 64, "sgd", 0.1, 0.9, "one_cycle", 0.2, 0.98),
         *(4e-5, 0.1, 0.35, True, 1.0, 500, 0.0, "scratch"),
         *(1.0, 0.9, 1.0, 0.0, True, 0.1, 1e-5, 0.0, "area", 0.0, 0.0, 1.0),
+        *("none", "top1"),
     )
     assert astuple(ArchSpec())[2:] == (
         *(1.0, 224, 3, True, "bottleneck", 1280, 1000, 0.2, 3, "relu6", False, True),
@@ -265,12 +268,14 @@ OTHER_VALUES = {
     "brightness": 0.1,
     "saturation": 0.5,
     "eval_crop": 0.875,
+    "balance": "weights",
 }
 
 
-def test_id_differs_with_every_field_of_the_recipe_but_its_name():
+def test_id_differs_with_every_field_of_the_recipe_but_its_name_and_score():
     """`init` is in it as the digest of the weights that it came to: see tests/sweeps/test_starts.py."""
-    assert set(OTHER_VALUES) == {field.name for field in fields(Recipe)} - {"name", "init"}
+    assert set(OTHER_VALUES) == {field.name for field in fields(Recipe)} - {"name", "init", "score"}
+    assert trial_id(replace(PINNED, recipe=replace(PINNED.recipe, score="macro_f1"))) == trial_id(PINNED)
     ids = [trial_id(replace(PINNED, recipe=replace(PINNED.recipe, **{name: v}))) for name, v in OTHER_VALUES.items()]
     assert len({trial_id(PINNED), *ids}) == 1 + len(OTHER_VALUES)
 

@@ -13,10 +13,11 @@ from mnv2_sweep.nets.arch import ArchSpec, arch_label
 from mnv2_sweep.nets.resolve import resolve
 from mnv2_sweep.spaces.space import Strategy
 from mnv2_sweep.tasks.task import Scorer
+from mnv2_sweep.training.batch import weigh_images
 from mnv2_sweep.training.checkpoint import core_clock
 from mnv2_sweep.training.control import Control
 from mnv2_sweep.training.features import MIRRORED, find_features
-from mnv2_sweep.training.linear import Linear, fit_linear
+from mnv2_sweep.training.linear import Examples, Linear, fit_linear
 from mnv2_sweep.training.loop import Measured, begin_on, peak_memory_bytes, read_targets, say_result, sum_up
 from mnv2_sweep.training.start import begin_network
 from mnv2_sweep.training.ways.way import Rates, Setup, WayWork, count_final
@@ -27,7 +28,7 @@ from mnv2_sweep.trials.trial import SPLITS, CurvePoint, How, Result, Trial
 
 class Probe(WayWork):
     """Nothing is drawn at random: every seed has the same numbers. All that the recipe says of the training is without
-    effect but for `flip`."""
+    effect but for `flip` and `balance`, whose sampler is as its weights: there is nothing to draw."""
 
     name = "probe"
 
@@ -88,10 +89,12 @@ def probe_trial(trial: Trial, dataset: Dataset, device: str, control: Control) -
     features, clock = find_features(model, trial, dataset, device, control), core_clock("cpu")
     began = clock()
     targets = {split: read_targets(trial, dataset, split, "cpu") for split in dataset.labels}
-    train = features.splits["train"], targets["train"]
+    counts = {split: weigh_images(trial, dataset.labels["train"], dataset.labels[split]) for split in ("train", "val")}
+    train, val = (Examples(features.splits[split], targets[split], counts[split]) for split in ("train", "val"))
     if trial.recipe.flip:
-        train = torch.cat([train[0], features.splits[MIRRORED]]), torch.cat([train[1], train[1]])
-    linear = fit_linear(trial, train, (features.splits["val"], targets["val"]), control)
+        twice = (None if part is None else torch.cat([part, part]) for part in train[1:])
+        train = Examples(torch.cat([train.features, features.splits[MIRRORED]]), *twice)
+    linear = fit_linear(trial, train, val, control)
     if linear is None or not math.isfinite(linear.train_loss):
         raise FloatingPointError("the features of these weights are no numbers")
     splits = [split for split in SPLITS if split in dataset.labels]

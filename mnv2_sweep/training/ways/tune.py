@@ -22,7 +22,7 @@ from mnv2_sweep.training.start import begin_network
 from mnv2_sweep.training.ways.probe import Probe, Probed, probe_trial
 from mnv2_sweep.training.ways.way import Rates, Setup, WayWork, count_final
 from mnv2_sweep.trials.recipe import Recipe, length_text
-from mnv2_sweep.trials.tasks import task_of
+from mnv2_sweep.trials.tasks import Task, task_of
 from mnv2_sweep.trials.trial import Result, Trial, trial_id
 from mnv2_sweep.trials.ways import PROBED, keeps_classifier
 
@@ -57,7 +57,7 @@ class Tune(Probe):
         probe = measure_start if keeps_classifier(trial) else probe_trial
         probed = probe(trial, dataset, setup.device, control)
         course = resume_course(lambda: begin_tuning(trial, dataset, setup.device, probed), trial_id(trial), control)
-        result = _with_probe(finish_course(course, trial, dataset, control), probed)
+        result = _with_probe(task_of(trial), finish_course(course, trial, dataset, control), probed)
         control.log(compare_probe(trial, result))
         return result
 
@@ -105,10 +105,11 @@ def layer_rates(model: nn.Module, trial: Trial) -> torch.optim.Optimizer:
     return optimizer
 
 
-def _with_probe(result: Result, probed: Probed) -> Result:
-    """Return the result with the probe's scores and seconds added."""
+def _with_probe(task: Task, result: Result, probed: Probed) -> Result:
+    """Return the result with the probe's scores, those that can rank, and seconds added."""
+    ranks = {score.name for score in task.scores}
     scores = {
-        split: own | {f"{PROBED}{name}": value for name, value in probed.scores[split].items() if name != "loss"}
+        split: own | {f"{PROBED}{name}": value for name, value in probed.scores[split].items() if name in ranks}
         for split, own in result.scores.items()
     }
     return replace(result, scores=scores, seconds=result.seconds + probed.seconds)
