@@ -145,8 +145,10 @@ def _fetch(one, folder: Path) -> None:
 
     with counting(Console(stderr=True), f"fetching {one.name}", "byte") as report:
         path = download(one, folder, report)
-    _say_added(add_weights(path, folder, published=one))
-    path.unlink()
+    try:
+        _say_added(add_weights(path, folder, published=one))
+    finally:
+        path.unlink()  # what can't be added is of no use, and no list shows it
 
 
 def _say_added(weights) -> None:

@@ -80,3 +80,20 @@ def test_nothing_heavy_is_loaded_before_a_file_is_read():
     code = f"import sys, mnv2_sweep.sweeps.starts\nprint([*sys.modules.keys() & set({heavy})])"
     root = Path(__file__).parents[2]
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root).stdout == "[]\n"
+
+
+def test_a_fetched_file_that_can_t_be_added_is_not_left(weights, tmp_path, monkeypatch):
+    def fetch(one, folder: Path, report) -> Path:
+        folder.mkdir(parents=True)
+        return save_h5(folder / f"{one.name}-{one.file_name}", keras_layers(ARRAYS))
+
+    monkeypatch.setattr("mnv2_sweep.pretrained.download.download", fetch)
+    fetched = weights("get", "keras-1.0-96")
+    assert fetched.code == 2 and "keras's MobileNetV2 0.1, and keras-1.0-96 is keras's 1.0" in fetched.err
+    assert list((tmp_path / "cache" / "weights").iterdir()) == []
+
+
+def test_the_list_says_how_weights_pad(weights):
+    published = {one["name"]: one["arch"]["padding"] for one in json.loads(weights("list", "--json").out)["published"]}
+    same = {name for name, padding in published.items() if padding == "same"}
+    assert same == {name for name in published if name.startswith(("keras-", "google-", "coral-"))} and len(same) == 27
