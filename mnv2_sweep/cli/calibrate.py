@@ -72,6 +72,7 @@ def calibrate(space: SpaceFile, calibration: CalibrationOptions, options: TrainO
             strategy=part.strategy,
             task=loaded.task,
             source=source,
+            says_padding=loaded.sets_padding,
         )
         for part in planned.parts
     }

@@ -1,6 +1,7 @@
 """The command `plan`: what a design space holds and costs, and how long its sweep would take."""
 
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -67,7 +68,7 @@ def plan(
             loaded = begin_space(loaded)
         if as_json or as_csv:
             raise SweepError("plan: --time prints text; leave out --json and --csv")
-        typer.echo("\n".join(_estimate_time(loaded, f"{path}: data:", seeds, timing)))
+        typer.echo("\n".join(_estimate_time(loaded, path, seeds, timing)))
         return
     listing, lines = describe_landscape(select_networks(loaded, classes))
     count, repeats = len(listing.costs), seeds or len(loaded.seeds)
@@ -84,17 +85,19 @@ def plan(
     print_costs(listing, as_json, as_csv, note)
 
 
-def _estimate_time(space, where: str, seeds: int | None, timing: TimeOptions) -> list[str]:
+def _estimate_time(space, path: Path, seeds: int | None, timing: TimeOptions) -> list[str]:
     """Return lines on what the sweep of the space would take here. Raises SweepError."""
-    from mnv2_sweep.cli.open import open_run
+    from mnv2_sweep.cli.open import check_starts, open_run
     from mnv2_sweep.spaces.networks import expand
     from mnv2_sweep.sweeps.run import estimate_request
 
     names = {field.name for field in fields(TrainOptions)}
     options = TrainOptions(**{name: value for name, value in vars(timing).items() if name in names})
-    opened = open_run(options, space.data, where, space.strategy, timing.budget)
+    opened = open_run(options, space.data, f"{path}: data:", space.strategy, timing.budget)
     archs, chosen = expand(space, opened.classes), range(seeds) if seeds else space.seeds
     first, *more = space.kinds
-    return estimate_request(
-        opened.ask(space.name, archs, first.recipe, chosen, strategy=first.strategy, task=space.task, more=tuple(more))
-    )
+    request = opened.ask(
+        space.name, archs, first.recipe, chosen, strategy=first.strategy, task=space.task, more=tuple(more),
+        says_padding=space.sets_padding,
+    )  # fmt: skip
+    return estimate_request(check_starts(request, space, path))

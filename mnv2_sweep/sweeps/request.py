@@ -57,7 +57,7 @@ class SweepRequest:
     `data_name` is the name or path by which workers open the data set. With `counts` a network has that many of the
     seeds only, the first ones. `source` is kept as the sweep's space.yaml, `command` in its env.json. A dry run ends
     after the plan; without `announced` there is neither a plan nor an estimate of the time. `more` are kinds of start
-    that the networks have as well, see `Space.inits`.
+    that the networks have as well, see `Space.inits`; `says_padding`, whether somebody said how they pad.
     """
 
     folder: Path
@@ -77,6 +77,7 @@ class SweepRequest:
     source: str = ""
     command: str = ""
     more: tuple[Kind, ...] = ()
+    says_padding: bool = False
 
     @property
     def data(self) -> DataRef:
@@ -92,7 +93,7 @@ class SweepRequest:
     def starts(self) -> tuple[dict[ArchSpec, WeightsRecord], ...]:
         """Return for each kind the weights with which each network begins, where the recipe asks for some; beside
         another kind, networks of which there are none are left out. Raises WeightsError."""
-        return tuple(find_starts(self.archs, kind.recipe, partly=bool(self.more)) for kind in self.kinds)
+        return tuple(find_starts(self.archs, kind.recipe, bool(self.more), self.says_padding) for kind in self.kinds)
 
     @property
     def marks(self) -> dict:

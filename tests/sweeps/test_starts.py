@@ -9,6 +9,7 @@ from mnv2_sweep.nets.arch import ArchSpec, set_expansion
 from mnv2_sweep.pretrained.add import add_weights
 from mnv2_sweep.pretrained.folder import weights_folder
 from mnv2_sweep.record.store import Outcome
+from mnv2_sweep.spaces.networks import expand
 from mnv2_sweep.spaces.read import load_space
 from mnv2_sweep.spaces.space import Kind, Strategy
 from mnv2_sweep.sweeps.export import select_network
@@ -69,6 +70,39 @@ def test_a_space_of_which_only_some_have_weights_is_refused_in_a_line(tmp_path, 
     with pytest.raises(WeightsError, match=".") as refused:
         find_starts(archs, replace(RECIPE, init=init))
     assert words in str(refused.value) and "\n" not in str(refused.value)
+
+
+PADDINGS = {
+    "fixed": ("fixed: {padding: torch}\naxes: {width: [0.1]}", "0.1 at 32 as 'padding: torch': give padding: same"),
+    "an axis": ("axes: {width: [0.1], padding: [torch, same]}", "0.1 at 32 as 'padding: torch': give padding: same"),
+    "a point": ("points: [{width: 0.1, padding: torch}]", "0.1 at 32 as 'padding: torch': give padding: same"),
+    "not said": ("axes: {width: [0.1]}", ""),
+    "said alike": ("axes: {width: [0.1], padding: [same]}", ""),
+}
+
+
+@pytest.mark.parametrize("init", ["imagenet", "a", "sliced"])
+@pytest.mark.parametrize("text, words", PADDINGS.values(), ids=PADDINGS)
+def test_padding_that_a_space_sets_is_kept_or_the_weights_refused(tmp_path, folder, text, words, init):
+    record, path = add(tmp_path, folder, "a", padding="tf"), tmp_path / "s.yaml"
+    text = text.replace("width: [0.1]", "width: [0.1], resolution: [32]").replace("0.1, p", "0.1, resolution: 32, p")
+    path.write_text(text)
+    space, recipe = load_space(path), replace(RECIPE, init=init)
+    if not words:
+        assert set(find_starts(expand(space), recipe, says_padding=space.sets_padding).values()) == {record}
+        return
+    with pytest.raises(WeightsError, match=words):
+        find_starts(expand(space), recipe, says_padding=space.sets_padding)
+    with pytest.raises(WeightsError, match="'padding: same'.*give padding: torch"):
+        add(tmp_path, folder, "b", replace(ARCH, width=0.14), padding="torch")
+        find_starts([replace(ARCH, width=0.14, padding="same")], replace(recipe, init="b"))
+
+
+def test_each_padding_has_weights_of_its_own_where_both_are_here(tmp_path, folder):
+    same, torch = add(tmp_path, folder, "a", padding="tf"), add(tmp_path, folder, "b", padding="torch")
+    archs = [replace(ARCH, padding=padding) for padding in ("same", "torch")]
+    assert list(find_starts(archs, RECIPE, says_padding=True).values()) == [same, torch]
+    assert len(schedule_trials(archs, RECIPE, DATA, [0], {}, find_starts(archs, RECIPE, says_padding=True))) == 2
 
 
 def test_ids_take_the_digest_and_the_record_comes_back(tmp_path, folder):

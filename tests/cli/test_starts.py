@@ -1,0 +1,48 @@
+"""Spaces whose networks begin with weights, as a person runs and plans them: one line where that can't be."""
+
+import pytest
+
+from mnv2_sweep.pretrained.add import add_weights
+from mnv2_sweep.pretrained.folder import weights_folder
+from tests.cli.test_main import Answer, call
+from tests.photo_samples import class_files, write_folder
+from tests.weight_files import draw_arrays, save_safetensors
+
+SPACE = """# Which start?
+axes: {width: [0.1], resolution: [32]}
+recipe:
+  base: tune
+  images: 32
+  init: WHICH
+strategy: tune
+data: photos
+"""
+
+
+@pytest.fixture
+def desk(tmp_path, monkeypatch):
+    """desk(text, words...) -> what `run t.yaml --dry-run` answers, where weights "a" of 0.1 at 32, SAME padded, are."""
+    monkeypatch.setenv("MNV2_SWEEP_CACHE", str(tmp_path / "cache"))
+    write_folder(tmp_path / "photos", class_files({"red": 8, "green": 8, "blue": 8}, side=24))
+    arrays = {name: array for name, array in draw_arrays().items() if "classifier" not in name}
+    metadata = {"resolution": "32", "padding": "tf"}
+    add_weights(save_safetensors(tmp_path / "a.safetensors", arrays, metadata), weights_folder())
+
+    def run(text: str, *words: object) -> Answer:
+        (tmp_path / "t.yaml").write_text(text)
+        return call(tmp_path, *(words or ("run", "t.yaml", "--dry-run")))
+
+    return run
+
+
+def test_a_start_that_can_t_be_is_said_with_its_line(desk):
+    fixed = "fixed: {padding: torch}\n" + SPACE.replace("WHICH", "a")
+    for words in (("run", "t.yaml", "--dry-run"), ("plan", "t.yaml", "--time")):
+        answer = desk(fixed, *words)
+        assert answer.code == 2 and answer.err.splitlines()[-1].startswith(
+            "error: t.yaml:7: recipe.init: a given, whose weights a pad "
+        )
+    axis = SPACE.replace("[32]}", "[32], padding: [torch, same]}").replace("WHICH", "a")
+    last = desk(axis).err.splitlines()[-1]
+    assert last.startswith("error: t.yaml:6: recipe.init: a given, whose weights a pad as 'padding: same'")
+    assert desk(SPACE.replace("WHICH", "a")).code == 0
