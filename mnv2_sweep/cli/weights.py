@@ -61,6 +61,8 @@ def weights_add(
         str | None, typer.Option("--as", help="The published weights that it is; default: told by its digest or name.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="A name for it; default: the published one, or the file's.")] = None,
+    licence: Annotated[str | None, typer.Option(help="On which terms a file of your own may be used.")] = None,
+    source: Annotated[str | None, typer.Option(help="Where a file of your own comes from.")] = None,
 ) -> None:
     """Read a file of weights, of any kind that is known by its content, and keep it under its digest."""
     from mnv2_sweep.base.errors import SweepError
@@ -71,9 +73,10 @@ def weights_add(
     published = find_published(known) if known else None
     if known and not published:
         raise SweepError(f"--as {known}: no such weights; 'mnv2-sweep weights list' has them all")
-    if name is not None and (not name.strip() or len(name) > 100 or not name.isprintable()):
-        raise SweepError(f"--name {name!r}: up to 100 printable characters are wanted")
-    _say_added(add_weights(file, weights_folder(), name or "", published))
+    for option, text in (("name", name), ("licence", licence), ("source", source)):
+        if text is not None and (not text.strip() or len(text) > 300 or not text.isprintable()):
+            raise SweepError(f"--{option} {text!r}: up to 300 printable characters are wanted")
+    _say_added(add_weights(file, weights_folder(), name or "", published, licence or "", source or ""))
 
 
 @weights_app.command("check")
@@ -157,4 +160,5 @@ def _say_added(weights) -> None:
         typer.echo(f"note: {note}", err=True)
     classes = f"{record.classes} classes" if record.classes else "no classifier"
     typer.echo(f"{record.name}: {record.kind}, MobileNetV2 {record.width} at {record.resolution}, {classes}, padding "
-               f"{record.padding}, epsilon {record.epsilon:g}, sha256 {record.sha256[:12]}")  # fmt: skip
+               f"{record.padding}, epsilon {record.epsilon:g}, sha256 {record.sha256[:12]}, "
+               f"licence: {record.licence or 'not stated, --licence says it'}")  # fmt: skip

@@ -51,7 +51,14 @@ MISTAKES = {
     "no such weights": (("add", "nowhere.h5", "--as", "keras-9"), "--as keras-9: no such weights"),
     "nothing of that name": (("get", "keras-9"), "keras-9: no weights and no design space of that name"),
     "neither file nor name": (("check", "keras-9", "--data", "shapes"), "keras-9: no weights of that name"),
-    "an empty name": (("add", "nowhere.h5", "--name", " "), "--name ' ': up to 100 printable characters"),
+    "an empty name": (("add", "nowhere.h5", "--name", " "), "--name ' ': up to 300 printable characters"),
+    "a keyword": (("add", "nowhere.h5", "--name", "imagenet"), "--name imagenet: as init it means the published"),
+    "another": (("add", "nowhere.h5", "--name", "Scratch"), "--name Scratch: as init it means no weights at all"),
+    "and another": (("add", "nowhere.h5", "--name", "sliced"), "--name sliced: as init it means channels of a wider"),
+    "a path": (("add", "nowhere.h5", "--name", "../../x"), "--name ../../x: up to 100 printable characters without /"),
+    "a formula": (("add", "nowhere.h5", "--name", "=cmd|' /C calc'!A0"), "--name =cmd|' /C calc'!A0: up to 100"),
+    "an option": (("add", "nowhere.h5", "--name", "-x"), "--name -x: up to 100"),
+    "no terms": (("add", "nowhere.h5", "--licence", ""), "--licence '': up to 300 printable characters"),
 }
 
 
