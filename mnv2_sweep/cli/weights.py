@@ -85,14 +85,20 @@ def weights_check(
     data: Annotated[str, typer.Option(help="A folder or zip of class folders; a dozen photos are enough.")],
     photos: Annotated[int, typer.Option(min=2, max=1000, help="How many of the training photos are looked at.")] = 32,
 ) -> None:
-    """Say from a few photos for which padding and pixels weights were trained; no labels are needed."""
+    """Say from a few photos for which padding, pixels and epsilon weights were trained; no labels are needed."""
     import numpy as np
 
     from mnv2_sweep.base.errors import SweepError
     from mnv2_sweep.base.size import square
     from mnv2_sweep.base.text import align
     from mnv2_sweep.cli.progress import open_data
-    from mnv2_sweep.models.check_weights import claimed_conventions, compare_conventions, is_clear
+    from mnv2_sweep.models.check_weights import (
+        CLEAR,
+        claimed_conventions,
+        compare_conventions,
+        compare_epsilons,
+        is_clear,
+    )
     from mnv2_sweep.pretrained.folder import find_weights, weights_folder
     from mnv2_sweep.pretrained.read import read_weights
 
@@ -100,18 +106,25 @@ def weights_check(
     dataset, _ = open_data(data)
     pixels = dataset.pixels("train", square(read.record.resolution))
     chosen = np.linspace(0, len(pixels) - 1, min(photos, len(pixels))).astype(int)
-    fits = compare_conventions(read, np.asarray(pixels[chosen]))
+    shown = np.asarray(pixels[chosen])
+    fits = compare_conventions(read, shown)
     typer.echo(align([["padding", "pixels", "nats"], *([f.padding, f.pixels, f"{f.distance:.3f}"] for f in fits)],
                      left=("padding", "pixels")))  # fmt: skip
     best, claimed = (fits[0].padding, fits[0].pixels), claimed_conventions(read.record)
     words = "padding {}, pixels {}".format(*best)
     if not is_clear(fits):
-        typer.echo(f"{read.record.name}: {words} fits best, but not clearly; more or other photos may tell")
-    elif best == claimed:
-        typer.echo(f"{read.record.name}: made for {words}, as its record says")
-    else:
+        raise SweepError(f"{weights}: {words} fits best, but not clearly, so nothing is told; more or other photos may")
+    if best != claimed:
         raise SweepError(f"{weights}: made for {words}, its record says padding {claimed[0]}, pixels {claimed[1]}; "
                          "what it computes so is not what it was trained to")  # fmt: skip
+    (epsilon, nats), (_, more), *_ = compare_epsilons(read, *best, shown)
+    said, told = read.record.epsilon, more > CLEAR * nats
+    if told and epsilon != said:
+        raise SweepError(f"{weights}: made for epsilon {epsilon:g}, its record says {said:g}; what it computes so is "
+                         "not what it was trained to")  # fmt: skip
+    untold = f"; its epsilon, {said:g}, photos don't tell: its variances are too large for that"
+    told_words = f", epsilon {said:g}, as its record says" if told else f", as its record says{untold}"
+    typer.echo(f"{read.record.name}: made for {words}{told_words}")
 
 
 def _choose(wanted: str) -> list:

@@ -250,7 +250,8 @@ CASES = {
     "whole numbers": (
         "a.pth", lambda p: save_torch(p, {n: a.astype(np.int32) for n, a in OURS.items()}), ("int32", "floats")),
     "whole numbers, h5": (
-        "a.h5", lambda p: save_h5(p, keras_layers({n: a.astype(np.int32) for n, a in ARRAYS.items()})), ("arrays of floats",)),
+        "a.h5", lambda p: save_h5(p, keras_layers({n: a.astype(np.int32) for n, a in ARRAYS.items()})),
+        ("no arrays of floats",)),
     "all zeros": (
         "a.pth", lambda p: save_torch(p, {n: np.zeros_like(a) for n, a in OURS.items()}), ("all zeros",)),
     "zeros, onnx": (
