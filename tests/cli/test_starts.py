@@ -37,7 +37,8 @@ def desk(tmp_path, monkeypatch):
 
 def test_a_start_that_can_t_be_is_said_with_its_line(desk):
     fixed = "fixed: {padding: torch}\n" + SPACE.replace("WHICH", "a")
-    for words in (("run", "t.yaml", "--dry-run"), ("plan", "t.yaml", "--time")):
+    commands = ("run", "t.yaml", "--dry-run"), ("plan", "t.yaml", "--time")
+    for words in commands:
         answer = desk(fixed, *words)
         assert answer.code == 2 and answer.err.splitlines()[-1].startswith(
             "error: t.yaml:7: recipe.init: a given, whose weights a pad "
@@ -46,3 +47,18 @@ def test_a_start_that_can_t_be_is_said_with_its_line(desk):
     last = desk(axis).err.splitlines()[-1]
     assert last.startswith("error: t.yaml:6: recipe.init: a given, whose weights a pad as 'padding: same'")
     assert desk(SPACE.replace("WHICH", "a")).code == 0
+
+
+def test_plan_says_what_run_takes(desk):
+    """Recipe and classes: the same with photos that are given, and without."""
+    text = "axes: {width: [0.1], resolution: [32]}\nrecipe: {base: short, name: mine}\nwith_weights: {recipe: tune}\n"
+    planned, run = desk(text, "plan", "t.yaml", "--data", "photos"), desk(text + "data: photos\n")
+    taken = "with_weights is taken: every network has weights, strategy tune, recipe tune\n"
+    assert taken in planned.out and run.out.startswith(taken)
+    assert "1 network x 1 seed = 1 trial; recipe tune, data photos" in planned.out and "counted" not in planned.out
+    apart = desk(text, "plan", "t.yaml", "--separate", "--classes", 3)
+    assert "recipe mine, data shapes" in apart.out and "with_weights" not in apart.out
+    costs = [desk(text, "plan", "t.yaml", *more, "--csv").out for more in (("--data", "photos"), ("--classes", 3))]
+    assert costs[0] == costs[1]
+    both = desk(text, "plan", "t.yaml", "--data", "photos", "--classes", 3)
+    assert both.code == 2 and both.err.startswith("error: --classes 3 --data: one of them")
