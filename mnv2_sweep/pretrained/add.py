@@ -23,9 +23,18 @@ MOST_SIGNS = 100  # of a name
 def add_weights(
     path: Path, folder: Path, name: str = "", published: Published | None = None, licence: str = "", source: str = ""
 ) -> Weights:
-    """Read a file of weights and keep it in the folder, as `published` where it is said, else as what its digest or its
-    file's name says it is; of a file that nobody has published, `licence` and `source` are what its owner says. A file
-    that is there keeps its name. Raises WeightsError."""
+    """Keep a file of weights in the folder; see `examine_weights`."""
+    weights = examine_weights(path, folder, name, published, licence, source)
+    write_weights(weights, folder)
+    return weights
+
+
+def examine_weights(
+    path: Path, folder: Path, name: str = "", published: Published | None = None, licence: str = "", source: str = ""
+) -> Weights:
+    """Read a file of weights as it would be kept in the folder, without writing: as `published` where it is said, else
+    as what its digest or its file's name says it is; of a file that nobody has published, `licence` and `source` are
+    what its owner says. A file that is there keeps its name. Raises WeightsError."""
     if name:
         _check_name(name, f"--name {name}", "another name")
     weights = read_weights(path)
@@ -47,9 +56,7 @@ def add_weights(
         raise WeightsError(f"{path}: {chosen} is the name of published weights and it is not known to be them; give "
                            f"--as {chosen}, or another --name")  # fmt: skip
     record = _state_terms(replace(weights.record, name=chosen), before, known, licence, source, path)
-    weights = replace(weights, record=record)
-    write_weights(weights, folder)
-    return weights
+    return replace(weights, record=record)
 
 
 def _check_name(name: str, where: str, what: str) -> None:

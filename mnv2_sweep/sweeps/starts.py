@@ -10,7 +10,7 @@ from mnv2_sweep.base.text import count_noun
 from mnv2_sweep.nets.arch import SAME, ArchSpec, arch_label
 from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.nets.supernet import check_slice
-from mnv2_sweep.pretrained.add import add_weights
+from mnv2_sweep.pretrained.add import add_weights, examine_weights
 from mnv2_sweep.pretrained.folder import find_weights, list_added, weights_folder
 from mnv2_sweep.pretrained.published import choose_published, find_published, network_key
 from mnv2_sweep.spaces.networks import expand
@@ -150,11 +150,23 @@ def _own_size(arch: ArchSpec) -> str:
 
 
 def _at_hand(wanted: str) -> WeightsRecord:
-    """Return the record of added weights of that name, or of a file, which is added. Raises WeightsError."""
+    """Return the record of added weights of that name, or of a file, which `add_starts` adds. Raises WeightsError."""
     folder = weights_folder()
-    if Path(wanted).is_file() and wanted not in {record.name for record in list_added(folder)}:
-        return add_weights(Path(wanted), folder).record
+    if _is_file(wanted, folder):
+        return examine_weights(Path(wanted), folder).record
     return find_weights(wanted, folder).record
+
+
+def add_starts(recipes: Iterable[Recipe]) -> None:
+    """Put the files of weights with which recipes begin into the folder of weights. Raises WeightsError."""
+    folder = weights_folder()
+    for recipe in recipes:
+        if recipe.init not in (SCRATCH, IMAGENET, SLICED) and _is_file(recipe.init, folder):
+            add_weights(Path(recipe.init), folder)
+
+
+def _is_file(wanted: str, folder: Path) -> bool:
+    return Path(wanted).is_file() and wanted not in {record.name for record in list_added(folder)}
 
 
 def _imagenet() -> list[WeightsRecord]:

@@ -62,3 +62,13 @@ def test_plan_says_what_run_takes(desk):
     assert costs[0] == costs[1]
     both = desk(text, "plan", "t.yaml", "--data", "photos", "--classes", 3)
     assert both.code == 2 and both.err.startswith("error: --classes 3 --data: one of them")
+
+
+def test_a_dry_run_writes_no_weights(desk, tmp_path):
+    """Of a file with which networks are to begin, whose time is estimated all the same."""
+    file = save_safetensors(tmp_path / "b.safetensors", draw_arrays(), {"resolution": "32", "padding": "torch"})
+    before = sorted(path.name for path in weights_folder().iterdir())
+    for words in (("run", "t.yaml", "--dry-run"), ("plan", "t.yaml"), ("plan", "t.yaml", "--time")):
+        answer = desk(SPACE.replace("WHICH", file.name), *words)
+        assert answer.code == 0 and sorted(path.name for path in weights_folder().iterdir()) == before, words
+    assert "time      " in answer.out

@@ -7,14 +7,14 @@ import pytest
 from mnv2_sweep.base.errors import SpaceError, SweepError, WeightsError
 from mnv2_sweep.nets.arch import ArchSpec, set_expansion
 from mnv2_sweep.pretrained.add import add_weights
-from mnv2_sweep.pretrained.folder import weights_folder
+from mnv2_sweep.pretrained.folder import list_added, weights_folder
 from mnv2_sweep.record.store import Outcome
 from mnv2_sweep.spaces.networks import expand
 from mnv2_sweep.spaces.read import load_space
 from mnv2_sweep.spaces.space import Kind, Strategy
 from mnv2_sweep.sweeps.export import select_network
 from mnv2_sweep.sweeps.keep import rank_networks
-from mnv2_sweep.sweeps.request import SweepRequest, describe_schedule, open_session
+from mnv2_sweep.sweeps.request import SweepRequest, describe_schedule, open_session, prepare_session
 from mnv2_sweep.sweeps.schedule import schedule_trials
 from mnv2_sweep.sweeps.starts import choose_probe, describe_starts, find_starts, take_weights
 from mnv2_sweep.training.ways.probe import WORK as PROBE
@@ -48,12 +48,17 @@ def test_the_weights_of_the_nearest_size_are_taken(tmp_path, folder):
     assert find_starts(archs, RECIPES["short"]) == {}
 
 
-def test_a_file_is_added_and_found_by_its_digest(tmp_path, folder):
+def test_a_file_is_added_when_a_sweep_is_prepared_and_found_by_its_digest(tmp_path, folder, tiny_data):
     record = add(tmp_path, folder, "a")
     other = save_safetensors(tmp_path / "c.safetensors", draw_arrays(ARCH), {"resolution": "32"})
-    found = find_starts([ARCH], replace(RECIPE, init=str(other)))[ARCH]
+    recipe, arch = replace(RECIPE, init=str(other)), replace(ARCH, resolution=32, classes=3)
+    found = find_starts([arch], recipe)[arch]
     assert found.name == "c" and found.sha256 != record.sha256
-    assert find_starts([ARCH], replace(RECIPE, init=found.sha256[:10]))[ARCH] == found
+    session = open_session(SweepRequest(tmp_path / "s", [arch], recipe, (0,), tiny_data, "d"))
+    assert session.trials[0].start == found and list_added(folder) == [record]  # nothing is written yet
+    list(prepare_session(session, {}))
+    assert list_added(folder) == [record, found]
+    assert find_starts([arch], replace(RECIPE, init=found.sha256[:10]))[arch] == found
 
 
 @pytest.mark.parametrize(
