@@ -236,7 +236,7 @@ def describe_recipes(trials: Sequence[Trial]) -> list[str]:
         recipe, of_kind = first.recipe, [trial for trial in trials if trial.recipe.init == init]
         sizes = f"{size_range(trial.train_size for trial in of_kind)} px"
         text = f"{work_of(first).length_text(first)}, trained at {sizes} (input scale {recipe.input_scale:g})"
-        begun = f"from {init}, {len(of_kind)} trials: " if len(kinds) > 1 else ""
+        begun = f"from {init}, {count_noun(len(of_kind), 'trial')}: " if len(kinds) > 1 else ""
         lines += [f"recipe    {begun}{recipe.name}: {text}", *_executed_lines({t.arch: None for t in of_kind}, recipe)]
     return lines
 

@@ -15,10 +15,12 @@ from mnv2_sweep.pretrained.folder import find_weights, list_added, weights_folde
 from mnv2_sweep.pretrained.published import choose_published, find_published, network_key
 from mnv2_sweep.spaces.networks import expand
 from mnv2_sweep.spaces.space import Space
+from mnv2_sweep.spaces.yamlfile import nearest
 from mnv2_sweep.trials.recipe import IMAGENET, RECIPES, SCRATCH, SLICED, Recipe
 from mnv2_sweep.trials.trial import Trial, train_size
 from mnv2_sweep.trials.weights import WeightsRecord
 
+KEYWORDS = (SCRATCH, IMAGENET, SLICED)
 MOST_NAMED = 3  # networks that a message names
 
 
@@ -98,14 +100,15 @@ def _why_no_slice(record: WeightsRecord, arch: ArchSpec) -> str:
 def describe_starts(trials: Sequence[Trial]) -> list[str]:
     """Return a line for a person on each of the weights with which the trials begin."""
     networks: dict[WeightsRecord, dict[ArchSpec, None]] = {}
+    chosen = {trial.start for trial in trials if trial.recipe.init == IMAGENET}  # others somebody named
     for trial in trials:
         if trial.start:
             networks.setdefault(trial.start, {})[trial.arch] = None
     lines = []
     for record, archs in networks.items():
-        names = ", ".join(f"{arch.width:g} at {arch.resolution}" for arch in archs)
+        names = ", ".join(f"{arch.width} at {arch.resolution}" for arch in archs)
         nearer = {_own_size(arch) for arch in archs if arch.resolution != record.resolution} - {""}
-        more = f"; published at their own size: {', '.join(sorted(nearer))}" if nearer and not record.sliced else ""
+        more = f"; published at their own size: {', '.join(sorted(nearer))}" if nearer and record in chosen else ""
         digest = f"({record.sha256[:8]})"
         name = record.name if digest in record.name else f"{record.name} {digest}"
         taken = f"{name}, trained at {record.resolution}"
@@ -154,14 +157,20 @@ def _at_hand(wanted: str) -> WeightsRecord:
     folder = weights_folder()
     if _is_file(wanted, folder):
         return examine_weights(Path(wanted), folder).record
-    return find_weights(wanted, folder).record
+    try:
+        return find_weights(wanted, folder).record
+    except WeightsError as error:
+        near = nearest(wanted, (*KEYWORDS, *(record.name for record in list_added(folder))))
+        hint = f"; did you mean {near}?" if near else ":"
+        raise WeightsError(f"recipe.init: {wanted} given; beside {SCRATCH}, {IMAGENET} and {SLICED} it is a name or a "
+                           f"file of weights{hint} {error}") from None  # fmt: skip
 
 
 def add_starts(recipes: Iterable[Recipe]) -> None:
     """Put the files of weights with which recipes begin into the folder of weights. Raises WeightsError."""
     folder = weights_folder()
     for recipe in recipes:
-        if recipe.init not in (SCRATCH, IMAGENET, SLICED) and _is_file(recipe.init, folder):
+        if recipe.init not in KEYWORDS and _is_file(recipe.init, folder):
             add_weights(Path(recipe.init), folder)
 
 

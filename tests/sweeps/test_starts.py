@@ -68,6 +68,13 @@ def test_a_file_is_added_when_a_sweep_is_prepared_and_found_by_its_digest(tmp_pa
         ("imagenet", [ARCH, ArchSpec(width=0.42)], "nobody has published weights of 0.42 at 224: leave it out"),
         ("a", [ARCH, ArchSpec()], "not of 1.0 at 224, only 1 network of the space"),
         ("nothing", [ARCH], "no weights of that name"),
+        (
+            "imagnet",
+            [ARCH],
+            "recipe.init: imagnet given; beside scratch, imagenet and sliced it is a name or a file of "
+            "weights; did you mean imagenet?",
+        ),
+        ("SLICED", [ARCH], "did you mean sliced?"),
     ],
 )
 def test_a_space_of_which_only_some_have_weights_is_refused_in_a_line(tmp_path, folder, init, archs, words):
@@ -101,6 +108,20 @@ def test_padding_that_a_space_sets_is_kept_or_the_weights_refused(tmp_path, fold
     with pytest.raises(WeightsError, match="'padding: same'.*give padding: torch"):
         add(tmp_path, folder, "b", replace(ARCH, width=0.14), padding="torch")
         find_starts([replace(ARCH, width=0.14, padding="same")], replace(recipe, init="b"))
+
+
+def test_a_plan_names_networks_as_tables_do_and_nearer_weights_only_where_it_chose(tmp_path, folder):
+    arch = ArchSpec(width=0.35, resolution=96, classes=3)
+    add(tmp_path, folder, "a", replace(arch, resolution=32, classes=1))
+    said = {}
+    for init in ("imagenet", "a"):
+        recipe = replace(RECIPE, init=init)
+        starts = find_starts([arch], recipe)
+        (said[init],) = describe_starts(schedule_trials([arch], recipe, DATA, [0], {}, starts))
+    assert said["imagenet"].endswith(": 0.35 at 96; published at their own size: keras-0.35-96")
+    assert said["a"].endswith(": 0.35 at 96")
+    (trial,) = schedule_trials([ArchSpec(classes=3)], RECIPE, DATA, [0], {}, {ArchSpec(classes=3): starts[arch]})
+    assert describe_starts([trial])[0].split(": ")[1].startswith("1.0 at 224")
 
 
 def test_each_padding_has_weights_of_its_own_where_both_are_here(tmp_path, folder):
