@@ -3,7 +3,6 @@
 import importlib
 import importlib.metadata
 import os
-import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -100,7 +99,6 @@ def _load_tflite(module: ModuleType, path: Path) -> Run:
 def _without_notes() -> Iterator[None]:
     """Drop the lines that LiteRT writes to stderr about what it does well ("INFO: Created ..."); it has no switch for
     them. What else is written meanwhile appears at the end."""
-    sys.stderr.flush()
     kept = os.dup(2)
     try:
         with tempfile.TemporaryFile() as written:

@@ -46,6 +46,12 @@ def test_a_start_that_can_t_be_is_said_with_its_line(desk):
     axis = SPACE.replace("[32]}", "[32], padding: [torch, same]}").replace("WHICH", "a")
     last = desk(axis).err.splitlines()[-1]
     assert last.startswith("error: t.yaml:6: recipe.init: a given, whose weights a pad as 'padding: same'")
+    for name in ("imagnet", "IMAGENET"):
+        last = desk(SPACE.replace("WHICH", name)).err.splitlines()[-1]
+        assert last.startswith(
+            f"error: t.yaml:6: recipe.init: {name} given; beside scratch, imagenet and sliced it is "
+        )
+        assert "did you mean imagenet?" in last
     assert desk(SPACE.replace("WHICH", "a")).code == 0
 
 
