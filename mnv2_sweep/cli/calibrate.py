@@ -43,7 +43,7 @@ def calibrate(space: SpaceFile, calibration: CalibrationOptions, options: TrainO
     from mnv2_sweep.analysis.passport import write_passport
     from mnv2_sweep.analysis.verdict import passport_text
     from mnv2_sweep.cli.display import show_sweep
-    from mnv2_sweep.cli.open import open_run, open_space
+    from mnv2_sweep.cli.open import check_starts, open_run, open_space
     from mnv2_sweep.record.folders import CALIBRATION
     from mnv2_sweep.record.store import DATABASE
     from mnv2_sweep.sweeps.request import open_session
@@ -72,11 +72,12 @@ def calibrate(space: SpaceFile, calibration: CalibrationOptions, options: TrainO
             strategy=part.strategy,
             task=loaded.task,
             source=source,
+            says_padding=loaded.sets_padding,
         )
         for part in planned.parts
     }
     for request in requests.values():  # every mistake before the first hour of training
-        open_session(request)
+        open_session(check_starts(request, loaded, path) if request.recipe.init == loaded.recipe.init else request)
 
     typer.echo("\n".join([f"calibrate {options.results / main}", *describe_calibration(planned)]))
     failed = 0

@@ -38,12 +38,12 @@ def finetune(
     from mnv2_sweep.nets.arch import arch_label
     from mnv2_sweep.record.folders import FINETUNE, find_sweep
     from mnv2_sweep.sweeps.finetune import (
-        add_base,
         choose_arch,
         choose_classifier,
         choose_recipe,
         describe_sweep,
         find_base,
+        make_weights,
     )
 
     if again:
@@ -55,11 +55,11 @@ def finetune(
     recipe = choose_recipe(trial, epochs, images)
     opened = open_run(options, find_data(folder, trial, options.data), f"{folder}: data:")
     arch, strategy = choose_arch(trial, opened.dataset), choose_classifier(trial, opened.dataset)
-    record = add_base(folder, base, _base_data(folder, trial, opened.dataset))
+    weights = make_weights(folder, base, _base_data(folder, trial, opened.dataset))
     words = shlex.join([arch_label(trial.arch), "--sweep", folder.name, "--seed", str(seed)])
     request = opened.join().ask(
-        name, [arch], replace(recipe, init=record.name), range(seeds or 1), strategy=strategy, task=trial.task,
-        source=describe_sweep(arch, words),
+        name, [arch], replace(recipe, init=weights.record.name), range(seeds or 1), strategy=strategy, task=trial.task,
+        source=describe_sweep(arch, words), base=weights,
     )  # fmt: skip
     changed = options.data is None and opened.dataset.fingerprint != trial.data.fingerprint
     failed = show_sweep(request, ["note      its data have changed since; a new classifier is fitted"] * changed)
@@ -85,7 +85,8 @@ def _train_again(options: RunOptions, sweep: str, network: str) -> int:
     done = [outcome for outcome in read_outcomes(folder) if outcome.status == "done"]
     trial = select_network(done, network, folder)[0].trial
     opened = open_run(options, find_data(folder, trial, options.data), f"{folder}: data:")
-    _restore_start(options.results, folder, trial, opened.dataset)
+    if not options.dry_run:
+        _restore_start(options.results, folder, trial, opened.dataset)
     return run_again(opened.ask(folder.name, [trial.arch], trial.recipe, [trial.seed]), arch_label(trial.arch))
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import typer
 
+from mnv2_sweep.base.errors import WeightsError
 from mnv2_sweep.cli.options import RunOptions, TrainOptions, check_name, choose_watch, command_line
 from mnv2_sweep.cli.progress import open_data
 from mnv2_sweep.cli.ray import join_cluster
@@ -15,6 +16,7 @@ from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.spaces.read import load_space
 from mnv2_sweep.spaces.shipped import find_space_file
 from mnv2_sweep.spaces.space import ALONE, Space, Strategy
+from mnv2_sweep.spaces.yamlfile import find_line
 from mnv2_sweep.sweeps.request import SweepRequest, check_strategy
 from mnv2_sweep.sweeps.settings import RunSettings, Wishes, choose_device, choose_settings
 from mnv2_sweep.sweeps.starts import take_weights
@@ -78,6 +80,17 @@ def begin_space(space: Space) -> Space:
     if line:
         typer.echo(line)
     return taken
+
+
+def check_starts(request: SweepRequest, space: Space, path: Path) -> SweepRequest:
+    """Return the request, whose networks have the weights with which they are to begin. Raises WeightsError, with the
+    line of the file that asks for them."""
+    try:
+        request.starts  # noqa: B018, found once and kept
+    except WeightsError as error:
+        line = find_line(path, *(("axes", "init") if space.inits else ("recipe", "init")))
+        raise WeightsError(f"{path}:{line}: {error}" if line else f"{path}: {error}") from None
+    return request
 
 
 def open_space(given: Path) -> tuple[Space, Path]:

@@ -1,6 +1,7 @@
 """The command `plan`: what a design space holds and costs, and how long its sweep would take."""
 
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -21,6 +22,7 @@ from mnv2_sweep.cli.options import (
     choose_strategy,
 )
 from mnv2_sweep.nets.arch import ArchSpec
+from mnv2_sweep.spaces.space import Space
 
 
 @dataclass(frozen=True)
@@ -67,16 +69,24 @@ def plan(
             loaded = begin_space(loaded)
         if as_json or as_csv:
             raise SweepError("plan: --time prints text; leave out --json and --csv")
-        typer.echo("\n".join(_estimate_time(loaded, f"{path}: data:", seeds, timing)))
+        typer.echo("\n".join(_estimate_time(loaded, path, seeds, timing)))
         return
+    data = loaded.data
+    if timing.data is not None:
+        data, classes = timing.data_name(data), _count_classes(loaded, timing, classes)
+    taken = ""
+    if not (shared or separate):
+        from mnv2_sweep.sweeps.starts import take_weights
+
+        loaded, taken = take_weights(loaded)
     listing, lines = describe_landscape(select_networks(loaded, classes))
     count, repeats = len(listing.costs), seeds or len(loaded.seeds)
     kinds = len(loaded.kinds)
     starts = f" x {count_noun(kinds, 'start')} ({', '.join(loaded.inits)})" if loaded.inits else ""
     trials = count_noun(count * repeats * kinds, "trial")
     note = f"{count_noun(count, 'network')}{starts} x {count_noun(repeats, 'seed')} = {trials}; "
-    note += f"recipe {', '.join(kind.recipe.name for kind in loaded.kinds)}, data {data_path(loaded.data)}"
-    note = "\n".join([note, *lines])
+    note += f"recipe {', '.join(kind.recipe.name for kind in loaded.kinds)}, data {data_path(data)}"
+    note = "\n".join([*filter(None, [taken]), note, *lines])
     if classes is None and loaded.leaves_classes_open:
         note += f"\ncounted with {ArchSpec().classes} classes; 'run' takes the data's number, --classes says it here"
         if loaded.constraints:
@@ -84,17 +94,28 @@ def plan(
     print_costs(listing, as_json, as_csv, note)
 
 
-def _estimate_time(space, where: str, seeds: int | None, timing: TimeOptions) -> list[str]:
+def _count_classes(space: Space, timing: TimeOptions, classes: int | None) -> int:
+    """Return how many classes the data have that are given. Raises SweepError."""
+    from mnv2_sweep.cli.progress import open_data
+
+    if classes is not None:
+        raise SweepError(f"--classes {classes} --data: one of them; the data say how many there are")
+    return len(open_data(timing.data_name(space.data))[0].classes)
+
+
+def _estimate_time(space: Space, path: Path, seeds: int | None, timing: TimeOptions) -> list[str]:
     """Return lines on what the sweep of the space would take here. Raises SweepError."""
-    from mnv2_sweep.cli.open import open_run
+    from mnv2_sweep.cli.open import check_starts, open_run
     from mnv2_sweep.spaces.networks import expand
     from mnv2_sweep.sweeps.run import estimate_request
 
     names = {field.name for field in fields(TrainOptions)}
     options = TrainOptions(**{name: value for name, value in vars(timing).items() if name in names})
-    opened = open_run(options, space.data, where, space.strategy, timing.budget)
+    opened = open_run(options, space.data, f"{path}: data:", space.strategy, timing.budget)
     archs, chosen = expand(space, opened.classes), range(seeds) if seeds else space.seeds
     first, *more = space.kinds
-    return estimate_request(
-        opened.ask(space.name, archs, first.recipe, chosen, strategy=first.strategy, task=space.task, more=tuple(more))
-    )
+    request = opened.ask(
+        space.name, archs, first.recipe, chosen, strategy=first.strategy, task=space.task, more=tuple(more),
+        says_padding=space.sets_padding,
+    )  # fmt: skip
+    return estimate_request(check_starts(request, space, path))

@@ -44,7 +44,7 @@ def run(
 ) -> None:
     """Train and evaluate every network of a design space; run it again to do what is missing."""
     from mnv2_sweep.cli.display import show_sweep
-    from mnv2_sweep.cli.open import begin_space, open_run, open_space
+    from mnv2_sweep.cli.open import begin_space, check_starts, open_run, open_space
     from mnv2_sweep.cli.pictures import Pictures
     from mnv2_sweep.spaces.networks import expand
     from mnv2_sweep.spaces.space import Kind
@@ -63,16 +63,10 @@ def run(
         opened = opened.join()
     first, *more = loaded.kinds if loaded.inits else (Kind(loaded.recipe, strategy),)
     request = opened.ask(
-        sweep,
-        archs,
-        first.recipe,
-        chosen,
-        strategy=first.strategy,
-        task=loaded.task,
-        source=source,
-        more=tuple(more),
-        is_part=seed is not None,
-    )
+        sweep, archs, first.recipe, chosen, strategy=first.strategy, task=loaded.task, source=source, more=tuple(more),
+        says_padding=loaded.sets_padding, is_part=seed is not None,
+    )  # fmt: skip
+    check_starts(request, loaded, path)
     if again is not None:
         raise typer.Exit(run_again(request, again))
     failed = show_sweep(request, pictures=Pictures(partial(draw_so_far, request.folder, options.plots)))

@@ -61,6 +61,8 @@ def weights_add(
         str | None, typer.Option("--as", help="The published weights that it is; default: told by its digest or name.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="A name for it; default: the published one, or the file's.")] = None,
+    licence: Annotated[str | None, typer.Option(help="On which terms a file of your own may be used.")] = None,
+    source: Annotated[str | None, typer.Option(help="Where a file of your own comes from.")] = None,
 ) -> None:
     """Read a file of weights, of any kind that is known by its content, and keep it under its digest."""
     from mnv2_sweep.base.errors import SweepError
@@ -71,9 +73,10 @@ def weights_add(
     published = find_published(known) if known else None
     if known and not published:
         raise SweepError(f"--as {known}: no such weights; 'mnv2-sweep weights list' has them all")
-    if name is not None and (not name.strip() or len(name) > 100 or not name.isprintable()):
-        raise SweepError(f"--name {name!r}: up to 100 printable characters are wanted")
-    _say_added(add_weights(file, weights_folder(), name or "", published))
+    for option, text in (("name", name), ("licence", licence), ("source", source)):
+        if text is not None and (not text.strip() or len(text) > 300 or not text.isprintable()):
+            raise SweepError(f"--{option} {text!r}: up to 300 printable characters are wanted")
+    _say_added(add_weights(file, weights_folder(), name or "", published, licence or "", source or ""))
 
 
 @weights_app.command("check")
@@ -82,14 +85,20 @@ def weights_check(
     data: Annotated[str, typer.Option(help="A folder or zip of class folders; a dozen photos are enough.")],
     photos: Annotated[int, typer.Option(min=2, max=1000, help="How many of the training photos are looked at.")] = 32,
 ) -> None:
-    """Say from a few photos for which padding and pixels weights were trained; no labels are needed."""
+    """Say from a few photos for which padding, pixels and epsilon weights were trained; no labels are needed."""
     import numpy as np
 
     from mnv2_sweep.base.errors import SweepError
     from mnv2_sweep.base.size import square
     from mnv2_sweep.base.text import align
     from mnv2_sweep.cli.progress import open_data
-    from mnv2_sweep.models.check_weights import claimed_conventions, compare_conventions, is_clear
+    from mnv2_sweep.models.check_weights import (
+        CLEAR,
+        claimed_conventions,
+        compare_conventions,
+        compare_epsilons,
+        is_clear,
+    )
     from mnv2_sweep.pretrained.folder import find_weights, weights_folder
     from mnv2_sweep.pretrained.read import read_weights
 
@@ -97,18 +106,25 @@ def weights_check(
     dataset, _ = open_data(data)
     pixels = dataset.pixels("train", square(read.record.resolution))
     chosen = np.linspace(0, len(pixels) - 1, min(photos, len(pixels))).astype(int)
-    fits = compare_conventions(read, np.asarray(pixels[chosen]))
+    shown = np.asarray(pixels[chosen])
+    fits = compare_conventions(read, shown)
     typer.echo(align([["padding", "pixels", "nats"], *([f.padding, f.pixels, f"{f.distance:.3f}"] for f in fits)],
                      left=("padding", "pixels")))  # fmt: skip
     best, claimed = (fits[0].padding, fits[0].pixels), claimed_conventions(read.record)
     words = "padding {}, pixels {}".format(*best)
     if not is_clear(fits):
-        typer.echo(f"{read.record.name}: {words} fits best, but not clearly; more or other photos may tell")
-    elif best == claimed:
-        typer.echo(f"{read.record.name}: made for {words}, as its record says")
-    else:
+        raise SweepError(f"{weights}: {words} fits best, but not clearly, so nothing is told; more or other photos may")
+    if best != claimed:
         raise SweepError(f"{weights}: made for {words}, its record says padding {claimed[0]}, pixels {claimed[1]}; "
                          "what it computes so is not what it was trained to")  # fmt: skip
+    (epsilon, nats), (_, more), *_ = compare_epsilons(read, *best, shown)
+    said, told = read.record.epsilon, more > CLEAR * nats
+    if told and epsilon != said:
+        raise SweepError(f"{weights}: made for epsilon {epsilon:g}, its record says {said:g}; what it computes so is "
+                         "not what it was trained to")  # fmt: skip
+    untold = f"; its epsilon, {said:g}, photos don't tell: its variances are too large for that"
+    told_words = f", epsilon {said:g}, as its record says" if told else f", as its record says{untold}"
+    typer.echo(f"{read.record.name}: made for {words}{told_words}")
 
 
 def _choose(wanted: str) -> list:
@@ -145,8 +161,10 @@ def _fetch(one, folder: Path) -> None:
 
     with counting(Console(stderr=True), f"fetching {one.name}", "byte") as report:
         path = download(one, folder, report)
-    _say_added(add_weights(path, folder, published=one))
-    path.unlink()
+    try:
+        _say_added(add_weights(path, folder, published=one))
+    finally:
+        path.unlink()  # what can't be added is of no use, and no list shows it
 
 
 def _say_added(weights) -> None:
@@ -155,4 +173,5 @@ def _say_added(weights) -> None:
         typer.echo(f"note: {note}", err=True)
     classes = f"{record.classes} classes" if record.classes else "no classifier"
     typer.echo(f"{record.name}: {record.kind}, MobileNetV2 {record.width} at {record.resolution}, {classes}, padding "
-               f"{record.padding}, epsilon {record.epsilon:g}, sha256 {record.sha256[:12]}")  # fmt: skip
+               f"{record.padding}, epsilon {record.epsilon:g}, sha256 {record.sha256[:12]}, "
+               f"licence: {record.licence or 'not stated, --licence says it'}")  # fmt: skip

@@ -2,7 +2,10 @@
 
 import importlib
 import importlib.metadata
+import os
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -73,21 +76,43 @@ def _load_onnx(module: ModuleType, path: Path) -> Run:
 
 
 def _load_tflite(module: ModuleType, path: Path) -> Run:
-    interpreter = module.Interpreter(model_path=str(path), num_threads=1)
+    with _without_notes():
+        interpreter = module.Interpreter(model_path=str(path), num_threads=1)
     first, last = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
     shape: list[int] = []
 
     def run(images: np.ndarray) -> np.ndarray:
         pixels = np.ascontiguousarray(round_values(images.transpose(0, 2, 3, 1), first))
         if shape != [*pixels.shape]:
-            interpreter.resize_tensor_input(first["index"], pixels.shape)
-            interpreter.allocate_tensors()
+            with _without_notes():
+                interpreter.resize_tensor_input(first["index"], pixels.shape)
+                interpreter.allocate_tensors()
             shape[:] = pixels.shape
         interpreter.set_tensor(first["index"], pixels)
         interpreter.invoke()
         return widen_values(interpreter.get_tensor(last["index"]), last)
 
     return run
+
+
+@contextmanager
+def _without_notes() -> Iterator[None]:
+    """Drop the lines that LiteRT writes to stderr about what it does well ("INFO: Created ..."); it has no switch for
+    them. What else is written meanwhile appears at the end."""
+    kept = os.dup(2)
+    try:
+        with tempfile.TemporaryFile() as written:
+            os.dup2(written.fileno(), 2)
+            try:
+                yield
+            finally:
+                os.dup2(kept, 2)
+                written.seek(0)
+                for line in written:
+                    if not line.startswith(b"INFO: "):
+                        os.write(2, line)
+    finally:
+        os.close(kept)
 
 
 def round_values(values: np.ndarray, end: dict[str, Any]) -> np.ndarray:

@@ -36,6 +36,11 @@ def list_added(folder: Path) -> list[WeightsRecord]:
     return sorted(records, key=lambda record: record.name)
 
 
+def is_added(sha256: str, folder: Path) -> bool:
+    """Return whether the folder has the weights of that digest."""
+    return (folder / f"{sha256}.safetensors").is_file()
+
+
 def find_weights(wanted: str, folder: Path) -> Weights:
     """Return the added weights of that name, or whose sha256 begins so. Raises WeightsError with what there is."""
     records = list_added(folder)

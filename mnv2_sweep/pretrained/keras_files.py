@@ -131,7 +131,7 @@ def _units(layers: Layers, path: Path) -> list[Unit]:
     ]
     places = [("Conv1", "bn_Conv1"), *places, ("Conv_1", "Conv_1_bn")]
     if "Conv1" not in layers:
-        shown = ", ".join(list(layers)[:3]) or "no arrays"
+        shown = ", ".join(list(layers)[:3]) or "no arrays of floats"
         raise WeightsError(
             f"{path}: it holds {shown}, ...; not the layers of Keras's MobileNetV2 (Conv1, bn_Conv1, ...)"
         )

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from mnv2_sweep.nets.arch import ArchSpec, arch_label, input_size
+from mnv2_sweep.nets.arch import SAME, ArchSpec, arch_label, input_size
 from mnv2_sweep.nets.resolve import arch_key, resolve
 from mnv2_sweep.paper.published import CHECKPOINTS
 from mnv2_sweep.pretrained.deepened import DEEPENED
@@ -21,7 +21,7 @@ TORCHVISION = "none named (code BSD 3-Clause)"
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """One file of weights as its project publishes it; `kind` as in WeightsRecord."""
+    """One file of weights as its project publishes it; `kind` as in WeightsRecord, `arch` with its padding."""
 
     name: str
     kind: str
@@ -92,13 +92,12 @@ def _google() -> Iterator[Published]:
     for checkpoint in CHECKPOINTS:
         width, resolution = checkpoint.arch.width, checkpoint.arch.resolution
         address = f"{keras}_{width}_{resolution}.h5"
-        yield Published(
-            f"keras-{width}-{resolution}", "keras", checkpoint.arch, address, APACHE, checkpoint.top1_percent
-        )
+        arch = replace(checkpoint.arch, padding=SAME)
+        yield Published(f"keras-{width}-{resolution}", "keras", arch, address, APACHE, checkpoint.top1_percent)
     for width, resolution in ((1.4, 224), (1.0, 224), (0.75, 160), (0.35, 96)):
         checkpoint = next(c for c in CHECKPOINTS if (c.arch.width, c.arch.resolution) == (width, resolution))
         address = f"https://huggingface.co/google/mobilenet_v2_{width}_{resolution}/resolve/main/pytorch_model.bin"
-        arch = replace(checkpoint.arch, classes=1001)
+        arch = replace(checkpoint.arch, classes=1001, padding=SAME)
         yield Published(f"google-{width}-{resolution}", "hugging face", arch, address, APACHE, checkpoint.top1_percent)
 
 
@@ -112,7 +111,7 @@ def _others() -> Iterator[Published]:
         "mobilenet/model/mobilenetv2-12.onnx", APACHE, 70.94,
     )  # fmt: skip
     yield Published(
-        "coral-1.0-224-8bit", "tflite", ArchSpec(classes=1001), "https://github.com/google-coral/test_data/raw/"
+        "coral-1.0-224-8bit", "tflite", ArchSpec(classes=1001, padding=SAME), "https://github.com/google-coral/test_data/raw/"
         "104342d2d3480b3e66203073dac24f4e2dbb4c41/mobilenet_v2_1.0_224_quant.tflite", APACHE, 70.8,
         "7aad0c74c5e3c06e5eb3c827e13304fdd68a83da6087d92ee169c24ff9fd4776", 3610798,
     )  # fmt: skip

@@ -7,6 +7,7 @@ What a file says of itself (epsilon, padding, resolution, pixels) counts; what i
 
 import hashlib
 import json
+import math
 import zipfile
 from dataclasses import replace
 from importlib import import_module
@@ -19,6 +20,7 @@ import numpy as np
 from mnv2_sweep.base.errors import WeightsError
 from mnv2_sweep.base.text import bytes_text
 from mnv2_sweep.nets.arch import SAME, ArchSpec, load_arch
+from mnv2_sweep.nets.resolve import arch_key
 from mnv2_sweep.pretrained.graphs import check_graph
 from mnv2_sweep.pretrained.layouts import KERAS_PART, read_layout
 from mnv2_sweep.pretrained.units import Unit, fit_units
@@ -40,6 +42,7 @@ class Found(NamedTuple):
     notes: list[str]
     named: ArchSpec | None = None
     parts: tuple[Path, ...] = ()  # other files that hold its numbers
+    claims: dict[str, float] | None = None  # what it says of its width and classes, which its kernels tell
 
 
 def read_weights(path: Path) -> Weights:
@@ -54,6 +57,7 @@ def _fit(path: Path, found: Found) -> Weights:
     """Return the weights of what a reader found. Raises WeightsError where that is no MobileNetV2."""
     arch, arrays, folded = fit_units(found.units, str(path), found.said.get("epsilon", 1e-5), found.named)
     classes = arrays["classifier.1.bias"].size if "classifier.1.bias" in arrays else 0
+    _check_claims(found.claims or {}, arch, classes, path)
     record = WeightsRecord(
         path.name, _digest(path, *found.parts), found.kind, width=arch.width, stages=arch.stages,
         last_channels=arch.last_channels, classes=classes, order=_guess_order(classes), folded=folded,
@@ -62,6 +66,18 @@ def _fit(path: Path, found: Found) -> Weights:
     if "resolution" not in found.said:
         notes = [*notes, f"the file does not say at which resolution it was trained; {record.resolution} is assumed"]
     return Weights(replace(record, **found.said), arrays, tuple(notes))
+
+
+def _check_claims(claims: dict[str, float], arch: ArchSpec, classes: int, path: Path) -> None:
+    """Raise WeightsError where the metadata say another network than the kernels are of."""
+    width = claims.get("width", arch.width)
+    if width != arch.width and (width <= 0 or arch_key(replace(arch, width=width)) != arch_key(arch)):
+        raise WeightsError(f"{path}: its metadata say width {width:g}, its kernels are of width {arch.width:g}; one of "
+                           "them is of another file")  # fmt: skip
+    if claims.get("classes", classes) != classes:
+        has = f"a classifier of {classes}" if classes else "no classifier"
+        raise WeightsError(f"{path}: its metadata say {claims['classes']:g} classes, it has {has}; it is cut, or of "
+                           "another file")  # fmt: skip
 
 
 def _read_start(path: Path) -> bytes:
@@ -162,10 +178,23 @@ def _from_arrays(path: Path, arrays: dict[str, np.ndarray], beside: dict[str, An
         said |= _read_metadata({"eps" if name == "epsilon" else name: value for name, value in own.items()}, path)
         return Found("mnv2-sweep", units, said, notes, named)
     given = _read_metadata(beside, path)
+    claims = _read_claims(beside, path)
     if not given and layout.kind == "torchvision":  # others give files these names too, with conventions of their own
         notes.append(f"epsilon, padding and pixels as {layout.kind} has them: the file does not say; "
                      "'weights check' tells from photos")  # fmt: skip
-    return Found(layout.kind, units, said | given, notes)
+    return Found(layout.kind, units, said | given, notes, claims=claims)
+
+
+def _read_claims(metadata: dict[str, Any], path: Path) -> dict[str, float]:
+    """Return what the metadata say of width and classes. Raises WeightsError where that is no number."""
+    given = {name: metadata[name] for name in ("width", "classes") if isinstance(metadata.get(name), str | int | float)}
+    try:
+        claims = {name: float(value) for name, value in given.items()}
+        if all(map(math.isfinite, claims.values())):
+            return claims
+    except ValueError:
+        pass
+    raise WeightsError(f"{path}: its metadata say {given}; numbers allowed")
 
 
 def _read_metadata(metadata: dict[str, Any], path: Path) -> dict[str, Any]:

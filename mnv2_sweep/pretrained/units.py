@@ -61,6 +61,10 @@ def fit_units(
         if norm is None:
             raise WeightsError(f"{where}: {unit.name} has no batch norm, others have one; the file is cut")
         arrays[f"{layer.name}.weight"] = _checked(unit.kernel, f"{where}: {unit.name}")
+        if named is None and not unit.kernel.any():  # in a sweep's own network a block beside its shortcut may die
+            raise WeightsError(
+                f"{where}: {unit.name} is all zeros, which no training leaves; the file was never filled"
+            )
         for name, array in zip(NORM_NAMES, vars(norm).values(), strict=True):
             arrays[f"{_norm_place(layer.name)}.{name}"] = _checked(array, f"{where}: {unit.name}, {name}", layer.c_out)
         if norm.variance.min() < 0:
@@ -89,6 +93,8 @@ def _checked(array: np.ndarray, where: str, channels: int | None = None) -> np.n
     leaves."""
     if channels is not None and array.shape != (channels,):
         raise WeightsError(f"{where}: shape {array.shape} given, ({channels},) allowed, as its kernel has it")
+    if not np.issubdtype(array.dtype, np.floating):
+        raise WeightsError(f"{where}: {array.dtype} given, floats allowed; rounded so, weights compute something else")
     wrong = int((~np.isfinite(array)).sum())
     if wrong:
         raise WeightsError(f"{where}: {count_noun(wrong, 'value')} not finite; the training broke, or the file is "

@@ -172,7 +172,8 @@ def _probe_lines(trials: pd.DataFrame, score: Score) -> list[str]:
     known = trials[trials[before].notna()]
     gains = score.sign * (known[after] - known[before])
     low, high = score.number(gains.min()), score.number(gains.max())
-    lines = [f"tuning changed {score.label} on validation by {low} to {high} {score.difference_unit} from the probes"]
+    span, probes = (low, "its probe") if len(known) == 1 else (f"{low} to {high}", "the probes")
+    lines = [f"tuning changed {score.label} on validation by {span} {score.difference_unit} from {probes}"]
     for _, trial in known[gains < 0].iterrows():
         change = f"{score.said(trial[before])} as a probe, {score.amount(trial[after])} after"
         lines.append(f"tuning made it worse: {name_trial(trial, trials)}, seed {trial['seed']}: {change}")

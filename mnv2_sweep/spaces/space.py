@@ -95,6 +95,11 @@ class Space:
         )
 
     @property
+    def sets_padding(self) -> bool:
+        """Return whether it says of some network how it pads: then weights of other padding are none of its."""
+        return any("padding" in dict(settings) for settings in (self.fixed, self.axes, *self.points))
+
+    @property
     def leaves_classes_open(self) -> bool:
         """Return whether some network's classes are the data set's number."""
         axes, fixed = dict(self.axes), dict(self.fixed)

@@ -89,6 +89,17 @@ def read_yaml(path: Path, mistakes: Mistakes) -> Entry:
     return _entry(node, mistakes)
 
 
+def find_line(path: Path, *keys: str) -> int:
+    """Return the line on which what these keys lead to begins, or the last of them that is there; 0 for none."""
+    entry, line = read_yaml(path, Mistakes(path)), 0
+    for key in keys:
+        if not isinstance(entry.value, dict) or key not in entry.value:
+            break
+        entry = entry.value[key]
+        line = entry.line
+    return line
+
+
 def _read_text(path: Path, mistakes: Mistakes) -> str:
     try:
         with open(path, "rb") as file:

@@ -22,7 +22,7 @@ from mnv2_sweep.sweeps.attempt import Attempts
 from mnv2_sweep.sweeps.export import archs_beside, select_network
 from mnv2_sweep.sweeps.keep import own_sizes
 from mnv2_sweep.sweeps.pool import Feed, run_pool
-from mnv2_sweep.sweeps.request import SweepRequest
+from mnv2_sweep.sweeps.request import SweepRequest, add_weights_of
 from mnv2_sweep.sweeps.workers import train_in_worker
 from mnv2_sweep.training.kept import kept_bytes
 from mnv2_sweep.training.ways.way import Setup, work_of
@@ -54,6 +54,7 @@ def train_again(request: SweepRequest, missing: list[Outcome], stop: StopRequest
     Ctrl-C sets `stop`: trials write their checkpoints, from which the same command goes on. Raises SweepError."""
     settings, folder, stop = request.settings, request.folder, stop or StopRequest()
     check_again(request, missing)
+    add_weights_of(request)
     recorded, waiting = {outcome.trial: outcome.result for outcome in missing}, [one.trial for one in missing]
     setup, workers = _make_setup(request, waiting)
     function = partial(train_in_worker, request.data_name, cache_folder(), setup)

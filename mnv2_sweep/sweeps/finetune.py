@@ -66,8 +66,16 @@ def choose_classifier(base: Trial, dataset: Dataset) -> Strategy:
 
 
 def add_base(folder: Path, base: Outcome, dataset: Dataset | None) -> WeightsRecord:
-    """Put the network's weights into the folder of weights -> their record. The data are those that it was trained on,
-    None where they are gone or not wanted; only slices of shared weights need them. Raises SweepError."""
+    """Put the network's weights into the folder of weights -> their record; see `make_weights`."""
+    weights = make_weights(folder, base, dataset)
+    write_weights(weights, weights_folder())
+    return weights.record
+
+
+def make_weights(folder: Path, base: Outcome, dataset: Dataset | None) -> Weights:
+    """Return the network as weights, by the name that the folder of weights has for them. The data are those that it
+    was trained on, None where they are gone or not wanted; only slices of shared weights need them. Raises
+    SweepError."""
     trial, path = base.trial, folder / own_file(base.trial)
     model = _rebuild(folder, base, dataset)
     arrays = {name: tensor.numpy() for name, tensor in upright_state(model).items() if tensor.ndim}
@@ -80,8 +88,7 @@ def add_base(folder: Path, base: Outcome, dataset: Dataset | None) -> WeightsRec
     record = describe_base(trial, digest.hexdigest(), folder.name)
     known = [one.name for one in list_added(weights_folder()) if one.sha256 == record.sha256]
     record = replace(record, name=known[0]) if known else record  # somebody may have added the file
-    write_weights(Weights(record, arrays), weights_folder())
-    return record
+    return Weights(record, arrays)
 
 
 def _rebuild(folder: Path, base: Outcome, dataset: Dataset | None) -> nn.Module:

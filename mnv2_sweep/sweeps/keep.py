@@ -37,7 +37,8 @@ class Network(NamedTuple):
 
 
 def keep_lines(trials: Sequence[Trial], keep: Keep) -> list[str]:
-    """Return lines for a plan: which weights are kept, and what they take."""
+    """Return lines for a plan: which weights are kept, and what they take: half precision's bytes, unless a network
+    then answers otherwise and stays in float32."""
     own = [trial for trial in trials if own_file(trial) in way_of(trial).kept(trial)]
     if not own:
         shared = any(way_of(trial).kept(trial) for trial in trials)
@@ -45,7 +46,7 @@ def keep_lines(trials: Sequence[Trial], keep: Keep) -> list[str]:
     if keep.which == "none":
         return ["keep      no weights: export and predict will have none, --again makes them"]
     size = sum(map(kept_bytes, own))
-    takes = f"{bytes_text(size)} in half precision"
+    takes = f"{bytes_text(size)} in half precision, at most twice that in float32"
     budget = f"{bytes_text(keep.most_bytes)} (--keep-bytes)"
     if size > keep.most_bytes:
         whose = "the best network's" if keep.which == "best" else "the front's first"

@@ -20,6 +20,8 @@ from mnv2_sweep.data.catalog import Dataset, find_truth
 from mnv2_sweep.data.describe import describe_classes, describe_photos
 from mnv2_sweep.nets.arch import ArchSpec, arch_label
 from mnv2_sweep.nets.cost import count_cost
+from mnv2_sweep.pretrained.folder import weights_folder, write_weights
+from mnv2_sweep.pretrained.weights import Weights
 from mnv2_sweep.record.claims import read_claims
 from mnv2_sweep.record.store import Outcome, read_outcomes, record_all, write_schedule, write_truth
 from mnv2_sweep.spaces.space import ALONE, Kind, Strategy
@@ -35,7 +37,7 @@ from mnv2_sweep.sweeps.schedule import (
     write_sweep_files,
 )
 from mnv2_sweep.sweeps.settings import RunSettings
-from mnv2_sweep.sweeps.starts import describe_starts, find_starts
+from mnv2_sweep.sweeps.starts import add_starts, describe_starts, find_starts
 from mnv2_sweep.training.loop import count_steps
 from mnv2_sweep.training.ways.way import Conditions, work_of
 from mnv2_sweep.trials.differences import first_of_kinds
@@ -57,8 +59,9 @@ class SweepRequest:
     `data_name` is the name or path by which workers open the data set. With `counts` a network has that many of the
     seeds only, the first ones. `source` is kept as the sweep's space.yaml, `command` in its env.json. A dry run ends
     after the plan; without `announced` there is neither a plan nor an estimate of the time. `more` are kinds of start
-    that the networks have as well, see `Space.inits`. `is_part`: other trials of the sweep are asked for elsewhere, so
-    those that are planned stay.
+    that the networks have as well, see `Space.inits`; `says_padding`, whether somebody said how they pad. `is_part`:
+    other trials of the sweep are asked for elsewhere, so those that are planned stay. `base` are weights with which all
+    begin, which the folder of weights need not have yet.
     """
 
     folder: Path
@@ -79,6 +82,8 @@ class SweepRequest:
     command: str = ""
     more: tuple[Kind, ...] = ()
     is_part: bool = False
+    says_padding: bool = False
+    base: Weights | None = None
 
     @property
     def data(self) -> DataRef:
@@ -94,7 +99,9 @@ class SweepRequest:
     def starts(self) -> tuple[dict[ArchSpec, WeightsRecord], ...]:
         """Return for each kind the weights with which each network begins, where the recipe asks for some; beside
         another kind, networks of which there are none are left out. Raises WeightsError."""
-        return tuple(find_starts(self.archs, kind.recipe, partly=bool(self.more)) for kind in self.kinds)
+        if self.base is not None:
+            return (dict.fromkeys(self.archs, self.base.record),)
+        return tuple(find_starts(self.archs, kind.recipe, bool(self.more), self.says_padding) for kind in self.kinds)
 
     @property
     def marks(self) -> dict:
@@ -245,7 +252,7 @@ def describe_recipes(trials: Sequence[Trial]) -> list[str]:
         recipe, of_kind = first.recipe, [trial for trial in trials if trial.recipe.init == init]
         sizes = f"{size_range(trial.train_size for trial in of_kind)} px"
         text = f"{work_of(first).length_text(first)}, trained at {sizes} (input scale {recipe.input_scale:g})"
-        begun = f"from {init}, {len(of_kind)} trials: " if len(kinds) > 1 else ""
+        begun = f"from {init}, {count_noun(len(of_kind), 'trial')}: " if len(kinds) > 1 else ""
         lines += [f"recipe    {begun}{recipe.name}: {text}", *_executed_lines({t.arch: None for t in of_kind}, recipe)]
     return lines
 
@@ -324,6 +331,7 @@ def prepare_session(session: Session, environment: dict) -> Iterator[tuple[int, 
     """Write the sweep's files and reused results, and make the images of every size once, so that workers read; yields
     how many of how many sizes are made."""
     request = session.request
+    add_weights_of(request)
     # Another run may have begun since the session was opened.
     check_sweep(session.folder, session.trials, read_outcomes(session.folder))
     write_sweep_files(session.folder, request.source, {**environment, DATA: request.data_name})
@@ -336,6 +344,15 @@ def prepare_session(session: Session, environment: dict) -> Iterator[tuple[int, 
     for done, size in enumerate(sizes, 1):
         prepare_pixels(request.dataset, size, request.recipe.eval_crop)
         yield done, len(sizes)
+
+
+def add_weights_of(request: SweepRequest) -> None:
+    """Put the weights with which networks begin into the folder of weights, where trials find them. Raises
+    WeightsError."""
+    if request.base is not None:
+        write_weights(request.base, weights_folder())
+    else:
+        add_starts(kind.recipe for kind in request.kinds)
 
 
 def adopt_weights(folder: Path, reused: Sequence[Outcome]) -> None:

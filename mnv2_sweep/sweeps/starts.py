@@ -7,50 +7,75 @@ from pathlib import Path
 
 from mnv2_sweep.base.errors import ArchError, WeightsError
 from mnv2_sweep.base.text import count_noun
-from mnv2_sweep.nets.arch import ArchSpec, arch_label
+from mnv2_sweep.nets.arch import SAME, ArchSpec, arch_label
 from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.nets.supernet import check_slice
-from mnv2_sweep.pretrained.add import add_weights
+from mnv2_sweep.pretrained.add import add_weights, examine_weights
 from mnv2_sweep.pretrained.folder import find_weights, list_added, weights_folder
 from mnv2_sweep.pretrained.published import choose_published, find_published, network_key
 from mnv2_sweep.spaces.networks import expand
 from mnv2_sweep.spaces.space import Space
+from mnv2_sweep.spaces.yamlfile import nearest
 from mnv2_sweep.trials.recipe import IMAGENET, RECIPES, SCRATCH, SLICED, Recipe
 from mnv2_sweep.trials.trial import Trial, train_size
 from mnv2_sweep.trials.weights import WeightsRecord
 
+KEYWORDS = (SCRATCH, IMAGENET, SLICED)
 MOST_NAMED = 3  # networks that a message names
 
 
-def find_starts(archs: Iterable[ArchSpec], recipe: Recipe, partly: bool = False) -> dict[ArchSpec, WeightsRecord]:
+def find_starts(
+    archs: Iterable[ArchSpec], recipe: Recipe, partly: bool = False, says_padding: bool = False
+) -> dict[ArchSpec, WeightsRecord]:
     """Return the weights with which each network begins: those of its own size where they are here, else of the
-    nearest; none from scratch. Raises WeightsError unless every network has some, `partly`: unless one has."""
+    nearest; none from scratch. Networks pad as their weights do, unless they are SAME padded, or `says_padding`, that
+    is, somebody said how they pad: then weights of other padding are none of theirs. Raises WeightsError unless every
+    network has some, `partly`: unless one has."""
     if recipe.init == SCRATCH:
         return {}
     if recipe.init == SLICED:
-        return _find_slices(list(archs), partly)
+        return _find_slices(list(archs), partly, says_padding)
     known = [_at_hand(recipe.init)] if recipe.init != IMAGENET else _imagenet()
     keys = {record: network_key(record.arch) for record in known}
-    starts, without = {}, []
+    starts, without, others = {}, [], {}
     for arch in archs:
-        fitting = [record for record in known if keys[record] == network_key(arch)]
+        of_network = [record for record in known if keys[record] == network_key(arch)]
+        fitting = [record for record in of_network if _pads_alike(record, arch, says_padding)]
+        if of_network and not fitting:
+            others.setdefault(arch, of_network[0])
         if fitting:
             starts[arch] = min(fitting, key=lambda record: _order(record, arch, recipe))
         else:
             without.append(arch)
+    if others and not (partly and starts):
+        arch, record = next(iter(others.items()))
+        raise WeightsError(f"recipe.init: {recipe.init} given, {_padding_words(record, arch)}")
     if without and not (partly and starts):
         raise WeightsError(f"recipe.init: {recipe.init} given, {_refusal(known, without, len(starts), recipe)}")
     return starts
 
 
-def _find_slices(archs: Sequence[ArchSpec], partly: bool) -> dict[ArchSpec, WeightsRecord]:
+def _pads_alike(record: WeightsRecord, arch: ArchSpec, says_padding: bool) -> bool:
+    return record.padding == arch.padding or (arch.padding != SAME and not says_padding)
+
+
+def _padding_words(record: WeightsRecord, arch: ArchSpec) -> str:
+    return (f"whose weights {record.name} pad as 'padding: {record.padding}' says, {arch_label(arch)} as 'padding: "
+            f"{arch.padding}': give padding: {record.padding}, or leave padding out of the space")  # fmt: skip
+
+
+def _find_slices(archs: Sequence[ArchSpec], partly: bool, says_padding: bool) -> dict[ArchSpec, WeightsRecord]:
     """Return for each network the weights of which it is a slice: of one network for all, so that none is ahead by its
     source, the smallest that contains them, or, `partly`, of the largest. Raises WeightsError."""
     known = sorted(_imagenet(), key=lambda record: (count_cost(record.arch).params, record.sha256))
     if not known:
         raise WeightsError(f"recipe.init: {SLICED} given, and no ImageNet weights are here to slice; fetch some with "
                            "'mnv2-sweep weights get keras-1.0-224'")  # fmt: skip
-    for record in known:
+    alike = [record for record in known if all(_pads_alike(record, arch, says_padding) for arch in archs)]
+    if not alike:
+        arch = next(arch for arch in archs if not _pads_alike(known[-1], arch, says_padding))
+        raise WeightsError(f"recipe.init: {SLICED} given, {_padding_words(known[-1], arch)}")
+    for record in alike:
         reasons = {arch: _why_no_slice(record, arch) for arch in archs}
         if not any(reasons.values()):
             break
@@ -75,14 +100,15 @@ def _why_no_slice(record: WeightsRecord, arch: ArchSpec) -> str:
 def describe_starts(trials: Sequence[Trial]) -> list[str]:
     """Return a line for a person on each of the weights with which the trials begin."""
     networks: dict[WeightsRecord, dict[ArchSpec, None]] = {}
+    chosen = {trial.start for trial in trials if trial.recipe.init == IMAGENET}  # others somebody named
     for trial in trials:
         if trial.start:
             networks.setdefault(trial.start, {})[trial.arch] = None
     lines = []
     for record, archs in networks.items():
-        names = ", ".join(f"{arch.width:g} at {arch.resolution}" for arch in archs)
+        names = ", ".join(f"{arch.width} at {arch.resolution}" for arch in archs)
         nearer = {_own_size(arch) for arch in archs if arch.resolution != record.resolution} - {""}
-        more = f"; published at their own size: {', '.join(sorted(nearer))}" if nearer and not record.sliced else ""
+        more = f"; published at their own size: {', '.join(sorted(nearer))}" if nearer and record in chosen else ""
         digest = f"({record.sha256[:8]})"
         name = record.name if digest in record.name else f"{record.name} {digest}"
         taken = f"{name}, trained at {record.resolution}"
@@ -97,7 +123,7 @@ def take_weights(space: Space) -> tuple[Space, str]:
         return space, ""
     recipe, strategy = space.with_weights
     try:
-        find_starts(expand(space), recipe)
+        find_starts(expand(space), recipe, says_padding=space.sets_padding)
     except WeightsError as error:
         return space, f"with_weights is not taken: {error}"
     taken = replace(space, recipe=recipe, strategy=strategy)
@@ -127,11 +153,29 @@ def _own_size(arch: ArchSpec) -> str:
 
 
 def _at_hand(wanted: str) -> WeightsRecord:
-    """Return the record of added weights of that name, or of a file, which is added. Raises WeightsError."""
+    """Return the record of added weights of that name, or of a file, which `add_starts` adds. Raises WeightsError."""
     folder = weights_folder()
-    if Path(wanted).is_file() and wanted not in {record.name for record in list_added(folder)}:
-        return add_weights(Path(wanted), folder).record
-    return find_weights(wanted, folder).record
+    if _is_file(wanted, folder):
+        return examine_weights(Path(wanted), folder).record
+    try:
+        return find_weights(wanted, folder).record
+    except WeightsError as error:
+        near = nearest(wanted, (*KEYWORDS, *(record.name for record in list_added(folder))))
+        hint = f"; did you mean {near}?" if near else ":"
+        raise WeightsError(f"recipe.init: {wanted} given; beside {SCRATCH}, {IMAGENET} and {SLICED} it is a name or a "
+                           f"file of weights{hint} {error}") from None  # fmt: skip
+
+
+def add_starts(recipes: Iterable[Recipe]) -> None:
+    """Put the files of weights with which recipes begin into the folder of weights. Raises WeightsError."""
+    folder = weights_folder()
+    for recipe in recipes:
+        if recipe.init not in KEYWORDS and _is_file(recipe.init, folder):
+            add_weights(Path(recipe.init), folder)
+
+
+def _is_file(wanted: str, folder: Path) -> bool:
+    return Path(wanted).is_file() and wanted not in {record.name for record in list_added(folder)}
 
 
 def _imagenet() -> list[WeightsRecord]:

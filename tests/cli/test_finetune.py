@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mnv2_sweep.cli.finetune import find_data
+from mnv2_sweep.pretrained.folder import list_added, weights_folder
 from mnv2_sweep.record.store import read_outcomes
 from mnv2_sweep.sweeps import again, workers
 from mnv2_sweep.sweeps.pool import run_serial
@@ -45,7 +46,9 @@ def finetune(desk: Path, *words: object) -> Answer:
 
 @pytest.mark.slow
 def test_a_network_is_trained_on_and_the_sweep_is_one_like_any_other(desk):
+    assert finetune(desk, "--images", 64, "--dry-run").code == 0 and list_added(weights_folder()) == []
     first, folder = finetune(desk, "--images", 64), desk / "results" / "tiny-finetune"
+    assert len(list_added(weights_folder())) == 1
     assert first.code == 0 and "recipe    tune: its own classifier, then 64 images each" in first.out
     assert "tuning changed top-1 on validation by " in first.out
     second = finetune(desk, "--images", 64)  # the last sweep is now its own

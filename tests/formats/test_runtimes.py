@@ -1,6 +1,8 @@
 """Files that can't be run are one line each: no runtime, no file, no such kind, damaged."""
 
+import os
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -48,3 +50,20 @@ def test_batches_of_several_sizes_give_what_single_images_do(tmp_path):
         single = np.concatenate([run(image[None]) for image in images])
         for parts in ((images,), (images[:3], images[3:])):
             np.testing.assert_allclose(np.concatenate([run(part) for part in parts]), single, atol=1e-4)
+
+
+class Talkative:
+    """An interpreter that writes as LiteRT does, below Python."""
+
+    def __init__(self, model_path: str, num_threads: int):
+        os.write(2, b"INFO: Created TensorFlow Lite XNNPACK delegate for CPU.\nERROR: no room\n")
+
+    def get_input_details(self) -> list[dict]:
+        return [{"index": 0, "quantization": (0.0, 0)}]
+
+    get_output_details = get_input_details
+
+
+def test_what_a_runtime_says_when_all_is_well_is_dropped(tmp_path, capfd):
+    RUNTIMES[".tflite"].load(SimpleNamespace(Interpreter=Talkative), tmp_path / "model.tflite")
+    assert capfd.readouterr().err == "ERROR: no room\n"

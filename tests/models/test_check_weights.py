@@ -13,7 +13,14 @@ from mnv2_sweep.base.size import Size
 from mnv2_sweep.data.decode import decode_photo
 from mnv2_sweep.data.files import open_photo_files
 from mnv2_sweep.data.source import list_photos
-from mnv2_sweep.models.check_weights import claimed_conventions, compare_conventions, is_clear
+from mnv2_sweep.models.check_weights import (
+    CLEAR,
+    EPSILONS,
+    claimed_conventions,
+    compare_conventions,
+    compare_epsilons,
+    is_clear,
+)
 from mnv2_sweep.models.pretrained import build_pretrained, to_input
 from mnv2_sweep.pretrained.read import read_weights
 from mnv2_sweep.pretrained.weights import Weights, turn_kernels
@@ -26,12 +33,14 @@ CLOTHES = SHARED / "data" / "clothing-small" / "clothing-small.zip"
 needs_shared = pytest.mark.skipif(not FILES, reason="needs ../shared/weights and ../shared/data beside the checkout")
 
 
-def made_for(padding: str, mean: tuple, std: tuple, photos: np.ndarray) -> Weights:
+def made_for(padding: str, mean: tuple, std: tuple, photos: np.ndarray, shrink: float = 1.0, **of_record) -> Weights:
     """Weights whose running statistics are those of the photos under these conventions."""
     record = WeightsRecord(
-        "a", "0" * 64, "keras", width=0.1, resolution=32, classes=5, padding=padding, mean=mean, std=std
-    )
-    model = build_pretrained(Weights(record, draw_arrays())).train()
+        "a", "0" * 64, "keras", width=0.1, resolution=32, classes=5, padding=padding, mean=mean, std=std,
+        **of_record,
+    )  # fmt: skip
+    arrays = {name: array * np.float32(shrink) if array.ndim == 4 else array for name, array in draw_arrays().items()}
+    model = build_pretrained(Weights(record, arrays)).train()
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = 1.0
@@ -60,6 +69,27 @@ def test_what_weights_were_made_for_is_told_whatever_they_claim(padding, pixels,
         fits = compare_conventions(claimed, photos[16:])
         assert (fits[0].padding, fits[0].pixels) == (padding, pixels)
         assert claimed_conventions(claimed.record) == (claim, pixels)
+
+
+SHRINKS = {"small variances": 0.02, "large ones": 100.0}
+
+
+@pytest.mark.parametrize("shrink", SHRINKS.values(), ids=SHRINKS)
+@pytest.mark.parametrize("epsilon", EPSILONS)
+def test_epsilon_is_told_where_variances_are_as_small(epsilon, shrink):
+    photos = np.kron(np.random.RandomState(0).randint(0, 256, (32, 8, 8, 3)), np.ones((1, 4, 4, 1))).astype(np.uint8)
+    weights = made_for("same", HALF, HALF, photos[:16], shrink, epsilon=epsilon)
+    for claim in EPSILONS:
+        claimed = replace(weights, record=replace(weights.record, epsilon=claim))
+        (best, nats), (_, more) = compare_epsilons(claimed, "same", "-1 to 1", photos[16:])
+        assert (best == epsilon and more > CLEAR * nats) if shrink < 1 else more < CLEAR * nats
+
+
+def test_weights_without_a_channel_that_changes_tell_nothing():
+    photos = np.zeros((4, 32, 32, 3), np.uint8)
+    weights = made_for("torch", HALF, HALF, photos, 0.0)
+    with pytest.raises(WeightsError, match="no channel whose statistics photos could be compared with"):
+        compare_conventions(weights, photos)
 
 
 def test_folded_weights_have_nothing_to_compare(tmp_path):

@@ -247,6 +247,23 @@ CASES = {
         "a.pth", lambda p: save_torch(p, changed("features.0.1.bias", np.zeros(4))), ("(4,)", "(8,)")),
     "no state": ("a.pth", lambda p: (torch.save([1, 2], p), p)[1], ("no state_dict",)),
     "a whole model": ("a.pth", lambda p: (torch.save(build_model(ARCH), p), p)[1], ("pickle",)),
+    "whole numbers": (
+        "a.pth", lambda p: save_torch(p, {n: a.astype(np.int32) for n, a in OURS.items()}), ("int32", "floats")),
+    "whole numbers, h5": (
+        "a.h5", lambda p: save_h5(p, keras_layers({n: a.astype(np.int32) for n, a in ARRAYS.items()})),
+        ("no arrays of floats",)),
+    "all zeros": (
+        "a.pth", lambda p: save_torch(p, {n: np.zeros_like(a) for n, a in OURS.items()}), ("all zeros",)),
+    "zeros, onnx": (
+        "a.onnx", lambda p: save_onnx(p, {n: np.zeros_like(a) for n, a in ARRAYS.items()}, 1e-5), ("all zeros",)),
+    "another width": (
+        "a.safetensors", lambda p: save_safetensors(p, OURS, {"width": "1.0"}), ("say width 1,", "of width 0.1;")),
+    "other classes": (
+        "a.safetensors", lambda p: save_safetensors(p, OURS, {"classes": "1000"}), ("1000 classes", "of 5;")),
+    "classes of none": (
+        "a.safetensors", lambda p: save_safetensors(p, rename(ARRAYS, "timm", head=False), {"classes": "1000"}),
+        ("1000 classes", "no classifier")),
+    "no width": ("a.safetensors", lambda p: save_safetensors(p, OURS, {"width": "wide"}), ("wide", "numbers")),
     "16 TB": ("a.pth", wide_tensor, ("too many",)),
     "h5, a link": ("a.h5", linked_h5, ("link", "not followed")),
     "h5, another file": ("a.h5", outside_h5, ("another file", "not opened")),

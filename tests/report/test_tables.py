@@ -156,6 +156,8 @@ def test_what_tuning_did_to_the_probes(load_trials):
     assert "tuning changed top-1 on validation by -10.0 to 10.0 points from the probes" in lines
     worse = [line for line in lines if line.startswith("tuning made it worse")]
     assert worse == ["tuning made it worse: 0.35 at 96, seed 0: top-1 60.0 % as a probe, 50.0 % after"]
+    alone = results_text(trials[trials["val_top1"] == 0.5])
+    assert "tuning changed top-1 on validation by -10.0 points from its probe" in alone.splitlines()
     assert "tuning" not in results_text(load_trials((LARGE, 3, 0.7)).iloc[-1:].drop(columns="val_probe_top1"))
 
 

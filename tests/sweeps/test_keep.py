@@ -93,11 +93,13 @@ def test_what_was_asked_for_stays_and_so_do_strangers(folder, outcomes):
 def test_a_plan_says_what_the_weights_take(outcomes, make_trial):
     trials = [outcome.trial for outcome in outcomes]
     size = sum(map(kept_bytes, trials))
-    text = f"{size / 1e3:.0f} kB in half precision, within 1.0 GB (--keep-bytes)"
+    text = f"{size / 1e3:.0f} kB in half precision, at most twice that in float32, within 1.0 GB (--keep-bytes)"
     assert keep_lines(trials, Keep()) == [f"keep      all weights: {text}"]
     assert keep_lines(trials, Keep("front")) == [f"keep      the front's weights, of: {text}"]
     (line,) = keep_lines(trials, Keep("all", size - 1))
-    assert line.startswith("keep      the front's first, within ") and line.endswith("kB in half precision")
+    assert line.startswith("keep      the front's first, within ") and line.endswith(
+        "kB in half precision, at most twice that in float32"
+    )
     assert keep_lines(trials, Keep("none"))[0].startswith("keep      no weights: ")
     shared = replace(trials[0], shared=Sharing("0123", 100))
     assert keep_lines([shared], Keep()) == ["keep      the shared weights, of which every network is a slice"]

@@ -7,13 +7,14 @@ import pytest
 from mnv2_sweep.base.errors import SpaceError, SweepError, WeightsError
 from mnv2_sweep.nets.arch import ArchSpec, set_expansion
 from mnv2_sweep.pretrained.add import add_weights
-from mnv2_sweep.pretrained.folder import weights_folder
+from mnv2_sweep.pretrained.folder import list_added, weights_folder
 from mnv2_sweep.record.store import Outcome
+from mnv2_sweep.spaces.networks import expand
 from mnv2_sweep.spaces.read import load_space
 from mnv2_sweep.spaces.space import Kind, Strategy
 from mnv2_sweep.sweeps.export import select_network
 from mnv2_sweep.sweeps.keep import rank_networks
-from mnv2_sweep.sweeps.request import SweepRequest, describe_schedule, open_session
+from mnv2_sweep.sweeps.request import SweepRequest, describe_schedule, open_session, prepare_session
 from mnv2_sweep.sweeps.schedule import schedule_trials
 from mnv2_sweep.sweeps.starts import choose_probe, describe_starts, find_starts, take_weights
 from mnv2_sweep.training.ways.probe import WORK as PROBE
@@ -47,12 +48,17 @@ def test_the_weights_of_the_nearest_size_are_taken(tmp_path, folder):
     assert find_starts(archs, RECIPES["short"]) == {}
 
 
-def test_a_file_is_added_and_found_by_its_digest(tmp_path, folder):
+def test_a_file_is_added_when_a_sweep_is_prepared_and_found_by_its_digest(tmp_path, folder, tiny_data):
     record = add(tmp_path, folder, "a")
     other = save_safetensors(tmp_path / "c.safetensors", draw_arrays(ARCH), {"resolution": "32"})
-    found = find_starts([ARCH], replace(RECIPE, init=str(other)))[ARCH]
+    recipe, arch = replace(RECIPE, init=str(other)), replace(ARCH, resolution=32, classes=3)
+    found = find_starts([arch], recipe)[arch]
     assert found.name == "c" and found.sha256 != record.sha256
-    assert find_starts([ARCH], replace(RECIPE, init=found.sha256[:10]))[ARCH] == found
+    session = open_session(SweepRequest(tmp_path / "s", [arch], recipe, (0,), tiny_data, "d"))
+    assert session.trials[0].start == found and list_added(folder) == [record]  # nothing is written yet
+    list(prepare_session(session, {}))
+    assert list_added(folder) == [record, found]
+    assert find_starts([arch], replace(RECIPE, init=found.sha256[:10]))[arch] == found
 
 
 @pytest.mark.parametrize(
@@ -62,6 +68,13 @@ def test_a_file_is_added_and_found_by_its_digest(tmp_path, folder):
         ("imagenet", [ARCH, ArchSpec(width=0.42)], "nobody has published weights of 0.42 at 224: leave it out"),
         ("a", [ARCH, ArchSpec()], "not of 1.0 at 224, only 1 network of the space"),
         ("nothing", [ARCH], "no weights of that name"),
+        (
+            "imagnet",
+            [ARCH],
+            "recipe.init: imagnet given; beside scratch, imagenet and sliced it is a name or a file of "
+            "weights; did you mean imagenet?",
+        ),
+        ("SLICED", [ARCH], "did you mean sliced?"),
     ],
 )
 def test_a_space_of_which_only_some_have_weights_is_refused_in_a_line(tmp_path, folder, init, archs, words):
@@ -69,6 +82,53 @@ def test_a_space_of_which_only_some_have_weights_is_refused_in_a_line(tmp_path, 
     with pytest.raises(WeightsError, match=".") as refused:
         find_starts(archs, replace(RECIPE, init=init))
     assert words in str(refused.value) and "\n" not in str(refused.value)
+
+
+PADDINGS = {
+    "fixed": ("fixed: {padding: torch}\naxes: {width: [0.1]}", "0.1 at 32 as 'padding: torch': give padding: same"),
+    "an axis": ("axes: {width: [0.1], padding: [torch, same]}", "0.1 at 32 as 'padding: torch': give padding: same"),
+    "a point": ("points: [{width: 0.1, padding: torch}]", "0.1 at 32 as 'padding: torch': give padding: same"),
+    "not said": ("axes: {width: [0.1]}", ""),
+    "said alike": ("axes: {width: [0.1], padding: [same]}", ""),
+}
+
+
+@pytest.mark.parametrize("init", ["imagenet", "a", "sliced"])
+@pytest.mark.parametrize("text, words", PADDINGS.values(), ids=PADDINGS)
+def test_padding_that_a_space_sets_is_kept_or_the_weights_refused(tmp_path, folder, text, words, init):
+    record, path = add(tmp_path, folder, "a", padding="tf"), tmp_path / "s.yaml"
+    text = text.replace("width: [0.1]", "width: [0.1], resolution: [32]").replace("0.1, p", "0.1, resolution: 32, p")
+    path.write_text(text)
+    space, recipe = load_space(path), replace(RECIPE, init=init)
+    if not words:
+        assert set(find_starts(expand(space), recipe, says_padding=space.sets_padding).values()) == {record}
+        return
+    with pytest.raises(WeightsError, match=words):
+        find_starts(expand(space), recipe, says_padding=space.sets_padding)
+    with pytest.raises(WeightsError, match="'padding: same'.*give padding: torch"):
+        add(tmp_path, folder, "b", replace(ARCH, width=0.14), padding="torch")
+        find_starts([replace(ARCH, width=0.14, padding="same")], replace(recipe, init="b"))
+
+
+def test_a_plan_names_networks_as_tables_do_and_nearer_weights_only_where_it_chose(tmp_path, folder):
+    arch = ArchSpec(width=0.35, resolution=96, classes=3)
+    add(tmp_path, folder, "a", replace(arch, resolution=32, classes=1))
+    said = {}
+    for init in ("imagenet", "a"):
+        recipe = replace(RECIPE, init=init)
+        starts = find_starts([arch], recipe)
+        (said[init],) = describe_starts(schedule_trials([arch], recipe, DATA, [0], {}, starts))
+    assert said["imagenet"].endswith(": 0.35 at 96; published at their own size: keras-0.35-96")
+    assert said["a"].endswith(": 0.35 at 96")
+    (trial,) = schedule_trials([ArchSpec(classes=3)], RECIPE, DATA, [0], {}, {ArchSpec(classes=3): starts[arch]})
+    assert describe_starts([trial])[0].split(": ")[1].startswith("1.0 at 224")
+
+
+def test_each_padding_has_weights_of_its_own_where_both_are_here(tmp_path, folder):
+    same, torch = add(tmp_path, folder, "a", padding="tf"), add(tmp_path, folder, "b", padding="torch")
+    archs = [replace(ARCH, padding=padding) for padding in ("same", "torch")]
+    assert list(find_starts(archs, RECIPE, says_padding=True).values()) == [same, torch]
+    assert len(schedule_trials(archs, RECIPE, DATA, [0], {}, find_starts(archs, RECIPE, says_padding=True))) == 2
 
 
 def test_ids_take_the_digest_and_the_record_comes_back(tmp_path, folder):
