@@ -94,7 +94,7 @@ def _read_files(to: str | None, int8: bool, ends: str, batch: int | None) -> "Fi
     """Return which files are wished; None for the one of torch's. Raises SweepError."""
     from mnv2_sweep.base.errors import SweepError
     from mnv2_sweep.models.pte_files import check_executorch
-    from mnv2_sweep.sweeps.deploy import DEVICE, ENDS, FORMATS, PTE, Files
+    from mnv2_sweep.sweeps.deploy import DEVICE, ENDS, FORMATS, ONNX, PTE, TFLITE, Files
 
     if to is None:
         if int8 or ends != "float" or batch is not None:
@@ -109,6 +109,13 @@ def _read_files(to: str | None, int8: bool, ends: str, batch: int | None) -> "Fi
         raise SweepError(f"--int8: files of {' and '.join(DEVICE)} can have 8 bits, --to {to} has none; leave it out")
     if ends not in ENDS:
         raise SweepError(f"--ends {ends}: give {', '.join(ENDS)}")
+    if ends != ENDS[0] and not (int8 and TFLITE in formats):
+        given = f"--to {to} has none" if int8 else "--int8 is not given"
+        raise SweepError(f"--ends {ends}: the ends of a {TFLITE} file in 8 bits, and {given}; give --to {TFLITE} --int8, "
+                         "or leave --ends out")  # fmt: skip
+    if batch is not None and ONNX not in formats:
+        raise SweepError(f"--batch {batch}: the images that an {ONNX} file reads at once, and --to {to} has none; give "
+                         f"--to {ONNX}, or leave --batch out")  # fmt: skip
     return Files(formats, int8, ends, batch)
 
 

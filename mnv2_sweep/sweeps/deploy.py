@@ -33,7 +33,8 @@ from mnv2_sweep.models.pte_files import executorch_version, load_pte, make_pte
 from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.nets.resolve import resolve
 
-DEVICE, OF_TORCH = ("onnx", "tflite"), {"safetensors": load_safetensors, "pt2": load_pt2}
+ONNX, TFLITE = DEVICE = ("onnx", "tflite")
+OF_TORCH = {"safetensors": load_safetensors, "pt2": load_pt2}
 PTE = "pte"
 FORMATS, ENDS = (*DEVICE, *OF_TORCH, PTE), ("float", "uint8", "int8")
 CALIBRATION_IMAGES, BATCH = 128, 64

@@ -36,7 +36,7 @@ from mnv2_sweep.training.ways.way import work_of
 from mnv2_sweep.trials.pixels import pixels_of, whole_level
 from mnv2_sweep.trials.tasks import task_of, trained_arch
 from mnv2_sweep.trials.trial import EMBEDDED, Trial
-from mnv2_sweep.trials.ways import is_kept, own_file, way_of
+from mnv2_sweep.trials.ways import is_kept, is_slice, own_file, way_of
 
 GONE = "The data it was trained on were gone when it was exported, so nothing was measured again."
 NO_FIRST_SIZE = (
@@ -135,6 +135,9 @@ def find_outcome(folder: Path, network: str, seed: int, as_slice: bool) -> Outco
         raise SweepError(f"--seed {seed}: {folder} has {network} with seed {seeds}")
     tuned = [outcome for outcome in of_seed if way_of(outcome.trial).goes_on]
     first = [outcome for outcome in of_seed if not way_of(outcome.trial).goes_on]
+    if as_slice and not any(is_slice(outcome.trial) for outcome in first):
+        how = way_of(of_seed[0].trial).exported
+        raise SweepError(f"--slice: {network} of {folder} is no slice of shared weights ({how}); leave --slice out")
     found = first[-1] if as_slice or not tuned else tuned[-1]
     if not is_kept(folder, found.trial):
         raise StoreError(

@@ -24,7 +24,7 @@ from mnv2_sweep.sweeps.settings import Keep
 from mnv2_sweep.training.kept import kept_bytes, read_header
 from mnv2_sweep.trials.tasks import task_of
 from mnv2_sweep.trials.trial import Trial, trial_id
-from mnv2_sweep.trials.ways import KEPT, goes_on, kept_paths, own_file, way_of
+from mnv2_sweep.trials.ways import KEPT, goes_on, is_slice, kept_paths, own_file, way_of
 
 NOT_KEPT = "not kept"
 
@@ -39,7 +39,7 @@ class Network(NamedTuple):
 def keep_lines(trials: Sequence[Trial], keep: Keep) -> list[str]:
     """Return lines for a plan: which weights are kept, and what they take: half precision's bytes, unless a network
     then answers otherwise and stays in float32."""
-    own = [trial for trial in trials if own_file(trial) in way_of(trial).kept(trial)]
+    own = [trial for trial in trials if not is_slice(trial)]
     if not own:
         shared = any(way_of(trial).kept(trial) for trial in trials)
         return ["keep      the shared weights, of which every network is a slice"] if shared else []
@@ -135,7 +135,7 @@ class Keeper:
         remove_files(path for path in paths if not _is_asked(path))
 
     def _say_kept(self, trials: Sequence[Trial]) -> list[str]:
-        own = [trial for trial in trials if own_file(trial) in way_of(trial).kept(trial)]
+        own = [trial for trial in trials if not is_slice(trial)]
         sizes = own_sizes(self.folder, own)
         if not own:
             return []

@@ -152,6 +152,11 @@ def is_kept(folder: Path, trial: Trial) -> bool:
     return any(path.is_file() for path in kept_paths(folder, trial))
 
 
+def is_slice(trial: Trial) -> bool:
+    """Return whether the trial's network is a slice of shared weights, without a file of its own."""
+    return own_file(trial) not in way_of(trial).kept(trial)
+
+
 def strategy_names() -> tuple[str, ...]:
     """Return what a space file may ask for."""
     return tuple(way.strategy for way in WAYS.values() if not way.goes_on)

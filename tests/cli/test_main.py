@@ -579,6 +579,11 @@ MISTAKES = {
     "run tiny.yaml --again 1.0@32": "1.0@32: results/tiny-photos has no such network with a result; there are: none",
     "predict photos": "results/junk/trials.db: not a results file of this program",
     "predict photos --precision 0": "--precision 0: a part of all answers, above 0 and at most 1",
+    "export x --to onnx --int8 --ends uint8": "--ends uint8: the ends of a tflite file in 8 bits, and --to onnx has "
+    "none; give --to tflite --int8, or leave --ends out",
+    "export x --to tflite --ends int8": "in 8 bits, and --int8 is not given; give --to tflite --int8, or leave --ends",
+    "export x --to tflite --batch 4": "--batch 4: the images that an onnx file reads at once, and --to tflite has none; "
+    "give --to onnx, or leave --batch out",
     "merge nowhere": "nowhere: no such folder; give the results folder of another machine",
     "merge photos": "photos: there is no sweep in it",
     "merge results": "results: this is the results folder itself",

@@ -105,6 +105,15 @@ def test_what_was_not_kept_can_be_trained_again(make_trial, make_result, tmp_pat
         find_outcome(tmp_path, name, 0, False)
 
 
+def test_a_network_that_was_trained_alone_has_no_slice(make_trial, make_result, tmp_path):
+    trial = make_trial()
+    record(tmp_path, Outcome(trial, make_result()))
+    with pytest.raises(
+        SweepError, match=r"--slice: 0\.25 at 16.* is no slice of shared weights \(trained alone\); leave"
+    ):
+        find_outcome(tmp_path, arch_label(trial.arch), 0, True)
+
+
 def test_where_the_data_are_gone_the_weights_say_what_is_needed(make_trial, make_result, tiny_data, tmp_path):
     trial, name = make_trial(), arch_label(make_trial().arch)
     record(tmp_path, Outcome(trial, make_result()))
