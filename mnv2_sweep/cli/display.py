@@ -22,7 +22,7 @@ from mnv2_sweep.record.folders import LOGS
 from mnv2_sweep.record.store import Outcome
 from mnv2_sweep.sweeps.attempt import read_progress
 from mnv2_sweep.sweeps.request import SweepRequest
-from mnv2_sweep.sweeps.run import Begun, Event, Finished, Noted, Prepared, Scheduled, run_sweep
+from mnv2_sweep.sweeps.run import Begun, Event, Finished, Noted, Prepared, Removed, Scheduled, run_sweep
 from mnv2_sweep.sweeps.workers import Ended, Ticked
 from mnv2_sweep.trials.tasks import task_of
 from mnv2_sweep.trials.trial import Trial, trial_id
@@ -181,7 +181,7 @@ class _Shown:
         self.stack.close()
 
     def show(self, event: Event) -> None:
-        if not isinstance(event, Prepared | Ticked | Ended):
+        if not isinstance(event, Prepared | Ticked | Ended | Removed):
             self.stack.close()  # bars end before lines come
         if isinstance(event, Scheduled):
             lines = [*event.lines] if event.tuning else [f"sweep     {event.folder}", *event.lines, *self.notes]
@@ -200,6 +200,9 @@ class _Shown:
             self.display.ended(event.outcome, event.retried)
             if self.pictures and event.outcome.result is not None:
                 self.display.note(self.pictures.redraw(arch_label(event.outcome.trial.arch)))
+        elif isinstance(event, Removed):
+            for line in event.lines:
+                self.display.note(line)
         else:
             self._finish(event)
 

@@ -111,11 +111,15 @@ def _read_files(to: str | None, int8: bool, ends: str, batch: int | None) -> "Fi
         raise SweepError(f"--ends {ends}: give {', '.join(ENDS)}")
     if ends != ENDS[0] and not (int8 and TFLITE in formats):
         given = f"--to {to} has none" if int8 else "--int8 is not given"
-        raise SweepError(f"--ends {ends}: the ends of a {TFLITE} file in 8 bits, and {given}; give --to {TFLITE} --int8, "
-                         "or leave --ends out")  # fmt: skip
+        raise SweepError(
+            f"--ends {ends}: the ends of a {TFLITE} file in 8 bits, and {given}; give --to {TFLITE} --int8, or leave "
+            "--ends out"
+        )
     if batch is not None and ONNX not in formats:
-        raise SweepError(f"--batch {batch}: the images that an {ONNX} file reads at once, and --to {to} has none; give "
-                         f"--to {ONNX}, or leave --batch out")  # fmt: skip
+        raise SweepError(
+            f"--batch {batch}: the images that an {ONNX} file reads at once, and --to {to} has none; give --to {ONNX}, "
+            "or leave --batch out"
+        )
     return Files(formats, int8, ends, batch)
 
 

@@ -162,8 +162,12 @@ class RunOptions(TrainOptions):
         str, typer.Option(help="Networks that keep their weights: all, front, best or none; with --executor ray none.")
     ] = "all"
     keep_bytes: Annotated[
-        str, typer.Option(help="Disk for all of them; where it is too little, the front's come first, then the best.")
-    ] = "1GB"
+        str | None,
+        typer.Option(
+            help="Disk for all of them, default 1GB; where it is too little, the front's come first, then the best. "
+            "Where it is given, also those that earlier runs kept go if they don't fit."
+        ),
+    ] = None
     no_images: Annotated[
         bool, typer.Option("--no-images", help="Leave out of the results which images each network got right.")
     ] = False

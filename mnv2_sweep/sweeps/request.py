@@ -25,7 +25,7 @@ from mnv2_sweep.pretrained.weights import Weights
 from mnv2_sweep.record.claims import read_claims
 from mnv2_sweep.record.store import Outcome, read_outcomes, record_all, write_schedule, write_truth
 from mnv2_sweep.spaces.space import ALONE, Kind, Strategy
-from mnv2_sweep.sweeps.keep import keep_lines
+from mnv2_sweep.sweeps.keep import Earlier, keep_lines
 from mnv2_sweep.sweeps.schedule import (
     DATA,
     check_sweep,
@@ -239,9 +239,14 @@ def describe_schedule(session: Session) -> list[str]:
         *_describe_left_out(session),
         *_norm_notes(session.trials, len(session.request.dataset.labels["train"])),
         f"trials    {len(session.trials)} ({done} done, {len(session.missing)} to run), seeds {_seeds(session.trials)}",
-        *keep_lines(session.trials, session.request.settings.keep_here),
+        *keep_lines(session.trials, session.request.settings.keep_here, find_earlier(session)),
         *notes,
     ]
+
+
+def find_earlier(session: Session) -> Earlier:
+    """Return what earlier runs have kept in the session's folder."""
+    return Earlier(session.folder, session.trials, ended=not (session.missing or session.reused))
 
 
 def describe_recipes(trials: Sequence[Trial]) -> list[str]:

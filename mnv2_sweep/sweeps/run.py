@@ -29,6 +29,7 @@ from mnv2_sweep.sweeps.request import (
     check_strategy,
     describe_schedule,
     describe_tuning,
+    find_earlier,
     find_prepared,
     open_session,
     prepare_session,
@@ -76,6 +77,13 @@ class Begun:
 
 
 @dataclass(frozen=True, slots=True)
+class Removed:
+    """A line on each file of weights that an earlier run had kept and this one has removed, while trials run."""
+
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """All that this run began has ended: trials it `recorded`, trials `left` to a later run (0 unless it was stopped),
     trials of the sweep that `failed`, in whatever run."""
@@ -86,7 +94,7 @@ class Finished:
     failed: int
 
 
-Event = Scheduled | Noted | Prepared | Begun | Ticked | Ended | Finished
+Event = Scheduled | Noted | Prepared | Begun | Ticked | Ended | Removed | Finished
 
 
 def run_sweep(request: SweepRequest, stop: StopRequest | None = None) -> Iterator[Event]:
@@ -200,19 +208,25 @@ def _train(
 ) -> Iterator[Event]:
     """Run what is missing; returns how it ended. A second Ctrl-C ends the trials at once."""
     folder, request, recorded, kept = session.folder, session.request, 0, []
+    earlier = find_earlier(session)  # before others' weights are taken over
     environment = describe_environment(request.command, request.device, device_name(request.device))
     with stop:
         try:
             for done, total in prepare_session(session, environment):
                 yield Prepared(done, total)
             yield Begun(folder, seconds)
-            keeper = Keeper(folder, settings.keep_here)
+            keeper = Keeper(folder, settings.keep_here, earlier)
             for event in run_session(session, settings, stop):
+                removed = []
                 if isinstance(event, Ended):
                     recorded += event.outcome.status != "interrupted"
-                    keeper.add(event.outcome)
+                    removed = keeper.add(event.outcome)
                 yield event
-            kept = keeper.finish(session.trials)
+                if removed:
+                    yield Removed(tuple(removed))
+            if removed := keeper.finish(session.trials):
+                yield Removed(tuple(removed))
+            kept = keeper.describe(session.trials)
         except KeyboardInterrupt:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # pressed again: it ends already
     if kept and request.announced:

@@ -28,10 +28,15 @@ Elsewhere = Callable[[Attempts, Feed, Dataset], Iterator[Outcome]]
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """Which networks of a sweep keep their weights, one of KEEPS, and how many bytes these may take."""
+    """Which networks of a sweep keep their weights, one of KEEPS, and how many bytes these may take.
+
+    What earlier runs kept is removed only for what was said now: "front" or "best", which is never the default, or a
+    number of bytes, which then `bounds_earlier`.
+    """
 
     which: str = "all"
     most_bytes: int = 10**9
+    bounds_earlier: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +101,7 @@ class Wishes:
     stack_seeds: bool | None = None
     cuda_graphs: bool = False
     keep: str = "all"
-    keep_bytes: str = "1GB"
+    keep_bytes: str | None = None
     no_images: bool = False
 
 
@@ -121,7 +126,7 @@ def choose_settings(device: str, wishes: Wishes = Wishes()) -> RunSettings:
         raise SweepError("--per-gpu: there is no GPU in use; leave it out, or give --device cuda")
     if wishes.keep not in KEEPS:
         raise SweepError(f"--keep {wishes.keep}: {', '.join(KEEPS[:-1])} or {KEEPS[-1]}")
-    keep, images = Keep(wishes.keep, parse_bytes(wishes.keep_bytes, "--keep-bytes")), not wishes.no_images
+    keep, images = _read_keep(wishes), not wishes.no_images
     seconds = parse_seconds(wishes.timeout, "--timeout") if wishes.timeout is not None else None
     limit = parse_bytes(wishes.memory, "--memory") if wishes.memory is not None else None
     most = parse_seconds(budget, "--budget") if budget is not None else None
@@ -147,6 +152,15 @@ def choose_settings(device: str, wishes: Wishes = Wishes()) -> RunSettings:
         stacks_seeds=device == "cuda" and stack_seeds is not False and not cuda_graphs, cuda_graphs=cuda_graphs,
         memory_is_divided=is_divided, keep=keep, images=images,
     )  # fmt: skip
+
+
+def _read_keep(wishes: Wishes) -> Keep:
+    """Return which weights are kept. Raises SweepError."""
+    if wishes.keep_bytes is None:
+        return Keep(wishes.keep)
+    if wishes.keep == "none":
+        raise SweepError(f"--keep none --keep-bytes {wishes.keep_bytes}: one of them")
+    return Keep(wishes.keep, parse_bytes(wishes.keep_bytes, "--keep-bytes"), bounds_earlier=True)
 
 
 def count_per_gpu(trial_bytes: int, free_bytes: int, cores: int, gpus: int) -> int:

@@ -576,14 +576,15 @@ MISTAKES = {
     "status junk --kept --json": "--json --kept: one of them",
     "run tiny.yaml --keep some": "--keep some: all, front, best or none",
     "run tiny.yaml --keep-bytes 3": "--keep-bytes 3: a number above 0 and a unit",
+    "run tiny.yaml --keep none --keep-bytes 5GB": "--keep none --keep-bytes 5GB: one of them",
     "run tiny.yaml --again 1.0@32": "1.0@32: results/tiny-photos has no such network with a result; there are: none",
     "predict photos": "results/junk/trials.db: not a results file of this program",
     "predict photos --precision 0": "--precision 0: a part of all answers, above 0 and at most 1",
     "export x --to onnx --int8 --ends uint8": "--ends uint8: the ends of a tflite file in 8 bits, and --to onnx has "
     "none; give --to tflite --int8, or leave --ends out",
     "export x --to tflite --ends int8": "in 8 bits, and --int8 is not given; give --to tflite --int8, or leave --ends",
-    "export x --to tflite --batch 4": "--batch 4: the images that an onnx file reads at once, and --to tflite has none; "
-    "give --to onnx, or leave --batch out",
+    "export x --to tflite --batch 4": "--batch 4: the images that an onnx file reads at once, and --to tflite has "
+    "none; give --to onnx, or leave --batch out",
     "merge nowhere": "nowhere: no such folder; give the results folder of another machine",
     "merge photos": "photos: there is no sweep in it",
     "merge results": "results: this is the results folder itself",
@@ -924,6 +925,14 @@ def test_what_is_kept_is_said_listed_lost_and_made_again(copied, in_this_process
     assert abs(path.stat().st_size - before) < 100 and record in read_rows(copied.folder).items()
     assert call(copied.desk, "run", "tiny.yaml", "--again", name).out == f"{name}: its weights are kept already\n"
     assert call(copied.desk, "export", name, "--sweep", "tiny-photos").code == 0
+    other = copied.folder / own_file(read_outcomes(copied.folder)[1].trial)
+    words = ("run", "tiny.yaml", "--keep-bytes", "1kB")
+    plan = call(copied.desk, *words, "--dry-run").out.splitlines()
+    (removed,) = (line for line in plan if line.startswith("remove    "))
+    assert removed.endswith(f", results/tiny-photos/kept/{other.name}") and other.is_file()
+    assert "note      the weights of 1 of 2 trials that are kept already stay" in plan
+    out = call(copied.desk, *words).out
+    assert f"\n{removed.replace('remove ', 'removed')}\n" in out and not other.exists() and path.is_file()
 
 
 @pytest.mark.slow

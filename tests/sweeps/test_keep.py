@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from mnv2_sweep.nets.arch import arch_label
 from mnv2_sweep.record.store import Outcome, record
-from mnv2_sweep.sweeps.keep import Keeper, choose_kept, keep_lines, list_kept, rank_networks
+from mnv2_sweep.sweeps.keep import Earlier, Keeper, choose_kept, keep_lines, list_kept, rank_networks
 from mnv2_sweep.sweeps.settings import Keep
 from mnv2_sweep.training.kept import kept_bytes, write_kept
 from mnv2_sweep.trials.trial import Sharing, trial_id
@@ -62,9 +63,11 @@ def test_at_the_end_what_is_not_wanted_goes(folder, outcomes, which, wanted):
     one_more = replace(trials[0], seed=7)
     Keeper(folder, Keep(which)).finish([*trials, one_more])  # somebody still works on it
     assert len(widths(folder, outcomes)) == 8
-    lines = Keeper(folder, Keep(which)).finish(trials)
+    keeper = Keeper(folder, Keep(which))
+    keeper.finish(trials)
     assert widths(folder, outcomes) == wanted
-    assert lines[0].startswith(f"kept      {len(wanted)} of 8 trials with their weights, ")
+    (line,) = keeper.describe(trials)
+    assert line.startswith(f"kept      {len(wanted)} of 8 trials with their weights, ")
 
 
 def test_a_budget_is_kept_while_trials_end(tmp_path, outcomes):
@@ -79,14 +82,50 @@ def test_a_budget_is_kept_while_trials_end(tmp_path, outcomes):
 
 def test_who_keeps_nothing_removes_nothing(folder, outcomes):
     keeper = Keeper(folder, Keep("none", 1))
-    keeper.add(outcomes[0])
-    assert keeper.finish([outcome.trial for outcome in outcomes]) == [] and len(widths(folder, outcomes)) == 8
+    trials = [outcome.trial for outcome in outcomes]
+    assert keeper.add(outcomes[0]) == keeper.finish(trials) == keeper.describe(trials) == []
+    assert len(widths(folder, outcomes)) == 8
+    assert keep_lines(trials, Keep("none"), Earlier(folder, trials, ended=True)) == [
+        "keep      no new weights, --again makes them",
+        "note      the weights of 8 trials, 9 kB, are kept already, and stay",
+    ]
+
+
+@pytest.mark.parametrize("keep, wanted", [(Keep("all", 3000, True), [2.0, 2.0]), (Keep("best"), [2.0, 2.0]),
+    (Keep("front", 5000, True), [0.5, 0.5, 2.0, 2.0])], ids=lambda value: "")  # fmt: skip
+def test_what_an_earlier_run_kept_goes_by_name_as_the_plan_said(folder, outcomes, keep, wanted):
+    trials = [outcome.trial for outcome in outcomes]
+    plan = keep_lines(trials, keep, Earlier(folder, trials, ended=True))[1:]
+    some = keep_lines(trials, keep, Earlier(folder, trials))[1:]  # others are still to be trained
+    assert len(some) == 1 and some[0].endswith(" leaves out go, each by name") and len(widths(folder, outcomes)) == 8
+    gone = Keeper(folder, keep, Earlier(folder)).finish(trials)
+    assert widths(folder, outcomes) == wanted and len(gone) == 8 - len(wanted)
+    assert [line.replace("remove ", "removed") for line in plan[:-1]] == gone
+    assert plan[-1] == f"note      the weights of {len(wanted)} of 8 trials that are kept already stay"
+    first = outcomes[0].trial
+    assert gone[0] == (
+        f"removed   {arch_label(first.arch)}, seed 0: its weights, 1 kB, {folder / own_file(first)}"
+    )  # fmt: skip
+
+
+def test_a_later_run_with_a_smaller_usual_budget_removes_nothing(folder, outcomes, make_trial, make_result):
+    """As after --keep-bytes 5GB: what is new gets what is left of the budget."""
+    trials, keep = [outcome.trial for outcome in outcomes], Keep("all", 3000)
+    lines = keep_lines(trials, keep, Earlier(folder, trials))
+    assert lines[1:] == ["note      the weights of 8 trials, 9 kB, are kept already, and stay"]
+    assert "the front's first, within 3 kB" in lines[0]
+    keeper = Keeper(folder, keep, Earlier(folder, trials))
+    new = Outcome(make_trial(9, replace(TINY_ARCH, width=2.0)), make_result(val_top1=1.0))
+    record(folder, new)
+    put(folder, new.trial)
+    assert keeper.add(new) == [] == keeper.finish([*trials, new.trial])
+    assert len(widths(folder, outcomes)) == 8 and not (folder / own_file(new.trial)).exists()
 
 
 def test_what_was_asked_for_stays_and_so_do_strangers(folder, outcomes):
     put(folder, outcomes[4].trial, asked="yes")
     (folder / "kept" / "other.safetensors").write_text("of no result")
-    Keeper(folder, Keep("best", 1)).finish([outcome.trial for outcome in outcomes])
+    Keeper(folder, Keep("best", 1, bounds_earlier=True)).finish([outcome.trial for outcome in outcomes])
     assert widths(folder, outcomes) == [1.0] and (folder / "kept" / "other.safetensors").exists()
 
 
