@@ -50,6 +50,10 @@ Shared = Annotated[
     typer.Option("--shared", help="Train all networks at once, as slices of one set of weights (strategy: shared)."),
 ]
 Separate = Annotated[bool, typer.Option("--separate", help="Train each network alone (strategy: separate).")]
+ZipEncoding = Annotated[
+    str | None, typer.Option(help="Of names in a zip that does not say, as gbk; default: found out or asked.")
+]
+FollowLinks = Annotated[bool, typer.Option("--follow-links", help="Follow links that lead out of the folder.")]
 RESULTS, PLOTS = Path("results"), Path("plots")
 
 
@@ -77,12 +81,8 @@ class DataOptions:
         str | None,
         typer.Option(help="How photos become the network's shape: crop (the middle; default), pad or squash (all)."),
     ] = None
-    zip_encoding: Annotated[
-        str | None, typer.Option(help="Of names in a zip that does not say, as gbk; default: found out or asked.")
-    ] = None
-    follow_links: Annotated[
-        bool, typer.Option("--follow-links", help="Follow links that lead out of the data folder.")
-    ] = False
+    zip_encoding: ZipEncoding = None
+    follow_links: FollowLinks = False
     group_pattern: Annotated[
         str | None,
         typer.Option(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from mnv2_sweep.cli.options import PLOTS, RESULTS, Csv, Plots, Results
+from mnv2_sweep.cli.options import PLOTS, RESULTS, Csv, FollowLinks, Plots, Results, ZipEncoding
 
 if TYPE_CHECKING:
     from mnv2_sweep.analysis.confidence import Confidence
@@ -32,9 +32,8 @@ def predict(
         float,
         typer.Option(help="The part of its answers that is right on the validation images; else it is not sure."),
     ] = 0.95,
-    zip_encoding: Annotated[
-        str | None, typer.Option(help="Of names in a zip of photos that does not say, as gbk; default: found out.")
-    ] = None,
+    zip_encoding: ZipEncoding = None,
+    follow_links: FollowLinks = False,
     as_csv: Csv = False,
     results: Results = RESULTS,
     plots: Plots = PLOTS,
@@ -42,6 +41,7 @@ def predict(
     """Say which classes photos are of, with probabilities calibrated on the validation images, or that it is not
     sure."""
     from mnv2_sweep.base.errors import SweepError
+    from mnv2_sweep.data.asked import PhotoOptions
     from mnv2_sweep.sweeps.predict import list_photos
 
     if not 0 < precision <= 1:
@@ -50,11 +50,12 @@ def predict(
     given = [option for option, value in chosen.items() if value is not None]
     if file is not None and given:
         raise SweepError(f"{' '.join(given)}: of a sweep's networks; leave out either that or --file")
+    reading = PhotoOptions(zip_encoding=zip_encoding or "", follow_links=follow_links)
     if file is not None:
-        listed, speaker = list_photos(photos, zip_encoding or ""), _open_file(file, precision)
+        listed, speaker = list_photos(photos, reading), _open_file(file, precision)
     else:
         folder, trial = _choose_trial(results, sweep, network, seed)
-        listed = list_photos(photos, zip_encoding or "")
+        listed = list_photos(photos, reading)
         speaker = _open_network(folder, trial, data, precision)
     raise typer.Exit(1 if _say_predictions(speaker, listed, precision, plots, as_csv) else 0)
 

@@ -20,7 +20,7 @@ from mnv2_sweep.base.errors import DataError
 from mnv2_sweep.base.text import mebibytes
 from mnv2_sweep.data.asked import PhotoOptions
 from mnv2_sweep.data.decode import UnreadableImage, is_image
-from mnv2_sweep.data.identify import HEAD_BYTES, is_text, name_content
+from mnv2_sweep.data.identify import HEAD_BYTES, is_text, looks_like_image, name_content
 from mnv2_sweep.data.tars import Packed, index_tar, is_tar
 from mnv2_sweep.data.zip_names import decode_names
 
@@ -46,10 +46,14 @@ class Files(NamedTuple):
 
 class PhotoFolder:
     """A folder on disk. Links to files inside of it are read; any other link is refused, or, where they are to be
-    followed, read as what it leads to."""
+    followed, read as what it leads to.
 
-    def __init__(self, path: Path, follow_links: bool = False):
-        self.path, self.follow_links = path.resolve(), follow_links
+    Without `strict`, links that are not followed and folders that can't be listed are `left_out`, each with the reason.
+    """
+
+    def __init__(self, path: Path, follow_links: bool = False, strict: bool = True):
+        self.path, self.follow_links, self.strict = path.resolve(), follow_links, strict
+        self.left_out: dict[str, str] = {}
         self.name = self.path.name or "photos"
         self.notes: tuple[str, ...] = ()
         self.listed = Files({}, set())
@@ -61,6 +65,8 @@ class PhotoFolder:
             prefix = "" if Path(here) == self.path else os.path.relpath(here, self.path).replace(os.sep, "/") + "/"
             for name in [*folders, *(file for file in files if not _is_junk(file))]:
                 found = self._stat(os.path.join(here, name), prefix + name)
+                if prefix + name in self.left_out:
+                    continue
                 if stat.S_ISDIR(found.st_mode):
                     self.listed.folders.add(prefix + name)
                     times.append((prefix + name, -1, 0))
@@ -73,20 +79,22 @@ class PhotoFolder:
         """Return what was found when the folder was opened."""
         return self.listed
 
-    def read(self, name: str) -> bytes:
-        """Read a file's bytes, at most MAX_FILE_BYTES. Raises UnreadableImage or OSError."""
+    def read(self, name: str, most: int = MAX_FILE_BYTES) -> bytes:
+        """Read a file's bytes, at most so many. Raises UnreadableImage or OSError."""
         file = self.path / name
         if not file.is_file():  # reading a pipe would wait for ever
             raise UnreadableImage("a broken link, or not a regular file")
         with file.open("rb") as opened:
-            return opened.read(MAX_FILE_BYTES)
+            return opened.read(most)
 
     def _stat(self, file: str, inside: str) -> os.stat_result:
         found = os.lstat(file)
         if not stat.S_ISLNK(found.st_mode):
             return found
         is_own = not os.path.isdir(file) and Path(os.path.realpath(file)).is_relative_to(self.path)
-        if not (is_own or self.follow_links):
+        if not (is_own or self.follow_links) and not self.strict:
+            self.left_out[inside] = f"a link to {os.readlink(file)!r}, which is not in the folder; see --follow-links"
+        elif not (is_own or self.follow_links):
             raise DataError(
                 f"{self.path}: {inside!r} is a link to {os.readlink(file)!r}; only links to files inside the data "
                 "folder are followed; put what it points to in its place, or say --follow-links"
@@ -104,6 +112,10 @@ class PhotoFolder:
             around[path] = own | {real}
 
     def _unlistable(self, error: OSError) -> None:
+        if not self.strict and Path(error.filename) != self.path:
+            inside = os.path.relpath(error.filename, self.path).replace(os.sep, "/")
+            self.left_out[inside] = f"the folder cannot be listed: {error.strerror}"
+            return
         raise DataError(f"{error.filename}: folder cannot be listed: {error.strerror}; mend its permissions") from error
 
 
@@ -142,14 +154,14 @@ class PhotoZip:
             listed.add_folders(name.rpartition("/")[0])
         return listed
 
-    def read(self, name: str) -> bytes:
-        """Read a member's bytes, at most MAX_FILE_BYTES. Raises UnreadableImage."""
+    def read(self, name: str, most: int = MAX_FILE_BYTES) -> bytes:
+        """Read a member's bytes, at most so many. Raises UnreadableImage."""
         info = self.members[name]
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise UnreadableImage("packed by another method than deflate")  # zipfile does not bound what those unpack
         try:
             with self.archive.open(info) as opened:
-                return opened.read(min(info.file_size, MAX_FILE_BYTES))  # a given length bounds the unpacking too
+                return opened.read(min(info.file_size, most))  # a given length bounds the unpacking too
         except BROKEN_ZIP as error:
             raise UnreadableImage(f"damaged in the zip: {error or type(error).__name__}") from error
 
@@ -193,24 +205,25 @@ class PhotoTar:
             self.notes = (f"left out {others:,} links or devices in the tar; nothing is followed out of an archive",)
         return listed
 
-    def read(self, name: str) -> bytes:
-        """Read a member's bytes, at most MAX_FILE_BYTES. Raises UnreadableImage."""
+    def read(self, name: str, most: int = MAX_FILE_BYTES) -> bytes:
+        """Read a member's bytes, at most so many. Raises UnreadableImage."""
         offset, size = self.members[name]
-        return self.packed.read(offset, min(size, MAX_FILE_BYTES))
+        return self.packed.read(offset, min(size, most))
 
 
 PhotoFiles = PhotoFolder | PhotoZip | PhotoTar
 
 
-def open_photo_files(path: Path, options: PhotoOptions | None = None) -> PhotoFiles:
-    """Open what lies at path, looked at only as far as its manifest needs. Raises DataError where nothing does."""
+def open_photo_files(path: Path, options: PhotoOptions | None = None, strict: bool = True) -> PhotoFiles:
+    """Open what lies at path, looked at only as far as its manifest needs; `strict` as of PhotoFolder. Raises DataError
+    where nothing does."""
     options = options or PhotoOptions()
     if path.is_dir():
-        return PhotoFolder(path, options.follow_links)
+        return PhotoFolder(path, options.follow_links, strict)
     if not path.is_file():
         what = "neither a folder nor a file" if path.exists() else "no such file or folder"
         raise DataError(f"{path}: {what}; {WANTED}")
-    head = _read_head(path)
+    head = read_head(path)
     if is_tar(path, head):
         return PhotoTar(path)
     if not zipfile.is_zipfile(path) and (what := _name_other(path, head)):
@@ -220,10 +233,11 @@ def open_photo_files(path: Path, options: PhotoOptions | None = None) -> PhotoFi
 
 def is_archive(path: Path) -> bool:
     """Return whether a file is a zip or a tar."""
-    return path.is_file() and (zipfile.is_zipfile(path) or is_tar(path, _read_head(path)))
+    return path.is_file() and (zipfile.is_zipfile(path) or is_tar(path, read_head(path)))
 
 
-def _read_head(path: Path) -> bytes:
+def read_head(path: Path) -> bytes:
+    """Return the first bytes of a file. Raises OSError."""
     with path.open("rb") as opened:
         return opened.read(HEAD_BYTES)
 
@@ -237,6 +251,14 @@ def _name_other(path: Path, head: bytes) -> str:
     if is_image(path.name):
         return "one photo"
     return ""
+
+
+def begins_as_image(files: PhotoFiles, name: str) -> bool:
+    """Return whether the content of a file among these begins as that of an image does."""
+    try:
+        return looks_like_image(files.read(name, HEAD_BYTES))
+    except (UnreadableImage, OSError):
+        return False
 
 
 def check_file_sizes(where: str, files: Iterable[str], sizes: Mapping[str, int]) -> None:

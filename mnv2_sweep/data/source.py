@@ -22,8 +22,14 @@ from mnv2_sweep.base.errors import DataError
 from mnv2_sweep.base.size import Size, square
 from mnv2_sweep.data.asked import PhotoOptions
 from mnv2_sweep.data.decode import USUAL, Decoding, UnreadableImage, decode_pixels, is_image
-from mnv2_sweep.data.files import CACHE_VERSION, MAX_FILE_BYTES, PhotoFiles, check_file_sizes, open_photo_files
-from mnv2_sweep.data.identify import HEAD_BYTES, looks_like_image
+from mnv2_sweep.data.files import (
+    CACHE_VERSION,
+    MAX_FILE_BYTES,
+    PhotoFiles,
+    begins_as_image,
+    check_file_sizes,
+    open_photo_files,
+)
 from mnv2_sweep.data.labels import METADATA, Labelled, read_labels, read_pattern
 from mnv2_sweep.data.layout import (
     AS_CLASSES,
@@ -193,13 +199,8 @@ def _join_groups(hashes: np.ndarray, photos: Sequence[Photo], groups: Mapping[st
 
 def _find_images(photo_files: PhotoFiles, files: Iterable[str]) -> set[str]:
     """Return the files whose names end as those of images do, or, where none does, whose content begins so."""
-    if images := {file for file in files if is_image(file)}:
-        return images
-    for file in files:
-        with suppress(UnreadableImage, OSError):
-            if looks_like_image(photo_files.read(file)[:HEAD_BYTES]):
-                images.add(file)
-    return images
+    images = {file for file in files if is_image(file)}
+    return images or {file for file in files if begins_as_image(photo_files, file)}
 
 
 def _is_metadata(file: str) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
@@ -25,8 +25,9 @@ from mnv2_sweep.base.text import mebibytes
 from mnv2_sweep.data.asked import PhotoOptions
 from mnv2_sweep.data.batches import whole_batch
 from mnv2_sweep.data.catalog import Dataset
-from mnv2_sweep.data.decode import SUFFIXES, USUAL, Decoding, UnreadableImage, is_image
-from mnv2_sweep.data.files import MAX_FILE_BYTES, is_archive, open_photo_files
+from mnv2_sweep.data.decode import HEIC, SUFFIXES, USUAL, Decoding, UnreadableImage, is_image
+from mnv2_sweep.data.files import MAX_FILE_BYTES, PhotoFolder, begins_as_image, is_archive, open_photo_files, read_head
+from mnv2_sweep.data.identify import looks_like_image, name_content
 from mnv2_sweep.data.photos import find_decoding, find_first_size, read_pixels
 from mnv2_sweep.data.source import in_order
 from mnv2_sweep.nets.arch import arch_label
@@ -38,6 +39,8 @@ from mnv2_sweep.training.loop import EVAL_BATCH
 from mnv2_sweep.trials.pixels import whole_level
 from mnv2_sweep.trials.trial import CLASSIFY, Trial
 from mnv2_sweep.trials.ways import is_kept
+
+WANTED = f"give a photo ({' '.join(SUFFIXES)}), or a folder, zip or tar of photos"
 
 
 class Photos(NamedTuple):
@@ -79,28 +82,40 @@ class Prediction:
         return bool(self.probabilities[self.best] >= threshold)
 
 
-def list_photos(path: Path, zip_encoding: str = "") -> Photos:
-    """List a photo, or those in a folder or an archive, by their names; `zip_encoding` is that of names in a zip which
-    does not say. Raises DataError where there are none."""
-    options = PhotoOptions(zip_encoding=zip_encoding)
-    if zip_encoding and path.exists() and not zipfile.is_zipfile(path):
-        raise DataError(f"--zip-encoding {zip_encoding}: {path} is no zip; leave it out")
-    if path.is_file() and is_image(path.name):
+def list_photos(path: Path, options: PhotoOptions | None = None) -> Photos:
+    """List a photo, or those in a folder or an archive, by their names, with what would have been one and can't be
+    read: what a file is its name says, or else its content. Raises DataError where there are none."""
+    options = options or PhotoOptions()
+    if not path.exists():
+        raise DataError(f"{path}: no such file or folder; {WANTED}")
+    if options.zip_encoding and not zipfile.is_zipfile(path):
+        raise DataError(f"--zip-encoding {options.zip_encoding}: {path} is no zip; leave it out")
+    if options.follow_links and not path.is_dir():
+        raise DataError(f"--follow-links: {path} is no folder; leave it out")
+    if path.is_file() and (_is_named_photo(path.name) or looks_like_image(read_head(path))):
         return Photos((path.name,), lambda name: _read_file(path))
     if not (path.is_dir() or is_archive(path)):
-        what = "neither a photo nor a zip or tar" if path.exists() else "no such file or folder"
-        raise DataError(f"{path}: {what}; give a photo ({' '.join(SUFFIXES)}), or a folder, zip or tar of photos")
-    files = open_photo_files(path, options)
-    sizes = files.files().sizes
-    names = tuple(sorted(name for name in sizes if is_image(name)))
+        what = (path.is_file() and name_content(read_head(path))) or "neither a photo nor a zip or tar"
+        raise DataError(f"{path}: {what}; {WANTED}")
+    files = open_photo_files(path, options, strict=False)
+    sizes, others = files.files().sizes, files.left_out if isinstance(files, PhotoFolder) else {}
+    left_out = {name: why for name, why in others.items() if _is_named_photo(name) or not PurePosixPath(name).suffix}
+    names = {*left_out, *(name for name in sizes if _is_named_photo(name) or begins_as_image(files, name))}
     if not names:
         raise DataError(f"{path}: no photo in it; photos are {' '.join(SUFFIXES)}")
 
     def read(name: str) -> bytes:
+        if name in left_out:
+            raise UnreadableImage(left_out[name])
         _check_bytes(sizes[name])
         return files.read(name)
 
-    return Photos(names, read)
+    return Photos(tuple(sorted(names)), read)
+
+
+def _is_named_photo(name: str) -> bool:
+    """Return whether a name ends as that of a photo does, of HEIC also where that can't be read: it is named then."""
+    return is_image(name) or name.lower().endswith(HEIC)
 
 
 def _read_file(path: Path) -> bytes:

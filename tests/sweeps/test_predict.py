@@ -1,6 +1,7 @@
 """Photos are seen exactly as in training, a batch at a time; what can't be read is named and costs nothing else."""
 
 import io
+import os
 import warnings
 import zipfile
 from dataclasses import replace
@@ -13,6 +14,7 @@ from scipy.special import softmax
 from mnv2_sweep.base.errors import DataError, SweepError
 from mnv2_sweep.base.size import Size, square
 from mnv2_sweep.data import decode
+from mnv2_sweep.data.asked import PhotoOptions
 from mnv2_sweep.data.photos import find_first_size, open_photos, read_pixels
 from mnv2_sweep.nets.arch import arch_label
 from mnv2_sweep.record.store import Outcome, record
@@ -25,8 +27,9 @@ from mnv2_sweep.training.ways.way import work_of
 from mnv2_sweep.trials.trial import DataRef
 from mnv2_sweep.trials.ways import own_file
 from tests.conftest import TINY_ARCH
+from tests.data.test_tars import write_tar
 from tests.data.test_zip_names import Raw
-from tests.photo_samples import class_files, image_bytes, write_folder
+from tests.photo_samples import class_files, image_bytes, write_folder, write_zip
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +118,65 @@ def test_a_photo_a_folder_and_a_zip(tmp_path):
             list_photos(tmp_path / path)
 
 
+def test_what_a_file_is_its_content_says(tmp_path):
+    """Without an ending, or with one of no image: alone, in a folder, in a zip."""
+    content = image_bytes(1, 24, "JPEG")
+    files = {
+        "IMG_0001": content,
+        "b.jpg_large": content,
+        "c.png": content,
+        "d.HEIC": b"",
+        "notes.txt": b"text",
+        "empty": b"",
+    }
+    names = ("IMG_0001", "b.jpg_large", "c.png", "d.HEIC")
+    assert list_photos(write_folder(tmp_path / "new", files)).names == names
+    assert list_photos(write_zip(tmp_path / "new.zip", files)).names == names
+    assert list_photos(write_tar(tmp_path / "new.tar", files)).names == names
+    for name in names[:3]:
+        assert list_photos(tmp_path / "new" / name).read(name) == content
+    heic = tmp_path / "IMG_0002"
+    heic.write_bytes(b"\0\0\0\x18ftypheic")
+    with pytest.raises(DataError, match="IMG_0002: HEIC, which needs: pip install .*; give a photo"):
+        list_photos(heic)
+
+
+def test_links_that_lead_nowhere_or_out_are_named_and_left_out(tmp_path):
+    content, outside = image_bytes(1, 24), write_folder(tmp_path / "outside", {"far.png": image_bytes(2, 24)})
+    new = write_folder(tmp_path / "new", {"a.png": content})
+    links = {"b.png": "/nowhere/b.png", "c.png": outside / "far.png", "d.png": "a.png", "e": outside, "f.txt": "/no"}
+    for name, target in links.items():
+        (new / name).symlink_to(target)
+    photos = list_photos(new)
+    assert photos.names == ("a.png", "b.png", "c.png", "d.png", "e") and photos.read("d.png") == content
+    for name in ("b.png", "c.png", "e"):
+        with pytest.raises(decode.UnreadableImage, match="a link to '/.*', which is not in the folder; see --follow"):
+            photos.read(name)
+    followed = list_photos(new, PhotoOptions(follow_links=True))
+    assert followed.names == ("a.png", "b.png", "c.png", "d.png", "e/far.png")
+    assert followed.read("c.png") == followed.read("e/far.png") == image_bytes(2, 24)
+    with pytest.raises(decode.UnreadableImage, match="a broken link"):
+        followed.read("b.png")
+
+
+def test_a_folder_within_that_cannot_be_listed_is_named(tmp_path, monkeypatch):
+    new, listed = (
+        write_folder(tmp_path / "new", {"a.png": image_bytes(1, 24), "in/b.png": image_bytes(2, 24)}),
+        os.scandir,
+    )
+
+    def scan(path):
+        if str(path).endswith("/in"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", scan)
+    photos = list_photos(new)
+    assert photos.names == ("a.png", "in")
+    with pytest.raises(decode.UnreadableImage, match="^the folder cannot be listed: Permission denied$"):
+        photos.read("in")
+
+
 def test_the_best_network_that_has_weights_is_meant(sweep):
     folder, trial, other = sweep
     assert choose_outcome(folder).trial == trial == choose_outcome(folder, arch_label(trial.arch), 0).trial
@@ -146,9 +208,11 @@ def test_names_in_a_zip_have_the_encoding_that_is_given(tmp_path):
         archive.writestr(Raw("собака.png".encode("cp1251")), image_bytes(1))
     with pytest.raises(DataError, match="--zip-encoding"):
         list_photos(tmp_path / "gbk.zip")
-    assert list_photos(tmp_path / "gbk.zip", "cp1251").names == ("собака.png",)
+    assert list_photos(tmp_path / "gbk.zip", PhotoOptions(zip_encoding="cp1251")).names == ("собака.png",)
     (tmp_path / "folder").mkdir()
+    with pytest.raises(DataError, match="--follow-links: .*gbk.zip is no folder; leave it out"):
+        list_photos(tmp_path / "gbk.zip", PhotoOptions(follow_links=True))
     with pytest.raises(DataError, match="--zip-encoding gbk: .*folder is no zip; leave it out"):
-        list_photos(tmp_path / "folder", "gbk")
+        list_photos(tmp_path / "folder", PhotoOptions(zip_encoding="gbk"))
     with pytest.raises(DataError, match="--zip-encoding klingon: unknown"):
-        list_photos(tmp_path / "gbk.zip", "klingon")
+        list_photos(tmp_path / "gbk.zip", PhotoOptions(zip_encoding="klingon"))
