@@ -141,7 +141,8 @@ class _Words(NamedTuple):
 def _write_folder(
     path: Path, exported: "Exported", dataset: "Dataset | None", files: "Files", words: _Words
 ) -> dict[str, dict]:
-    """Write the folder and say how each file did on the validation images; return that as it is recorded."""
+    """Write the folder and say how each file did on the validation images, and what becomes of an earlier export there;
+    return what is recorded of all its files."""
     from mnv2_sweep.base.text import percent
     from mnv2_sweep.formats.card import advise, unchecked
     from mnv2_sweep.sweeps.deploy import Deployed, write_device_folder
@@ -149,14 +150,11 @@ def _write_folder(
 
     arch = trained_network(exported.outcome.trial)
     deployed = Deployed(exported.model, arch, exported.classes, exported.preprocess)
-    records = {}
-    for file, check in write_device_folder(path, deployed, dataset, files, _make_card(exported, arch, words)).items():
-        records[file] = {"bytes": (path / file).stat().st_size}
+    written = write_device_folder(path, deployed, dataset, files, _make_card(exported, arch, words))
+    for file, check in written.checks.items():
         if isinstance(check, str):
-            records[file] |= {"unchecked": check}
             typer.echo(f"{file}: written, but {unchecked(check)}", err=True)
             continue
-        records[file] |= check.record()
         low, high = (percent(end) for end in check.interval)
         typer.echo(
             f"{file}: validation top-1 {percent(check.top1)} % ({low} to {high}), torch's answer on "
@@ -164,7 +162,12 @@ def _write_folder(
         )
         if check.is_worse:
             typer.echo(f"{file}: fewer right than in torch, by more than chance explains; {advise(file)}", err=True)
-    return records
+    for file in written.stayed:
+        typer.echo(f"{file}: stays as an earlier export of this network wrote it")
+    for file in written.removed:
+        why = "an earlier export wrote it, of other weights or preprocessing, or with an earlier version"
+        typer.echo(f"{file}: removed, as {why}; export it again", err=True)
+    return written.records
 
 
 def _make_card(exported: "Exported", arch: "ArchSpec", words: _Words) -> "Card":

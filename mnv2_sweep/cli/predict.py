@@ -70,9 +70,12 @@ class _Speaker(NamedTuple):
 
 
 def _open_file(file: Path, precision: float) -> _Speaker:
+    from mnv2_sweep.base.text import printable
     from mnv2_sweep.sweeps.exported import open_exported
 
     opened = open_exported(file, precision)
+    if opened.note:
+        typer.echo(f"note: {printable(opened.note)}", err=True)
     return _Speaker(opened.classifier, opened.confidence, opened.title, opened.path.parent.resolve().name)
 
 

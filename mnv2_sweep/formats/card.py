@@ -39,6 +39,8 @@ class Card:
     scores: Sequence[Score] = ()
     costs: Mapping[str, str] = field(default_factory=dict)
     notes: Sequence[str] = ()  # what else a reader should know
+    digest: str = ""  # of the network: its weights, classes and what a photo becomes before it
+    ends: Mapping[str, str] = field(default_factory=dict)  # what files read and give that have no floats there
 
 
 def advise(file: str) -> str:
@@ -51,10 +53,9 @@ def advise(file: str) -> str:
     return f"try {other}the floats, model.{form}"
 
 
-def card_text(
-    card: Card, preprocess: Mapping[str, Any], checks: Mapping[str, Check | str], sizes: Mapping[str, int]
-) -> str:
-    """Return the card in Markdown. The script is there for the files that `preprocess` names."""
+def card_text(card: Card, preprocess: Mapping[str, Any], records: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the card in Markdown; `records` are those of check.json. The script is there for the files that
+    `preprocess` names."""
     packages = dict.fromkeys(RUNTIMES[Path(name).suffix].package for name in preprocess["models"])
     lines = [f"# {card.network}", "", f"Trained on {card.data}."]
     lines += [f"Began from {card.start}."] if card.start else []
@@ -68,17 +69,19 @@ def card_text(
         ]  # fmt: skip
     if card.costs:
         lines += ["", "| cost | |", "|---|---:|", *(f"| {name} | {cost} |" for name, cost in card.costs.items())]
-    lines += ["", "## Files", "", *_file_lines(checks, sizes)]
+    lines += ["", "## Files", "", *_file_lines(records)]
     lines += ["", "## Input", "", *_input_lines(preprocess)]
     if packages:
         lines += ["", "## Use", "", "```", f"pip install numpy pillow {' '.join(packages)}"]
         lines += ["python classify.py photo.jpg", "```"]
-    lines += ["", "Written by", "", "```", card.command, "```"]
+    commands = dict.fromkeys([record["command"] for record in records.values()] or [card.command])
+    lines += ["", "Written by", "", "```", *commands, "```"]
     return "\n".join(lines) + "\n"
 
 
-def _file_lines(checks: Mapping[str, Check | str], sizes: Mapping[str, int]) -> list[str]:
+def _file_lines(records: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Return a table of the files, each as it did when it was run on the validation images."""
+    checks = {name: one["unchecked"] if "unchecked" in one else Check.load(one) for name, one in records.items()}
     lines = [
         "| file | bytes | validation top-1 | 95 % interval | images | same answer as torch "
         "| largest difference of a logit | run by |",
@@ -91,7 +94,7 @@ def _file_lines(checks: Mapping[str, Check | str], sizes: Mapping[str, int]) -> 
             low, high = (percent(end, 1) for end in check.interval)
             said = f"{percent(check.top1, 1)} % | {low} to {high} % | {check.images:,} "
             said += f"| {percent(check.agreement, 1)} % | {check.difference:.2g} | {check.runtime} {check.version}"
-        lines.append(f"| {name} | {sizes[name]:,} | {said} |")
+        lines.append(f"| {name} | {records[name]['bytes']:,} | {said} |")
     worse = [name for name, check in checks.items() if isinstance(check, Check) and check.is_worse]
     for name in worse:
         said = "fewer right than the network in torch, by more than chance explains"

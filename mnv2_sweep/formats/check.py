@@ -36,6 +36,15 @@ class Check(NamedTuple):
     version: str
     confidence: Mapping[str, Any] = {}
 
+    @classmethod
+    def load(cls, record: Mapping[str, Any]) -> "Check":
+        """Return what `record` made. Raises KeyError, TypeError or ValueError on anything else."""
+        images = record["images"]
+        right, agree = (round(record[name] * images) if images else 0 for name in ("top1", "agreement"))
+        differing = record["right_in_torch_alone"], record["right_in_the_file_alone"]
+        said = record["largest_difference"], record["runtime"], record["version"]
+        return cls(images, right, agree, *differing, *said, record.get("confidence", {}))
+
     @property
     def top1(self) -> float:
         """Return the share of images that it gets right; NaN of none."""

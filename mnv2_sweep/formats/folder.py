@@ -2,23 +2,26 @@
 
     <folder>/  model.onnx  model-int8.tflite ...  labels.txt  preprocess.json  check.json  README.md  classify.py
 
-`check.json` says how each model did on the validation images when it was run; `classify.py` runs those models that need
-neither torch nor this program, where there are any.
+`check.json` says of each model how it did on the validation images when it was run, the bytes and the SHA-256 of the
+file that did so, a digest of its network and the command; `classify.py` runs those models that need neither torch nor
+this program, where there are any.
 
-The folder is there whole or not at all.
+The folder is there whole or not at all. An export into the folder of an earlier one adds to it: files of the same
+network stay, files of another go.
 """
 
+import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mnv2_sweep.base.errors import StoreError
 from mnv2_sweep.base.files import open_whole_folder, remove_abandoned, remove_unfinished, write_whole
 from mnv2_sweep.base.size import Size
 from mnv2_sweep.data.decode import BACKGROUND, PADDING, USUAL, Decoding
-from mnv2_sweep.formats.card import Card, card_text, unchecked
+from mnv2_sweep.formats.card import Card, card_text
 from mnv2_sweep.formats.check import Check
 from mnv2_sweep.formats.runtimes import RUNTIMES
 from mnv2_sweep.trials.pixels import FIT, Pixels, whole_level
@@ -97,6 +100,23 @@ class Preprocess:
         return loaded
 
 
+class Written(NamedTuple):
+    """What an export made of a folder: how each file does that it wrote, the names of earlier ones that stay and of
+    those that are gone, and what check.json has of all that are there."""
+
+    checks: dict[str, Check | str]
+    stayed: tuple[str, ...]
+    removed: tuple[str, ...]
+    records: dict[str, dict[str, Any]]
+
+
+class Earlier(NamedTuple):
+    """A file of an earlier export, and what check.json has of it."""
+
+    content: bytes
+    record: dict[str, Any]
+
+
 def write_folder(
     folder: Path,
     models: Mapping[str, bytes],
@@ -104,44 +124,89 @@ def write_folder(
     preprocess: Preprocess,
     card: Card,
     check: Callable[[Path], Check | str],
-) -> dict[str, Check | str]:
-    """Write models, by their names, and all that belongs to them; return what `check` says of each written file, or why
-    it was not run.
+) -> Written:
+    """Write models, by their names, and all that belongs to them, each with what `check` says of the written file, or
+    why it was not run.
 
-    A folder of an earlier export is replaced, any other refused. Raises StoreError.
+    Other files of the same network, as `card.digest` says, that an earlier export wrote into the folder stay, with
+    their checks; those of another network go. A folder that holds anything else is refused. Raises StoreError.
     """
-    _refuse_other(folder)
+    earlier, removed = _read_earlier(folder, card.digest, models)
     try:
         remove_abandoned(folder.parent)
         with open_whole_folder(folder) as unfinished:
             for name, content in models.items():
                 write_whole(unfinished / name, content)
-            runnable = [name for name in models if Path(name).suffix in RUNTIMES]
+            for name, one in earlier.items():
+                write_whole(unfinished / name, one.content)
+            runnable = [name for name in (*earlier, *models) if Path(name).suffix in RUNTIMES]
             how = {**preprocess.record(), "models": runnable}
             write_whole(unfinished / PREPROCESS, json.dumps(how, indent=1) + "\n")
             write_whole(unfinished / LABELS, "".join(" ".join(label.split("\n")) + "\n" for label in labels))
             if runnable:
                 write_whole(unfinished / SCRIPT, SCRIPT_TEXT.read_text(encoding="utf-8"))
             checks = {name: check(unfinished / name) for name in models}
-            sizes = {name: len(content) for name, content in models.items()}
-            records = {name: one.record() if isinstance(one, Check) else unchecked(one) for name, one in checks.items()}
+            records = {name: one.record for name, one in earlier.items()}
+            records |= {name: _file_record(name, content, card, checks[name]) for name, content in models.items()}
             write_whole(unfinished / CHECK, json.dumps(records, indent=1) + "\n")
-            write_whole(unfinished / CARD, card_text(card, how, checks, sizes))
+            write_whole(unfinished / CARD, card_text(card, how, records))
         remove_unfinished(folder)  # only now, as a killed export may have left the folder before it there
     except OSError as error:
         raise StoreError(f"{folder}: can't be written ({error}); choose another --out") from error
-    return checks
+    return Written(checks, tuple(earlier), removed, records)
 
 
-def _refuse_other(folder: Path) -> None:
-    """Raise StoreError unless the folder is free, or holds nothing but an earlier export."""
-    if folder.is_dir():
-        strange = sorted(
-            file.name
-            for file in folder.iterdir()
-            if file.suffix not in SUFFIXES and file.name not in (LABELS, PREPROCESS, CHECK, CARD, SCRIPT)
-        )
-        if strange:
-            raise StoreError(f"{folder}: it holds {strange[0]}, which no export wrote; choose another --out")
-    elif folder.exists():
-        raise StoreError(f"{folder}: it is a file; give --out the name of a folder")
+def file_sha256(content: bytes) -> str:
+    """Return the digest by which check.json knows a file."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def _file_record(name: str, content: bytes, card: Card, check: Check | str) -> dict[str, Any]:
+    """Return what check.json has of a file."""
+    ends = {"ends": card.ends[name]} if name in card.ends else {}
+    found = check.record() if isinstance(check, Check) else {"unchecked": check}
+    told = {"bytes": len(content), "sha256": file_sha256(content), "network": card.digest, "command": card.command}
+    return {**told, **ends, **found}
+
+
+def _read_earlier(folder: Path, digest: str, written: Collection[str]) -> tuple[dict[str, Earlier], tuple[str, ...]]:
+    """Return what of an earlier export stays beside the files that are written, and the names of the files that go.
+    Raises StoreError where the folder holds what no export wrote."""
+    if not folder.is_dir():
+        if folder.exists():
+            raise StoreError(f"{folder}: it is a file; give --out the name of a folder")
+        return {}, ()
+    records, names = _read_records(folder), sorted(file.name for file in folder.iterdir())
+    models = [name for name in names if Path(name).suffix in SUFFIXES]
+    strange = set(names) - {*models, LABELS, PREPROCESS, CHECK, CARD, SCRIPT} | {
+        name for name in models if name not in records and name not in written
+    }
+    if strange:
+        raise StoreError(f"{folder}: it holds {min(strange)}, which no export wrote; choose another --out")
+    earlier, removed = {}, []
+    for name in (name for name in records if name in models and name not in written):
+        content, record = (folder / name).read_bytes(), records[name]
+        if "sha256" in record and record["sha256"] != file_sha256(content):
+            raise StoreError(f"{folder}: {name} in it is not the file that was exported; choose another --out")
+        if digest and record.get("network") == digest and _is_readable(record):
+            earlier[name] = Earlier(content, record)
+        else:
+            removed.append(name)
+    return earlier, tuple(removed)
+
+
+def _read_records(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return what check.json has of each file, of which earlier versions had less; nothing where it is damaged."""
+    try:
+        records = json.loads((folder / CHECK).read_text(encoding="utf-8"))
+        return {name: record if isinstance(record, dict) else {} for name, record in records.items()}
+    except (OSError, ValueError, AttributeError):
+        return {}
+
+
+def _is_readable(record: Mapping[str, Any]) -> bool:
+    """Return whether a record is one of `_file_record`."""
+    try:
+        return {"bytes", "command"} <= record.keys() and ("unchecked" in record or Check.load(record).images >= 0)
+    except (KeyError, TypeError, ValueError):
+        return False

@@ -5,8 +5,10 @@ the pixels that the network was trained on, `Pixels`; in torch it makes them of 
 runtime is not installed, or the data are gone, files are written and marked as unchecked.
 """
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +22,7 @@ from mnv2_sweep.data.batches import cut_middle, image_batch
 from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.formats.card import NO_IMAGES, NO_RUNTIME, Card
 from mnv2_sweep.formats.check import Batch, Check, check_run
-from mnv2_sweep.formats.folder import Preprocess, write_folder
+from mnv2_sweep.formats.folder import Preprocess, Written, write_folder
 from mnv2_sweep.formats.graph import Graph, fold_plan
 from mnv2_sweep.formats.onnx import make_onnx
 from mnv2_sweep.formats.quantize import WEIGHT_BITS, Quantized, quantize_graph
@@ -30,8 +32,9 @@ from mnv2_sweep.models.network_files import find_epsilon, load_pt2, load_safeten
 from mnv2_sweep.models.observe import observe_values
 from mnv2_sweep.models.padding import ImageInput, upright_state
 from mnv2_sweep.models.pte_files import executorch_version, load_pte, make_pte
-from mnv2_sweep.nets.arch import ArchSpec
+from mnv2_sweep.nets.arch import ArchSpec, arch_record
 from mnv2_sweep.nets.resolve import resolve
+from mnv2_sweep.training.kept import tensors_digest
 
 ONNX, TFLITE = DEVICE = ("onnx", "tflite")
 OF_TORCH = {"safetensors": load_safetensors, "pt2": load_pt2}
@@ -55,6 +58,13 @@ class Deployed:
         """Return the size of its images."""
         return self.preprocess.size
 
+    @property
+    def digest(self) -> str:
+        """Return a digest of all that its files are made of."""
+        told = [arch_record(self.arch), self.classes, self.preprocess.record(), find_epsilon(self.model)]
+        parts = json.dumps(told, sort_keys=True) + tensors_digest(upright_state(self.model))
+        return hashlib.sha256(parts.encode()).hexdigest()
+
 
 @dataclass(frozen=True)
 class Files:
@@ -67,10 +77,8 @@ class Files:
     batch: int | None = None
 
 
-def write_device_folder(folder: Path, deployed: Deployed, dataset: Dataset | None, files: Files, card: Card) -> dict[
-    str, Check | str
-]:  # fmt: skip
-    """Write the folder, whole or not at all; return how each file does on the validation images, or why it was not run.
+def write_device_folder(folder: Path, deployed: Deployed, dataset: Dataset | None, files: Files, card: Card) -> Written:
+    """Write the folder, whole or not at all, with how each file does on the validation images, or why it was not run.
     Raises SweepError where 8 bits are wished and the data are gone, StoreError."""
     contents = make_files(fold_network(deployed), deployed, dataset, files)
     logits: list[np.ndarray] = []
@@ -86,6 +94,8 @@ def write_device_folder(folder: Path, deployed: Deployed, dataset: Dataset | Non
             return NO_RUNTIME
         return check_network(run, validation_batches(deployed, dataset, logits), *ran_by)
 
+    ends = {f"model-int8.{TFLITE}": files.ends} if files.int8 and files.ends != ENDS[0] else {}
+    card = replace(card, digest=deployed.digest, ends=ends)
     return write_folder(folder, contents, deployed.classes, deployed.preprocess, card, check)
 
 

@@ -15,7 +15,7 @@ import torch
 from mnv2_sweep.analysis.confidence import UNCALIBRATED, Confidence, load_confidence
 from mnv2_sweep.base.errors import StoreError, SweepError
 from mnv2_sweep.data.batches import cut_middle, image_batch
-from mnv2_sweep.formats.folder import CHECK, LABELS, PREPROCESS, Preprocess
+from mnv2_sweep.formats.folder import CHECK, LABELS, PREPROCESS, Preprocess, file_sha256
 from mnv2_sweep.models.padding import ImageInput
 from mnv2_sweep.sweeps.deploy import FORMATS, load_network_file
 from mnv2_sweep.sweeps.predict import Classifier
@@ -27,11 +27,12 @@ LARGEST_TEXT = 2**24  # bytes of a JSON or of the labels
 
 @dataclass(frozen=True)
 class ExportedFile:
-    """A file that answers, and how sure it may be."""
+    """A file that answers, and how sure it may be; where that is not known of this very file, a `note` on it."""
 
     path: Path
     classifier: Classifier
     confidence: Confidence
+    note: str = ""
 
     @property
     def title(self) -> str:
@@ -55,7 +56,14 @@ def open_exported(path: Path, precision: float) -> ExportedFile:
         raise SweepError(f"{path}: torch unpickles such files, which can run code; predict reads the other formats")
     classes = read_part(folder / LABELS, lambda text: tuple(text.removesuffix("\n").split("\n")))
     checks = read_part(folder / CHECK, _read_object)
-    confidence = _read_confidence(folder, checks.get(path.name), precision)
+    check, note = checks.get(path.name), ""
+    if not _is_checked(path, check):
+        check = None
+        note = (
+            f"{path}: not the file that was checked when it was exported (its sha256 is not that in {CHECK}), so the "
+            "temperature, threshold and shares there are not used"
+        )
+    confidence = _read_confidence(folder, check, precision)
     try:
         run, *_ = load_network_file(path)
     except SweepError:
@@ -71,7 +79,7 @@ def open_exported(path: Path, precision: float) -> ExportedFile:
 
     classifier = Classifier(find_logits, classes, preprocess.whole, preprocess.first_size, preprocess.decoding)
     _try_out(path, classifier)
-    return ExportedFile(path, classifier, confidence)
+    return ExportedFile(path, classifier, confidence, note)
 
 
 def read_part(path: Path, read: Any) -> Any:
@@ -99,6 +107,11 @@ def _choose_file(folder: Path, how: Any) -> Path:
     if found is None:
         raise StoreError(f"{folder}: none of {', '.join(names)} in it; export the network again")
     return folder / Path(found).name
+
+
+def _is_checked(path: Path, check: Any) -> bool:
+    """Return whether a file is the one of which check.json tells; earlier versions did not say."""
+    return not isinstance(check, dict) or "sha256" not in check or check["sha256"] == file_sha256(path.read_bytes())
 
 
 def _read_confidence(folder: Path, check: Any, precision: float) -> Confidence:

@@ -123,7 +123,7 @@ def _layer_bytes(layer: Layer) -> int:
 def write_kept(path: Path, state: Mapping[str, Tensor], header: Mapping[str, str]) -> None:
     """Replace the file. Raises OSError, and the file then stays as it was."""
     tensors = {name: tensor.cpu().contiguous() for name, tensor in state.items()}
-    write_whole(path, save(tensors, {**header, "sha256": _digest(tensors)}))
+    write_whole(path, save(tensors, {**header, "sha256": tensors_digest(tensors)}))
 
 
 def read_header(path: Path) -> dict[str, str]:
@@ -140,7 +140,7 @@ def read_kept(path: Path, trial: Trial) -> dict[str, Tensor]:
         for name, value in trial_header(trial).items():
             if header[name] != str(value):
                 raise ValueError(f"its {name} is {header[name]!r}, not {str(value)!r}")
-        if header["sha256"] != _digest(tensors):
+        if header["sha256"] != tensors_digest(tensors):
             raise ValueError("it is damaged")
         return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
 
@@ -184,7 +184,8 @@ def _how_again(path: Path) -> str:
     return f"what 'mnv2-sweep status {shlex.quote(path.parent.parent.name)} --kept' names"
 
 
-def _digest(tensors: Mapping[str, Tensor]) -> str:
+def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 of tensors on the CPU, with their names, types and shapes."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         digest.update(f"{name} {tensors[name].dtype} {tuple(tensors[name].shape)}\n".encode())

@@ -1,5 +1,6 @@
 """The export folder: what is in it, whole or not at all."""
 
+import hashlib
 import json
 import os
 import random
@@ -7,6 +8,7 @@ import shutil
 import signal
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +16,7 @@ from mnv2_sweep.base.errors import StoreError
 from mnv2_sweep.base.size import Size, square
 from mnv2_sweep.formats.card import Card, Score, card_text
 from mnv2_sweep.formats.check import Check
-from mnv2_sweep.formats.folder import Preprocess, write_folder
+from mnv2_sweep.formats.folder import Preprocess, Written, write_folder
 from mnv2_sweep.trials.pixels import Pixels
 
 LABELS = ["a cat", "dog", "Hüte", "two\nlines"]
@@ -42,7 +44,10 @@ def test_the_folder_holds_what_is_needed(tmp_path):
     assert (how["width"], how["height"], how["channels"], how["mean"], how["std"]) == (40, 40, 3, [0.5] * 3, [0.5] * 3)
     assert how["first_size"] == [64, 64] and how["models"] == ["model.onnx", "model.tflite"]
     checks = json.loads(files["check.json"])
-    assert checks["model.onnx"] == CHECKED.record() and checks["model.tflite"] == f"unchecked: {WHY}"
+    assert Check.load(checks["model.onnx"]) == CHECKED and checks["model.tflite"]["unchecked"] == WHY
+    for name, content in models.items():
+        known = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest(), "command": CARD.command}
+        assert checks[name].items() >= known.items()
 
 
 def test_weights_alone_come_without_a_script(tmp_path):
@@ -51,23 +56,49 @@ def test_weights_alone_come_without_a_script(tmp_path):
     assert "pip install" not in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
 
 
-def test_an_older_export_is_replaced_and_anything_else_is_not(tmp_path):
-    preprocess = Preprocess(Size(20, 30), GREY)
+def export(out: Path, digest: str, **models: bytes) -> Written:
+    files = {f"{name}.onnx": content for name, content in models.items()}
+    card = replace(CARD, digest=digest, command=f"write {' '.join(models)}")
+    return write_folder(out, files, LABELS, Preprocess(Size(20, 30), GREY), card, lambda path: CHECKED)
+
+
+def test_files_of_the_same_network_stay_with_their_checks(tmp_path):
     out = tmp_path / "a" / "out"
+    export(out, "digest", one=b"1", two=b"2")
+    written = export(out, "digest", two=b"22", three=b"3")
+    assert (list(written.checks), written.stayed, written.removed) == (["two.onnx", "three.onnx"], ("one.onnx",), ())
+    assert {path.name: path.read_bytes() for path in out.glob("*.onnx")} == {
+        "one.onnx": b"1", "two.onnx": b"22", "three.onnx": b"3",
+    }  # fmt: skip
+    records = json.loads((out / "check.json").read_text())
+    assert records == written.records and list(records) == ["one.onnx", "two.onnx", "three.onnx"]
+    assert json.loads((out / "preprocess.json").read_text())["models"] == list(records)
+    card = (out / "README.md").read_text(encoding="utf-8")
+    assert card.count(" | 80.1 % | ") == 4 and card.endswith("```\nwrite one two\nwrite two three\n```\n")
 
-    def write(**models: bytes) -> None:
-        files = {f"{name}.onnx": content for name, content in models.items()}
-        write_folder(out, files, LABELS, preprocess, CARD, lambda path: WHY)
 
-    write(old=b"1", other=b"2")
-    write(new=b"3")
+def test_files_of_another_network_go_by_name_and_anything_else_is_refused(tmp_path):
+    out = tmp_path / "a" / "out"
+    export(out, "digest", old=b"1", other=b"2")
+    written = export(out, "another", new=b"3")
+    assert (written.stayed, written.removed) == ((), ("old.onnx", "other.onnx"))
     assert (out / "new.onnx").read_bytes() == b"3" and not (out / "old.onnx").exists()
-    (out / "thesis.txt").write_text("three years")
-    with pytest.raises(StoreError, match=r"out: it holds thesis.txt, which no export wrote; choose another --out"):
-        write(new=b"4")
-    assert (out / "new.onnx").read_bytes() == b"3" and [path.name for path in out.parent.iterdir()] == ["out"]
+    (out / "check.json").write_text('{"new.onnx": "unchecked: as earlier versions said"}')
+    assert export(out, "another", newer=b"4").removed == ("new.onnx",)
+    refused = {
+        "thesis.txt": "it holds thesis.txt, which no export wrote",
+        "copied.onnx": "it holds copied.onnx, which no export wrote",
+        "newer.onnx": "newer.onnx in it is not the file that was exported",
+    }
+    for name, message in refused.items():
+        before = (out / name).read_bytes() if (out / name).exists() else None
+        (out / name).write_bytes(b"three years")
+        with pytest.raises(StoreError, match=f"out: {message}; choose another --out"):
+            export(out, "another", newest=b"5")
+        assert (out / name).read_bytes() == b"three years" and [path.name for path in out.parent.iterdir()] == ["out"]
+        (out / name).unlink() if before is None else (out / name).write_bytes(before)
     with pytest.raises(StoreError, match="it is a file; give --out the name of a folder"):
-        write_folder(out / "thesis.txt", {}, LABELS, preprocess, CARD, lambda path: WHY)
+        export(out / "newer.onnx", "another")
 
 
 def test_nothing_is_left_of_an_export_that_fails(tmp_path):
@@ -104,7 +135,8 @@ def test_killed_at_random_nothing_half_is_left(tmp_path):
         taken *= 1 if any(found) else 2  # a busy machine, where none has come to its end yet
         if found[-1]:
             assert all((out / name).read_bytes() == content for name, content in models.items())
-            assert json.loads((out / "check.json").read_text()) == dict.fromkeys(models, CHECKED.record())
+            records = json.loads((out / "check.json").read_text())
+            assert {name: Check.load(record) for name, record in records.items()} == dict.fromkeys(models, CHECKED)
             assert (out / "README.md").read_text(encoding="utf-8").endswith("```\n")
     assert any(found)
     write()
@@ -142,7 +174,11 @@ def test_the_card_says_what_is_known():
     how = Preprocess(Size(120, 160), GREY, square(256)).record() | {"models": ["a.onnx", "b.onnx"]}
     worse = Check(341, 200, 210, 80, 3, 9.0, "onnxruntime", "1.32.0")
     checks = {"a.onnx": CHECKED, "b.onnx": worse, "c.onnx": WHY}
-    text = card_text(CARD, how, checks, dict.fromkeys(checks, 1_234_567))
+    told = {"bytes": 1_234_567, "command": CARD.command}
+    found = {
+        name: check.record() if isinstance(check, Check) else {"unchecked": check} for name, check in checks.items()
+    }
+    text = card_text(CARD, how, {name: told | one for name, one in found.items()})
     for part in (
         "# 0.35 at 40\n", "Trained on toys.", "Began from weights of someone, MIT.", "| MAdds | 3.1 M |",
         "| validation top-1 | 80.1 % | 75.0 to 84.0 % | 341 |",

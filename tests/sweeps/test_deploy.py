@@ -23,6 +23,7 @@ from mnv2_sweep.data.batches import whole_batch, whole_pixels
 from mnv2_sweep.data.decode import Decoding
 from mnv2_sweep.data.photos import PhotoData, find_decoding, find_first_size, open_photos
 from mnv2_sweep.formats.card import Card, advise
+from mnv2_sweep.formats.check import Check
 from mnv2_sweep.formats.folder import Preprocess
 from mnv2_sweep.models.build import build_model
 from mnv2_sweep.models.pretrained import set_conventions
@@ -233,7 +234,7 @@ def test_the_script_gives_the_recorded_predictions_without_torch(photos, tmp_pat
 @pytest.mark.slow
 def test_every_file_is_run_on_the_validation_images(deployed, tiny_data, tmp_path):
     files = Files(("onnx", "tflite", "safetensors"), int8=True)
-    checks = write_device_folder(tmp_path / "out", deployed, tiny_data, files, CARD)
+    checks = write_device_folder(tmp_path / "out", deployed, tiny_data, files, CARD).checks
     names = [f"model.{form}" for form in files.formats]
     assert list(checks) == [*names, "model-int8.onnx", "model-int8.tflite"]
     images = len(tiny_data.labels["val"])
@@ -245,7 +246,7 @@ def test_every_file_is_run_on_the_validation_images(deployed, tiny_data, tmp_pat
         "onnxruntime", "ai-edge-litert", "torch", "onnxruntime", "ai-edge-litert"
     ]  # fmt: skip
     records = json.loads((tmp_path / "out" / "check.json").read_text())
-    assert records == {name: check.record() for name, check in checks.items()}
+    assert {name: Check.load(record) for name, record in records.items()} == checks
     card = (tmp_path / "out" / "README.md").read_text()
     assert "| model-int8.tflite |" in card and "unchecked" not in card
 
@@ -255,7 +256,7 @@ def test_every_file_is_run_on_the_validation_images(deployed, tiny_data, tmp_pat
 @pytest.mark.parametrize(("arch", "start"), STARTED, ids=started_id)
 def test_files_have_the_conventions_of_the_weights_that_a_network_begins_with(photos, tmp_path, arch, start):
     one, files = deploy(arch, photos, start), Files(("onnx", "tflite", "safetensors"), int8=True)
-    checks = write_device_folder(tmp_path / "out", one, photos, files, CARD)
+    checks = write_device_folder(tmp_path / "out", one, photos, files, CARD).checks
     largest = max(float(one.model(images).detach().abs().max()) for images in read_batches(one, photos, "val"))
     for name, check in checks.items():
         assert check.agreement >= (0.8 if "int8" in name else 1)
@@ -274,10 +275,10 @@ def test_files_have_the_conventions_of_the_weights_that_a_network_begins_with(ph
 
 def test_what_can_be_is_written_where_the_data_are_gone(deployed, tmp_path):
     files = Files(("onnx", "tflite", "safetensors"))
-    checks = write_device_folder(tmp_path / "out", deployed, None, files, replace(CARD, notes=("gone",)))
+    checks = write_device_folder(tmp_path / "out", deployed, None, files, replace(CARD, notes=("gone",))).checks
     assert set(checks.values()) == {"the validation images are gone"}
     records = json.loads((tmp_path / "out" / "check.json").read_text())
-    assert records == dict.fromkeys(checks, "unchecked: the validation images are gone")
+    assert {record["unchecked"] for record in records.values()} == {"the validation images are gone"}
     assert (tmp_path / "out" / "labels.txt").read_text().split() == list(deployed.classes)
     with pytest.raises(SweepError, match="--int8: .* training images, which are gone; give their place with --data"):
         write_device_folder(tmp_path / "other", deployed, None, replace(files, int8=True), CARD)
@@ -296,18 +297,33 @@ def test_what_to_try_is_true_of_the_file(file, words):
 @pytest.mark.slow
 def test_files_whose_runtime_is_missing_are_written_and_marked(deployed, tiny_data, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    checks = write_device_folder(tmp_path / "out", deployed, tiny_data, Files(("onnx", "safetensors")), CARD)
+    checks = write_device_folder(tmp_path / "out", deployed, tiny_data, Files(("onnx", "safetensors")), CARD).checks
     assert checks["model.onnx"] == "its runtime is not installed" and checks["model.safetensors"].agreement == 1
     assert (tmp_path / "out" / "model.onnx").stat().st_size > 1000
-    said = "unchecked: its runtime is not installed"
-    assert said in (tmp_path / "out" / "README.md").read_text()
-    assert json.loads((tmp_path / "out" / "check.json").read_text())["model.onnx"] == said
+    said = "its runtime is not installed"
+    assert f"unchecked: {said}" in (tmp_path / "out" / "README.md").read_text()
+    assert json.loads((tmp_path / "out" / "check.json").read_text())["model.onnx"]["unchecked"] == said
 
 
 @pytest.mark.heavy
 def test_a_program_of_torchs_is_run_too(deployed, tiny_data, tmp_path):
-    (check,) = write_device_folder(tmp_path / "out", deployed, tiny_data, Files(("pt2",)), CARD).values()
+    (check,) = write_device_folder(tmp_path / "out", deployed, tiny_data, Files(("pt2",)), CARD).checks.values()
     assert check.agreement == 1 and check.difference < 1e-5 and check.runtime == "torch"
+
+
+def test_files_of_another_training_do_not_stay(deployed, tiny_data, tmp_path):
+    write_device_folder(tmp_path / "out", deployed, None, Files(("onnx",)), CARD)
+    one = write_device_folder(tmp_path / "out", deployed, None, Files(("safetensors",)), CARD)
+    assert (one.stayed, one.removed) == (("model.onnx",), ()) and list(one.records) == [
+        "model.onnx",
+        "model.safetensors",
+    ]
+    other = deploy(TINY_ARCH, tiny_data)
+    with torch.no_grad():
+        other.model.classifier[1].bias += 1
+    one = write_device_folder(tmp_path / "out", other, None, Files(("tflite",)), CARD)
+    assert one.stayed == () and one.removed == ("model.onnx", "model.safetensors")
+    assert not (tmp_path / "out" / "model.onnx").exists()
 
 
 def test_a_network_goes_out_with_its_own_epsilon():

@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
 from mnv2_sweep.analysis.confidence import UNCALIBRATED, Confidence, confidence_record, fit_confidence, load_confidence
 from mnv2_sweep.base.errors import SweepError
@@ -107,6 +108,25 @@ def test_a_precision_that_was_not_fitted_and_a_missing_runtime_are_one_line(expo
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(SweepError, match="pip install onnxruntime"):
         open_exported(export, 0.95)
+
+
+def test_a_file_that_is_not_the_one_that_was_checked_is_said_and_not_calibrated(export, photos, tmp_path):  # noqa: F811
+    """As another network's, copied into this folder."""
+    other = deploy(SHAPES[0], photos)
+    with torch.no_grad():
+        other.model.classifier[1].bias += 1
+    write_device_folder(tmp_path / "other", other, photos, Files(("onnx",)), CARD)
+    shutil.copytree(export, tmp_path / "out")
+    assert open_exported(tmp_path / "out", 0.95).note == "" != open_exported(tmp_path / "out", 0.95).confidence
+    shutil.copy(tmp_path / "other" / "model.onnx", tmp_path / "out")
+    opened = open_exported(tmp_path / "out", 0.95)
+    assert opened.confidence == UNCALIBRATED
+    assert opened.note.startswith(f"{opened.path}: not the file that was checked when it was exported (its sha256 is")
+    records = json.loads((tmp_path / "out" / "check.json").read_text())
+    for record in records.values():  # as earlier versions wrote it
+        del record["sha256"]
+    (tmp_path / "out" / "check.json").write_text(json.dumps(records))
+    assert open_exported(tmp_path / "out", 0.95).note == "" and open_exported(tmp_path / "out", 0.95).confidence.images
 
 
 def test_what_was_not_checked_is_never_calibrated(photos, tmp_path):  # noqa: F811
