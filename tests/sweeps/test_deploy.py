@@ -192,12 +192,20 @@ def check_script(
 
 CALL = """
 import runpy, sys
-sys.modules["torch"] = sys.modules["mnv2_sweep"] = None
+for name in ("torch", "mnv2_sweep", *sys.argv.pop(1).split(",")):
+    sys.modules[name] = None
+models = sys.argv.pop(1).split(",")
 folder, *photos = sys.argv[1:]
-for model in ("model.onnx", "model.tflite", "model-int8.tflite"):
-    sys.argv = [folder, f"{folder}/{model}", *photos]
+for model in models:
+    sys.argv = [folder, *([f"{folder}/{model}"] if model else []), *photos]
     runpy.run_path(f"{folder}/classify.py")
 """
+
+
+def run_script(out: Path, photos: list[str], models: str = "", without: str = "") -> subprocess.CompletedProcess:
+    """Run classify.py with these models, "" for none named, without torch and some modules."""
+    command = [sys.executable, "-c", CALL, without or "mnv2_sweep", models, str(out), *photos]
+    return subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
 
 
 @needs_runtimes
@@ -210,13 +218,15 @@ def test_the_script_gives_the_recorded_predictions_without_torch(photos, tmp_pat
     one = deploy(arch, photos, start, crop)
     write_device_folder(tmp_path / "out", one, photos, BOTH, CARD)
     paths = [str(photos.source / name) for name in photos.names["val"]]
-    command = [sys.executable, "-c", CALL, str(tmp_path / "out"), *paths]
-    run = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
+    run = run_script(tmp_path / "out", paths, "model.onnx,model.tflite,model-int8.tflite")
     assert run.returncode == 0, run.stderr
     lines = [line.split("\t") for line in run.stdout.splitlines()]
     assert [line[0] for line in lines] == 3 * paths
-    odds = np.concatenate([one.model(images).softmax(1).detach() for images in read_batches(one, photos, "val")])
-    check = json.loads((tmp_path / "out" / "check.json").read_text())["model-int8.tflite"]
+    logits = torch.cat([one.model(images).detach() for images in read_batches(one, photos, "val")])
+    checks = json.loads((tmp_path / "out" / "check.json").read_text())
+    check, warm = checks["model-int8.tflite"], checks["model.onnx"]["confidence"]["temperature"]
+    odds = (logits / warm).softmax(1)
+    assert abs(warm - 1) > 0.05
     for i, (line, share) in enumerate(zip(lines, [*odds, *odds, *odds], strict=True)):
         said = {words.split()[0]: float(words.split()[1]) / 100 for words in line[1:]}
         judged = dict(zip(photos.classes, share.tolist(), strict=True))
@@ -225,6 +235,30 @@ def test_the_script_gives_the_recorded_predictions_without_torch(photos, tmp_pat
     answers = [line[1].split()[0] for line in lines[2 * len(paths) :]]
     right = [answer == photos.classes[label] for answer, label in zip(answers, photos.labels["val"], strict=True)]
     assert np.mean(right) == check["top1"] and len(set(answers)) > 1
+
+
+@needs_runtimes
+def test_the_script_takes_the_model_whose_runtime_is_there_and_names_what_it_cannot_read(deployed, tmp_path):
+    out = tmp_path / "out"
+    write_device_folder(out, deployed, None, Files(("onnx", "tflite")), CARD)
+    save_photo(tmp_path / "good\nname.png", *PHOTOS["tiny.png"])
+    (tmp_path / "bad\x1b.png").write_bytes(b"junk")
+    Image.fromarray(np.zeros((9, 9), np.int32)).save(tmp_path / "deep.tif")
+    photos = [str(tmp_path / name) for name in ("bad\x1b.png", "good\nname.png", "deep.tif", "none.png")]
+    for without in ("onnxruntime", "ai_edge_litert"):
+        run = run_script(out, photos, without=without)
+        (line,) = run.stdout.splitlines()
+        assert run.returncode == 1 and line.startswith(f"{tmp_path}/good?name.png\t")
+        named = [line for line in run.stderr.splitlines() if not line.startswith("INFO: ")]
+        assert [line.partition(": ")[0] for line in named] == [
+            f"{tmp_path}/{n}" for n in ("bad?.png", "deep.tif", "none.png")
+        ]
+    run = run_script(out, photos, without="onnxruntime,ai_edge_litert")
+    assert (run.returncode, run.stdout, run.stderr.count("\n")) == (1, "", 1)
+    assert run.stderr.startswith("error: needs onnxruntime (.onnx) or ai-edge-litert (.tflite), with pip install, for ")
+    (out / "model.onnx").write_bytes(b"junk")
+    run = run_script(out, photos)
+    assert run.returncode == 1 and run.stderr.startswith(f"error: {out}/model.onnx: ") and run.stderr.count("\n") == 1
 
 
 # ---------------------------------------------------------------- files
