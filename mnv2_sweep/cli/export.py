@@ -176,6 +176,7 @@ def _make_card(exported: "Exported", arch: "ArchSpec", words: _Words) -> "Card":
     from mnv2_sweep.base.text import megabytes, millions
     from mnv2_sweep.formats.card import Card, Score
     from mnv2_sweep.nets.cost import count_cost
+    from mnv2_sweep.sweeps.export import describe_training
     from mnv2_sweep.trials.tasks import task_of
     from mnv2_sweep.trials.weights import describe_start
 
@@ -196,5 +197,6 @@ def _make_card(exported: "Exported", arch: "ArchSpec", words: _Words) -> "Card":
         "params": millions(cost.params, 2),
         "peak of activations in floats": megabytes(cost.peak_activation_bytes),
     }
-    start = describe_start(trial.start) if trial.start else ""
-    return Card(words.name, trial.data.name, words.command, start, scores, costs, exported.notes)
+    start = describe_start(trial.start) if trial.start else "random weights"
+    training = describe_training(trial)
+    return Card(words.name, trial.data.name, words.command, start, training, scores, costs, exported.notes)

@@ -36,6 +36,7 @@ class Card:
     data: str
     command: str  # that wrote the folder
     start: str = ""  # the weights that training began from, and their licence
+    training: str = ""  # how it was trained: way, length, recipe, size, seed
     scores: Sequence[Score] = ()
     costs: Mapping[str, str] = field(default_factory=dict)
     notes: Sequence[str] = ()  # what else a reader should know
@@ -58,6 +59,7 @@ def card_text(card: Card, preprocess: Mapping[str, Any], records: Mapping[str, M
     `preprocess` names."""
     packages = dict.fromkeys(RUNTIMES[Path(name).suffix].package for name in preprocess["models"])
     lines = [f"# {card.network}", "", f"Trained on {card.data}."]
+    lines += [f"How: {card.training}."] if card.training else []
     lines += [f"Began from {card.start}."] if card.start else []
     lines += ["", *card.notes] if card.notes else []
     if card.scores:
@@ -70,7 +72,7 @@ def card_text(card: Card, preprocess: Mapping[str, Any], records: Mapping[str, M
     if card.costs:
         lines += ["", "| cost | |", "|---|---:|", *(f"| {name} | {cost} |" for name, cost in card.costs.items())]
     lines += ["", "## Files", "", *_file_lines(records)]
-    lines += ["", "## Input", "", *_input_lines(preprocess)]
+    lines += ["", "## Input", "", *_input_lines(preprocess, records)]
     if packages:
         lines += ["", "## Use", "", "```", f"pip install numpy pillow {' '.join(packages)}"]
         lines += ["python classify.py photo.jpg", "```"]
@@ -102,16 +104,24 @@ def _file_lines(records: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return lines
 
 
-def _input_lines(preprocess: Mapping[str, Any]) -> list[str]:
-    """Return what is done to a photo, in words."""
+def _input_lines(preprocess: Mapping[str, Any], records: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return what is done to a photo, in words, with the files whose ends are no floats."""
     width, height, first = preprocess["width"], preprocess["height"], preprocess["first_size"]
     whole = preprocess["crop_from"] or [width, height]
     by_way = f" by way of {first[0]} x {first[1]}" if first and first != whole else ""
     cut = f" The middle is cut out of {whole[0]} x {whole[1]} pixels." if preprocess["crop_from"] else ""
     kind = "RGB" if preprocess["channels"] == 3 else "grey (luma)"
     mean, std = ([f"{value:g}" for value in preprocess[name]] for name in ("mean", "std"))
+    rounded = [
+        f"{name} reads and gives {one['ends']}, no floats: of each number x of the image it reads round(x / scale + "
+        "zero point), and its logits are (value - zero point) * scale, with the scale and the zero point that the file "
+        "has for each of its ends."
+        for name, one in records.items()
+        if "ends" in one
+    ]
     return [
         f"{width} x {height} pixels, {kind}: {preprocess['fit']}; resampled{by_way} ({preprocess['resampling']}).{cut}",
         f"Then (pixel / 255 - mean) / std with mean {', '.join(mean)} and std {', '.join(std)}; preprocess.json has it "
         "for programs. TFLite files read [N, height, width, channels], all others [N, channels, height, width].",
+        *rounded,
     ]

@@ -69,6 +69,15 @@ class Exported:
         return f"validation {main.said(self.val_score, 2)} on {trial.train_size} px, {record}"
 
 
+def describe_training(trial: Trial) -> str:
+    """Say how the network of a trial came about: its way and length, recipe, size of the images, seed."""
+    length, recipe = work_of(trial).length_text(trial).removesuffix(" each"), trial.recipe
+    middle = "" if recipe.eval_crop == 1 else f", evaluated on the middle {recipe.eval_crop:g} of each side"
+    return (
+        f"{trial.way} ({length}), recipe {recipe.name}, on images of {trial.train_size} px{middle}, seed {trial.seed}"
+    )
+
+
 def export_network(folder: Path, dataset: Dataset | None, network: str, seed: int, as_slice: bool) -> Exported:
     """Rebuild the network named as in tables ("0.5 at 160", or 0.5@160) from the weights that the sweep keeps, those
     that it was trained on to, where it was, unless the slice is wanted. Raises SweepError, also if it is not what was

@@ -978,6 +978,9 @@ def test_a_network_becomes_files_for_a_device(together):
         assert one["interval"][0] <= one["top1"] <= one["interval"][1] and one["images"] > 0 and one["version"]
     command = f'mnv2-sweep export "{name}" --sweep together-photos --slice --to onnx,tflite,safetensors'
     card = (folder / "README.md").read_text()
+    assert "\nHow: shared (one training of 400 images for all networks" in card
+    assert "\nBegan from random weights.\n" in card
+    assert "model-int8.tflite reads and gives uint8, no floats" in card
     assert f"{command} --int8 --ends uint8\n" in card and re.search(r"\| params \| [0-9.]+M \|", card)
     for more, words_of in (
         (("--to", "coreml"), "--to coreml: give onnx, tflite, safetensors, pt2, pte, or several with commas"),

@@ -22,7 +22,8 @@ from mnv2_sweep.trials.pixels import Pixels
 LABELS = ["a cat", "dog", "Hüte", "two\nlines"]
 CARD = Card(
     "0.35 at 40", "toys", "mnv2-sweep export 0.35@40 --to onnx", "weights of someone, MIT",
-    (Score("validation top-1", 0.801, 0.75, 0.84, 341),), {"MAdds": "3.1 M"}, ("Photos gone.",),
+    "probe (a classifier), seed 0", (Score("validation top-1", 0.801, 0.75, 0.84, 341),), {"MAdds": "3.1 M"},
+    ("Photos gone.",),
 )  # fmt: skip
 RGB = Pixels((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 GREY = Pixels((0.5,), (0.25,))
@@ -178,9 +179,11 @@ def test_the_card_says_what_is_known():
     found = {
         name: check.record() if isinstance(check, Check) else {"unchecked": check} for name, check in checks.items()
     }
-    text = card_text(CARD, how, {name: told | one for name, one in found.items()})
+    records = {name: told | one for name, one in found.items()}
+    text = card_text(CARD, how, records)
     for part in (
-        "# 0.35 at 40\n", "Trained on toys.", "Began from weights of someone, MIT.", "| MAdds | 3.1 M |",
+        "# 0.35 at 40\n", "Trained on toys.", "How: probe (a classifier), seed 0.",
+        "Began from weights of someone, MIT.", "| MAdds | 3.1 M |",
         "| validation top-1 | 80.1 % | 75.0 to 84.0 % | 341 |",
         "| a.onnx | 1,234,567 | 80.1 % | 75.5 to 84.0 % | 341 | 99.4 % | 0.4 | onnxruntime 1.32.0 |",
         f"| c.onnx | 1,234,567 | unchecked: {WHY} | | | | | |",
@@ -189,3 +192,6 @@ def test_the_card_says_what_is_known():
         "pip install numpy pillow onnxruntime\n",
     ):  # fmt: skip
         assert part in text
+    assert "no floats" not in text
+    text = card_text(CARD, how, records | {"d.tflite": told | CHECKED.record() | {"ends": "uint8"}})
+    assert "d.tflite reads and gives uint8, no floats: of each number x of the image it reads round(x / scale +" in text

@@ -19,7 +19,7 @@ from mnv2_sweep.formats.folder import Preprocess
 from mnv2_sweep.models.build import build_model
 from mnv2_sweep.nets.arch import ArchSpec, Stage, arch_label
 from mnv2_sweep.record.store import Outcome, read_outcomes, record, record_all, write_schedule
-from mnv2_sweep.sweeps.export import GONE, NO_FIRST_SIZE, export_network, find_outcome, write_export
+from mnv2_sweep.sweeps.export import GONE, NO_FIRST_SIZE, describe_training, export_network, find_outcome, write_export
 from mnv2_sweep.sweeps.request import adopt_weights
 from mnv2_sweep.training.control import Control
 from mnv2_sweep.training.kept import header_of, keep_network, write_kept
@@ -30,7 +30,7 @@ from mnv2_sweep.training.ways.finetuned import run_finetuned_trial
 from mnv2_sweep.training.ways.shared import weights_path
 from mnv2_sweep.trials.pixels import pixels_of
 from mnv2_sweep.trials.recipe import Recipe
-from mnv2_sweep.trials.trial import DataRef, Trial
+from mnv2_sweep.trials.trial import DataRef, How, Trial
 from mnv2_sweep.trials.ways import own_file
 from tests.conftest import ToyData
 from tests.supernet_samples import LARGEST, SMALLEST, SUPERNET, share
@@ -103,6 +103,17 @@ def test_what_was_not_kept_can_be_trained_again(make_trial, make_result, tmp_pat
     said = f"keeps them: mnv2-sweep finetune {shlex.quote(name)} --name {tmp_path.name} --again"
     with pytest.raises(StoreError, match=f"{re.escape(said)}$"):
         find_outcome(tmp_path, name, 0, False)
+
+
+def test_how_a_network_was_trained_is_said(make_trial):
+    trial = make_trial(3, images=60)
+    size = f"on images of {trial.train_size} px"
+    assert describe_training(trial) == f"alone (60 images), recipe {trial.recipe.name}, {size}, seed 3"
+    probe = replace(trial, recipe=replace(trial.recipe, eval_crop=0.875), how=How("probe", ()))
+    said = "probe (a linear classifier on the features of weights that stay), recipe "
+    assert describe_training(probe).startswith(said) and ", evaluated on the middle 0.875 of " in describe_training(
+        probe
+    )
 
 
 def test_a_network_that_was_trained_alone_has_no_slice(make_trial, make_result, tmp_path):
