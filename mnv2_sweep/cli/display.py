@@ -17,15 +17,15 @@ from mnv2_sweep.base.text import count_noun, harmless, printable
 from mnv2_sweep.cli.options import drop_output, tell
 from mnv2_sweep.cli.pictures import Pictures
 from mnv2_sweep.cli.progress import counting
-from mnv2_sweep.nets.arch import arch_label
 from mnv2_sweep.record.folders import LOGS
 from mnv2_sweep.record.store import Outcome
 from mnv2_sweep.sweeps.attempt import read_progress
 from mnv2_sweep.sweeps.request import SweepRequest
 from mnv2_sweep.sweeps.run import Begun, Event, Finished, Noted, Prepared, Removed, Scheduled, run_sweep
 from mnv2_sweep.sweeps.workers import Ended, Ticked
+from mnv2_sweep.trials.differences import first_of_kinds
 from mnv2_sweep.trials.tasks import task_of
-from mnv2_sweep.trials.trial import Trial, trial_id
+from mnv2_sweep.trials.trial import Trial, trial_id, trial_label
 
 PLAIN_SECONDS = 30  # between two lines about running trials
 
@@ -40,6 +40,7 @@ class SweepDisplay:
     def __init__(self, seconds: Mapping[Trial, float], folder: Path, console: Console):
         self.seconds, self.folder, self.console = dict(seconds), folder, console
         self.waiting = {trial_id(trial): trial for trial in seconds}
+        self.kinds = tuple(first_of_kinds(seconds).values())
         self.finished, self.failed, self.done_seconds = 0, 0, 0.0
         self.lines: dict[Trial, int] = {}
         self.started = self.last_plain = time.monotonic()
@@ -63,7 +64,7 @@ class SweepDisplay:
             if self.waiting.pop(trial_id(trial), None):
                 self.done_seconds += self.seconds[trial]
                 self.finished += 1
-                self._print(f"[{self.finished}/{len(self.seconds)}] {_name(trial)}: recorded by another run")
+                self._print(f"[{self.finished}/{len(self.seconds)}] {self._name(trial)}: recorded by another run")
         running = read_progress(self.folder, self.waiting)
         part = sum(self.seconds[trial] * state["step"] / state["steps"] for trial, state in running.items())
         done = self.done_seconds + part
@@ -72,18 +73,18 @@ class SweepDisplay:
             self.progress.remove_task(self.lines.pop(trial))
         for trial, state in running.items():
             if trial not in self.lines:
-                self.lines[trial] = self.progress.add_task("  " + _name(trial), total=state["steps"], detail="")
+                self.lines[trial] = self.progress.add_task("  " + self._name(trial), total=state["steps"], detail="")
             self.progress.update(self.lines[trial], completed=state["step"], detail=_detail(state))
         if not self.console.is_terminal and time.monotonic() - self.last_plain >= PLAIN_SECONDS:
             self.last_plain = time.monotonic()
-            states = "; ".join(f"{_name(trial)}: {_detail(state)}" for trial, state in running.items())
+            states = "; ".join(f"{self._name(trial)}: {_detail(state)}" for trial, state in running.items())
             self._print(f"{self._title()}, {self._times(done)}; {states}")
 
     def ended(self, outcome: Outcome, retried: bool = False) -> None:
         """Print one line about a trial that ended, or that will be tried once more."""
         if retried or outcome.status == "interrupted":
             what = f"{outcome.error}; it is tried again" if retried else outcome.error
-            self._print(f"[-/{len(self.seconds)}] {_name(outcome.trial)}: {what}")
+            self._print(f"[-/{len(self.seconds)}] {self._name(outcome.trial)}: {what}")
             return
         del self.waiting[trial_id(outcome.trial)]
         self.done_seconds += self.seconds[outcome.trial]
@@ -98,7 +99,7 @@ class SweepDisplay:
             test = "" if tested is None else f", test {main.amount(tested)}"
             text = f"val {main.said(result.score('val', main.name))}{test}, {result.seconds:.0f} s"
             text += f", {result.images_per_second:.0f} images/s"
-        self._print(f"[{self.finished}/{len(self.seconds)}] {_name(outcome.trial)}: {text}")
+        self._print(f"[{self.finished}/{len(self.seconds)}] {self._name(outcome.trial)}: {text}")
 
     def note(self, line: str) -> None:
         """Print a line, unless it is empty, beside the bars."""
@@ -107,7 +108,7 @@ class SweepDisplay:
 
     def _title(self) -> str:
         failed = f", {self.failed} failed" if self.failed else ""
-        return f"{self.finished} of {len(self.seconds)} trials{failed}"
+        return f"{self.finished} of {count_noun(len(self.seconds), 'trial')}{failed}"
 
     def _times(self, done: float) -> str:
         """Return the time elapsed, and left as the whole run so far says: the last seconds alone would jump with each
@@ -117,6 +118,9 @@ class SweepDisplay:
             f"about {_clock(elapsed * (total - done) / done)} left" if done > 0.01 * total else "time left unknown yet"
         )
         return f"{_clock(elapsed)} gone, {left}"
+
+    def _name(self, trial: Trial) -> str:
+        return f"{trial_label(trial, self.kinds)}, {trial.train_size} px, seed {trial.seed}"
 
     def _print(self, line: str) -> None:
         self.console.print(printable(line), markup=False, highlight=False, emoji=False, soft_wrap=True)
@@ -215,10 +219,6 @@ class _Shown:
         if event.failed:
             failed = count_noun(event.failed, "trial")
             tell(f"{failed} failed (logs in {event.folder / LOGS}); --retry-failed tries again")
-
-
-def _name(trial: Trial) -> str:
-    return f"{arch_label(trial.arch)}, {trial.train_size} px, seed {trial.seed}"
 
 
 def _detail(state: dict) -> str:

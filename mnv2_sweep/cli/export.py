@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from mnv2_sweep.base.text import printable
 from mnv2_sweep.cli.options import RESULTS, Results
 from mnv2_sweep.trials.trial import CLASSIFY
 
@@ -55,10 +56,9 @@ def export(
     device, each run on the validation images."""
     from mnv2_sweep.base.errors import SweepError
     from mnv2_sweep.cli.progress import open_recorded
-    from mnv2_sweep.nets.arch import arch_label
     from mnv2_sweep.record.exports import record_export
     from mnv2_sweep.record.folders import find_sweep
-    from mnv2_sweep.sweeps.export import describe_file, export_network, find_outcome, write_export
+    from mnv2_sweep.sweeps.export import describe_file, export_network, find_outcome, recorded_label, write_export
     from mnv2_sweep.trials.ways import way_of
 
     files = _read_files(to, int8, ends, batch)
@@ -71,8 +71,8 @@ def export(
         raise SweepError(f"--to: files for a device are of networks that {CLASSIFY}, not '{task}'; leave it out")
     dataset = open_recorded(folder, trial, data)
     exported = export_network(folder, dataset, network, seed, as_slice)
-    name = arch_label(trial.arch)
-    stem = name.replace(" at ", "@").replace(", ", "-").replace(" ", "-")
+    name = recorded_label(folder, trial)
+    stem = name.replace("/", "-").replace(" at ", "@").replace(", ", "-").replace(" ", "-")
     stem += (f"-seed{seed}" if seed else "") + ("-slice" if as_slice else "")
     path = out or Path("exports") / folder.name / (stem if files else f"{stem}.pt")
     if files is None:
@@ -87,7 +87,7 @@ def export(
         for note in exported.notes[1:]:  # the first is said above
             typer.echo(f"note: {note}", err=True)
         record_export(folder, trial, name, path, _write_folder(path, exported, dataset, files, _Words(name, command)))
-    typer.echo(path)
+    typer.echo(printable(str(path)))
 
 
 def _read_files(to: str | None, int8: bool, ends: str, batch: int | None) -> "Files | None":

@@ -35,8 +35,8 @@ def finetune(
     from mnv2_sweep.cli.display import show_sweep
     from mnv2_sweep.cli.open import open_run
     from mnv2_sweep.cli.run import show_results
-    from mnv2_sweep.nets.arch import arch_label
     from mnv2_sweep.record.folders import FINETUNE, find_sweep
+    from mnv2_sweep.sweeps.export import recorded_label
     from mnv2_sweep.sweeps.finetune import (
         choose_arch,
         choose_classifier,
@@ -56,7 +56,7 @@ def finetune(
     opened = open_run(options, find_data(folder, trial, options.data), f"{folder}: data:")
     arch, strategy = choose_arch(trial, opened.dataset), choose_classifier(trial, opened.dataset)
     weights = make_weights(folder, base, _base_data(folder, trial, opened.dataset))
-    words = shlex.join([arch_label(trial.arch), "--sweep", folder.name, "--seed", str(seed)])
+    words = shlex.join([recorded_label(folder, trial), "--sweep", folder.name, "--seed", str(seed)])
     request = opened.join().ask(
         name, [arch], replace(recipe, init=weights.record.name), range(seeds or 1), strategy=strategy, task=trial.task,
         source=describe_sweep(arch, words), base=weights,

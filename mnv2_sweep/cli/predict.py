@@ -90,11 +90,10 @@ def _choose_trial(results: Path, sweep: str | None, network: str | None, seed: i
 def _open_network(folder: Path, trial: "Trial", data: str | None, precision: float) -> _Speaker:
     from mnv2_sweep.base.errors import SweepError
     from mnv2_sweep.cli.progress import open_recorded
-    from mnv2_sweep.nets.arch import arch_label
-    from mnv2_sweep.sweeps.export import export_network
+    from mnv2_sweep.sweeps.export import export_network, recorded_label
     from mnv2_sweep.sweeps.predict import calibrate_network, network_classifier
 
-    name, dataset = arch_label(trial.arch), open_recorded(folder, trial, data)
+    name, dataset = recorded_label(folder, trial), open_recorded(folder, trial, data)
     if dataset is None:
         raise SweepError(
             "--data: probabilities are calibrated on the validation images; give their place, or a written file that "
@@ -133,10 +132,10 @@ def _say_predictions(speaker: _Speaker, listed: "Photos", precision: float, plot
     if predictions or as_csv:
         typer.echo(show(predictions, classes, confidence))
     said = sys.stderr if as_csv else sys.stdout
-    print(f"{title}: {confidence_text(confidence, precision)}", file=said)
+    print(f"{printable(title)}: {confidence_text(confidence, precision)}", file=said)
     if predictions:
         for path in draw_predictions(predictions, classes, confidence, title, plots / plot_folder / "predictions"):
-            print(path, file=said)
+            print(printable(str(path)), file=said)
     if failed:
         print(f"{count_noun(failed, 'photo')} could not be read", file=sys.stderr)
     return failed

@@ -99,7 +99,11 @@ def _load_tflite(module: ModuleType, path: Path) -> Run:
 def _without_notes() -> Iterator[None]:
     """Drop the lines that LiteRT writes to stderr about what it does well ("INFO: Created ..."); it has no switch for
     them. What else is written meanwhile appears at the end."""
-    kept = os.dup(2)
+    try:
+        kept = os.dup(2)
+    except OSError:  # stderr is closed
+        yield
+        return
     try:
         with tempfile.TemporaryFile() as written:
             os.dup2(written.fileno(), 2)

@@ -288,7 +288,7 @@ def _draw_legend(
 
 
 def _facts_line(summary: pd.DataFrame, facts: Facts) -> str:
-    trials = f"{summary['seeds'].sum():,} trials done, {summary['failed'].sum():,} failed"
+    trials = f"{count_noun(summary['seeds'].sum(), 'trial')} done, {summary['failed'].sum():,} failed"
     missing = int(summary[main_score(summary).name].isna().sum())
     if missing:
         trials += f" ({missing} of {len(summary)} networks without a result)"

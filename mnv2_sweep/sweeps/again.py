@@ -15,7 +15,6 @@ from mnv2_sweep.base.signals import StopRequest
 from mnv2_sweep.base.text import bytes_text
 from mnv2_sweep.data.asked import data_path
 from mnv2_sweep.data.catalog import cache_folder
-from mnv2_sweep.nets.arch import arch_label
 from mnv2_sweep.record.folders import remove_empty
 from mnv2_sweep.record.store import Outcome, read_outcomes
 from mnv2_sweep.sweeps.attempt import Attempts
@@ -27,15 +26,16 @@ from mnv2_sweep.sweeps.workers import train_in_worker
 from mnv2_sweep.training.kept import kept_bytes
 from mnv2_sweep.training.ways.way import Setup, work_of
 from mnv2_sweep.trials.tasks import task_of
-from mnv2_sweep.trials.trial import Result, Trial
+from mnv2_sweep.trials.trial import Result, Trial, trial_label
 from mnv2_sweep.trials.ways import is_kept
 
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """A trial that was trained again: how it ended now, what is on record, what differs (nothing where it is as
-    recorded), whether its weights are now there."""
+    """A trial that was trained again: its network as tables name it, how it ended now, what is on record, what differs
+    (nothing where it is as recorded), whether its weights are now there."""
 
+    network: str
     outcome: Outcome
     recorded: Result
     differences: tuple[str, ...]
@@ -57,6 +57,7 @@ def train_again(request: SweepRequest, missing: list[Outcome], stop: StopRequest
     add_weights_of(request)
     recorded, waiting = {outcome.trial: outcome.result for outcome in missing}, [one.trial for one in missing]
     setup, workers = _make_setup(request, waiting)
+    beside = [outcome.trial for outcome in read_outcomes(folder) if outcome.status == "done"]
     function = partial(train_in_worker, request.data_name, cache_folder(), setup)
     feed = Feed(lambda: waiting.pop(0) if waiting else None, lambda: len(waiting), stop)
     attempts = Attempts(function, folder, watch=settings.watch)
@@ -65,7 +66,8 @@ def train_again(request: SweepRequest, missing: list[Outcome], stop: StopRequest
             if outcome is not None:
                 before = recorded[outcome.trial]
                 differences = () if outcome.result is None else _differences(outcome.trial, outcome.result, before)
-                yield Again(outcome, before, differences, is_kept(folder, outcome.trial))
+                kept, network = is_kept(folder, outcome.trial), trial_label(outcome.trial, beside)
+                yield Again(network, outcome, before, differences, kept)
     remove_empty(folder)
 
 
@@ -116,7 +118,7 @@ def _differences(trial: Trial, result: Result, recorded: Result) -> tuple[str, .
 def describe_again(again: Again) -> str:
     """Say in a line how a trial ended that was trained again."""
     trial, outcome = again.outcome.trial, again.outcome
-    name = f"{arch_label(trial.arch)}, seed {trial.seed}"
+    name = f"{again.network}, seed {trial.seed}"
     if outcome.result is None:
         return f"{name}: {outcome.error}"
     how = "as recorded" if not again.differences else f"DIFFERENT: {'; '.join(again.differences)}"

@@ -35,7 +35,7 @@ from mnv2_sweep.training.loop import evaluate_model
 from mnv2_sweep.training.ways.way import work_of
 from mnv2_sweep.trials.pixels import pixels_of, whole_level
 from mnv2_sweep.trials.tasks import task_of, trained_arch
-from mnv2_sweep.trials.trial import EMBEDDED, Trial
+from mnv2_sweep.trials.trial import EMBEDDED, Trial, trial_label
 from mnv2_sweep.trials.ways import is_kept, is_slice, own_file, way_of
 
 GONE = "The data it was trained on were gone when it was exported, so nothing was measured again."
@@ -165,7 +165,8 @@ def select_network(outcomes: Sequence[Outcome], network: str, folder: Path) -> l
         kinds.setdefault(outcome.trial.recipe.init, []).append(outcome)
     of_network = [o for kind, some in kinds.items() if init in ("", kind) for o in _select_label(some, label)]
     if not of_network:
-        names = list(dict.fromkeys(trial_label(outcome.trial, outcomes) for outcome in outcomes))
+        trials = [outcome.trial for outcome in outcomes]
+        names = list(dict.fromkeys(trial_label(outcome.trial, trials) for outcome in outcomes))
         shown = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
         raise SweepError(f"{network}: {folder} has no such network with a result; there are: {shown or 'none'}")
     inits = list(dict.fromkeys(outcome.trial.recipe.init for outcome in of_network))
@@ -185,10 +186,9 @@ def _select_label(outcomes: Sequence[Outcome], label: str) -> list[Outcome]:
     return alike if len({arch_label(o.trial.arch) for o in alike}) == 1 else []
 
 
-def trial_label(trial: Trial, outcomes: Sequence[Outcome]) -> str:
-    """Return a trial's network as tables name it beside these results, which may be of several kinds of start."""
-    several = len({outcome.trial.recipe.init for outcome in outcomes}) > 1
-    return f"{arch_label(trial.arch)}, from {trial.recipe.init}" if several else arch_label(trial.arch)
+def recorded_label(folder: Path, trial: Trial) -> str:
+    """Return the network of a recorded trial as tables of its sweep name it."""
+    return trial_label(trial, [outcome.trial for outcome in read_outcomes(folder) if outcome.status == "done"])
 
 
 def _with_point(label: str) -> str:

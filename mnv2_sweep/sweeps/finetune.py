@@ -23,7 +23,7 @@ from mnv2_sweep.pretrained.weights import Weights
 from mnv2_sweep.record.folders import FINETUNE
 from mnv2_sweep.record.store import Outcome
 from mnv2_sweep.spaces.space import Strategy
-from mnv2_sweep.sweeps.export import export_network, find_outcome, load_network
+from mnv2_sweep.sweeps.export import export_network, find_outcome, load_network, recorded_label
 from mnv2_sweep.trials.pixels import pixels_of
 from mnv2_sweep.trials.recipe import RECIPES, Recipe
 from mnv2_sweep.trials.tasks import task_of, trained_arch
@@ -95,7 +95,7 @@ def _rebuild(folder: Path, base: Outcome, dataset: Dataset | None) -> nn.Module:
     """Return the network, held against its record where it has no file of its own."""
     if (folder / own_file(base.trial)).is_file() or dataset is None:
         return load_network(folder, base.trial, dataset)
-    return export_network(folder, dataset, arch_label(base.trial.arch), base.trial.seed, as_slice=False).model
+    return export_network(folder, dataset, recorded_label(folder, base.trial), base.trial.seed, as_slice=False).model
 
 
 def describe_base(trial: Trial, digest: str, sweep: str) -> WeightsRecord:

@@ -16,16 +16,14 @@ from mnv2_sweep.analysis.pareto import pareto_front
 from mnv2_sweep.base.errors import StoreError
 from mnv2_sweep.base.files import remove_files
 from mnv2_sweep.base.text import align, bytes_text, count_noun
-from mnv2_sweep.nets.arch import arch_label
 from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.nets.resolve import arch_key
 from mnv2_sweep.record.folders import NETWORK, again_command, remove_empty
 from mnv2_sweep.record.store import Outcome, read_outcomes
-from mnv2_sweep.sweeps.export import trial_label
 from mnv2_sweep.sweeps.settings import Keep
 from mnv2_sweep.training.kept import kept_bytes, read_header
 from mnv2_sweep.trials.tasks import task_of
-from mnv2_sweep.trials.trial import Trial, trial_id
+from mnv2_sweep.trials.trial import Trial, trial_id, trial_label
 from mnv2_sweep.trials.ways import KEPT, goes_on, is_slice, kept_paths, own_file, way_of
 
 NOT_KEPT = "not kept"
@@ -199,8 +197,9 @@ def _describe_files(
     folder: Path, outcomes: Mapping[str, Outcome], names: Collection[str], sizes: Mapping[str, int]
 ) -> list[str]:
     """Name the networks whose files these are, with what the files take."""
+    beside = [one.trial for one in outcomes.values()]
     return [
-        f"{trial_label(one.trial, [*outcomes.values()])}, seed {one.trial.seed}: its weights, "
+        f"{trial_label(one.trial, beside)}, seed {one.trial.seed}: its weights, "
         f"{bytes_text(sizes[name])}, {folder / own_file(one.trial)}"
         for name, one in outcomes.items()
         if name in names
@@ -233,12 +232,12 @@ def list_kept(folder: Path) -> str:
     outcomes = [outcome for outcome in read_outcomes(folder) if outcome.status == "done"]
     if not outcomes:
         return "no trial has a result yet"
-    rows = [("network", "seed", "weights", "size")]
+    rows, beside = [("network", "seed", "weights", "size")], [outcome.trial for outcome in outcomes]
     for outcome in outcomes:
         trial = outcome.trial
         path = next((path for path in kept_paths(folder, trial) if path.is_file()), None)
         size = "" if path is None else bytes_text(path.stat().st_size)
-        rows.append((arch_label(trial.arch), str(trial.seed), _where(path), size))
+        rows.append((trial_label(trial, beside), str(trial.seed), _where(path), size))
     missing = sum(row[2] == NOT_KEPT for row in rows)
     note = f"\n{count_noun(missing, 'result')} without weights; '{again_command(folder, NETWORK)}' makes them"
     return align(rows) + (note if missing else "")

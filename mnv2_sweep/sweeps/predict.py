@@ -37,7 +37,7 @@ from mnv2_sweep.sweeps.export import find_outcome, select_network
 from mnv2_sweep.sweeps.keep import rank_networks
 from mnv2_sweep.training.loop import EVAL_BATCH
 from mnv2_sweep.trials.pixels import whole_level
-from mnv2_sweep.trials.trial import CLASSIFY, Trial
+from mnv2_sweep.trials.trial import CLASSIFY, Trial, trial_label
 from mnv2_sweep.trials.ways import is_kept
 
 WANTED = f"give a photo ({' '.join(SUFFIXES)}), or a folder, zip or tar of photos"
@@ -143,7 +143,8 @@ def choose_outcome(folder: Path, network: str | None = None, seed: int | None = 
     else:
         some = select_network(outcomes, network, folder)
     seeds = [one.trial.seed for one in some if is_kept(folder, one.trial)] or [some[0].trial.seed]
-    return find_outcome(folder, arch_label(some[0].trial.arch), min(seeds) if seed is None else seed, False)
+    label = trial_label(some[0].trial, [one.trial for one in outcomes])
+    return find_outcome(folder, label, min(seeds) if seed is None else seed, False)
 
 
 def network_classifier(model: nn.Module, trial: Trial, dataset: Dataset) -> Classifier:

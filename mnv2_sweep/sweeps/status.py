@@ -12,13 +12,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mnv2_sweep.base.text import count_noun, duration, harmless
-from mnv2_sweep.nets.arch import arch_label
 from mnv2_sweep.record.claims import read_claims
 from mnv2_sweep.record.folders import log_path
 from mnv2_sweep.record.store import Fate, find_trials, read_fates, read_planned, scan_outcomes
 from mnv2_sweep.sweeps.attempt import read_progress
 from mnv2_sweep.sweeps.schedule import read_command, trained_madds
-from mnv2_sweep.trials.trial import Trial, trial_id
+from mnv2_sweep.trials.trial import Trial, trial_id, trial_label
 
 MOST_MEASURED = 500  # results that the time left goes by
 
@@ -69,11 +68,13 @@ def read_status(folder: Path) -> Status:
     """Read how the sweep stands now. Raises StoreError when its file can't be read."""
     fates, claimed = read_fates(folder), read_claims(folder)
     planned = dict.fromkeys(read_planned(folder) or fates)
+    kinds = [*find_trials(folder, [*planned][:1] + [*planned][-1:]).values()]  # starts are scheduled one by one
     ended = {n: fate for n, fate in fates.items() if n in planned and (fate.status == "done" or n not in claimed)}
     active = find_trials(folder, [name for name in claimed if name in planned and name not in ended])
     progress = {trial_id(trial): state for trial, state in read_progress(folder, active).items()}
     running = tuple(
-        Running(_name(trial), claimed[name].split(" ")[0], **progress.get(name, {})) for name, trial in active.items()
+        Running(_name(trial, kinds), claimed[name].split(" ")[0], **progress.get(name, {}))
+        for name, trial in active.items()
     )
     failed = {name: fate for name, fate in ended.items() if fate.status == "failed"}
     trials = find_trials(folder, [*failed])
@@ -85,7 +86,7 @@ def read_status(folder: Path) -> Status:
         counts["done"],
         sum(fate.source is not None for fate in ended.values()),
         running,
-        tuple(_describe_failure(folder, trials[name], fate) for name, fate in failed.items()),
+        tuple(_describe_failure(folder, trials[name], fate, kinds) for name, fate in failed.items()),
         counts["interrupted"],
         len(left) - len(active),
         len(set(claimed.values())),
@@ -118,14 +119,14 @@ def _work(trial: Trial, images: float) -> float:
     return (trained_madds(trial) + 1e6) * max(1, images)
 
 
-def _describe_failure(folder: Path, trial: Trial, fate: Fate) -> Failed:
+def _describe_failure(folder: Path, trial: Trial, fate: Fate, kinds: Sequence[Trial]) -> Failed:
     first = fate.error.splitlines()[0] if fate.error else ""
     log = log_path(folder, trial)
-    return Failed(_name(trial), fate.kind, fate.attempts, first, str(log) if log.exists() else "")
+    return Failed(_name(trial, kinds), fate.kind, fate.attempts, first, str(log) if log.exists() else "")
 
 
-def _name(trial: Trial) -> str:
-    return f"{arch_label(trial.arch)}, {trial.train_size} px, seed {trial.seed}"
+def _name(trial: Trial, kinds: Sequence[Trial]) -> str:
+    return f"{trial_label(trial, kinds)}, {trial.train_size} px, seed {trial.seed}"
 
 
 def status_json(status: Status) -> dict:

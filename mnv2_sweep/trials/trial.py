@@ -7,13 +7,13 @@ field with a default orphans no record; in return, a default may not change once
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from functools import lru_cache
 from types import NoneType
 
 from mnv2_sweep.base.size import Size
-from mnv2_sweep.nets.arch import ArchSpec, arch_record, input_size, load_arch
+from mnv2_sweep.nets.arch import ArchSpec, arch_label, arch_record, input_size, load_arch
 from mnv2_sweep.nets.resolve import arch_key
 from mnv2_sweep.trials.recipe import SCRATCH, USUAL_SCORE, Recipe
 from mnv2_sweep.trials.weights import WeightsRecord, dump_weights, load_weights
@@ -102,6 +102,12 @@ class Trial:
     def epsilon(self) -> float:
         """Return that of its batch norms: of the weights with which it begins, else the recipe's."""
         return self.recipe.norm_epsilon if self.start is None else self.start.epsilon
+
+
+def trial_label(trial: Trial, beside: Iterable[Trial]) -> str:
+    """Return a trial's network as tables name it beside these trials, which may be of several kinds of start."""
+    several = len({trial.recipe.init, *(one.recipe.init for one in beside)}) > 1
+    return f"{arch_label(trial.arch)}, from {trial.recipe.init}" if several else arch_label(trial.arch)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1041,12 +1041,15 @@ def test_without_photos_and_their_cache_floats_are_written_and_marked(copied, mo
     assert (code, out) == (2, "") and "error: --data: probabilities are calibrated on the validation images" in err
     listed = call(copied.desk, "status", "tiny-photos", "--kept").out
     assert listed.count("unchecked") == 3
+    code, out, err = call(copied.desk, *words, "--to", "tflite", "--out", "a\nb")
+    assert code == 0 and out.splitlines()[1:] == ["a?b"] and (copied.desk / "a\nb" / "model.tflite").is_file()
+    shutil.rmtree(copied.desk / "a\nb")
     code, out, err = call(copied.desk, *words, "--to", "tflite")
     stays = "stays as an earlier export of this network wrote it"
     assert [line for line in out.splitlines() if stays in line] == [
         f"model.{f}: {stays}" for f in ("onnx", "safetensors")
     ]
-    assert call(copied.desk, "status", "tiny-photos", "--kept").out.count("unchecked") == 4
+    assert call(copied.desk, "status", "tiny-photos", "--kept").out.count("unchecked") == 5
 
 
 @pytest.mark.slow

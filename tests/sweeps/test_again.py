@@ -60,6 +60,7 @@ def test_it_comes_to_the_same_weights_and_the_record_stays(request_all, tiny_dat
     path.unlink()
     assert find_missing(folder, NAME) == lost
     (one,) = train_again(request_all, lost)
+    assert describe_again(replace(one, network="0.25, from a")).startswith("0.25, from a, seed 1: ")
     assert is_well(one) and describe_again(one) == f"{NAME}, seed 1: as recorded; its weights are kept"
     found = read_kept(path, lost[0].trial)
     assert all(torch.equal(value, found[name]) for name, value in state.items())

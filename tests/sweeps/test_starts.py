@@ -1,19 +1,23 @@
 """Recipe.init: which weights each network begins with, and one clear line where it can't."""
 
+import io
 from dataclasses import replace
 
 import pytest
+from rich.console import Console
 
 from mnv2_sweep.base.errors import SpaceError, SweepError, WeightsError
-from mnv2_sweep.nets.arch import ArchSpec, set_expansion
+from mnv2_sweep.cli.display import SweepDisplay
+from mnv2_sweep.nets.arch import ArchSpec, arch_label, set_expansion
 from mnv2_sweep.pretrained.add import add_weights
 from mnv2_sweep.pretrained.folder import list_added, weights_folder
-from mnv2_sweep.record.store import Outcome
+from mnv2_sweep.record.store import Outcome, record
 from mnv2_sweep.spaces.networks import expand
 from mnv2_sweep.spaces.read import load_space
 from mnv2_sweep.spaces.space import Kind, Strategy
-from mnv2_sweep.sweeps.export import select_network
-from mnv2_sweep.sweeps.keep import rank_networks
+from mnv2_sweep.sweeps.export import recorded_label, select_network
+from mnv2_sweep.sweeps.keep import list_kept, rank_networks
+from mnv2_sweep.sweeps.predict import choose_outcome
 from mnv2_sweep.sweeps.request import SweepRequest, describe_schedule, open_session, prepare_session
 from mnv2_sweep.sweeps.schedule import schedule_trials
 from mnv2_sweep.sweeps.starts import choose_probe, describe_starts, find_starts, take_weights
@@ -23,6 +27,7 @@ from mnv2_sweep.training.ways.tune import WORK as TUNE
 from mnv2_sweep.trials.differences import compare_kinds, first_of_kinds
 from mnv2_sweep.trials.recipe import RECIPES
 from mnv2_sweep.trials.trial import DataRef, Trial, dump_trial, load_trial, trial_id
+from mnv2_sweep.trials.ways import own_file
 from tests.weight_files import ARCH, draw_arrays, save_safetensors
 
 RECIPE, DATA = replace(RECIPES["short"], init="imagenet"), DataRef("d", "f", 3)
@@ -235,3 +240,20 @@ def test_a_network_of_two_kinds_is_named_with_its_start(tmp_path, make_result):
         select_network(outcomes, "0.1@32", tmp_path)
     assert select_network(outcomes[:1], "0.1@32", tmp_path) == outcomes[:1]
     assert [network.on_front for network in rank_networks(outcomes)] == [True, True]
+
+
+def test_lists_and_commands_name_a_network_of_two_kinds_with_its_start(tmp_path, make_result):
+    trials = [Trial(replace(ARCH, classes=3), RECIPES[name], DATA, 0) for name in ("short", "tune")]
+    names = [f"{arch_label(ARCH)}, from {init}" for init in ("scratch", "imagenet")]
+    for trial in trials:
+        record(tmp_path, Outcome(trial, make_result()))
+    assert [line.split("  ")[0] for line in list_kept(tmp_path).splitlines()[1:3]] == names
+    assert [recorded_label(tmp_path, trial) for trial in trials] == names
+    (tmp_path / "kept").mkdir()
+    for trial in trials:
+        (tmp_path / own_file(trial)).write_text("weights")
+        assert choose_outcome(tmp_path, recorded_label(tmp_path, trial)).trial == trial
+    assert choose_outcome(tmp_path).trial in trials
+    shown = SweepDisplay(dict.fromkeys(trials, 1.0), tmp_path, Console(file=io.StringIO(), width=200))
+    shown.ended(Outcome(trials[1], make_result()))
+    assert shown.console.file.getvalue().startswith(f"[1/2] {names[1]}, ")
