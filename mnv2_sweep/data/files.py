@@ -93,7 +93,8 @@ class PhotoFolder:
             return found
         is_own = not os.path.isdir(file) and Path(os.path.realpath(file)).is_relative_to(self.path)
         if not (is_own or self.follow_links) and not self.strict:
-            self.left_out[inside] = f"a link to {os.readlink(file)!r}, which is not in the folder; see --follow-links"
+            where = "which is not in the folder; see --follow-links" if os.path.exists(file) else "where nothing is"
+            self.left_out[inside] = f"a link to {os.readlink(file)!r}, {where}"
         elif not (is_own or self.follow_links):
             raise DataError(
                 f"{self.path}: {inside!r} is a link to {os.readlink(file)!r}; only links to files inside the data "
