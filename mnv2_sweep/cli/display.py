@@ -17,6 +17,7 @@ from mnv2_sweep.base.text import count_noun, harmless, printable
 from mnv2_sweep.cli.options import drop_output, tell
 from mnv2_sweep.cli.pictures import Pictures
 from mnv2_sweep.cli.progress import counting
+from mnv2_sweep.nets.arch import arch_label
 from mnv2_sweep.record.folders import LOGS
 from mnv2_sweep.record.store import Outcome
 from mnv2_sweep.sweeps.attempt import read_progress
