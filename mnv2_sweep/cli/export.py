@@ -64,6 +64,8 @@ def export(
     files = _read_files(to, int8, ends, batch)
     if files is None and out is not None and (not out.name or out.is_dir()):
         raise SweepError(f"--out {out}: a folder; give the name of a file to write, for instance network.pt")
+    if files is not None and out is not None and out.resolve() in (here := Path.cwd().resolve(), *here.parents):
+        raise SweepError(f"--out {out}: a folder that one is in is not replaced; give the name of a folder in it")
     folder = find_sweep(results, sweep)
     trial = find_outcome(folder, network, seed, as_slice).trial  # before photos are opened, which can take a while
     task = trial.task

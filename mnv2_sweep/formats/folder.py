@@ -178,11 +178,12 @@ def _read_earlier(folder: Path, digest: str, written: Collection[str]) -> tuple[
         return {}, ()
     records, names = _read_records(folder), sorted(file.name for file in folder.iterdir())
     models = [name for name in names if Path(name).suffix in SUFFIXES]
-    strange = set(names) - {*models, LABELS, PREPROCESS, CHECK, CARD, SCRIPT} | {
-        name for name in models if name not in records and name not in written
-    }
+    own = {LABELS, PREPROCESS, CHECK, CARD, SCRIPT} if records else set()  # without, a README.md may be anybody's
+    strange = set(names) - {*models, *own} | {name for name in models if name not in records}
     if strange:
-        raise StoreError(f"{folder}: it holds {min(strange)}, which no export wrote; choose another --out")
+        raise StoreError(
+            f"{folder}: it holds {min(strange)}, which no export is known to have written; choose another --out"
+        )
     earlier, removed = {}, []
     for name in (name for name in records if name in models and name not in written):
         content, record = (folder / name).read_bytes(), records[name]

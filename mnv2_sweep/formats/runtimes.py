@@ -83,6 +83,8 @@ def _load_tflite(module: ModuleType, path: Path) -> Run:
 
     def run(images: np.ndarray) -> np.ndarray:
         pixels = np.ascontiguousarray(round_values(images.transpose(0, 2, 3, 1), first))
+        if [*first["shape"][1:]] != [*pixels.shape[1:]]:  # LiteRT would run it at any size
+            raise ValueError(f"it reads {[*map(int, first['shape'][1:])]}, given {[*pixels.shape[1:]]}")
         if shape != [*pixels.shape]:
             with _without_notes():
                 interpreter.resize_tensor_input(first["index"], pixels.shape)

@@ -50,8 +50,8 @@ def confidence_text(confidence: Confidence, precision: float) -> str:
     asked, images = percent(precision), confidence.images
     if not images:
         return (
-            "its probabilities are not calibrated, and it is never not sure, as the file was not run on validation "
-            "images when it was written"
+            "its probabilities are not calibrated, and it is never not sure, as nothing is known of this file on "
+            "validation images"
         )
     if not confidence.share:
         return f"not sure of anything: no threshold has {asked} % right on the {images:,} validation images"

@@ -74,7 +74,8 @@ def estimate_sweep(
     workers = max(1, min(workers, len(trials)))
     if not trials:
         return TimeEstimate({}, workers, device, {})
-    works = {trained_network(trial): count_work(trial) for trial in {trial.arch: trial for trial in trials}.values()}
+    kinds = {(trial.arch, trial.recipe): trial for trial in trials}.values()
+    works = {trained_network(trial): count_work(trial) for trial in kinds}
     chosen = choose_timed(trials, works)[: 2 if alone else 3]
     try:
         if alone:

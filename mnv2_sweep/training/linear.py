@@ -12,6 +12,7 @@ from functools import cache, partial
 from typing import NamedTuple
 
 import numpy as np
+import scipy.linalg
 import torch
 from scipy.optimize import minimize
 from torch import Tensor, nn
@@ -105,7 +106,12 @@ def find_unit(features: Tensor) -> tuple[Tensor, Tensor]:
 
 def turn_features(standard: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return features in the directions in which they vary on their own, their variances, and these directions."""
-    variances, directions = torch.linalg.eigh(standard.T @ standard / len(standard))
+    try:
+        variances, directions = torch.linalg.eigh(standard.T @ standard / len(standard))
+    except torch.linalg.LinAlgError:  # many features that are alike, or always 0: divide and conquer does not converge
+        exact = standard.double()
+        found = scipy.linalg.eigh((exact.T @ exact / len(exact)).numpy(), driver="ev")
+        variances, directions = (torch.from_numpy(values).to(standard.dtype) for values in found)
     return standard @ directions, variances, directions
 
 

@@ -891,6 +891,10 @@ def test_a_network_of_a_shared_training_becomes_a_file(together, swept):
     assert path.parent == together.desk / "exports" / "together-photos" and path.stat().st_size > 10_000
     assert call(together.desk, "export", name, "--sweep", "together-photos", "--slice") == (code, out, err)
     assert path.name.endswith("-slice.pt")
+    for out in (".", "..", "/"):
+        check_mistake(
+            call(together.desk, "export", name, "--to", "onnx", "--out", out), f"--out {out}: a folder that one is in"
+        )
     for out in (".", "/", ""):
         check_mistake(
             call(together.desk, "export", name, "--out", out), f"--out {out or '.'}: a folder; give the name of"

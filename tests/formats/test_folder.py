@@ -87,8 +87,8 @@ def test_files_of_another_network_go_by_name_and_anything_else_is_refused(tmp_pa
     (out / "check.json").write_text('{"new.onnx": "unchecked: as earlier versions said"}')
     assert export(out, "another", newer=b"4").removed == ("new.onnx",)
     refused = {
-        "thesis.txt": "it holds thesis.txt, which no export wrote",
-        "copied.onnx": "it holds copied.onnx, which no export wrote",
+        "thesis.txt": "it holds thesis.txt, which no export is known to have written",
+        "copied.onnx": "it holds copied.onnx, which no export is known to have written",
         "newer.onnx": "newer.onnx in it is not the file that was exported",
     }
     for name, message in refused.items():
@@ -100,6 +100,16 @@ def test_files_of_another_network_go_by_name_and_anything_else_is_refused(tmp_pa
         (out / name).unlink() if before is None else (out / name).write_bytes(before)
     with pytest.raises(StoreError, match="it is a file; give --out the name of a folder"):
         export(out / "newer.onnx", "another")
+
+
+@pytest.mark.parametrize("name", ["README.md", "new.onnx", "labels.txt", "classify.py"])
+def test_files_with_an_export_s_names_are_somebody_s_where_no_export_is_on_record(tmp_path, name):
+    out = tmp_path / "project"
+    out.mkdir()
+    (out / name).write_text("mine")
+    with pytest.raises(StoreError, match=f"it holds {name}, which no export is known to have written"):
+        export(out, "digest", new=b"1")
+    assert [path.name for path in out.iterdir()] == [name] and (out / name).read_text() == "mine"
 
 
 def test_nothing_is_left_of_an_export_that_fails(tmp_path):

@@ -235,6 +235,11 @@ def test_the_script_gives_the_recorded_predictions_without_torch(photos, tmp_pat
     answers = [line[1].split()[0] for line in lines[2 * len(paths) :]]
     right = [answer == photos.classes[label] for answer, label in zip(answers, photos.labels["val"], strict=True)]
     assert np.mean(right) == check["top1"] and len(set(answers)) > 1
+    checks["model.onnx"]["sha256"] = "of another file"  # whose temperature says nothing of this one
+    (tmp_path / "out" / "check.json").write_text(json.dumps(checks))
+    (line,) = run_script(tmp_path / "out", paths[:1], "model.onnx").stdout.splitlines()
+    said = {words.split()[0]: float(words.split()[1]) / 100 for words in line.split("\t")[1:]}
+    assert said == pytest.approx(dict(zip(photos.classes, logits[0].softmax(0).tolist(), strict=True)), abs=0.0006)
 
 
 @needs_runtimes

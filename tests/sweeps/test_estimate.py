@@ -184,6 +184,13 @@ def test_work_follows_what_was_measured(make_trial, arch, batch, milliseconds):
     assert np.log(unit * count_work(make_trial(arch=arch, batch=batch)) / milliseconds) == pytest.approx(0, abs=0.25)
 
 
+def test_a_network_that_is_trained_at_two_sizes_is_estimated_at_both(machine, make_trial, tiny_data):
+    """As one that begins with weights in one kind of trial and from nothing in another."""
+    trials = [make_trial(arch=ArchSpec(resolution=32), input_scale=scale) for scale in (0.5, 1.0)]
+    seconds = estimate_sweep(trials, tiny_data, "toy", "cpu", 1).trial_seconds
+    assert seconds[trials[1]] > 1.2 * seconds[trials[0]] > 0
+
+
 # ---------------------------------------------------------------- networks that share weights
 
 FINAL = 60 + 30 + 45  # images that each slice looks at: all that the data have

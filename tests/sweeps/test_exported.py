@@ -82,6 +82,11 @@ BROKEN = {
         lambda f: (f / "preprocess.json").write_text((f / "preprocess.json").read_text().replace("16", "24")),
         "does not fit preprocess.json",
     ),
+    "other size, tflite": (
+        "model.tflite",
+        lambda f: (f / "preprocess.json").write_text((f / "preprocess.json").read_text().replace("16", "24")),
+        "model.tflite: does not fit preprocess.json .*it reads ",
+    ),
     "huge": (
         "",
         lambda f: (f / "preprocess.json").write_text((f / "preprocess.json").read_text().replace("16", "99999")),

@@ -21,7 +21,7 @@ from mnv2_sweep.training import features
 from mnv2_sweep.training.control import Control, Interrupted
 from mnv2_sweep.training.features import compute_features, features_path, find_features, forget_oldest
 from mnv2_sweep.training.kept import header_of, write_kept
-from mnv2_sweep.training.linear import Examples, fit_linear, time_fit
+from mnv2_sweep.training.linear import Examples, fit_linear, time_fit, turn_features
 from mnv2_sweep.training.loop import evaluate_splits, run_trial
 from mnv2_sweep.training.start import begin_network
 from mnv2_sweep.training.ways.probe import WORK as PROBE
@@ -133,6 +133,23 @@ def test_the_classifier_is_at_the_minimum_of_loss_and_penalty(make_begun):
     (loss + linear.strength / 2 * unit * weight.square().sum()).backward()
     assert loss.item() == pytest.approx(linear.train_loss, abs=1e-4)
     assert bias.grad.abs().max().item() < 0.01 and weight.grad.abs().max().item() < 0.03
+
+
+def test_features_whose_directions_do_not_converge_are_turned_another_way(make_begun, monkeypatch):
+    """As those of 1.0 at 32 px, most of which are always 0."""
+    random = torch.Generator().manual_seed(0)
+    features = torch.randn(40, 6, generator=random) @ torch.diag(torch.tensor([1.0, 2, 0, 0, 0, 0]))
+    usual = turn_features(features)
+
+    def fail(matrix):
+        raise torch.linalg.LinAlgError("the algorithm failed to converge")
+
+    monkeypatch.setattr(torch.linalg, "eigh", fail)
+    turned, variances, directions = turn_features(features)
+    assert turned.dtype == variances.dtype == directions.dtype == torch.float32
+    torch.testing.assert_close(variances, usual[1], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(turned @ directions.T, features, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(turned.T @ turned / 40, torch.diag(variances), atol=1e-4, rtol=1e-4)
 
 
 def test_tuning_reports_its_probe_and_where_it_made_it_worse(make_begun, tiny_data):
