@@ -28,7 +28,9 @@ def test_features_are_those_of_the_plan_s_layers(arch):
 
 
 def counted(**fields) -> dict[str, float]:
-    arch = ArchSpec(**{"stages": (Stage(1, 16, 1, 1), Stage(2, 16, 2, 1)), "resolution": 32, "last_channels": 0, **fields})
+    arch = ArchSpec(
+        **{"stages": (Stage(1, 16, 1, 1), Stage(2, 16, 2, 1)), "resolution": 32, "last_channels": 0, **fields}
+    )
     return dict(zip(FEATURES, arch_features([arch])[0], strict=True))
 
 
