@@ -197,8 +197,9 @@ def _check(profile: Profile, madds: int, where: str) -> None:
                            f"here; {AGAIN}")  # fmt: skip
     noise = float(np.median(profile.noise))
     if noise > MOST_NOISE:
+        most = percent(MOST_NOISE, 0)
         raise ProfileError(f"{where}: too noisy: halves of its rounds differ by {percent(noise)} % (median), at most "
-                           f"{percent(MOST_NOISE, 0)} % is allowed; measure while the device does nothing else")  # fmt: skip
+                           f"{most} % is allowed; measure while the device does nothing else")  # fmt: skip
 
 
 # ---------------------------------------------------------------- JSON -> records, each value of its own type

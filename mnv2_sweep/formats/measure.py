@@ -14,7 +14,6 @@ import re
 import subprocess
 import sys
 import tempfile
-import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -85,7 +84,7 @@ def make_script(space: str, archs: Sequence[ArchSpec], wish: Wish) -> str:
     if wish.runtime == "litert":
         graphs = [split_padding(graph) for graph in graphs]
     lines = [";".join(describe_graph(graph)) for graph in graphs]
-    records = [json.dumps(arch_record(arch), separators=(",", ":")) for arch in archs]
+    records = [_dump(arch_record(arch)) for arch in archs]
     packed = bz2.compress("\n".join(line for pair in zip(records, lines, strict=True) for line in pair).encode())
     name = re.sub(r"[^\w.+ -]", "_", space)
     about = {
@@ -101,9 +100,9 @@ def make_script(space: str, archs: Sequence[ArchSpec], wish: Wish) -> str:
         "PRECISION": "8-bit integers" if wish.int8 else "32-bit floats",
         "SCRIPT": f"{name}-{wish.words}.py",
         "OUT": f"{name}-{wish.words}.json",
-        "ABOUT": json.dumps(about),
-        "NETWORKS": "\n".join(textwrap.wrap(base64.b85encode(packed).decode(), PACKED_COLUMNS)),
-        "OPERATORS": json.dumps(_operators(graphs, wish.int8)) if wish.runtime == "litert" else "",
+        "ABOUT": _dump(about),
+        "NETWORKS": re.sub(f"(.{{{PACKED_COLUMNS}}})", r"\1\n", base64.b85encode(packed).decode()),
+        "OPERATORS": _dump(_operators(graphs, wish.int8)) if wish.runtime == "litert" else "",
     }
     script = _part("measure")
     for word, text in words.items():
@@ -177,6 +176,10 @@ def _parts(wish: Wish, graphs: Sequence[Graph]) -> Iterator[str]:
         yield f"measure_{part}"
         if rare and Path(__file__).with_name(f"measure_{part}_more.txt").exists():
             yield f"measure_{part}_more"
+
+
+def _dump(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))
 
 
 def _part(name: str) -> str:

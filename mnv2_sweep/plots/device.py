@@ -5,8 +5,9 @@ Every network is predicted from all others. Nothing here reads a file.
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from mnv2_sweep.base.text import count_noun, percent
 from mnv2_sweep.devices.latency import LatencyModel, relative_quantiles
@@ -46,11 +47,18 @@ def _draw_pairs(axes: Axes, measured: np.ndarray, predicted: np.ndarray) -> None
     axes.plot(measured, predicted, "o", color=POINTS, ms=4.5, alpha=0.8, zorder=3, gid="networks")
     axes.set(xscale="log", yscale="log", xlim=ends, ylim=ends)
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(FuncFormatter(lambda tick, _: f"{tick:,.4g}"))
-        axis.set_minor_formatter(FuncFormatter(lambda tick, _: ""))
+        _set_ticks(axis, *ends)
     axes.set_xlabel("measured (ms, log scale)")
     axes.set_ylabel("predicted (ms, log scale)")
     axes.set_title("Measured and predicted", loc="left", fontsize=11, color=INK)
+
+
+def _set_ticks(axis: Axis, low: float, high: float) -> None:
+    """Put ticks at 1, 2, 5, 10 and so on."""
+    ticks = [step * 10.0**power for power in range(-4, 6) for step in (1, 2, 5)]
+    axis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda tick, _: f"{tick:,.6g}"))
 
 
 def _draw_errors(axes: Axes, measured: np.ndarray, model: LatencyModel) -> None:
@@ -59,8 +67,7 @@ def _draw_errors(axes: Axes, measured: np.ndarray, model: LatencyModel) -> None:
     axes.axhline(0, color=GREY, lw=1, zorder=2)
     axes.plot(measured, 100 * model.errors, "o", color=POINTS, ms=4.5, alpha=0.8, zorder=3, gid="errors")
     axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda tick, _: f"{tick:,.4g}"))
-    axes.xaxis.set_minor_formatter(FuncFormatter(lambda tick, _: ""))
+    _set_ticks(axes.xaxis, measured.min(), measured.max())
     axes.set_xlabel("measured (ms, log scale)")
     axes.set_ylabel("predicted above measured (%)")
     axes.set_title("What is left; shaded: 95 %", loc="left", fontsize=11, color=INK)

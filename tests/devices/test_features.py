@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from mnv2_sweep.devices.features import FEATURES, PLACES, arch_features, layer_features
-from mnv2_sweep.nets.arch import ArchSpec, Stage
+from mnv2_sweep.nets.arch import FAMILIES, ArchSpec, Stage
 from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.nets.plan import WEIGHTED
 from mnv2_sweep.nets.resolve import resolve
 from mnv2_sweep.spaces.networks import select_networks
+from mnv2_sweep.spaces.space import Space
 from tests.arch_samples import draw_arch, draw_other
 from tests.spaces.test_gather import draw_space
 
@@ -50,6 +51,12 @@ def test_each_kind_of_work_has_a_feature_of_its_own():
     squeezed = counted(se_ratio=0.25)
     assert squeezed["joined"] == plain["joined"] + 3 * 16 * 16 * 32
     assert squeezed["curved"] == 3 * 32 and squeezed["moved"] == plain["moved"] + 3 * 16 * 16 * 32
+
+
+def test_families_of_one_space_are_each_counted_by_their_own_layers():
+    axes = (("family", tuple(FAMILIES)), ("width", (0.5, 1.0)), ("resolution", (32, 33)))
+    networks = select_networks(Space("families", axes=axes, points=((("width", 1.4),),)))
+    assert np.array_equal(networks.features(), arch_features([*networks]))
 
 
 @pytest.mark.parametrize("seed", range(6))
