@@ -20,8 +20,9 @@ from pathlib import Path
 
 import psutil
 
+from mnv2_sweep.base.places import cache_folder
 from mnv2_sweep.data.batches import prepare_pixels
-from mnv2_sweep.data.catalog import cache_folder, open_dataset
+from mnv2_sweep.data.catalog import open_dataset
 from mnv2_sweep.spaces.networks import expand
 from mnv2_sweep.spaces.read import load_space
 from mnv2_sweep.sweeps.budget import TimeEstimate, estimate_text

@@ -25,8 +25,9 @@ from pathlib import Path
 
 from chaos import NETWORKS, SPACE, read_results
 
+from mnv2_sweep.base.places import cache_folder
 from mnv2_sweep.base.text import align
-from mnv2_sweep.data.catalog import cache_folder, open_dataset
+from mnv2_sweep.data.catalog import open_dataset
 from mnv2_sweep.nets.arch import ArchSpec, Stage
 from mnv2_sweep.record.store import (
     DATABASE,

@@ -29,7 +29,7 @@ ARCHITECTURE = runpy.run_path(str(DOCS / "make_architecture.py"))
 ALL = dict(COMMAND_LINE["list_commands"](typer.main.get_command(app)))
 OPTIONS = {name: {o for p in command.params for o in (*p.opts, *p.secondary_opts)} for name, command in ALL.items()}
 OF_THE_PROGRAM = {"--help", "--version", "--install-completion"}
-OF_OTHERS = {"--generate", "--gpus-per-node", "--signal"}  # of ray and sbatch
+OF_OTHERS = {"--generate", "--gpus-per-node", "--signal", "--list"}  # of ray, sbatch, and the script for a device
 
 
 def commands_in(text: str) -> set[str]:

@@ -32,7 +32,8 @@ def test_the_wheel_holds_every_module_and_the_spaces_and_nothing_else(wheel):
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "mnv2_sweep").rglob("*.py")}
     spaces = {f"mnv2_sweep/shipped_spaces/{path.name}" for path in (ROOT / "spaces").glob("*.yaml")}
-    assert spaces and names == modules | spaces | {"mnv2_sweep/py.typed", "mnv2_sweep/formats/classify.txt"}
+    texts = {str(path.relative_to(ROOT)) for path in (ROOT / "mnv2_sweep" / "formats").glob("*.txt")}
+    assert spaces and len(texts) > 5 and names == modules | spaces | texts | {"mnv2_sweep/py.typed"}
 
 
 def test_the_source_archive_holds_what_a_wheel_is_made_of(tmp_path, monkeypatch):

@@ -5,7 +5,8 @@ SweepError
  ├─ SpaceError   a YAML design space with mistakes (all of them, one a line)
  ├─ DataError    a data folder or archive that cannot be used
  ├─ StoreError   a results folder that cannot be read or written
- └─ WeightsError a file of weights that cannot be used
+ ├─ WeightsError a file of weights that cannot be used
+ └─ ProfileError a profile of a device that cannot be used
 """
 
 
@@ -35,3 +36,7 @@ class StoreError(SweepError):
 
 class WeightsError(SweepError):
     """A file of weights that cannot be used."""
+
+
+class ProfileError(SweepError):
+    """A profile of a device that cannot be used."""

@@ -19,6 +19,7 @@ from mnv2_sweep.cli.ablate import ablate
 from mnv2_sweep.cli.calibrate import calibrate
 from mnv2_sweep.cli.count import count
 from mnv2_sweep.cli.data import data_app
+from mnv2_sweep.cli.device import device_app
 from mnv2_sweep.cli.export import export
 from mnv2_sweep.cli.finetune import finetune
 from mnv2_sweep.cli.merge import merge
@@ -40,6 +41,7 @@ app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 app.add_typer(weights_app, name="weights")
+app.add_typer(device_app, name="device")
 for _command in (plan, count, paper, export, finetune, predict, calibrate, ablate, run, plot, table, status, merge):
     app.command()(expand_options(_command))
 

@@ -7,10 +7,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from mnv2_sweep.base.errors import DataError
+from mnv2_sweep.base.places import cache_folder
 from mnv2_sweep.base.text import count_noun, printable
 from mnv2_sweep.cli.options import tell
 from mnv2_sweep.data.asked import data_path, move_name, read_name, whole_name
-from mnv2_sweep.data.catalog import Dataset, cache_folder, is_there, open_dataset
+from mnv2_sweep.data.catalog import Dataset, is_there, open_dataset
 from mnv2_sweep.data.photos import find_decoded
 from mnv2_sweep.sweeps.schedule import read_data_name
 from mnv2_sweep.trials.trial import EMBEDDED, Trial

@@ -3,7 +3,6 @@
 Pixels are made once and kept as memory-mapped files in the cache folder, so that all workers share them.
 """
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -48,17 +47,6 @@ def find_truth(dataset: Dataset) -> Truth:
     """Return the classes of the data's validation and test images."""
     held_out = {split: np.asarray(labels, np.int64) for split, labels in dataset.labels.items() if split != "train"}
     return Truth(tuple(dataset.classes), held_out)
-
-
-def cache_folder() -> Path:
-    """Return $MNV2_SWEEP_CACHE, or mnv2-sweep in the user's cache folder ($XDG_CACHE_HOME, ~/.cache)."""
-    chosen = os.environ.get("MNV2_SWEEP_CACHE")
-    if chosen:
-        return Path(chosen)
-    try:
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mnv2-sweep"
-    except RuntimeError:
-        raise DataError("no home folder is known, so there is no place for images; set MNV2_SWEEP_CACHE") from None
 
 
 def open_dataset(

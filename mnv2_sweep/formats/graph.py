@@ -6,7 +6,7 @@ weights are float32 [out, in / groups, kernel, kernel], biases [out]. Borders ar
 TensorFlow's SAME, with kernels the right way round (`models.padding.upright_state`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -88,11 +88,20 @@ def fold_plan(plan: Plan, state: Mapping[str, Any], epsilon: float = EPSILON) ->
 
     `epsilon` is that of the batch norms. Raises KeyError where a name is missing, ValueError where a shape is another.
     """
+    return _lower(plan, lambda layer: fold_layer(layer, state, epsilon))
+
+
+def lower_plan(plan: Plan) -> Graph:
+    """Make the graph of a plan without weights: which operations run, on which tensors."""
+    return _lower(plan, lambda layer: (None, None))
+
+
+def _lower(plan: Plan, find_weights: Callable[[Layer], tuple]) -> Graph:
     nodes: list[Node] = []
     places = [0]  # tensor of the plan -> tensor of the graph
     for i, layer in enumerate(plan.layers):
         reads = [places[i + back + 1] for back in layer.reads]
-        weights = fold_layer(layer, state, epsilon) if layer.op in WEIGHTED else None
+        weights = find_weights(layer) if layer.op in WEIGHTED else ()
         places.append(_append(nodes, layer, reads, weights))
     return Graph(Map(*plan.image), tuple(nodes))
 
@@ -114,7 +123,7 @@ def fold_layer(layer: Layer, state: Mapping[str, Any], epsilon: float = EPSILON)
     return weight.astype(np.float32), bias.astype(np.float32)
 
 
-def _append(nodes: list[Node], layer: Layer, reads: list[int], weights: tuple | None) -> int:
+def _append(nodes: list[Node], layer: Layer, reads: list[int], weights: tuple) -> int:
     """Append a layer's operation, what is added to it, pair by pair, and its activation; return the last tensor."""
     makes, made = Map(layer.c_out, layer.size_out), reads[0]
     start = len(nodes)
@@ -132,7 +141,7 @@ def _append(nodes: list[Node], layer: Layer, reads: list[int], weights: tuple | 
 
     joined = layer.op in (*WEIGHTED, "add")  # what else it reads is added to it
     shape = {"kernel": layer.kernel, "stride": layer.stride, "groups": layer.groups, "pads": find_pads(layer)}
-    if weights is not None:
+    if weights:
         made = append("conv", [], weight=weights[0], bias=weights[1], **shape)
     elif layer.op not in ("add", "relu"):
         made = append(layer.op, reads[1:], **(shape if layer.op in MOVES else {}))

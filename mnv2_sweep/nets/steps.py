@@ -67,7 +67,7 @@ class Part:
         """Return what its blocks and layers do, see `resolve.arch_key`."""
         if self._texts is None:
             blocks = self._blocks()
-            layers = [layer for block in blocks for layer in block.layers]
+            layers = self.layers()
             is_plain = all(x.op in PLAIN[0] and x.act in PLAIN[1] and x.padding is None for x in layers)
             self._texts = Texts(
                 json.dumps([_describe_block(block) for block in blocks])[1:-1],
@@ -75,6 +75,10 @@ class Part:
                 is_plain,
             )
         return self._texts
+
+    def layers(self) -> list[Layer]:
+        """Return its layers in order."""
+        return [layer for block in self._blocks() for layer in block.layers]
 
     def _blocks(self) -> tuple[Block, ...]:
         return self.step.build(self.before, 0, 0, *self.step.values)[0]

@@ -13,7 +13,7 @@ import safetensors.numpy
 
 from mnv2_sweep.base.errors import WeightsError
 from mnv2_sweep.base.files import write_whole
-from mnv2_sweep.data.catalog import cache_folder
+from mnv2_sweep.base.places import cache_folder
 from mnv2_sweep.pretrained.weights import Weights
 from mnv2_sweep.trials.weights import WeightsRecord, dump_weights, load_weights
 

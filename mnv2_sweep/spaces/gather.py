@@ -1,4 +1,5 @@
-"""Combinations of a space's axes, as rows of indices -> costs and names of their networks, gathered as arrays.
+"""Combinations of a space's axes, as rows of indices -> costs, names and other sums of their networks' parts, gathered
+as arrays.
 
 A network is steps (`nets.steps`), and a step depends on few of the axes. So for each place the steps of all rows are
 looked up by the indices of its axes, then the parts by what came before them: what is new is resolved and counted
@@ -55,6 +56,17 @@ class Gather:
             names[chosen] = total
         return names
 
+    def sums(self, rows: np.ndarray, count: Callable[[Part], np.ndarray]) -> np.ndarray:
+        """Return for every row the sum [N, K] of what `count` makes of its network's parts [K]."""
+        sums = [
+            (chosen, sum(place.counts(count).take(parts, axis=0) for place, parts in self._walk(rows[chosen], places)))
+            for chosen, places in self._by_family(rows)
+        ]
+        whole = np.zeros((len(rows), sums[0][1].shape[1] if sums else 0))
+        for chosen, total in sums:
+            whole[chosen] = total
+        return whole
+
     def _by_family(self, rows: np.ndarray) -> list[tuple]:
         """Return (which rows, their places) for every family, so that the number of places is the same."""
         if not self.at_family:
@@ -104,6 +116,7 @@ class _Place:
         self.after = np.zeros(0, np.int64)
         self._columns: list[np.ndarray] = []
         self._digests: tuple[np.ndarray, np.ndarray] | None = None
+        self._counts: dict[Callable, np.ndarray] = {}
 
     def find_steps(self, rows: np.ndarray) -> np.ndarray:
         """Return the numbers of the rows' steps."""
@@ -184,3 +197,12 @@ class _Place:
             numbers = np.array([part.digest() for part in self.parts], np.uint64)
             self._digests = numbers[:, 0::2], numbers[:, 1::2]
         return self._digests
+
+    def counts(self, count: Callable[[Part], np.ndarray]) -> np.ndarray:
+        """Return what `count` makes of every part [parts, K]."""
+        known = self._counts.get(count)
+        have = 0 if known is None else len(known)
+        if have < len(self.parts):
+            new = np.array([count(part) for part in self.parts[have:]], float)
+            self._counts[count] = new if known is None else np.concatenate([known, new])
+        return self._counts[count]

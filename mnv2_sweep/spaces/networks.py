@@ -12,6 +12,7 @@ from dataclasses import fields
 import numpy as np
 
 from mnv2_sweep.base.errors import SpaceError
+from mnv2_sweep.devices.features import arch_features, part_features
 from mnv2_sweep.nets.arch import CELLS, OPTIONAL_CELLS, ArchSpec
 from mnv2_sweep.nets.cost_arrays import CostArrays, count_archs, join_costs
 from mnv2_sweep.nets.resolve import name_network
@@ -45,6 +46,12 @@ class Networks(Sequence):
         points = [name_network(arch) for arch in self.points]
         names.append(np.array(points, np.uint64).reshape(-1, 2))
         return np.column_stack([np.concatenate(names), self._dropouts()])
+
+    def features(self) -> np.ndarray:
+        """Return what a device has to do for every network [N, F], see `devices.features`."""
+        gather = Cells(self.space, self.classes).gather()
+        parts = [gather.sums(chunk, part_features) for chunk in self._chunks()]
+        return np.concatenate([*parts, arch_features(self.points)])
 
     def count_changed(self, change: Callable[[ArchSpec], ArchSpec]) -> CostArrays:
         """Return what all would cost with their size or their number of classes changed, each by its own alone."""

@@ -11,10 +11,10 @@ from functools import partial
 from pathlib import Path
 
 from mnv2_sweep.base.errors import SweepError
+from mnv2_sweep.base.places import cache_folder
 from mnv2_sweep.base.signals import StopRequest
 from mnv2_sweep.base.text import bytes_text
 from mnv2_sweep.data.asked import data_path
-from mnv2_sweep.data.catalog import cache_folder
 from mnv2_sweep.record.folders import remove_empty
 from mnv2_sweep.record.store import Outcome, read_outcomes
 from mnv2_sweep.sweeps.attempt import Attempts

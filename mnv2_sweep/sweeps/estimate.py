@@ -24,10 +24,11 @@ import psutil
 import torch
 from PIL import Image
 
+from mnv2_sweep.base.places import cache_folder
 from mnv2_sweep.base.size import Size
 from mnv2_sweep.base.text import bytes_text, duration, percent
 from mnv2_sweep.data.batches import level_size
-from mnv2_sweep.data.catalog import Dataset, DrawnData, cache_folder
+from mnv2_sweep.data.catalog import Dataset, DrawnData
 from mnv2_sweep.data.decode import RESAMPLING
 from mnv2_sweep.data.drawing import CHUNK_PIXELS
 from mnv2_sweep.data.photos import PhotoData

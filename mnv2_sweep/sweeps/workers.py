@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from mnv2_sweep.data.catalog import Dataset, cache_folder, open_dataset
+from mnv2_sweep.base.places import cache_folder
+from mnv2_sweep.data.catalog import Dataset, open_dataset
 from mnv2_sweep.record.store import Outcome
 from mnv2_sweep.sweeps.attempt import Attempts
 from mnv2_sweep.sweeps.pool import Feed, run_pool

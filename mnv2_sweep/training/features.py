@@ -18,8 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from mnv2_sweep.base.files import remove_abandoned, remove_files
+from mnv2_sweep.base.places import cache_folder
 from mnv2_sweep.data.batches import whole_batch, whole_pixels
-from mnv2_sweep.data.catalog import Dataset, cache_folder
+from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.nets.resolve import arch_key
 from mnv2_sweep.training.checkpoint import core_clock, describe_error, read_packed, write_packed
 from mnv2_sweep.training.control import Control

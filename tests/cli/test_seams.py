@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mnv2_sweep.analysis.stats import summarise
-from mnv2_sweep.data.catalog import cache_folder
+from mnv2_sweep.base.places import cache_folder
 from mnv2_sweep.data.photos import open_photos
 from mnv2_sweep.record.frame import load_frame
 from mnv2_sweep.record.store import read_outcomes

@@ -2,7 +2,6 @@
 
 import os
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +9,7 @@ import pytest
 from mnv2_sweep.base.errors import DataError
 from mnv2_sweep.base.size import square
 from mnv2_sweep.data import drawing
-from mnv2_sweep.data.catalog import DRAWINGS, EMBEDDED, cache_folder, open_dataset
+from mnv2_sweep.data.catalog import DRAWINGS, EMBEDDED, open_dataset
 from tests.photo_samples import OK, write_folder
 
 SHAPES = EMBEDDED[0]
@@ -24,23 +23,6 @@ def few_scenes(monkeypatch):
 
 def change_drawing(monkeypatch, **changes):
     monkeypatch.setitem(DRAWINGS, SHAPES, replace(DRAWINGS[SHAPES], **changes))
-
-
-@pytest.mark.parametrize(
-    "environment, folder",
-    [
-        ({"MNV2_SWEEP_CACHE": "/a", "XDG_CACHE_HOME": "/b", "HOME": "/c"}, "/a"),
-        ({"MNV2_SWEEP_CACHE": "", "XDG_CACHE_HOME": "/b", "HOME": "/c"}, "/b/mnv2-sweep"),
-        ({"XDG_CACHE_HOME": "", "HOME": "/c"}, "/c/.cache/mnv2-sweep"),
-    ],
-    ids=["own", "XDG", "home"],
-)
-def test_where_the_cache_is(monkeypatch, environment, folder):
-    for name in ("MNV2_SWEEP_CACHE", "XDG_CACHE_HOME", "HOME"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    assert cache_folder() == Path(folder)
 
 
 @pytest.mark.parametrize("name, classes", [("shapes", 10), ("cloths", 54)])
@@ -110,18 +92,6 @@ def test_a_path_that_is_not_there_is_told_what_is_allowed(tmp_path):
     assert str(caught.value).startswith(
         "--data nowhere: no such folder or archive; give 'shapes' or 'cloths' (built in), or the path of"
     )
-
-
-def test_without_a_home_it_says_what_to_set(monkeypatch):
-    for name in ("MNV2_SWEEP_CACHE", "XDG_CACHE_HOME", "HOME"):
-        monkeypatch.delenv(name, raising=False)
-
-    def no_home() -> Path:
-        raise RuntimeError("Could not determine home directory.")
-
-    monkeypatch.setattr(Path, "home", no_home)
-    with pytest.raises(DataError, match="no home folder is known.*MNV2_SWEEP_CACHE"):
-        cache_folder()
 
 
 def test_drawn_images_are_checked_too(tmp_path, few_scenes):

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from mnv2_sweep.data.catalog import cache_folder
+from mnv2_sweep.base.places import cache_folder
 from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.sweeps import timing
 from mnv2_sweep.sweeps.timing import DoesNotFit, Timing, time_here, time_network, time_team, timing_batch

@@ -1,0 +1,1 @@
+"""Profiles of devices, and what is learnt from them."""
