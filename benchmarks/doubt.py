@@ -27,7 +27,6 @@ from mnv2_sweep.analysis.paired import (
     ONCE,
     POWER,
     estimate_difference,
-    find_failed,
     further_seeds,
     half_width,
     p_value,
@@ -35,6 +34,7 @@ from mnv2_sweep.analysis.paired import (
 )
 from mnv2_sweep.record.frame import load_frame
 from tests.answer_samples import draw_world
+from tests.reading_samples import decide_carefully
 
 SEEDS = 20  # at most
 BOOTSTRAP = 2000
@@ -54,21 +54,6 @@ def decide(differences: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     settled = p_value(mean, sd, n, looks=ALWAYS) <= LEVEL
     settled[:, :2] = False
     return settled.any(1), settled.argmax(1)
-
-
-def decide_carefully(scores: np.ndarray, true: float) -> float:
-    """Return the share of experiments [experiments, 2, seeds] that are decided with seeds that look failed and without
-    them, where the difference is `true`."""
-    decided = 0
-    for one in scores:
-        for n in range(3, scores.shape[2] + 1):
-            found = find_failed(one[:, :n])
-            kept = np.delete(one[:, :n], [place for _, place in found], axis=1)
-            p = [estimate_difference(part[0] - part[1] - true, ALWAYS).p for part in (one[:, :n], kept)]
-            if max(p) <= LEVEL:
-                decided += 1
-                break
-    return decided / len(scores)
 
 
 def check_level(experiments: int) -> None:

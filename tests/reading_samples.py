@@ -7,7 +7,7 @@ import pandas as pd
 
 from mnv2_sweep.analysis.ablation import Change, Protocol, plan_comparisons
 from mnv2_sweep.analysis.differences import Reading, find_readings
-from mnv2_sweep.analysis.paired import ONCE
+from mnv2_sweep.analysis.paired import ALWAYS, LEVEL, ONCE, estimate_difference, find_failed
 from mnv2_sweep.nets.arch import ArchSpec, arch_label
 from mnv2_sweep.nets.resolve import arch_key
 from mnv2_sweep.trials.terms import pack_terms
@@ -72,3 +72,18 @@ def draw_each(trials: pd.DataFrame, images: int) -> dict[str, bytes]:
         right[order[: round(images * trial["val_top1"])]] = True
         each[trial["trial_id"]] = pack_terms({"val": {"top1": right, "loss": 1.0 - right}})
     return each
+
+
+def decide_carefully(scores: np.ndarray, true: float = 0.0) -> float:
+    """Return the share of experiments [experiments, 2, seeds] that are decided with seeds that look failed and without
+    them, where the difference is `true`."""
+    decided = 0
+    for one in scores:
+        for n in range(3, scores.shape[2] + 1):
+            found = find_failed(one[:, :n])
+            kept = np.delete(one[:, :n], [place for _, place in found], axis=1)
+            p = [estimate_difference(part[0] - part[1] - true, ALWAYS).p for part in (one[:, :n], kept)]
+            if max(p) <= LEVEL:
+                decided += 1
+                break
+    return decided / len(scores)

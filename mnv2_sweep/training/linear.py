@@ -48,6 +48,12 @@ class Linear:
         """Return the outputs of images with these features."""
         return nn.functional.linear(features, self.weight, self.bias)
 
+    @torch.no_grad()
+    def put_into(self, model: nn.Module) -> None:
+        """Make it the network's own classifier."""
+        model.classifier[-1].weight.copy_(self.weight)
+        model.classifier[-1].bias.copy_(self.bias)
+
 
 class Examples(NamedTuple):
     """Features [N, C], their targets, and what each counts in the loss, [N]; None where all count the same."""

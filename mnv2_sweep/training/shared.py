@@ -224,9 +224,7 @@ def refit_classifier(model: nn.Module, trial: Trial, dataset: Dataset, device: s
     seen, rows = torch.cat(features), torch.cat(drawn_batches(len(dataset.labels["train"]), trial.shared.refit))
     if len(rows) > 1 and seen.isfinite().all():
         labels, targets = dataset.labels["train"], read_targets(trial, dataset, "train", "cpu")[rows]
-        linear = fit_least_squares(trial, seen, targets, weigh_images(trial, labels[rows.numpy()]))
-        classifier[-1].weight.copy_(linear.weight)
-        classifier[-1].bias.copy_(linear.bias)
+        fit_least_squares(trial, seen, targets, weigh_images(trial, labels[rows.numpy()])).put_into(model)
 
 
 def calibration_batches(

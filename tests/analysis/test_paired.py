@@ -31,6 +31,7 @@ from mnv2_sweep.analysis.paired import (
     power_difference,
     power_margin,
 )
+from tests.reading_samples import decide_carefully
 
 EXPERIMENTS = 2000
 DIFFERENCES = [0.015, 0.011, 0.003, 0.018, 0.009]
@@ -305,31 +306,17 @@ def test_few_good_trainings_look_failed_and_few_failed_ones_good(seeds, most):
     assert np.mean([(0, 1) in find_failed(one) for one in good[:300]]) > 0.95
 
 
-def decide(scores: np.ndarray, true: float = 0.0) -> float:
-    """Share of experiments that --until-decided decides, with seeds that look failed and without them."""
-    decided = 0
-    for one in scores:
-        for n in range(3, scores.shape[2] + 1):
-            found = find_failed(one[:, :n])
-            kept = np.delete(one[:, :n], [place for _, place in found], axis=1)
-            p = [estimate_difference(part[0] - part[1] - true, ALWAYS).p for part in (one[:, :n], kept)]
-            if max(p) <= LEVEL:
-                decided += 1
-                break
-    return decided / len(scores)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("rate, lost", [(0.05, 10), (0.1, 10), (0.1, 30), (0.2, 5)])
 def test_failing_in_some_seeds_is_rarely_taken_for_being_worse(rate, lost):
     """In trainings as they mostly go the networks are equal."""
-    assert decide(draw_failing(np.random.default_rng(1), rate, lost)) <= 0.05  # 500 experiments, as below
+    assert decide_carefully(draw_failing(np.random.default_rng(1), rate, lost)) <= 0.05  # 500 experiments, as below
 
 
 @pytest.mark.slow
 def test_no_rule_knows_of_failures_that_nobody_saw():
     """What the module says: a difference in means that failures alone make is missed far more often than in 5 %."""
-    assert decide(draw_failing(np.random.default_rng(1), 0.1, 10), true=1.0) > 0.1
+    assert decide_carefully(draw_failing(np.random.default_rng(1), 0.1, 10), true=1.0) > 0.1
 
 
 @pytest.mark.parametrize("correlation", [0.0, 0.2])

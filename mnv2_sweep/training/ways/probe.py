@@ -101,9 +101,7 @@ def probe_trial(trial: Trial, dataset: Dataset, device: str, control: Control) -
     measured = sum_up(
         {split: _score(trial, linear.outputs(features.splits[split]), targets[split]) for split in splits}
     )
-    with torch.no_grad():
-        model.classifier[-1].weight.copy_(linear.weight)
-        model.classifier[-1].bias.copy_(linear.bias)
+    linear.put_into(model)
     return Probed(model.eval(), measured, features.seconds + clock() - began, linear)
 
 
