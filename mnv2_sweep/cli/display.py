@@ -201,6 +201,8 @@ class _Shown:
             self.display = self.stack.enter_context(SweepDisplay(event.seconds, event.folder, self.console))
         elif isinstance(event, Ticked):
             self.display.tick(event.elsewhere)
+            if self.pictures:
+                self.display.note(self.pictures.look())
         elif isinstance(event, Ended):
             self.display.ended(event.outcome, event.retried)
             if self.pictures and event.outcome.result is not None:

@@ -48,6 +48,7 @@ def run(
     from mnv2_sweep.cli.pictures import Pictures
     from mnv2_sweep.spaces.networks import expand
     from mnv2_sweep.spaces.space import Kind
+    from mnv2_sweep.trials.preview import newest_preview
 
     if seed is not None and seeds is not None:
         raise SweepError("--seed --seeds: one of them; --seed K is seed K alone, --seeds N are seeds 0 to N-1")
@@ -69,7 +70,9 @@ def run(
     check_starts(request, loaded, path)
     if again is not None:
         raise typer.Exit(run_again(request, again))
-    failed = show_sweep(request, pictures=Pictures(partial(draw_so_far, request.folder, options.plots)))
+    draw, preview = (partial(draws, request.folder, options.plots) for draws in (draw_so_far, preview_so_far))
+    pictures = Pictures(draw, preview=preview, newest=partial(newest_preview, request.folder))
+    failed = show_sweep(request, pictures=pictures)
     if not options.dry_run:
         show_results(request.folder, options.plots)
     raise typer.Exit(1 if failed else 0)
@@ -80,6 +83,13 @@ def draw_so_far(folder: Path, plots: Path) -> list[Path]:
     from mnv2_sweep.report.figures import draw_pareto
 
     return draw_pareto(folder, plots)
+
+
+def preview_so_far(folder: Path, plots: Path) -> list[Path]:
+    """Draw what slices are worth while their weights train."""
+    from mnv2_sweep.report.figures import draw_preview
+
+    return draw_preview(folder, plots)
 
 
 def show_results(folder: Path, plots: Path) -> None:

@@ -55,6 +55,7 @@ def plot_pareto(
     title: str | None = None,
     verdict: Sequence[str] = (),
     doubt: Doubt | None = None,
+    counted: str | None = None,
 ) -> Figure:
     """Draw the main score against MAdds with the front; beside it the published points of the
     paper's networks among them.
@@ -63,7 +64,7 @@ def plot_pareto(
     with `doubt` both together.
     Lines join the resolutions of one width. Networks without a result are counted in the caption, not drawn; `verdict`
     is what a calibration says of their order, for the caption too. With `doubt`, filled marks are of networks that are
-    rather on the front than not.
+    rather on the front than not. `counted` stands in the place of how many trials are done.
     """
     score = main_score(summary)
     drawn = summary[summary[score.name].notna()].sort_values("madds", kind="stable", ignore_index=True)
@@ -71,7 +72,8 @@ def plot_pareto(
     published = drawn[drawn[f"published_{score.name}"].notna() & one_order].reset_index(drop=True)
     fig = Figure(figsize=SIZE_INCHES, facecolor="white")
     panels = fig.subplots(1, 2 if len(published) else 1, sharex=True, squeeze=False)[0]
-    caption = [_facts_line(summary, facts), _bars_line(drawn, doubt), _order_line(comparison), _verdict_line(verdict)]
+    order = [_order_line(comparison), _verdict_line(verdict)]
+    caption = [_facts_line(summary, facts, counted), _bars_line(drawn, doubt), *order]
     set_frame(fig, title or _pareto_title(drawn, facts, doubt), caption)
     colors = _width_colors(drawn["width"])
     _set_madds_axis(panels[0], drawn["madds"].to_numpy(dtype=float) / 1e6)
@@ -287,7 +289,9 @@ def _draw_legend(
 # ---------------------------------------------------------------- words
 
 
-def _facts_line(summary: pd.DataFrame, facts: Facts) -> str:
+def _facts_line(summary: pd.DataFrame, facts: Facts, counted: str | None) -> str:
+    if counted is not None:
+        return join_facts(facts, [_trained_at(summary), _executed(summary), counted])
     trials = f"{count_noun(summary['seeds'].sum(), 'trial')} done, {summary['failed'].sum():,} failed"
     missing = int(summary[main_score(summary).name].isna().sum())
     if missing:

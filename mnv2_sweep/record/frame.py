@@ -15,7 +15,7 @@ from mnv2_sweep.base.heap import pause_collector
 from mnv2_sweep.nets.arch import CHOICES, MOBILENET_V2, arch_label, find_expansion, input_size
 from mnv2_sweep.nets.cost import body_madds, count_cost
 from mnv2_sweep.nets.resolve import arch_key
-from mnv2_sweep.record.store import DAMAGED, DATABASE, read_outcomes, scan_outcomes
+from mnv2_sweep.record.store import DAMAGED, DATABASE, Scanned, read_outcomes, scan_outcomes
 from mnv2_sweep.trials.recipe import SCRATCH
 from mnv2_sweep.trials.tasks import TASKS, Task, task_of, trained_network
 from mnv2_sweep.trials.trial import CLASSIFY, POINT_FACTS, RESULT_FACTS, SPLITS, Trial
@@ -42,11 +42,15 @@ def load_frame(folder: str | Path) -> pd.DataFrame:
     classifier apart. `init` is there where some networks do not begin from scratch. Raises StoreError when the file is
     not a results file.
     """
-    folder = Path(folder)
+    return tabulate_outcomes(Path(folder), scan_outcomes(Path(folder)))
+
+
+def tabulate_outcomes(folder: Path, outcomes: Iterable[Scanned]) -> pd.DataFrame:
+    """Return the rows that `load_frame` has, of these outcomes of a sweep."""
     networks: dict[tuple, int] = {}  # the place of what trials of one network have in common
     common, places, task = [], [], TASKS[CLASSIFY]
     columns: dict[str, list] = {name: [] for name in TRIAL_COLUMNS}
-    for count, outcome in enumerate(scan_outcomes(folder)):
+    for count, outcome in enumerate(outcomes):
         trial = outcome.trial
         task = task if count else task_of(trial)  # all trials of a sweep have one, and one score that ranks
         key = (trial.arch, trial.recipe, trial.data, trial.task, trial.way)

@@ -23,6 +23,7 @@ from mnv2_sweep.base.text import count_noun
 from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.nets.arch import arch_label, input_size
 from mnv2_sweep.nets.cost_arrays import COSTS
+from mnv2_sweep.nets.resolve import arch_key
 from mnv2_sweep.paper.manifold import Activities, Embedding, Loss
 from mnv2_sweep.plots.ablation import plot_ablation, plot_readings
 from mnv2_sweep.plots.activity import plot_activity
@@ -32,12 +33,14 @@ from mnv2_sweep.plots.manifold import plot_manifold
 from mnv2_sweep.plots.pareto import Doubt, plot_pareto
 from mnv2_sweep.plots.style import plot_contact_sheet, save_figure
 from mnv2_sweep.record.folders import EXAMPLE
-from mnv2_sweep.record.frame import load_curves, load_frame
-from mnv2_sweep.record.store import read_truth
+from mnv2_sweep.record.frame import load_curves, load_frame, tabulate_outcomes
+from mnv2_sweep.record.store import Scanned, read_schedule, read_statuses, read_truth
 from mnv2_sweep.report.tables import unknown_odds
 from mnv2_sweep.spaces.networks import Networks
-from mnv2_sweep.trials.tasks import main_score
-from mnv2_sweep.trials.trial import Trial
+from mnv2_sweep.trials.preview import read_preview
+from mnv2_sweep.trials.tasks import main_score, task_of, trained_arch
+from mnv2_sweep.trials.trial import Trial, trial_id
+from mnv2_sweep.trials.ways import shared_file
 
 SHEET_COLUMNS = 10
 MOST_DRAWN = 200_000  # networks in one figure of costs
@@ -58,6 +61,30 @@ def draw_pareto(folder: Path, plots: Path, band: bool = False) -> list[Path]:
     if truth is not None and not np.isnan(guess := guess_score(score, truth.counts("val"))):
         facts = replace(facts, guess=guess)
     fig = plot_pareto(summary, facts, comparison, verdict=verdict, doubt=doubt)
+    return _save(fig, plots, folder, "pareto")
+
+
+def draw_preview(folder: Path, plots: Path) -> list[Path]:
+    """Draw what slices of shared trainings that still run are worth by now, as `draw_pareto` draws results; return the
+    files written, none where no preview is there or a trial has a result already. Raises StoreError."""
+    seen, planned = [], read_schedule(folder)
+    if any(status == "done" for status, _ in read_statuses(folder).values()):
+        return []
+    for trial in planned.values():
+        preview = read_preview(folder / shared_file(trial)) if trial.shared else None
+        key = arch_key(trained_arch(trial))
+        if preview is not None and key in preview.scores:
+            main = task_of(trial).main.name
+            values = {f"val_{main}": preview.scores[key], "val_images": preview.val_images}
+            values |= {"train_images": preview.images, "device": ""}
+            seen.append((preview, Scanned(trial_id(trial), trial, "done", None, "done", 1, None, values)))
+    if not seen:
+        return []
+    trials = tabulate_outcomes(folder, [outcome for _, outcome in seen])
+    images, whole = min((preview.images, preview.whole) for preview, _ in seen)
+    title = f"So far, after {images:,} of {whole:,} images: slices as they are while they train, no results"
+    counted = f"{len(seen)} of {count_noun(len(planned), 'trial')} looked at"
+    fig = plot_pareto(summarise(trials), read_facts(trials), title=title, counted=counted)
     return _save(fig, plots, folder, "pareto")
 
 

@@ -20,6 +20,7 @@ in a fixed order. Nothing is dropped out, as threads draw no random numbers.
 """
 
 import random
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -58,6 +59,7 @@ from mnv2_sweep.training.loop import (
     train_course,
 )
 from mnv2_sweep.training.refit import fit_least_squares
+from mnv2_sweep.trials.preview import Preview, remove_preview, write_preview
 from mnv2_sweep.trials.recipe import Recipe
 from mnv2_sweep.trials.tasks import task_of, trained_arch
 from mnv2_sweep.trials.trial import CODE_VERSION, CurvePoint, Result, Trial, read_point, shared_id, train_size
@@ -65,6 +67,9 @@ from mnv2_sweep.trials.trial import CODE_VERSION, CurvePoint, Result, Trial, rea
 RANDOM = 3  # networks of a step beside the largest
 CALIBRATION_IMAGES, CALIBRATION_BATCH = 2000, 100
 POINT_IMAGES = 200  # to calibrate the largest network with, for a point of the curve
+# A preview comes with a point of the curve: the first after so many seconds, the others as far as all take so large a
+# part of the time, each of as many networks as so many seconds are enough for.
+PREVIEW_AFTER, PREVIEW_PART, PREVIEW_SECONDS, PREVIEW_IMAGES = 30, 0.05, 10, 200
 MOST_SLICES = 32  # kept as modules, the least recently used one makes room; making one takes 70 ms
 # Times the recipe's rate. What is shared is pulled at by four networks, whose pulls agree in part; the classifier sees
 # over a thousand features, none below zero, and its logits, which teach the others, run away at that rate.
@@ -248,6 +253,7 @@ def train_shared(trial: Trial, dataset: Dataset, device: str, control: Control, 
     course = resume_course(sandwich.begin, owner, control)
     with keeping(course, owner, control), sandwich.running(course):
         train_course(course, sandwich.trial, owner, sandwich.step, lambda: sandwich.evaluate(control), control)
+        remove_preview(supernet.path)
         course.settle()
         shared = sandwich.measure()
         keep_shared(supernet.path, trial, shared)
@@ -280,7 +286,8 @@ class Sandwich:
         self.recipe: Recipe = replace(
             trial.recipe, images=trial.shared.images, epochs=None, lr=WEIGHTS_RATE * trial.recipe.lr
         )
-        self.trial, self.task = replace(trial, recipe=self.recipe), task_of(trial).work
+        self.trial, self.task, self.path = replace(trial, recipe=self.recipe), task_of(trial).work, supernet.path
+        self.began, self.previewed = time.perf_counter(), 0.0
         by_cost = sorted(trained_archs(trial, supernet.archs), key=_cost_order)
         *self.others, self.largest = self.archs = tuple(by_cost)
         self.targets = read_targets(trial, dataset, "train", device)
@@ -397,13 +404,34 @@ class Sandwich:
         return made
 
     def evaluate(self, control: Control) -> dict[str, float]:
-        """Return the scores of the largest network, on a few validation images."""
+        """Return the scores of the largest network, on a few validation images; now and then, leave a preview too."""
         trim_heap()  # calibration's batches are larger, and would not fit into the holes that training left
-        largest, most = replace(self.trial, arch=self.largest), self.recipe.curve_images
+        scores, count = self.measure_slice(self.largest, self.recipe.curve_images, control)
+        took = time.perf_counter() - self.began
+        if self.course.step < self.steps and took >= PREVIEW_AFTER and self.previewed <= PREVIEW_PART * took:
+            self.preview(control)
+            self.previewed += time.perf_counter() - self.began - took
+        return scores
+
+    def measure_slice(self, arch: ArchSpec, most: int | None, control: Control) -> tuple[dict[str, float], int]:
+        """Return the scores of a slice as it is now, on at most so many validation images, and on how many."""
+        trial = replace(self.trial, arch=arch)
         with self.course.averaged():
-            model = cut_slice(self.course.model, self.largest, self.device)
-        calibrate_norms(model, calibration_batches(largest, self.dataset, self.device, POINT_IMAGES, control))
-        return evaluate_model(model, largest, self.dataset, "val", self.device, most, control)[0]
+            model = cut_slice(self.course.model, arch, self.device)
+        calibrate_norms(model, calibration_batches(trial, self.dataset, self.device, POINT_IMAGES, control))
+        return evaluate_model(model, trial, self.dataset, "val", self.device, most, control)
+
+    def preview(self, control: Control) -> None:
+        """Write what networks are worth by now: the dearest, the cheapest, and others by lot while there is time."""
+        until, main, scores, count = time.perf_counter() + PREVIEW_SECONDS, task_of(self.trial).main.name, {}, 0
+        ends = [self.largest, *self.others[:1]]
+        for arch in (*ends, *random.Random(0).sample(self.others[1:], max(0, len(self.others) - 1))):
+            measured, count = self.measure_slice(arch, PREVIEW_IMAGES, control)
+            scores[arch_key(arch)] = measured[main]
+            if time.perf_counter() >= until:
+                break
+        images = self.course.step * self.recipe.batch
+        write_preview(self.path, Preview(images, self.steps * self.recipe.batch, count, scores))
 
 
 def _cost_order(arch: ArchSpec) -> tuple[int, str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mnv2_sweep.base.errors import StoreError
-from mnv2_sweep.cli.pictures import LEAST_SECONDS, PART, Pictures
+from mnv2_sweep.cli.pictures import LEAST_SECONDS, LOOK_SECONDS, PART, Pictures
 
 
 class Clock:
@@ -47,6 +47,32 @@ def test_pictures_come_as_results_do_and_take_little_of_the_time(clock, takes, p
     assert all(pause - 1e-6 <= gap < pause + 2 for gap in gaps)
     counts = [int(line.split(": ")[1].split()[0]) for line in lines if line]
     assert counts[0] == 1 and counts == sorted(counts) and len(counts) == len(clock.drawn)
+
+
+def test_what_trains_is_previewed_until_there_is_a_result(clock):
+    found, looks = [0.0], []
+
+    def newest() -> float:
+        looks.append(clock.now)
+        return found[0]
+
+    pictures = Pictures(clock.draw, clock, preview=clock.draw, newest=newest)
+    assert pictures.look() == "" and looks == []  # a sweep of seconds
+    clock.now += LEAST_SECONDS
+    assert pictures.look() == "" and len(looks) == 1 and clock.drawn == []
+    found[0] = 5.0
+    assert pictures.look() == "" and len(looks) == 1  # it looked a moment ago
+    clock.now += LOOK_SECONDS
+    assert pictures.look() == "plots/mine/pareto.png: a preview, no results yet"
+    clock.now += LOOK_SECONDS
+    assert pictures.look() == "" and len(clock.drawn) == 1  # nothing new
+    found[0] = 6.0
+    clock.now += LOOK_SECONDS
+    assert pictures.look() and len(clock.drawn) == 2
+    assert pictures.redraw("a") == "plots/mine/pareto.png: 1 network so far"
+    found[0] = 7.0
+    clock.now += LEAST_SECONDS
+    assert pictures.look() == "" and len(clock.drawn) == 3
 
 
 @pytest.mark.parametrize("error", [StoreError("plots: plots can't be written here"), OSError("disk full")])

@@ -1,6 +1,7 @@
 """Which files are drawn from a results folder or a data set, and what is refused."""
 
 import os
+from dataclasses import replace
 
 import pytest
 
@@ -9,7 +10,8 @@ from mnv2_sweep.analysis.passport import NOT_CALIBRATED
 from mnv2_sweep.base.errors import DataError, StoreError, SweepError
 from mnv2_sweep.base.size import square
 from mnv2_sweep.nets.arch import MOBILENET_V2, ArchSpec, set_expansion
-from mnv2_sweep.record.store import Outcome, record
+from mnv2_sweep.nets.resolve import arch_key
+from mnv2_sweep.record.store import Outcome, record, write_schedule
 from mnv2_sweep.report import figures
 from mnv2_sweep.report.figures import (
     SHEET_COLUMNS,
@@ -17,8 +19,13 @@ from mnv2_sweep.report.figures import (
     draw_ablation,
     draw_expansion,
     draw_pareto,
+    draw_preview,
     draw_sheet,
 )
+from mnv2_sweep.trials.preview import Preview, write_preview
+from mnv2_sweep.trials.tasks import trained_arch
+from mnv2_sweep.trials.trial import Sharing
+from mnv2_sweep.trials.ways import shared_file
 
 BASE = ArchSpec(width=0.5, resolution=96)
 
@@ -159,3 +166,28 @@ def test_a_plots_folder_that_cannot_be_is_a_users_mistake(tmp_path, write_sweep)
     (tmp_path / "plots").touch()
     with pytest.raises(StoreError, match="plots"):
         draw_pareto(folder, tmp_path / "plots")
+
+
+def test_what_trains_is_drawn_until_there_is_a_result(tmp_path, make_trial, make_result, monkeypatch):
+    said = []
+    monkeypatch.setattr(figures, "plot_pareto", lambda summary, facts, **words: said.append((summary, facts, words)))
+    monkeypatch.setattr(figures, "_save", lambda figure, plots, folder, stem: [plots / folder.name / stem])
+    folder, plots, sharing = tmp_path / "mine", tmp_path / "plots", Sharing("0123456789abcdef", 6000)
+    archs = [ArchSpec(width=width, resolution=96) for width in (0.35, 0.5, 0.75)]
+    trials = [replace(make_trial(0, arch=arch), shared=sharing) for arch in archs]
+    write_schedule(folder, trials, replace=True)
+    assert draw_preview(folder, plots) == [] == said
+    scores = {arch_key(trained_arch(trial)): 0.1 * (at + 1) for at, trial in enumerate(trials[:2])}
+    weights = folder / shared_file(trials[0])
+    weights.parent.mkdir()
+    write_preview(weights, Preview(608, 6016, 200, scores))
+    assert draw_preview(folder, plots) == [plots / "mine" / "pareto"]
+    ((summary, facts, words),) = said
+    assert [*summary["network"]] == ["0.35 at 96", "0.5 at 96"] and [*summary["top1"]] == [0.1, 0.2]
+    assert {*summary["val_images"]} == {200} and facts.train_images == 608
+    assert words == {
+        "title": "So far, after 608 of 6,016 images: slices as they are while they train, no results",
+        "counted": "2 of 3 trials looked at",
+    }
+    record(folder, Outcome(trials[0], make_result(val_top1=0.5)))
+    assert draw_preview(folder, plots) == [] and len(said) == 1

@@ -19,6 +19,7 @@ from mnv2_sweep.models.build import build_model
 from mnv2_sweep.models.shared import SharedWeights, cut_slice
 from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.nets.cost import count_cost
+from mnv2_sweep.nets.resolve import arch_key
 from mnv2_sweep.training import shared as shared_train
 from mnv2_sweep.training.checkpoint import BatchOrder, read_packed
 from mnv2_sweep.training.control import Control, Interrupted
@@ -36,6 +37,7 @@ from mnv2_sweep.training.shared import (
 )
 from mnv2_sweep.training.ways import finetuned
 from mnv2_sweep.training.ways.finetuned import FINETUNE_RATE, run_finetuned_trial
+from mnv2_sweep.trials.preview import read_preview
 from mnv2_sweep.trials.terms import unpack_terms
 from mnv2_sweep.trials.trial import CODE_VERSION, Trial, shared_id
 from tests.conftest import ToyData
@@ -155,6 +157,30 @@ def test_the_largest_learns_from_labels_and_three_others_from_these_and_its_outp
             assert sandwich.step().item() == pytest.approx(sum(loss for _, loss in ends), rel=1e-5)
             for name, value in course.model.named_parameters():
                 torch.testing.assert_close(value.grad, total[name], rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("after, part, seconds, seen", [(0, 1.0, 60, 4), (0, 1.0, 0, 1), (9999, 1.0, 60, 0)])
+def test_a_preview_is_left_while_it_trains_and_changes_nothing(
+    make_slice, tiny_data, path, undisturbed, monkeypatch, after, part, seconds, seen
+):
+    """Of as many networks as there is time for, the largest first; it goes when the training is over."""
+    trial, left = make_slice(), []
+    monkeypatch.setattr(shared_train, "PREVIEW_AFTER", after)
+    monkeypatch.setattr(shared_train, "PREVIEW_PART", part)
+    monkeypatch.setattr(shared_train, "PREVIEW_SECONDS", seconds)
+    monkeypatch.setattr(shared_train, "PREVIEW_IMAGES", 7)
+    control = Control(point=lambda point: left.append((point.images, read_preview(path))))
+    train_shared(trial, tiny_data, "cpu", control, Supernet(SUPERNET, path))
+    assert [images for images, _ in left] == [8, 16, 24]
+    assert only_file(path) and read_preview(path) is None
+    check_same(read(path, trial), read(undisturbed(trial), trial))
+    if not seen:
+        return
+    first = left[0][1]
+    assert (first.images, first.whole, first.val_images, len(first.scores)) == (8, 24, 7, seen)
+    assert next(iter(first.scores)) == arch_key(LARGEST)
+    assert all(round(7 * score, 9).is_integer() for score in first.scores.values())
+    assert [preview.images for _, preview in left] == [8, 16, 16]  # none of what is trained
 
 
 def test_the_classifier_has_a_rate_of_its_own(make_slice, tiny_data, path):
