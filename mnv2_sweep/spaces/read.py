@@ -292,20 +292,9 @@ def _read_setting(strategy: str, key: str, entry: Entry, mistakes: Mistakes) -> 
         mistakes.add(entry.line, f"strategy.{key}: {text}")
     if key in SHARED_IMAGES:
         return _read_whole(f"strategy.{key}", entry, SHARED_IMAGES[key], MAX_SHARED_IMAGES, mistakes)
-    if key == "students":
-        return _read_students(entry, mistakes)
     if not isinstance(entry.value, (str, int, float)) and entry.value is not BROKEN:
         mistakes.add(entry.line, refusal(f"strategy.{key}", entry, "one value"))
     return entry.value
-
-
-def _read_students(entry: Entry, mistakes: Mistakes) -> float | None:
-    """Read what a student's loss counts in a shared training."""
-    if type(entry.value) in (int, float) and 0 < entry.value <= 1:
-        return float(entry.value)
-    if entry.value is not BROKEN:
-        mistakes.add(entry.line, refusal("strategy.students", entry, "a number above 0, at most 1 (the largest's)"))
-    return None
 
 
 def _read_strategy_name(key: str, entry: Entry | None, mistakes: Mistakes) -> str:

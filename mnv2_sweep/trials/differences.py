@@ -55,8 +55,6 @@ def _way_differences(old: Trial, new: Trial) -> list[str]:
         changed.append(f"images of the shared training {old.shared.images:,} -> {new.shared.images:,}")
     if old.shared and old.shared.refit != new.shared.refit:
         changed.append(f"images that classifiers are fitted to {old.shared.refit:,} -> {new.shared.refit:,}")
-    if old.shared and old.shared.students != new.shared.students:
-        changed.append(f"weight of the students' loss {old.shared.students:g} -> {new.shared.students:g}")
     if old.shared and old.shared.family != new.shared.family:
         changed.append("the networks that share weights")
     if old.how != new.how:

@@ -44,15 +44,13 @@ class Sharing:
     `family` names the supernet (`supernet_digest`; records keep the older word), `images` is how many training images
     it sees, repeats counted; the recipe's own length then only counts for networks trained alone. `finetune`: epochs
     for which the slice is then trained on by itself. `refit`: training images to which each slice's classifier is
-    fitted afterwards; 0, as all earlier trials have it: it stays the one that they share. `students`: what the loss of
-    each network of a step counts that is not the largest, whose own counts 1.
+    fitted afterwards; 0, as all earlier trials have it: it stays the one that they share.
     """
 
     family: str
     images: int
     finetune: float | None = None
     refit: int = 0
-    students: float = 0.125
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,7 +85,7 @@ WAYS = {
             "shared",
             "mnv2_sweep.training.ways.shared",
             "shared",
-            keys=("images", "refit", "students"),
+            keys=("images", "refit"),
             kept=lambda trial: (shared_file(trial),),
             proxy="shared weights",
             proxy_note="one training of {images:,} images for all {networks} of the space",

@@ -252,8 +252,6 @@ def test_a_shared_training_sees_as_many_images_as_the_networks_would_alone():
     assert make_sharing(SHARED_STRATEGY, SUPERNET, recipe, 60) == Sharing(digest, 600, refit=4000)  # whole batches
     none = replace(SHARED_STRATEGY, settings=(("refit", 0),))
     assert make_sharing(none, SUPERNET, recipe, 60) == Sharing(digest, 600)
-    heavy = replace(SHARED_STRATEGY, settings=(("students", 0.5),))
-    assert make_sharing(heavy, SUPERNET, recipe, 60) == Sharing(digest, 600, refit=4000, students=0.5)
     assert make_sharing(SHARED_STRATEGY, SUPERNET[:2], recipe, 60).images == 600
     assert [make_sharing(SHARED_STRATEGY, many[:n], recipe, 60).images for n in (6, 8, 24, 30)] == [
         900,

@@ -400,7 +400,6 @@ def test_slices_are_planned_like_any_trials():
         (None, SHARING, ["strategy separate -> shared"]),
         (SHARING, None, ["strategy shared -> separate"]),
         (SHARING, replace(SHARING, refit=4000), ["images that classifiers are fitted to 0 -> 4,000"]),
-        (SHARING, replace(SHARING, students=0.5), ["weight of the students' loss 0.125 -> 0.5"]),
         (SHARING, replace(SHARING, images=9000), ["images of the shared training 12,000 -> 9,000"]),
         (SHARING, replace(SHARING, family="other"), ["the networks that share weights"]),
         (

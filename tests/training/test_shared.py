@@ -25,6 +25,7 @@ from mnv2_sweep.training.checkpoint import BatchOrder, read_packed
 from mnv2_sweep.training.control import Control, Interrupted
 from mnv2_sweep.training.loop import evaluate_model, learning_rate
 from mnv2_sweep.training.shared import (
+    STUDENT_WEIGHT,
     Sandwich,
     Supernet,
     TrainedSupernet,
@@ -109,7 +110,7 @@ def add_network(
     total: dict[str, Tensor], weights: SharedWeights, arch: ArchSpec, trial: Trial, batch: tuple[Tensor, ...], data
 ) -> tuple[Tensor, float]:
     """Add what the network's gradients would be, alone -> (its logits, its share of the loss). All but the largest
-    count as the trial's sharing says."""
+    count STUDENT_WEIGHT."""
     chosen, crops, target = batch
     model = cut_slice(weights, arch).train()
     model.classifier[0].p = 0.0
@@ -119,18 +120,13 @@ def add_network(
     loss = nn.functional.cross_entropy(logits, target, label_smoothing=smoothing) * len(chosen) / trial.recipe.batch
     loss.backward()
     for name, own in named_parameters(arch, model).items():
-        first_values(total[name], own).add_(own.grad, alpha=1.0 if arch == LARGEST else trial.shared.students)
+        first_values(total[name], own).add_(own.grad, alpha=1.0 if arch == LARGEST else STUDENT_WEIGHT)
     return logits.detach(), loss.item()
 
 
-@pytest.mark.parametrize("students", [0.125, 0.5])
-def test_the_largest_learns_from_labels_and_three_others_from_these_and_its_outputs(
-    make_slice, tiny_data, path, students
-):
+def test_the_largest_learns_from_labels_and_three_others_from_these_and_its_outputs(make_slice, tiny_data, path):
     """The gradients that each step leaves, beside those of networks cut and added up here."""
-    trial = make_slice(batch=6)
-    trial = replace(trial, shared=replace(trial.shared, students=students))
-    labels = torch.from_numpy(tiny_data.labels["train"]).long()
+    trial, labels = make_slice(batch=6), torch.from_numpy(tiny_data.labels["train"]).long()
     sandwich = Sandwich(trial, tiny_data, "cpu", Supernet(SUPERNET, path))
     course = sandwich.begin()
     assert sandwich.largest == LARGEST and set(sandwich.others) == {SMALLEST, WIDE, DEEP}

@@ -321,7 +321,7 @@ def test_a_trial_alone_has_the_json_and_the_id_it_always_had():
 
 
 def test_id_differs_with_every_field_of_the_sharing():
-    others = {"family": "0123456789abcdef", "images": 5001, "finetune": 0.5, "refit": 400, "students": 0.25}
+    others = {"family": "0123456789abcdef", "images": 5001, "finetune": 0.5, "refit": 400}
     assert list(others) == [field.name for field in fields(Sharing)]
     shared = [replace(SLICE.shared, **{name: value}) for name, value in others.items()]
     shared.append(replace(SLICE.shared, finetune=1.0))

@@ -138,8 +138,7 @@ def make_sharing(strategy: Strategy, archs: Sequence[ArchSpec], recipe: Recipe, 
         alone = count_steps(recipe, train_images)[0] * recipe.batch
         networks = len({arch_key(arch) for arch in archs})
         images = round(alone * max(1.0, min(networks, MOST_ALONE) / (1 + RANDOM)))
-    settings = {"refit": REFIT_IMAGES} | dict(strategy.settings)
-    return Sharing(supernet_digest(archs), images, **settings)
+    return Sharing(supernet_digest(archs), images, refit=dict(strategy.settings).get("refit", REFIT_IMAGES))
 
 
 WORK = Shared()
