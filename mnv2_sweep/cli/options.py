@@ -38,7 +38,9 @@ Seed = Annotated[
 ]
 Results = Annotated[Path, typer.Option(help="Folder of all results.")]
 Plots = Annotated[Path, typer.Option(help="Folder for the plots.")]
-Data = Annotated[str | None, typer.Option(help="'shapes' or 'cloths' (built in), or a folder, zip or tar of photos.")]
+Data = Annotated[
+    str | None, typer.Option(help="'shapes', 'cloths', 'quilts' (built in), or a folder, zip or tar of photos.")
+]
 Workers = Annotated[int | None, typer.Option(min=1, help="Trials at once; default: one per core, or one on a GPU.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -1,1 +1,1 @@
-"""Images and labels: the embedded shapes and cloths, and photos in folders and zips."""
+"""Images and labels: the embedded shapes, cloths and quilts, and photos in folders and zips."""

@@ -1,4 +1,4 @@
-"""A data set's name -> Dataset: embedded `shapes` or `cloths`, or photos at a path, read as the name says (`asked`).
+"""A data set's name -> Dataset: embedded (`DRAWINGS`), or photos at a path, read as the name says (`asked`).
 
 Pixels are made once and kept as memory-mapped files in the cache folder, so that all workers share them.
 """
@@ -17,11 +17,12 @@ from mnv2_sweep.data.cache import open_or_make, seal
 from mnv2_sweep.data.cloths import CLOTHS
 from mnv2_sweep.data.drawing import Drawing
 from mnv2_sweep.data.photos import open_photos
+from mnv2_sweep.data.quilts import QUILTS
 from mnv2_sweep.data.shapes import SHAPES
 from mnv2_sweep.trials.terms import Truth
 from mnv2_sweep.trials.trial import EMBEDDED
 
-DRAWINGS = {drawing.name: drawing for drawing in (SHAPES, CLOTHS)}
+DRAWINGS = {drawing.name: drawing for drawing in (SHAPES, CLOTHS, QUILTS)}
 
 
 class Dataset(Protocol):
@@ -65,10 +66,10 @@ def open_dataset(
         return DrawnData(DRAWINGS[name], cache, say)
     path, options = read_name(name)
     if not is_there(name):
-        embedded = " or ".join(f"'{drawing}'" for drawing in EMBEDDED)
+        *most, last = (f"'{drawing}'" for drawing in EMBEDDED)
         raise DataError(
-            f"{where} {path}: no such folder or archive; give {embedded} (built in), or the path of a folder, zip or "
-            "tar that holds one folder of images per class, or photos and --labels"
+            f"{where} {path}: no such folder or archive; give {', '.join(most)} or {last} (built in), or the path of a "
+            "folder, zip or tar that holds one folder of images per class, or photos and --labels"
         )
     return open_photos(Path(path), cache, report, options, say)
 

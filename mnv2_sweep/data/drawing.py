@@ -46,7 +46,12 @@ def pixel_centres(length: int, side: int) -> np.ndarray:
 
 def average_wave(x, y, fx, fy, phase, side: int) -> np.ndarray:
     """Return sin(2 pi (fx x + fy y) + phase), averaged exactly over each pixel."""
-    return np.sin(2 * np.pi * (fx * x + fy * y) + phase) * np.sinc(fx / side) * np.sinc(fy / side)
+    return np.sin(2 * np.pi * (fx * x + fy * y) + phase) * fade_wave(fx, fy, side)
+
+
+def fade_wave(fx, fy, side: int) -> np.ndarray:
+    """Return what is left of a wave that is averaged over each pixel."""
+    return np.sinc(fx / side) * np.sinc(fy / side)
 
 
 def hue_colours(hue: np.ndarray, saturation: np.ndarray, value: np.ndarray) -> np.ndarray:

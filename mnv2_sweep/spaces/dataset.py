@@ -1,6 +1,6 @@
 """The entry `data` of a design space file -> the name by which the data are opened (`data.asked`).
 
-data: my_photos                                     # a path, or shapes or cloths
+data: my_photos                                     # a path, or shapes, cloths or quilts
 data: {path: scans.zip, zip_encoding: gbk, fit: pad, labels: [train.csv, test.csv], group_pattern: 'p[0-9]+'}
 """
 

@@ -21,7 +21,7 @@ from mnv2_sweep.trials.weights import WeightsRecord, dump_weights, load_weights
 CODE_VERSION = 2  # raise it when a change makes the same trial give other numbers; old results then stay, unmatched
 SHARED_VERSION = 4  # the same of trials that are slices of shared weights
 
-EMBEDDED = ("shapes", "cloths")  # the data sets that ship; the first is meant where none is named
+EMBEDDED = ("shapes", "cloths", "quilts")  # the data sets that ship; the first is meant where none is named
 CLASSIFY = "classify"  # the task of every trial that names none
 ALONE = "alone"  # the way of every trial that says nothing of its weights
 SPLITS = ("val", "test")  # of which a result has scores

@@ -342,8 +342,8 @@ MISTAKES = {
     NONE + "--recipe slow": "ablate: recipe: 'slow' given; allowed: short | tune | paper",
     NONE + "recipe.images=9 --images 8": "ablate: recipe.images is given twice: 9 and 8",
     NONE + "lr=0.1": "ablate: 'lr=0.1' given; the recipe has that: write recipe.lr=0.1",
-    NONE + "--data nowhere": "--data nowhere: no such folder or archive; give 'shapes' or 'cloths' (built in), or the "
-    "path of a folder, zip or tar that holds one folder of images per class, or photos and --labels",
+    NONE + "--data nowhere": "--data nowhere: no such folder or archive; give 'shapes', 'cloths' or 'quilts' "
+    "(built in), or the path of a folder, zip or tar that holds one folder of images per class, or photos and --labels",
     NONE + "--name a/b": "--name a/b: a plain folder name is wanted: no slashes, at most 200 bytes, "
     "nothing invisible, not 'example'",
     NONE + "--name junk": f"results/junk/trials.db: {NO_FILE}",

@@ -271,8 +271,8 @@ MISTAKES = {
     "nothing invisible, not 'example'",
     "tiny.yaml --device tpu": "--device tpu: auto, cpu or cuda",
     "tiny.yaml --data nowhere": (
-        "--data nowhere: no such folder or archive; give 'shapes' or 'cloths' (built in), or the path of a folder, zip "
-        "or tar that holds one folder of images per class, or photos and --labels"
+        "--data nowhere: no such folder or archive; give 'shapes', 'cloths' or 'quilts' (built in), or the path of a "
+        "folder, zip or tar that holds one folder of images per class, or photos and --labels"
     ),
     "two.yaml": "space 'two': 2 different networks, at least 3 wanted: fewer have no order to speak of",
     "nope.yaml": "nope.yaml: no such file, nor a design space that ships; there are: blocks, camera, expansion, "

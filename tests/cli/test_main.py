@@ -540,7 +540,9 @@ MISTAKES = {
     "run": "Missing argument 'space'",
     "run tiny.yaml extra": "unexpected extra argument(s) (extra)",
     "run tiny.yaml --device tpu": "--device tpu: auto, cpu or cuda",
-    "run tiny.yaml --data nowhere": "--data nowhere: no such folder or archive; give 'shapes' or 'cloths' (built in),",
+    "run tiny.yaml --data nowhere": (
+        "--data nowhere: no such folder or archive; give 'shapes', 'cloths' or 'quilts' (built in),"
+    ),
     "run tiny.yaml --data tiny.yaml": "tiny.yaml: not a zip",
     "run tiny.yaml --budget soon": "--budget soon: a time above 0 is wanted",
     "run tiny.yaml --seeds 0": "--seeds",

@@ -25,7 +25,7 @@ def change_drawing(monkeypatch, **changes):
     monkeypatch.setitem(DRAWINGS, SHAPES, replace(DRAWINGS[SHAPES], **changes))
 
 
-@pytest.mark.parametrize("name, classes", [("shapes", 10), ("cloths", 54)])
+@pytest.mark.parametrize("name, classes", [("shapes", 10), ("cloths", 54), ("quilts", 40)])
 def test_the_embedded_data_need_no_file_until_pixels_are_asked_for(tmp_path, name, classes):
     data = open_dataset(name, tmp_path / "cache")
     assert {split: len(labels) for split, labels in data.labels.items()} == DRAWINGS[name].counts
@@ -90,7 +90,7 @@ def test_a_path_that_is_not_there_is_told_what_is_allowed(tmp_path):
     with pytest.raises(DataError) as caught:
         open_dataset("nowhere", tmp_path)
     assert str(caught.value).startswith(
-        "--data nowhere: no such folder or archive; give 'shapes' or 'cloths' (built in), or the path of"
+        "--data nowhere: no such folder or archive; give 'shapes', 'cloths' or 'quilts' (built in), or the path of"
     )
 
 
