@@ -5,9 +5,9 @@ The leader is the network with the highest mean over the draws, so the one with 
 likely it is the best that fits is the part of the draws in which it is. What it lost by being chosen for its luck is in
 the draws already, which are drawn back (`odds`): the interval of its score is that of a choice.
 
-Where the leader is not as likely the best as is wanted, a cheaper network is taken in its place if the draws don't tell
-the two apart (the leader is better in fewer of them than is wanted), little is lost on average, and it saves a tenth. That can only be
-seen in draws of both: intervals of single scores overlap long after two networks are told apart.
+Where the leader is not as likely the best as is wanted, a cheaper network is taken in its place if it saves a tenth,
+the draws don't tell the two apart (the leader is better in fewer of them than is wanted) and little is lost on average.
+That can only be seen in draws of both: intervals of single scores overlap long after two networks are told apart.
 """
 
 from collections.abc import Sequence

@@ -11,7 +11,8 @@ The scores that the networks would have on all images of the kind, trained with 
    Strawderman 1971 and Daniels 1999) the scores themselves decide. Where networks differ by much more
    than the noise, this changes nothing; where they don't, a lead that noise explains is taken for noise. A draw is made
    by Matheron's rule: a truth and noise are invented, and what the rule makes of the difference to the measured scores
-   is added to the invented truth.
+   is added to the invented truth. The rule sees differences between networks alone; how high all of them lie is as
+measured, with its noise.
 
 Fronts and bests of the draws are then counted.
 
@@ -194,8 +195,13 @@ def _draw_back(
 
 
 def _turn(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the variances, none of them nothing, of coordinates in which each has a noise of its own, and these."""
-    values, vectors = np.linalg.eigh(covariance)
+    """Return the variances, none of them nothing, of coordinates in which each has a noise of its own, and these.
+
+    Only differences are judged by it: what moves all networks alike is taken off, as the curve's level is free anyway.
+    With it, the rule would read the luck that images bring to all from how much stronger it moves some, which needs a
+    better covariance than the images give (all scores came out 0.6 points too high on 341 images)."""
+    centred = covariance - covariance.mean(0)
+    values, vectors = np.linalg.eigh(centred - centred.mean(1, keepdims=True))
     return np.maximum(values, 1e-9 * values.max() + 1e-15), vectors
 
 

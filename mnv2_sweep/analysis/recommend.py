@@ -1,5 +1,5 @@
-"""A sweep and wishes -> Advice, a Recommendation that says itself: which network to take, how sure that is, what is lost if it is wrong, what
-would settle it, what a little more or less of the cost gives.
+"""A sweep and wishes -> Advice, a Recommendation that says itself: which network to take, how sure that is, what is
+lost if it is wrong, what would settle it, what a little more or less of the cost gives.
 
 The draws are those of `odds`, over images and seeds together; `choice` says how one is taken, `foresight` what further
 seeds or images bring, `advice` puts it in words. Where it is not on record what each network made of each image, the
@@ -26,7 +26,6 @@ from mnv2_sweep.analysis.choice import (
     SURE,
     Choice,
     Gain,
-    Range,
     choose,
     find_better,
     find_cheaper,
