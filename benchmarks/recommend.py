@@ -1,35 +1,86 @@
 """Whether `recommend` is right as often as it says: the long form of tests/analysis/test_choice.py and
 test_foresight.py, in made-up sweeps whose truth is known.
 
-    python benchmarks/recommend.py [--worlds 2000]
+    python benchmarks/recommend.py [--worlds 1000]
 
-Each sweep has 22 networks, seeds and images that scatter as in the committed example (1.3 points from seed to seed,
-2,500 images) or other numbers of them, and a limit on cost that only some keep. Printed: of answers by what they say how
-sure they are, how many are right; how often the interval of the chosen network covers its true score, beside that of the
-score as measured (`score_interval`); what is lost on average, said and true; and of what would settle it, the odds
-foreseen after further seeds, beside those that came.
+Each sweep has 22 networks (or 5), all judged on the same images, and a limit on cost that only some keep. Seeds scatter
+as in the committed example (1.3 points), or otherwise. Printed: of answers, by how sure they say they are, how many are
+right; how often the interval of the network that is taken covers its true score, beside that of its score as measured;
+what is lost on average, said and true; the odds foreseen after further seeds, beside those that came; processor time.
 """
 
 import argparse
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from mnv2_sweep.analysis.answers import score_interval
-from mnv2_sweep.analysis.choice import Choice, choose, find_range
-from mnv2_sweep.analysis.foresight import find_contenders, foresee_results
+from mnv2_sweep.analysis.choice import choose
+from mnv2_sweep.analysis.foresight import foresee
 from mnv2_sweep.analysis.odds import find_odds
-from tests.answer_samples import draw_limit, draw_world, keep_seeds
+from tests.answer_samples import draw_world
+from tests.choice_samples import AT_LEAST, OF_SEEDS, WITHIN, tell, tell_foreseen
 
 WORLDS = {
-    "as the example: 2,500 images, 3 seeds": dict(images=2500, seeds=3, of_seeds=OF_SEEDS),
-    "5,000 images, 1 seed": dict(images=5000),
+    "2,500 images, 3 seeds, as the example": dict(images=2500, seeds=3, of_seeds=OF_SEEDS),
     "341 images, 3 seeds": dict(images=341, seeds=3, of_seeds=OF_SEEDS),
-    "1,000 images, 5 seeds that differ more": dict(images=1000, seeds=5, of_seeds=0.15),
-    "far apart, 2,500 images, 3 seeds": dict(images=2500, seeds=3, of_seeds=OF_SEEDS, apart=0.3),
+    "5,000 images, 1 seed, of these very weights": dict(images=5000),
+    "1,000 images, 5 seeds that differ by 3 points": dict(images=1000, seeds=5, of_seeds=0.15),
+    "2,500 images, 3 seeds, networks far apart": dict(images=2500, seeds=3, of_seeds=OF_SEEDS, apart=0.3),
+    "2,500 images, 3 seeds, networks near the curve": dict(images=2500, seeds=3, of_seeds=OF_SEEDS, apart=0.04),
+    "5 networks, 341 images, 2 seeds": dict(networks=5, images=341, seeds=2, of_seeds=OF_SEEDS),
 }
+BINS = ((0.0, 0.5), (0.5, 0.7), (0.7, 0.8), (0.8, 0.9), (0.9, 0.97), (0.97, 1.01))
+
+
+def check_choices(worlds: int) -> None:
+    for name, world in WORLDS.items():
+        told = tell(worlds, **world)
+        error = 196 * told.loss.std() / np.sqrt(worlds)
+        covered, measured = (100 * held.mean() for held in (told.covered, told.measured_covered))
+        lost, true = 100 * told.loss_said.mean(), 100 * told.loss.mean()
+        print(f"{name}: interval covers {covered:.1f} %, that of the score as measured {measured:.1f} %; lost on "
+              f"average {lost:.2f} points said, {true:.2f} true (±{error:.2f})")  # fmt: skip
+        texts = []
+        for low, high in BINS:
+            count, right = told.of_answers(low, high)
+            texts.append(f"{low:g}-{min(1.0, high):g}: {100 * right:.0f} % of {count:,}" if count else "")
+        print(f"  right, of answers said {'; '.join(filter(None, texts))}", flush=True)
+
+
+def check_foresight(sweeps: int) -> None:
+    for more in (1, 3, 8):
+        told = tell_foreseen(sweeps, more, images=2500, seeds=3, of_seeds=OF_SEEDS)
+        mean = {name: 100 * values.mean() for name, values in told.items()}
+        error = 196 * (told["then"] - told["foreseen"]).std() / np.sqrt(sweeps)
+        print(f"{more} further seeds of the contenders: from {mean['now']:.1f} % to {mean['foreseen']:.1f} % foreseen, "
+              f"{mean['then']:.1f} % came (±{error:.1f}); as sure as wanted {mean['settled_foreseen']:.0f} % foreseen, "
+              f"{mean['settled']:.0f} % came; lost {mean['loss_now']:.2f}, {mean['loss_foreseen']:.2f} foreseen, "
+              f"{mean['loss_then']:.2f} points came", flush=True)  # fmt: skip
+
+
+def measure_time() -> None:
+    costs, _, answers = draw_world(np.random.default_rng(0), 22, 2500, 3, of_seeds=OF_SEEDS)
+    began = time.process_time()
+    odds = find_odds(answers, costs)
+    drawn = time.process_time()
+    choice = choose(odds.scores, np.ones(22, bool), costs, AT_LEAST, WITHIN)
+    foresee(answers, odds, choice, 0.999)
+    print(f"processor time of 22 networks: {drawn - began:.2f} s for the odds, {time.process_time() - drawn:.2f} s for "
+          "what would settle it")  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--worlds", type=int, default=1000, help="made-up sweeps of each kind")
+    worlds = parser.parse_args().worlds
+    measure_time()
+    check_choices(worlds)
+    check_foresight(worlds // 4)
+
+
+if __name__ == "__main__":
+    main()
