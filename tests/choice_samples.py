@@ -55,14 +55,16 @@ def tell(sweeps: int, seed: int = 5, draws: int = 500, networks: int = 22, **wor
     return Told(*np.array(rows, dtype=float).T)
 
 
-def tell_foreseen(sweeps: int, more: int, seed: int = 5, networks: int = 22, **world) -> dict[str, np.ndarray]:
+def tell_foreseen(
+    sweeps: int, more: int, seed: int = 5, draws: int = 1000, networks: int = 22, **world
+) -> dict[str, np.ndarray]:
     """Of answers that are not sure: the leader's probability and mean loss now, foreseen after so many further seeds of
     the contenders and as they then come; and how often it is then foreseen, and is, as sure as is wanted."""
     random, rows, seeds = np.random.default_rng(seed), [], world.pop("seeds")
     while len(rows) < sweeps:
         costs, _, every = draw_world(random, networks, seeds=seeds + more, **world)
         answers, fits = keep_seeds(every, seeds), draw_limit(random, costs)
-        odds = find_odds(answers, costs)
+        odds = find_odds(answers, costs, draws)
         choice = choose(odds.scores, fits, costs, AT_LEAST, 0.0)
         places = find_contenders(choice)
         if choice.probability[choice.leader] >= AT_LEAST or len(places) < 2:
@@ -70,7 +72,7 @@ def tell_foreseen(sweeps: int, more: int, seed: int = 5, networks: int = 22, **w
         measured = np.array([answers.terms[place].mean() for place in places])
         noise = np.diag(np.full(len(places), answers.spread.variance / more))
         foreseen = foresee_results(odds.scores[:, places], measured - odds.luck[:, places], noise, AT_LEAST)
-        then = choose(find_odds(keep_seeds(every, seeds, places), costs).scores, fits, costs, AT_LEAST, 0.0)
+        then = choose(find_odds(keep_seeds(every, seeds, places), costs, draws).scores, fits, costs, AT_LEAST, 0.0)
         sure = then.probability[then.leader]
         rows.append((choice.probability[choice.leader], choice.losses[choice.leader], *foreseen, sure)
                     + (then.losses[then.leader], sure >= AT_LEAST))  # fmt: skip

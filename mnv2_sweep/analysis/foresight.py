@@ -24,6 +24,7 @@ BOTH = ((6, 2), (12, 4), (24, 8), (24, 16))  # seeds and times that are tried wh
 OFTEN = 0.8  # so often the answer has to become as sure as is wanted
 LEAST_CHANCE = 0.02  # of being the best, from which on a network is worth an effort
 MOST_CONTENDERS = 8
+LEAST_VARIANCE = 1e-12  # of a result; seeds may show no spread at all
 FUTURES, PARTICLES = 300, 1000
 
 
@@ -86,7 +87,8 @@ def foresee_results(
     [networks, networks] as covariance."""
     random, count = np.random.default_rng(seed), scores.shape[1]
     both = np.cov(scores, seen, rowvar=False)
-    rule = np.linalg.solve(both[count:, count:] + noise, both[count:, :count])  # [of results, of scores]
+    doubt = both[count:, count:] + noise + LEAST_VARIANCE * np.eye(count)
+    rule = np.linalg.solve(doubt, both[count:, :count])  # [of results, of scores]
     values, vectors = np.linalg.eigh(noise)
     root = vectors * np.sqrt(np.maximum(values, 0.0))
     invented = seen + random.standard_normal(seen.shape) @ root.T
