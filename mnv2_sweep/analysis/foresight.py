@@ -25,7 +25,7 @@ OFTEN = 0.8  # so often the answer has to become as sure as is wanted
 LEAST_CHANCE = 0.02  # of being the best, from which on a network is worth an effort
 MOST_CONTENDERS = 8
 LEAST_VARIANCE = 1e-12  # of a result; seeds may show no spread at all
-FUTURES, PARTICLES = 300, 1000
+FUTURES = 200  # results to come that are drawn
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +51,9 @@ def foresee(answers: Answers, odds: Odds, choice: Choice, at_least: float) -> li
         return []
     counts = np.array([len(answers.seeds[place]) for place in places])
     of_images = find_covariance([answers.terms[place] for place in places], Spread(0.0, 0))
-    scores = odds.scores[:PARTICLES, places]
+    scores = odds.scores[:, places]
     measured = np.array([answers.terms[place].mean(dtype=float) for place in places])
-    on_these = measured - odds.luck[:PARTICLES, places]  # what all seeds would show on these images
+    on_these = measured - odds.luck[:, places]  # what all seeds would show on these images
 
     def least(tried: Iterable[tuple[int, int]]) -> Effort:
         for seeds, times in tried:
