@@ -113,7 +113,10 @@ def _sure_text(advice: Recommendation) -> str:
         return "the only one that fits"
     text = f"{probability_text(taken.probability)} that it is the best of the {advice.fitting:,} that fit"
     if advice.compared < advice.fitting:
-        text += f" (among the {advice.compared} that measured best, the front and some at random)"
+        text = (
+            f"{probability_text(taken.probability)} that it is the best of the {advice.compared} that were compared of "
+            f"the {advice.fitting:,} that fit: those that measured best, the front, some at random"
+        )
     if advice.verdict == SURE:
         return text
     if advice.verdict == TIED:
@@ -124,11 +127,11 @@ def _sure_text(advice: Recommendation) -> str:
 def _score_text(advice: Recommendation) -> str:
     taken, score = advice.taken, advice.score
     if taken.score is None:
-        text = f"{score.said(taken.measured)} as measured, flattered by having been chosen"
+        text = f"{score.said(taken.measured)} as measured, which flatters the one that was chosen"
     else:
         low, high = score.number(taken.score.low), score.number(taken.score.high)
         text = (
-            f"{score.said(taken.score.mean)} (95 % {low} to {high}) with the luck of the choice taken out; "
+            f"{score.said(taken.score.mean)} (95 % {low} to {high}) is to be expected, luck taken out; "
             f"measured {score.amount(taken.measured)}"
         )
     return text + (f"; trained on by itself {score.amount(advice.tuned)}" if advice.tuned is not None else "")
