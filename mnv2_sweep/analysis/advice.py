@@ -197,8 +197,8 @@ def _settling_parts(advice: Recommendation) -> Parts:
     if advice.verdict in (SURE, NOTHING, UNKNOWN):
         return []
     if not advice.settling:
-        return [("to settle it", "run further seeds first: with one each, nobody knows how far training again moves a "
-                 "score, so what would settle it can't be told")]  # fmt: skip
+        why = "run further seeds first (--seeds 3): with one each, nobody knows how far training again moves a score"
+        return [("to settle it", why)] if not advice.knows_seeds else []
     texts = [settling_text(advice, one) for one in sorted(advice.settling, key=lambda one: one.settled < OFTEN)]
     if max(one.settled for one in advice.settling) < OFTEN:
         texts.insert(0, "nothing that was tried by simulation, these networks are too much alike; at most:")

@@ -22,7 +22,8 @@ SEEDS = (1, 2, 3, 4, 6, 8, 12, 16, 24)  # further ones that are tried
 TIMES = (1, 2, 4, 8, 16)  # as many further images as there are, that are tried with as many seeds as there are
 BOTH = ((6, 2), (12, 4), (24, 8), (24, 16))  # seeds and times that are tried where neither alone is enough
 OFTEN = 0.8  # so often the answer has to become as sure as is wanted
-LEAST_CHANCE = 0.02  # of being the best, from which on a network is worth an effort
+LEAST_CHANCE = 0.02  # of being the best, from which on a network is worth an effort; of a fourth of the leader's
+SELDOM = 0.001  # below, a chance is none
 MOST_CONTENDERS = 8
 LEAST_VARIANCE = 1e-12  # of a result; seeds may show no spread at all
 FUTURES = 200  # results to come that are drawn
@@ -74,8 +75,8 @@ def foresee(answers: Answers, odds: Odds, choice: Choice, at_least: float) -> li
 def find_contenders(choice: Choice) -> Sequence[int]:
     """Return the places of the networks that may be the best that fits, the likeliest first."""
     order = np.argsort(-choice.probability, kind="stable")
-    chosen = {choice.leader, choice.taken}
-    chosen.update(int(at) for at in order[:MOST_CONTENDERS] if choice.probability[at] >= LEAST_CHANCE)
+    chosen, least = {choice.leader, choice.taken}, min(LEAST_CHANCE, choice.probability[choice.leader] / 4)
+    chosen.update(int(at) for at in order[:MOST_CONTENDERS] if choice.probability[at] >= max(least, SELDOM))
     return [int(at) for at in order if at in chosen]
 
 

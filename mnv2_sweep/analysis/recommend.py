@@ -134,11 +134,12 @@ class _Asked:
 def _ask(sweep: Sweep, score: Score, wishes: tuple[Constraint, ...], at_least: float, within: float) -> _Asked:
     networks = sweep.summary
     measured = networks[score.name].notna().to_numpy()
-    wished = {wish.cost: np.zeros(0) for wish in wishes}
-    if wished:
-        archs = _find_archs(sweep, networks)
-        wished = {name: count_wished(name, archs).astype(float) for name in wished}
-    costs = wished | {name: networks[name].to_numpy(dtype=float) for name in SHOWN}
+    costs = {wish.cost: None for wish in wishes} | dict.fromkeys(SHOWN)
+    predicted = [name for name in costs if name not in networks]
+    archs = _find_archs(sweep, networks) if predicted else []
+    for name in costs:
+        values = count_wished(name, archs) if name in predicted else networks[name].to_numpy()
+        costs[name] = values.astype(float)
     keeps = {wish: OPERATORS[wish.operator](costs[wish.cost], float(wish.limit)) for wish in wishes}
     every = np.logical_and.reduce([np.ones(len(networks), bool), *keeps.values()])
     fits = every & measured
@@ -268,11 +269,11 @@ def _candidate(
     )
     if odds is None or choice is None:
         return plain
-    own = odds.scores[:, place]
+    own, ends = odds.scores[:, place], (0.0, 1.0) if score.fraction else (-np.inf, np.inf)
     return replace(
         plain,
         probability=float(choice.probability[place]),
-        score=find_range(own).times(score.sign),
+        score=find_range(np.clip(own, *ends)).times(score.sign),
         behind=find_range(odds.scores[:, choice.taken] - own),
         loss=float(choice.losses[place]),
     )

@@ -15,6 +15,7 @@ from mnv2_sweep.analysis.sweep import Sweep
 from mnv2_sweep.base.errors import SpaceError, StoreError, SweepError
 from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.record.store import Outcome, record
+from mnv2_sweep.spaces.space import Constraint
 from mnv2_sweep.trials.tasks import TASKS
 from mnv2_sweep.trials.terms import pack_terms
 from mnv2_sweep.trials.trial import How, Trial
@@ -98,6 +99,21 @@ def test_nothing_fits_and_what_is_nearest(sweep):
     ]
 
 
+def test_a_cost_that_no_table_has_is_asked_of_the_networks_and_may_be_unknown(sweep, monkeypatch):
+    folder, wish = sweep(0.3, 0.45, 0.4, 0.7), Constraint("latency@pi4", "<=", 15, "<= 15 ms")
+    monkeypatch.setattr("mnv2_sweep.analysis.recommend.read_wishes", lambda words: (wish,))
+    known = {arch: value for arch, value in zip(ARCHS, (5.0, 12.5, 14.0, np.nan), strict=True)}
+    monkeypatch.setattr(
+        "mnv2_sweep.analysis.recommend.count_wished", lambda name, archs: np.array([known[arch] for arch in archs])
+    )
+    advice = recommend(folder)
+    assert (advice.cost, advice.taken.network, advice.fitting) == ("latency@pi4", "0.5 at 96", 3)
+    assert advice.unknown_costs == 1 and advice.better is None
+    said = " ".join(str(advice).split())
+    assert "take 0.5 at 96: 12.5 ms latency@pi4, 18.9M MAdds, 1.97M params" in said
+    assert "1 network: their cost is not known" in said and "7.5 ms latency@pi4 less lose" in said
+
+
 def test_failed_networks_that_would_fit_are_told(sweep):
     advice = recommend(sweep(0.3, 0.5, None, 0.6), "madds <= 25M")
     assert (advice.networks, advice.fitting, advice.open) == (3, 2, ("0.35 at 128",))
@@ -111,7 +127,7 @@ def test_one_seed_speaks_of_these_weights(sweep):
     assert advice.taken.probability is not None and not advice.knows_seeds and advice.settling == ()
     said = " ".join(str(advice).split())
     assert "other seeds: it is about these very weights (--seeds 3 tells)" in said
-    assert advice.verdict == SURE or "run further seeds first: with one each, nobody knows" in said
+    assert advice.verdict == SURE or "run further seeds first (--seeds 3): with one each, nobody knows" in said
 
 
 def test_without_images_there_are_no_odds(sweep):
