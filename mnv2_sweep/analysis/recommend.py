@@ -134,12 +134,10 @@ class _Asked:
 def _ask(sweep: Sweep, score: Score, wishes: tuple[Constraint, ...], at_least: float, within: float) -> _Asked:
     networks = sweep.summary
     measured = networks[score.name].notna().to_numpy()
-    costs = {wish.cost: None for wish in wishes} | dict.fromkeys(SHOWN)
-    predicted = [name for name in costs if name not in networks]
-    archs = _find_archs(sweep, networks) if predicted else []
-    for name in costs:
-        values = count_wished(name, archs) if name in predicted else networks[name].to_numpy()
-        costs[name] = values.astype(float)
+    names = dict.fromkeys([*(wish.cost for wish in wishes), *SHOWN])
+    archs = _find_archs(sweep, networks) if any(name not in networks for name in names) else []
+    values = {name: networks[name].to_numpy() if name in networks else count_wished(name, archs) for name in names}
+    costs = {name: of_networks.astype(float) for name, of_networks in values.items()}
     keeps = {wish: OPERATORS[wish.operator](costs[wish.cost], float(wish.limit)) for wish in wishes}
     every = np.logical_and.reduce([np.ones(len(networks), bool), *keeps.values()])
     fits = every & measured
