@@ -64,3 +64,4 @@ bench: .venv/.bench  ## about an hour on two cores
 	$(BIN)/python benchmarks/fuzz_yaml.py
 	$(BIN)/python benchmarks/odds.py
 	$(BIN)/python benchmarks/doubt.py
+	$(BIN)/python benchmarks/recommend.py

@@ -1,5 +1,7 @@
 """Made-up networks whose truth is known, and what they make of images."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy.special import ndtr
 
@@ -31,3 +33,10 @@ def draw_world(
         of_image, of_training = random.standard_normal(images), random.standard_normal((seeds, images))
         terms.append(own + luck + ease + np.sqrt(0.5) * (of_image + of_training) > 0)
     return np.exp(logs), ndtr(skill / np.sqrt(EASE**2 + 1 + of_seeds**2)), answers_of(*terms)
+
+
+def keep_seeds(answers: Answers, count: int, more: Sequence[int] = ()) -> Answers:
+    """The answers of the first seeds, so many; of some networks, by their places, of all seeds."""
+    parts = ([rows if at in more else rows[:count] for at, rows in enumerate(every)]
+             for every in (answers.seeds, answers.terms, answers.losses))  # fmt: skip
+    return Answers(answers.networks, *map(tuple, parts), answers.is_fraction)

@@ -11,7 +11,8 @@ The scores that the networks would have on all images of the kind, trained with 
    Strawderman 1971 and Daniels 1999) the scores themselves decide. Where networks differ by much more
    than the noise, this changes nothing; where they don't, a lead that noise explains is taken for noise. A draw is made
    by Matheron's rule: a truth and noise are invented, and what the rule makes of the difference to the measured scores
-   is added to the invented truth.
+   is added to the invented truth. The rule sees differences between networks alone; how high all of them lie is as
+measured, with its noise.
 
 Fronts and bests of the draws are then counted.
 
@@ -31,7 +32,7 @@ import pandas as pd
 
 from mnv2_sweep.analysis.answers import Answers, Spread, load_answers, score_interval, split_kinds
 from mnv2_sweep.base.intervals import CONFIDENCE
-from mnv2_sweep.trials.tasks import main_score
+from mnv2_sweep.trials.tasks import BALANCED, MACRO_F1, TOP5, Score, main_score
 
 DRAWS = 2000
 MOST_WEIGHTS = 4_000_000  # of images in draws, held at once
@@ -42,6 +43,9 @@ LEAST_BENT = 8  # networks, from which on the curve may bend
 ADDED = 0.4  # g above: less is more exact and more noisy
 LUCK_DRAWS = 4000
 ODDS_COLUMNS = ("front_probability", "best_probability", "joint_low", "joint_high")  # of a summary
+# Where it is not on record what networks made of each image.
+NO_IMAGES = "which images each network got right is not on record of all results (an earlier version, or --no-images)"
+UNKNOWN_ODDS = f"{NO_IMAGES}, so how sure the front is can't be said"
 EVEN = 0.5  # from this probability on, a network counts as one of the front
 
 
@@ -49,7 +53,8 @@ EVEN = 0.5  # from this probability on, a network counts as one of the front
 class Odds:
     """What the draws say: of each network, in the order of `networks`, the probability of being on the front and of
     being best; how many are on the front (`front_low` to `front_high`, at 95 %); of the network that measured best, by
-    how much it was lucky (`optimism`, and its interval); `scores` [draws, networks], larger is better; of each network
+    how much it was lucky (`optimism`, and its interval); `scores` [draws, networks], larger is better; `luck`
+    [draws, networks]: the part of what was measured that is the luck of the seeds that were trained; of each network
     the interval of its score as measured (`low` to `high`, see `answers`). `knows_seeds`: all this is over seeds,
     too."""
 
@@ -61,6 +66,7 @@ class Odds:
     measured_best: int
     optimism: tuple[float, float, float]
     scores: np.ndarray
+    luck: np.ndarray
     low: np.ndarray
     high: np.ndarray
     images: int
@@ -72,11 +78,14 @@ class Odds:
         return int((self.on_front >= EVEN).sum())
 
 
-def find_odds(answers: Answers, costs: Sequence[float], draws: int = DRAWS, seed: int = 0) -> Odds:
-    """Return the odds of networks with these costs, one each; the same ones every time."""
+def find_odds(
+    answers: Answers, costs: Sequence[float], draws: int = DRAWS, seed: int = 0, typical: np.ndarray | None = None
+) -> Odds:
+    """Return the odds of networks with these costs, one each; the same ones every time. Where they were chosen for
+    their scores, the curve about which true scores lie is that of the `typical` ones (a mask), which were not."""
     costs = np.asarray(costs, dtype=float)
     measured = np.array([rows.mean(dtype=float) for rows in answers.terms])
-    scores = draw_scores(answers.terms, costs, answers.spread, draws, np.random.default_rng(seed))
+    scores, lucks = draw_scores(answers.terms, costs, answers.spread, draws, np.random.default_rng(seed), typical)
     fronts = draw_fronts(scores, costs)
     chosen = int(measured.argmax())
     best = np.bincount(scores.argmax(1), minlength=len(costs)) / draws
@@ -87,7 +96,7 @@ def find_odds(answers: Answers, costs: Sequence[float], draws: int = DRAWS, seed
     ends = np.array([score_interval(rows, answers.spread, answers.is_fraction) for rows in answers.terms])
     return Odds(
         answers.networks, fronts.mean(0), best, int(low), int(high), chosen, (min(max(luck, least), most), least, most),
-        scores, ends[:, 0], ends[:, 1], answers.images, answers.spread.freedom > 0,
+        scores, lucks, ends[:, 0], ends[:, 1], answers.images, answers.spread.freedom > 0,
     )  # fmt: skip
 
 
@@ -110,17 +119,26 @@ def find_covariance(terms: Sequence[np.ndarray], spread: Spread) -> np.ndarray:
 
 
 def draw_scores(
-    terms: Sequence[np.ndarray], costs: np.ndarray, spread: Spread, draws: int, random: np.random.Generator
-) -> np.ndarray:
-    """Draw the true scores [draws, networks] of networks whose terms [seeds, images] were measured."""
+    terms: Sequence[np.ndarray],
+    costs: np.ndarray,
+    spread: Spread,
+    draws: int,
+    random: np.random.Generator,
+    typical: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw the true scores [draws, networks] of networks whose terms [seeds, images] were measured, and with each the
+    luck of the seeds that were trained; `typical` as in `find_odds`."""
     rows = np.stack([own.mean(0, dtype=np.float32) for own in terms])
     counts = np.array([len(own) for own in terms])
     measured = rows.mean(1, dtype=float)
     noise = _weigh_images(rows, draws, random)
-    noise += _move_seeds(counts, spread, draws, random)
+    moves = _move_seeds(counts, spread, draws, random)
+    noise += moves
     if len(costs) < LEAST_SHRUNK:
-        return measured - noise
-    return _draw_back(measured, noise, find_covariance(terms, spread), costs, random)
+        return measured - noise, moves
+    known = np.ones(len(costs), bool) if typical is None else typical
+    scores, pulls = _draw_back(measured, noise, find_covariance(terms, spread), costs, random, known)
+    return scores, moves + pulls * spread.variance / counts
 
 
 def _weigh_images(rows: np.ndarray, draws: int, random: np.random.Generator) -> np.ndarray:
@@ -143,36 +161,59 @@ def _move_seeds(counts: np.ndarray, spread: Spread, draws: int, random: np.rando
 
 
 def _draw_back(
-    measured: np.ndarray, noise: np.ndarray, covariance: np.ndarray, costs: np.ndarray, random: np.random.Generator
-) -> np.ndarray:
-    """Draw true scores about a curve over costs, see the module; `covariance` is that of the noise."""
-    values, vectors = np.linalg.eigh(covariance)
-    values = np.maximum(values, 1e-9 * values.max() + 1e-15)
-    turned, basis = vectors.T @ measured, vectors.T @ _curve_basis(costs)
+    measured: np.ndarray,
+    noise: np.ndarray,
+    covariance: np.ndarray,
+    costs: np.ndarray,
+    random: np.random.Generator,
+    typical: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw true scores about a curve over costs that `typical` networks show, see the module; `covariance` is that of
+    the noise. Beside them: the residuals by what their variance is, of which each part of the noise has its share."""
+    values, vectors = _turn(covariance)
+    own_values, own_vectors = (values, vectors) if typical.all() else _turn(covariance[np.ix_(typical, typical)])
+    every = _curve_basis(costs, typical)
+    basis, own_basis = vectors.T @ every, own_vectors.T @ every[typical]
+    turned = own_vectors.T @ measured[typical]
     roots = (np.arange(TAUS) + 0.5) / TAUS  # of the noise's part in all variance; finer where that is small
-    taus = np.sqrt(np.median(values) * (1 / roots**2 - 1))
-    logs = np.array([_log_likelihood(turned, basis, values + tau**2) for tau in taus]) + np.log(roots)
+    taus = np.sqrt(np.median(own_values) * (1 / roots**2 - 1))
+    logs = np.array([_log_likelihood(turned, own_basis, own_values + tau**2) for tau in taus]) + np.log(roots)
     odds = np.exp(logs - logs.max())
     picked = random.choice(TAUS, len(noise), p=odds / odds.sum())
-    truths = np.empty_like(noise)
+    truths, pulls = np.empty_like(noise), np.empty_like(noise)
     for at in np.unique(picked):
         own, tau = picked == at, taus[at]
         invented = tau * random.standard_normal((own.sum(), len(costs)))
-        left = (measured - invented - noise[own]) @ vectors
-        weights = 1 / (values + tau**2)
-        curve = left @ (weights[:, None] * basis) @ np.linalg.inv(basis.T @ (weights[:, None] * basis)) @ basis.T
-        truths[own] = invented + (curve + (left - curve) * (tau**2 * weights)) @ vectors.T
-    return truths
+        left = measured - invented - noise[own]
+        weighed = own_basis / (own_values + tau**2)[:, None]
+        bends = left[:, typical] @ own_vectors @ weighed @ np.linalg.inv(own_basis.T @ weighed)
+        curve = bends @ basis.T
+        pulled = (left @ vectors - curve) / (values + tau**2)
+        truths[own] = invented + (curve + tau**2 * pulled) @ vectors.T
+        pulls[own] = pulled @ vectors.T
+    return truths, pulls
 
 
-def _curve_basis(costs: np.ndarray) -> np.ndarray:
+def _turn(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the variances, none of them nothing, of coordinates in which each has a noise of its own, and these.
+
+    Only differences are judged by it: what moves all networks alike is taken off, as the curve's level is free anyway.
+    With it, the rule would read the luck that images bring to all from how much stronger it moves some, which needs a
+    better covariance than the images give (all scores came out 0.6 points too high on 341 images)."""
+    centred = covariance - covariance.mean(0)
+    values, vectors = np.linalg.eigh(centred - centred.mean(1, keepdims=True))
+    return np.maximum(values, 1e-9 * values.max() + 1e-15), vectors
+
+
+def _curve_basis(costs: np.ndarray, typical: np.ndarray) -> np.ndarray:
     """Return the columns of which the curve is a sum: a level, a slope where costs differ, a bend where there are
-    networks enough."""
-    logs, levels = np.log(costs), len(np.unique(costs))
+    networks enough; among the typical ones."""
+    logs, known = np.log(costs), np.log(costs[typical])
+    levels = len(np.unique(known))
     if levels < 2:
         return np.ones((len(costs), 1))
-    logs = (logs - logs.mean()) / logs.std()
-    powers = 3 if levels > 3 and len(costs) >= LEAST_BENT else 2
+    logs = (logs - known.mean()) / known.std()
+    powers = 3 if levels > 3 and len(known) >= LEAST_BENT else 2
     return np.stack([logs**power for power in range(powers)], axis=1)
 
 
@@ -265,3 +306,15 @@ def front_text(odds: Odds) -> str:
 def doubt_text(odds: Odds) -> str:
     """Say what the odds are over: other images, other seeds."""
     return "other images of the kind" + (" and other seeds" if odds.knows_seeds else ", for these very weights")
+
+
+def missing_images(score: Score) -> str:
+    """Say why it is not known what networks made of each image."""
+    if score in (BALANCED, MACRO_F1, TOP5):
+        return f"{score.label} " + ("is not on record image by image" if score == TOP5 else "is no mean over images")
+    return NO_IMAGES
+
+
+def unknown_odds(score: Score) -> str:
+    """Say why it is not known how sure the front is."""
+    return f"{missing_images(score)}, so how sure the front is can't be said"

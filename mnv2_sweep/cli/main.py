@@ -28,6 +28,7 @@ from mnv2_sweep.cli.paper import paper
 from mnv2_sweep.cli.plan import plan
 from mnv2_sweep.cli.plot import plot
 from mnv2_sweep.cli.predict import predict
+from mnv2_sweep.cli.recommend import recommend
 from mnv2_sweep.cli.run import run
 from mnv2_sweep.cli.status import status
 from mnv2_sweep.cli.table import table
@@ -42,7 +43,23 @@ app = typer.Typer(
 app.add_typer(data_app, name="data")
 app.add_typer(weights_app, name="weights")
 app.add_typer(device_app, name="device")
-for _command in (plan, count, paper, export, finetune, predict, calibrate, ablate, run, plot, table, status, merge):
+_COMMANDS = (
+    plan,
+    count,
+    paper,
+    export,
+    finetune,
+    predict,
+    calibrate,
+    ablate,
+    run,
+    recommend,
+    plot,
+    table,
+    status,
+    merge,
+)
+for _command in _COMMANDS:
     app.command()(expand_options(_command))
 
 

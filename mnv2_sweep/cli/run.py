@@ -93,8 +93,11 @@ def preview_so_far(folder: Path, plots: Path) -> list[Path]:
 
 
 def show_results(folder: Path, plots: Path) -> None:
-    """Print a sweep's table and draw its front."""
+    """Print a sweep's table, draw its front, and say which network to take."""
+    from mnv2_sweep.analysis.advice import short_lines
     from mnv2_sweep.analysis.odds import load_odds
+    from mnv2_sweep.analysis.recommend import recommend
+    from mnv2_sweep.analysis.sweep import Sweep
     from mnv2_sweep.analysis.verdict import sweep_verdict
     from mnv2_sweep.record.frame import load_frame
     from mnv2_sweep.record.store import read_truth
@@ -106,6 +109,7 @@ def show_results(folder: Path, plots: Path) -> None:
     if (frame["status"] == "done").any():
         for drawn in draw_so_far(folder, plots):
             typer.echo(drawn)
+        typer.echo("\n".join(short_lines(recommend(Sweep(folder, frame)))))
 
 
 def run_again(request: "SweepRequest", network: str) -> int:

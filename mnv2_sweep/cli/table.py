@@ -92,9 +92,10 @@ def show_pairs(folder: Path, frame: "pd.DataFrame", as_json: bool, as_csv: bool)
     import pandas as pd
 
     from mnv2_sweep.analysis.answers import load_answers, split_kinds
+    from mnv2_sweep.analysis.odds import UNKNOWN_ODDS, unknown_odds
     from mnv2_sweep.analysis.pairs import WORDS, list_pairs, pairs_table, settled_text, splits_text
     from mnv2_sweep.base.text import align
-    from mnv2_sweep.report.tables import UNKNOWN_ODDS, frame_csv, frame_json, unknown_odds
+    from mnv2_sweep.report.tables import frame_csv, frame_json
     from mnv2_sweep.trials.tasks import main_score
 
     kinds = split_kinds(frame)

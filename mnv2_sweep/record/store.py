@@ -253,8 +253,14 @@ def read_each(folder: Path, names: Sequence[str] | None = None) -> dict[str, byt
     of those of some ids."""
     if names is None:
         return {row["id"]: row["each"] for row in _read_rows(folder / DATABASE, "images", "rowid")}
-    rows = (row for name in names for row in _read_rows(folder / DATABASE, "images", "rowid", only=name))
-    return {row["id"]: row["each"] for row in rows}
+    each: dict[str, bytes] = {}
+    with _reading(folder / DATABASE, "images") as database:
+        for at in range(0, len(names) if database else 0, PART):
+            part = names[at : at + PART]
+            each |= dict(
+                database.execute(f"SELECT id, each FROM images WHERE id IN ({', '.join('?' * len(part))})", part)
+            )
+    return each
 
 
 def add_each(folder: Path, outcomes: Iterable[Outcome]) -> list[Outcome]:

@@ -14,7 +14,7 @@ from mnv2_sweep.analysis.agreement import compare_published
 from mnv2_sweep.analysis.classes import guess_score
 from mnv2_sweep.analysis.differences import load_readings
 from mnv2_sweep.analysis.expansion import claims_text, find_trade_offs, judge_claims
-from mnv2_sweep.analysis.odds import load_odds
+from mnv2_sweep.analysis.odds import load_odds, unknown_odds
 from mnv2_sweep.analysis.stats import Facts, read_facts, summarise
 from mnv2_sweep.analysis.verdict import sweep_verdict
 from mnv2_sweep.base.errors import DataError, SpaceError, StoreError
@@ -35,7 +35,6 @@ from mnv2_sweep.plots.style import plot_contact_sheet, save_figure
 from mnv2_sweep.record.folders import EXAMPLE
 from mnv2_sweep.record.frame import load_curves, load_frame, tabulate_outcomes
 from mnv2_sweep.record.store import Scanned, read_schedule, read_statuses, read_truth
-from mnv2_sweep.report.tables import unknown_odds
 from mnv2_sweep.spaces.networks import Networks
 from mnv2_sweep.trials.preview import read_preview
 from mnv2_sweep.trials.tasks import main_score, task_of, trained_arch

@@ -15,11 +15,12 @@ from mnv2_sweep.analysis.odds import (
     front_odds,
     front_text,
     probability_text,
+    unknown_odds,
 )
 from mnv2_sweep.analysis.stats import name_trial, read_facts, start_kinds, summarise
 from mnv2_sweep.base.text import align, harmless, harmless_cell, megabytes, millions
 from mnv2_sweep.trials.executed import spread_warning
-from mnv2_sweep.trials.tasks import BALANCED, CLASSIFICATION, MACRO_F1, TOP1, TOP5, UNPREDICTED, Score, main_score
+from mnv2_sweep.trials.tasks import BALANCED, CLASSIFICATION, MACRO_F1, TOP1, UNPREDICTED, Score, main_score
 from mnv2_sweep.trials.terms import Truth
 from mnv2_sweep.trials.trial import ALONE
 from mnv2_sweep.trials.ways import PROBED, WAYS
@@ -27,19 +28,6 @@ from mnv2_sweep.trials.ways import PROBED, WAYS
 Kinds = Mapping[str, Odds]  # by kind of start
 
 SHOWN_DIFFERENCE = 0.0005  # of two scores, from which on both are shown
-# Where it is not on record what networks made of each image.
-UNKNOWN_ODDS = (
-    "which images each network got right is not on record of all results (an earlier version, or --no-images), so how "
-    "sure the front is can't be said"
-)
-
-
-def unknown_odds(score: Score) -> str:
-    """Say why it is not known how sure the front is."""
-    if score in (BALANCED, MACRO_F1, TOP5):
-        why = "is not on record image by image" if score == TOP5 else "is no mean over images"
-        return f"{score.label} {why}, so how sure the front is can't be said"
-    return UNKNOWN_ODDS
 
 
 def results_text(

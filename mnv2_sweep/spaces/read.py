@@ -88,7 +88,7 @@ def load_space(path: Path) -> Space:
     axes_fine = len(mistakes.found) == before
     points = _read_points(top["points"], stages, mistakes) if "points" in top else ()
     values = {"stages": stages or (), "fixed": fixed, "axes": axes, "points": points, "inits": inits}
-    readers = {"constraints": _read_constraints, "sample": _read_sample, "recipe": read_recipe}
+    readers = {"constraints": read_constraints, "sample": _read_sample, "recipe": read_recipe}
     readers |= {"seeds": _read_seeds, "data": read_data, "task": _read_task}
     values |= {key: reader(top[key], mistakes) for key, reader in readers.items() if key in top}
     values["strategy"] = _read_strategy(top.get("strategy"), top.get("finetune"), mistakes)
@@ -175,7 +175,8 @@ def _read_points(entry: Entry, stages: tuple[Stage, ...] | None, mistakes: Mista
     return tuple(read_settings(point, f"points.{i}", stages, mistakes) for i, point in enumerate(entry.value))
 
 
-def _read_constraints(entry: Entry, mistakes: Mistakes) -> tuple[Constraint, ...]:
+def read_constraints(entry: Entry, mistakes: Mistakes) -> tuple[Constraint, ...]:
+    """Read bounds on costs: a mapping of one bound, or a list of them, by cost."""
     constraints = []
     for cost, bounds in read_mapping(entry, "constraints", COSTS, mistakes, SYNONYMS).items():
         if bounds.value == ():

@@ -154,9 +154,12 @@ def test_run_prints_the_plan_then_progress_then_the_table_and_the_plots(swept):
         r"plots/tiny-photos/pareto\.svg",
         r"plots/pareto\.png",
         r"plots/pareto\.svg",
+        r"recommend .* at 32, table \w+, last=64: .* MAdds, .* params",
+        r" {10}.* % that it is the best of the 2 that fit.*; top-1 .*",
+        r" {10}mnv2-sweep recommend tiny-photos .*",
     ):
         at = next(i for i in range(at + 1, len(lines)) if re.fullmatch(pattern, lines[i]))
-    assert "\x1b" not in out + err  # no terminal: plain lines
+    assert at == len(lines) - 1 and "\x1b" not in out + err  # no terminal: plain lines
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from mnv2_sweep.analysis.answers import Answers
-from mnv2_sweep.analysis.odds import find_odds, front_text, probability_text
+from mnv2_sweep.analysis.odds import UNKNOWN_ODDS, find_odds, front_text, probability_text
 from mnv2_sweep.analysis.stats import summarise
 from mnv2_sweep.base.text import align, megabytes, millions, percent
 from mnv2_sweep.nets.arch import ArchSpec
@@ -16,7 +16,7 @@ from mnv2_sweep.nets.resolve import arch_key
 from mnv2_sweep.paper.published import CHECKPOINTS
 from mnv2_sweep.record.frame import load_frame
 from mnv2_sweep.record.store import Outcome, record
-from mnv2_sweep.report.tables import UNKNOWN_ODDS, frame_csv, frame_json, network_table, results_text, trials_table
+from mnv2_sweep.report.tables import frame_csv, frame_json, network_table, results_text, trials_table
 from mnv2_sweep.trials.recipe import SCRATCH
 from tests.answer_samples import answers_of
 

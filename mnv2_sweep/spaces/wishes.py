@@ -1,0 +1,81 @@
+"""Wishes of the command line, as "madds <= 100M" -> Constraints, read as a space file reads its `constraints`; and what
+networks cost of what is wished.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mnv2_sweep.base.errors import SpaceError
+from mnv2_sweep.nets.arch import ArchSpec
+from mnv2_sweep.nets.cost_arrays import count_archs
+from mnv2_sweep.spaces.read import read_constraints
+from mnv2_sweep.spaces.space import Constraint
+from mnv2_sweep.spaces.yamlfile import Entry, Mistakes, short
+from mnv2_sweep.trials.tasks import TASKS
+
+WISH = re.compile(r"\s*([^\s<>=!]*)\s*(.*?)\s*", re.S)
+SECTION = "constraints"
+UPPER, LOWER = ("<", "<="), (">", ">=")
+
+
+def read_wishes(words: Sequence[str]) -> tuple[Constraint, ...]:
+    """Read wishes, all of which are to be kept. Raises SpaceError with a line for each that can't be read, or that
+    nothing can fulfil."""
+    found, mistakes = [], []
+    for word in words:
+        wish, mistake = _read_wish(word)
+        found += [wish] if wish else []
+        mistakes += [f'--where "{short(word)}": {mistake}'] if mistake else []
+    if not mistakes:
+        mistakes = [*_contradictions(found)]
+    if mistakes:
+        raise SpaceError(mistakes)
+    return tuple(dict.fromkeys(found))
+
+
+def _read_wish(word: str) -> tuple[Constraint | None, str]:
+    """Return the wish, or what is wrong with it."""
+    name, bound = WISH.fullmatch(word).groups()
+    bound = re.sub(r"^([<>]=?)\s*", r"\1 ", bound).strip()
+    example = '"madds <= 100M"'
+    if not name:
+        return None, f"a cost, a comparison and a number are wanted, as in {example}"
+    if name in {score.name for task in TASKS.values() for score in task.scores} | {"loss"}:
+        return None, "that is a score, by which networks are ranked anyway; wishes are about what networks cost"
+    if re.search(r"\b(and|or)\b|&|,", bound):
+        return None, f"one wish at a time; give --where once for each, as in --where {example}"
+    mistakes = Mistakes(Path("--where"))
+    entry = Entry({name: Entry(bound, 0, bound)}, 0)
+    wishes = read_constraints(entry, mistakes)
+    if mistakes.found:
+        text = mistakes.found[0][1].replace(f"{SECTION}.", "").replace("unknown key", "unknown cost")
+        return None, text + ("" if bound else "; in a shell, the whole wish stands in quotes")
+    return wishes[0], ""
+
+
+def wish_text(wish: Constraint) -> str:
+    """Return a wish as it was said: "madds <= 100M"."""
+    return f"{wish.cost} {wish.text}"
+
+
+def _contradictions(wishes: Sequence[Constraint]) -> list[str]:
+    """Say which wishes nothing can fulfil: alone, as costs are above 0, or together."""
+    said = []
+    for wish in wishes:
+        if wish.operator in UPPER and wish.limit <= 0:
+            said.append(f'--where "{wish_text(wish)}": every network costs more than that')
+    for upper in (wish for wish in wishes if wish.operator in UPPER):
+        for lower in (wish for wish in wishes if wish.operator in LOWER and wish.cost == upper.cost):
+            strict = upper.operator == "<" or lower.operator == ">"
+            if lower.limit > upper.limit or (strict and lower.limit == upper.limit):
+                both = f'"{wish_text(upper)}" and "{wish_text(lower)}"'
+                said.append(f"--where {both}: they contradict each other, no {upper.cost} is both; leave one out")
+    return said
+
+
+def count_wished(name: str, archs: Sequence[ArchSpec]) -> np.ndarray:
+    """Return that cost of every network [N], NaN where it isn't known."""
+    return getattr(count_archs(archs), name)
