@@ -22,9 +22,24 @@ from mnv2_sweep.nets.choice import (
 )
 
 FAMILY_NAMES = {
-    "mobilenet_v2": "MobileNetV2", "mobilenet_v1": "MobileNetV1", "shufflenet_v1": "ShuffleNet", "nasnet_a": "NASNet-A"
+    "mobilenet_v2": "MobileNetV2", "mobilenet_v1": "MobileNetV1", "shufflenet_v1": "ShuffleNet", "nasnet_a": "NASNet-A",
+    "vgg16": "VGG-16", "darknet19": "Darknet-19", "resnet101": "ResNet-101",
 }  # fmt: skip
 V2, EVERY = ("mobilenet_v2",), tuple(FAMILY_NAMES)
+CLASSIFIER = "classifier"
+CLASSIFIERS = ("mobilenet_v2", "mobilenet_v1", "shufflenet_v1", "nasnet_a")  # the others are there for their heads alone
+HEADS = {  # head -> the families that it stands on
+    CLASSIFIER: CLASSIFIERS,
+    "ssdlite": CLASSIFIERS,
+    "ssd": (*CLASSIFIERS, "vgg16"),
+    "yolov2": ("darknet19",),
+    "deeplabv3": ("mobilenet_v2", "mobilenet_v1", "resnet101"),
+}
+HEAD_NAMES = {"ssdlite": "SSDLite", "ssd": "SSD", "yolov2": "YOLOv2", "deeplabv3": "DeepLabv3"}
+SSDS, DEEPLAB = ("ssdlite", "ssd"), ("deeplabv3",)
+# Classes of a network of which nobody says how many: ImageNet's; COCO's objects; VOC's with the background.
+USUAL_CLASSES = {CLASSIFIER: 1000, "ssdlite": 80, "ssd": 80, "yolov2": 80, "deeplabv3": 21}
+LARGEST_ANCHOR = 0.95  # of the last map, as a share of the image's side
 RESIDUALS = ("bottleneck", "expansion", "none")
 ACTIVATIONS = ("relu6", "relu", "hswish")
 SAME = "same"  # TensorFlow's padding
@@ -39,6 +54,7 @@ SQUEEZE = Rule("a number from 0, at most 1", lambda value: is_number(value) and 
 # Why rows with several values can't be slices of one.
 STRIDES_APART = "a stage has one stride, as its blocks see one size"
 KERNELS_APART = "kernels of two sizes have no common weights"
+HEADS_APART = "a head is trained as a whole"
 SQUEEZES_APART = "with and without squeeze-and-excite, or with another ratio, the same weights mean other things"
 
 
@@ -99,6 +115,10 @@ class ArchSpec:
     back to all channels with a sigmoid, which the map is multiplied by. `padding` "same" is TensorFlow's: at stride 2
     and an even side nothing before a map, and one row and column after it (kernel 3); sizes and costs are the same.
 
+    `head` is what the network ends in: a classifier, or one of a detector or segmenter (sections 6.2 and 6.3), see
+    `nets.heads`. Each stands on some families only (HEADS), VGG-16, Darknet-19 and ResNet-101 under these alone, and
+    has fields of its own. `classes` are those of the head, without a detector's background.
+
     Raises ArchError from `resolve`, not here, so that a caller can hold a spec and report its mistakes later.
     """
 
@@ -151,6 +171,7 @@ class ArchSpec:
         Rule("a number from 0, below 1", lambda value: is_number(value) and 0 <= value < 1),
         "Fraction of the classifier's inputs that training drops.", 0.2, families=EVERY,
         label=lambda value: f"dropout={value:g}", apart="a shared training drops nothing out",
+        heads=(CLASSIFIER, *DEEPLAB),
     )  # fmt: skip
     groups: int = choice(
         one_of(*SHUFFLENET_GROUPS), "Groups of ShuffleNet's 1x1 convolutions.", 3, families=("shufflenet_v1",),
@@ -190,6 +211,38 @@ class ArchSpec:
         families=V2, label=lambda value: "SAME padding",
         apart="with other padding the kernels see the image elsewhere",
     )  # fmt: skip
+    head: str = choice(
+        one_of(*HEADS), f"What it ends in: {', '.join(HEADS)}.", CLASSIFIER, families=EVERY,
+        label=HEAD_NAMES.__getitem__, apart="heads have no common weights",
+    )  # fmt: skip
+    output_stride: int = choice(
+        one_of(16, 8), "Pixels of the image for one of DeepLabv3's last map; strides beyond become dilation.", 16,
+        families=HEADS["deeplabv3"], heads=DEEPLAB, label="stride {}".format, apart=HEADS_APART,
+    )  # fmt: skip
+    aspp: bool = choice(
+        FLAG, "DeepLabv3's three dilated convolutions side by side.", True, families=HEADS["deeplabv3"], heads=DEEPLAB,
+        values={True: "ASPP", False: "no ASPP"}, label=lambda value: "no ASPP", apart=HEADS_APART,
+    )  # fmt: skip
+    maps: int = choice(
+        one_of(6, 2, 3, 4, 5, 7), "Maps that a detector finds boxes on: two of the backbone, the rest extra layers'.",
+        6, families=HEADS["ssd"], heads=SSDS, label="{} maps".format, apart=HEADS_APART,
+    )  # fmt: skip
+    anchors: int = choice(
+        one_of(6, 4, 2), "Anchors at a place of a map; 3 on the first, on VGG-16 4 on the first and the last two.", 6,
+        families=HEADS["ssd"], heads=SSDS, label="{} anchors".format, apart=HEADS_APART,
+    )  # fmt: skip
+    anchor_scale: float = choice(
+        Rule(
+            f"a number above 0, below {LARGEST_ANCHOR}", lambda value: is_number(value) and 0 < value < LARGEST_ANCHOR
+        ),
+        "Side of the first map's anchors as a share of the image's (its square one has half); the last map's are "
+        f"{LARGEST_ANCHOR}.", 0.2, families=CLASSIFIERS, heads=SSDS, label="anchors from {:g}".format,
+        apart=HEADS_APART,
+    )  # fmt: skip
+    extra_channels: int = choice(
+        WHOLE, "Channels of the first extra layer at width 1; later ones have a half and a quarter.", 512, limit=10_000,
+        families=HEADS["ssd"], heads=SSDS, label="extra={}".format, apart=HEADS_APART,
+    )  # fmt: skip
 
 
 def _is_resolution(value: object) -> bool:
@@ -206,11 +259,22 @@ def _read_resolution(value: object) -> object:
 CHOICES: dict[str, Choice] = {field.name: choice_of(field) for field in fields(ArchSpec)}
 CELLS: dict[str, Choice] = annotated_choices(Stage)
 OPTIONAL_CELLS = tuple(Stage._field_defaults)  # fields of the network, too
-# What each family lets one choose, beside its name.
-FAMILIES = {
-    family: tuple(name for name, one in CHOICES.items() if family in one.families and name != "family")
-    for family in FAMILY_NAMES
-}
+
+
+def choices_of(family: str, head: str) -> tuple[str, ...]:
+    """Return the fields that a family lets one choose, beside its name, where it ends in this head."""
+    return _CHOICES_OF[family, head]
+
+
+_CHOICES_OF = {
+    (family, head): tuple(
+        name for name, one in CHOICES.items()
+        if family in one.families and name != "family" and (not one.heads or head in one.heads)
+    )
+    for head, families in HEADS.items() for family in families
+}  # fmt: skip
+# What each family lets one choose of its classifiers.
+FAMILIES = {family: choices_of(family, CLASSIFIER) for family in CLASSIFIERS}
 
 
 def check_arch(arch: ArchSpec) -> None:
@@ -222,11 +286,14 @@ def check_arch(arch: ArchSpec) -> None:
             mistakes.append(f"{name}: {value!r} given; allowed: {one.rule.allowed}")
         if name == "stages":
             mistakes += _cell_mistakes(value)
-    if not mistakes:
+    if not mistakes and arch.family not in HEADS[arch.head]:
+        mistakes = [f"head: {no_such_head(arch.family, arch.head)}"]
+    elif not mistakes:
+        known = ("family", *choices_of(arch.family, arch.head))
         mistakes = [
-            f"{field.name}: {no_such_choice(arch.family)}"
+            f"{field.name}: {no_such_choice(arch.family, arch.head)}"
             for field in fields(ArchSpec)
-            if field.name not in ("family", *FAMILIES[arch.family]) and getattr(arch, field.name) != field.default
+            if field.name not in known and getattr(arch, field.name) != field.default
         ]
     if mistakes:
         raise ArchError("; ".join(mistakes))
@@ -242,9 +309,16 @@ def _cell_mistakes(stages: tuple[Stage, ...]) -> list[str]:
     ]
 
 
-def no_such_choice(family: str) -> str:
-    """Return the words for a field that a family does not have."""
-    return f"{FAMILY_NAMES[family]} has no such choice; it has: {', '.join(FAMILIES[family])}"
+def no_such_choice(family: str, head: str = CLASSIFIER) -> str:
+    """Return the words for a field that a family does not have where it ends in this head."""
+    with_head = "" if head == CLASSIFIER else f" with {HEAD_NAMES[head]}"
+    return f"{FAMILY_NAMES[family]}{with_head} has no such choice; it has: {', '.join(choices_of(family, head))}"
+
+
+def no_such_head(family: str, head: str) -> str:
+    """Return the words for a head that does not stand on a family."""
+    known = " | ".join(head for head, families in HEADS.items() if family in families)
+    return f"{head} given; {FAMILY_NAMES[family]} allows: {known}"
 
 
 def check_limits(arch: ArchSpec) -> None:

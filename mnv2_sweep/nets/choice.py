@@ -25,7 +25,8 @@ class Rule:
 class Choice:
     """A field of a record.
 
-    `help` is for people who look for it; `limit` is the most that a user may ask for. `families` have the field.
+    `help` is for people who look for it; `limit` is the most that a user may ask for. `families` have the field, with
+    these `heads` where some are named.
     `label` names a value in the short names of networks ("" says nothing) and of changed recipes, `read` turns what a
     file or the command line has into a value, and leaves alone what it does not know. `values` names values as parts of
     a network, for ablations. `apart` says why networks with several values can't be slices of one set of weights;
@@ -40,6 +41,7 @@ class Choice:
     read: Callable[[object], object] = lambda value: value
     values: Mapping[object, str] | None = None
     apart: str = ""
+    heads: tuple[str, ...] = ()
 
     def refuse(self, value: object) -> str:
         """Return what is allowed, where the value is not; else ""."""

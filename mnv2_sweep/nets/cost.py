@@ -2,19 +2,21 @@
 
 Counting convention, the paper's and TF-slim's:
 - MAdds: one per multiply-add of convolutions and the linear layer, one image. No biases, batch norm (folded
-  into the convolution at inference), activations, additions or pooling. MobileNetV2 1.0 at 224: 300,774,272.
-- params: convolution and linear weights, the linear bias, batch norm's scale and shift (not its running
-  statistics, which are no parameters). MobileNetV2 1.0 at 224: 3,504,872, torchvision's figure.
+  into the convolution at inference), activations, additions, pooling, resizing or L2 norm; a dilated convolution as one
+  that is not. MobileNetV2 1.0 at 224: 300,774,272.
+- params: convolution and linear weights, biases, batch norm's scale and shift (not its running statistics, which
+  are no parameters), an L2 norm's scales. MobileNetV2 1.0 at 224: 3,504,872, torchvision's figure.
 - peak activation memory: batch 1, 32-bit floats, operations run one by one in the plan's order, batch norm and
-  activations in place. The largest sum, over operations, of input, output and every tensor a later one still needs.
-- depth: layers with weights, one after the other, on the longest way from image to logits. MobileNetV2: 53.
+  activations in place. The largest sum, over operations, of input, output and every tensor a later one still needs;
+  a network's outputs stay to its end.
+- depth: layers with weights, one after the other, on the longest way from image to an output. MobileNetV2: 53.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from mnv2_sweep.nets.arch import ArchSpec
+from mnv2_sweep.nets.arch import CLASSIFIER, ArchSpec
 from mnv2_sweep.nets.plan import Plan
-from mnv2_sweep.nets.resolve import find_steps, resolve
+from mnv2_sweep.nets.resolve import find_steps
 from mnv2_sweep.nets.steps import count_layers, find_parts
 
 BYTES_PER_ACTIVATION = 4
@@ -44,12 +46,12 @@ def count_cost(arch: ArchSpec) -> Cost:
 
 def body_madds(arch: ArchSpec, madds: int) -> int:
     """Return the MAdds of the network, which are so many, with one class instead of its own."""
-    steps = find_steps(arch)
-    features = find_parts(steps[:-1])[-1].after.channels if len(steps) > 1 else resolve(arch).layers[-1].c_in
-    return madds - (arch.classes - 1) * features
+    if arch.head != CLASSIFIER:
+        return count_cost(replace(arch, classes=1)).madds
+    return madds - (arch.classes - 1) * find_parts(find_steps(arch)[:-1])[-1].after.channels
 
 
 def count_plan(plan: Plan) -> Cost:
     """Count what a resolved network costs, layer by layer."""
-    madds, params, peak, depth = count_layers(plan.layers, kept=plan.outputs)
+    madds, params, peak, depth = count_layers(plan.layers, outputs=plan.outputs)
     return Cost(madds, params, BYTES_PER_ACTIVATION * peak, depth)

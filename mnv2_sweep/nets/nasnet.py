@@ -10,9 +10,9 @@ is a layer of its own.
 from typing import NamedTuple
 
 from mnv2_sweep.base.size import Size
-from mnv2_sweep.nets.arch import ArchSpec, input_size
-from mnv2_sweep.nets.plan import Block, Layer, classifier_block
-from mnv2_sweep.nets.steps import State
+from mnv2_sweep.nets.arch import SSDS, ArchSpec, input_size
+from mnv2_sweep.nets.plan import Block, Layer
+from mnv2_sweep.nets.steps import After, State
 
 # The stem does not grow with the width: the 1056 of "4 @ 1056" is 24 times the cells' filters, which is what the width
 # scales, and TF-slim's stem has a multiplier of its own beside it (1 for "mobile", 3 for "large").
@@ -45,7 +45,8 @@ def scale_filters(width: float) -> int:
 
 
 def build_nasnet(state: State, at: int, row: int, arch: ArchSpec) -> tuple[tuple[Block, ...], tuple]:
-    """Make stem, sixteen cells, classifier: the whole network, a step (`nets.steps`)."""
+    """Make stem and sixteen cells, all before the head: a step (`nets.steps`). A detector reads what goes into the last
+    reduction cell, and the last map."""
     # The stem has no padding in TF-slim. Images of one or two pixels get it, as nothing would be left of them.
     image = input_size(arch)
     bare = min(image) >= 3
@@ -56,8 +57,10 @@ def build_nasnet(state: State, at: int, row: int, arch: ArchSpec) -> tuple[tuple
     ]
     blocks = [Block("features.0", "conv", "stem", tuple(layers))]
     before, now, before_is_larger = None, Map(1, STEM_CHANNELS, size), False
+    reduced = now
     for stage, halves, scale in CELLS:
         name, start = f"features.{len(blocks)}", len(layers)
+        reduced = now if halves else reduced
         filters, make = int(scale_filters(arch.width) * scale), _reduction_cell if halves else _normal_cell
         # The first cell has nothing before its input: TF-slim takes this twice, the second time as it is.
         second = now
@@ -67,8 +70,7 @@ def build_nasnet(state: State, at: int, row: int, arch: ArchSpec) -> tuple[tuple
         first = _add_conv(layers, f"{name}.now.0", now, filters)
         before, now, before_is_larger = now, make(layers, name, first, second), halves
         blocks.append(Block(name, "cell", stage, tuple(layers[start:])))
-    blocks.append(classifier_block(now.channels, now.size, arch.classes))
-    return tuple(blocks), (arch.classes, Size(1, 1), None)
+    return tuple(blocks), After(now.channels, now.size, taps=(reduced.number,) if arch.head in SSDS else ())
 
 
 def _fit_before(layers: list[Layer], name: str, before: Map, filters: int, larger: bool, act: str) -> Map:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from mnv2_sweep.base.size import Size
-from mnv2_sweep.nets.arch import SAME
+from mnv2_sweep.nets.arch import CLASSIFIER, SAME
 
 WEIGHTED = ("conv", "linear")
 DOT = Size(1, 1)
@@ -25,7 +25,9 @@ class Layer(NamedTuple):
     """
 
     name: str
-    op: str  # conv, linear, relu, shuffle, shift, max_pool, avg_pool, global_pool, add, concat, multiply
+    # conv, linear, relu, shuffle, shift, max_pool, avg_pool, global_pool, add, concat, multiply, l2_norm, space_to_depth,
+    # resize
+    op: str
     c_in: int
     c_out: int
     kernel: int
@@ -33,7 +35,7 @@ class Layer(NamedTuple):
     groups: int
     size_in: Size
     size_out: Size
-    act: str = ""  # "relu6" | "relu" | "hswish" | "sigmoid" | "" for none
+    act: str = ""  # "relu6" | "relu" | "hswish" | "sigmoid" | "leaky" (0.1 of what is below 0) | "" for none
     norm: bool = True  # batch norm follows, and the convolution has no bias
     reads: tuple[int, ...] = (-1,)
     # Pixels on every side; None for kernel // 2, with which the size is ceil(size / stride), as with SAME, which puts
@@ -41,6 +43,7 @@ class Layer(NamedTuple):
     padding: int | str | None = None
     sum_last: bool = False
     bias: bool = True  # of a convolution that no batch norm follows
+    dilation: int = 1  # pixels from one weight of a kernel to the next
 
     @property
     def madds(self) -> int:
@@ -54,8 +57,11 @@ class Layer(NamedTuple):
 
     @property
     def params(self) -> int:
-        """Return the number of trainable parameters: weights, and batch norm's scale and shift or else the bias."""
-        return self.weights + (2 if self.norm else self.bias) * self.c_out if self.op in WEIGHTED else 0
+        """Return the number of trainable parameters: weights, and batch norm's scale and shift or else the bias; or an
+        L2 norm's scales."""
+        if self.op not in WEIGHTED:
+            return self.c_out if self.op == "l2_norm" else 0
+        return self.weights + (2 if self.norm else self.bias) * self.c_out
 
     @property
     def is_depthwise(self) -> bool:
@@ -87,8 +93,9 @@ class Block(NamedTuple):
     """Layers in a row.
 
     kind: "conv" (stem, last convolution) | "bottleneck" | "separable" (MobileNetV1) | "unit" (ShuffleNet) | "cell"
-    (NASNet) | "pool" | "classifier", which pools its input to 1x1 first. `stage` is the row of the block table it
-    comes from, "0" for the first, or "stem", "last", "classifier".
+    (NASNet) | "pool" | "classifier", which pools its input to 1x1 first | "residual" (ResNet-101) | "extra" (a smaller
+    map for a detector) | "boxes", "scores" (predictors of a detector) | "branches", "segmenter" (DeepLabv3). `stage` is
+    the row of the block table it comes from, "0" for the first, or "stem", "last", "classifier", "head".
     `shortcut` is "bottleneck": the block's input is added to its output (or joined to it, where the stride is 2, in a
     "unit"); "expansion": the expanded tensor of the block before is added to this block's expanded tensor; or None.
     """
@@ -99,6 +106,8 @@ class Block(NamedTuple):
     layers: tuple[Layer, ...]
     shortcut: str | None = None
     roles: tuple[str, ...] = ()  # of the layers of a bottleneck, as "expand", "depthwise", "project"
+    # Of predictors: the anchors at every place of their map, width and height as shares of the image's.
+    anchors: tuple[tuple[float, float], ...] = ()
 
     @property
     def convs(self) -> tuple[Layer, ...]:
@@ -124,12 +133,14 @@ class Block(NamedTuple):
 class Plan:
     """The whole network: blocks in the order in which they run.
 
-    `outputs` are the numbers of the tensors that are its outputs, where it has more than that of the last layer.
+    `outputs` are the numbers of the tensors that are its outputs, where it has more than that of the last layer; they
+    live to the end. `head` is the spec's.
     """
 
     blocks: tuple[Block, ...]
     dropout: float
     outputs: tuple[int, ...] = ()
+    head: str = CLASSIFIER
 
     @property
     def image(self) -> tuple[int, Size]:
@@ -153,6 +164,11 @@ class Plan:
         return tuple(layer for block in self.blocks for layer in block.layers if layer.op in WEIGHTED)
 
 
+def cut_channels(channels: int, width: float, least: int = 8) -> int:
+    """Return the channels at a width, cut to a whole number, not rounded to 8 (TF-slim's rule for MobileNetV1)."""
+    return max(least, int(channels * width))
+
+
 def round_channels(channels: float, divisor: int = 8) -> int:
     """Return the nearest multiple of the divisor, at least that and never below 90 % of the wish (TF-slim's rule, at
     every width)."""
@@ -164,6 +180,11 @@ def norm_name(name: str) -> str:
     """Return the place of the batch norm after a convolution: the next one, as in nn.Sequential."""
     before, _, at = name.rpartition(".")
     return f"{before}.{int(at) + 1}"
+
+
+def border(padding: str, stride: int) -> str | None:
+    """Return the padding of a layer with an odd kernel by the spec's: at stride 1 torch's and TensorFlow's are one."""
+    return SAME if padding == SAME and stride > 1 else None
 
 
 def classifier_block(channels: int, size: Size, classes: int) -> Block:

@@ -4,34 +4,45 @@ import hashlib
 import json
 from collections.abc import Sequence
 
-from mnv2_sweep.nets.arch import FAMILIES, ArchSpec, check_arch
+from mnv2_sweep.nets.arch import CLASSIFIER, ArchSpec, check_arch, choices_of
+from mnv2_sweep.nets.darknet19 import build_darknet19
+from mnv2_sweep.nets.heads import head_fields, head_step
 from mnv2_sweep.nets.mobilenet_v1 import build_mobilenet_v1
 from mnv2_sweep.nets.mobilenet_v2 import mobilenet_v2_fields, mobilenet_v2_steps
 from mnv2_sweep.nets.nasnet import build_nasnet
 from mnv2_sweep.nets.plan import Plan
+from mnv2_sweep.nets.resnet101 import build_resnet101
 from mnv2_sweep.nets.shufflenet import build_shufflenet
 from mnv2_sweep.nets.steps import DIGEST_BITS, Step, find_parts, find_step, run_steps
+from mnv2_sweep.nets.vgg16 import build_vgg16
 
-_BUILD = {"mobilenet_v1": build_mobilenet_v1, "shufflenet_v1": build_shufflenet, "nasnet_a": build_nasnet}
+_BUILD = {
+    "mobilenet_v1": build_mobilenet_v1, "shufflenet_v1": build_shufflenet, "nasnet_a": build_nasnet,
+    "vgg16": build_vgg16, "darknet19": build_darknet19, "resnet101": build_resnet101,
+}  # fmt: skip
 
 
 def resolve(arch: ArchSpec) -> Plan:
     """Decide every shape of the network. Raises ArchError on an impossible spec."""
-    return Plan(tuple(run_steps(find_steps(arch))), arch.dropout)
+    blocks, outputs = run_steps(find_steps(arch))
+    return Plan(blocks, arch.dropout, outputs, arch.head)
 
 
 def find_steps(arch: ArchSpec) -> Sequence[Step]:
-    """Return the steps of the network: of MobileNetV2 stem, rows of the table, ends; of the others the whole. Raises
-    ArchError on an impossible spec."""
+    """Return the steps of the network: of MobileNetV2 stem, rows of the table, last convolution, of the others all of
+    that as one; then the head. Raises ArchError on an impossible spec."""
     if arch.family == "mobilenet_v2":
         return mobilenet_v2_steps(arch)
     check_arch(arch)
-    return (find_step(_BUILD[arch.family], arch),)
+    return (find_step(_BUILD[arch.family], arch), head_step(arch))
 
 
 def step_fields(arch: ArchSpec) -> list[tuple[tuple[str, ...], int | None]]:
-    """Return for each of the network's steps the fields of ArchSpec it depends on, and its row of the table if any."""
-    return mobilenet_v2_fields(arch) if arch.family == "mobilenet_v2" else [(FAMILIES[arch.family], None)]
+    """Return for each of the network's steps the fields of ArchSpec it depends on, and its row of the table if any; of
+    the table "stages.s" are the strides of all rows."""
+    if arch.family == "mobilenet_v2":
+        return mobilenet_v2_fields(arch)
+    return [(choices_of(arch.family, arch.head), None), (head_fields(arch.head), None)]
 
 
 def name_network(arch: ArchSpec) -> tuple[int, ...]:
@@ -47,6 +58,6 @@ def arch_key(arch: ArchSpec) -> str:
     """Return 12 hex digits that name the resolved network: two specs that resolve to the same plan share it."""
     texts = [part.texts() for part in find_parts(find_steps(arch))]
     names = [f"[{', '.join(text.blocks for text in texts if text.blocks)}]", json.dumps(float(arch.dropout))]
-    if arch.family != "mobilenet_v2" or not all(text.is_plain for text in texts):
+    if arch.family != "mobilenet_v2" or arch.head != CLASSIFIER or not all(text.is_plain for text in texts):
         names.append(f"[{', '.join(text.layers for text in texts if text.layers)}]")
     return hashlib.sha256(f"[{', '.join(names)}]".encode()).hexdigest()[:12]

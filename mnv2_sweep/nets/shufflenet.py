@@ -3,9 +3,9 @@
 import math
 
 from mnv2_sweep.base.size import Size
-from mnv2_sweep.nets.arch import ArchSpec, input_size
-from mnv2_sweep.nets.plan import Block, Layer, classifier_block
-from mnv2_sweep.nets.steps import State
+from mnv2_sweep.nets.arch import SSDS, ArchSpec, input_size
+from mnv2_sweep.nets.plan import Block, Layer
+from mnv2_sweep.nets.steps import After, State
 
 STEM_CHANNELS = 24
 STAGE_2_CHANNELS = {1: 144, 2: 200, 3: 240, 4: 272, 8: 384}  # by groups; doubled from stage to stage
@@ -25,8 +25,8 @@ def stem_scale(scale: float) -> float:
 
 
 def build_shufflenet(state: State, at: int, row: int, arch: ArchSpec) -> tuple[tuple[Block, ...], tuple]:
-    """Make stem, max pooling, stages 2 to 4, classifier: the whole network, a step (`nets.steps`). `arch.width` is the
-    paper's scale factor s."""
+    """Make stem, max pooling and stages 2 to 4, all before the head: a step (`nets.steps`). `arch.width` is the paper's
+    scale factor s. A detector reads the maps that stages 3 and 4 leave."""
     groups, image = arch.groups, input_size(arch)
     size = image.shrink(2)
     channels = scale_channels(STEM_CHANNELS, stem_scale(arch.width), groups)
@@ -36,14 +36,14 @@ def build_shufflenet(state: State, at: int, row: int, arch: ArchSpec) -> tuple[t
     blocks = [Block("features.0", "conv", "stem", (stem,)), Block("features.1", "pool", "stem", (pool,))]
     size = pooled
     for stage, units in enumerate(UNITS):
+        third = sum(len(block.layers) for block in blocks)  # at the end what stage 3 leaves
         c_out = scale_channels(STAGE_2_CHANNELS[groups] * 2**stage, arch.width, 4 * groups)
         for unit in range(units):
             # The first pointwise layer is not grouped: its input has too few channels (section 3.3).
             first = 1 if stage == unit == 0 else groups
             blocks.append(_unit(f"features.{len(blocks)}", str(stage + 2), channels, c_out, first, groups, unit, size))
             channels, size = c_out, blocks[-1].layers[-1].size_out
-    blocks.append(classifier_block(channels, size, arch.classes))
-    return tuple(blocks), (arch.classes, Size(1, 1), None)
+    return tuple(blocks), After(channels, size, taps=(third,) if arch.head in SSDS else ())
 
 
 def _unit(name: str, stage: str, c_in: int, c_out: int, first: int, groups: int, unit: int, size: Size) -> Block:

@@ -7,7 +7,7 @@ lookups, and a whole design space is arrays of them (`spaces.gather`).
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -18,23 +18,46 @@ MOST_PARTS = 200_000  # kept: some 300 bytes each
 DIGEST_BITS, DIGEST_BASES = 2**64, (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F)  # odd, as products stay different then
 
 
+class Held(NamedTuple):
+    """A map that a later step reads: it lies so many tensors behind the last one, and so many layers with weights less
+    deep."""
+
+    back: int
+    channels: int
+    size: Size
+    lag: int = 0
+
+
+class After(NamedTuple):
+    """What a step leaves: channels and size of its output, and the last block where the next step may read a tensor
+    inside it. `taps` are tensors that a later step reads, `outputs` those that are outputs of the network, which ends
+    there; both by their numbers in the step, 0 for what it reads and i + 1 for the output of its layer i."""
+
+    channels: int
+    size: Size
+    block: Block | None = None
+    taps: tuple[int, ...] = ()
+    outputs: tuple[int, ...] = ()
+
+
 @dataclass(eq=False, slots=True)
 class State:
-    """What the blocks so far leave: channels and size of their output, and the last block where the next step may read
-    a tensor inside it. `parts` are the parts that begin here."""
+    """What the blocks so far leave: channels and size of their output, the last block where the next step may read a
+    tensor inside it, and the maps that are held for later steps. `parts` are the parts that begin here."""
 
     channels: int
     size: Size
     block: Block | None
+    held: tuple[Held, ...] = ()
     parts: dict["Step", "Part"] = field(default_factory=dict, repr=False)
 
 
 @dataclass(eq=False, slots=True)
 class Step:
     """`build(state, at, row, *values)` returns the blocks, the first of which is the network's block `at`, and what
-    they leave as (channels, size, last block or None); `row` is the step's place, for the names of stages."""
+    they leave; `row` is the step's place, for the names of stages."""
 
-    build: Callable[..., tuple[tuple[Block, ...], tuple[int, Size, Block | None]]]
+    build: Callable[..., tuple[tuple[Block, ...], After]]
     values: tuple
 
     def at(self, state: State) -> "Part":
@@ -69,10 +92,11 @@ class Part:
             blocks = self._blocks()
             layers = self.layers()
             is_plain = all(x.op in PLAIN[0] and x.act in PLAIN[1] and x.padding is None for x in layers)
+            dilations = [[x.dilation] if x.dilation > 1 else [] for x in layers]
             self._texts = Texts(
                 json.dumps([_describe_block(block) for block in blocks])[1:-1],
-                json.dumps([[x.op, x.act, x.reads, x.padding] for x in layers])[1:-1],
-                is_plain,
+                json.dumps([[x.op, x.act, x.reads, x.padding, *d] for x, d in zip(layers, dilations, strict=True)])[1:-1],
+                is_plain and not any(dilations),
             )
         return self._texts
 
@@ -99,7 +123,7 @@ PLAIN = {"conv", "linear", "add", "global_pool"}, {"", "relu6"}  # operations an
 
 def _describe_block(block: Block) -> list:
     convs = [[c.c_in, c.c_out, c.kernel, c.stride, c.groups, _sides(c.size_in), c.act == "relu6"] for c in block.convs]
-    return [block.kind, block.shortcut, convs]
+    return [block.kind, block.shortcut, convs, *([block.anchors] if block.anchors else [])]
 
 
 def _sides(size: Size) -> int | list[int]:
@@ -138,21 +162,32 @@ def find_parts(steps: Iterable[Step]) -> list[Part]:
     return parts
 
 
-def run_steps(steps: Iterable[Step]) -> Iterator[Block]:
-    """Yield the blocks of the network in order."""
-    state, at = START, 0
+def run_steps(steps: Iterable[Step]) -> tuple[tuple[Block, ...], tuple[int, ...]]:
+    """Return the blocks of the network in order, and the numbers of its outputs where it has several tensors of them,
+    see Plan."""
+    state, run, outputs = START, [], ()
     for place, step in enumerate(steps):
-        blocks, after = step.build(state, at, place - 1, *step.values)
-        yield from blocks
-        at += len(blocks)
-        state = _find_state(after)
+        blocks, after = step.build(state, len(run), place - 1, *step.values)
+        before = sum(len(block.layers) for block in run) if after.outputs else 0
+        outputs = tuple(before + tensor for tensor in after.outputs)
+        run += blocks
+        state = _leave(state, [layer for block in blocks for layer in block.layers], after)
+    return tuple(run), outputs
 
 
-def count_layers(layers: Sequence[Layer], before: Sequence[Layer] = (), kept: Iterable[int] = ()) -> tuple[int, ...]:
+def count_layers(
+    layers: Sequence[Layer],
+    before: Sequence[Layer] = (),
+    outputs: Sequence[int] = (),
+    taps: Iterable[int] = (),
+    held: Iterable[Held] = (),
+) -> tuple[int, ...]:
     """Count MAdds, params, most activation elements alive, and depth of layers that follow others.
 
     `before` are the layers of the block before, whose tensors these may read; the most alive includes what these hold
-    while `before` runs. `kept` are numbers of tensors that live to the end, as a network's outputs do.
+    while `before` runs. `held` are maps before these layers that are alive, too. `outputs` are numbers of tensors that
+    are outputs of the network: they live to the end, and the depth is that of the deepest. Without them layers follow
+    for which `held` and `taps` live on.
     """
     madds = params = 0
     for layer in layers:
@@ -160,16 +195,26 @@ def count_layers(layers: Sequence[Layer], before: Sequence[Layer] = (), kept: It
             weights = layer.weights
             madds += layer.size_out.area * weights
             params += weights + (2 if layer.norm else layer.bias) * layer.c_out
-    whole = (*before, *layers)
-    depths = count_depths(whole)
-    return madds, params, max(live_elements(whole, kept)), depths[-1] - depths[len(before)]
+        else:
+            params += layer.params
+    whole, first = (*before, *layers), len(before)
+    kept = [first + tensor for tensor in (*outputs, *taps)]
+    if not outputs:
+        kept += [first - each.back for each in held]
+    around = {first - each.back: each for each in held if each.back > first}
+    alive = live_elements(whole, kept, {number: each.channels * each.size.area for number, each in around.items()})
+    depths = count_depths(whole, {number: each.lag for number, each in around.items()})
+    deepest = max(depths[first + tensor] for tensor in outputs) if outputs else depths[-1]
+    return madds, params, max(alive), deepest - depths[first]
 
 
-def live_elements(layers: Sequence[Layer], kept: Iterable[int] = ()) -> list[int]:
+def live_elements(
+    layers: Sequence[Layer], kept: Iterable[int] = (), held: Mapping[int, int] | None = None
+) -> list[int]:
     """Return the activation elements alive during each layer, in order; sums are made in place of a layer's output.
 
     Tensors in `kept` (0 is the first layer's input, i + 1 the output of layer i) live to the end. What lies before the
-    first layer's input counts for nothing.
+    first layer's input counts for nothing, but for tensors whose elements `held` has, by their numbers below 0.
     """
     sizes = [layers[0].input_elements]
     last_reader = [0] * (len(layers) + 1)
@@ -178,36 +223,50 @@ def live_elements(layers: Sequence[Layer], kept: Iterable[int] = ()) -> list[int
         for back in layer.reads:
             if i + 1 + back >= 0:
                 last_reader[i + 1 + back] = i
+    kept = set(kept)
     for tensor in kept:
-        last_reader[tensor] = len(layers) - 1
+        if tensor >= 0:
+            last_reader[tensor] = len(layers) - 1
     done_after: list[list[int]] = [[] for _ in layers]
     for tensor, i in enumerate(last_reader[:-1]):
         done_after[i].append(tensor)
-    alive, held = sizes[0], []
+    alive, most = sizes[0], []
     for i in range(len(layers)):
         alive += sizes[i + 1]
-        held.append(alive)
+        most.append(alive)
         for tensor in done_after[i]:
             alive -= sizes[tensor]
-    return held
+    for tensor, elements in (held or {}).items():
+        readers = [i for i, layer in enumerate(layers) if tensor - i - 1 in layer.reads]
+        until = len(layers) if tensor in kept else max(readers, default=-1) + 1
+        most[:until] = [others + elements for others in most[:until]]
+    return most
 
 
-def count_depths(layers: Sequence[Layer]) -> list[int]:
-    """Return for every tensor, the first layer's input first, the layers with weights on the longest way to it."""
-    depths = [0]
+def count_depths(layers: Sequence[Layer], lags: Mapping[int, int] | None = None) -> list[int]:
+    """Return for every tensor, the first layer's input first, the layers with weights on the longest way to it.
+
+    `lags` are those of tensors before the first layer's input, by their numbers below 0: by so many it is deeper.
+    """
+    depths, lags = [0], lags or {}
     for layer in layers:
-        through = depths[layer.reads[0]] + (layer.op in WEIGHTED)
-        # What is added to its output does not go through it. What lies before the first layer is no longer a way.
-        others = [depths[back] for back in layer.reads[1:] if len(depths) + back >= 0]
-        depths.append(max([through, *others]))
+        ways = []
+        for place, back in enumerate(layer.reads):
+            tensor = len(depths) + back
+            # What is added to its output does not go through it. What else lies before the first layer is no longer
+            # a way.
+            if tensor >= 0 or tensor in lags:
+                depth = depths[tensor] if tensor >= 0 else -lags[tensor]
+                ways.append(depth + (place == 0 and layer.op in WEIGHTED))
+        depths.append(max(ways))
     return depths
 
 
 def name_block(block: Block) -> int:
     """Return 64 bits that name what the block does, whatever it is called and wherever it stands."""
     convs = [[c.c_in, c.c_out, c.kernel, c.stride, c.groups, *c.size_in] for c in block.convs]
-    layers = [[x.op, x.act, x.reads, x.padding, x.sum_last] for x in block.layers]
-    text = json.dumps([block.kind, block.shortcut, convs, layers])
+    layers = [[x.op, x.act, x.reads, x.padding, x.sum_last, x.dilation] for x in block.layers]
+    text = json.dumps([block.kind, block.shortcut, convs, layers, block.anchors])
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
 
 
@@ -220,17 +279,32 @@ def _make_part(step: Step, state: State) -> Part:
     blocks, after = step.build(state, 0, 0, *step.values)
     before = state.block.layers if state.block else ()
     layers = [layer for block in blocks for layer in block.layers]
-    costs = count_layers(layers, before) if layers else (0, 0, 0, 0)
-    part = state.parts[step] = Part(*costs, _find_state(after), step, state)
+    costs = count_layers(layers, before, after.outputs, after.taps, state.held) if layers else (0, 0, 0, 0)
+    part = state.parts[step] = Part(*costs, _leave(state, layers, after), step, state)
     return part
 
 
-def _find_state(after: tuple[int, Size, Block | None]) -> State:
-    state = _states.get(after)
-    if state is None:
+def _leave(state: State, layers: Sequence[Layer], after: After) -> State:
+    """Return the state after these layers: what was held before is, too, and what they tap."""
+    held: tuple[Held, ...] = ()
+    if (state.held or after.taps) and not after.outputs:
+        depths = count_depths(layers, {-each.back: each.lag for each in state.held if each.back})
+        passed = [each._replace(back=each.back + len(layers), lag=each.lag + depths[-1]) for each in state.held]
+        tapped = [_hold(state, layers, tensor, depths[-1] - depths[tensor]) for tensor in after.taps]
+        held = (*passed, *tapped)
+    key = (after.channels, after.size, after.block, held)
+    known = _states.get(key)
+    if known is None:
         _forget_if_full()
-        state = _states[after] = State(*after)
-    return state
+        known = _states[key] = State(*key)
+    return known
+
+
+def _hold(state: State, layers: Sequence[Layer], tensor: int, lag: int) -> Held:
+    """Return a tensor of these layers, or their input, as a later step finds it."""
+    if tensor == 0:
+        return Held(len(layers), state.channels, state.size, lag)
+    return Held(len(layers) - tensor, layers[tensor - 1].c_out, layers[tensor - 1].size_out, lag)
 
 
 def _forget_if_full() -> None:
