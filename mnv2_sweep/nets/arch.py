@@ -39,6 +39,7 @@ HEAD_NAMES = {"ssdlite": "SSDLite", "ssd": "SSD", "yolov2": "YOLOv2", "deeplabv3
 SSDS, DEEPLAB = ("ssdlite", "ssd"), ("deeplabv3",)
 # Classes of a network of which nobody says how many: ImageNet's; COCO's objects; VOC's with the background.
 USUAL_CLASSES = {CLASSIFIER: 1000, "ssdlite": 80, "ssd": 80, "yolov2": 80, "deeplabv3": 21}
+NAMES = ("family", "head")  # fields that say which others there are
 LARGEST_ANCHOR = 0.95  # of the last map, as a share of the image's side
 RESIDUALS = ("bottleneck", "expansion", "none")
 ACTIVATIONS = ("relu6", "relu", "hswish")
@@ -223,9 +224,9 @@ class ArchSpec:
         FLAG, "DeepLabv3's three dilated convolutions side by side.", True, families=HEADS["deeplabv3"], heads=DEEPLAB,
         values={True: "ASPP", False: "no ASPP"}, label=lambda value: "no ASPP", apart=HEADS_APART,
     )  # fmt: skip
-    maps: int = choice(
+    scales: int = choice(
         one_of(6, 2, 3, 4, 5, 7), "Maps that a detector finds boxes on: two of the backbone, the rest extra layers'.",
-        6, families=HEADS["ssd"], heads=SSDS, label="{} maps".format, apart=HEADS_APART,
+        6, families=HEADS["ssd"], heads=SSDS, label="{} scales".format, apart=HEADS_APART,
     )  # fmt: skip
     anchors: int = choice(
         one_of(6, 4, 2), "Anchors at a place of a map; 3 on the first, on VGG-16 4 on the first and the last two.", 6,
@@ -262,14 +263,14 @@ OPTIONAL_CELLS = tuple(Stage._field_defaults)  # fields of the network, too
 
 
 def choices_of(family: str, head: str) -> tuple[str, ...]:
-    """Return the fields that a family lets one choose, beside its name, where it ends in this head."""
+    """Return the fields that a family lets one choose, beside its name and its head, where it ends in this head."""
     return _CHOICES_OF[family, head]
 
 
 _CHOICES_OF = {
     (family, head): tuple(
         name for name, one in CHOICES.items()
-        if family in one.families and name != "family" and (not one.heads or head in one.heads)
+        if family in one.families and name not in NAMES and (not one.heads or head in one.heads)
     )
     for head, families in HEADS.items() for family in families
 }  # fmt: skip
@@ -289,7 +290,7 @@ def check_arch(arch: ArchSpec) -> None:
     if not mistakes and arch.family not in HEADS[arch.head]:
         mistakes = [f"head: {no_such_head(arch.family, arch.head)}"]
     elif not mistakes:
-        known = ("family", *choices_of(arch.family, arch.head))
+        known = (*NAMES, *choices_of(arch.family, arch.head))
         mistakes = [
             f"{field.name}: {no_such_choice(arch.family, arch.head)}"
             for field in fields(ArchSpec)

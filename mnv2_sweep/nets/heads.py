@@ -26,7 +26,7 @@ YOLO_CHANNELS, PASSED_CHANNELS = 1024, 64
 FIELDS = {  # that the step sees, beside what came before it
     CLASSIFIER: ("classes",),
     **dict.fromkeys(SSDS, (
-        "classes", "head", "family", "width", "maps", "anchors", "anchor_scale", "extra_channels", "activation",
+        "classes", "head", "family", "width", "scales", "anchors", "anchor_scale", "extra_channels", "activation",
         "padding",
     )),
     "yolov2": ("classes", "width"),
@@ -85,22 +85,22 @@ def _ssd_shape(arch: ArchSpec) -> tuple[Style, tuple[Extra, ...], tuple[Shares, 
     vgg = arch.family == "vgg16"
     style = Style(arch.head == "ssdlite", act, not vgg, arch.padding, vgg)
     if vgg:
-        return style, _vgg_extras(arch), vgg_anchors(arch.maps, arch.anchors)
-    depths = [arch.extra_channels // part for part in (1, 2, 2, 4, 4)][: arch.maps - 2]
+        return style, _vgg_extras(arch), vgg_anchors(arch.scales, arch.anchors)
+    depths = [arch.extra_channels // part for part in (1, 2, 2, 4, 4)][: arch.scales - 2]
     outs = [cut_channels(depth, arch.width, LEAST_CHANNELS) for depth in depths]
     extras = tuple(Extra(max(1, out // 2), out) for out in outs)
-    return style, extras, ssd_anchors(arch.maps, arch.anchors, arch.anchor_scale)
+    return style, extras, ssd_anchors(arch.scales, arch.anchors, arch.anchor_scale)
 
 
 def _vgg_extras(arch: ArchSpec) -> tuple[Extra, ...]:
     """Return the extra layers of SSD300, or of SSD512 with 7 maps."""
     deep, flat = (cut_channels(arch.extra_channels // part, arch.width, LEAST_CHANNELS) for part in (1, 2))
     half = Extra(flat // 2, flat)
-    if arch.maps == 7:
+    if arch.scales == 7:
         ends = (half, half, Extra(flat // 2, flat, 4, 1, 1))
     else:
         ends = (half._replace(stride=1, padding=0),) * 2
-    return (Extra(deep // 2, deep), half, *ends)[: arch.maps - 2]
+    return (Extra(deep // 2, deep), half, *ends)[: arch.scales - 2]
 
 
 def build_ssd(

@@ -37,7 +37,7 @@ LAST = ("last_channels", "scale_last_conv", "width", "divisor", "activation")
 END = head_fields(CLASSIFIER)
 Style = namedtuple("Style", [
     name for name in FAMILIES["mobilenet_v2"]
-    if name in ("activation", "padding") or name not in ("stages", "dropout", "head", *STEM, *LAST, *END)
+    if name in ("activation", "padding") or name not in ("stages", "dropout", *STEM, *LAST, *END)
 ])  # fmt: skip
 SCALING = ("width", "divisor")  # through its channels
 OF_HEAD = ("head", "output_stride", "stages.s")

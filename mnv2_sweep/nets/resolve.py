@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 
-from mnv2_sweep.nets.arch import CLASSIFIER, ArchSpec, check_arch, choices_of
+from mnv2_sweep.nets.arch import CLASSIFIER, NAMES, ArchSpec, check_arch, choices_of
 from mnv2_sweep.nets.darknet19 import build_darknet19
 from mnv2_sweep.nets.heads import head_fields, head_step
 from mnv2_sweep.nets.mobilenet_v1 import build_mobilenet_v1
@@ -42,7 +42,7 @@ def step_fields(arch: ArchSpec) -> list[tuple[tuple[str, ...], int | None]]:
     the table "stages.s" are the strides of all rows."""
     if arch.family == "mobilenet_v2":
         return mobilenet_v2_fields(arch)
-    return [(choices_of(arch.family, arch.head), None), (head_fields(arch.head), None)]
+    return [((*NAMES, *choices_of(arch.family, arch.head)), None), (head_fields(arch.head), None)]
 
 
 def name_network(arch: ArchSpec) -> tuple[int, ...]:

@@ -5,10 +5,23 @@ axis gives a setting a list of values or a range. What a family of the space has
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
+from itertools import product
 
-from mnv2_sweep.nets.arch import CELLS, CHOICES, FAMILIES, MOBILENET_V2, ArchSpec, Stage
+from mnv2_sweep.nets.arch import (
+    CELLS,
+    CHOICES,
+    CLASSIFIER,
+    HEADS,
+    MOBILENET_V2,
+    NAMES,
+    ArchSpec,
+    Stage,
+    choices_of,
+    no_such_head,
+)
 from mnv2_sweep.spaces.space import FIELD_TYPES, Space, field_of
 from mnv2_sweep.spaces.yamlfile import BROKEN, Entry, Mistakes, nearest, read_mapping, refusal, short, unknown_key
 from mnv2_sweep.trials.recipe import RECIPE_CHOICES
@@ -34,7 +47,7 @@ OF_ROWS |= {"depth": "n", "layers": "n", "stride": "s"}
 COLUMN_SYNONYMS = SYNONYMS | OF_ROWS
 MAX_RANGE = 100_000
 MOST_ROWS = 100  # of a block table
-OWN_FIELDS = {field for choices in FAMILIES.values() for field in choices}
+OWN_FIELDS = set(CHOICES).difference(NAMES)
 
 
 # ---------------------------------------------------------------- settings
@@ -214,29 +227,36 @@ def _check_values(key: str, entry: Entry, values: list, mistakes: Mistakes) -> t
 
 
 def check_families(space: Space, top: dict[str, Entry], mistakes: Mistakes) -> None:
-    """Note the keys that a family of the space does not have, each once, with its line."""
-    fixed = dict(space.fixed)
-    default = fixed.get("family", ArchSpec().family)
-    of_axes = dict(space.axes).get("family", (default,)) if space.axes else ()
-    of_points = [dict(point).get("family", default) for point in space.points]
-    everywhere = tuple(dict.fromkeys([*of_axes, *of_points]))
+    """Note the keys that a family of the space does not have with its head, and the heads that do not stand on it, each
+    once, with its line."""
+    defaults = {name: dict(space.fixed).get(name, getattr(ArchSpec(), name)) for name in NAMES}
+    axes = dict(space.axes)
+    of_axes = list(product(*(axes.get(name, (value,)) for name, value in defaults.items()))) if axes else []
+    of_points = [tuple(dict(point).get(name, value) for name, value in defaults.items()) for point in space.points]
+    everywhere = list(dict.fromkeys([*of_axes, *of_points]))
     if "stages" in top and space.stages != MOBILENET_V2:
         _check_keys("", {"stages": top["stages"]}, everywhere, mistakes)
-    for section, families in (("fixed", everywhere), ("axes", of_axes)):
+    for section, kinds in (("fixed", everywhere), ("axes", of_axes)):
         entries = top[section].value if section in top else None
         if isinstance(entries, dict):
-            _check_keys(f"{section}.", entries, families, mistakes)
-    for i, family in enumerate(of_points):
+            _check_keys(f"{section}.", entries, kinds, mistakes)
+    for i, kind in enumerate(of_points):
         entries = top["points"].value[i].value
         if isinstance(entries, dict):
-            _check_keys(f"points.{i}.", entries, (family,), mistakes)
+            _check_keys(f"points.{i}.", entries, [kind], mistakes)
 
 
-def _check_keys(where: str, entries: dict[str, Entry], families: tuple, mistakes: Mistakes) -> None:
+def _check_keys(where: str, entries: dict[str, Entry], kinds: Sequence[tuple], mistakes: Mistakes) -> None:
+    """`kinds` are families and heads; those that are no words of ours are mistakes noted already."""
+    known = [(family, head) for family, head in kinds if head in HEADS and family in CHOICES["family"].rule.words]
+    wrong = next(((family, head) for family, head in known if family not in HEADS[head]), None)
+    if wrong and (name := next((name for name in reversed(NAMES) if name in entries), None)):
+        mistakes.add(entries[name].line, f"{where}{name}: head {no_such_head(*wrong)}")
     for key, entry in entries.items():
         field = field_of(key)
-        for family in families:
-            if family in FAMILIES and field in OWN_FIELDS and field not in FAMILIES[family]:
-                choices = ", ".join(FAMILIES[family])
-                mistakes.add(entry.line, f"{where}{key}: family {family} has no such choice; it has: {choices}")
+        for family, head in known:
+            if family in HEADS[head] and field in OWN_FIELDS and field not in choices_of(family, head):
+                kind = family if head == CLASSIFIER else f"{family} with head {head}"
+                choices = ", ".join(choices_of(family, head))
+                mistakes.add(entry.line, f"{where}{key}: family {kind} has no such choice; it has: {choices}")
                 break

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from mnv2_sweep.nets.arch import ArchSpec
+from mnv2_sweep.nets.arch import NAMES, ArchSpec
 from mnv2_sweep.nets.cost import BYTES_PER_ACTIVATION
 from mnv2_sweep.nets.cost_arrays import LARGEST, CostArrays, integer_array
 from mnv2_sweep.nets.resolve import find_steps, step_fields
@@ -28,13 +28,13 @@ class Gather:
     def __init__(self, axes: Sequence[tuple[str, tuple]], used: Callable, build: Callable[[np.ndarray], ArchSpec]):
         """`used(fields, row)` returns which axes set any of these fields of ArchSpec, and the table's row if given."""
         self.axes, self.used, self.build = axes, used, build
-        self.families: dict[object, list[_Place]] = {}
-        self.at_family = [at for at, (key, _) in enumerate(axes) if key == "family"]
+        self.places: dict[tuple, list[_Place]] = {}
+        self.at_names = [at for at, (key, _) in enumerate(axes) if key in NAMES]
 
     def costs(self, rows: np.ndarray) -> CostArrays:
         """Count every row."""
         whole = [np.zeros(len(rows), np.int64) for _ in range(4)]
-        for chosen, places in self._by_family(rows):
+        for chosen, places in self._by_kind(rows):
             sums: list[np.ndarray] = []
             for place, parts in self._walk(rows[chosen], places):
                 own = [column[parts] for column in place.columns()]
@@ -48,7 +48,7 @@ class Gather:
     def names(self, rows: np.ndarray) -> np.ndarray:
         """Return numbers [N, 2] that are the same for two rows exactly if their networks have the same blocks."""
         names = np.zeros((len(rows), 2), np.uint64)
-        for chosen, places in self._by_family(rows):
+        for chosen, places in self._by_kind(rows):
             total = np.zeros_like(names[chosen])
             for place, parts in self._walk(rows[chosen], places):
                 factors, summands = place.digests()
@@ -60,30 +60,30 @@ class Gather:
         """Return for every row the sum [N, K] of what `count` makes of its network's parts [K]."""
         sums = [
             (chosen, sum(place.counts(count).take(parts, axis=0) for place, parts in self._walk(rows[chosen], places)))
-            for chosen, places in self._by_family(rows)
+            for chosen, places in self._by_kind(rows)
         ]
         whole = np.zeros((len(rows), sums[0][1].shape[1] if sums else 0))
         for chosen, total in sums:
             whole[chosen] = total
         return whole
 
-    def _by_family(self, rows: np.ndarray) -> list[tuple]:
-        """Return (which rows, their places) for every family, so that the number of places is the same."""
-        if not self.at_family:
-            return [(slice(None), self._places(0, rows[0]))] if len(rows) else []
-        families = rows[:, self.at_family[0]]
-        chosen = [np.flatnonzero(families == family) for family in np.unique(families)]
-        return [(own, self._places(families[own[0]], rows[own[0]])) for own in chosen]
+    def _by_kind(self, rows: np.ndarray) -> list[tuple]:
+        """Return (which rows, their places) for every family and head, so that the number of places is the same."""
+        if not self.at_names:
+            return [(slice(None), self._places((), rows[0]))] if len(rows) else []
+        kinds, which = np.unique(rows[:, self.at_names], axis=0, return_inverse=True)
+        chosen = [np.flatnonzero(which.reshape(-1) == kind) for kind in range(len(kinds))]
+        return [(own, self._places(tuple(kind), rows[own[0]])) for kind, own in zip(kinds.tolist(), chosen, strict=True)]
 
-    def _places(self, family: object, row: np.ndarray) -> list["_Place"]:
-        if family not in self.families:
+    def _places(self, kind: tuple, row: np.ndarray) -> list["_Place"]:
+        if kind not in self.places:
             arch = self.build(row)
             places = []
             for at, (fields, table_row) in enumerate(step_fields(arch)):
                 lengths = {axis: len(self.axes[axis][1]) for axis in self.used(fields, table_row)}
                 places.append(_Place(at, lengths, self.build))
-            self.families[family] = places
-        return self.families[family]
+            self.places[kind] = places
+        return self.places[kind]
 
     def _walk(self, rows: np.ndarray, places: Sequence["_Place"]):
         """Yield each place with the parts of all rows there, by their numbers."""

@@ -7,13 +7,13 @@ on arrays, a chunk at a time; an ArchSpec is made only for a network that somebo
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 
 from mnv2_sweep.base.errors import SpaceError
 from mnv2_sweep.devices.features import arch_features, part_features
-from mnv2_sweep.nets.arch import CELLS, OPTIONAL_CELLS, ArchSpec
+from mnv2_sweep.nets.arch import CELLS, OPTIONAL_CELLS, USUAL_CLASSES, ArchSpec
 from mnv2_sweep.nets.cost_arrays import CostArrays, count_archs, join_costs
 from mnv2_sweep.nets.resolve import name_network
 from mnv2_sweep.spaces.gather import Gather
@@ -132,6 +132,7 @@ class Cells:
         if classes is not None:
             defaults["classes"] = classes
         self.fields = {name: settings.get(name, value) for name, value in defaults.items()}
+        self.usual_classes = classes is None and "classes" not in settings  # those of the head
         full = [
             name for name in OPTIONAL_CELLS if all(self.table[i, name] is not None for i in range(len(space.stages)))
         ]
@@ -143,15 +144,23 @@ class Cells:
         return Gather(self.axes, self.axes_of, lambda row: build_row(self.space, row, self.classes))
 
     def axes_of(self, names: Sequence[str], row: int | None) -> set[int]:
-        """Return the axes that set any of these fields, and any cell of a row of the table, or of all where the whole
-        table is among the fields."""
+        """Return the axes that set any of these fields, and any cell of a row of the table, of all where the whole
+        table is among the fields, or of a column where "stages.s" is."""
+        names = {*names, "head"} if self.usual_classes and "classes" in names else names
         origins = [origin for name, origin in self.fields.items() if name in names]
-        origins += [origin for (i, _), origin in self.table.items() if i == row or "stages" in names]
+        origins += [
+            origin for (i, column), origin in self.table.items()
+            if i == row or "stages" in names or f"stages.{column}" in names
+        ]  # fmt: skip
         return {origin[0] for origin in origins if isinstance(origin, list)}
 
     def row_of(self, arch: ArchSpec) -> np.ndarray | None:
         """Return the index row [1, axes] of a spec, 0 at axes without effect; None for one outside the grid."""
         row = np.zeros((1, len(self.axes)), np.int64)
+        if self.usual_classes:
+            if arch.classes != USUAL_CLASSES[arch.head]:
+                return None
+            arch = replace(arch, classes=self.fields["classes"])
         given = {(i, f): getattr(stage, f) for i, stage in enumerate(arch.stages) for f in CELLS}
         given |= {name: getattr(arch, name) for name in self.fields}
         fixed: dict[int, object] = {}

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from typing import NamedTuple
 
-from mnv2_sweep.nets.arch import MOBILENET_V2, ArchSpec, Stage, set_expansion
+from mnv2_sweep.nets.arch import MOBILENET_V2, USUAL_CLASSES, ArchSpec, Stage, set_expansion
 from mnv2_sweep.trials.recipe import RECIPES, SCRATCH, Recipe
 from mnv2_sweep.trials.trial import CLASSIFY
 
@@ -141,10 +141,13 @@ def set_table(stages: tuple[Stage, ...], settings: Mapping[str, object]) -> tupl
 
 
 def build_arch(space: Space, settings: dict, classes: int | None = None) -> ArchSpec:
-    """Build one network: the space's table and fixed fields, then `settings` (the keys of an axis, single values)."""
+    """Build one network: the space's table and fixed fields, then `settings` (the keys of an axis, single values).
+    Where nobody says how many classes it has, `classes` does, or else its head."""
     settings = {**dict(space.fixed), **settings}
     stages = set_table(space.stages, settings)
     scalars = {key: value for key, value in settings.items() if key in FIELD_TYPES}
     if classes is not None:
         scalars.setdefault("classes", classes)
+    elif "head" in scalars:
+        scalars.setdefault("classes", USUAL_CLASSES[scalars["head"]])
     return ArchSpec(stages=stages, **scalars)

@@ -8,7 +8,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mnv2_sweep.base.errors import SpaceError
-from mnv2_sweep.nets.arch import FAMILIES, MOBILENET_V2, ArchSpec, check_arch, no_such_choice
+from mnv2_sweep.nets.arch import (
+    HEADS,
+    MOBILENET_V2,
+    NAMES,
+    ArchSpec,
+    check_arch,
+    choices_of,
+    no_such_choice,
+    no_such_head,
+)
 from mnv2_sweep.spaces.fields import known_settings, read_value
 from mnv2_sweep.spaces.shipped import shipped_names
 from mnv2_sweep.spaces.space import Space, build_arch, field_of
@@ -45,9 +54,11 @@ def build_network(texts: Mapping[str, str], command: str) -> ArchSpec:
     """Return the network of the fields' texts, the paper's where nothing else is said. Raises as `read_network`."""
     settings = _read({key: (text,) for key, text in texts.items()}, command)
     arch = build_arch(Space(command), {key: values[0] for key, values in settings.items()})
+    if arch.family not in HEADS[arch.head]:
+        raise SpaceError([f"{command}: head: {no_such_head(arch.family, arch.head)}"])
     for key in settings:  # also where it has the very value that would be ignored
-        if field_of(key) not in ("family", *FAMILIES[arch.family]):
-            raise SpaceError([f"{command}: {key}: {no_such_choice(arch.family)}"])
+        if field_of(key) not in (*NAMES, *choices_of(arch.family, arch.head)):
+            raise SpaceError([f"{command}: {key}: {no_such_choice(arch.family, arch.head)}"])
     check_arch(arch)
     return arch
 

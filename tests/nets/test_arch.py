@@ -13,6 +13,8 @@ from mnv2_sweep.base.errors import ArchError, SweepError
 from mnv2_sweep.base.size import Size, square
 from mnv2_sweep.nets.arch import (
     ACTIVATIONS,
+    CHOICES,
+    CLASSIFIER,
     MOBILENET_V2,
     RESIDUALS,
     ArchSpec,
@@ -323,7 +325,9 @@ OTHERS = {
 
 def test_every_field_changes_the_key():
     # ShuffleNet's groups: see test_families; the other one changes nothing from width 1 on
-    assert {*OTHERS, "groups", "scale_last_conv"} == {field.name for field in fields(ArchSpec)}
+    # and those of heads are in test_heads.
+    of_heads = {"head", *(name for name, one in CHOICES.items() if one.heads and CLASSIFIER not in one.heads)}
+    assert {*OTHERS, *of_heads, "groups", "scale_last_conv"} == {field.name for field in fields(ArchSpec)}
     keys = [arch_key(replace(ArchSpec(), **{name: value})) for name, value in OTHERS.items()]
     keys.append(arch_key(ArchSpec(activation="relu", linear_bottleneck=False)))
     keys += [arch_key(ArchSpec(width=0.5, scale_last_conv=scaled)) for scaled in (False, True)]

@@ -13,7 +13,7 @@ from torch.nn import functional
 from mnv2_sweep.base.errors import ArchError
 from mnv2_sweep.base.size import square
 from mnv2_sweep.models.build import PlanNetwork, build_model
-from mnv2_sweep.nets.arch import FAMILIES, MOBILENET_V2, SHUFFLENET_GROUPS, ArchSpec, set_expansion
+from mnv2_sweep.nets.arch import FAMILIES, FAMILY_NAMES, MOBILENET_V2, SHUFFLENET_GROUPS, ArchSpec, set_expansion
 from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.nets.plan import WEIGHTED, Layer, Plan
 from mnv2_sweep.nets.resolve import arch_key, resolve
@@ -472,7 +472,7 @@ CHOICES = ", ".join(FAMILIES["mobilenet_v1"])
         ),
         (replace(SHUFFLE, groups=5), "groups: 5 given; allowed: 1 | 2 | 3 | 4 | 8"),
         (replace(SHUFFLE, groups=True), "groups: True given; allowed: 1 | 2 | 3 | 4 | 8"),
-        (ArchSpec(family="resnet"), f"family: 'resnet' given; allowed: {' | '.join(FAMILIES)}"),
+        (ArchSpec(family="resnet"), f"family: 'resnet' given; allowed: {' | '.join(FAMILY_NAMES)}"),
         (
             replace(NASNET, resolution=0),
             "resolution: 0 given; allowed: a whole number of pixels from 1, or width x height as in 160x120",
