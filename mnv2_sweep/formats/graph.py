@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mnv2_sweep.base.errors import SweepError
 from mnv2_sweep.base.size import Size
-from mnv2_sweep.nets.arch import SAME
+from mnv2_sweep.nets.arch import CLASSIFIER, SAME
 from mnv2_sweep.nets.plan import WEIGHTED, Layer, Plan, norm_name
 
 CLAMPS = {"relu": (0.0, np.inf), "relu6": (0.0, 6.0)}  # activations that only limit the values
@@ -86,17 +87,21 @@ class Graph:
 def fold_plan(plan: Plan, state: Mapping[str, Any], epsilon: float = EPSILON) -> Graph:
     """Make the graph of a plan from a state_dict by its names, of arrays or of torch's tensors on the CPU.
 
-    `epsilon` is that of the batch norms. Raises KeyError where a name is missing, ValueError where a shape is another.
+    `epsilon` is that of the batch norms. Raises KeyError where a name is missing, ValueError where a shape is another,
+    SweepError where it does not end in a classifier.
     """
     return _lower(plan, lambda layer: fold_layer(layer, state, epsilon))
 
 
 def lower_plan(plan: Plan) -> Graph:
-    """Make the graph of a plan without weights: which operations run, on which tensors."""
+    """Make the graph of a plan without weights: which operations run, on which tensors. Raises SweepError where it does
+    not end in a classifier."""
     return _lower(plan, lambda layer: (None, None))
 
 
 def _lower(plan: Plan, find_weights: Callable[[Layer], tuple]) -> Graph:
+    if plan.head != CLASSIFIER:
+        raise SweepError(f"head: {plan.head} given; only networks that end in a classifier are written to files")
     nodes: list[Node] = []
     places = [0]  # tensor of the plan -> tensor of the graph
     for i, layer in enumerate(plan.layers):

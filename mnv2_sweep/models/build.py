@@ -1,12 +1,14 @@
 """ArchSpec -> the network as an nn.Module, every shape from the plan.
 
 MobileNetV2 is written in the paper's order, with the names that torchvision's mobilenet_v2 has in its state_dict, so
-published weights load directly. The families that it is compared with are built by PlanNetwork, which runs the layers
-of any plan one after the other; the tests hold the two equal on MobileNetV2's plans.
+published weights load directly. The families that it is compared with, and networks with the head of a detector or
+segmenter, are built by PlanNetwork, which runs the layers of any plan one after the other; the tests hold the two equal
+on MobileNetV2's plans.
 
 All that computes is a plain module of torch's, of exactly that class (nn.Conv2d, nn.BatchNorm2d, nn.Linear, nn.ReLU6,
-nn.MaxPool2d, ...), so tools that look layers up by their class find them; sums, joins, shuffles and the mean over the
-last map are operations between them. Shapes in comments: [batch, channels, size, size].
+nn.MaxPool2d, ...), so tools that look layers up by their class find them; but for L2 norm, which torch has none of.
+Sums, joins, shuffles, resizing and the mean over the last map are operations between them. Shapes in comments: [batch,
+channels, size, size].
 """
 
 import itertools
@@ -18,16 +20,23 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mnv2_sweep.models.padding import ImageInput
-from mnv2_sweep.nets.arch import SAME, ArchSpec
+from mnv2_sweep.nets.arch import CLASSIFIER, DEEPLAB, SAME, ArchSpec
 from mnv2_sweep.nets.plan import WEIGHTED, Block, Layer, Plan, norm_name
 from mnv2_sweep.nets.resolve import resolve
 
-ACTIVATIONS = {"relu6": nn.ReLU6, "relu": nn.ReLU, "hswish": nn.Hardswish, "sigmoid": nn.Sigmoid}
+ACTIVATIONS = {
+    "relu6": nn.ReLU6, "relu": nn.ReLU, "hswish": nn.Hardswish, "sigmoid": nn.Sigmoid,
+    "leaky": partial(nn.LeakyReLU, 0.1),
+}  # fmt: skip
+FIRST_SCALE = 20.0  # of an L2 norm (weiliu89/caffe, ssd)
 
 
 def build_model(arch: ArchSpec, stddev: float = 0.0) -> nn.Module:
     """Return the network: [N, in_channels, height, width] float32 -> logits [N, classes]. Raises ArchError.
 
+    With another head it returns maps, which `nets.heads` describes, a tuple where there are several: of an SSD for each
+    map in order boxes [N, 4 * anchors, h, w] and scores [N, (1 + classes) * anchors, h, w]; of YOLOv2 [N, anchors * (5 +
+    classes), h, w]; of DeepLabv3 [N, classes, height, width].
     Initialised as torchvision does: He-normal (fan out) convolutions, unit batch norm, linear N(0, 0.01). With `stddev`
     as TF-slim's MobileNetV2: all weights of that deviation, see `draw_weights`.
     """
@@ -37,7 +46,8 @@ def build_model(arch: ArchSpec, stddev: float = 0.0) -> nn.Module:
 def build_layers(arch: ArchSpec) -> nn.Module:
     """Return the network before its own first values. Raises ArchError."""
     plan = resolve(arch)
-    return MobileNetV2(plan) if arch.family == "mobilenet_v2" else PlanNetwork(plan)
+    is_ours = arch.family == "mobilenet_v2" and arch.head == CLASSIFIER
+    return MobileNetV2(plan) if is_ours else PlanNetwork(plan)
 
 
 def _initialise(module: nn.Module, stddev: float) -> None:
@@ -165,24 +175,28 @@ def conv_bn(conv: Layer) -> nn.Sequential:
 
 
 def _convolution(conv: Layer) -> nn.Conv2d:
-    padding = conv.kernel // 2 if conv.padding in (None, SAME) else conv.padding  # SAME: see models.padding
-    bias = conv.bias and not conv.norm
-    return nn.Conv2d(conv.c_in, conv.c_out, conv.kernel, conv.stride, padding, groups=conv.groups, bias=bias)
+    around = conv.dilation * (conv.kernel // 2)
+    padding = around if conv.padding in (None, SAME) else conv.padding  # SAME: see models.padding
+    more = {"dilation": conv.dilation, "groups": conv.groups, "bias": conv.bias and not conv.norm}
+    return nn.Conv2d(conv.c_in, conv.c_out, conv.kernel, conv.stride, padding, **more)
 
 
 # ---------------------------------------------------------------- any plan
 
 
 class PlanNetwork(nn.Module):
-    """A network of any plan: [N, 3, resolution, resolution] -> logits [N, classes]; convolutions, batch norms and pools
-    have the plan's names.
+    """A network of any plan: [N, channels, height, width] -> logits [N, classes], or what its head has in their place,
+    see `build_model`; convolutions, batch norms and pools have the plan's names.
 
     A layer's activation is at the layer's own name with "_act" behind it, as the next place may be another layer's.
     """
 
     def __init__(self, plan: Plan):
         super().__init__()
-        self.steps = [(layer, _last_reads(plan.layers, i)) for i, layer in enumerate(plan.layers)]
+        self.outputs = plan.outputs
+        self.steps = [(layer, _last_reads(plan.layers, i) - {*plan.outputs}) for i, layer in enumerate(plan.layers)]
+        drops = plan.head == CLASSIFIER or plan.head in DEEPLAB
+        self.dropped = plan.convs[-1].name if drops else ""
         self.gains = [  # batch norms right before a shortcut's addition
             norm_name(layer.name)
             for block in plan.blocks
@@ -199,14 +213,19 @@ class PlanNetwork(nn.Module):
         self.dropout = nn.Dropout(plan.dropout)
         self.input = ImageInput(turned=True) if plan.pads_same else None
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
         tensors: dict[int, Tensor] = {0: x if self.input is None else self.input(x)}
         for i, (layer, last) in enumerate(self.steps):
             reads = [tensors[i + back + 1] for back in layer.reads]
             for tensor in last:  # read for the last time
                 del tensors[tensor]
             tensors[i + 1] = self.run_layer(layer, reads)
-        return tensors[len(self.steps)].flatten(1)
+        if not self.outputs:
+            return tensors[len(self.steps)].flatten(1)
+        made = [tensors[tensor] for tensor in self.outputs]
+        if self.input is not None and self.input.turned:
+            made = [output.flip(2, 3) for output in made]
+        return made[0] if len(made) == 1 else tuple(made)
 
     def run_layer(self, layer: Layer, reads: list[Tensor]) -> Tensor:
         """Return the layer's output, after its batch norm, additions and activation.
@@ -216,7 +235,8 @@ class PlanNetwork(nn.Module):
         if layer.op not in WEIGHTED:
             run = self.get_submodule(layer.name) if layer.op in MODULES else partial(join_maps, layer)
             return self._activate(layer, run(*reads))
-        x = self.dropout(reads[0].flatten(1)) if layer.op == "linear" else reads[0]
+        x = reads[0].flatten(1) if layer.op == "linear" else reads[0]
+        x = self.dropout(x) if layer.name == self.dropped else x
         x = self.get_submodule(layer.name)(x)
         if layer.norm:
             x = self.get_submodule(norm_name(layer.name))(x)
@@ -235,6 +255,8 @@ class PlanNetwork(nn.Module):
 
 
 def _max_pool(layer: Layer) -> nn.MaxPool2d:
+    if layer.padding == 0:
+        return nn.MaxPool2d(layer.kernel, layer.stride, ceil_mode=True)
     return nn.MaxPool2d(layer.kernel, layer.stride, layer.kernel // 2)
 
 
@@ -247,7 +269,20 @@ def _linear(layer: Layer) -> nn.Linear:
     return nn.Linear(layer.c_in, layer.c_out)
 
 
-MODULES = {"conv": _convolution, "linear": _linear, "max_pool": _max_pool, "avg_pool": _avg_pool}
+class L2Norm(nn.Module):
+    """Length 1 over the channels at every place, times a learnt scale for each: [N, c, h, w] -> the same."""
+
+    def __init__(self, layer: Layer):
+        super().__init__()
+        self.scale = nn.Parameter(torch.full((layer.c_out, 1, 1), FIRST_SCALE))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.normalize(x) * self.scale
+
+
+MODULES = {
+    "conv": _convolution, "linear": _linear, "max_pool": _max_pool, "avg_pool": _avg_pool, "l2_norm": L2Norm
+}  # fmt: skip
 
 
 def join_maps(layer: Layer, x: Tensor, *others: Tensor) -> Tensor:
@@ -264,6 +299,11 @@ def join_maps(layer: Layer, x: Tensor, *others: Tensor) -> Tensor:
         return torch.cat([x, *others], 1)
     if layer.op == "multiply":
         return math.prod(others, start=x)
+    if layer.op == "resize":  # corners on corners, as DeepLab has it
+        return functional.interpolate(x, size=tuple(layer.size_out), mode="bilinear", align_corners=True)
+    if layer.op == "space_to_depth":
+        (height, width), side = layer.size_in, layer.stride
+        return functional.pixel_unshuffle(functional.pad(x, (0, -width % side, 0, -height % side)), side)
     return x  # "relu": its activation says all
 
 

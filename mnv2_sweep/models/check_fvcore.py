@@ -28,12 +28,14 @@ with warnings.catch_warnings():  # fvcore 0.1.5 compiles a few functions at impo
     from fvcore.nn.jit_handles import addmm_flop_jit, conv_flop_jit, get_shape, linear_flop_jit
 
 # What fvcore has no rule for, and the paper's convention counts as nothing: activations, sums and products of maps,
-# pools, moving of data.
+# pools, L2 norm, moving and resizing of data.
 UNCOUNTED = {
     *("aten::hardtanh", "aten::hardtanh_", "aten::relu6", "aten::add", "aten::add_"),
     *("aten::relu", "aten::relu_", "aten::hardswish", "aten::hardswish_"),
     *("aten::sigmoid", "aten::hardsigmoid", "aten::mul"),
     *("aten::mean", "aten::max_pool2d", "aten::avg_pool2d", "aten::pad", "aten::unflatten", "aten::flip"),
+    *("aten::leaky_relu", "aten::leaky_relu_", "aten::pixel_unshuffle", "upsample_bilinear2d"),
+    *("aten::linalg_vector_norm", "aten::clamp_min", "aten::div"),  # L2 norm
 }
 BATCH_NORM = 2  # operations per element in eval mode, as fvcore counts it
 SHAPE = ("c_in", "height_in", "width_in", "c_out", "height_out", "width_out")
@@ -62,6 +64,9 @@ def check_fvcore(arch: ArchSpec) -> list[Difference]:
     figures = []  # (layer, what, ours, theirs)
     for layer in plan.convs:
         figures += _layer_figures(layer, seen, params)
+    for layer in plan.layers:
+        if layer.params and layer not in plan.convs:
+            figures.append((layer.name, "params", layer.params, params.get(layer.name, 0)))
     planned = {layer.name for layer in plan.convs} | {norm_name(layer.name) for layer in plan.convs if layer.norm}
     for name, operators in seen.items():
         figures += [(name, operator, 0, operators[operator]) for operator in _surplus(operators, name in planned)]

@@ -18,7 +18,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from mnv2_sweep.base.errors import SweepError
 from mnv2_sweep.models.build import ACTIVATIONS, MobileNetV2, join_maps
-from mnv2_sweep.nets.arch import FAMILY_NAMES, ArchSpec, arch_label
+from mnv2_sweep.nets.arch import CLASSIFIER, FAMILY_NAMES, ArchSpec, arch_label
 from mnv2_sweep.nets.memory import Operation, bound_operations
 from mnv2_sweep.nets.plan import WEIGHTED, Layer, norm_name
 from mnv2_sweep.nets.resolve import resolve
@@ -29,8 +29,10 @@ def split_model(model: nn.Module, arch: ArchSpec, splits: int) -> "SplitNetwork"
 
     1 runs layer by layer, and splits beyond a block's hidden channels mean one channel at a time. Which blocks are
     split, `nets.memory` says. The model stays as it is; the weights are those of this moment. Raises SweepError for
-    families without bottlenecks, and for ordinary convolutions, which read every hidden channel at once.
+    families without bottlenecks, other heads, and for ordinary convolutions, which read every hidden channel at once.
     """
+    if arch.head != CLASSIFIER:
+        raise SweepError(f"split: {arch_label(arch)} given; only classifiers are run with blocks split")
     if not isinstance(model, MobileNetV2):
         raise SweepError(f"split: {FAMILY_NAMES[arch.family]} given; only MobileNetV2 has bottleneck blocks to split")
     if not arch.depthwise:

@@ -13,8 +13,8 @@ Batch norm, activations and what is added to an output work in place; weights do
 holds by its kind:
 - A shortcut around the block costs nothing more: the block's input lives to the end of the block anyway.
 - Without an expansion (its t is 1) the inner tensor is the input, so only the depthwise convolution's output is split.
-- A block whose expanded tensor a shortcut between expansions leaves or enters is never split: that tensor must be
-  whole. Nor is one with an ordinary convolution, which reads all of that tensor. Nor are the stem, the last
+- A block whose expanded tensor a shortcut between expansions leaves or enters, or a detector reads, is never split:
+  that tensor must be whole. What else a head reads later is held beside a block. Nor is one with an ordinary convolution, which reads all of that tensor. Nor are the stem, the last
   convolution, and the blocks of other families.
 - A block is split only if that takes less than running it layer by layer; so more splits never need more memory.
 """
@@ -67,11 +67,13 @@ def bound_operations(plan: Plan, splits: int) -> list[Operation]:
     if splits < 1:
         raise SweepError(f"splits: {splits} given, a whole number from 1 allowed")
     operations, held = [], live_elements(plan.layers, plan.outputs)
-    wide = _wide_shortcuts(plan)
+    whole = _wide_shortcuts(plan) | _read_inside(plan)
     for i, block in enumerate(plan.blocks):
         own, held = held[: len(block.layers)], held[len(block.layers) :]
-        groups = min(splits, block.hidden) if can_split(block) and i not in wide else 1
-        elements = split_elements(block, groups) if groups > 1 else 0
+        groups = min(splits, block.hidden) if can_split(block) and i not in whole else 1
+        first = block.layers[0]
+        others = own[0] - first.input_elements - first.output_elements  # maps that a head reads later
+        elements = split_elements(block, groups) + others if groups > 1 else 0
         if groups > 1 and elements < max(own):
             operations.append(Operation(block, block.layers, groups, elements))
         else:
@@ -146,3 +148,14 @@ def _wide_shortcuts(plan: Plan) -> set[int]:
     """Return the places of the blocks between whose expanded tensors a shortcut runs."""
     ends = [i for i, block in enumerate(plan.blocks) if block.kind == "bottleneck" and block.shortcut == "expansion"]
     return {*ends, *(i - 1 for i in ends)}
+
+
+def _read_inside(plan: Plan) -> set[int]:
+    """Return the places of the blocks of which a later one reads a tensor that is not their last."""
+    places = [i for i, block in enumerate(plan.blocks) for _ in block.layers]  # of every layer
+    inner = {at for at in range(len(places) - 1) if places[at] == places[at + 1]}  # layers whose output is not the last
+    return {
+        places[at + back]
+        for at, layer in enumerate(plan.layers) for back in layer.reads
+        if at + back in inner and places[at + back] != places[at]
+    }  # fmt: skip

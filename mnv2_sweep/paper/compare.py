@@ -1,4 +1,4 @@
-"""Published figures beside our own counts, as records, text or JSON: tables 2, 3 and 4, and the checkpoints.
+"""Published figures beside our own counts, as records, text or JSON: tables 2 to 7, and the checkpoints.
 
 "checkpoints" is our name for TF-slim's two lists together with figure 5, whose curves show the same networks. Where a
 figure is not ours, cut or rounded as its table does it, the difference has a reason; no count is bent to meet a print.
@@ -16,6 +16,15 @@ from mnv2_sweep.base.text import pad_cells
 from mnv2_sweep.nets.arch import ArchSpec, arch_label
 from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.nets.resolve import resolve
+from mnv2_sweep.paper.heads import (
+    count_head,
+    count_passes,
+    detector_madds_reason,
+    detector_params_reason,
+    head_madds_reason,
+    is_printed,
+    segmenter_madds_reason,
+)
 from mnv2_sweep.paper.published import (
     CHECKPOINTS,
     FIGURE_5,
@@ -23,6 +32,9 @@ from mnv2_sweep.paper.published import (
     TABLE_2,
     TABLE_3,
     TABLE_4,
+    TABLE_5,
+    TABLE_6,
+    TABLE_7,
     BlockRow,
 )
 from mnv2_sweep.paper.reasons import (
@@ -42,15 +54,19 @@ from mnv2_sweep.paper.reasons import (
 )
 
 MADDS, PARAMS, MARKER = "MAdds (M)", "params (M)", "MAdds in figure 5 (M)"
+BILLIONS = "MAdds (B)"
 CHANNELS, MEMORY = "channels", "memory (kb)"
-TOP1, CPU = "top-1 (%)", "CPU (ms)"
+TOP1, CPU, MAP, MIOU = "top-1 (%)", "CPU (ms)", "mAP (%)", "mIOU (%)"
 MARKER_ERROR = 0.003  # of MAdds read off figure 5
-DECIMALS = {MADDS: 2, PARAMS: 3, MARKER: 2, MEMORY: 1}  # of our figures in the text; the others are whole
+DECIMALS = {MADDS: 2, PARAMS: 3, MARKER: 2, MEMORY: 1, BILLIONS: 3}  # of our figures in the text; the others are whole
 
 QUANTITIES = {  # of each table, in the order of their columns
     "2": tuple(field.name.replace("_", " ") for field in fields(BlockRow)),
     "3": (CHANNELS, MEMORY),
     "4": (PARAMS, MADDS, TOP1, CPU),
+    "5": (PARAMS, BILLIONS),
+    "6": (PARAMS, BILLIONS, MAP, CPU),
+    "7": (PARAMS, BILLIONS, MIOU),
     "checkpoints": (MADDS, PARAMS, MARKER),
 }
 TABLES = tuple(QUANTITIES)
@@ -76,6 +92,27 @@ HEADS = {  # title, source, how to read it
         "NASNet-A's 564 is rounded. Top-1 and CPU time (one large core of a Pixel 1) are measured: not counted here. "
         "TF-slim's checkpoints have other top-1: 70.9 for MobileNetV1, 71.8 and 75.0 for MobileNetV2, the latter two "
         "also in figure 5.",
+    ),
+    "5": (
+        "Table 5: heads of SSD and SSDLite",
+        f"table 5 of {PAPER}",
+        "The head alone, on MobileNetV2 at 320 px, with 80 classes. Equal means ours cut or rounded to the printed digits.",
+    ),
+    "6": (
+        "Table 6: detectors",
+        f"table 6 of {PAPER}",
+        "Whole networks with 80 classes, at 300, 512, 416, 320 and 320 px. Equal means ours cut or rounded to the printed "
+        "digits. mAP (COCO test-dev, trained on trainval35k) and CPU time (one large core of a Pixel 1) are measured: "
+        "neither counted nor reproduced here.",
+    ),
+    "7": (
+        "Table 7: DeepLabv3",
+        f"table 7 of {PAPER}",
+        "Networks at 513 px with 21 classes; MF: six scales from 257 to 897 px, each with its mirror image, so twelve "
+        "passes. V2*: the head is on the second last map. Equal means ours cut or rounded to the printed digits. Ours "
+        "counts dilated convolutions as any other; TensorFlow's graph, which the prints of V2* are of, computes more "
+        "positions for them and counts the last resize, one an output (paper/tensorflow.py). mIOU (PASCAL VOC 2012, "
+        "pretrained on COCO) is measured: neither counted nor reproduced here.",
     ),
     "checkpoints": (
         "Checkpoints: TF-slim's MobileNetV2 and V1, and figure 5",
@@ -103,7 +140,10 @@ class Comparison:
 
 def paper_comparisons(table: str | None = None) -> list[Comparison]:
     """Compare every published figure of one table, or of all. Raises SweepError on a table that is none."""
-    makers = {"2": _table_2, "3": _table_3, "4": _table_4, "checkpoints": _checkpoints}
+    makers = {
+        "2": _table_2, "3": _table_3, "4": _table_4, "5": _table_5, "6": _table_6, "7": _table_7,
+        "checkpoints": _checkpoints,
+    }  # fmt: skip
     return [comparison for name in _chosen(table) for comparison in makers[name]()]
 
 
@@ -164,6 +204,36 @@ def _table_4() -> Iterator[Comparison]:
         yield Comparison("4", network.name, TOP1, network.top1_percent, None, "", "")
         if network.cpu_ms is not None:
             yield Comparison("4", network.name, CPU, network.cpu_ms, None, "", "")
+
+
+def _table_5() -> Iterator[Comparison]:
+    for row in TABLE_5:
+        params, madds = count_head(row.arch)
+        yield _compare(("5", row.name, PARAMS), row.params_m, params, is_printed(row.params_m, params))
+        why = (head_madds_reason, row)
+        yield _compare(("5", row.name, BILLIONS), row.madds_b, madds, is_printed(row.madds_b, madds), *why)
+
+
+def _table_6() -> Iterator[Comparison]:
+    for row in TABLE_6:
+        cost = count_cost(row.arch)
+        params, madds = cost.params / 1e6, cost.madds / 1e9
+        same, why = is_printed(row.params_m, params), (detector_params_reason, row)
+        yield _compare(("6", row.name, PARAMS), row.params_m, params, same, *why)
+        same, why = is_printed(row.madds_b, madds), (detector_madds_reason, row)
+        yield _compare(("6", row.name, BILLIONS), row.madds_b, madds, same, *why)
+        yield Comparison("6", row.name, MAP, row.map_percent, None, "", "")
+        if row.cpu_ms is not None:
+            yield Comparison("6", row.name, CPU, row.cpu_ms, None, "", "")
+
+
+def _table_7() -> Iterator[Comparison]:
+    for row in TABLE_7:
+        params, madds = count_cost(row.arch).params / 1e6, count_passes(row)
+        yield _compare(("7", row.name, PARAMS), row.params_m, params, is_printed(row.params_m, params))
+        same, why = is_printed(row.madds_b, madds), (segmenter_madds_reason, row)
+        yield _compare(("7", row.name, BILLIONS), row.madds_b, madds, same, *why)
+        yield Comparison("7", row.name, MIOU, row.miou_percent, None, "", "")
 
 
 def _checkpoints() -> Iterator[Comparison]:
@@ -240,6 +310,7 @@ def _cells(comparison: Comparison | None, reasons: list[str]) -> tuple[str, str,
     if c.reason:
         note = f" {f'[{reasons.index(c.reason) + 1}]':<4}"
     published = f"{c.published:.1f}" if c.quantity in (TOP1, MARKER) else str(c.published)
+    published = f"{c.published:.2f}" if c.quantity == MIOU else published
     ours = "" if c.ours is None else str(c.ours)
     if c.quantity in DECIMALS:
         ours = f"{c.ours:.{DECIMALS[c.quantity]}f}"

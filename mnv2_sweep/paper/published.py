@@ -1,7 +1,7 @@
 """What the MobileNetV2 paper and TF-slim print of networks, as records, each tied to the ArchSpec it is about.
 
 "Paper" is Sandler, Howard, Zhu, Zhmoginov, Chen, "MobileNetV2: Inverted Residuals and Linear Bottlenecks",
-arXiv 1801.04381 version 4: its tables 2, 3 and 4 and figures 5 and 6. None: the paper prints nothing or a dash.
+arXiv 1801.04381 version 4: its tables 2 to 7 and figures 5 and 6. None: the paper prints nothing or a dash.
 Everything stands here as printed and nothing is mended: what is known to be odd about a figure is said in `reasons`,
 beside our own count of it.
 
@@ -55,6 +55,40 @@ class Network:
 
 
 @dataclass(frozen=True, slots=True)
+class Head:
+    """One row of table 5: the head of a detector alone, without its backbone."""
+
+    name: str
+    arch: ArchSpec
+    params_m: float
+    madds_b: float
+
+
+@dataclass(frozen=True, slots=True)
+class Detector:
+    """One row of table 6: mAP on COCO test-dev, one large core of a Pixel 1."""
+
+    name: str
+    arch: ArchSpec
+    map_percent: float
+    params_m: float
+    madds_b: float
+    cpu_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Segmenter:
+    """One row of table 7: mIOU on PASCAL VOC 2012, validation; `many`: of six scales, each with its mirror image."""
+
+    name: str
+    arch: ArchSpec
+    many: bool
+    miou_percent: float
+    params_m: float
+    madds_b: float
+
+
+@dataclass(frozen=True, slots=True)
 class Marker:
     """One marker of figure 5, read off the vector drawing: MAdds to 0.3 %, top-1 to 0.05 points."""
 
@@ -82,7 +116,7 @@ class EndValue:
     top1_percent: float
 
 
-# ---------------------------------------------------------------- tables 2, 3 and 4, and figure 5
+# ---------------------------------------------------------------- tables 2 to 7, and figure 5
 
 _V1 = ArchSpec(family="mobilenet_v1")
 
@@ -137,6 +171,39 @@ TABLE_4 = (
     Network("MobileNetV2", ArchSpec(), 72.0, 3.4, 300, 75),
     Network("MobileNetV2 (1.4)", ArchSpec(width=1.4), 74.7, 6.9, 585, 143),
 )
+
+# Paper, table 5, for 80 classes; at 320 px as in section 6.2.
+_DETECTOR = ArchSpec(resolution=320, classes=80, head="ssdlite")
+TABLE_5 = (
+    Head("SSD", replace(_DETECTOR, head="ssd"), 14.8, 1.25),
+    Head("SSDLite", _DETECTOR, 2.1, 0.35),
+)
+
+# Paper, table 6. Sizes of SSD are those of its names; of YOLOv2, which the paper names none of, 416, its own paper's.
+_SSD = ArchSpec(family="vgg16", head="ssd", classes=80)
+TABLE_6 = (
+    Detector("SSD300", replace(_SSD, resolution=300), 23.2, 36.1, 35.2, None),
+    Detector("SSD512", replace(_SSD, resolution=512, scales=7), 26.8, 36.1, 99.5, None),
+    Detector("YOLOv2", ArchSpec(family="darknet19", head="yolov2", resolution=416, classes=80), 21.6, 50.7, 17.5, None),
+    Detector("MNet V1 + SSDLite", replace(_DETECTOR, family="mobilenet_v1"), 22.2, 5.1, 1.3, 270),
+    Detector("MNet V2 + SSDLite", _DETECTOR, 22.1, 4.3, 0.8, 200),
+)
+
+# Paper, table 7: images of 512 px, which the graph reads at 513. V2* has its head on the second last map.
+_SEGMENTER = ArchSpec(resolution=513, classes=21, head="deeplabv3")
+_S1, _S101 = (replace(_SEGMENTER, family=family) for family in ("mobilenet_v1", "resnet101"))
+_S2 = replace(_SEGMENTER, last_channels=0)
+TABLE_7 = (
+    Segmenter("MNet V1, stride 16, ASPP", _S1, False, 75.29, 11.15, 14.25),
+    Segmenter("MNet V1, stride 8, ASPP, MF", replace(_S1, output_stride=8), True, 78.56, 11.15, 941.9),
+    Segmenter("MNet V2*, stride 16, ASPP", _S2, False, 75.70, 4.52, 5.8),
+    Segmenter("MNet V2*, stride 8, ASPP, MF", replace(_S2, output_stride=8), True, 78.42, 4.52, 387),
+    Segmenter("MNet V2*, stride 16", replace(_S2, aspp=False), False, 75.32, 2.11, 2.75),
+    Segmenter("MNet V2*, stride 8, MF", replace(_S2, aspp=False, output_stride=8), True, 77.33, 2.11, 152.6),
+    Segmenter("ResNet-101, stride 16, ASPP", _S101, False, 80.49, 58.16, 81.0),
+    Segmenter("ResNet-101, stride 8, ASPP, MF", replace(_S101, output_stride=8), True, 82.70, 58.16, 4870.6),
+)
+SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)  # section 6.3, figure 8
 
 # Paper, figure 5: (MAdds in millions, top-1) by resolution and width, the latter in the order of the markers.
 _FIGURE_5_V2 = {
