@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from mnv2_sweep.base.errors import WeightsError
+from mnv2_sweep.base.errors import SpaceError, SweepError, WeightsError
 from mnv2_sweep.cli.options import RunOptions, TrainOptions, check_name, choose_watch, command_line
 from mnv2_sweep.cli.progress import open_data
 from mnv2_sweep.cli.ray import join_cluster
@@ -21,6 +21,7 @@ from mnv2_sweep.sweeps.request import SweepRequest, check_strategy
 from mnv2_sweep.sweeps.settings import RunSettings, Wishes, choose_device, choose_settings
 from mnv2_sweep.sweeps.starts import take_weights
 from mnv2_sweep.trials.recipe import Recipe
+from mnv2_sweep.trials.tasks import find_task
 from mnv2_sweep.trials.trial import EMBEDDED
 
 
@@ -94,6 +95,19 @@ def check_starts(request: SweepRequest, space: Space, path: Path) -> SweepReques
 
 
 def open_space(given: Path) -> tuple[Space, Path]:
-    """Return the design space of a file, or of one that ships, and its file. Raises SpaceError."""
+    """Return the design space of a file, or of one that ships, and its file. Raises SweepError, also where its task
+    does not train its networks."""
     path = find_space_file(given)
-    return load_space(path), path
+    space = load_space(path)
+    check_heads(space, path)
+    return space, path
+
+
+def check_heads(space: Space, path: Path) -> None:
+    """Raise SpaceError where the task of a design space does not train the heads of its networks."""
+    for head in space.heads:
+        try:
+            find_task(space.task).check_head(head)
+        except SweepError as error:
+            section = next((name for name in ("axes", "fixed") if "head" in dict(getattr(space, name))), "points")
+            raise SpaceError([f"{path}:{find_line(path, section, 'head')}: {error}"]) from None

@@ -21,7 +21,7 @@ from mnv2_sweep.cli.options import (
     Workers,
     choose_strategy,
 )
-from mnv2_sweep.nets.arch import ArchSpec
+from mnv2_sweep.nets.arch import USUAL_CLASSES
 from mnv2_sweep.spaces.space import Space
 
 
@@ -63,6 +63,9 @@ def plan(
     loaded = load_space(path)
     loaded = replace(loaded, strategy=choose_strategy(loaded, shared, separate))
     if timing.time or timing.budget is not None:
+        from mnv2_sweep.cli.open import check_heads
+
+        check_heads(loaded, path)
         if not (shared or separate):
             from mnv2_sweep.cli.open import begin_space
 
@@ -88,7 +91,8 @@ def plan(
     note += f"recipe {', '.join(kind.recipe.name for kind in loaded.kinds)}, data {data_path(data)}"
     note = "\n".join([*filter(None, [taken]), note, *lines])
     if classes is None and loaded.leaves_classes_open:
-        note += f"\ncounted with {ArchSpec().classes} classes; 'run' takes the data's number, --classes says it here"
+        usual = ", ".join(map(str, sorted({USUAL_CLASSES[head] for head in loaded.heads})))
+        note += f"\ncounted with {usual} classes; 'run' takes the data's number, --classes says it here"
         if loaded.constraints:
             note += "; constraints may then choose other networks"
     print_costs(listing, as_json, as_csv, note)

@@ -9,15 +9,18 @@ ptflops counts a module and then the function that the module calls: so ReLU and
 calls hardtanh, a function that ptflops does not know, and Hardswish not at all. torch's FlopCounterMode holds for a
 forward pass only: it does not divide the weight gradients of depthwise layers by their groups, so that a training step
 of MobileNetV2 counts some 20 times as much.
+
+Of networks with another head than a classifier only those conventions are shown that are no tool's.
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from mnv2_sweep.nets.arch import ArchSpec
+from mnv2_sweep.nets.arch import CLASSIFIER, DEEPLAB, ArchSpec
 from mnv2_sweep.nets.plan import Layer, Plan
 from mnv2_sweep.nets.resolve import resolve
 from mnv2_sweep.paper.published import CHECKPOINTS, MOBILENET_V1_CHECKPOINTS
+from mnv2_sweep.paper.tensorflow import graph_madds
 
 MILLION = 1_000_000
 KEPT = "table 1 to the letter; TF-slim and torchvision leave it out"
@@ -60,7 +63,10 @@ def _madds_conventions(arch: ArchSpec, plan: Plan) -> Iterator[Convention]:
     madds = sum(layer.madds for layer in plan.convs)
     yield Convention("convolution + linear", madds, "the table above; as the papers and TF-slim count")
     yield from _millions(arch, madds)
-    yield from _with_small_operations(plan, madds)
+    if arch.head == CLASSIFIER:
+        yield from _with_small_operations(plan, madds)
+    else:
+        yield from _of_heads(plan, madds)
     kept = sum(channels**2 * size.area for channels, size in _kept_expansions(plan))
     if kept:
         yield Convention("+ 1x1 expansion kept at t = 1", madds + kept, KEPT)
@@ -74,6 +80,16 @@ def _millions(arch: ArchSpec, madds: int) -> Iterator[Convention]:
         yield Convention("cut to whole millions", cut * MILLION, _published_madds(arch, cut))
     if near > cut > 0:
         yield Convention("rounded to whole millions", near * MILLION, _published_madds(arch, near))
+
+
+def _of_heads(plan: Plan, madds: int) -> Iterator[Convention]:
+    """Yield the MAdds by those conventions that no tool's rules for a head's operations are a part of."""
+    biases, normed = _outputs(x for x in plan.convs if _has_bias(x)), _outputs(x for x in plan.convs if x.norm)
+    yield Convention("+ bias", madds + biases, "one per output with a bias")
+    yield Convention("+ bias, batch norm folded into it", madds + biases + normed, "one per output; as deployed")
+    if plan.head in DEEPLAB:
+        words = "dilated convolutions by space-to-batch, the last resize one per output; table 7 of the paper"
+        yield Convention("by TensorFlow's graph", graph_madds(plan), words)
 
 
 def _with_small_operations(plan: Plan, madds: int) -> Iterator[Convention]:
@@ -108,16 +124,18 @@ def _with_small_operations(plan: Plan, madds: int) -> Iterator[Convention]:
 def _params_conventions(arch: ArchSpec, plan: Plan) -> Iterator[Convention]:
     weights = sum(layer.weights for layer in plan.convs)
     bare = weights + sum(layer.c_out for layer in plan.convs if _has_bias(layer))
+    bare += sum(layer.params for layer in plan.layers if layer.op == "l2_norm")
     channels = sum(layer.c_out for layer in plan.convs if layer.norm)
     trained, moving = "the table above; all that is trained", "four values per channel of batch norm"
     trained += "; torchvision's figure" if arch == ArchSpec() else ""
     moving += "; Keras' total" if KERAS_PARAMS.get(arch) == bare + 4 * channels else ""
     yield Convention("weights, bias, batch norm", bare + 2 * channels, trained)
     without = _published_params(arch, bare) if arch.family == "mobilenet_v2" else ""
-    yield Convention("without batch norm", bare, without or "convolution, linear and its bias alone")
+    plain = "convolution, linear and its bias alone" if arch.head == CLASSIFIER else "weights, biases and scales alone"
+    yield Convention("without batch norm", bare, without or plain)
     yield Convention("batch norm folded into biases", bare + channels, "one bias per channel; as deployed")
     yield Convention("with batch norm's mean and variance", bare + 4 * channels, moving)
-    if arch.family == "mobilenet_v1":
+    if arch.family == "mobilenet_v1" and arch.head == CLASSIFIER:
         # Three values per channel and 1001 classes give all of TF-slim's 4.24, 2.59, 1.34 and 0.47 million; two or
         # four values, or 1000 classes, don't.
         slim = bare + 3 * channels + (plan.convs[-1].c_in + 1 if arch.classes == 1000 else 0)

@@ -141,9 +141,10 @@ def _layer_row(block: Block, layer: Layer, live_bytes: int, peak: bool) -> Layer
 
 
 def _operation(layer: Layer) -> str:
-    """Say what a layer does, as in "conv 3x3 /2", "depthwise 3x3", "1x1 in 3 groups", "average pool 3x3 /2", "concat
-    2"."""
+    """Say what a layer does, as in "conv 3x3 /2", "depthwise 3x3 dilated 2", "1x1 in 3 groups", "average pool 3x3 /2",
+    "concat 2"."""
     window = f"{layer.kernel}x{layer.kernel}" + (f" /{layer.stride}" if layer.stride > 1 else "")
+    window += f" dilated {layer.dilation}" if layer.dilation > 1 else ""
     if layer.op == "conv":
         if 1 < layer.groups == layer.c_in:
             return f"depthwise {window}"
@@ -151,6 +152,8 @@ def _operation(layer: Layer) -> str:
         return (window if layer.kernel == 1 else f"conv {window}") + grouped
     if layer.op in ("max_pool", "avg_pool"):
         return f"{'max' if layer.op == 'max_pool' else 'average'} pool {window}"
+    if layer.op == "space_to_depth":
+        return f"space to depth {layer.stride}"
     if layer.op in ("add", "concat"):
         return f"{layer.op} {len(layer.reads)}"
     return f"shuffle {layer.groups} groups" if layer.op == "shuffle" else layer.op.replace("_", " ")

@@ -35,7 +35,7 @@ UNCOUNTED = {
     *("aten::sigmoid", "aten::hardsigmoid", "aten::mul"),
     *("aten::mean", "aten::max_pool2d", "aten::avg_pool2d", "aten::pad", "aten::unflatten", "aten::flip"),
     *("aten::leaky_relu", "aten::leaky_relu_", "aten::pixel_unshuffle", "upsample_bilinear2d"),
-    *("aten::linalg_vector_norm", "aten::clamp_min", "aten::div"),  # L2 norm
+    *("aten::linalg_vector_norm", "aten::clamp_min", "aten::expand_as", "aten::div"),  # L2 norm
 }
 BATCH_NORM = 2  # operations per element in eval mode, as fvcore counts it
 SHAPE = ("c_in", "height_in", "width_in", "c_out", "height_out", "width_out")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from typing import NamedTuple
 
-from mnv2_sweep.nets.arch import MOBILENET_V2, USUAL_CLASSES, ArchSpec, Stage, set_expansion
+from mnv2_sweep.nets.arch import CLASSIFIER, MOBILENET_V2, USUAL_CLASSES, ArchSpec, Stage, set_expansion
 from mnv2_sweep.trials.recipe import RECIPES, SCRATCH, Recipe
 from mnv2_sweep.trials.trial import CLASSIFY
 
@@ -105,6 +105,13 @@ class Space:
         axes, fixed = dict(self.axes), dict(self.fixed)
         points = all("classes" in dict(point) for point in self.points)
         return "classes" not in fixed and not (points and ("classes" in axes or not axes))
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """Return the heads that its networks end in."""
+        default = dict(self.fixed).get("head", CLASSIFIER)
+        of_axes = dict(self.axes).get("head", (default,)) if self.axes else ()
+        return tuple(dict.fromkeys([*of_axes, *(dict(point).get("head", default) for point in self.points)]))
 
     @property
     def grid_size(self) -> int:

@@ -148,8 +148,10 @@ def open_session(request: SweepRequest, tuned: Sequence[ArchSpec] = ()) -> Sessi
     `tuned` are those networks which are also trained on by themselves.
     """
     check_recipes(request)
-    dataset, classes = request.dataset, find_task(request.task).outputs(len(request.dataset.classes))
+    dataset, task = request.dataset, find_task(request.task)
+    classes = task.outputs(len(dataset.classes))
     for arch in request.archs:
+        task.check_head(arch.head)
         if arch.classes < classes:
             raise SweepError(
                 f"classes: {arch.classes} given, but {dataset.name} has {classes}; "

@@ -10,7 +10,7 @@ from functools import cache
 from importlib import import_module
 
 from mnv2_sweep.base.errors import SweepError
-from mnv2_sweep.nets.arch import ArchSpec
+from mnv2_sweep.nets.arch import CLASSIFIER, ArchSpec
 from mnv2_sweep.trials.trial import CLASSIFY, Trial
 
 LEAST_TOP5_CLASSES = 11  # from which on the five largest outputs say something
@@ -70,13 +70,15 @@ class Score:
 @dataclass(frozen=True, slots=True)
 class Task:
     """A kind of thing that networks learn: the score that ranks them, the module with its `WORK` (a `tasks.task.Work`),
-    how many outputs the head that is trained has for data of so many classes, and the other scores that can rank."""
+    how many outputs the head that is trained has for data of so many classes, the other scores that can rank, and the
+    kinds of head that it trains."""
 
     name: str
     main: Score
     module: str
     outputs: Callable[[int], int] = lambda classes: classes
     others: tuple[Score, ...] = ()
+    heads: tuple[str, ...] = (CLASSIFIER,)
 
     @property
     def scores(self) -> tuple[Score, ...]:
@@ -92,6 +94,14 @@ class Task:
     def work(self):
         """Return what the task does in training and evaluation."""
         return load_work(self.module)
+
+    def check_head(self, head: str) -> None:
+        """Raise SweepError where this task does not train networks with that head."""
+        if head not in self.heads:
+            raise SweepError(
+                f"head: {head} given, but task {self.name} trains {' | '.join(self.heads)}; networks with other heads are "
+                "counted only (count, plan)"
+            )
 
     def head(self, arch: ArchSpec, classes: int) -> ArchSpec:
         """Return the network with the head that is trained on data of so many classes; the spec's own is nominal."""
