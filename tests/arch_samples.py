@@ -4,7 +4,16 @@ import random
 from dataclasses import replace
 
 from mnv2_sweep.base.size import Size
-from mnv2_sweep.nets.arch import ACTIVATIONS, MOBILENET_V2, RESIDUALS, SHUFFLENET_GROUPS, ArchSpec, Stage
+from mnv2_sweep.nets.arch import (
+    ACTIVATIONS,
+    CLASSIFIER,
+    HEADS,
+    MOBILENET_V2,
+    RESIDUALS,
+    SHUFFLENET_GROUPS,
+    ArchSpec,
+    Stage,
+)
 
 
 def draw_arch(seed: int) -> ArchSpec:
@@ -65,3 +74,24 @@ def draw_other(seed: int) -> ArchSpec:
     arch = ArchSpec(family=family, width=draw.choice((0.25, 1.0, 1.001, 1.5)), resolution=draw.choice((1, 31, 32)))
     arch = replace(arch, classes=draw.choice((1, 10)))
     return replace(arch, groups=draw.choice(SHUFFLENET_GROUPS)) if family == "shufflenet_v1" else arch
+
+
+def draw_head(seed: int) -> ArchSpec:
+    """Of the heads of detectors and segmenters, on all families that they stand on, small."""
+    draw = random.Random(f"head {seed}")
+    head = draw.choice([head for head in HEADS if head != CLASSIFIER])
+    family = draw.choice(HEADS[head])
+    plain = draw_arch(seed) if family == "mobilenet_v2" else ArchSpec(family=family, width=draw.choice((0.1, 0.25)))
+    if all(stage.s == 1 for stage in plain.stages):
+        plain = replace(plain, stages=MOBILENET_V2)
+    arch = replace(
+        plain, head=head, classes=draw.randint(1, 5), dropout=0.2,
+        resolution=draw.choice((1, 31, 64, 65, Size(33, 48), Size(64, 40))),
+    )  # fmt: skip
+    if head == "deeplabv3":
+        return replace(arch, output_stride=draw.choice((16, 8)), aspp=draw.random() < 0.5)
+    if head == "yolov2":
+        return arch
+    arch = replace(arch, scales=draw.randint(2, 7), anchors=draw.choice((6, 4, 2)))
+    arch = replace(arch, extra_channels=draw.choice((512, 100, 1)))
+    return arch if family == "vgg16" else replace(arch, anchor_scale=draw.choice((0.2, 0.1)))
