@@ -105,8 +105,8 @@ def convolve_same(model: PlanNetwork, layer: Layer, x: Tensor) -> Tensor:
     ids=arch_label,
 )
 def test_heads_with_same_padding_compute_what_tensorflow_s_do(arch):
-    model, plan = build(arch), resolve(arch)
-    images = torch.randn(2, 3, *input_size(arch), generator=torch.Generator().manual_seed(1))
+    model, plan = build(arch).double(), resolve(arch)
+    images = torch.randn(2, 3, *input_size(arch), generator=torch.Generator().manual_seed(1)).double()
     set_norms(model, 1e-5, 1.0)
     with torch.no_grad():
         model.train()(images)  # so that no batch norm makes its map all but even
@@ -122,8 +122,8 @@ def test_heads_with_same_padding_compute_what_tensorflow_s_do(arch):
                 x = join_maps(layer, x, *others)
             tensors.append(ACTIVATIONS[layer.act]()(x) if layer.act else x)
     for output, expected in zip(run(model, images), (tensors[tensor] for tensor in plan.outputs), strict=True):
-        torch.testing.assert_close(output, expected, atol=1e-4, rtol=1e-3)
-    first, plain = run(model, images)[0], build(replace(arch, padding="torch"))
+        torch.testing.assert_close(output, expected, atol=1e-8, rtol=1e-8)
+    first, plain = run(model, images)[0], build(replace(arch, padding="torch")).double()
     plain.load_state_dict(model.state_dict())
     assert first.std() > 0.1 and not torch.allclose(run(plain, images)[0], first, atol=0.1)
 

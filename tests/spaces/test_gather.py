@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mnv2_sweep.nets import steps
-from mnv2_sweep.nets.arch import ACTIVATIONS, FAMILIES, RESIDUALS, Stage
+from mnv2_sweep.nets.arch import ACTIVATIONS, CLASSIFIERS, FAMILIES, HEADS, RESIDUALS, Stage
 from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.nets.resolve import arch_key
 from mnv2_sweep.spaces import gather
@@ -48,6 +48,57 @@ def test_families_of_one_space_are_gathered_each_by_its_own_fields():
     networks = select_networks(Space("families", axes=axes))
     assert [networks.costs.cost(i) for i in range(len(networks))] == [count_cost(arch) for arch in networks]
     assert len(find_coinciding(networks).first) == len({arch_key(arch) for arch in networks})
+
+
+HEAD_VALUES = {
+    "head": ("ssdlite", "ssd"), "scales": (2, 6, 7), "anchors": (4, 6), "anchor_scale": (0.1, 0.2),
+    "extra_channels": (64, 512), "classes": (1, 3), "width": (0.35, 1.0), "resolution": (31, 64),
+    "residual": RESIDUALS, "activation": ACTIVATIONS, "expansion": (1, 6), "stages.1.s": (1, 2), "stages.2.s": (1, 2),
+    "stages.1.t": (1, 2), "stages.2.n": (1, 3), "last_channels": (0, 64), "padding": ("torch", "same"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_detectors_are_gathered_as_they_are_counted(seed):
+    """Which tensor a head reads depends on the strides of all rows; the maps in between hold it."""
+    draw = random.Random(seed)
+    names = draw.sample(sorted(HEAD_VALUES), 6)
+    fixed = () if "head" in names else (("head", draw.choice(HEAD_VALUES["head"])),)
+    table = (*TABLE, Stage(2, 24, 2, 2))
+    networks = select_networks(Space("drawn", table, fixed, tuple((name, HEAD_VALUES[name]) for name in names)))
+    places = draw.sample(range(len(networks)), min(len(networks), 100))
+    assert [networks.costs.cost(place) for place in places] == [count_cost(networks[place]) for place in places]
+    network_of, keys = find_coinciding(networks).network_of, [arch_key(networks[place]) for place in places]
+    ours = [network_of[place] for place in places]
+    assert len(set(ours)) == len(set(keys)) == len(set(zip(ours, keys, strict=True)))
+
+
+@pytest.mark.parametrize(
+    "axes",
+    [
+        (("head", ("classifier", "ssdlite", "ssd")), ("family", CLASSIFIERS), ("width", (0.25, 0.5))),
+        (("head", ("deeplabv3",)), ("family", HEADS["deeplabv3"]), ("width", (0.1, 0.2)), ("output_stride", (16, 8)),
+         ("aspp", (True, False))),
+        (("head", ("classifier", "deeplabv3", "ssd")), ("stages.3.s", (1, 2)), ("stages.5.s", (1, 2)),
+         ("resolution", (64, 65))),
+        (("family", ("darknet19",)), ("head", ("yolov2",)), ("width", (0.1, 0.2)), ("classes", (3, 4))),
+        (("family", ("vgg16",)), ("head", ("ssd",)), ("width", (0.1,)), ("scales", (6, 7)), ("resolution", (64, 300))),
+    ],
+    ids=["detectors", "segmenters", "strides", "yolov2", "vgg16"],
+)  # fmt: skip
+def test_heads_of_one_space_are_gathered_each_by_its_own_fields(axes):
+    networks = select_networks(Space("heads", axes=axes))
+    assert [networks.costs.cost(i) for i in range(len(networks))] == [count_cost(arch) for arch in networks]
+    assert len(find_coinciding(networks).first) == len({arch_key(arch) for arch in networks})
+
+
+def test_classes_that_nobody_says_are_the_head_s():
+    axes = (("head", ("classifier", "ssdlite", "deeplabv3")), ("width", (0.35, 0.5)))
+    points = ((("head", "ssdlite"), ("width", 0.35)), (("head", "ssdlite"), ("width", 1.0)))
+    networks = select_networks(Space("heads", axes=axes, points=points))
+    assert [arch.classes for arch in networks] == [1000, 1000, 80, 80, 21, 21, 80]  # the first point is in the grid
+    assert [networks.costs.cost(i) for i in range(7)] == [count_cost(arch) for arch in networks]
+    assert [arch.classes for arch in select_networks(Space("heads", axes=axes), 5)] == [5] * 6
 
 
 def test_combinations_beyond_a_table_are_kept_as_they_are_met(monkeypatch):

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mnv2_sweep.base.errors import SpaceError
-from mnv2_sweep.nets.arch import CELLS, CHOICES, FAMILIES, MOBILENET_V2, ArchSpec, Stage
+from mnv2_sweep.nets.arch import CELLS, CHOICES, FAMILIES, MOBILENET_V2, ArchSpec, Stage, choices_of
 from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.spaces import read
 from mnv2_sweep.spaces.networks import expand
@@ -227,6 +227,7 @@ def fill(message: str) -> str:
     """Put the names of fields and cells in their places, so that a new one is no change of these files."""
     words = {"<FIELDS>": [*(name for name in CHOICES if name != "stages"), "expansion"]}
     words |= {"<V2 FIELDS>": FAMILIES["mobilenet_v2"], "<OTHER FIELDS>": FAMILIES["mobilenet_v1"], "<ROW CELLS>": CELLS}
+    words["<SSD FIELDS>"] = choices_of("mobilenet_v2", "ssd")
     for mark, names in words.items():
         message = message.replace(mark, ", ".join(names))
     return message.replace("<CELLS>", f"<{'|'.join(CELLS)}>")

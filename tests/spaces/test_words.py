@@ -14,6 +14,11 @@ NETWORKS = {
     "5e-1@0160": ArchSpec(width=0.5, resolution=160),
     "expansion=3 kernel=5": ArchSpec(stages=set_expansion(MOBILENET_V2, 3), kernel=5),
     "linear_bottleneck=false depthwise=false": ArchSpec(linear_bottleneck=False, depthwise=False),
+    "1.0@320 head=ssdlite": ArchSpec(resolution=320, head="ssdlite", classes=80),
+    "head=deeplabv3 classes=3 output_stride=8 aspp=false": ArchSpec(
+        head="deeplabv3", classes=3, output_stride=8, aspp=False
+    ),
+    "family=vgg16 head=ssd scales=7 anchors=4": ArchSpec("vgg16", head="ssd", classes=80, scales=7, anchors=4),
     "family=shufflenet_v1 groups=8 width=2": ArchSpec("shufflenet_v1", groups=8, width=2.0),
     "stages.3.c=48": ArchSpec(stages=tuple(s._replace(c=48) if i == 3 else s for i, s in enumerate(MOBILENET_V2))),
 }
@@ -47,6 +52,11 @@ MISTAKES = {
     "learning_rate=0.1": "count: learning_rate: no field of a network; 'lr' of the recipe is for all networks",
     "camera se_ratio=0.25": "count: 'camera' is a design space, which takes no further words; leave out se_ratio=0.25",
     "a/b.yaml width=1": "count: 'a/b.yaml' is a design space, which takes no further words; leave out width=1",
+    "1.0@224 aspp=true": "count: aspp: MobileNetV2 has no such choice; it has: ",
+    "1.0@224 head=ssdlite aspp=true": "count: aspp: MobileNetV2 with SSDLite has no such choice; it has: ",
+    "1.0@224 head=yolov2": "count: head: yolov2 given; MobileNetV2 allows: classifier | ssdlite | ssd | deeplabv3",
+    "family=resnet101": "count: head: classifier given; ResNet-101 allows: deeplabv3",
+    "1.0@224 head=ssd scales=8": "count: scales: 8 given; allowed: 6 | 2 | 3 | 4 | 5 | 7",
     "kernel=[3]": "count: kernel: '[3]' given; allowed: an odd whole number",
 }
 
