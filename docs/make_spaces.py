@@ -9,7 +9,7 @@ A test (tests/test_docs.py) compares the page with `spaces_page()`.
 from dataclasses import fields
 from pathlib import Path
 
-from mnv2_sweep.nets.arch import CELLS, CHOICES, FAMILY_NAMES, OPTIONAL_CELLS, ArchSpec
+from mnv2_sweep.nets.arch import CELLS, CHOICES, FAMILY_NAMES, HEAD_NAMES, OPTIONAL_CELLS, ArchSpec
 from mnv2_sweep.nets.choice import Choice
 from mnv2_sweep.trials.recipe import RECIPE_CHOICES, RECIPES
 
@@ -37,8 +37,9 @@ def field_table() -> list[str]:
         if name == "stages":
             continue
         default = next(field.default for field in fields(ArchSpec) if field.name == name)
-        families = ", ".join(FAMILY_NAMES[family] for family in one.families)
-        only = "" if len(one.families) == len(FAMILY_NAMES) else f" ({families})"
+        of_heads = [HEAD_NAMES.get(head, head) for head in one.heads]
+        whose = ", ".join(of_heads or [FAMILY_NAMES[family] for family in one.families])
+        only = f" ({whose})" if of_heads or len(one.families) < len(FAMILY_NAMES) else ""
         lines.append(f"| `{name}` | {show_meaning(one)}{only} | {show_allowed(one)} | {show_value(default)} |")
     lines.append(f"| `expansion` | t of every stage that expands | {show_allowed(CELLS['t'])} | 6 |")
     for name, one in CELLS.items():

@@ -35,8 +35,8 @@ def build_model(arch: ArchSpec, stddev: float = 0.0) -> nn.Module:
     """Return the network: [N, in_channels, height, width] float32 -> logits [N, classes]. Raises ArchError.
 
     With another head it returns maps, which `nets.heads` describes, a tuple where there are several: of an SSD for each
-    map in order boxes [N, 4 * anchors, h, w] and scores [N, (1 + classes) * anchors, h, w]; of YOLOv2 [N, anchors * (5 +
-    classes), h, w]; of DeepLabv3 [N, classes, height, width].
+    map in order boxes [N, 4 * anchors, h, w] and scores [N, (1 + classes) * anchors, h, w]; of YOLOv2 [N, anchors *
+    (5 + classes), h, w]; of DeepLabv3 [N, classes, height, width].
     Initialised as torchvision does: He-normal (fan out) convolutions, unit batch norm, linear N(0, 0.01). With `stddev`
     as TF-slim's MobileNetV2: all weights of that deviation, see `draw_weights`.
     """

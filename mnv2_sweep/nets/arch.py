@@ -27,7 +27,8 @@ FAMILY_NAMES = {
 }  # fmt: skip
 V2, EVERY = ("mobilenet_v2",), tuple(FAMILY_NAMES)
 CLASSIFIER = "classifier"
-CLASSIFIERS = ("mobilenet_v2", "mobilenet_v1", "shufflenet_v1", "nasnet_a")  # the others are there for their heads alone
+# Families that end in a classifier; the others are there for their heads alone.
+CLASSIFIERS = ("mobilenet_v2", "mobilenet_v1", "shufflenet_v1", "nasnet_a")
 HEADS = {  # head -> the families that it stands on
     CLASSIFIER: CLASSIFIERS,
     "ssdlite": CLASSIFIERS,
@@ -217,19 +218,19 @@ class ArchSpec:
         label=HEAD_NAMES.__getitem__, apart="heads have no common weights",
     )  # fmt: skip
     output_stride: int = choice(
-        one_of(16, 8), "Pixels of the image for one of DeepLabv3's last map; strides beyond become dilation.", 16,
+        one_of(8, 16), "Pixels of the image for one of DeepLabv3's last map; strides beyond become dilation.", 16,
         families=HEADS["deeplabv3"], heads=DEEPLAB, label="stride {}".format, apart=HEADS_APART,
     )  # fmt: skip
     aspp: bool = choice(
-        FLAG, "DeepLabv3's three dilated convolutions side by side.", True, families=HEADS["deeplabv3"], heads=DEEPLAB,
+        FLAG, "DeepLabv3 without its three dilated convolutions.", True, families=HEADS["deeplabv3"], heads=DEEPLAB,
         values={True: "ASPP", False: "no ASPP"}, label=lambda value: "no ASPP", apart=HEADS_APART,
     )  # fmt: skip
     scales: int = choice(
-        one_of(6, 2, 3, 4, 5, 7), "Maps that a detector finds boxes on: two of the backbone, the rest extra layers'.",
+        one_of(2, 3, 4, 5, 6, 7), "Maps that a detector finds boxes on: two of the backbone, the rest extra layers'.",
         6, families=HEADS["ssd"], heads=SSDS, label="{} scales".format, apart=HEADS_APART,
     )  # fmt: skip
     anchors: int = choice(
-        one_of(6, 4, 2), "Anchors at a place of a map; 3 on the first, on VGG-16 4 on the first and the last two.", 6,
+        one_of(2, 4, 6), "Anchors at a place of a map; 3 on the first, on VGG-16 4 on the first and the last two.", 6,
         families=HEADS["ssd"], heads=SSDS, label="{} anchors".format, apart=HEADS_APART,
     )  # fmt: skip
     anchor_scale: float = choice(

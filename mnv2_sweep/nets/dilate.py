@@ -1,4 +1,4 @@
-"""Strides of blocks -> strides and dilations that keep a map's size at an output stride (DeepLab's atrous convolutions).
+"""Strides of blocks -> strides and dilations that keep a map's size at an output stride (DeepLab).
 
 As TF-slim does it: the running stride is compared with the output stride before each block. Where it is reached, the
 block has stride 1 and the dilation so far, and its stride multiplies the dilation of those that follow.

@@ -8,7 +8,6 @@ Sources: tensorflow/models, object_detection (ssd_mobilenet_v1 and v2_feature_ex
 convolutional_box_predictor.py) and deeplab (model.py); weiliu89/caffe (ssd); pjreddie/darknet, cfg/yolov2.cfg.
 """
 
-from operator import attrgetter
 from typing import NamedTuple
 
 from mnv2_sweep.base.size import Size

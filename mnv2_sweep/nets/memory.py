@@ -14,8 +14,8 @@ holds by its kind:
 - A shortcut around the block costs nothing more: the block's input lives to the end of the block anyway.
 - Without an expansion (its t is 1) the inner tensor is the input, so only the depthwise convolution's output is split.
 - A block whose expanded tensor a shortcut between expansions leaves or enters, or a detector reads, is never split:
-  that tensor must be whole. What else a head reads later is held beside a block. Nor is one with an ordinary convolution, which reads all of that tensor. Nor are the stem, the last
-  convolution, and the blocks of other families.
+  that tensor must be whole. Nor is one with an ordinary convolution, which reads all of that tensor. Nor are the stem,
+  the last convolution, heads, and the blocks of other families. What a head reads later is held beside a block.
 - A block is split only if that takes less than running it layer by layer; so more splits never need more memory.
 """
 

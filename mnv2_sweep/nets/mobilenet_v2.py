@@ -1,5 +1,5 @@
-"""ArchSpec -> the steps of a MobileNetV2 (paper, section 3, tables 1 and 2) before its head: stem, a step for each row of
-the table, last convolution. Names of layers are torchvision's.
+"""ArchSpec -> the steps of a MobileNetV2 (paper, section 3, tables 1 and 2): stem, a step for each row of the table,
+last convolution, head. Names of layers are torchvision's.
 
 A detector reads the tensor that the last strided row expands to, before its depthwise convolution (`layer_15` of
 TF-slim), and the last map. DeepLabv3 reads the last map: the paper's V2*, which takes the second last, has

@@ -25,8 +25,8 @@ class Layer(NamedTuple):
     """
 
     name: str
-    # conv, linear, relu, shuffle, shift, max_pool, avg_pool, global_pool, add, concat, multiply, l2_norm, space_to_depth,
-    # resize
+    # conv, linear, relu, shuffle, shift, max_pool, avg_pool, global_pool, add, concat, multiply, l2_norm, resize,
+    # space_to_depth
     op: str
     c_in: int
     c_out: int

@@ -91,12 +91,13 @@ class Part:
         if self._texts is None:
             blocks = self._blocks()
             layers = self.layers()
-            is_plain = all(x.op in PLAIN[0] and x.act in PLAIN[1] and x.padding is None for x in layers)
-            dilations = [[x.dilation] if x.dilation > 1 else [] for x in layers]
+            is_plain = all(
+                x.op in PLAIN[0] and x.act in PLAIN[1] and x.padding is None and x.dilation == 1 for x in layers
+            )
             self._texts = Texts(
                 json.dumps([_describe_block(block) for block in blocks])[1:-1],
-                json.dumps([[x.op, x.act, x.reads, x.padding, *d] for x, d in zip(layers, dilations, strict=True)])[1:-1],
-                is_plain and not any(dilations),
+                json.dumps([_describe_layer(layer) for layer in layers])[1:-1],
+                is_plain,
             )
         return self._texts
 
@@ -124,6 +125,11 @@ PLAIN = {"conv", "linear", "add", "global_pool"}, {"", "relu6"}  # operations an
 def _describe_block(block: Block) -> list:
     convs = [[c.c_in, c.c_out, c.kernel, c.stride, c.groups, _sides(c.size_in), c.act == "relu6"] for c in block.convs]
     return [block.kind, block.shortcut, convs, *([block.anchors] if block.anchors else [])]
+
+
+def _describe_layer(layer: Layer) -> list:
+    dilation = [layer.dilation] if layer.dilation > 1 else []
+    return [layer.op, layer.act, layer.reads, layer.padding, *dilation]
 
 
 def _sides(size: Size) -> int | list[int]:

@@ -1,4 +1,4 @@
-"""ArchSpec -> blocks of a VGG-16 as SSD stands on it (weiliu89/caffe, ssd): to conv5_3, then fc6 and fc7 as convolutions.
+"""ArchSpec -> blocks of a VGG-16 as SSD stands on it (weiliu89/caffe, ssd), fc6 and fc7 as convolutions.
 
 It has biases and ReLU, no batch norm. SSD reads conv4_3, before its pool, and fc7, the last map.
 """

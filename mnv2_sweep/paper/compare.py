@@ -96,14 +96,15 @@ HEADS = {  # title, source, how to read it
     "5": (
         "Table 5: heads of SSD and SSDLite",
         f"table 5 of {PAPER}",
-        "The head alone, on MobileNetV2 at 320 px, with 80 classes. Equal means ours cut or rounded to the printed digits.",
+        "The head alone, on MobileNetV2 at 320 px, with 80 classes. Equal means ours cut or rounded to the printed "
+        "digits.",
     ),
     "6": (
         "Table 6: detectors",
         f"table 6 of {PAPER}",
-        "Whole networks with 80 classes, at 300, 512, 416, 320 and 320 px. Equal means ours cut or rounded to the printed "
-        "digits. mAP (COCO test-dev, trained on trainval35k) and CPU time (one large core of a Pixel 1) are measured: "
-        "neither counted nor reproduced here.",
+        "Whole networks with 80 classes, at 300, 512, 416, 320 and 320 px. Equal means ours cut or rounded to the "
+        "printed digits. mAP (COCO test-dev, trained on trainval35k) and CPU time (one large core of a Pixel 1) are "
+        "measured: neither counted nor reproduced here.",
     ),
     "7": (
         "Table 7: DeepLabv3",

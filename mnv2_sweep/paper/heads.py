@@ -9,8 +9,8 @@ from dataclasses import replace
 from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.nets.plan import Layer, Plan
-from mnv2_sweep.nets.resolve import resolve
 from mnv2_sweep.nets.resnet101 import MULTI_GRID
+from mnv2_sweep.nets.resolve import resolve
 from mnv2_sweep.paper.published import SCALES, TABLE_6, TABLE_7, Detector, Head, Segmenter
 from mnv2_sweep.paper.reasons import is_cut, is_rounded
 from mnv2_sweep.paper.tensorflow import graph_madds
@@ -44,8 +44,8 @@ def count_passes(row: Segmenter) -> float:
 
 
 def count_graph(row: Segmenter, gridded: bool = True) -> float:
-    """Count billions of MAdds of a row of table 7 as TensorFlow's graph has them: it resizes the logits of every pass to
-    the image. `gridded=False` leaves out the dilations of ResNet's last stage that are beside the network's own."""
+    """Count billions of MAdds of a row of table 7 as TensorFlow's graph has them: it resizes the logits of every pass
+    to the image. `gridded=False` leaves out the dilations of ResNet's last stage that are beside the network's own."""
     resized = row.arch.classes * (BASE + 1) ** 2
     plans = pass_plans(row)
     return sum(graph_madds(plan if gridded else _without_grid(plan), resized) for plan in plans) / BILLION
@@ -98,8 +98,8 @@ def head_madds_reason(row: Head) -> str:
         return ""
     return (
         f"twice ours is {2 * madds:.3f}, which cuts to {row.madds_b}: as if every multiply-add were two. Table 6 has "
-        f"{detector.madds_b} for the whole network, as ours, {body:.3f} + {madds:.3f} = {whole:.3f}; with {row.madds_b} "
-        f"it would be {body + row.madds_b:.3f}"
+        f"{detector.madds_b} for the whole network, as ours, {body:.3f} + {madds:.3f} = {whole:.3f}; with "
+        f"{row.madds_b} it would be {body + row.madds_b:.3f}"
     )
 
 
@@ -108,8 +108,9 @@ def detector_params_reason(row: Detector) -> str:
     if row.arch.head == "yolov2":
         voc, (first, _) = count_cost(replace(row.arch, classes=20)).params / MILLION, first_yolo(row.arch)
         return (
-            f"{row.params_m} is the later network, which has a 1x1 convolution to 64, with VOC's 20 classes: {voc:.3f}. "
-            f"The one that was released first has {first:.3f}. So params and MAdds of this row are of two networks"
+            f"{row.params_m} is the later network, which has a 1x1 convolution to 64, with VOC's 20 classes: "
+            f"{voc:.3f}. The one that was released first has {first:.3f}. So params and MAdds of this row are "
+            "of two networks"
         )
     ssd300, ssd512 = (TABLE_6[i].arch for i in (0, 1))
     with_91 = [count_cost(replace(arch, classes=90)).params / MILLION for arch in (ssd300, ssd512)]
@@ -125,15 +126,15 @@ def detector_madds_reason(row: Detector) -> str:
         _, coco = first_yolo(row.arch)
         _, voc = first_yolo(replace(row.arch, classes=20))
         return (
-            f"{row.madds_b} is the network that was released first, which reorganises the finer map with all of its 512 "
-            f"channels: {coco:.3f} with 80 classes, {voc:.3f} with 20"
+            f"{row.madds_b} is the network that was released first, which reorganises the finer map with all of its "
+            f"512 channels: {coco:.3f} with 80 classes, {voc:.3f} with 20"
         )
     more = [other.madds_b - count_cost(other.arch).madds / BILLION for other in TABLE_6[:2]]
     with_91 = count_cost(replace(row.arch, classes=90)).madds / BILLION
     return (
-        f"SSD300 and SSD512 are printed {more[0]:.2f} and {more[1]:.2f} higher than ours, nearly the same at both sizes: "
-        f"so it is no more channels or columns (with 91, {with_91:.3f}), which would grow with the map. Where it comes "
-        "from is not said"
+        f"SSD300 and SSD512 are printed {more[0]:.2f} and {more[1]:.2f} higher than ours, nearly the same at both "
+        f"sizes: so it is no more channels or columns (with 91, {with_91:.3f}), which would grow with the map. "
+        "Where it comes from is not said"
     )
 
 
@@ -155,10 +156,12 @@ def segmenter_madds_reason(row: Segmenter) -> str:
     if abs(graph / row.madds_b - 1) < 0.01:
         return f"{text}; what is left is not known"
     other = next(r for r in TABLE_7 if r.arch.family == "resnet101" and r.many == row.many)
-    small = [next(r for r in TABLE_7 if r.arch.family == family and not r.many) for family in ("mobilenet_v1", "resnet101")]
+    small = [
+        next(r for r in TABLE_7 if r.arch.family == family and not r.many) for family in ("mobilenet_v1", "resnet101")
+    ]
     printed, ours = other.madds_b / row.madds_b, count_graph(other) / graph
+    at_16 = count_graph(small[1]) / count_graph(small[0])
     return (
-        f"{text}. Section 6.3 says that MobileNetV1 needs {TIMES[0]} to {TIMES[1]} times fewer MAdds than ResNet-101: by "
-        f"the graph {ours:.2f} and, at stride 16, {count_graph(small[1]) / count_graph(small[0]):.2f} times, by this print "
-        f"{printed:.2f}. So it is probably a slip"
+        f"{text}. Section 6.3 says that MobileNetV1 needs {TIMES[0]} to {TIMES[1]} times fewer MAdds than ResNet-101: "
+        f"by the graph {ours:.2f} and, at stride 16, {at_16:.2f} times, by this print {printed:.2f}. So it is probably a slip"
     )

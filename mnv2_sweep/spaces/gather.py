@@ -73,7 +73,9 @@ class Gather:
             return [(slice(None), self._places((), rows[0]))] if len(rows) else []
         kinds, which = np.unique(rows[:, self.at_names], axis=0, return_inverse=True)
         chosen = [np.flatnonzero(which.reshape(-1) == kind) for kind in range(len(kinds))]
-        return [(own, self._places(tuple(kind), rows[own[0]])) for kind, own in zip(kinds.tolist(), chosen, strict=True)]
+        return [
+            (own, self._places(tuple(kind), rows[own[0]])) for kind, own in zip(kinds.tolist(), chosen, strict=True)
+        ]
 
     def _places(self, kind: tuple, row: np.ndarray) -> list["_Place"]:
         if kind not in self.places:

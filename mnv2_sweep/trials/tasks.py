@@ -99,8 +99,8 @@ class Task:
         """Raise SweepError where this task does not train networks with that head."""
         if head not in self.heads:
             raise SweepError(
-                f"head: {head} given, but task {self.name} trains {' | '.join(self.heads)}; networks with other heads are "
-                "counted only (count, plan)"
+                f"head: {head} given, but task {self.name} trains {' | '.join(self.heads)}; networks with other heads "
+                "are counted only (count, plan)"
             )
 
     def head(self, arch: ArchSpec, classes: int) -> ArchSpec:

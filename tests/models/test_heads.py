@@ -24,7 +24,9 @@ SMALL = {
     "SSD512": ArchSpec("vgg16", head="ssd", width=0.03, resolution=512, classes=3, scales=7),
     "YOLOv2": ArchSpec("darknet19", head="yolov2", width=0.1, resolution=99, classes=3),
     "DeepLabv3": ArchSpec(head="deeplabv3", width=0.35, resolution=65, classes=3, last_channels=0),
-    "DeepLabv3 on V1": ArchSpec("mobilenet_v1", head="deeplabv3", width=0.25, resolution=65, classes=3, output_stride=8),
+    "DeepLabv3 on V1": ArchSpec(
+        "mobilenet_v1", head="deeplabv3", width=0.25, resolution=65, classes=3, output_stride=8
+    ),
     "DeepLabv3 on 101": ArchSpec("resnet101", head="deeplabv3", width=0.1, resolution=64, classes=3, aspp=False),
 }
 DRAWN = {f"drawn {seed}": draw_head(seed) for seed in range(12)}

@@ -31,18 +31,21 @@ from tests.paper.test_published import read_table
 
 PAGE = Path(__file__).parents[2] / "docs" / "paper.md"
 INTRODUCTION = (
-    "Tables 2 to 7 of the MobileNetV2 paper, its figure 5 and TF-slim's checkpoint lists, each figure beside our own\n"
-    "count of it and the reason where the two differ: the output of `mnv2-sweep paper`, which a test\n"
-    "(`tests/paper/test_compare.py`) keeps equal. Below it is how the recipe `paper` stands to the released training.\n\n"
-    "What is reproduced are counts: parameters and multiply-adds of networks that are resolved, built and checked with\n"
-    "fvcore layer by layer. Of tables 5, 6 and 7, 12 of 15 parameter figures come out as printed, and 7 of 15 MAdds, four\n"
-    "of these only when counted as TensorFlow's graph computes them. Nothing measured is reproduced: not top-1 on\n"
-    "ImageNet, not mAP on COCO (table 6), not mIOU on PASCAL VOC after pretraining on COCO (table 7), no time on a Pixel.\n"
-    "Those columns show what the paper prints and nothing of ours, and none of these data sets is here.\n\n"
+    "Tables 2 to 7 of the MobileNetV2 paper, its figure 5 and TF-slim's checkpoint lists, each figure beside our\n"
+    "own count of it and the reason where the two differ: the output of `mnv2-sweep paper`, which a test\n"
+    "(`tests/paper/test_compare.py`) keeps equal. Below it is how the recipe `paper` stands to the released\n"
+    "training.\n\n"
+    "What is reproduced are counts: parameters and multiply-adds of networks that are resolved, built and checked\n"
+    "with fvcore layer by layer. Of tables 5, 6 and 7, 12 of 15 parameter figures come out as printed, and 7 of 15\n"
+    "MAdds, four of these only when counted as TensorFlow's graph computes them. Nothing measured is reproduced:\n"
+    "not top-1 on ImageNet, not mAP on COCO (table 6), not mIOU on PASCAL VOC after pretraining on COCO (table 7),\n"
+    "no time on a Pixel. Those columns show what the paper prints and nothing of ours, and none of these data sets\n"
+    "is here.\n\n"
     "Where a source leaves something open, it was decided so: predictors and extra layers have batch norm as in the\n"
-    "released SSDLite; a detector's backbone keeps TF-slim's least of 8 channels (the Object Detection API has 16, which\n"
-    "differs below width 0.75) and, below width 1, the 1280 channels of the last convolution (there they shrink, as here\n"
-    "with `scale_last_conv`); images of DeepLabv3 have 513 px; YOLOv2, for which the paper names no size, has 416."
+    "released SSDLite; a detector's backbone keeps TF-slim's least of 8 channels (the Object Detection API has 16,\n"
+    "which differs below width 0.75) and, below width 1, the 1280 channels of the last convolution (there they\n"
+    "shrink, as here with `scale_last_conv`); images of DeepLabv3 have 513 px; YOLOv2, for which the paper names no\n"
+    "size, has 416."
 )
 TRAINING = "\n## The recipe `paper`\n"
 V1 = ArchSpec(family="mobilenet_v1")
@@ -168,7 +171,9 @@ def test_reason(table, row, quantity, said):
 
 def test_an_unknown_table_is_refused_with_the_names_of_all():
     for function in (paper_comparisons, paper_text, paper_json):
-        with pytest.raises(SweepError, match=re.escape("table: '8' given, 2 | 3 | 4 | 5 | 6 | 7 | checkpoints allowed")):
+        with pytest.raises(
+            SweepError, match=re.escape("table: '8' given, 2 | 3 | 4 | 5 | 6 | 7 | checkpoints allowed")
+        ):
             function("8")
 
 

@@ -186,5 +186,7 @@ def test_table_7_equals_the_collected_table():
     for row, ours in zip(rows, TABLE_7, strict=True):
         assert ours.name.startswith(row["backbone"]) and ours.arch.family == names[row["backbone"]]
         assert (ours.arch.last_channels == 0) == (row["second_last_feature_map"] == "yes")
-        assert [ours.arch.output_stride, ours.arch.aspp, ours.many] == numbers(row, "output_stride aspp multiscale_flip")
+        assert [ours.arch.output_stride, ours.arch.aspp, ours.many] == numbers(
+            row, "output_stride aspp multiscale_flip"
+        )
         assert [ours.miou_percent, ours.params_m, ours.madds_b] == numbers(row, "miou params_m madds_b")

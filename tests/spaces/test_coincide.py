@@ -14,7 +14,9 @@ from tests.arch_samples import draw_arch, draw_head, draw_other, draw_twin
 
 def test_keys_part_networks_as_arch_keys_do():
     archs = (
-        [draw_twin(s) for s in range(1500)] + [draw_arch(s) for s in range(100)] + [draw_other(s) for s in range(80)]
+        [draw_twin(s) for s in range(1500)]
+        + [draw_arch(s) for s in range(100)]
+        + [draw_other(s) for s in range(80)]
         + [draw_head(s) for s in range(80)]
     )
     ours, theirs = [(*name_network(arch), arch.dropout) for arch in archs], [arch_key(arch) for arch in archs]
