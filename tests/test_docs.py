@@ -213,10 +213,15 @@ def test_a_finding_has_its_form_and_is_listed(path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", ["count --explain", "plan spaces/widths.yaml"])
+@pytest.mark.parametrize(
+    "command",
+    ["count --explain", "plan spaces/widths.yaml", "count 1.0@320 head=ssdlite",
+     "count 1.0@513 head=deeplabv3 last_channels=0 aspp=false",
+     "count family=vgg16 head=ssd resolution=300 classes=90"],
+)  # fmt: skip
 def test_outputs_on_the_page_of_costs_are_what_the_program_prints(command):
     """Line by line and in order, what `...` stands for left out."""
-    shown = re.search(rf"^\$ mnv2-sweep {command}\n(.*?)^```", (DOCS / "costs.md").read_text(), re.M | re.S)[1]
+    shown = re.search(rf"^\$ mnv2-sweep {command}\n(.*?)^(?:```|\n)", (DOCS / "costs.md").read_text(), re.M | re.S)[1]
     words = [sys.executable, "-m", "mnv2_sweep", *command.split()]
     run = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
     printed = iter(run.stdout.splitlines())

@@ -163,5 +163,6 @@ def segmenter_madds_reason(row: Segmenter) -> str:
     at_16 = count_graph(small[1]) / count_graph(small[0])
     return (
         f"{text}. Section 6.3 says that MobileNetV1 needs {TIMES[0]} to {TIMES[1]} times fewer MAdds than ResNet-101: "
-        f"by the graph {ours:.2f} and, at stride 16, {at_16:.2f} times, by this print {printed:.2f}. So it is probably a slip"
+        f"by the graph {ours:.2f} and, at stride 16, {at_16:.2f} times, by this print {printed:.2f}. So it is "
+        "probably a slip"
     )

@@ -38,6 +38,30 @@ def params_of(arch: ArchSpec) -> dict[str, int]:
     return {each.name: each.value for each in params_conventions(arch)}
 
 
+# ---------------------------------------------------------------- heads
+
+DETECTOR = ArchSpec("vgg16", head="ssd", width=0.1, resolution=64, classes=3)
+SEGMENTER = ArchSpec(head="deeplabv3", width=0.35, resolution=33, classes=3)
+
+
+def test_of_heads_only_conventions_are_shown_that_are_no_tool_s():
+    names = ["convolution + linear", "+ bias", "+ bias, batch norm folded into it", "two per multiply-add"]
+    assert [name for name in madds_of(DETECTOR) if "millions" not in name] == names
+    shown = set(madds_of(SEGMENTER)) - {"cut to whole millions", "rounded to whole millions"}
+    assert shown == {*names, "by TensorFlow's graph", "+ 1x1 expansion kept at t = 1"}
+    assert not any("TF-slim prints" in each.explanation for each in params_conventions(replace(SEGMENTER, width=1.0)))
+
+
+@pytest.mark.parametrize("arch", [DETECTOR, SEGMENTER], ids=["detector", "segmenter"])
+def test_torch_counts_twice_the_madds_of_heads_too(arch):
+    counter = FlopCounterMode(display=False)
+    with counter, torch.no_grad():
+        build_model(arch).eval()(torch.zeros(1, 3, *input_size(arch)))
+    assert counter.get_total_flops() == madds_of(arch)["two per multiply-add"]
+    built = sum(parameter.numel() for parameter in build_model(arch).parameters())
+    assert params_of(arch)["weights, bias, batch norm"] == built
+
+
 # ---------------------------------------------------------------- published figures
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from mnv2_sweep.explain.layers import explain_csv, explain_json, explain_text, layer_rows, stage_sums
-from mnv2_sweep.nets.arch import FAMILIES, ArchSpec, Stage
+from mnv2_sweep.nets.arch import FAMILIES, ArchSpec, Stage, arch_label
 from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.nets.resolve import resolve
 from mnv2_sweep.nets.steps import live_elements
@@ -91,6 +91,29 @@ def test_operations_have_names(place):
     family, layer = place
     (row,) = [row for row in layer_rows(ArchSpec(family)) if row.layer == layer]
     assert (row.operation, row.then) == OPERATIONS[place]
+
+
+HEADS = {
+    ("vgg16", "ssd", "pool.1"): ("max pool 2x2 /2", ""),
+    ("vgg16", "ssd", "features.6.0"): ("conv 3x3 dilated 6", "relu"),
+    ("vgg16", "ssd", "head.scale"): ("l2 norm", ""),
+    ("darknet19", "yolov2", "head.reorg"): ("space to depth 2", ""),
+    ("darknet19", "yolov2", "head.6"): ("conv 3x3", "bn, leaky"),
+    ("resnet101", "deeplabv3", "features.4.1.conv.2"): ("conv 3x3 dilated 4", "bn, relu"),
+    ("resnet101", "deeplabv3", "features.4.1.conv.4"): ("1x1", "bn, + shortcut, relu"),
+    ("mobilenet_v2", "deeplabv3", "features.15.conv.1.0"): ("depthwise 3x3 dilated 2", "bn, relu6"),
+    ("mobilenet_v2", "deeplabv3", "head.resize"): ("resize", ""),
+    ("mobilenet_v2", "ssdlite", "head.boxes.0.2"): ("1x1", ""),
+}
+
+
+@pytest.mark.parametrize("place", HEADS, ids=" ".join)
+def test_operations_of_heads_have_names(place):
+    family, head, layer = place
+    arch = ArchSpec(family, head=head, resolution=64)
+    (row,) = [row for row in layer_rows(arch) if row.layer == layer]
+    assert (row.operation, row.then) == HEADS[place]
+    assert explain_text(arch).splitlines()[0] == f"{arch_label(arch)}, layer by layer"
 
 
 def test_shortcuts_stand_where_they_are_added():

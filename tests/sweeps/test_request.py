@@ -84,12 +84,17 @@ def test_results_of_another_sweep_are_reused(tmp_path, tiny_data, make_result):
             RECIPE,
             "classes: 2 given, but toy has 3; leave classes out, or give at least 3",
         ),
+        (
+            [ArchSpec(), ArchSpec(head="ssdlite")],
+            RECIPE,
+            "head: ssdlite given, but task classify trains classifier; networks with other heads are counted only",
+        ),
         ([ArchSpec(width=0)], RECIPE, "width: 0 given; allowed: a number above 0"),
         ([ArchSpec(stages=())], RECIPE, "stages: "),
         (ARCHS, replace(RECIPE, lr=-1.0), "recipe 'tiny': lr: -1.0 given; allowed: a number above 0"),
         (ARCHS, replace(RECIPE, epochs=2), "exactly one of images and epochs"),
     ],
-    ids=["classes", "width", "stages", "lr", "length"],
+    ids=["classes", "head", "width", "stages", "lr", "length"],
 )
 def test_what_cannot_work_is_refused_before_anything_is_written(tmp_path, tiny_data, archs, recipe, message):
     with pytest.raises(SweepError) as caught:
