@@ -64,9 +64,8 @@ def check_fvcore(arch: ArchSpec) -> list[Difference]:
     figures = []  # (layer, what, ours, theirs)
     for layer in plan.convs:
         figures += _layer_figures(layer, seen, params)
-    for layer in plan.layers:
-        if layer.params and layer not in plan.convs:
-            figures.append((layer.name, "params", layer.params, params.get(layer.name, 0)))
+    for layer in (layer for layer in plan.layers if layer.op == "l2_norm"):
+        figures.append((layer.name, "params", layer.params, params.get(layer.name, 0)))
     planned = {layer.name for layer in plan.convs} | {norm_name(layer.name) for layer in plan.convs if layer.norm}
     for name, operators in seen.items():
         figures += [(name, operator, 0, operators[operator]) for operator in _surplus(operators, name in planned)]

@@ -59,7 +59,7 @@ class FastConvolution(nn.Conv2d):
 
     @property
     def _is_depthwise(self) -> bool:
-        return self.groups == self.in_channels == self.out_channels
+        return self.groups == self.in_channels == self.out_channels and self.dilation == (1, 1)
 
     @property
     def _is_pointwise(self) -> bool:

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from mnv2_sweep.base.errors import SweepError
 from mnv2_sweep.base.size import Size, square
-from mnv2_sweep.formats.graph import Pads, fold_plan, same_pads
+from mnv2_sweep.formats.graph import Pads, fold_plan, lower_plan, same_pads
 from mnv2_sweep.models.graph_network import GraphNetwork
 from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.nets.resolve import resolve
@@ -51,6 +52,12 @@ def test_epsilon_is_that_of_the_batch_norms():
     assert largest_difference(graph_logits(usual, images), judged) > 1e-4
     other = fold_plan(resolve(arch), model.state_dict(), epsilon=1e-3)
     assert largest_difference(graph_logits(other, images), judged) < 1e-5
+
+
+def test_only_classifiers_are_written():
+    with pytest.raises(SweepError) as raised:
+        lower_plan(resolve(ArchSpec(head="ssdlite", resolution=32)))
+    assert str(raised.value) == "head: ssdlite given; only networks that end in a classifier are written to files"
 
 
 def test_a_missing_weight_is_named():

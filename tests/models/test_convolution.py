@@ -61,6 +61,11 @@ def test_depthwise_gradients_are_those_of_torch(side, kernel, stride):
     assert_equal_training(images, 6, 6, kernel, stride, kernel // 2, groups=6, bias=False)
 
 
+def test_dilated_depthwise_convolutions_are_torchs():
+    images = torch.randn(2, 6, 2, 2, dtype=torch.double)
+    assert_equal_training(images, 6, 6, 3, 1, 2, dilation=2, groups=6, bias=False)
+
+
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("side", [1, 2, 4, 5])
 def test_pointwise_gradients_are_those_of_torch(side, bias):
