@@ -34,6 +34,7 @@ COLUMNS = [
         "divisor",
         "padding",
     ),
+    *("head", "output_stride", "aspp", "scales", "anchors", "anchor_scale", "extra_channels"),
     *("recipe", "input_scale", "data", "data_classes"),
     *("seed", "training", "val_top1", "val_loss", "val_images", "test_top1", "test_loss"),
     *("test_images", "train_loss", "train_images", "seconds", "images_per_second", "peak_memory_bytes", "device"),
