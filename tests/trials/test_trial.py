@@ -189,6 +189,7 @@ def test_defaults_may_not_change():
     assert astuple(ArchSpec())[2:] == (
         *(1.0, 224, 3, True, "bottleneck", 1280, 1000, 0.2, 3, "relu6", False, True),
         *(3, 32, 0.0, 8, "torch"),
+        *("classifier", 16, True, 6, 6, 0.2, 512),
     )
     assert astuple(ArchSpec())[:2] == (
         "mobilenet_v2",
