@@ -10,12 +10,13 @@ Counting convention, the paper's and TF-slim's:
 - depth: layers with weights, one after the other, on the longest way from image to logits. MobileNetV2: 53.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.nets.plan import Plan
-from mnv2_sweep.nets.resolve import find_steps, resolve
-from mnv2_sweep.nets.steps import count_layers, find_parts
+from mnv2_sweep.nets.resolve import network_parts, resolve
+from mnv2_sweep.nets.steps import Part, count_layers
 
 BYTES_PER_ACTIVATION = 4
 
@@ -32,8 +33,13 @@ class Cost:
 
 def count_cost(arch: ArchSpec) -> Cost:
     """Count what the network costs at its nominal resolution and classes. Raises ArchError on an impossible spec."""
+    return count_parts(network_parts(arch))
+
+
+def count_parts(parts: Iterable[Part]) -> Cost:
+    """Count what the network of these parts costs."""
     madds = params = peak = depth = 0
-    for part in find_parts(find_steps(arch)):
+    for part in parts:
         madds += part.madds
         params += part.params
         depth += part.depth
@@ -44,8 +50,8 @@ def count_cost(arch: ArchSpec) -> Cost:
 
 def body_madds(arch: ArchSpec, madds: int) -> int:
     """Return the MAdds of the network, which are so many, with one class instead of its own."""
-    steps = find_steps(arch)
-    features = find_parts(steps[:-1])[-1].after.channels if len(steps) > 1 else resolve(arch).layers[-1].c_in
+    parts = network_parts(arch)
+    features = parts[-1].before.channels if len(parts) > 1 else resolve(arch).layers[-1].c_in
     return madds - (arch.classes - 1) * features
 
 

@@ -67,14 +67,14 @@ class Part:
         """Return what its blocks and layers do, see `resolve.arch_key`."""
         if self._texts is None:
             blocks = self._blocks()
-            layers = self.layers()
+            layers = [layer for block in blocks for layer in block.layers]
             is_plain = all(x.op in PLAIN[0] and x.act in PLAIN[1] and x.padding is None for x in layers)
-            self._texts = Texts(
-                json.dumps([_describe_block(block) for block in blocks])[1:-1],
-                json.dumps([[x.op, x.act, x.reads, x.padding] for x in layers])[1:-1],
-                is_plain,
-            )
+            self._texts = Texts(json.dumps([_describe_block(block) for block in blocks])[1:-1], is_plain)
         return self._texts
+
+    def layers_text(self) -> str:
+        """Return the items of a JSON list of what its layers do, which is asked of few networks."""
+        return json.dumps([[x.op, x.act, x.reads, x.padding] for x in self.layers()])[1:-1]
 
     def layers(self) -> list[Layer]:
         """Return its layers in order."""
@@ -85,12 +85,10 @@ class Part:
 
 
 class Texts(NamedTuple):
-    """The items of JSON lists of a part's blocks and of their layers, whatever they are called and wherever they stand;
-    `is_plain`: operations and activations are the usual ones, so that the blocks' convolutions and shortcuts say all.
-    """
+    """The items of a JSON list of a part's blocks, whatever they are called and wherever they stand; `is_plain`:
+    operations and activations are the usual ones, so that the blocks' convolutions and shortcuts say all."""
 
     blocks: str
-    layers: str
     is_plain: bool
 
 

@@ -8,12 +8,14 @@ import pandas as pd
 from mnv2_sweep.analysis.agreement import compare_published, costs_text, near_text, tau_text
 from mnv2_sweep.analysis.classes import guess_text
 from mnv2_sweep.analysis.odds import (
+    MOST_ANSWERS,
     MOST_NETWORKS,
     Odds,
     add_odds,
     doubt_text,
     front_odds,
     front_text,
+    is_too_much,
     probability_text,
     unknown_odds,
 )
@@ -117,11 +119,10 @@ def _legend_lines(summary: pd.DataFrame, odds: Odds | None) -> list[str]:
         return []
     if odds is not None:
         return [f"on front = how likely it is {front}, over {doubt_text(odds)}; {costs}"]
-    why = (
-        unknown_odds(score)
-        if measured <= MOST_NETWORKS
-        else f"how sure the front is: for up to {MOST_NETWORKS} networks"
-    )
+    why = unknown_odds(score)
+    if is_too_much(measured, (summary["seeds"] * summary["val_images"]).sum()):
+        most = f"{MOST_NETWORKS} networks and {MOST_ANSWERS // 10**6} million answers (results x validation images)"
+        why = f"how sure the front is: for up to {most}"
     return [f"* = {front}; {costs}", *([why] if measured > 1 else [])]
 
 
@@ -229,7 +230,7 @@ def _uneven_scores(summary: pd.DataFrame, score: Score) -> list[Score]:
 
 def _records(frame: pd.DataFrame) -> Iterator[dict]:
     """Yield the rows, as `to_dict` does, in less time."""
-    columns = [frame[name].tolist() for name in frame]
+    columns = [frame[name].to_numpy(dtype=object).tolist() for name in frame]
     return (dict(zip(frame.columns, row, strict=True)) for row in zip(*columns, strict=True))
 
 
