@@ -201,7 +201,7 @@ def _find_homes(where: str, tree: _Tree) -> tuple[dict[str, str], set[str], list
     nested = {top for top in tops if tree.inside.get(top)}
     named = {top for top, end in ends.items() if is_unlabelled(end)}
     if nested & splits.keys():
-        aside = named | {top for top in tops if tree.is_flat(top) and (splits.get(top) or HELD_OUT[1]) in HELD_OUT}
+        aside = named | {top for top in tops if splits.get(top) != "train" and tree.is_flat(top)}
         splits = {top: split for top, split in splits.items() if top not in aside}
     elif (splits or named or not nested) and all(
         top in splits or top in named or BESIDE.fullmatch(top.lower()) for top in tops
