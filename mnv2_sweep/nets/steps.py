@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple
 
 from mnv2_sweep.base.size import Size
@@ -81,7 +82,7 @@ class Part:
         return [layer for block in self._blocks() for layer in block.layers]
 
     def _blocks(self) -> tuple[Block, ...]:
-        return self.step.build(self.before, 0, 0, *self.step.values)[0]
+        return _build(self.step, self.before)[0]
 
 
 class Texts(NamedTuple):
@@ -214,8 +215,13 @@ def on_forget(forget: Callable[[], None]) -> None:
     _forgets.append(forget)
 
 
+@lru_cache(maxsize=64)  # of few networks: who counts one asks for its name next
+def _build(step: Step, state: State) -> tuple[tuple[Block, ...], tuple[int, Size, Block | None]]:
+    return step.build(state, 0, 0, *step.values)
+
+
 def _make_part(step: Step, state: State) -> Part:
-    blocks, after = step.build(state, 0, 0, *step.values)
+    blocks, after = _build(step, state)
     before = state.block.layers if state.block else ()
     layers = [layer for block in blocks for layer in block.layers]
     costs = count_layers(layers, before) if layers else (0, 0, 0, 0)
@@ -234,5 +240,5 @@ def _find_state(after: tuple[int, Size, Block | None]) -> State:
 def _forget_if_full() -> None:
     """Begin anew where too much is kept; parts that somebody holds go on to be right."""
     if len(_states) + len(_steps) > MOST_PARTS:
-        for forget in (_states.clear, _steps.clear, START.parts.clear, *_forgets):
+        for forget in (_states.clear, _steps.clear, START.parts.clear, _build.cache_clear, *_forgets):
             forget()

@@ -67,7 +67,8 @@ def tabulate_parts(folder: Path, parts: Iterable[Iterable[Sequence]]) -> pd.Data
     for name in (name for name in measured if name != "device"):
         column = columns.get(name, [None] * len(places))
         columns[name] = [float("nan") if value is None else value for value in column]
-    own, of_network = pd.DataFrame(columns), pd.DataFrame(common).take(places).reset_index(drop=True)
+    shared = {name: [row[name] for row in common] for name in (common[0] if common else ())}
+    own, of_network = pd.DataFrame(columns), pd.DataFrame(shared).take(places).reset_index(drop=True)
     starts = ("init",) if any(row["init"] != SCRATCH for row in common) else ()
     order = [*NETWORK_COLUMNS, *starts, *measured, *COST_COLUMNS]
     return pd.concat([own, of_network], axis=1).reindex(columns=order)

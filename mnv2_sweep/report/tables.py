@@ -1,6 +1,7 @@
 """Frames and costs -> text: an aligned table for people, CSV and JSON for programs."""
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import pandas as pd
@@ -248,8 +249,8 @@ def _network_row(
         str(row["seeds"]),
         str(row["failed"]),
         score.number(row[score.name])
-        + ("" if pd.isna(row["seed_half_width"]) else f" ±{score.number(row['seed_half_width'])}"),
-        "-" if pd.isna(row["low"]) else f"{score.number(row['low'])}-{score.number(row['high'])}",
+        + ("" if math.isnan(row["seed_half_width"]) else f" ±{score.number(row['seed_half_width'])}"),
+        "-" if math.isnan(row["low"]) else f"{score.number(row['low'])}-{score.number(row['high'])}",
         *(other.number(row[other.name]) for other in others),
     ]
     if tested:
@@ -272,4 +273,4 @@ def frame_csv(frame: pd.DataFrame) -> str:
 
 
 def _number(value: float) -> str:
-    return "-" if pd.isna(value) else f"{value:,.0f}"
+    return "-" if math.isnan(value) else f"{value:,.0f}"
