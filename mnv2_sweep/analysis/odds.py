@@ -38,6 +38,7 @@ DRAWS = 2000
 MOST_WEIGHTS = 4_000_000  # of images in draws, held at once
 TAUS = 48  # values of tau that are weighed
 MOST_NETWORKS = 500  # of one kind; beyond, nobody asks for the odds of each, and they take memory and minutes
+MOST_ANSWERS = 30_000_000  # of networks to single images, which take 10 bytes each while odds are found
 LEAST_SHRUNK = 3  # networks; fewer show no curve
 LEAST_BENT = 8  # networks, from which on the curve may bend
 ADDED = 0.4  # g above: less is more exact and more noisy
@@ -250,14 +251,21 @@ def front_band(odds: Odds, costs: np.ndarray) -> tuple[np.ndarray, np.ndarray, n
 
 def load_odds(folder: Path, trials: pd.DataFrame) -> dict[str, Odds] | None:
     """Load the odds of the networks of a sweep by their kind of start, each of which has a front, from its table of
-    trials (`load_frame`); None where it is not on record what each network made of the validation images, and of more
-    than MOST_NETWORKS of a kind. Raises StoreError."""
-    if any(rows["arch_key"].nunique() > MOST_NETWORKS for rows in split_kinds(trials).values()):
+    trials (`load_frame`); None where it is not on record what each network made of the validation images, and where
+    that is too much. Raises StoreError."""
+    kinds = split_kinds(trials)
+    networks = max((rows["arch_key"].nunique() for rows in kinds.values()), default=0)
+    if is_too_much(networks, sum(rows["val_images"].sum() for rows in kinds.values())):
         return None
-    loaded = {kind: (load_answers(folder, rows), rows) for kind, rows in split_kinds(trials).items()}
+    loaded = {kind: (load_answers(folder, rows), rows) for kind, rows in kinds.items()}
     if not loaded or any(answers is None for answers, _ in loaded.values()):
         return None
     return {kind: find_odds(answers, costs_of(answers, rows)) for kind, (answers, rows) in loaded.items()}
+
+
+def is_too_much(networks: int, answers: float) -> bool:
+    """Say whether these are more networks of a kind, or answers of networks to images, than odds are found of."""
+    return networks > MOST_NETWORKS or answers > MOST_ANSWERS
 
 
 def front_odds(odds: Mapping[str, Odds], networks: pd.DataFrame) -> np.ndarray:

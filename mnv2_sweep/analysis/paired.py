@@ -30,7 +30,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import brentq
 from scipy.special import nctdtr, stdtr, stdtrit
 
 LEVEL = 0.05  # of every test; intervals are at 1 - LEVEL
@@ -222,6 +221,8 @@ def further_seeds(
 def find_shift(t: float, n: int, chance: float) -> float:
     """Return the shift about which a t statistic of n seeds is below `t` (from 0 on) with this chance; 0 where that is
     so of no shift above 0."""
+    from scipy.optimize import brentq  # a quarter of a second, which tables have no use for
+
     if stdtr(n - 1, t) <= chance:
         return 0.0
     return float(brentq(lambda shift: 1 - _beyond(n, shift, t) - chance, 0.0, t + FAR, xtol=1e-6))

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
-from scipy.stats import kendalltau
 
 from mnv2_sweep.analysis.pareto import pareto_front
 from mnv2_sweep.base.errors import SweepError
@@ -82,6 +81,8 @@ def mean_intervals(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarr
 
 def kendall_tau(x: Sequence[float], y: Sequence[float]) -> float:
     """Return Kendall's tau-b (ties allowed), scipy's; NaN below two values or when one side is constant."""
+    from scipy.stats import kendalltau  # half a second, which most tables have no use for
+
     return float(kendalltau(x, y).statistic) if len(x) > 1 else np.nan
 
 

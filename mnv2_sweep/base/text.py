@@ -71,6 +71,8 @@ def percent(fraction: float | None, digits: int = 1) -> str:
 def printable(name: str) -> str:
     """Return a file's name as a terminal, a figure or a file can take it: what can't be shown becomes question
     marks."""
+    if name.isprintable():  # nor is half of a surrogate pair
+        return name
     name = name.encode("utf-8", "replace").decode()
     return "".join(sign if sign.isprintable() else "?" for sign in name)
 

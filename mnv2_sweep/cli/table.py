@@ -36,7 +36,6 @@ def table(
     results: Results = RESULTS,
 ) -> None:
     """Print a sweep's results, a row per network."""
-    from mnv2_sweep.analysis.differences import load_readings
     from mnv2_sweep.analysis.odds import add_odds, load_odds
     from mnv2_sweep.analysis.stats import summarise
     from mnv2_sweep.analysis.verdict import sweep_verdict
@@ -44,7 +43,6 @@ def table(
     from mnv2_sweep.record.folders import find_sweep, is_ablation
     from mnv2_sweep.record.frame import load_frame
     from mnv2_sweep.record.store import read_truth
-    from mnv2_sweep.report.ablation import readings_text
     from mnv2_sweep.report.tables import frame_csv, frame_json, results_text, trials_table
 
     if len(kinds := [name for name, wanted in _kinds(pairs, trials, classes) if wanted]) > 1:
@@ -66,13 +64,22 @@ def table(
             typer.echo(align(trials_table(frame)))
         else:
             typer.echo(results_text(frame, verdict, load_odds(folder, frame), read_truth(folder)))
-        protocol, readings = load_readings(folder) if is_ablation(folder) and not trials else (None, ())
-        if any(one.seeds for one in readings):
-            typer.echo("\n" + readings_text(readings, protocol.looks, peeked=protocol.peeked))
+        if is_ablation(folder) and not trials:
+            show_readings(folder)
 
 
 def _kinds(pairs: bool, trials: bool, classes: bool) -> list[tuple[str, bool]]:
     return [("--pairs", pairs), ("--trials", trials), ("--classes", classes)]
+
+
+def show_readings(folder: Path) -> None:
+    """Print what the paired experiments of an ablation say so far."""
+    from mnv2_sweep.analysis.differences import load_readings
+    from mnv2_sweep.report.ablation import readings_text
+
+    protocol, readings = load_readings(folder)
+    if any(one.seeds for one in readings):
+        typer.echo("\n" + readings_text(readings, protocol.looks, peeked=protocol.peeked))
 
 
 def show_classes(folder: Path, frame: "pd.DataFrame", as_json: bool, as_csv: bool) -> None:

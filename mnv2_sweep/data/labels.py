@@ -28,7 +28,15 @@ from mnv2_sweep.data.layout import (
     some_names,
     split_of,
 )
-from mnv2_sweep.data.tables import Images, Table, find_columns, folder_split, read_cells, split_header
+from mnv2_sweep.data.tables import (
+    Images,
+    Table,
+    find_columns,
+    fold_indicators,
+    folder_split,
+    read_cells,
+    split_header,
+)
 
 METADATA = ("metadata.csv", "metadata.jsonl")  # of Hugging Face's imagefolder
 FIELDS = {"label": r"[^/]+?", "split": r"[^/]+?", "group": r"[^/]+?", "number": r"\d+"}
@@ -64,17 +72,17 @@ def read_labels(
     """Return the photos that tables name; `named` says which columns hold what. Raises DataError."""
     names = [table.name for table in tables]
     splits = _split_by_table(names)
-    rows, left_out = [], []
+    rows, left_out, notes = [], [], []
     for table in tables:
-        some, missing = _read_table(table, named, images, splits.get(table.name))
+        some, missing, said = _read_table(table, named, images, splits.get(table.name))
         rows += some
         left_out += missing
+        notes += said
     if not rows:
         raise DataError(
             f"{where}: no photo of it stands in {some_names(names)}, whose first is {_first(left_out)!r}; "
             f"the data have {some_names(images.files, 2)}"
         )
-    notes = []
     if left_out:
         rest = f", the first {_first(left_out)!r}"
         notes.append(f"{count_noun(len(left_out), 'row')} of tables name no photo of the data{rest}")
@@ -99,9 +107,11 @@ def _split_by_table(tables: Iterable[str]) -> dict[str, str]:
 
 def _read_table(
     table: Table, named: Mapping[str, str], images: Images, split: str | None
-) -> tuple[list[Row], list[str]]:
-    """Return the rows that name photos, and the cells of those that don't. Raises DataError."""
+) -> tuple[list[Row], list[str], list[str]]:
+    """Return the rows that name photos, the cells of those that don't, and notes. Raises DataError."""
     header, lines = split_header(table, read_cells(table.name, table.data), named, images)
+    header, lines, classes = fold_indicators(header, lines, named)
+    notes = [f"{table.name}: each row's class is the column with a 1, of {some_names(classes)}"] if classes else []
     columns = find_columns(table, header, lines, named, images)
     rows, missing = [], []
     for number, cells in lines:
@@ -120,7 +130,7 @@ def _read_table(
         label = said["label"] if "label" in columns else _parent(found[0])
         of_row = of_row or folder_split(found[0].split("/")[:-1]) or ""
         rows.append(Row(found[0], label, of_row, said.get("group", ""), at))
-    return rows, missing
+    return rows, missing, notes
 
 
 def _parent(file: str) -> str:

@@ -9,6 +9,7 @@ a note, never a class. `labels` makes Photos of tables and of names instead.
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from os.path import commonprefix
 from typing import NamedTuple
 
 from mnv2_sweep.base.errors import DataError
@@ -23,21 +24,22 @@ SPLIT_NAMES = {
     **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
     **dict.fromkeys(("test", "testing", "eval"), "test"),
 }
-SET_WORDS = re.compile(r"[ _-]?(set|data|images|imgs|photos)$")  # as in training_set
+SET_WORDS = re.compile(r"[ _-]?(set|data|images|imgs|photos|(19|20)\d\d)$")  # as in training_set, train2017
 EARLIER_NAMES = ("train", "val", "valid", "validation", "dev", "test")  # alone, any other only wraps, as it always did
 NO_LABEL = re.compile(r"(un|not?)[ _-]?label+ed|unsup(ervised)?")
-UNLABELLED = re.compile(NO_LABEL.pattern + r"|(test|testing|eval|val|valid)[ _-]?\d+")
+UNLABELLED = re.compile(NO_LABEL.pattern + r"|(test|testing|eval|val|valid)[ _-]?\d{1,3}")
 GENERIC = re.compile(r"all|images?|imgs?|photos?|pictures?|data")
+BESIDE = re.compile(GENERIC.pattern + r"|(jpe?g|png)(images)?|masks?|labels?|annotations?|ground[ _-]?truths?|meta")
 NO_CLASS = re.compile(GENERIC.pattern + r"|(un|not?)[ _-]?label+ed|unknown|none|test(ing)?\d*")
 LAYOUT = (
     "wanted: <class>/*.jpg, or train/<class>/*.jpg and val/<class>/*.jpg (test/<class>/*.jpg may be added); "
     f"images are {' '.join(SUFFIXES)}"
 )
 AS_CLASSES = "if these folders are classes, say --label-pattern '{label}/*'"
-HOW_LABELLED = (
-    "photos whose classes no folder tells need --labels FILE (a table of photos and classes) or --label-pattern "
-    "(where names tell it, as '{label}.{number}.jpg'); " + AS_CLASSES
+LABEL_OPTIONS = (
+    "--labels FILE (a table of photos and classes) or --label-pattern (where names tell it, as '{label}.{number}.jpg')"
 )
+HOW_LABELLED = f"photos whose classes no folder tells need {LABEL_OPTIONS}; {AS_CLASSES}"
 
 
 class Sorted(NamedTuple):
@@ -106,7 +108,10 @@ def sort_photos(
     given = {split: classes[home] for home, split in homes.items()}
     photos, given, more = _drop_unlabelled(photos, given)
     _check_same_classes(where, given, [*aside])
-    check_classes(where, given["train"], photos, {split: f" in {split}" if "" not in homes else "" for split in given})
+    said = {split: f" in {split}" if "" not in homes else "" for split in given}
+    check_classes(
+        where, given["train"], photos, said, how=", or go by the photos there are: --label-pattern '{label}/*'"
+    )
     groups = find_groups(photos, {}, {})
     if "val" not in given:
         photos = hold_out(where, photos, groups)
@@ -154,6 +159,11 @@ class _Tree:
         """Return how many images lie in a folder and below it."""
         return self.images[folder] + sum(self.count(one) for one in self.inside.get(folder, ()))
 
+    def is_flat(self, folder: str) -> bool:
+        """Return whether there are images in a folder, but no folders, save one of its own name that is flat."""
+        inside, own = self.inside.get(folder), f"{folder}/{folder.rpartition('/')[2]}"
+        return self.images[folder] > 0 if not inside else inside == {own} and self.is_flat(own)
+
     def unwrap(self, folder: str) -> str:
         """Return the folder, or, where it holds but one folder with folders in it, that one, and so on."""
         while not self.images[folder] and len(self.inside.get(folder, ())) == 1:
@@ -186,15 +196,18 @@ def _find_homes(where: str, tree: _Tree) -> tuple[dict[str, str], set[str], list
     A class may be called 'train' too: it has no folders inside, and other classes beside it.
     """
     tops = sorted(tree.inside.get("", ()))
-    splits = {top: split for top in tops if (split := split_of(top)) and _counts(tree, top)}
+    ends = _own_ends(tops)
+    splits = {top: split for top, end in ends.items() if (split := split_of(end)) and _counts(tree, top)}
     nested = {top for top in tops if tree.inside.get(top)}
-    named = {top for top in tops if is_unlabelled(top)}
+    named = {top for top, end in ends.items() if is_unlabelled(end)}
     if nested & splits.keys():
-        aside = named | {top for top in tops if top not in nested and tree.images[top] and splits.get(top) in HELD_OUT}
+        aside = named | {top for top in tops if splits.get(top) != "train" and tree.is_flat(top)}
         splits = {top: split for top, split in splits.items() if top not in aside}
-    elif (splits or named) and all(top in splits or top in named or GENERIC.fullmatch(top.lower()) for top in tops):
+    elif (splits or named or not nested) and all(
+        top in splits or top in named or BESIDE.fullmatch(top.lower()) for top in tops
+    ):
         aside = set()
-        if len(splits) < len(tops):
+        if tops and len(splits) < len(tops):
             flat = some_names(top for top in tops if tree.images[top])
             raise DataError(f"{where}: photos lie flat in {flat}, in no class folders; {LAYOUT}; {HOW_LABELLED}")
     else:
@@ -210,6 +223,16 @@ def _find_homes(where: str, tree: _Tree) -> tuple[dict[str, str], set[str], list
         notes += [f"{top!r} is read as a class like the others" for top in tops if split_of(top) and top not in aside]
         return {"": "train"}, aside, notes
     return {tree.unwrap(top): split for top, split in splits.items()}, aside, notes
+
+
+def _own_ends(tops: Sequence[str]) -> dict[str, str]:
+    """Return folders with their names, without what all begin with, as in seg_train and seg_test, where that leaves the
+    names of splits and the whole names are none."""
+    common = re.sub(r"[^ _-]*$", "", commonprefix(tops)) if len(tops) > 1 else ""
+    ends = {top: top.removeprefix(common) for top in tops}
+    if common and not any(map(split_of, tops)) and len({*filter(None, map(split_of, ends.values()))}) > 1:
+        return ends
+    return {top: top for top in tops}
 
 
 def _counts(tree: _Tree, top: str) -> bool:
@@ -276,14 +299,17 @@ def _check_same_classes(where: str, given: Mapping[str, set[str]], aside: list[s
     classes = given["train"]
     if len(classes) < 2:
         beside = f" (beside {some_names(aside)}, whose photos have no label; {AS_CLASSES})" if aside else ""
-        raise DataError(f"{where}: one class only: {some_names(classes)}{beside}; at least 2 class folders are needed")
+        raise DataError(
+            f"{where}: one class only: {some_names(classes)}{beside}; at least 2 class folders are needed; photos "
+            f"whose classes no folder tells need {LABEL_OPTIONS}"
+        )
 
 
 def check_classes(
-    where: str, classes: Iterable[str], photos: Iterable[Photo], splits: Mapping[str, str], why: str = ""
+    where: str, classes: Iterable[str], photos: Iterable[Photo], splits: Mapping[str, str], why: str = "", how: str = ""
 ) -> None:
     """Raise DataError where a class has no image in train or val, or test none at all; splits: split -> ' in
-    <split>'."""
+    <split>'; `how` else to go on."""
     counts = Counter((photo.split, photo.label) for photo in photos)
     for split, in_split in splits.items():
         empty = [label for label in classes if not counts[split, label]]
@@ -292,7 +318,7 @@ def check_classes(
         if empty:
             raise DataError(
                 f"{where}: no readable image of class {some_names(empty)}{in_split}{why}; add images, or remove "
-                f"{'the test folder' if split == 'test' else 'the class'}"
+                f"{'the test folder' if split == 'test' else 'the class'}{how}"
             )
 
 

@@ -16,9 +16,14 @@ from mnv2_sweep.base.errors import DataError
 from mnv2_sweep.data.decode import is_image
 from mnv2_sweep.data.layout import some_names, split_of
 
-LABEL_NAMES = ("label", "class", "category", "target", "species", "breed", "class_name", "label_name", "y")
+LABEL_NAMES = (
+    *("label", "class", "category", "target", "species", "breed", "class_name", "label_name", "y"),
+    *("labels", "diagnosis", "dx"),  # as HAM10000 has it
+)
+LABEL_NUMBERS = ("classid", "class_id", "label_id", "category_id")  # where no column has names
 SPLIT_COLUMNS = ("split", "set", "subset", "partition")
 GROUP_COLUMNS = ("group",)
+INDICATORS = {"0": False, "1": True, "0.0": False, "1.0": True, "False": False, "True": True}
 SAMPLED_ROWS = 200
 DELIMITERS = ",\t;|"
 
@@ -53,8 +58,11 @@ class Images:
         for exact in (folder + name, name):
             if exact in self.known:
                 return [exact]
-        for start in range(len(parts)):
-            if found := self.ends.get("/".join(parts[start:])):
+        stem = re.sub(r"\.[^./]*$", "", name) if is_image(name) else name  # perhaps .jpg where the file is .JPG or .png
+        for end in (
+            "/".join(one.split("/")[start:]) for one in dict.fromkeys((name, stem)) for start in range(len(parts))
+        ):
+            if found := self.ends.get(end):
                 own = [file for file in found if split and folder_split(file.split("/")[:-1]) == split]
                 return own if len(own) == 1 else found
         return []
@@ -121,6 +129,27 @@ def _whole_names(table: Table, lines: list[tuple[int, list[str]]], images: Image
     return joined if alone else lines
 
 
+def fold_indicators(
+    header: list[str], lines: list[tuple[int, list[str]]], named: Mapping[str, str]
+) -> tuple[list[str], list[tuple[int, list[str]]], list[str]]:
+    """Return the table with a column "label" where it has a column a class instead, a 1 in that of a row's class and 0
+    in the others, and the names of these columns; as it is where it has not."""
+    is_said = "label" in named or any(name.lower() in LABEL_NAMES for name in header)
+    numbers = [] if is_said or not lines else [
+        place for place, name in enumerate(header)
+        if name and all(place < len(cells) and cells[place].strip() in INDICATORS for _, cells in lines)
+    ]  # fmt: skip
+    ones = [[place for place in numbers if INDICATORS[cells[place].strip()]] for _, cells in lines]
+    if len(numbers) < 2 or any(len(own) != 1 for own in ones) or {own[0] for own in ones} != {*numbers}:
+        return header, lines, []
+    kept = [place for place in range(len(header)) if place not in numbers]
+    rows = [
+        (number, [*(cells[place] for place in kept if place < len(cells)), header[own[0]]])
+        for (number, cells), own in zip(lines, ones, strict=True)
+    ]
+    return [*(header[place] for place in kept), LABEL_NAMES[0]], rows, [header[place] for place in numbers]
+
+
 def find_columns(
     table: Table, header: list[str], lines: list[tuple[int, list[str]]], named: Mapping[str, str], images: Images
 ) -> dict[str, int]:
@@ -161,13 +190,15 @@ def _image_column(table: Table, lines: list[tuple[int, list[str]]], images: Imag
 def _label_column(table: str, header: list[str], columns: Mapping[str, int]) -> dict[str, int]:
     """Return {"label": place}, {} where no column is left for it. Raises DataError."""
     left = [place for place in range(len(header)) if place not in columns.values()]
-    known = [place for place in left if header[place].lower() in LABEL_NAMES]
-    for some in (known, left):
+    known, numbers = (
+        [place for place in left if header[place].lower() in names] for names in (LABEL_NAMES, LABEL_NUMBERS)
+    )
+    for some in (known, numbers, left):
         if len(some) == 1:
             return {"label": some[0]}
         if some:
             what = " or ".join(repr(header[place]) for place in some[:8])
             if not any(header):
                 raise DataError(f"{table}: has {len(header)} columns and no header; add one, with image and label")
-            raise DataError(f"{table}: the class may stand in {what}; say which: --columns label={header[some[0]]}")
+            raise DataError(f"{table}: the class may stand in {what}; say which: --columns label=NAME")
     return {}

@@ -261,6 +261,7 @@ def _read_resolution(value: object) -> object:
 CHOICES: dict[str, Choice] = {field.name: choice_of(field) for field in fields(ArchSpec)}
 CELLS: dict[str, Choice] = annotated_choices(Stage)
 OPTIONAL_CELLS = tuple(Stage._field_defaults)  # fields of the network, too
+_DEFAULTS = tuple((field.name, field.default) for field in fields(ArchSpec))
 
 
 def choices_of(family: str, head: str) -> tuple[str, ...]:
@@ -393,25 +394,29 @@ def arch_label(arch: ArchSpec) -> str:
         words[0] = f"{FAMILY_NAMES[arch.family]} {words[0]}"
     if arch.family == "shufflenet_v1":  # a ShuffleNet is known by its groups
         words.append(CHOICES["groups"].label(arch.groups))
-    full = [name for name in OPTIONAL_CELLS if None not in {getattr(stage, name) for stage in arch.stages}]
-    for field in fields(ArchSpec):
-        value = getattr(arch, field.name)
-        if value != field.default and field.name not in ("groups", *full):
-            words.append(CHOICES[field.name].label(value))
+    for name, default in _DEFAULTS:
+        value = getattr(arch, name)
+        if value != default and name != "groups" and not _is_covered(arch, name):
+            words.append(CHOICES[name].label(value))
     return ", ".join(filter(None, words))
+
+
+def _is_covered(arch: ArchSpec, name: str) -> bool:
+    """Say whether every row of the table has a value of its own in the place of the network's."""
+    return name in OPTIONAL_CELLS and None not in {getattr(stage, name) for stage in arch.stages}
 
 
 def _stages_label(stages: tuple[Stage, ...]) -> str:
     """Return "t=4" where only the expansion differs from table 2, else the rows as t-c-n-s, shortened by a digest; and
     further cells, as "k=5 in row 3" or "k=5 in every row", which are part of the digest where they are many."""
     cells: dict[str, list[int]] = {}
-    for row, stage in enumerate(stages):
-        for name, value in zip(OPTIONAL_CELLS, stage[-len(OPTIONAL_CELLS) :], strict=True):
-            if value is not None:
-                cells.setdefault(CELLS[name].label(value), []).append(row)
+    texts = [_row_texts(stage) for stage in stages]
+    for row, (_, own) in enumerate(texts):
+        for word in own:
+            cells.setdefault(word, []).append(row)
     named = {word: rows for word, rows in cells.items() if len(rows) in (1, len(stages))}
-    plain, expansion = tuple(stage[:4] for stage in stages), stages[-1].t
-    table, words = " ".join("-".join(map(str, row)) for row in plain), []
+    plain, expansion = tuple([stage[:4] for stage in stages]), stages[-1].t
+    table, words = " ".join([text for text, _ in texts]), []
     if named != cells or len(named) > MOST_CELLS:
         table, named = table + str(sorted(cells.items())), {}
     elif plain == _paper_rows(None):
@@ -423,6 +428,13 @@ def _stages_label(stages: tuple[Stage, ...]) -> str:
     for word, rows in named.items():
         words.append(f"{word} in {'every row' if len(rows) > 1 else f'row {rows[0]}'}")
     return ", ".join(words)
+
+
+@lru_cache(maxsize=10_000, typed=True)
+def _row_texts(stage: Stage) -> tuple[str, list[str]]:
+    """Return the words for the first four cells of a row, and for each further one that has a value."""
+    further = zip(OPTIONAL_CELLS, stage[4:], strict=True)
+    return "-".join(map(str, stage[:4])), [CELLS[name].label(value) for name, value in further if value is not None]
 
 
 @lru_cache(maxsize=1000, typed=True)

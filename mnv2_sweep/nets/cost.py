@@ -12,12 +12,13 @@ Counting convention, the paper's and TF-slim's:
 - depth: layers with weights, one after the other, on the longest way from image to an output. MobileNetV2: 53.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from mnv2_sweep.nets.arch import CLASSIFIER, ArchSpec
 from mnv2_sweep.nets.plan import Plan
-from mnv2_sweep.nets.resolve import find_steps
-from mnv2_sweep.nets.steps import count_layers, find_parts
+from mnv2_sweep.nets.resolve import network_parts
+from mnv2_sweep.nets.steps import Part, count_layers
 
 BYTES_PER_ACTIVATION = 4
 
@@ -34,8 +35,13 @@ class Cost:
 
 def count_cost(arch: ArchSpec) -> Cost:
     """Count what the network costs at its nominal resolution and classes. Raises ArchError on an impossible spec."""
+    return count_parts(network_parts(arch))
+
+
+def count_parts(parts: Iterable[Part]) -> Cost:
+    """Count what the network of these parts costs."""
     madds = params = peak = depth = 0
-    for part in find_parts(find_steps(arch)):
+    for part in parts:
         madds += part.madds
         params += part.params
         depth += part.depth
@@ -48,7 +54,7 @@ def body_madds(arch: ArchSpec, madds: int) -> int:
     """Return the MAdds of the network, which are so many, with one class instead of its own."""
     if arch.head != CLASSIFIER:
         return count_cost(replace(arch, classes=1)).madds
-    return madds - (arch.classes - 1) * find_parts(find_steps(arch)[:-1])[-1].after.channels
+    return madds - (arch.classes - 1) * network_parts(arch)[-1].before.channels
 
 
 def count_plan(plan: Plan) -> Cost:

@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple
 
 from mnv2_sweep.base.size import Size
@@ -90,32 +91,30 @@ class Part:
         """Return what its blocks and layers do, see `resolve.arch_key`."""
         if self._texts is None:
             blocks = self._blocks()
-            layers = self.layers()
+            layers = [layer for block in blocks for layer in block.layers]
             is_plain = all(
                 x.op in PLAIN[0] and x.act in PLAIN[1] and x.padding is None and x.dilation == 1 for x in layers
             )
-            self._texts = Texts(
-                json.dumps([_describe_block(block) for block in blocks])[1:-1],
-                json.dumps([_describe_layer(layer) for layer in layers])[1:-1],
-                is_plain,
-            )
+            self._texts = Texts(json.dumps([_describe_block(block) for block in blocks])[1:-1], is_plain)
         return self._texts
+
+    def layers_text(self) -> str:
+        """Return the items of a JSON list of what its layers do, which is asked of few networks."""
+        return json.dumps([_describe_layer(layer) for layer in self.layers()])[1:-1]
 
     def layers(self) -> list[Layer]:
         """Return its layers in order."""
         return [layer for block in self._blocks() for layer in block.layers]
 
     def _blocks(self) -> tuple[Block, ...]:
-        return self.step.build(self.before, 0, 0, *self.step.values)[0]
+        return _build(self.step, self.before)[0]
 
 
 class Texts(NamedTuple):
-    """The items of JSON lists of a part's blocks and of their layers, whatever they are called and wherever they stand;
-    `is_plain`: operations and activations are the usual ones, so that the blocks' convolutions and shortcuts say all.
-    """
+    """The items of a JSON list of a part's blocks, whatever they are called and wherever they stand; `is_plain`:
+    operations and activations are the usual ones, so that the blocks' convolutions and shortcuts say all."""
 
     blocks: str
-    layers: str
     is_plain: bool
 
 
@@ -281,8 +280,13 @@ def on_forget(forget: Callable[[], None]) -> None:
     _forgets.append(forget)
 
 
+@lru_cache(maxsize=64)  # of few networks: who counts one asks for its name next
+def _build(step: Step, state: State) -> tuple[tuple[Block, ...], After]:
+    return step.build(state, 0, 0, *step.values)
+
+
 def _make_part(step: Step, state: State) -> Part:
-    blocks, after = step.build(state, 0, 0, *step.values)
+    blocks, after = _build(step, state)
     before = state.block.layers if state.block else ()
     layers = [layer for block in blocks for layer in block.layers]
     costs = count_layers(layers, before, after.outputs, after.taps, state.held) if layers else (0, 0, 0, 0)
@@ -316,5 +320,5 @@ def _hold(state: State, layers: Sequence[Layer], tensor: int, lag: int) -> Held:
 def _forget_if_full() -> None:
     """Begin anew where too much is kept; parts that somebody holds go on to be right."""
     if len(_states) + len(_steps) > MOST_PARTS:
-        for forget in (_states.clear, _steps.clear, START.parts.clear, *_forgets):
+        for forget in (_states.clear, _steps.clear, START.parts.clear, _build.cache_clear, *_forgets):
             forget()

@@ -5,7 +5,9 @@ from mnv2_sweep.analysis.stats import summarise
 trials = load_frame("results/paper_grid"); networks = summarise(trials)
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from operator import attrgetter
 from pathlib import Path
 
 import pandas as pd
@@ -13,15 +15,16 @@ import pandas as pd
 from mnv2_sweep.base.errors import StoreError
 from mnv2_sweep.base.heap import pause_collector
 from mnv2_sweep.nets.arch import CHOICES, MOBILENET_V2, arch_label, find_expansion, input_size
-from mnv2_sweep.nets.cost import body_madds, count_cost
-from mnv2_sweep.nets.resolve import arch_key
-from mnv2_sweep.record.store import DAMAGED, DATABASE, Scanned, read_outcomes, scan_outcomes
+from mnv2_sweep.nets.cost import body_madds, count_cost, count_parts
+from mnv2_sweep.nets.resolve import arch_key, change_classes, network_parts
+from mnv2_sweep.record.store import DAMAGED, DATABASE, read_outcomes, scan_parts
 from mnv2_sweep.trials.recipe import SCRATCH
-from mnv2_sweep.trials.tasks import TASKS, Task, task_of, trained_network
+from mnv2_sweep.trials.tasks import TASKS, Task, task_of, trained_classes, trained_network
 from mnv2_sweep.trials.trial import CLASSIFY, POINT_FACTS, RESULT_FACTS, SPLITS, Trial
 
 # Fields of a network that are columns by themselves, beside those that come first.
 FIELDS = tuple(name for name in CHOICES if name not in ("family", "stages", "width", "resolution"))
+_fields = attrgetter(*FIELDS)
 NETWORK_COLUMNS = (
     *("trial_id", "sweep", "status", "error", "kind", "attempts", "source"),
     *("network", "arch_key", "width", "resolution", "train_size", "expansion", "paper_table"),
@@ -42,46 +45,41 @@ def load_frame(folder: str | Path) -> pd.DataFrame:
     classifier apart. `init` is there where some networks do not begin from scratch. Raises StoreError when the file is
     not a results file.
     """
-    return tabulate_outcomes(Path(folder), scan_outcomes(Path(folder)))
+    return tabulate_parts(Path(folder), scan_parts(Path(folder)))
 
 
-def tabulate_outcomes(folder: Path, outcomes: Iterable[Scanned]) -> pd.DataFrame:
-    """Return the rows that `load_frame` has, of these outcomes of a sweep."""
-    networks: dict[tuple, int] = {}  # the place of what trials of one network have in common
-    common, places, task = [], [], TASKS[CLASSIFY]
+def tabulate_parts(folder: Path, parts: Iterable[Iterable[Sequence]]) -> pd.DataFrame:
+    """Return the rows that `load_frame` has, of these outcomes of a sweep, in parts as `store.scan_parts` has them."""
+    common, places, task = [], [], None  # rows of what trials have in common that differ in their seeds only
     columns: dict[str, list] = {name: [] for name in TRIAL_COLUMNS}
-    for count, outcome in enumerate(outcomes):
-        trial = outcome.trial
-        task = task if count else task_of(trial)  # all trials of a sweep have one, and one score that ranks
-        key = (trial.arch, trial.recipe, trial.data, trial.task, trial.way)
-        if key not in networks:
-            networks[key] = len(common)
-            try:
-                common.append(_network_row(folder.name, trial))
-            except DAMAGED as error:
-                raise StoreError(f"{folder / DATABASE}: trial {outcome.id} can't be read ({error})") from error
-        places.append(networks[key])
-        values = (outcome.id, outcome.status, outcome.error, outcome.kind, outcome.attempts, outcome.source, trial.seed)
-        _add_row(columns, dict(zip(TRIAL_COLUMNS, values, strict=True)) | outcome.values, count)
+    for names, groups, firsts, seeds, *others, measured in parts:
+        task = task or task_of(firsts[0])  # all trials of a sweep have one, and one score that ranks
+        _add_rows(columns, dict(zip(TRIAL_COLUMNS, (names, *others, seeds), strict=True)), measured, len(places))
+        for name, group, first in zip(names, groups, firsts, strict=True):
+            if group == len(common):
+                try:
+                    common.append(_network_row(folder.name, first))
+                except DAMAGED as error:
+                    raise StoreError(f"{folder / DATABASE}: trial {name} can't be read ({error})") from error
+        places += groups
+    task = task or TASKS[CLASSIFY]
     measured = _result_columns(task, columns)
     for name in (name for name in measured if name != "device"):
         column = columns.get(name, [None] * len(places))
         columns[name] = [float("nan") if value is None else value for value in column]
-    own, of_network = pd.DataFrame(columns), pd.DataFrame(common).take(places).reset_index(drop=True)
+    shared = {name: [row[name] for row in common] for name in (common[0] if common else ())}
+    own, of_network = pd.DataFrame(columns), pd.DataFrame(shared).take(places).reset_index(drop=True)
     starts = ("init",) if any(row["init"] != SCRATCH for row in common) else ()
     order = [*NETWORK_COLUMNS, *starts, *measured, *COST_COLUMNS]
     return pd.concat([own, of_network], axis=1).reindex(columns=order)
 
 
-def _add_row(columns: dict[str, list], row: Mapping, count: int) -> None:
-    """Add a row after so many others; None is what it or those before it have not."""
-    for name, value in row.items():
-        if name not in columns:
-            columns[name] = [None] * count
-        columns[name].append(value)
-    if len(row) < len(columns):
-        for name in columns.keys() - row.keys():
-            columns[name].append(None)
+def _add_rows(columns: dict[str, list], own: Mapping[str, Sequence], measured: Sequence[Mapping], count: int) -> None:
+    """Add rows after so many others: columns of their own, and what was `measured` in each; None is what they or those
+    before them have not."""
+    for name in dict.fromkeys([*columns, *chain.from_iterable(measured)]):
+        column = columns.setdefault(name, [None] * count)
+        column += own[name] if name in own else [values.get(name) for values in measured]
 
 
 def _result_columns(task: Task, names: Iterable[str]) -> tuple[str, ...]:
@@ -107,19 +105,25 @@ def load_curves(folder: str | Path) -> pd.DataFrame:
 
 def _network_row(sweep: str, trial: Trial) -> dict:
     """Return what the rows of all trials have in common that train the network in the same way."""
-    arch, trained = trial.arch, trained_network(trial)
-    cost, executed = count_cost(arch), count_cost(trained).madds
+    arch, parts = trial.arch, network_parts(trial.arch)
+    cost, fraction, size, trained_at = count_parts(parts), 1.0, input_size(arch), trial.train_size
+    if trained_at == size:  # all but the head is the same
+        executed = count_parts(change_classes(arch, parts, trained_classes(trial))).madds
+    else:
+        trained = trained_network(trial)
+        executed = count_cost(trained).madds
+        fraction = body_madds(trained, executed) / body_madds(arch, cost.madds)
     return {
         "sweep": sweep,
         "network": arch_label(arch),
-        "arch_key": arch_key(arch),
+        "arch_key": arch_key(arch, parts),
         "width": arch.width,
-        "resolution": input_size(arch).cell,
-        "train_size": trial.train_size.cell,
+        "resolution": size.cell,
+        "train_size": trained_at.cell,
         "expansion": find_expansion(arch.stages),
         "paper_table": arch.stages == MOBILENET_V2,
         "family": arch.family,
-        **{name: getattr(arch, name) for name in FIELDS},
+        **dict(zip(FIELDS, _fields(arch), strict=True)),
         "recipe": trial.recipe.name,
         "input_scale": trial.recipe.input_scale,
         "data": trial.data.name,
@@ -131,5 +135,5 @@ def _network_row(sweep: str, trial: Trial) -> dict:
         "peak_activation_bytes": cost.peak_activation_bytes,
         "depth": cost.depth,
         "executed_madds": executed,
-        "executed_fraction": body_madds(trained, executed) / body_madds(arch, cost.madds),
+        "executed_fraction": fraction,
     }

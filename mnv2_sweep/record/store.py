@@ -15,14 +15,28 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from mnv2_sweep.base.errors import StoreError, SweepError
 from mnv2_sweep.trials.terms import Truth, pack_terms, unpack_terms
-from mnv2_sweep.trials.trial import Result, Trial, dump_result, dump_trial, load_flat, load_result, load_trial, trial_id
+from mnv2_sweep.trials.trial import (
+    Result,
+    Trial,
+    dump_result,
+    dump_trial,
+    load_first,
+    load_flat,
+    load_result,
+    load_trial,
+    split_trial,
+    trial_id,
+    with_seed,
+)
 
 DATABASE = "trials.db"
 BUSY_SECONDS = 30
 LABEL = "label"  # in packed terms: an image's own class
+SCANNED = ("id", "trial", "status", "error", "kind", "attempts", "source", "result")
 PART = 500  # outcomes that are read at once where all are scanned
 # Codes that say something of the moment and nothing of the file.
 PASSING = (
@@ -199,12 +213,17 @@ def read_outcomes(folder: Path) -> list[Outcome]:
     return outcomes
 
 
-@dataclass(frozen=True, slots=True)
-class Scanned:
-    """An outcome, with all of its result but the curve by name (`Result.flat`), nothing where there is none."""
+class Scanned(NamedTuple):
+    """An outcome, with all of its result but the curve by name (`Result.flat`), nothing where there is none.
+
+    Trials that differ in their seeds only are of the same `group`, counted from 0 in the order in which they come, and
+    have the same `first`.
+    """
 
     id: str
-    trial: Trial
+    group: int
+    first: Trial
+    seed: int
     status: str
     error: str | None
     kind: str
@@ -212,35 +231,55 @@ class Scanned:
     source: str | None
     values: dict
 
+    @property
+    def trial(self) -> Trial:
+        """Return the trial."""
+        return with_seed(self.first, self.seed)
+
 
 def scan_outcomes(folder: Path, status: str | None = None, latest: int | None = None) -> Iterator[Scanned]:
     """Yield the recorded outcomes, or those of one status, in the order of recording, or so many, the latest first, as
-    what is needed to tabulate them: of tens of thousands a part at a time, and no writer has to wait in between. Raises
-    StoreError."""
-    path = folder / DATABASE
-    for row in _scan_rows(path, status, latest):
+    what is needed to tabulate them. Raises StoreError."""
+    return (Scanned(*row) for part in scan_parts(folder, status, latest) for row in zip(*part, strict=True))
+
+
+def scan_parts(folder: Path, status: str | None = None, latest: int | None = None) -> Iterator[tuple[Sequence, ...]]:
+    """Yield the fields of the same outcomes as columns, of tens of thousands a part at a time: no writer has to wait in
+    between. Raises StoreError."""
+    path, groups = folder / DATABASE, {}
+    for rows in _scan_rows(path, status, latest):
+        names, trials, statuses, errors, kinds, attempts, sources, results = zip(*rows, strict=True)
         try:
-            values = load_flat(row["result"]) if row["result"] else {}
-            trial, kind, attempts = _read_fate(row)
-            kind = "done" if values else kind
-            yield Scanned(row["id"], trial, row["status"], row["error"], kind, attempts, row.get("source"), values)
+            measured = iter(load_flat([result for result in results if result]))
+            values = [next(measured) if result else {} for result in results]
+            texts, seeds = zip(*map(split_trial, trials), strict=True)
+            for text in texts:
+                if text not in groups:
+                    groups[text] = len(groups), load_first(text)
         except DAMAGED as error:
             raise _unreadable(path, error) from error
+        places, firsts = zip(*(groups[text] for text in texts), strict=True)
+        seeds = [first.seed if seed is None else seed for first, seed in zip(firsts, seeds, strict=True)]
+        kinds = ["done" if own else kind or EXCEPTION for own, kind in zip(values, kinds, strict=True)]
+        yield names, places, firsts, seeds, statuses, errors, kinds, [n or 1 for n in attempts], sources, values
 
 
-def _scan_rows(path: Path, status: str | None, latest: int | None) -> Iterator[dict]:
+def _scan_rows(path: Path, status: str | None, latest: int | None) -> Iterator[list[Sequence]]:
+    """Yield SCANNED of the rows, a part of them at a time."""
     with _reading(path, "trials") as database:
+        if database is None:
+            return
         wanted, values = ("", ()) if status is None else (" WHERE status = ?", (status,))
         order = "recorded, id" if latest is None else f"recorded DESC, id DESC LIMIT {latest}"
-        query = f"SELECT rowid FROM trials{wanted} ORDER BY {order}"
-        places = [] if database is None else [place for (place,) in database.execute(query, values)]
+        places = [place for (place,) in database.execute(f"SELECT rowid FROM trials{wanted} ORDER BY {order}", values)]
+        known = {row[1] for row in database.execute("PRAGMA table_info(trials)")}
+        columns = ", ".join(name if name in known else "NULL" for name in SCANNED)
         for at in range(0, len(places), PART):
             part = places[at : at + PART]
             marks = ", ".join("?" * len(part))
-            found = database.execute(f"SELECT rowid AS place, * FROM trials WHERE rowid IN ({marks})", part)
-            names = [column[0] for column in found.description]
-            rows = {row[0]: dict(zip(names, row, strict=True)) for row in found}
-            yield from (rows[place] for place in part)
+            found = database.execute(f"SELECT rowid, {columns} FROM trials WHERE rowid IN ({marks})", part)
+            rows = {place: row for place, *row in found}
+            yield [rows[place] for place in part]
 
 
 def _read_fate(row: dict) -> tuple[Trial, str, int]:

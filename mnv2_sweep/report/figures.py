@@ -33,7 +33,7 @@ from mnv2_sweep.plots.manifold import plot_manifold
 from mnv2_sweep.plots.pareto import Doubt, plot_pareto
 from mnv2_sweep.plots.style import plot_contact_sheet, save_figure
 from mnv2_sweep.record.folders import EXAMPLE
-from mnv2_sweep.record.frame import load_curves, load_frame, tabulate_outcomes
+from mnv2_sweep.record.frame import load_curves, load_frame, tabulate_parts
 from mnv2_sweep.record.store import Scanned, read_schedule, read_statuses, read_truth
 from mnv2_sweep.spaces.networks import Networks
 from mnv2_sweep.trials.preview import read_preview
@@ -76,10 +76,12 @@ def draw_preview(folder: Path, plots: Path) -> list[Path]:
             main = task_of(trial).main.name
             values = {f"val_{main}": preview.scores[key], "val_images": preview.val_images}
             values |= {"train_images": preview.images, "device": ""}
-            seen.append((preview, Scanned(trial_id(trial), trial, "done", None, "done", 1, None, values)))
+            seen.append(
+                (preview, Scanned(trial_id(trial), len(seen), trial, trial.seed, "done", None, "done", 1, None, values))
+            )
     if not seen:
         return []
-    trials = tabulate_outcomes(folder, [outcome for _, outcome in seen])
+    trials = tabulate_parts(folder, [zip(*(outcome for _, outcome in seen), strict=True)])
     images, whole = min((preview.images, preview.whole) for preview, _ in seen)
     title = f"So far, after {images:,} of {whole:,} images: slices as they are while they train, no results"
     counted = f"{len(seen)} of {count_noun(len(planned), 'trial')} looked at"

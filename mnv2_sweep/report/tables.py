@@ -1,6 +1,7 @@
 """Frames and costs -> text: an aligned table for people, CSV and JSON for programs."""
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import pandas as pd
@@ -8,12 +9,14 @@ import pandas as pd
 from mnv2_sweep.analysis.agreement import compare_published, costs_text, near_text, tau_text
 from mnv2_sweep.analysis.classes import guess_text
 from mnv2_sweep.analysis.odds import (
+    MOST_ANSWERS,
     MOST_NETWORKS,
     Odds,
     add_odds,
     doubt_text,
     front_odds,
     front_text,
+    is_too_much,
     probability_text,
     unknown_odds,
 )
@@ -117,11 +120,10 @@ def _legend_lines(summary: pd.DataFrame, odds: Odds | None) -> list[str]:
         return []
     if odds is not None:
         return [f"on front = how likely it is {front}, over {doubt_text(odds)}; {costs}"]
-    why = (
-        unknown_odds(score)
-        if measured <= MOST_NETWORKS
-        else f"how sure the front is: for up to {MOST_NETWORKS} networks"
-    )
+    why = unknown_odds(score)
+    if is_too_much(measured, (summary["seeds"] * summary["val_images"]).sum()):
+        most = f"{MOST_NETWORKS} networks and {MOST_ANSWERS // 10**6} million answers (results x validation images)"
+        why = f"how sure the front is: for up to {most}"
     return [f"* = {front}; {costs}", *([why] if measured > 1 else [])]
 
 
@@ -229,7 +231,7 @@ def _uneven_scores(summary: pd.DataFrame, score: Score) -> list[Score]:
 
 def _records(frame: pd.DataFrame) -> Iterator[dict]:
     """Yield the rows, as `to_dict` does, in less time."""
-    columns = [frame[name].tolist() for name in frame]
+    columns = [frame[name].to_numpy(dtype=object).tolist() for name in frame]
     return (dict(zip(frame.columns, row, strict=True)) for row in zip(*columns, strict=True))
 
 
@@ -247,8 +249,8 @@ def _network_row(
         str(row["seeds"]),
         str(row["failed"]),
         score.number(row[score.name])
-        + ("" if pd.isna(row["seed_half_width"]) else f" ±{score.number(row['seed_half_width'])}"),
-        "-" if pd.isna(row["low"]) else f"{score.number(row['low'])}-{score.number(row['high'])}",
+        + ("" if math.isnan(row["seed_half_width"]) else f" ±{score.number(row['seed_half_width'])}"),
+        "-" if math.isnan(row["low"]) else f"{score.number(row['low'])}-{score.number(row['high'])}",
         *(other.number(row[other.name]) for other in others),
     ]
     if tested:
@@ -271,4 +273,4 @@ def frame_csv(frame: pd.DataFrame) -> str:
 
 
 def _number(value: float) -> str:
-    return "-" if pd.isna(value) else f"{value:,.0f}"
+    return "-" if math.isnan(value) else f"{value:,.0f}"

@@ -140,9 +140,15 @@ def trained_arch(trial: Trial, arch: ArchSpec | None = None) -> ArchSpec:
     return task_of(trial).head(arch or trial.arch, trial.data.classes)
 
 
+def trained_classes(trial: Trial) -> int:
+    """Return how many outputs the head that is trained has."""
+    return task_of(trial).outputs(trial.data.classes)
+
+
 def trained_network(trial: Trial) -> ArchSpec:
     """Return the trial's network at the size and with the head that it is trained with."""
-    return replace(trained_arch(trial), resolution=trial.train_size.plain)
+    size = trial.train_size.plain
+    return trained_arch(trial, trial.arch if size == trial.arch.resolution else replace(trial.arch, resolution=size))
 
 
 def main_score(columns: Iterable[str]) -> Score:

@@ -174,6 +174,7 @@ class Result:
         return values | {name: getattr(self, name) for name in RESULT_FACTS}
 
 
+NUMBERS = (float, int, NoneType)  # types of what is measured
 RESULT_FACTS = ("train_loss", "train_images", "seconds", "images_per_second", "peak_memory_bytes", "device")
 
 
@@ -227,7 +228,7 @@ def check_types(record) -> None:
 
 def _check_numbers(values: Mapping) -> None:
     for name, value in values.items():
-        if type(value) not in (float, int, NoneType) and (name != "device" or type(value) is not str):
+        if type(value) not in NUMBERS and (name != "device" or type(value) is not str):
             raise TypeError(f"{name} is {value!r}")
 
 
@@ -262,26 +263,51 @@ def dump_trial(trial: Trial) -> str:
 
 def load_trial(text: str) -> Trial:
     """Return the trial of a JSON text by `dump_trial`. Raises ValueError, KeyError or TypeError on any other text."""
+    first, seed = split_trial(text)
+    return with_seed(load_first(first), seed)
+
+
+def split_trial(text: str) -> tuple[str, int | None]:
+    """Return the JSON text of the same trial with seed 0, as most of a sweep's trials differ in their seeds only, and
+    its seed; the text as it is and None where no seed is found."""
     before, key, rest = text.rpartition(SEED)
-    digits = rest[: len(rest) - len(rest.lstrip("0123456789"))]
-    if not digits:
-        return _load_trial(text)
-    trial = _load_trial(f"{before}{key}0{rest[len(digits) :]}")  # most of a sweep's trials differ in their seeds only
-    return Trial(trial.arch, trial.recipe, trial.data, int(digits), trial.shared, trial.how, trial.task, trial.start)
+    after = rest.lstrip("0123456789")
+    return (f"{before}{key}0{after}", int(rest[: len(rest) - len(after)])) if len(after) < len(rest) else (text, None)
+
+
+def with_seed(trial: Trial, seed: int | None) -> Trial:
+    """Return the trial with another seed, with its own for None."""
+    if seed in (None, trial.seed):
+        return trial
+    return Trial(trial.arch, trial.recipe, trial.data, seed, trial.shared, trial.how, trial.task, trial.start)
 
 
 @lru_cache(maxsize=20_000)
-def _load_trial(text: str) -> Trial:
+def load_first(text: str) -> Trial:
+    """Return the trial of a JSON text of `split_trial`. Raises as `load_trial`."""
     values = json.loads(text)
     shared = Sharing(**values["shared"]) if "shared" in values else None
     how = How(values["how"]["way"], tuple(values["how"]["settings"].items())) if "how" in values else None
-    arch, recipe, data = load_arch(values["arch"]), Recipe(**values["recipe"]), DataRef(**values["data"])
+    arch, recipe, data = load_arch(values["arch"]), _find_recipe(**values["recipe"]), _find_data(**values["data"])
     start = load_weights(json.dumps(values["start"])) if "start" in values else None
-    check_types(recipe)
-    check_types(data)
     if type(values["seed"]) is not int:
         raise TypeError(f"the seed is {values['seed']!r}")
     return Trial(arch, recipe, data, values["seed"], shared, how, values.get("task", CLASSIFY), start)
+
+
+@lru_cache(maxsize=1000, typed=True)
+def _find_recipe(**values) -> Recipe:
+    """Return the one recipe of these values, as most trials of a sweep share theirs."""
+    recipe = Recipe(**values)
+    check_types(recipe)
+    return recipe
+
+
+@lru_cache(maxsize=1000, typed=True)
+def _find_data(**values) -> DataRef:
+    data = DataRef(**values)
+    check_types(data)
+    return data
 
 
 def dump_result(result: Result) -> str:
@@ -310,13 +336,25 @@ def load_result(text: str) -> Result:
     )
 
 
-def load_flat(text: str) -> dict:
-    """Return what `Result.flat` says of the result of a JSON text by `dump_result`. Raises as `load_result`."""
-    begin, end = '{"curve": [', text.find("], ")  # most of the text, and the first of its keys: left unread
-    values = dict(json.loads(begin + text[end:] if text.startswith(begin) and end > 0 else text))
-    del values["curve"]
-    _check_numbers(values)
-    return values
+def load_flat(texts: Sequence[str]) -> list[dict]:
+    """Return what `Result.flat` says of the results of JSON texts by `dump_result`. Raises as `load_result`."""
+    texts = [_without_points(text) for text in texts]
+    try:
+        found = json.loads(f"[{', '.join(texts)}]")  # one reading of many costs half of many readings
+    except ValueError:
+        found = ()
+    if len(found) != len(texts):  # some text is no whole object: which one is said
+        found = [json.loads(text) for text in texts]
+    for values in found:
+        del values["curve"]
+        _check_numbers(values)
+    return found
+
+
+def _without_points(text: str) -> str:
+    """Return the text of a result without the points of its curve, which are most of it and its first key."""
+    begin, end = '{"curve": [', text.find("], ")
+    return begin + text[end:] if text.startswith(begin) and end > 0 else text
 
 
 def _load_point(values: dict) -> CurvePoint:

@@ -17,6 +17,7 @@ from mnv2_sweep.base.intervals import wilson_interval
 from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.record.frame import load_frame
 from mnv2_sweep.record.store import Outcome, record
+from mnv2_sweep.report.tables import results_text
 from mnv2_sweep.trials.terms import pack_terms
 from tests.answer_samples import answers_of, draw_world
 
@@ -56,6 +57,19 @@ def test_each_kind_of_start_has_odds_of_its_own(write, monkeypatch):
     monkeypatch.setattr("mnv2_sweep.analysis.odds.MOST_NETWORKS", 1)
     assert load_odds(folder, frame) is None
     assert load_odds(folder, frame[:0]) is None and load_odds(folder, frame.assign(status="failed")) is None
+
+
+def test_answers_that_are_too_many_are_not_read_and_that_is_said(write, monkeypatch):
+    folder, frame = write(*((at, seed, terms_of(RIGHT)) for at in (0, 1) for seed in (0, 1)))
+    most = int(frame["val_images"].sum())
+    for module in ("mnv2_sweep.analysis.odds", "mnv2_sweep.report.tables"):
+        monkeypatch.setattr(f"{module}.MOST_ANSWERS", most)
+    assert "how sure the front is" not in results_text(frame, odds=load_odds(folder, frame))
+    for module in ("mnv2_sweep.analysis.odds", "mnv2_sweep.report.tables"):
+        monkeypatch.setattr(f"{module}.MOST_ANSWERS", most - 1)
+    monkeypatch.setattr("mnv2_sweep.analysis.answers.read_each", lambda folder: pytest.fail("read all the same"))
+    assert load_odds(folder, frame) is None
+    assert "how sure the front is: for up to 500 networks and 0 million answers" in results_text(frame)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """What people really have (../shared/cases): each is read as it should be, or refused with what to do."""
 
+import tarfile
 import zipfile
 from collections import Counter
 from pathlib import Path
@@ -13,6 +14,7 @@ from mnv2_sweep.data.asked import PhotoOptions
 from mnv2_sweep.data.describe import describe_photos
 from mnv2_sweep.data.photos import open_photos
 from mnv2_sweep.data.source import decode_one, fingerprint_photos, in_order, open_source
+from mnv2_sweep.trials.trial import DataRef
 from tests.photo_samples import counts
 
 SHARED = Path(__file__).parents[3] / "shared"
@@ -74,11 +76,9 @@ def test_what_counts_at_the_edges_of_wide_photos_is_kept_by_pad_and_squash(tmp_p
     assert (np.abs(means[0] - means[1]).max() > 60) == told_apart
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not CLOTHES.exists(), reason=f"{CLOTHES} is not on this machine")
-def test_clothes_given_four_ways_are_the_same_data(tmp_path):
-    import tarfile
-
+@pytest.fixture
+def clothes_ways(tmp_path) -> dict[str, tuple[Path, PhotoOptions]]:
+    """The real photos of clothes in four ways: where they lie, and how they are to be read."""
     with zipfile.ZipFile(CLOTHES) as archive:
         names = [name for name in archive.namelist() if name.endswith(".jpg")]
         archive.extractall(tmp_path / "folders", names)
@@ -87,6 +87,7 @@ def test_clothes_given_four_ways_are_the_same_data(tmp_path):
         rows = [name.split("/") for name in names]
         for name, (*_, last) in zip(names, rows, strict=True):
             (flat / last).hardlink_to(tmp_path / "folders" / name)
+    assert len(names) == 3781
     table = ["id;split;class", *(f"{last[:-4]};{split};{label}" for split, label, last in rows)]
     (tmp_path / "labels.csv").write_text("\n".join(table))
     for wanted in ("train", "val", "test"):
@@ -95,14 +96,34 @@ def test_clothes_given_four_ways_are_the_same_data(tmp_path):
     with tarfile.open(tmp_path / "clothes.tar", "w") as tar:
         tar.add(tmp_path / "folders", "clothes")
     lists = tuple(str(tmp_path / f"{split}.txt") for split in ("train", "val", "test"))
-    ways = [
-        (tmp_path / "folders", PhotoOptions()),
-        (flat, PhotoOptions(labels=(str(tmp_path / "labels.csv"),))),
-        (tmp_path / "clothes.tar", PhotoOptions()),
-        (flat, PhotoOptions(labels=lists)),
-    ]
-    found = {fingerprint(*way) for way in ways}
-    assert found == {fingerprint(CLOTHES, PhotoOptions())} and len(names) == 3781
+    return {
+        "folders": (tmp_path / "folders", PhotoOptions()),
+        "flat with a table": (flat, PhotoOptions(labels=(str(tmp_path / "labels.csv"),))),
+        "tar": (tmp_path / "clothes.tar", PhotoOptions()),
+        "lists": (flat, PhotoOptions(labels=lists)),
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not CLOTHES.exists(), reason=f"{CLOTHES} is not on this machine")
+def test_clothes_given_four_ways_are_the_same_data(clothes_ways):
+    found = {fingerprint(*way) for way in clothes_ways.values()}
+    assert found == {fingerprint(CLOTHES, PhotoOptions())}
+
+
+@pytest.mark.heavy  # each way is decoded into a cache of its own
+@pytest.mark.skipif(not CLOTHES.exists(), reason=f"{CLOTHES} is not on this machine")
+def test_clothes_given_four_ways_train_to_the_same_numbers(clothes_ways, tmp_path, make_trial):
+    from mnv2_sweep.training.loop import run_trial  # torch, which the others have no use for
+    from tests.stops import measured
+
+    results = []
+    for name, (path, options) in clothes_ways.items():
+        data = open_photos(path, tmp_path / f"cache of {name}", options=options)
+        ref = DataRef("clothes", data.fingerprint, len(data.classes))
+        results.append((trial := make_trial(data=ref, images=400), measured(run_trial(trial, data))))
+    assert all(other == results[0] for other in results[1:])
+    assert results[0][1].images == {"val": 341, "test": 372}
 
 
 def fingerprint(path: Path, options: PhotoOptions) -> str:

@@ -54,6 +54,26 @@ TABLES = {
 }
 
 
+TABLES |= {
+    "a-column-a-class": (
+        "image,split,cat,dog",
+        [
+            ",".join([name, said(name)[0], *(str(float(said(name)[1] == one)) for one in ("cat", "dog"))])
+            for name in FLAT
+        ],
+    ),
+    "other-endings": ("image,label,split", [row.replace(".png", ".JPG") for row in rows()]),
+    "names-and-numbers": (
+        "image,class_id,dx,split",
+        [",".join([name, "7", *reversed(said(name))]) for name in FLAT],
+    ),
+    "numbers-among-others": (
+        "image,width,class_id,split",
+        [",".join([name, "640", *reversed(said(name))]) for name in FLAT],
+    ),
+}
+
+
 @pytest.mark.parametrize("header, lines", TABLES.values(), ids=TABLES)
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 def test_a_table_says_what_folders_would(flat, wanted, header, lines, encoding):
@@ -191,6 +211,12 @@ TEXTS = {
     "which-column": (
         "image,label,class\ntrain_cat_0.png,a,b\n", {}, "the class may stand in 'label' or 'class'; say which: --col",
     ),
+    "several-ones": (
+        "image,cat,dog\ntrain_cat_0.png,1,1\ntrain_dog_0.png,0,1\n", {}, "the class may stand in 'cat' or 'dog'; say",
+    ),
+    "a-row-without-a-one": (
+        "image,cat,dog\ntrain_cat_0.png,1,0\ntrain_dog_0.png,0,0\n", {}, "the class may stand in 'cat' or 'dog'; say",
+    ),
     "no-such-column": ("image,label\ntrain_cat_0.png,cat\n", {"columns": "label=breed"}, "no column 'breed'"),
     "odd-split": ("image,label,split\ntrain_cat_0.png,cat,fold3\n", {}, "line 2: split 'fold3'; wanted is train"),
     "half-a-split": (
@@ -202,6 +228,16 @@ TEXTS = {
     "binary": ("image,label\0\n", {}, "not a table of text"),
     "escapes": ("image,label\ntrain_cat_0.png,\x1b[31mcat\n", {}, "is no name on one line"),
 }  # fmt: skip
+
+
+def test_which_columns_stand_for_classes_is_said_and_a_named_one_goes_before(flat):
+    lines = ["image,cat,dog", *(f"{name},{int('cat' in name)},{int('dog' in name)}" for name in FLAT)]
+    table = flat.parent / "labels.csv"
+    table.write_text("\n".join(lines))
+    data = read(flat, labels=(str(table),))
+    assert data.classes == ("cat", "dog")
+    assert any("each row's class is the column with a 1, of 'cat', 'dog'" in note for note in data.notes)
+    assert read(flat, labels=(str(table),), columns="label=dog").classes == ("0", "1")
 
 
 @pytest.mark.parametrize("text, options, message", TEXTS.values(), ids=TEXTS)

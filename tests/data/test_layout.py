@@ -94,6 +94,16 @@ LAYOUTS = {
         class_files(FOUR, "w/") | {"w/labels.csv": b"image,label"}, KEPT,
         ("'labels.csv' is not read, as the photos lie in class folders; --labels labels.csv reads it",),
     ),
+    "names-with-a-common-beginning": (
+        split_files(**{"seg_train/seg_train": FOUR, "seg_test/seg_test": HALF})
+        | class_files({"pred": 3}, "seg_pred/seg_"),
+        KEPT | {"test": HALF}, ("left out 3 photos in 'seg_pred'",),
+    ),
+    "splits-with-a-year": (split_files(train2017=FOUR, val2017=HALF), {"train": FOUR, "val": HALF}, ()),
+    "flat-strangers-beside-splits": (
+        split_files(Train=FOUR, Test=HALF) | class_files({"Meta": 1, "papers": 2}), KEPT | {"test": HALF},
+        ("left out 1 photo in 'Meta'", "left out 2 photos in 'papers'"),
+    ),
     "a-class-called-valid": (
         class_files({"valid": 4, "invalid": 4}),
         {"train": {"valid": 3, "invalid": 3}, "val": {"valid": 1, "invalid": 1}}, ("'valid' is read as a class",),
@@ -121,6 +131,9 @@ FLAT = {
     "training-and-testing": ("training_set", "test_set"),
     "only-unlabelled": ("unlabeled",),
     "wrapped": ("wrap/train", "wrap/test1"),
+    "images-and-masks": ("images", "masks"),
+    "one-folder-of-images": ("w/JPEGImages", "w/Annotations"),
+    "splits-with-a-year": ("train2017", "val2017", "annotations"),
 }
 
 
@@ -158,9 +171,15 @@ BROKEN_FOLDERS = {
         "'0.png' lies in no class folder; wanted",
     ),
     "splits-without-classes": ({"train/0.png": b"", "val/1.png": b""}, "'train/0.png' lies in no class folder; wanted"),
-    "one-class": (class_files({"cat": 5}), "one class only: 'cat'; at least 2"),
+    "one-class": (
+        class_files({"cat": 5}),
+        "one class only: 'cat'; at least 2 class folders are needed; photos whose classes no folder tells",
+    ),
     "one-class-in-splits": (split_files(train={"cat": 3}, val={"cat": 3}), "one class only: 'cat'"),
-    "empty-class": (OK | {"emu": None}, "no readable image of class 'emu'; add images"),
+    "empty-class": (
+        OK | {"emu": None},
+        "no readable image of class 'emu'; add images, or remove the class, or go by the photos there are: --label-pat",
+    ),
     "empty-class-in-train": (split_files(train=BOTH, val=VAL) | {"train/emu": None}, "of class 'emu' in train"),
     "class-not-in-val": (split_files(train=BOTH, val={"cat": 3}), "no readable image of class 'dog' in val"),
     "class-only-in-val": (

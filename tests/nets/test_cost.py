@@ -6,10 +6,11 @@ import pytest
 
 from mnv2_sweep.base.errors import ArchError
 from mnv2_sweep.nets.arch import MOBILENET_V2, ArchSpec, Stage, set_expansion
-from mnv2_sweep.nets.cost import Cost, count_cost, count_plan
-from mnv2_sweep.nets.resolve import resolve
+from mnv2_sweep.nets.cost import Cost, count_cost, count_parts, count_plan
+from mnv2_sweep.nets.resolve import arch_key, change_classes, network_parts, resolve
 from mnv2_sweep.nets.steps import live_elements
 from mnv2_sweep.paper.published import CHECKPOINTS
+from tests.arch_samples import draw_arch, draw_other
 
 
 @pytest.mark.parametrize("checkpoint", CHECKPOINTS, ids=lambda c: f"{c.arch.width}-{c.arch.resolution}")
@@ -150,3 +151,13 @@ def test_expansion_and_one_pixel():
 def test_impossible_spec_has_no_cost():
     with pytest.raises(ArchError, match="kernel: 2 given"):
         count_cost(ArchSpec(kernel=2))
+
+
+@pytest.mark.parametrize("draw", [draw_arch, draw_other])
+@pytest.mark.parametrize("seed", range(5))
+def test_other_classes_cost_what_the_network_with_them_does(draw, seed):
+    arch = draw(seed)
+    other, parts = replace(arch, classes=arch.classes + 3), network_parts(arch)
+    changed = change_classes(arch, parts, other.classes)
+    assert count_parts(changed) == count_cost(other) and count_parts(parts) == count_cost(arch)
+    assert arch_key(other, changed) == arch_key(other) != arch_key(arch, parts) == arch_key(arch)

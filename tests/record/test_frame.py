@@ -126,9 +126,9 @@ def test_costs_are_counted_on_reading(sweep, monkeypatch):
     with closing(sqlite3.connect(folder / DATABASE)) as database:
         stored = database.execute("SELECT trial || coalesce(result, '') FROM trials").fetchall()
     assert not any(name in text for (text,) in stored for name in ("madds", "params", "activation"))
-    monkeypatch.setattr(frame, "count_cost", lambda arch: Cost(arch.resolution, 7, 9, 11))
+    monkeypatch.setattr(frame, "count_parts", lambda parts: Cost(parts[0].after.size.height, 7, 9, 11))
     rows = load_frame(folder)
-    assert rows["madds"].tolist() == [96, 224, 224]
+    assert rows["madds"].tolist() == [48, 112, 112]  # of the map behind the stem
     assert set(rows["params"]) == {7} and set(rows["peak_activation_bytes"]) == {9}
 
 

@@ -391,14 +391,16 @@ def sweep(folder: Path, function: str):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", ["Ctrl-C", "SIGTERM"])
+@pytest.mark.parametrize("how", ["Ctrl-C", "SIGTERM", "a closed terminal"])
 def test_asked_once_the_running_trials_stop_and_the_prompt_is_back(tmp_path, how):
     with sweep(tmp_path, "train_until_stopped") as process:
         start = time.monotonic()
         if how == "Ctrl-C":
             os.killpg(process.pid, signal.SIGINT)  # a terminal tells the workers, too
-        else:
+        elif how == "SIGTERM":
             process.terminate()
+        else:
+            os.killpg(process.pid, signal.SIGHUP)
         out, err = process.communicate(timeout=PROMPT)
         assert time.monotonic() - start < PROMPT
     first, *ended, last = out.splitlines()

@@ -1,6 +1,7 @@
 """Networks that begin with weights: their conventions, features that are kept, probe, tune and its checkpoints."""
 
 import os
+from copy import copy
 from dataclasses import replace
 from functools import cache
 
@@ -18,6 +19,7 @@ from mnv2_sweep.pretrained.add import add_weights
 from mnv2_sweep.pretrained.folder import find_weights, weights_folder
 from mnv2_sweep.pretrained.read import read_weights
 from mnv2_sweep.training import features
+from mnv2_sweep.training.batch import weigh_images
 from mnv2_sweep.training.control import Control, Interrupted
 from mnv2_sweep.training.features import compute_features, features_path, find_features, forget_oldest
 from mnv2_sweep.training.kept import header_of, write_kept
@@ -90,6 +92,48 @@ def test_a_probe_is_the_network_under_its_classifier_whatever_the_seed(make_begu
     assert counts == results[0].images and len(each) == len(results[0].each)
     for split in scores:
         assert scores[split] == pytest.approx(results[0].scores[split], rel=1e-4)
+
+
+def test_a_probe_with_balance_gives_every_class_the_same_part(make_begun, tiny_data):
+    """The classifier's biases have no penalty: where they are fitted, what images say of a class, as they count, is on
+    average the share that the class has of all that counts."""
+    data = uneven(tiny_data)
+    shares = np.bincount(data.labels["train"]) / len(data.labels["train"])
+    probed = {}
+    for balance in ("none", "weights", "sampler"):
+        trial = make_begun(balance=balance)
+        model = probe_trial(trial, data, "cpu", QUIET).model
+        images = torch.from_numpy(data.images["train"].copy()).permute(0, 3, 1, 2) / 127.5 - 1
+        with torch.no_grad():
+            sides = [model(part).softmax(1) for part in (images, images.flip(3))]
+        counts = weigh_images(trial, data.labels["train"])
+        counts = torch.ones(len(images)) if counts is None else counts
+        said = (torch.stack(sides).mean(0) * counts[:, None]).mean(0).numpy()
+        assert said == pytest.approx(shares if balance == "none" else [1 / 3] * 3, abs=0.02)
+        probed[balance] = model.classifier[1].weight
+    assert torch.equal(probed["weights"], probed["sampler"]) and not torch.equal(probed["weights"], probed["none"])
+
+
+@pytest.mark.parametrize("way", ["tune", None])
+def test_what_begins_with_weights_is_balanced_too(make_begun, tiny_data, way):
+    data, losses = uneven(tiny_data), {}
+    for balance in ("none", "weights", "sampler"):
+        trial = make_begun(way or "probe", balance=balance, images=40)
+        result = TUNE.run(trial, data, Setup(), QUIET) if way else run_trial(replace(trial, how=None), data)
+        losses[balance] = result.train_loss
+        if way:
+            probe = PROBE.run(replace(trial, how=How("probe")), data, Setup(), QUIET)
+            assert result.score("val", "probe_top1") == probe.score("val", "top1")
+    assert len(set(losses.values())) == 3 and all(map(np.isfinite, losses.values()))
+
+
+def uneven(data):
+    """The data with a sixth of the images of two classes in training."""
+    few, labels = copy(data), data.labels["train"]
+    kept = np.flatnonzero((labels == 0) | (np.arange(len(labels)) < len(labels) // 6))
+    few.labels = {**data.labels, "train": labels[kept]}
+    few.images = {**data.images, "train": data.images["train"][kept]}
+    return few
 
 
 def test_features_are_computed_once_for_weights_size_and_data(make_begun, tiny_data, monkeypatch):

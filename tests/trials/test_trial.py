@@ -19,6 +19,7 @@ from mnv2_sweep.trials.trial import (
     Trial,
     dump_result,
     dump_trial,
+    load_flat,
     load_result,
     load_trial,
     record_json,
@@ -167,6 +168,17 @@ def test_json_may_lack_fields_that_came_later():
     recipe, data = '{"name": "old", "epochs": 2}', '{"name": "d", "fingerprint": "f", "classes": 2}'
     text = f'{{"arch": {{"width": 0.5}}, "recipe": {recipe}, "data": {data}, "seed": 1}}'
     assert load_trial(text) == Trial(ArchSpec(width=0.5), Recipe("old", epochs=2), DataRef("d", "f", 2), 1)
+
+
+def test_many_results_are_read_as_one_by_one_and_a_bad_one_is_not_passed_over(make_result):
+    texts = [dump_result(make_result(seconds=n)) for n in range(3)]
+    assert load_flat(texts) == [load_result(text).flat() for text in texts] and load_flat([]) == []
+    for bad in ("", "7", "[]", "null", "{}", f"{texts[0]}, {texts[1]}", texts[0][:-1], texts[0].replace("1.5", '"x"')):
+        with pytest.raises((ValueError, KeyError, TypeError)):
+            load_flat([texts[1], bad, texts[2]])
+    halves = texts[0].split(', "device"')  # of which together one object could be made
+    with pytest.raises(ValueError):
+        load_flat([texts[1], halves[0], '"device"' + halves[1]])
 
 
 def test_curves_may_lack_what_came_later(make_result):
