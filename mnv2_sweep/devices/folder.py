@@ -32,14 +32,24 @@ def list_profiles(folder: Path) -> tuple[list[Profile], list[str]]:
     return profiles, wrong
 
 
+def profile_names(folder: Path) -> list[str]:
+    """Return the names of the profiles that were added."""
+    return sorted(path.stem for path in folder.glob(f"*{SUFFIX}"))
+
+
 def find_profile(name: str, folder: Path) -> Profile:
     """Return the profile of that name. Raises ProfileError with what there is."""
+    return read_profile(profile_path(name, folder))
+
+
+def profile_path(name: str, folder: Path) -> Path:
+    """Return the file of the profile of that name. Raises ProfileError with what there is."""
     path = folder / f"{name}{SUFFIX}"
     if not NAME.fullmatch(name) or not path.exists():
-        there = ", ".join(sorted(path.stem for path in folder.glob(f"*{SUFFIX}"))) or "none yet"
+        there = ", ".join(profile_names(folder)) or "none yet"
         raise ProfileError(f"{name}: no profile of that name in {folder} (there: {there}); 'mnv2-sweep device add' "
                            "takes a file")  # fmt: skip
-    return read_profile(path)
+    return path
 
 
 def add_profile(path: Path, folder: Path, name: str = "") -> Profile:

@@ -1,11 +1,15 @@
 """A profile: how long, and with how much memory, networks ran on a device, as the script of `formats.measure` wrote it.
 
-    {format, version, made_by, device, runtime: [package, version], int8, threads, space, networks_sha256, madds,
-     machine: {...}, sessions: [{begun, seconds, governor, mhz, celsius}],
+    {format, version, made_by, device, runtime: [package, version], int8, threads, turn, space, networks_sha256,
+     madds, machine: {...}, sessions: [{begun, seconds, governor, mhz, celsius}],
      networks: [{arch, file_bytes, peak_bytes, wall_us: [...], cpu_us: [...]}], digest}
 
-Times are microseconds of one run of one image, the median of a turn; a network has one turn in each round. `digest` is
-the sha256 of all else, so that a file that somebody changed is told from one that was measured.
+Times are microseconds of one run of one image, of the fastest run of a turn (before there was a `turn`: the median of a
+turn's, and the processors' mean); a network has one turn in each round. `digest` is the sha256 of all else, so that a
+file that somebody changed is told from one that was measured.
+
+What else a device does only ever adds to a run, so a network's latency is that of its fastest turn: that of the device
+when it does nothing else.
 """
 
 import hashlib
@@ -25,6 +29,7 @@ from mnv2_sweep.nets.cost import count_cost
 
 FORMAT, VERSION = "mnv2-sweep device profile", 1
 MOST_BYTES = 50_000
+LEAST, MEDIAN = "least", "median"  # what the time of a turn is of its runs
 LEAST_NETWORKS, LEAST_ROUNDS = 12, 4
 MOST_NOISE = 0.10  # between halves of the rounds: above it there is more noise than a model could leave
 AGAIN = "pack a script with this version, and measure again"
@@ -68,8 +73,14 @@ class Measured:
 
     @property
     def seconds(self) -> float:
-        """Return its latency: the median over the rounds."""
-        return float(np.median(self.wall_seconds))
+        """Return its latency: the least of the rounds."""
+        return min(self.wall_seconds)
+
+    @property
+    def busy(self) -> float:
+        """Return by how much the clock exceeds the processors in its fastest turn."""
+        fastest = int(np.argmin(self.wall_seconds))
+        return self.wall_seconds[fastest] / max(self.cpu_seconds[fastest], 1e-9)
 
 
 @dataclass(frozen=True)
@@ -82,12 +93,14 @@ class Profile:
     runtime_version: str
     int8: bool
     threads: int
+    turn: str
     space: str
     made_by: str
     machine: Machine
     sessions: tuple[Session, ...]
     networks: tuple[Measured, ...]
     digest: str
+    source: str = ""  # where it was published, with its conditions; "" for what was measured with the script
 
     @property
     def archs(self) -> tuple[ArchSpec, ...]:
@@ -108,16 +121,14 @@ class Profile:
     def noise(self) -> np.ndarray:
         """Return for each network how far its latencies by the even and by the odd rounds lie apart, as a share of
         their mean [N]."""
-        halves = np.array([[np.median(one.wall_seconds[first::2]) for first in (0, 1)] for one in self.networks])
+        halves = np.array([[min(one.wall_seconds[first::2]) for first in (0, 1)] for one in self.networks])
         return np.abs(halves[:, 0] - halves[:, 1]) / halves.mean(axis=1)
 
     @property
     def busy(self) -> float:
         """Return by how much wall time exceeds that of the processors, which would be 1.0 for one thread alone: the
-        median over the networks of wall x threads / processors' time."""
-        wall, cpu = (np.array([np.median(getattr(one, name)) for one in self.networks])
-                     for name in ("wall_seconds", "cpu_seconds"))  # fmt: skip
-        return float(np.median(wall * self.threads / np.maximum(cpu, 1e-9)))
+        median over the networks of wall x threads / processors' time, in the fastest turn of each."""
+        return float(np.median([one.busy * self.threads for one in self.networks]))
 
     @property
     def precision(self) -> str:
@@ -215,6 +226,7 @@ def _load(content: Mapping[str, Any], name: str) -> Profile:
         _text(version),
         _typed(content["int8"], bool),
         _whole(content["threads"], 1),
+        _turn(content.get("turn", MEDIAN)),
         _text(content["space"]),
         _text(content["made_by"]),
         Machine(
@@ -225,6 +237,12 @@ def _load(content: Mapping[str, Any], name: str) -> Profile:
         tuple(_measured(one) for one in content["networks"]),
         _text(content["digest"]),
     )
+
+
+def _turn(value: object) -> str:
+    if value not in (LEAST, MEDIAN):
+        raise ValueError(f"turn: {value!r} where '{LEAST}' or '{MEDIAN}' was expected")
+    return value
 
 
 def _sessions(records: Sequence[Mapping[str, Any]]) -> tuple[Session, ...]:

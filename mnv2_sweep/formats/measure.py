@@ -26,7 +26,7 @@ from mnv2_sweep import __version__
 from mnv2_sweep.base.errors import ProfileError, SweepError
 from mnv2_sweep.base.text import count_noun
 from mnv2_sweep.devices.design import choose_networks
-from mnv2_sweep.devices.profile import FORMAT, LEAST_NETWORKS, VERSION
+from mnv2_sweep.devices.profile import FORMAT, LEAST, LEAST_NETWORKS, VERSION
 from mnv2_sweep.formats.graph import POOLS, Graph, Node, Pads, lower_plan, same_pads
 from mnv2_sweep.formats.tflite import ACTIVATIONS, GROUPED_VERSION, OPERATORS
 from mnv2_sweep.nets.arch import ArchSpec, arch_record
@@ -90,7 +90,7 @@ def make_script(space: str, archs: Sequence[ArchSpec], wish: Wish) -> str:
     about = {
         "format": FORMAT, "version": VERSION, "made_by": f"mnv2-sweep {__version__}", "space": space,
         "networks_sha256": hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16], "int8": wish.int8,
-        "threads": wish.threads, "madds": sum(count_cost(arch).madds for arch in archs),
+        "threads": wish.threads, "turn": LEAST, "madds": sum(count_cost(arch).madds for arch in archs),
     }  # fmt: skip
     words = {
         "RUNTIME": "".join(_part(part) for part in _parts(wish, graphs)),

@@ -29,7 +29,23 @@ def test_noise_is_how_far_even_and_odd_rounds_lie_apart():
         one["wall_us"] = [100.0, 104.0, 100.0, 104.0]
     profile = parse_profile(json.dumps(seal(content)), "x", "x")
     assert profile.noise == pytest.approx(np.full(len(GRID), 4 / 102))
-    assert profile.seconds == pytest.approx(np.full(len(GRID), 102e-6))
+    assert profile.seconds == pytest.approx(np.full(len(GRID), 100e-6))  # what disturbs a run only adds to it
+
+
+def test_a_disturbed_half_of_the_rounds_shows_as_noise_and_not_in_the_latency():
+    content = make_content(rounds=8)
+    for one in content["networks"]:
+        one["wall_us"] = [100.0 if at % 4 == 0 else 108.0 for at in range(8)]
+    profile = parse_profile(json.dumps(seal(content | {"turn": "least"})), "x", "x")
+    assert profile.seconds == pytest.approx(np.full(len(GRID), 100e-6))
+    assert profile.noise == pytest.approx(np.full(len(GRID), 8 / 104))
+
+
+def test_profiles_from_before_there_was_a_turn_are_read_as_what_they_are():
+    content = make_content()
+    del content["turn"]
+    assert parse_profile(json.dumps(seal(content)), "x", "x").turn == "median"
+    assert make_profile().turn == "least"
 
 
 def test_busy_is_what_the_clock_says_beside_the_processors():
