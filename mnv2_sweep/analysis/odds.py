@@ -248,16 +248,16 @@ def front_band(odds: Odds, costs: np.ndarray) -> tuple[np.ndarray, np.ndarray, n
 # ---------------------------------------------------------------- of a sweep
 
 
-def load_odds(folder: Path, trials: pd.DataFrame) -> dict[str, Odds] | None:
-    """Load the odds of the networks of a sweep by their kind of start, each of which has a front, from its table of
-    trials (`load_frame`); None where it is not on record what each network made of the validation images, and of more
+def load_odds(folder: Path, trials: pd.DataFrame, cost: str = "madds") -> dict[str, Odds] | None:
+    """Load the odds of the networks of a sweep by their kind of start, each of which has a front by a column of costs,
+    from its table of trials (`load_frame`); None where it is not on record what each network made of the validation images, and of more
     than MOST_NETWORKS of a kind. Raises StoreError."""
     if any(rows["arch_key"].nunique() > MOST_NETWORKS for rows in split_kinds(trials).values()):
         return None
     loaded = {kind: (load_answers(folder, rows), rows) for kind, rows in split_kinds(trials).items()}
     if not loaded or any(answers is None for answers, _ in loaded.values()):
         return None
-    return {kind: find_odds(answers, costs_of(answers, rows)) for kind, (answers, rows) in loaded.items()}
+    return {kind: find_odds(answers, costs_of(answers, rows, cost)) for kind, (answers, rows) in loaded.items()}
 
 
 def front_odds(odds: Mapping[str, Odds], networks: pd.DataFrame) -> np.ndarray:
@@ -284,9 +284,9 @@ def _pick(odds: Mapping[str, Odds], networks: pd.DataFrame, name: str) -> np.nda
     return np.array([known.get(both, np.nan) for both in zip(kinds, networks["arch_key"], strict=True)], dtype=float)
 
 
-def costs_of(answers: Answers, trials: pd.DataFrame) -> np.ndarray:
-    """Return the MAdds of the networks, from a table of their trials."""
-    known = trials.drop_duplicates("arch_key").set_index("arch_key")["madds"]
+def costs_of(answers: Answers, trials: pd.DataFrame, cost: str = "madds") -> np.ndarray:
+    """Return a cost of the networks, MAdds, from a table of their trials."""
+    known = trials.drop_duplicates("arch_key").set_index("arch_key")[cost]
     return known.loc[[*answers.networks]].to_numpy(dtype=float)
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from mnv2_sweep.base.errors import StoreError
 from mnv2_sweep.base.heap import pause_collector
-from mnv2_sweep.nets.arch import CHOICES, MOBILENET_V2, arch_label, find_expansion, input_size
+from mnv2_sweep.nets.arch import CHOICES, MOBILENET_V2, ArchSpec, arch_label, find_expansion, input_size
 from mnv2_sweep.nets.cost import body_madds, count_cost
 from mnv2_sweep.nets.resolve import arch_key
 from mnv2_sweep.record.store import DAMAGED, DATABASE, Scanned, read_outcomes, scan_outcomes
@@ -71,6 +71,12 @@ def tabulate_outcomes(folder: Path, outcomes: Iterable[Scanned]) -> pd.DataFrame
     starts = ("init",) if any(row["init"] != SCRATCH for row in common) else ()
     order = [*NETWORK_COLUMNS, *starts, *measured, *COST_COLUMNS]
     return pd.concat([own, of_network], axis=1).reindex(columns=order)
+
+
+def load_archs(folder: str | Path) -> dict[str, ArchSpec]:
+    """Load the networks of a sweep by their `arch_key`. Raises StoreError."""
+    archs = dict.fromkeys(outcome.trial.arch for outcome in scan_outcomes(Path(folder)))
+    return {arch_key(arch): arch for arch in archs}
 
 
 def _add_row(columns: dict[str, list], row: Mapping, count: int) -> None:

@@ -1,8 +1,11 @@
 """Names of further costs -> columns of listings and tables, and lines on how good the predicted ones are."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from mnv2_sweep.analysis.fronts import changed_pairs
 from mnv2_sweep.analysis.stats import kendall_tau
@@ -11,6 +14,7 @@ from mnv2_sweep.devices.costs import ALWAYS, Predictor, Values, count_rows, esti
 from mnv2_sweep.devices.latency import relative_quantiles
 from mnv2_sweep.explain.listing import Column
 from mnv2_sweep.nets.arch import ArchSpec, arch_label
+from mnv2_sweep.record.frame import load_archs
 from mnv2_sweep.spaces.networks import Networks
 
 MOST_PAIRED = 2000  # networks of which every pair is looked at
@@ -34,6 +38,33 @@ def arch_columns(archs: Sequence[ArchSpec], names: Sequence[str]) -> list[Column
     """Return a column for each cost of some networks. Raises ProfileError."""
     rows = count_rows(archs)
     return [make_column(name, estimate(name, rows)) for name in names]
+
+
+@dataclass(frozen=True, eq=False)
+class FurtherCosts:
+    """Further costs, by name, of the networks of a sweep, by their `arch_key`."""
+
+    names: Sequence[str]
+    archs: Mapping[str, ArchSpec]
+
+    def columns(self, frame: pd.DataFrame) -> list[Column]:
+        """Return a column for each cost, of the rows of a table of trials or networks. Raises ProfileError."""
+        if not self.names:
+            return []
+        keys, places = np.unique(frame["arch_key"].to_numpy(str), return_inverse=True)
+        rows = count_rows([self.archs[key] for key in keys])
+        return [make_column(name, _take(estimate(name, rows), places)) for name in self.names]
+
+    def add(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Return the table with a column for each cost, and its interval as `_low` and `_high`. Raises ProfileError."""
+        records = [pd.DataFrame([one.record(at) for at in range(len(frame))], frame.index) for one in self.columns(frame)]
+        return pd.concat([frame, *records], axis=1)
+
+
+def load_costs(folder: Path, asked: Sequence[str]) -> FurtherCosts:
+    """Load the networks of a sweep for further costs. Raises ProfileError where one is none, StoreError."""
+    names = wished_costs(asked)
+    return FurtherCosts(names, load_archs(folder) if names else {})
 
 
 def make_column(name: str, values: Values) -> Column:
