@@ -34,44 +34,44 @@ class CostAxis:
 
 @dataclass(frozen=True, eq=False)
 class Front:
-    """A front by one cost: which networks are on it as measured [N], how likely each is on it [N], and which enter it
-    and leave it against the first cost's, beyond noise [N]."""
+    """A front by one cost: which networks are on it as measured [N], how likely each is on it [N], which enter it and
+    leave it against the first cost's, beyond noise [N], and how many do so as measured."""
 
     axis: CostAxis
     on_front: np.ndarray
     probability: np.ndarray
     enters: np.ndarray
     leaves: np.ndarray
+    changes: int
 
 
 def compare_fronts(
     scores: np.ndarray, axes: Sequence[CostAxis], drawn: np.ndarray | None = None, seed: int = 0
 ) -> list[Front]:
-    """Return the front of each cost, compared with that of the first. Scores [N] are better the larger they are, `drawn`
-    [draws, N] are those of other images and seeds. Networks without a score or a cost are NaN, and on no front."""
+    """Return the front of each cost, compared with that of the first among the networks of which both are known. Scores
+    [N] are better the larger they are, `drawn` [draws, N] are those of other images and seeds. Networks without a score
+    or the cost (NaN) are on no front."""
     random = np.random.default_rng(seed)
-    known = np.logical_and.reduce([~np.isnan(scores), *(~np.isnan(axis.values) for axis in axes)])
     drawn = np.broadcast_to(scores, (DRAWS, len(scores))) if drawn is None else drawn
-    fronts, first = [], None
+    first, fronts = axes[0], []
     for axis in axes:
-        on = np.zeros((len(drawn), len(scores)), bool)
-        if known.any():
-            on[:, known] = draw_axis_fronts(drawn[:, known], axis.values[known], axis.margin, random)
-        first = on if first is None else first
-        own = ~np.isnan(axis.values) & ~np.isnan(scores)
-        measured = pareto_front(np.where(own, axis.values, np.nan), scores)
-        enters, leaves = (both.mean(0) >= CONFIDENCE for both in (on & ~first, first & ~on))
-        fronts.append(Front(axis, measured, np.where(known, on.mean(0), np.nan), enters, leaves))
+        known = ~(np.isnan(scores) | np.isnan(first.values) | np.isnan(axis.values))
+        own, before = (draw_axis_fronts(drawn, one, known, random) for one in (axis, first))
+        measured, was = (pareto_front(np.where(known, one.values, np.nan), scores) for one in (axis, first))
+        enters, leaves = ((more & ~less).mean(0) >= CONFIDENCE for more, less in ((own, before), (before, own)))
+        probability = np.where(known, own.mean(0), np.nan)
+        fronts.append(Front(axis, measured, probability, enters, leaves, int((measured != was).sum())))
     return fronts
 
 
-def draw_axis_fronts(
-    scores: np.ndarray, costs: np.ndarray, margin: float, random: np.random.Generator
-) -> np.ndarray:
-    """Return for each draw of the scores [draws, N] which networks are on its front, with costs drawn, too."""
-    spread = np.log(margin) / QUANTILE
-    logs = np.log(costs.astype(float)) + spread * random.standard_normal(scores.shape)
-    return front_rows(scores, logs)
+def draw_axis_fronts(scores: np.ndarray, axis: CostAxis, known: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Return for each draw of the scores [draws, N] which of the known networks are on its front, with costs drawn, too;
+    others are not."""
+    on = np.zeros(scores.shape, bool)
+    spread = np.log(axis.margin) / QUANTILE
+    logs = np.log(axis.values[known]) + spread * random.standard_normal((len(scores), int(known.sum())))
+    on[:, known] = front_rows(scores[:, known], logs)
+    return on
 
 
 def front_rows(scores: np.ndarray, costs: np.ndarray) -> np.ndarray:

@@ -104,7 +104,9 @@ def count_rows(archs: Sequence[ArchSpec]) -> Rows:
 
 COUNT_EXAMPLE, SIZE_EXAMPLE = "<= 300M", "<= 2 MiB"
 COUNTED = {
-    name: CostName(name, heading, words, *((SIZE_UNITS, SIZE_EXAMPLE) if "bytes" in name else (COUNT_UNITS, COUNT_EXAMPLE)))
+    name: CostName(
+        name, heading, words, *((SIZE_UNITS, SIZE_EXAMPLE) if "bytes" in name else (COUNT_UNITS, COUNT_EXAMPLE))
+    )
     for name, heading, words in (
         ("madds", "MAdds", "MAdds"),
         ("params", "params", "params"),

@@ -35,7 +35,9 @@ class Column:
         """Return the cells of a network for a table, the interval in one of its own."""
         if self.low is None:
             return [self.text(self.values[at])]
-        interval = "outside" if np.isnan(self.values[at]) else f"{self.text(self.low[at])} to {self.text(self.high[at])}"
+        interval = (
+            "outside" if np.isnan(self.values[at]) else f"{self.text(self.low[at])} to {self.text(self.high[at])}"
+        )
         return [self.text(self.values[at]), interval]
 
     @property

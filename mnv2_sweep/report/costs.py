@@ -10,10 +10,12 @@ import pandas as pd
 from mnv2_sweep.analysis.fronts import changed_pairs
 from mnv2_sweep.analysis.stats import kendall_tau
 from mnv2_sweep.base.text import count_noun, percent
-from mnv2_sweep.devices.costs import ALWAYS, Predictor, Values, count_rows, estimate, find_cost, find_model
+from mnv2_sweep.devices.costs import ALWAYS, CostName, Predictor, Values, count_rows, estimate, find_cost, find_model
 from mnv2_sweep.devices.latency import relative_quantiles
 from mnv2_sweep.explain.listing import Column
 from mnv2_sweep.nets.arch import ArchSpec, arch_label
+from mnv2_sweep.nets.cost import count_cost
+from mnv2_sweep.plots.pareto import CostAxis
 from mnv2_sweep.record.frame import load_archs
 from mnv2_sweep.spaces.networks import Networks
 
@@ -57,7 +59,9 @@ class FurtherCosts:
 
     def add(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Return the table with a column for each cost, and its interval as `_low` and `_high`. Raises ProfileError."""
-        records = [pd.DataFrame([one.record(at) for at in range(len(frame))], frame.index) for one in self.columns(frame)]
+        records = [
+            pd.DataFrame([one.record(at) for at in range(len(frame))], frame.index) for one in self.columns(frame)
+        ]
         return pd.concat([frame, *records], axis=1)
 
 
@@ -65,6 +69,19 @@ def load_costs(folder: Path, asked: Sequence[str]) -> FurtherCosts:
     """Load the networks of a sweep for further costs. Raises ProfileError where one is none, StoreError."""
     names = wished_costs(asked)
     return FurtherCosts(names, load_archs(folder) if names else {})
+
+
+def cost_axis(cost: CostName, costs: FurtherCosts) -> CostAxis:
+    """Return the axis of figures that have this cost of a sweep's networks."""
+    archs = list(costs.archs.values())
+
+    def count(others: Sequence[ArchSpec]) -> np.ndarray:
+        return estimate(cost.name, count_rows(others)).values.astype(float)
+
+    madds = np.array([count_cost(arch).madds for arch in archs])
+    title = f"{cost.heading.rpartition(' (')[0]} ({'ms' if not cost.whole else 'MB'}, log scale)"
+    return CostAxis(cost.name, 1.0 if not cost.whole else 1e6, title, cost.words,
+                    [f"{line}." for line in columns_text(arch_columns(archs, [cost.name]), madds)], count)  # fmt: skip
 
 
 def make_column(name: str, values: Values) -> Column:
@@ -91,6 +108,10 @@ def columns_text(columns: Sequence[Column], madds: np.ndarray) -> list[str]:
         model = find_model(column.name)
         lines.append(model_text(column.name, model))
         lines += [order_text(column.name, column.values, model, madds)] if len(madds) > 1 else []
+        outside = int(np.isnan(column.values).sum())
+        if outside and len(madds) > 1:
+            lines.append(f"{column.name}: {outside:,} of {len(madds):,} networks lie outside of what was measured on "
+                         f"{model.profile.name}, and are not predicted")  # fmt: skip
     return lines
 
 

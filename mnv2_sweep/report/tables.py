@@ -204,9 +204,7 @@ def trials_table(trials: pd.DataFrame) -> list[list[str]]:
     return [[*header, f"val {score.label}", f"test {score.label}", "images/s", "seconds", "error"], *rows]
 
 
-def network_table(
-    summary: pd.DataFrame, odds: Kinds | None = None, columns: Sequence[Column] = ()
-) -> list[list[str]]:
+def network_table(summary: pd.DataFrame, odds: Kinds | None = None, columns: Sequence[Column] = ()) -> list[list[str]]:
     """Return header and a row per network, from `stats.summarise`, with further costs of these; `*` marks the front,
     where odds are unknown."""
     score = main_score(summary)

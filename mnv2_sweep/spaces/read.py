@@ -195,7 +195,9 @@ def _read_constraint(cost: CostName, entry: Entry, mistakes: Mistakes) -> Constr
     found = parse_bound(cost, entry.text)
     if found is None and lacks_direction(cost, entry.text):
         shown = short(entry.text)
-        text = f'constraints.{cost.name}: {shown} given, but not whether more or less; write "<= {shown}" or ">= {shown}"'
+        text = (
+            f'constraints.{cost.name}: {shown} given, but not whether more or less; write "<= {shown}" or ">= {shown}"'
+        )
         mistakes.add(entry.line, text)
     elif found is None:
         mistakes.add(entry.line, refusal(f"constraints.{cost.name}", entry, bounds_of(cost)))
