@@ -1,13 +1,13 @@
-"""Scores and several costs of the same networks -> a front for each cost, and which networks change places between them.
+"""Scores and several costs of the same networks -> a front for each cost, and which networks change places.
 
 Whether a network is on the front by MAdds and off it by a device's latency depends on scores that are measured on
 images, with seeds, and on latencies that are predicted. Both are drawn many times: the scores as `odds` draws them (as
 measured, where these are not on record image by image), each latency about its prediction with a spread of logarithms
-whose 95 % interval is the prediction's. In each draw each cost has its front. A network has changed places where at least
-95 % of the draws have it on one front and not on the other; what changes less often is noise.
+whose 95 % interval is the prediction's. In each draw each cost has its front. A network has changed places where at
+least 95 % of the draws have it on one front and not on the other; what changes less often is noise.
 
-Errors of two predictions are taken for independent. Where they are alike, as of networks that differ little, changes are
-surer than is said.
+Errors of two predictions are taken for independent. Where they are alike, as of networks that differ little, changes
+are surer than is said.
 """
 
 from collections.abc import Sequence
@@ -65,8 +65,8 @@ def compare_fronts(
 
 
 def draw_axis_fronts(scores: np.ndarray, axis: CostAxis, known: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Return for each draw of the scores [draws, N] which of the known networks are on its front, with costs drawn, too;
-    others are not."""
+    """Return for each draw of the scores [draws, N] which of the known networks are on its front, with costs drawn,
+    too; others are not."""
     on = np.zeros(scores.shape, bool)
     spread = np.log(axis.margin) / QUANTILE
     logs = np.log(axis.values[known]) + spread * random.standard_normal((len(scores), int(known.sum())))

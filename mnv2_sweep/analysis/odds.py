@@ -250,8 +250,8 @@ def front_band(odds: Odds, costs: np.ndarray) -> tuple[np.ndarray, np.ndarray, n
 
 def load_odds(folder: Path, trials: pd.DataFrame, cost: str = "madds") -> dict[str, Odds] | None:
     """Load the odds of the networks of a sweep by their kind of start, each of which has a front by a column of costs,
-    from its table of trials (`load_frame`); None where it is not on record what each network made of the validation images, and of more
-    than MOST_NETWORKS of a kind. Raises StoreError."""
+    from its table of trials (`load_frame`); None where it is not on record what each network made of the validation
+    images, and of more than MOST_NETWORKS of a kind. Raises StoreError."""
     if any(rows["arch_key"].nunique() > MOST_NETWORKS for rows in split_kinds(trials).values()):
         return None
     loaded = {kind: (load_answers(folder, rows), rows) for kind, rows in split_kinds(trials).items()}

@@ -76,7 +76,7 @@ def draw_pareto(
         facts = replace(facts, guess=guess)
     eight = find_eight(folder, trials, summary, axis) if int8 else None
     fig = plot_pareto(summary, facts, comparison, verdict=verdict, doubt=doubt, axis=axis, eight=eight)
-    return save_sweep_figure(fig, plots, folder, "-".join(["pareto", *_stems(cost), *(["int8"] if int8 else [])]))
+    return save_plot(fig, plots, folder, "-".join(["pareto", *_stems(cost), *(["int8"] if int8 else [])]))
 
 
 def _stems(cost: str | None) -> list[str]:
@@ -139,10 +139,8 @@ def draw_ablation(folder: Path, plots: Path) -> list[Path]:
         )
     curves = load_curves(folder).merge(load_frame(folder)[["trial_id", "arch_key"]], on="trial_id")
     if len(seen) == 1:
-        return save_sweep_figure(
-            plot_ablation(seen[0], curves, protocol.looks, protocol.peeked), plots, folder, "ablation"
-        )
-    written = save_sweep_figure(plot_readings(readings, protocol.looks, protocol.peeked), plots, folder, "ablation")
+        return save_plot(plot_ablation(seen[0], curves, protocol.looks, protocol.peeked), plots, folder, "ablation")
+    written = save_plot(plot_readings(readings, protocol.looks, protocol.peeked), plots, folder, "ablation")
     bases = {one.comparison.base for one in seen}
     for one in seen:
         base = arch_label(one.comparison.base).replace(" at ", "@").replace(", ", "-").replace(" ", "-")
@@ -158,7 +156,7 @@ def draw_expansion(folder: Path, plots: Path) -> list[Path]:
     curves, seeds = find_trade_offs(trials)
     size = f"{size_range(map(as_size, trials['train_size']))} px"
     fig = plot_expansion(curves, seeds, judge_claims(curves), read_facts(trials), size)
-    return save_sweep_figure(fig, plots, folder, "expansion")
+    return save_plot(fig, plots, folder, "expansion")
 
 
 def describe_expansion(folder: Path) -> str:
@@ -178,7 +176,7 @@ def draw_costs(networks: Networks, plots: Path) -> list[Path]:
     rows = [(arch.family, arch.width, input_size(arch).cell, arch_label(arch)) for arch in networks]
     costs[["family", "width", "resolution", "network"]] = pd.DataFrame(rows)
     title = f"What {count_noun(len(networks), 'spec')} of {name} cost"
-    return save_sweep_figure(plot_costs(costs, title), plots, Path(name), "costs")
+    return save_plot(plot_costs(costs, title), plots, Path(name), "costs")
 
 
 def draw_manifold(embeddings: Sequence[Embedding], losses: Sequence[Loss], seed: int, plots: Path) -> list[Path]:
@@ -211,7 +209,7 @@ def draw_sheet(dataset: Dataset, split: str, size: Size, plots: Path) -> list[Pa
     return save_figure(plot_contact_sheet(np.stack(rows), dataset.classes, title), plots / f"data-{dataset.name}")
 
 
-def save_sweep_figure(figure, plots: Path, folder: Path, stem: str) -> list[Path]:
+def save_plot(figure, plots: Path, folder: Path, stem: str) -> list[Path]:
     """Save plots/<sweep>/<stem>.*, and for a person's own sweeps plots/<stem>.*, the last one drawn."""
     last = [] if folder.name == EXAMPLE else [plots / stem]
     return save_figure(figure, plots / folder.name / stem, *last)

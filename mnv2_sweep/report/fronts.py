@@ -18,7 +18,7 @@ from mnv2_sweep.plots.fronts import Compared, plot_fronts
 from mnv2_sweep.plots.style import join_facts
 from mnv2_sweep.record.frame import load_frame
 from mnv2_sweep.report.costs import FurtherCosts, columns_text, load_costs
-from mnv2_sweep.report.figures import save_sweep_figure
+from mnv2_sweep.report.figures import save_plot
 from mnv2_sweep.trials.tasks import Score, main_score
 
 MADDS, MADDS_UNIT = "madds", 1e6
@@ -62,7 +62,7 @@ def draw_fronts(folder: Path, plots: Path, asked: Sequence[str]) -> tuple[list[s
         compared, ["by MAdds", *(f"by {one.words}" for one in named)], ["MAdds (millions, log scale)", *titles], score,
         caption, f"Fronts of {len(summary)} networks by {1 + len(names)} costs",
     )  # fmt: skip
-    return [*facts, *lines], save_sweep_figure(fig, plots, folder, "fronts")
+    return [*facts, *lines], save_plot(fig, plots, folder, "fronts")
 
 
 def _of_kind(summary: pd.DataFrame, kind: str) -> pd.DataFrame:
