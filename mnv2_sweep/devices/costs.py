@@ -1,4 +1,4 @@
-"""Names of costs, as spaces, options and tables say them -> what they are, in which units, and their values for networks.
+"""Names of costs, as spaces, options and tables say them -> their units, and their values for networks.
 
     madds  params  peak_activation_bytes  depth          counted (`nets.cost`)
     peak_activation_int8_bytes                           the same with one byte for each activation
@@ -7,8 +7,8 @@
     memory@NAME                                          bytes of a process with runtime and network there
 
 A file has 4 bytes for each weight and for each bias, into which batch norm is folded; with 8 bits a byte for each
-weight, and 16 for each output channel: its bias, its scales and zero points. What formats add for each operation is left
-out. Costs of a device are predicted (`devices.latency`), with an interval, and are NaN where a network lies outside of
+weight, and 16 for each output channel: its bias, its scales and zero points. What formats add for each operation is
+left out. Costs of a device are predicted (`devices.latency`), with an interval, and are NaN where a network lies outside of
 what was measured.
 """
 

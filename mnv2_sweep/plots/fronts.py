@@ -24,9 +24,9 @@ MOST_NAMES = 8  # of one panel
 
 @dataclass(frozen=True, eq=False)
 class Compared:
-    """The fronts of networks that begin in one way: their names and scores [N], and a Front for each cost, in the unit of
-    its axis; the first is what the others are compared with. `low` and `high` [N] for each cost, None where it is
-    exact."""
+    """The fronts of networks that begin in one way: their names and scores [N], and a Front for each cost, in the unit
+    of its axis; the first is what the others are compared with. `bars` are the ends [N] of each cost's intervals, None
+    where it is exact."""
 
     names: Sequence[str]
     scores: np.ndarray

@@ -77,8 +77,8 @@ class Eight(NamedTuple):
 
 
 def load_eights(folder: Path) -> list[Eight]:
-    """Return what is recorded of files in 8 bits that were run, of every export of the sweep; what can't be read is left
-    out, `list_exports` names it."""
+    """Return what is recorded of files in 8 bits that were run, of every export of the sweep; what can't be read is
+    left out, `list_exports` names it."""
     found = []
     for path in sorted((folder / EXPORTS).glob("*.json")):
         try:

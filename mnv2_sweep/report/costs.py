@@ -122,8 +122,8 @@ def outside_text(arch: ArchSpec, columns: Sequence[Column]) -> list[str]:
         if column.low is not None and np.isnan(column.values[0]):
             one = find_model(column.name)
             reason = one.model.reasons(one.rows(count_rows([arch]))[0])[0]
-            lines.append(f"{arch_label(arch)} lies outside of what was measured on {one.profile.name} ({reason}); pack a "
-                         "space that has it, and measure that")  # fmt: skip
+            lines.append(f"{arch_label(arch)} lies outside of what was measured on {one.profile.name} ({reason}); pack "
+                         "a space that has it, and measure that")  # fmt: skip
     return lines
 
 

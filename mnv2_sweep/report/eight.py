@@ -40,7 +40,8 @@ def find_eight(folder: Path, trials: pd.DataFrame, summary: pd.DataFrame, axis: 
     shown = ", ".join(missing[:MOST_NAMED]) + (f" and {len(missing) - MOST_NAMED:,} more" * (len(missing) > MOST_NAMED))
     lacking = f" Not exported in 8 bits, so without a point: {shown}." if missing else ""
     have = f"{len(summary) - len(missing):,} of {count_noun(len(summary), 'network')}"
-    caption = f"In 8 bits ({have}): the score, moved by what 8 bits changed in the exported files on the same images; {words}."
+    caption = f"In 8 bits ({have}): the score, moved by what 8 bits changed in exported files on the same images; "
+    caption += f"{words}."
     return Eight(costs, summary[TOP1.name].to_numpy(dtype=float) + moved, caption + lacking)
 
 
@@ -75,8 +76,8 @@ def _find_cost(axis: CostAxis) -> tuple[str, str | None, str]:
     form = FORMS.get(profile.runtime, "onnx")
     alike = [one for one in list_profiles(devices_folder())[0] if one.int8 and _setting(one) == _setting(profile)]
     if not alike:
-        return axis.column, form, (f"{kind} in 8 bits is not known ({name} has no profile with --int8 beside it), so each "
-                                   "stands at that of floats")  # fmt: skip
+        return axis.column, form, (f"{kind} in 8 bits is not known ({name} has no profile with --int8 beside it), so "
+                                   "each stands at that of floats")  # fmt: skip
     other = f"{kind}@{alike[0].name}"
     return other, form, f"each at its {other}"
 

@@ -52,8 +52,8 @@ MOST_DRAWN = 200_000  # networks in one figure of costs
 def draw_pareto(
     folder: Path, plots: Path, band: bool = False, cost: str | None = None, int8: bool = False
 ) -> list[Path]:
-    """Draw accuracy against MAdds, or another cost, of one sweep, with how sure the front is where that is known, `band`
-    as an area too, `int8`: with the points of exports in 8 bits; return the files written. Raises StoreError,
+    """Draw accuracy against MAdds, or another cost, of one sweep, with how sure the front is where that is known,
+    `band` as an area too, `int8`: with the points of exports in 8 bits; return the files written. Raises StoreError,
     ProfileError."""
     trials, axis = load_frame(folder), MADDS
     score = main_score(trials)
@@ -90,7 +90,7 @@ def _add_axis(summary: pd.DataFrame, trials: pd.DataFrame, axis: CostAxis) -> pd
     known = trials.drop_duplicates("arch_key").set_index("arch_key")[names]
     summary = summary.assign(**{name: summary["arch_key"].map(known[name]).astype(float) for name in names})
     if summary[axis.column].isna().all():
-        raise ProfileError(f"{axis.column}: all networks of the sweep lie outside of what was measured; pack its space, "
+        raise ProfileError(f"{axis.column}: all networks of the sweep lie outside of what was measured; pack its space "
                            "and measure that")  # fmt: skip
     score = main_score(summary)
     kinds = summary["init"] if "init" in summary else pd.Series("", summary.index)

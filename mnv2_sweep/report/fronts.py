@@ -33,8 +33,8 @@ def draw_fronts(folder: Path, plots: Path, asked: Sequence[str]) -> tuple[list[s
     if not asked:
         names = [f"latency@{one.name}" for one in list_profiles(devices_folder())[0]]
         if not names:
-            raise ProfileError("plot --fronts: no profile of a device was added; 'mnv2-sweep device run' makes one here, "
-                               "'mnv2-sweep device add' takes a file")  # fmt: skip
+            raise ProfileError("plot --fronts: no profile of a device was added; 'mnv2-sweep device run' makes one "
+                               "here, 'mnv2-sweep device add' takes a file")  # fmt: skip
     if len(names) > MOST_COSTS:
         raise ProfileError(f"plot --fronts: {len(names)} costs, at most {MOST_COSTS} are drawn beside MAdds; say which "
                            "with --cost")  # fmt: skip
@@ -83,7 +83,7 @@ def _compare(summary: pd.DataFrame, odds: Odds | None, names: Sequence[str], sco
 
 
 def _align(odds: Odds, summary: pd.DataFrame) -> np.ndarray:
-    """Return the draws of the scores [draws, networks] in the order of the summary, NaN of networks without a result."""
+    """Return the draws of the scores [draws, networks] in the order of the summary, NaN where there is no result."""
     places = {key: at for at, key in enumerate(odds.networks)}
     drawn = np.full((len(odds.scores), len(summary)), np.nan)
     for at, key in enumerate(summary["arch_key"]):

@@ -323,8 +323,8 @@ class _Selection:
                 reason = one.model.reasons(one.rows(count_rows([arch]))[0])[0]
                 lines.append(
                     f"{cost}: {count_noun(count, 'network')} lie{'s' * (count == 1)} outside of what was measured on "
-                    f"{one.profile.name}, and {'is' if count == 1 else 'are'} left out, for instance {arch_label(arch)} ({reason}); "
-                    f"'mnv2-sweep device show {one.profile.name} SPACE' says which to measure, too"
+                    f"{one.profile.name}, and {'is' if count == 1 else 'are'} left out, for instance "
+                    f"{arch_label(arch)} ({reason}); 'mnv2-sweep device show {one.profile.name} SPACE' says which to measure, too"
                 )
         return lines
 
