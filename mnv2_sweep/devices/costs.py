@@ -8,8 +8,8 @@
 
 A file has 4 bytes for each weight and for each bias, into which batch norm is folded; with 8 bits a byte for each
 weight, and 16 for each output channel: its bias, its scales and zero points. What formats add for each operation is
-left out. Costs of a device are predicted (`devices.latency`), with an interval, and are NaN where a network lies outside of
-what was measured.
+left out. Costs of a device are predicted (`devices.latency`), with an interval, and are NaN where a network lies
+outside of what was measured.
 """
 
 import re
@@ -25,9 +25,10 @@ import numpy as np
 from mnv2_sweep.base.errors import ProfileError
 from mnv2_sweep.base.text import BYTE_UNITS
 from mnv2_sweep.devices.features import FEATURES, PLACES, Feature, arch_features
-from mnv2_sweep.devices.folder import devices_folder, find_profile, profile_names, profile_path
+from mnv2_sweep.devices.folder import devices_folder, find_profile, names_text, profile_names, profile_path
 from mnv2_sweep.devices.latency import LatencyModel, fit_costs
 from mnv2_sweep.devices.profile import LEAST_NETWORKS, Profile
+from mnv2_sweep.devices.published import published_profiles
 from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.nets.cost_arrays import CostArrays, count_archs
 from mnv2_sweep.nets.plan import WEIGHTED
@@ -128,12 +129,12 @@ def find_cost(name: str) -> CostName:
     if name in COUNTED:
         return COUNTED[name]
     match = OF_DEVICE.fullmatch(name)
-    there = profile_names(devices_folder())
-    names = f"profiles: {', '.join(there) or 'none yet'}"
+    folder = devices_folder()
+    names = f"profiles: {names_text(folder)}"
     if not match:
         raise ProfileError(f"unknown cost '{name}'; allowed: {', '.join(COUNTED)}, {FORMS} ({names})")
     kind, profile = match.groups()
-    if profile not in there:
+    if profile not in (*profile_names(folder), *published_profiles()):
         advice = "'mnv2-sweep device list' says more of them, 'mnv2-sweep device add' takes a file"
         raise ProfileError(f"no profile named '{profile}' ({names}); {advice}")
     if kind == "latency":
@@ -185,6 +186,8 @@ class Predictor:
 def find_model(name: str) -> Predictor:
     """Return what predicts latency@NAME or memory@NAME. Raises ProfileError."""
     kind, profile = name.split("@", 1)
+    if profile in published_profiles():
+        return _fit(kind, profile, devices_folder() / profile, 0)
     path = profile_path(profile, devices_folder())
     return _fit(kind, profile, path, path.stat().st_mtime_ns)
 

@@ -120,7 +120,9 @@ class Profile:
     @property
     def noise(self) -> np.ndarray:
         """Return for each network how far its latencies by the even and by the odd rounds lie apart, as a share of
-        their mean [N]."""
+        their mean [N]; NaN where there is one round, as of what was published."""
+        if self.rounds < 2:
+            return np.full(len(self.networks), np.nan)
         halves = np.array([[min(one.wall_seconds[first::2]) for first in (0, 1)] for one in self.networks])
         return np.abs(halves[:, 0] - halves[:, 1]) / halves.mean(axis=1)
 
@@ -139,7 +141,7 @@ class Profile:
     def title(self) -> str:
         """Return device and runtime in words."""
         threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
-        return f"{self.device}, {self.runtime} {self.runtime_version} {self.precision}, {threads}"
+        return f"{self.device}, {f'{self.runtime} {self.runtime_version}'.strip()} {self.precision}, {threads}"
 
 
 def read_profile(path: Path, name: str = "") -> Profile:

@@ -318,13 +318,17 @@ class _Selection:
         """Say of how many candidates no device says the cost, and why, by an example."""
         lines = []
         for cost, count in self.outside.items():
+            one = find_model(cost)
+            if one.profile.source:
+                lines.append(f"{cost}: published by others, not measured by you: {one.profile.source}")
             if count:
-                one, arch = find_model(cost), self.example[cost]
+                arch = self.example[cost]
                 reason = one.model.reasons(one.rows(count_rows([arch]))[0])[0]
                 lines.append(
                     f"{cost}: {count_noun(count, 'network')} lie{'s' * (count == 1)} outside of what was measured on "
                     f"{one.profile.name}, and {'is' if count == 1 else 'are'} left out, for instance "
-                    f"{arch_label(arch)} ({reason}); 'mnv2-sweep device show {one.profile.name} SPACE' says which to measure, too"
+                    f"{arch_label(arch)} ({reason}); 'mnv2-sweep device show {one.profile.name} SPACE' says which to "
+                    "measure, too"
                 )
         return lines
 
