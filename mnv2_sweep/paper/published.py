@@ -328,7 +328,7 @@ _PIXEL_1 = (
     *(28.7, 21.1, 14.9, 9.9, 6.4, 19.7, 14.6, 10.5, 6.9, 4.5),
 )
 # tensorflow/tensorflow, tensorflow/lite/g3doc/guide/hosted_models.md at 0406598, column "CPU, 4 threads": MobileNetV1
-# by width, at 128, 160, 192 and 224 px, in floats and quantized; then MobileNetV2 1.0 at 224, in floats NASNet-A mobile.
+# by width, at 128, 160, 192 and 224 px, in floats and quantized; then MobileNetV2 1.0 at 224, in floats also NASNet-A.
 _PIXEL_3 = {
     0.25: ((1.2, 1.7, 2.4, 3.3), (0.8, 1.3, 1.8, 2.3)),
     0.5: ((3.0, 4.4, 6.0, 7.9), (1.7, 2.6, 3.6, 4.7)),

@@ -125,8 +125,8 @@ def latencies_text(profile: Profile, networks: Networks) -> str:
     if len(networks) > SHOWN:
         lines.append(f"... and {len(networks) - SHOWN:,} more (--csv lists all)")
     lines.append(
-        f"{'published, not measured by you: ' * bool(profile.source)}latency of one image on {profile.title}, predicted "
-        f"from {count_noun(len(profile.networks), 'network')}"
+        f"{'published, not measured by you: ' * bool(profile.source)}latency of one image on {profile.title}, "
+        f"predicted from {count_noun(len(profile.networks), 'network')}"
     )
     if outside.any():
         count = f"{int(outside.sum()):,} of {len(networks):,}"

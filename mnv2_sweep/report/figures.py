@@ -66,7 +66,8 @@ def draw_pareto(
     if axis is not MADDS:
         summary = _add_axis(summary, trials, axis)
         trials = trials[trials[axis.column].notna()]
-    comparison, verdict = compare_published(summary), sweep_verdict(folder)
+    comparison = compare_published(summary) if axis is MADDS else None  # which is by MAdds
+    verdict = sweep_verdict(folder)
     odds = load_odds(folder, trials, axis.column)
     if band and odds is None:
         raise StoreError(f"--band: {folder}: {unknown_odds(score)}; leave it out")
