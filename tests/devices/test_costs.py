@@ -40,7 +40,9 @@ def test_counted_costs_are_those_of_the_network():
         assert values["file_int8_bytes"] == numbers[0] + 16 * numbers[1]
 
 
-@pytest.mark.parametrize("runtime, int8, most", [("onnx", False, 0.003), ("litert", False, 0.005), ("onnx", True, 0.03)])
+@pytest.mark.parametrize(
+    "runtime, int8, most", [("onnx", False, 0.003), ("litert", False, 0.005), ("onnx", True, 0.03)]
+)
 def test_sizes_of_files_are_those_of_written_ones(tmp_path, runtime, int8, most):
     """Of networks of a usual size; small ones have less of what formats add for each operation."""
     archs = [ArchSpec(width=0.35, resolution=96), ArchSpec(width=1.4), ArchSpec(family="mobilenet_v1", width=0.5)]

@@ -4,9 +4,9 @@ import pytest
 
 from mnv2_sweep.base.errors import ProfileError
 from mnv2_sweep.devices.folder import add_profile, devices_folder, find_profile, list_profiles
+from mnv2_sweep.devices.latency import fit_latency
 from mnv2_sweep.devices.published import PREFIX, published_profiles
 from mnv2_sweep.report.devices import profile_text, profiles_text
-from mnv2_sweep.devices.latency import fit_latency
 from tests.device_samples import write_profile
 from tests.paper.test_published import read_table
 
@@ -15,9 +15,7 @@ def test_those_of_the_pixel_1_equal_the_collected_table():
     rows = read_table("mobilenetv2_imagenet_tfslim.csv")
     profile = published_profiles()["published-pixel1"]
     ours = [(one.arch.width, one.arch.resolution, one.seconds) for one in profile.networks]
-    assert ours == [
-        (float(row["width"]), int(row["resolution"]), float(row["pixel1_ms"]) / 1000) for row in rows
-    ]
+    assert ours == [(float(row["width"]), int(row["resolution"]), float(row["pixel1_ms"]) / 1000) for row in rows]
 
 
 @pytest.mark.parametrize("name", published_profiles())

@@ -28,7 +28,8 @@ def load(folder, constraints: str) -> Space:
 
 
 def test_a_file_s_bounds_are_read_in_their_units(tmp_path):
-    text = '{latency@pi4: ["<= 15 ms", "> 0.5ms", "< 20000 us", "<= 0.0155 s"], memory@pi4: "<= 128 MiB", file_bytes: "< 8 MB"}'
+    latencies = '["<= 15 ms", "> 0.5ms", "< 20000 us", "<= 0.0155 s"]'
+    text = f'{{latency@pi4: {latencies}, memory@pi4: "<= 128 MiB", file_bytes: "< 8 MB"}}'
     assert load(tmp_path, text).constraints == (
         Constraint("latency@pi4", "<=", 15, "<= 15 ms"),
         Constraint("latency@pi4", ">", 0.5, "> 0.5ms"),
@@ -40,12 +41,12 @@ def test_a_file_s_bounds_are_read_in_their_units(tmp_path):
 
 
 MISTAKES = {
-    "no unit": ('{latency@pi4: "<= 15"}', "constraints.latency@pi4: '<= 15' given; allowed: <, <=, > or >=, a number and "
-                'a unit (us, ms, s), as in "<= 15 ms"'),
+    "no unit": ('{latency@pi4: "<= 15"}', "constraints.latency@pi4: '<= 15' given; allowed: <, <=, > or >=, a number "
+                'and a unit (us, ms, s), as in "<= 15 ms"'),
     "another unit": ('{latency@pi4: "<= 15M"}', "constraints.latency@pi4: '<= 15M' given; allowed: "),
-    "no direction": ('{latency@pi4: 15 ms}', 'constraints.latency@pi4: 15 ms given, but not whether more or less; write '
-                     '"<= 15 ms" or ">= 15 ms"'),
-    "no such profile": ('{latency@pi5: "<= 15 ms"}', "constraints.latency@pi5: no profile named 'pi5' (profiles: pi4; "),
+    "no direction": ('{latency@pi4: 15 ms}', 'constraints.latency@pi4: 15 ms given, but not whether more or less; '
+                     'write "<= 15 ms" or ">= 15 ms"'),
+    "no such profile": ('{latency@pi5: "<= 15 ms"}', "constraints.latency@pi5: no profile named 'pi5' (profiles: pi4"),
     "no name": ('{latency@: "<= 15 ms"}', "constraints.latency@: no profile named '' (profiles: pi4; "),
     "no list": ('{latency@pi4: []}', "constraints.latency@pi4: an empty list given; allowed: one bound, or a list"),
     "another kind": ('{speed@pi4: "<= 15 ms"}', "unknown key 'constraints.speed@pi4'; "),
@@ -88,7 +89,9 @@ def test_a_space_of_which_the_device_says_nothing_is_refused():
     with pytest.raises(SpaceError) as caught:
         select_networks(space)
     (line,) = caught.value.mistakes
-    assert line.startswith("space 's': no network is left of 2 candidates; latency@pi4 <= 50 ms refused 2; latency@pi4: 2")
+    assert line.startswith(
+        "space 's': no network is left of 2 candidates; latency@pi4 <= 50 ms refused 2; latency@pi4: 2"
+    )
     assert "(depthwise 5x5: " in line
 
 
@@ -116,7 +119,10 @@ def test_a_bound_on_the_command_line_is_read_alike():
     "text, line",
     [
         ("latency@pi4", "'latency@pi4': a cost and a bound are wanted, as in 'latency@pi4 <= 15 ms'"),
-        ("latency@pi4 = 15 ms", "latency@pi4: '= 15 ms' given; allowed: <, <=, > or >=, a number and a unit (us, ms, s)"),
+        (
+            "latency@pi4 = 15 ms",
+            "latency@pi4: '= 15 ms' given; allowed: <, <=, > or >=, a number and a unit (us, ms, s)",
+        ),
         ("latency@pi5 <= 15 ms", "no profile named 'pi5' (profiles: pi4; "),
         ("madds <= 15 ms", "madds: '<= 15 ms' given; allowed: "),
         ("<= 15 ms", "'<= 15 ms': a cost and a bound are wanted"),
