@@ -9,7 +9,7 @@ All on this machine, which should do nothing else. A runtime that is not install
 profiles: 50 networks (kernels 3 and 5, expansions 3 to 6, widths 0.35 to 1.4, 96 to 224) are measured as `device run`
     does, then 30 others of the same space. Printed: halves of the rounds, and the errors on the 30 of the model, of
     MAdds alone with a constant, and of sums of blocks, each block measured alone behind its input, with a pool at its
-    end (a block's time then has a run's fixed cost in it; `scaled`: times the factor that fits the 50 best).
+    end (a block's time then has a run's fixed cost in it; `scaled`: times the factor that fits eight of the 50 best).
 fronts: the 22 published networks, measured in separate runs. A network has left or entered the front of published
     top-1 beyond noise as `plot --fronts` has it, with the spread between runs as noise.
 speed: specs of spaces/blocks.yaml are drawn and counted, with and without latencies on two made-up devices, in turns.
@@ -30,12 +30,13 @@ from scipy.special import stdtrit
 
 from mnv2_sweep.analysis.fronts import CostAxis, changed_pairs, compare_fronts
 from mnv2_sweep.analysis.stats import kendall_tau
+from mnv2_sweep.base.errors import ProfileError
 from mnv2_sweep.base.intervals import CONFIDENCE
 from mnv2_sweep.base.text import percent
 from mnv2_sweep.devices.features import FEATURES, arch_features
 from mnv2_sweep.devices.folder import add_profile, devices_folder
 from mnv2_sweep.devices.latency import fit_costs, madds_alone, relative_quantiles
-from mnv2_sweep.devices.profile import FORMAT, VERSION, find_digest
+from mnv2_sweep.devices.profile import FORMAT, LEAST_ROUNDS, VERSION, find_digest
 from mnv2_sweep.formats.graph import Graph, Map, Node, lower_plan
 from mnv2_sweep.formats.measure import RUNTIMES, Wish, choose_archs, make_graph_script, make_script, run_script
 from mnv2_sweep.nets.arch import ArchSpec, arch_label, arch_record
@@ -59,15 +60,25 @@ SPACE = Space(
     ),
 )
 PROFILED, OTHERS = 50, 30
+SCALED, BLOCK_MINUTES = 8, 1.0  # networks of the profile that scale sums of blocks; minutes for a hundred blocks
+MOST_ATTEMPTS = 6
 MODULES = {"onnx": "onnxruntime", "openvino": "openvino", "litert": "ai_edge_litert", "torch": "torch"}
 
 
 def measure(script: str, minutes: float, name: str) -> list[dict]:
-    """Run a script and return what it measured of each network."""
+    """Run a script and return what it measured of each network; where so many minutes are too few, it goes on."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / f"{name}.json"
-        for _ in run_script(script, out, minutes):
-            pass
+        for attempt in range(MOST_ATTEMPTS):
+            try:
+                for _ in run_script(script, out, minutes):
+                    pass
+                break
+            except ProfileError as error:
+                if "too few rounds" not in str(error) or attempt == MOST_ATTEMPTS - 1:
+                    raise
+        if attempt:
+            print(f"{name}: {attempt + 1} times {minutes:g} minutes, for {LEAST_ROUNDS} rounds")
         return json.loads(out.read_text())["networks"]
 
 
@@ -106,15 +117,15 @@ def run_profiles(options: argparse.Namespace) -> None:
     rest = [arch for arch in networks if arch not in profiled]
     order = np.random.default_rng(0).permutation(len(rest))
     others = [rest[at] for at in sorted(order[: options.others])]
-    blocks = list_blocks([*profiled, *others])
+    blocks = list_blocks([*profiled[:SCALED], *others])
     for word, wish in wishes(options.runtimes, options.threads):
         counts = f"{len(profiled)} networks, {len(others)} others, {len(blocks)} blocks"
         print(f"\n{word}, {wish.threads} threads: {counts}")
         records = measure(make_script(SPACE.name, profiled, wish), options.minutes, "profile")
         held = measure(make_script(SPACE.name, others, wish), options.minutes, "others")
         rounds = min(len(one["wall_us"]) for one in records), min(len(one["wall_us"]) for one in held)
-        print(f"rounds {rounds[0]} and {rounds[1]}; halves of the profile's differ by {pair(noise_of(records))}, of the "
-              f"others' by {pair(noise_of(held))}")  # fmt: skip
+        noise = f"halves of the profile's differ by {pair(noise_of(records))}, of the others' by {pair(noise_of(held))}"
+        print(f"rounds {rounds[0]} and {rounds[1]}; {noise}")
         learnt, true, features = seconds_of(records), seconds_of(held), arch_features(others)
         model = fit_costs(arch_features(profiled), learnt)
         alone = fit_costs(madds_alone(arch_features(profiled)), learnt)
@@ -124,10 +135,12 @@ def run_profiles(options: argparse.Namespace) -> None:
               f"{percent(inside, 0)} % within its interval; outside: {int(model.outside(features).sum())}")  # fmt: skip
         print(f"MAdds alone    {pair(alone.predict(madds_alone(features)) / true - 1)}")
         if options.blocks:
-            times = measure_blocks(blocks, wish, options.minutes)
-            sums, of_profile = (np.array([sum(times[key] for key in block_keys(arch)) for arch in some])
-                                for some in (others, profiled))  # fmt: skip
-            scale = float(np.median(learnt / of_profile))
+            times = measure_blocks(blocks, wish, BLOCK_MINUTES)
+            sums, of_profile = (
+                np.array([sum(times[key] for key in block_keys(arch)) for arch in some])
+                for some in (others, profiled[:SCALED])
+            )
+            scale = float(np.median(learnt[:SCALED] / of_profile))
             print(f"sums of blocks {pair(sums / true - 1)}; scaled by {scale:.2f}: {pair(scale * sums / true - 1)}")
 
 
