@@ -82,14 +82,20 @@ def measure(script: str, minutes: float, name: str) -> list[dict]:
         return json.loads(out.read_text())["networks"]
 
 
-def seconds_of(records: list[dict], first: int = 0, step: int = 1) -> np.ndarray:
-    """Seconds of each network: of its fastest turn in the rounds from `first` on, every `step`."""
-    return np.array([1e-6 * min(one["wall_us"][first::step]) for one in records])
+def seconds_of(records: list[dict], threads: int, first: int = 0, step: int = 1) -> np.ndarray:
+    """Seconds of each network in the rounds from `first` on, every `step`: the least, as a profile has it."""
+    names = ("wall_us", "cpu_us") if threads == 1 else ("wall_us",)
+    return np.array([1e-6 * min(min(one[name][first::step]) for name in names) for one in records])
 
 
-def noise_of(records: list[dict]) -> np.ndarray:
-    halves = np.stack([seconds_of(records, first, 2) for first in (0, 1)])
+def noise_of(records: list[dict], threads: int) -> np.ndarray:
+    halves = np.stack([seconds_of(records, threads, first, 2) for first in (0, 1)])
     return np.abs(halves[0] - halves[1]) / halves.mean(axis=0)
+
+
+def busy_of(records: list[dict], threads: int) -> float:
+    """How much longer the least by the clock is than the processors' least, which is 1.0 where nothing else runs."""
+    return threads * statistics.median(min(one["wall_us"]) / min(one["cpu_us"]) for one in records)
 
 
 def pair(errors: np.ndarray) -> str:
@@ -124,9 +130,13 @@ def run_profiles(options: argparse.Namespace) -> None:
         records = measure(make_script(SPACE.name, profiled, wish), options.minutes, "profile")
         held = measure(make_script(SPACE.name, others, wish), options.minutes, "others")
         rounds = min(len(one["wall_us"]) for one in records), min(len(one["wall_us"]) for one in held)
-        noise = f"halves of the profile's differ by {pair(noise_of(records))}, of the others' by {pair(noise_of(held))}"
+        noises = [pair(noise_of(some, wish.threads)) for some in (records, held)]
+        noise = f"halves of the profile's differ by {noises[0]}, of the others' by {noises[1]}"
         print(f"rounds {rounds[0]} and {rounds[1]}; {noise}")
-        learnt, true, features = seconds_of(records), seconds_of(held), arch_features(others)
+        busy = [busy_of(some, wish.threads) for some in (records, held)]
+        print(f"the clock beside the processors: {busy[0]:.2f} and {busy[1]:.2f} (1 where nothing else ran)")
+        learnt, true = (seconds_of(some, wish.threads) for some in (records, held))
+        features = arch_features(others)
         model = fit_costs(arch_features(profiled), learnt)
         alone = fit_costs(madds_alone(arch_features(profiled)), learnt)
         low, high = model.interval(features)
@@ -180,7 +190,7 @@ def measure_blocks(blocks: dict[str, Graph], wish: Wish, minutes: float, at_once
     for at in range(parts):
         own = keys[at::parts]
         script = make_graph_script("blocks", ["{}"] * len(own), [blocks[key] for key in own], wish, 0)
-        times |= dict(zip(own, seconds_of(measure(script, minutes, "blocks")), strict=True))
+        times |= dict(zip(own, seconds_of(measure(script, minutes, "blocks"), wish.threads), strict=True))
     return times
 
 
@@ -194,7 +204,9 @@ def run_fronts(options: argparse.Namespace) -> None:
     names = [arch_label(arch) for arch in archs]
     for word, wish in wishes(options.runtimes, options.threads):
         script = make_script("published", archs, wish)
-        runs = np.array([seconds_of(measure(script, options.minutes, f"run{n}")) for n in range(options.runs)])
+        runs = np.array(
+            [seconds_of(measure(script, options.minutes, f"run{n}"), wish.threads) for n in range(options.runs)]
+        )
         logs = np.log(runs)
         spread = float(np.sqrt((logs.var(axis=0, ddof=1)).mean()))
         freedom = (options.runs - 1) * len(archs)

@@ -177,9 +177,12 @@ def _say_added(profile) -> None:
 
     from mnv2_sweep.base.text import percent
     from mnv2_sweep.devices.latency import fit_latency, relative_quantiles
+    from mnv2_sweep.report.devices import busy_text
 
     median, most = relative_quantiles(fit_latency(profile).errors)
     noise = percent(float(np.median(profile.noise)))
     typer.echo(f"{profile.name}: {profile.title}; {len(profile.networks)} networks in {profile.rounds} rounds, noise "
                f"{noise} %; networks left out are predicted within {percent(median)} % (median), {percent(most)} % "
                "(95 % of them)")  # fmt: skip
+    if note := busy_text(profile):
+        typer.echo(note, err=True)

@@ -4,12 +4,13 @@
      madds, machine: {...}, sessions: [{begun, seconds, governor, mhz, celsius}],
      networks: [{arch, file_bytes, peak_bytes, wall_us: [...], cpu_us: [...]}], digest}
 
-Times are microseconds of one run of one image, of the fastest run of a turn (before there was a `turn`: the median of a
-turn's, and the processors' mean); a network has one turn in each round. `digest` is the sha256 of all else, so that a
-file that somebody changed is told from one that was measured.
+Times are microseconds of one run of one image, the least of a turn by the clock and by the processors (before there was
+a `turn`: the median of a turn's, and the processors' mean); a network has a turn in each round. `digest` is the sha256
+of all else, so that a file that somebody changed is told from one that was measured.
 
-What else a device does only ever adds to a run, so a network's latency is that of its fastest turn: that of the device
-when it does nothing else.
+What else a device does only ever adds to a run, so a network's latency is the least of its rounds: that of the device
+when it does nothing else. Of one thread it is the processor's time, which is the clock's where nothing else runs: on a
+busy device no long run is ever undisturbed by the clock, while short ones are, and halves of the rounds don't show it.
 """
 
 import hashlib
@@ -71,17 +72,6 @@ class Measured:
     wall_seconds: tuple[float, ...]
     cpu_seconds: tuple[float, ...]
 
-    @property
-    def seconds(self) -> float:
-        """Return its latency: the least of the rounds."""
-        return min(self.wall_seconds)
-
-    @property
-    def busy(self) -> float:
-        """Return by how much the clock exceeds the processors in its fastest turn."""
-        fastest = int(np.argmin(self.wall_seconds))
-        return self.wall_seconds[fastest] / max(self.cpu_seconds[fastest], 1e-9)
-
 
 @dataclass(frozen=True)
 class Profile:
@@ -107,10 +97,19 @@ class Profile:
         """Return the networks that were measured."""
         return tuple(one.arch for one in self.networks)
 
+    def times(self, one: Measured) -> np.ndarray:
+        """Return the seconds of a network in each round [R]: of one thread the processor's, where that is less than the
+        clock's, as it does not count what else ran; of more threads the clock's."""
+        wall = np.array(one.wall_seconds)
+        if self.threads > 1 or not one.cpu_seconds:
+            return wall
+        cpu = np.array(one.cpu_seconds)
+        return np.where(cpu > 0, np.minimum(wall, cpu), wall)
+
     @property
     def seconds(self) -> np.ndarray:
-        """Return the latency of each network [N]."""
-        return np.array([one.seconds for one in self.networks])
+        """Return the latency of each network [N]: the least of its rounds."""
+        return np.array([self.times(one).min() for one in self.networks])
 
     @property
     def rounds(self) -> int:
@@ -123,14 +122,15 @@ class Profile:
         their mean [N]; NaN where there is one round, as of what was published."""
         if self.rounds < 2:
             return np.full(len(self.networks), np.nan)
-        halves = np.array([[min(one.wall_seconds[first::2]) for first in (0, 1)] for one in self.networks])
+        halves = np.array([[self.times(one)[first::2].min() for first in (0, 1)] for one in self.networks])
         return np.abs(halves[:, 0] - halves[:, 1]) / halves.mean(axis=1)
 
     @property
     def busy(self) -> float:
         """Return by how much wall time exceeds that of the processors, which would be 1.0 for one thread alone: the
-        median over the networks of wall x threads / processors' time, in the fastest turn of each."""
-        return float(np.median([one.busy * self.threads for one in self.networks]))
+        median over the networks of wall x threads / processors' time, the least of each."""
+        ratios = [min(one.wall_seconds) / max(min(one.cpu_seconds), 1e-9) for one in self.networks]
+        return float(np.median(ratios)) * self.threads
 
     @property
     def precision(self) -> str:

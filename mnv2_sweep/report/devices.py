@@ -78,17 +78,26 @@ def profile_text(profile: Profile, model: LatencyModel) -> str:
     lines.append(f"model     networks left out are predicted within {_pair(relative_quantiles(model.errors))}")
     madds = predict_left_out(madds_alone(model.features), model.seconds) / model.seconds - 1
     lines.append(f"          by MAdds alone within {_pair(relative_quantiles(madds))}")
-    if profile.busy > BUSY:
-        lines.append(f"note: a run took {profile.busy:.1f} times what the processors worked for it; if the device did "
-                     "other things, measure again while it does not")  # fmt: skip
+    lines += filter(None, [busy_text(profile)])
     return "\n".join([*lines, "", costs_text(model)])
+
+
+def busy_text(profile: Profile) -> str:
+    """Say that the device did other things, too, where even the fastest runs waited; "" where they did not."""
+    if profile.busy <= BUSY:
+        return ""
+    advice = "its latency is that without them" if profile.threads == 1 else "measure again while it does not"
+    return (
+        f"note: even the fastest runs took {profile.busy:.1f} times what the processors worked for them; if the device "
+        f"did other things, {advice}"
+    )
 
 
 def _published_text(profile: Profile, model: LatencyModel) -> str:
     """Return what somebody published, with the source and the conditions, and what the model makes of it."""
     rows = [["network", "MAdds", "published ms", "predicted from the others"]]
-    for one, left_out in zip(profile.networks, model.left_out, strict=True):
-        rows.append([arch_label(one.arch), f"{count_cost(one.arch).madds:,}", f"{1e3 * one.seconds:g}",
+    for one, seconds, left_out in zip(profile.networks, profile.seconds, model.left_out, strict=True):
+        rows.append([arch_label(one.arch), f"{count_cost(one.arch).madds:,}", f"{1e3 * seconds:g}",
                      _milliseconds(left_out)])  # fmt: skip
     return "\n".join([
         f"{profile.name}: {profile.title}; published by others, not measured by you",
