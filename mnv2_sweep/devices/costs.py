@@ -23,7 +23,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mnv2_sweep.base.errors import ProfileError
-from mnv2_sweep.base.text import BYTE_UNITS
+from mnv2_sweep.base.text import BYTE_UNITS, printable
 from mnv2_sweep.devices.features import FEATURES, PLACES, Feature, arch_features
 from mnv2_sweep.devices.folder import devices_folder, find_profile, names_text, profile_names, profile_path
 from mnv2_sweep.devices.latency import LatencyModel, fit_costs
@@ -39,6 +39,7 @@ COUNT_UNITS = {"": Decimal(1), "K": Decimal(10**3), "M": Decimal(10**6), "G": De
 SIZE_UNITS = {unit: Decimal(size) for unit, size in BYTE_UNITS.items()}
 TIME_UNITS = {"us": Decimal("0.001"), "ms": Decimal(1), "s": Decimal(1000)}
 INT8_CHANNEL_BYTES = 16
+MOST_SHOWN = 40  # signs of a name that is none
 
 
 @dataclass(frozen=True)
@@ -132,11 +133,13 @@ def find_cost(name: str) -> CostName:
     folder = devices_folder()
     names = f"profiles: {names_text(folder)}"
     if not match:
-        raise ProfileError(f"unknown cost '{name}'; allowed: {', '.join(COUNTED)}, {FORMS} ({names})")
+        raise ProfileError(
+            f"unknown cost '{printable(name)[:MOST_SHOWN]}'; allowed: {', '.join(COUNTED)}, {FORMS} ({names})"
+        )
     kind, profile = match.groups()
     if profile not in (*profile_names(folder), *published_profiles()):
         advice = "'mnv2-sweep device list' says more of them, 'mnv2-sweep device add' takes a file"
-        raise ProfileError(f"no profile named '{profile}' ({names}); {advice}")
+        raise ProfileError(f"no profile named '{printable(profile)[:MOST_SHOWN]}' ({names}); {advice}")
     if kind == "latency":
         return CostName(name, f"{name} (ms)", f"latency on {profile}", TIME_UNITS, "<= 15 ms", whole=False)
     return CostName(name, f"{name} (bytes)", f"memory on {profile}", SIZE_UNITS, "<= 128 MiB")

@@ -71,6 +71,17 @@ def load_costs(folder: Path, asked: Sequence[str]) -> FurtherCosts:
     return FurtherCosts(names, load_archs(folder) if names else {})
 
 
+def axis_unit(cost: CostName) -> tuple[float, str]:
+    """Return how much of its own unit one of a figure's axis is, and what stands there."""
+    if not cost.whole:
+        return 1.0, f"{cost.name} (ms, log scale)"
+    if cost.name in ("madds", "params"):
+        return 1e6, f"{cost.heading} (millions, log scale)"
+    if cost.name == "depth":
+        return 1.0, "depth (log scale)"
+    return 1e6, f"{cost.heading.replace('(bytes)', '(MB, log scale)')}"
+
+
 def cost_axis(cost: CostName, costs: FurtherCosts) -> CostAxis:
     """Return the axis of figures that have this cost of a sweep's networks."""
     archs = list(costs.archs.values())
@@ -79,9 +90,9 @@ def cost_axis(cost: CostName, costs: FurtherCosts) -> CostAxis:
         return estimate(cost.name, count_rows(others)).values.astype(float)
 
     madds = np.array([count_cost(arch).madds for arch in archs])
-    title = f"{cost.heading.rpartition(' (')[0]} ({'ms' if not cost.whole else 'MB'}, log scale)"
-    return CostAxis(cost.name, 1.0 if not cost.whole else 1e6, title, cost.words,
-                    [f"{line}." for line in columns_text(arch_columns(archs, [cost.name]), madds)], count)  # fmt: skip
+    scale, title = axis_unit(cost)
+    lines = [f"{line}." for line in columns_text(arch_columns(archs, [cost.name]), madds)]
+    return CostAxis(cost.name, scale, title, cost.words, lines, count)
 
 
 def make_column(name: str, values: Values) -> Column:

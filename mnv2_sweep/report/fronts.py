@@ -17,11 +17,11 @@ from mnv2_sweep.devices.folder import devices_folder, list_profiles
 from mnv2_sweep.plots.fronts import Compared, plot_fronts
 from mnv2_sweep.plots.style import join_facts
 from mnv2_sweep.record.frame import load_frame
-from mnv2_sweep.report.costs import FurtherCosts, columns_text, load_costs
+from mnv2_sweep.report.costs import FurtherCosts, axis_unit, columns_text, load_costs
 from mnv2_sweep.report.figures import save_plot
 from mnv2_sweep.trials.tasks import Score, main_score
 
-MADDS, MADDS_UNIT = "madds", 1e6
+MADDS = "madds"
 MOST_COSTS = 11  # beside MAdds, in one figure
 MOST_NAMED = 6
 
@@ -48,8 +48,7 @@ def draw_fronts(folder: Path, plots: Path, asked: Sequence[str]) -> tuple[list[s
     compared = [_compare(_of_kind(summary, kind), (odds or {}).get(kind), names, score) for kind in kinds]
     lines = [line for one, kind in zip(compared, kinds, strict=True)
              for line in _changes_text(one, names, f", from {kind}" if len(kinds) > 1 else "")]  # fmt: skip
-    units = ["ms" if not one.whole else "" if one.units.get("K") else "MB" for one in named]
-    titles = [f"{one.name} ({unit}, log scale)" if unit else one.name for one, unit in zip(named, units, strict=True)]
+    titles = [axis_unit(find_cost(name))[1] for name in (MADDS, *names)]
     facts = _costs_text(costs, summary)
     what = "scores as measured" if odds is None else "other images and seeds"
     caption = [
@@ -59,7 +58,7 @@ def draw_fronts(folder: Path, plots: Path, asked: Sequence[str]) -> tuple[list[s
         " ".join(f"{line}." for line in facts),
     ]
     fig = plot_fronts(
-        compared, ["by MAdds", *(f"by {one.words}" for one in named)], ["MAdds (millions, log scale)", *titles], score,
+        compared, ["by MAdds", *(f"by {one.words}" for one in named)], titles, score,
         caption, f"Fronts of {len(summary)} networks by {1 + len(names)} costs",
     )  # fmt: skip
     return [*facts, *lines], save_plot(fig, plots, folder, "fronts")
@@ -70,9 +69,9 @@ def _of_kind(summary: pd.DataFrame, kind: str) -> pd.DataFrame:
 
 
 def _compare(summary: pd.DataFrame, odds: Odds | None, names: Sequence[str], score: Score) -> Compared:
-    axes, bars = [CostAxis(MADDS, summary[MADDS].to_numpy(float) / MADDS_UNIT)], [None]
-    for name in names:
-        unit = 1.0 if name.startswith("latency") else MADDS_UNIT
+    axes, bars = [], []
+    for name in (MADDS, *names):
+        unit, _ = axis_unit(find_cost(name))
         margin = find_model(name).model.margin if "@" in name else 1.0
         axes.append(CostAxis(name, summary[name].to_numpy(float) / unit, margin))
         ends = [summary[f"{name}_{end}"].to_numpy(float) / unit for end in ("low", "high")] if "@" in name else None

@@ -5,10 +5,19 @@ import pandas as pd
 import pytest
 
 from mnv2_sweep.base.errors import ProfileError
+from mnv2_sweep.devices.costs import find_cost
 from mnv2_sweep.devices.folder import add_profile, devices_folder
 from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.nets.resolve import arch_key
-from mnv2_sweep.report.costs import FurtherCosts, arch_columns, columns_text, outside_text, space_columns, wished_costs
+from mnv2_sweep.report.costs import (
+    FurtherCosts,
+    arch_columns,
+    axis_unit,
+    columns_text,
+    outside_text,
+    space_columns,
+    wished_costs,
+)
 from mnv2_sweep.spaces.networks import select_networks
 from mnv2_sweep.spaces.space import Constraint, Space
 from tests.device_samples import made_seconds, write_profile
@@ -76,3 +85,17 @@ def test_published_times_are_said_to_be_no_own_ones():
     assert line.startswith(
         "latency@published-pixel1: published, not measured by you: Pixel 1, TF Lite fp32, 1 thread ("
     )
+
+
+@pytest.mark.parametrize(
+    "name, scale, title",
+    [
+        ("latency@pi4", 1.0, "latency@pi4 (ms, log scale)"),
+        ("params", 1e6, "params (millions, log scale)"),
+        ("depth", 1.0, "depth (log scale)"),
+        ("file_int8_bytes", 1e6, "file int8 (MB, log scale)"),
+        ("memory@pi4", 1e6, "memory@pi4 (MB, log scale)"),
+    ],
+)
+def test_an_axis_says_its_unit(name, scale, title):
+    assert axis_unit(find_cost(name)) == (scale, title)
