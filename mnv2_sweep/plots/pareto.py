@@ -94,8 +94,8 @@ def plot_pareto(
     with `doubt` both together.
     Lines join the resolutions of one width. Networks without a result are counted in the caption, not drawn; `verdict`
     is what a calibration says of their order, for the caption too. With `doubt`, filled marks are of networks that are
-    rather on the front than not. `counted` stands in the place of how many trials are done. With `eight`, each network's
-    point in 8 bits hangs on its own. Networks without the cost are left out.
+    rather on the front than not. `counted` stands in the place of how many trials are done. With `eight`, each point in
+    8 bits hangs on its network's own. Networks without the cost are left out.
     """
     score = main_score(summary)
     if eight is not None:

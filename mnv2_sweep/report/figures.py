@@ -123,7 +123,7 @@ def draw_preview(folder: Path, plots: Path) -> list[Path]:
     title = f"So far, after {images:,} of {whole:,} images: slices as they are while they train, no results"
     counted = f"{len(seen)} of {count_noun(len(planned), 'trial')} looked at"
     fig = plot_pareto(summarise(trials), read_facts(trials), title=title, counted=counted)
-    return save_sweep_figure(fig, plots, folder, "pareto")
+    return save_plot(fig, plots, folder, "pareto")
 
 
 def draw_ablation(folder: Path, plots: Path) -> list[Path]:
