@@ -4,26 +4,10 @@ names them."""
 import re
 from decimal import Decimal
 
-from mnv2_sweep.base.errors import SweepError
-from mnv2_sweep.devices.costs import CostName, find_cost
+from mnv2_sweep.devices.costs import CostName
 from mnv2_sweep.spaces.space import OPERATORS, Constraint
-from mnv2_sweep.spaces.yamlfile import short
 
 BOUND = re.compile(r"(<=|>=|<|>|)\s*([0-9]{1,15}(?:\.[0-9]{1,9})?)\s*([A-Za-z]*)")
-
-
-def read_where(text: str) -> Constraint:
-    """Return what a person says of a cost on the command line, as "latency@pi4 <= 15 ms". Raises SweepError, its
-    child ProfileError where there is no such cost."""
-    match = re.fullmatch(r"\s*([^<>=\s]+)\s*((?:<|>|=).*)", text, re.S)
-    if not match:
-        raise SweepError(f"'{short(text)}': a cost and a bound are wanted, as in 'latency@pi4 <= 15 ms' or "
-                         "'madds <= 300M'")  # fmt: skip
-    cost = find_cost(match[1])
-    found = parse_bound(cost, match[2])
-    if found is None:
-        raise SweepError(f"{cost.name}: '{short(match[2])}' given; allowed: {bounds_of(cost)}")
-    return found
 
 
 def parse_bound(cost: CostName, text: str) -> Constraint | None:

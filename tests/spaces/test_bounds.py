@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from mnv2_sweep.base.errors import SpaceError, SweepError
+from mnv2_sweep.base.errors import SpaceError
 from mnv2_sweep.devices.folder import add_profile, devices_folder
 from mnv2_sweep.nets.arch import ArchSpec
-from mnv2_sweep.spaces.bounds import read_where
 from mnv2_sweep.spaces.networks import select_networks
 from mnv2_sweep.spaces.read import load_space
 from mnv2_sweep.spaces.space import Constraint, Sample, Space
+from mnv2_sweep.spaces.wishes import count_wished, read_wishes
 from tests.device_samples import made_seconds, write_profile
 
 GRID = (("width", (0.35, 0.5, 0.75, 1.0)), ("resolution", (96, 128, 160, 192)))
@@ -110,25 +110,10 @@ def test_a_published_device_is_said_to_be_no_own_one():
     assert note.startswith("latency@published-pixel1: published by others, not measured by you: tensorflow/models, ")
 
 
-def test_a_bound_on_the_command_line_is_read_alike():
-    assert read_where("latency@pi4 <= 15 ms") == Constraint("latency@pi4", "<=", 15, "<= 15 ms")
-    assert read_where("madds<300M") == Constraint("madds", "<", 300_000_000, "<300M")
-
-
-@pytest.mark.parametrize(
-    "text, line",
-    [
-        ("latency@pi4", "'latency@pi4': a cost and a bound are wanted, as in 'latency@pi4 <= 15 ms'"),
-        (
-            "latency@pi4 = 15 ms",
-            "latency@pi4: '= 15 ms' given; allowed: <, <=, > or >=, a number and a unit (us, ms, s)",
-        ),
-        ("latency@pi5 <= 15 ms", "no profile named 'pi5' (profiles: pi4; "),
-        ("madds <= 15 ms", "madds: '<= 15 ms' given; allowed: "),
-        ("<= 15 ms", "'<= 15 ms': a cost and a bound are wanted"),
-    ],
-)
-def test_a_mistake_on_the_command_line_is_one_line(text, line):
-    with pytest.raises(SweepError) as caught:
-        read_where(text)
-    assert str(caught.value).startswith(line) and "\n" not in str(caught.value)
+def test_a_wish_of_the_command_line_may_be_of_a_device():
+    (wish,) = read_wishes(["latency@pi4 <= 15 ms"])
+    assert wish == Constraint("latency@pi4", "<=", 15, "<= 15 ms")
+    values = count_wished("latency@pi4", [ArchSpec(width=0.5, resolution=128), ArchSpec(kernel=5)])
+    assert 3 < values[0] < 4 and np.isnan(values[1])
+    with pytest.raises(SpaceError, match="latency@pi5: no profile named 'pi5' .profiles: pi4; "):
+        read_wishes(["latency@pi5 <= 15 ms"])
