@@ -12,14 +12,14 @@ what is known of a cost before anything is measured, that it is between nothing 
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from importlib import import_module
 
 import numpy as np
-from scipy.optimize import nnls
 
-from mnv2_sweep.base.intervals import CONFIDENCE
 from mnv2_sweep.devices.features import FEATURES, PLACES, Feature, arch_features
 from mnv2_sweep.devices.profile import Profile
 
+CONFIDENCE = 0.95  # as in `base.intervals`, which needs scipy; whoever reads a space should not wait for that
 SLACK = 0.05  # of the least and the most of a feature that was measured
 MOST_LEVERAGE = 1.0
 LEAST_SECONDS, LEAST_ERROR = 1e-9, 1e-3
@@ -147,7 +147,7 @@ def _costs(features: np.ndarray, seconds: np.ndarray) -> np.ndarray:
     """Return the costs [F], at least 0, with the least sum of squared relative errors."""
     rows = features / seconds[:, None]
     scales = _scales(rows)
-    costs, _ = nnls(rows / scales, np.ones(len(seconds)))
+    costs, _ = import_module("scipy.optimize").nnls(rows / scales, np.ones(len(seconds)))
     return costs / scales
 
 
