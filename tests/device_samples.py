@@ -43,6 +43,7 @@ def make_content(
         "networks_sha256": "0" * 16,
         "int8": False,
         "threads": 1,
+        "turn": "least",
         "madds": sum(count_cost(arch).madds for arch in archs),
         "device": "pi4",
         "runtime": ["onnxruntime", "1.20.1"],

@@ -249,10 +249,10 @@ def front_band(odds: Odds, costs: np.ndarray) -> tuple[np.ndarray, np.ndarray, n
 # ---------------------------------------------------------------- of a sweep
 
 
-def load_odds(folder: Path, trials: pd.DataFrame) -> dict[str, Odds] | None:
-    """Load the odds of the networks of a sweep by their kind of start, each of which has a front, from its table of
-    trials (`load_frame`); None where it is not on record what each network made of the validation images, and where
-    that is too much. Raises StoreError."""
+def load_odds(folder: Path, trials: pd.DataFrame, cost: str = "madds") -> dict[str, Odds] | None:
+    """Load the odds of the networks of a sweep by their kind of start, each of which has a front by a column of costs,
+    from its table of trials (`load_frame`); None where it is not on record what each network made of the validation
+    images, and where that is too much. Raises StoreError."""
     kinds = split_kinds(trials)
     networks = max((rows["arch_key"].nunique() for rows in kinds.values()), default=0)
     if is_too_much(networks, sum(rows["val_images"].sum() for rows in kinds.values())):
@@ -260,7 +260,7 @@ def load_odds(folder: Path, trials: pd.DataFrame) -> dict[str, Odds] | None:
     loaded = {kind: (load_answers(folder, rows), rows) for kind, rows in kinds.items()}
     if not loaded or any(answers is None for answers, _ in loaded.values()):
         return None
-    return {kind: find_odds(answers, costs_of(answers, rows)) for kind, (answers, rows) in loaded.items()}
+    return {kind: find_odds(answers, costs_of(answers, rows, cost)) for kind, (answers, rows) in loaded.items()}
 
 
 def is_too_much(networks: int, answers: float) -> bool:
@@ -292,9 +292,9 @@ def _pick(odds: Mapping[str, Odds], networks: pd.DataFrame, name: str) -> np.nda
     return np.array([known.get(both, np.nan) for both in zip(kinds, networks["arch_key"], strict=True)], dtype=float)
 
 
-def costs_of(answers: Answers, trials: pd.DataFrame) -> np.ndarray:
-    """Return the MAdds of the networks, from a table of their trials."""
-    known = trials.drop_duplicates("arch_key").set_index("arch_key")["madds"]
+def costs_of(answers: Answers, trials: pd.DataFrame, cost: str = "madds") -> np.ndarray:
+    """Return a cost of the networks, MAdds, from a table of their trials."""
+    known = trials.drop_duplicates("arch_key").set_index("arch_key")[cost]
     return known.loc[[*answers.networks]].to_numpy(dtype=float)
 
 

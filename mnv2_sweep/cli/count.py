@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from mnv2_sweep.base.errors import SweepError
-from mnv2_sweep.cli.options import Csv, Json, drop_output, given_options
+from mnv2_sweep.cli.options import Costs, Csv, Json, drop_output, given_options
 from mnv2_sweep.nets.arch import CHOICES, ArchSpec, arch_label
 
 MOST_CHECKED = 1000  # networks; each takes about a second
@@ -61,6 +61,7 @@ def count(
             "split (section 5.1), compare memory and outputs."
         ),
     ] = None,
+    costs: Costs = None,
     as_json: Json = False,
     as_csv: Csv = False,
 ) -> None:
@@ -74,9 +75,11 @@ def count(
         raise SweepError("count: --explain --check given; one of them")
     if check is not None and (as_json or as_csv):
         raise SweepError("count: --check prints text; leave out --json and --csv")
-    given = given_options(context)
+    if costs and (check is not None or explain):
+        raise SweepError(f"count: --cost {'--check' if check is not None else '--explain'} given; one of them")
+    given = [option for option in given_options(context) if option not in ("--cost", "--costs")]
     if words and not is_network(words):
-        _count_space(Path(words[0]), given, check, as_json, as_csv)
+        _count_space(Path(words[0]), given, check, costs or [], as_json, as_csv)
         return
     arch = _read_words(words, given) if words else _make_arch(network, given)
     if check == "split":
@@ -87,13 +90,24 @@ def count(
         typer.echo(explain_csv(arch), nl=False)
     elif explain:
         typer.echo(explain_json(arch) if as_json else f"{explain_text(arch)}\n\n{memory_text(arch)}")
+    elif costs:
+        from mnv2_sweep.report.costs import arch_columns, columns_text, outside_text, wished_costs
+
+        columns = arch_columns([arch], wished_costs(costs))
+        if as_json:
+            typer.echo(cost_json(arch, columns))
+            return
+        listing = list_networks([arch], columns)
+        print_costs(listing, False, as_csv, columns_text(columns, listing.costs.madds) + outside_text(arch, columns))
     elif as_json:
         typer.echo(cost_json(arch))
     else:
         print_costs(list_networks([arch]), False, as_csv)
 
 
-def _count_space(space: Path, given: Sequence[str], check: str | None, as_json: bool, as_csv: bool) -> None:
+def _count_space(
+    space: Path, given: Sequence[str], check: str | None, asked: Sequence[str], as_json: bool, as_csv: bool
+) -> None:
     from mnv2_sweep.base.text import count_noun
     from mnv2_sweep.explain.listing import Listing
     from mnv2_sweep.spaces.networks import select_networks
@@ -109,7 +123,21 @@ def _count_space(space: Path, given: Sequence[str], check: str | None, as_json: 
     if check is not None:
         _check_networks(check, networks)
         return
-    print_costs(Listing(networks, networks.costs, {}), as_json, as_csv, count_noun(len(networks), "spec"))
+    columns, notes = space_costs(networks, asked)
+    listing = Listing(networks, networks.costs, {}, None, columns)
+    print_costs(listing, as_json, as_csv, [count_noun(len(networks), "spec"), *notes])
+
+
+def space_costs(networks, asked: Sequence[str], places=None) -> tuple:
+    """Return columns of the further costs that are asked for or that the space bounds, of all its networks or of those
+    at `places`, and lines on them. Raises ProfileError."""
+    if not (asked or networks.space.constraints):
+        return (), []
+    from mnv2_sweep.report.costs import columns_text, space_columns, wished_costs
+
+    columns = space_columns(networks, wished_costs(asked, networks), places)
+    madds = networks.costs.madds if places is None else networks.costs.madds[places]
+    return columns, [*columns_text(columns, madds), *networks.notes]
 
 
 def _others(given: Sequence[str], *allowed: str) -> list[str]:
@@ -176,8 +204,8 @@ def _check_split(arch: ArchSpec) -> None:
     raise typer.Exit(0 if agreed else 1)
 
 
-def print_costs(costs, as_json: bool, as_csv: bool, note: str = "") -> None:
-    """Print a Listing as a table with a note, or as JSON or CSV piece by piece."""
+def print_costs(costs, as_json: bool, as_csv: bool, notes: Sequence[str] = ()) -> None:
+    """Print a Listing as a table with lines below it, or as JSON or CSV piece by piece."""
     from mnv2_sweep.explain.listing import costs_csv, costs_json, costs_text
 
     if as_json or as_csv:
@@ -187,4 +215,4 @@ def print_costs(costs, as_json: bool, as_csv: bool, note: str = "") -> None:
         except BrokenPipeError:  # typer would end with 1
             drop_output()
     else:
-        typer.echo(costs_text(costs, note))
+        typer.echo(costs_text(costs, "\n".join(notes)))

@@ -101,12 +101,13 @@ def device_add(
 
 @device_app.command("list")
 def device_list() -> None:
-    """List the profiles that were added here, each with its noise and the error of its model."""
+    """List the profiles that were added here, each with its noise and the error of its model, and published ones."""
     from mnv2_sweep.devices.folder import devices_folder, list_profiles
+    from mnv2_sweep.devices.published import published_profiles
     from mnv2_sweep.report.devices import profiles_text
 
     folder = devices_folder()
-    typer.echo(profiles_text(*list_profiles(folder), folder))
+    typer.echo(profiles_text(*list_profiles(folder), folder, [*published_profiles().values()]))
 
 
 @device_app.command("show")
@@ -129,6 +130,9 @@ def device_show(
     profile = find_profile(name, folder)
     if as_json and space is not None or as_csv and space is None:
         raise SweepError("device show: --json prints the profile as it was measured, --csv the latencies of a space")
+    if as_json and profile.source:
+        raise SweepError(f"device show {name}: --json prints what a script measured, and this was published; leave it "
+                         "out")  # fmt: skip
     if as_json:
         typer.echo((folder / f"{name}{SUFFIX}").read_text(encoding="utf-8"))
     elif space is not None:
@@ -173,9 +177,12 @@ def _say_added(profile) -> None:
 
     from mnv2_sweep.base.text import percent
     from mnv2_sweep.devices.latency import fit_latency, relative_quantiles
+    from mnv2_sweep.report.devices import busy_text
 
     median, most = relative_quantiles(fit_latency(profile).errors)
     noise = percent(float(np.median(profile.noise)))
     typer.echo(f"{profile.name}: {profile.title}; {len(profile.networks)} networks in {profile.rounds} rounds, noise "
                f"{noise} %; networks left out are predicted within {percent(median)} % (median), {percent(most)} % "
                "(95 % of them)")  # fmt: skip
+    if note := busy_text(profile):
+        typer.echo(note, err=True)

@@ -45,6 +45,14 @@ Workers = Annotated[int | None, typer.Option(min=1, help="Trials at once; defaul
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Csv = Annotated[bool, typer.Option("--csv", help="Print CSV.", callback=_one_format)]
+Costs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--cost",
+        help="A further cost: latency@NAME or memory@NAME of a profile (see 'device list'), file_bytes, "
+        "file_int8_bytes, peak_activation_int8_bytes; several with the option again.",
+    ),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop; no results are written.")]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try trials again that failed in earlier runs.")]
 Shared = Annotated[

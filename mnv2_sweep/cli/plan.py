@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from mnv2_sweep.base.errors import SweepError
-from mnv2_sweep.cli.count import print_costs
+from mnv2_sweep.cli.count import print_costs, space_costs
 from mnv2_sweep.cli.options import (
+    Costs,
     Csv,
     DataOptions,
     Device,
@@ -48,6 +49,7 @@ def plan(
     ] = None,
     shared: Shared = False,
     separate: Separate = False,
+    costs: Costs = None,
     as_json: Json = False,
     as_csv: Csv = False,
 ) -> None:
@@ -72,6 +74,8 @@ def plan(
             loaded = begin_space(loaded)
         if as_json or as_csv:
             raise SweepError("plan: --time prints text; leave out --json and --csv")
+        if costs:
+            raise SweepError("plan: --cost --time given; one of them")
         typer.echo("\n".join(_estimate_time(loaded, path, seeds, timing)))
         return
     data = loaded.data
@@ -82,20 +86,23 @@ def plan(
         from mnv2_sweep.sweeps.starts import take_weights
 
         loaded, taken = take_weights(loaded)
-    listing, lines = describe_landscape(select_networks(loaded, classes))
+    networks = select_networks(loaded, classes)
+    listing, lines = describe_landscape(networks)
+    columns, notes = space_costs(networks, costs or [], listing.archs.places)
+    listing = replace(listing, columns=columns)
     count, repeats = len(listing.costs), seeds or len(loaded.seeds)
     kinds = len(loaded.kinds)
     starts = f" x {count_noun(kinds, 'start')} ({', '.join(loaded.inits)})" if loaded.inits else ""
     trials = count_noun(count * repeats * kinds, "trial")
     note = f"{count_noun(count, 'network')}{starts} x {count_noun(repeats, 'seed')} = {trials}; "
     note += f"recipe {', '.join(kind.recipe.name for kind in loaded.kinds)}, data {data_path(data)}"
-    note = "\n".join([*filter(None, [taken]), note, *lines])
+    note = "\n".join([*filter(None, [taken]), note, *lines, *notes])
     if classes is None and loaded.leaves_classes_open:
         usual = ", ".join(map(str, sorted({USUAL_CLASSES[head] for head in loaded.heads})))
         note += f"\ncounted with {usual} classes; 'run' takes the data's number, --classes says it here"
         if loaded.constraints:
             note += "; constraints may then choose other networks"
-    print_costs(listing, as_json, as_csv, note)
+    print_costs(listing, as_json, as_csv, [note])
 
 
 def _count_classes(space: Space, timing: TimeOptions, classes: int | None) -> int:

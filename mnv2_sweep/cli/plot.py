@@ -11,7 +11,8 @@ from mnv2_sweep.base.errors import SweepError
 from mnv2_sweep.cli.options import PLOTS, RESULTS, Plots, Results, recipe_option, recipe_words
 
 OPTIONS = {  # of each kind of plot; the other ones have none of these
-    "--pareto": ("--band",),
+    "--pareto": ("--band", "--cost", "--int8"),
+    "--fronts": ("--cost",),
     "--manifold": ("--seed", "--matrices"),
     "--activity": ("--seed", "--base", "--data", "--images", "--input-scale"),
 }
@@ -23,7 +24,12 @@ BASE, INPUT_SCALE = "1.0@96", 0.25  # of --activity; a quarter of the side, as `
 class KindOptions:
     """What is drawn: one of these."""
 
-    pareto: Annotated[bool, typer.Option("--pareto", help="Accuracy against MAdds, with the front.")] = False
+    pareto: Annotated[bool, typer.Option("--pareto", help="Accuracy against MAdds, or a --cost, with the front.")] = (
+        False
+    )
+    fronts: Annotated[bool, typer.Option("--fronts", help="The fronts by MAdds and by each device, side by side.")] = (
+        False
+    )
     ablation: Annotated[
         bool, typer.Option("--ablation", help="With against without, per seed, and the difference.")
     ] = False
@@ -60,6 +66,18 @@ class FigureOptions:
         bool | None,
         typer.Option("--band", help="Of --pareto: where the front passes, at 95 %.", show_default=False),
     ] = None
+    cost: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Of --pareto: against this cost, as latency@NAME (see 'device list'); of --fronts: several with the "
+            "option again; default: the latency of every profile.",
+            show_default=False,
+        ),
+    ] = None
+    int8: Annotated[
+        bool | None,
+        typer.Option("--int8", help="Of --pareto: with the points of networks exported in 8 bits.", show_default=False),
+    ] = None
 
 
 def plot(
@@ -80,6 +98,7 @@ def plot(
     """Draw a sweep's results, what the networks of a design space cost, or a figure of the paper, as PNG and SVG."""
     from mnv2_sweep.record.folders import find_space, find_sweep
     from mnv2_sweep.report.figures import describe_expansion, draw_ablation, draw_costs, draw_expansion, draw_pareto
+    from mnv2_sweep.report.fronts import draw_fronts
     from mnv2_sweep.spaces.networks import select_networks
     from mnv2_sweep.spaces.read import load_space
     from mnv2_sweep.spaces.shipped import shipped_file
@@ -112,7 +131,18 @@ def plot(
         typer.echo(describe_expansion(folder))
         _echo_paths(draw_expansion(folder, plots))
         return
-    _echo_paths(draw_ablation(folder, plots) if kind.ablation else draw_pareto(folder, plots, bool(paper.band)))
+    if kind.fronts:
+        lines, paths = draw_fronts(folder, plots, paper.cost or [])
+        typer.echo("\n".join(lines))
+        _echo_paths(paths)
+    elif kind.ablation:
+        _echo_paths(draw_ablation(folder, plots))
+    else:
+        if len(paper.cost or []) > 1:
+            raise SweepError(
+                f"plot --pareto: --cost {' --cost '.join(paper.cost)} given; one, or several with --fronts"
+            )
+        _echo_paths(draw_pareto(folder, plots, bool(paper.band), *(paper.cost or [None]), int8=bool(paper.int8)))
 
 
 def _split_words(words: list[str], activity: bool) -> tuple[list[str], str | None]:

@@ -46,7 +46,7 @@ def run(
     from mnv2_sweep.cli.display import show_sweep
     from mnv2_sweep.cli.open import begin_space, check_starts, open_run, open_space
     from mnv2_sweep.cli.pictures import Pictures
-    from mnv2_sweep.spaces.networks import expand
+    from mnv2_sweep.spaces.networks import select_networks
     from mnv2_sweep.spaces.space import Kind
     from mnv2_sweep.trials.preview import newest_preview
 
@@ -56,7 +56,10 @@ def run(
     loaded = given if shared or separate else begin_space(given)
     strategy = choose_strategy(loaded, shared, separate)
     opened = open_run(options, loaded.data, f"{path}: data:", strategy, budget)
-    archs = expand(loaded, opened.classes)
+    networks = select_networks(loaded, opened.classes)
+    archs = tuple(networks)
+    for line in networks.notes:
+        typer.echo(line, err=True)
     sweep = check_name(options.name or name_sweep(given, strategy, opened.data_name, opened.dataset.name))
     source, chosen = path.read_text(encoding="utf-8"), range(seeds) if seeds else loaded.seeds
     chosen = chosen if seed is None else (seed,)

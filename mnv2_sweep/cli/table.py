@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mnv2_sweep.base.errors import StoreError, SweepError
-from mnv2_sweep.cli.options import RESULTS, Csv, Json, Results, SweepName
+from mnv2_sweep.cli.options import RESULTS, Costs, Csv, Json, Results, SweepName
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,6 +31,7 @@ def table(
             "every network.",
         ),
     ] = False,
+    costs: Costs = None,
     as_json: Json = False,
     as_csv: Csv = False,
     results: Results = RESULTS,
@@ -43,12 +44,18 @@ def table(
     from mnv2_sweep.record.folders import find_sweep, is_ablation
     from mnv2_sweep.record.frame import load_frame
     from mnv2_sweep.record.store import read_truth
+    from mnv2_sweep.report.costs import load_costs
     from mnv2_sweep.report.tables import frame_csv, frame_json, results_text, trials_table
 
     if len(kinds := [name for name, wanted in _kinds(pairs, trials, classes) if wanted]) > 1:
         raise SweepError(f"{' '.join(kinds)}: one of them")
+    if costs and kinds and not trials:
+        raise SweepError(f"table: --cost {kinds[0]}: one of them; costs are of networks")
+    if costs and trials and not (as_json or as_csv):
+        raise SweepError("table: --cost --trials: costs are of networks; leave out --trials, or give --csv or --json")
     folder = find_sweep(results, sweep)
     frame = load_frame(folder)
+    further = load_costs(folder, costs or [])
     if pairs:
         show_pairs(folder, frame, as_json, as_csv)
         return
@@ -57,13 +64,14 @@ def table(
         return
     if as_json or as_csv:
         shown = frame if trials else add_odds(summarise(frame), load_odds(folder, frame))
+        shown = further.add(shown)
         typer.echo(frame_json(shown) if as_json else frame_csv(shown))
     else:
         verdict = sweep_verdict(folder)
         if trials:
             typer.echo(align(trials_table(frame)))
         else:
-            typer.echo(results_text(frame, verdict, load_odds(folder, frame), read_truth(folder)))
+            typer.echo(results_text(frame, verdict, load_odds(folder, frame), read_truth(folder), further))
         if is_ablation(folder) and not trials:
             show_readings(folder)
 

@@ -11,6 +11,7 @@ from mnv2_sweep.base.errors import ProfileError
 from mnv2_sweep.base.files import remove_files, write_whole
 from mnv2_sweep.base.places import cache_folder
 from mnv2_sweep.devices.profile import Profile, parse_profile, read_profile, read_text
+from mnv2_sweep.devices.published import PREFIX, published_profiles
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
 SUFFIX, UNFINISHED = ".json", ".part"
@@ -32,14 +33,29 @@ def list_profiles(folder: Path) -> tuple[list[Profile], list[str]]:
     return profiles, wrong
 
 
+def profile_names(folder: Path) -> list[str]:
+    """Return the names of the profiles that were added."""
+    return sorted(path.stem for path in folder.glob(f"*{SUFFIX}"))
+
+
+def names_text(folder: Path) -> str:
+    """Return the names of all profiles in words, published ones last."""
+    return f"{', '.join(profile_names(folder)) or 'none yet'}; not one's own: {', '.join(published_profiles())}"
+
+
 def find_profile(name: str, folder: Path) -> Profile:
-    """Return the profile of that name. Raises ProfileError with what there is."""
+    """Return the profile of that name, an added or a published one. Raises ProfileError with what there is."""
+    published = published_profiles().get(name)
+    return read_profile(profile_path(name, folder)) if published is None else published
+
+
+def profile_path(name: str, folder: Path) -> Path:
+    """Return the file of the profile of that name. Raises ProfileError with what there is."""
     path = folder / f"{name}{SUFFIX}"
     if not NAME.fullmatch(name) or not path.exists():
-        there = ", ".join(sorted(path.stem for path in folder.glob(f"*{SUFFIX}"))) or "none yet"
-        raise ProfileError(f"{name}: no profile of that name in {folder} (there: {there}); 'mnv2-sweep device add' "
-                           "takes a file")  # fmt: skip
-    return read_profile(path)
+        raise ProfileError(f"{name}: no profile of that name in {folder} (there: {names_text(folder)}); 'mnv2-sweep "
+                           "device add' takes a file")  # fmt: skip
+    return path
 
 
 def add_profile(path: Path, folder: Path, name: str = "") -> Profile:
@@ -70,6 +86,10 @@ def check_name(name: str) -> str:
     """Return the name, if `latency@NAME` can be said with it. Raises ProfileError."""
     if not NAME.fullmatch(name):
         raise ProfileError(f"--name {name!r}: 1 to 40 letters, digits, - _ or . are wanted, a letter or digit first")
+    if name.startswith(PREFIX):
+        raise ProfileError(
+            f"--name {name}: names that begin with {PREFIX} are of published profiles; give another name"
+        )
     return name
 
 

@@ -10,16 +10,16 @@ more variance than the error of one network has: its leverage x' (X'X + r)^-1 x 
 what is known of a cost before anything is measured, that it is between nothing and all of a network's time.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from importlib import import_module
 
 import numpy as np
-from scipy.optimize import nnls
 
-from mnv2_sweep.base.intervals import CONFIDENCE
-from mnv2_sweep.devices.features import FEATURES, PLACES, arch_features
+from mnv2_sweep.devices.features import FEATURES, PLACES, Feature, arch_features
 from mnv2_sweep.devices.profile import Profile
 
+CONFIDENCE = 0.95  # as in `base.intervals`, which needs scipy; whoever reads a space should not wait for that
 SLACK = 0.05  # of the least and the most of a feature that was measured
 MOST_LEVERAGE = 1.0
 LEAST_SECONDS, LEAST_ERROR = 1e-9, 1e-3
@@ -29,12 +29,14 @@ MADDS = tuple(place for place, one in enumerate(FEATURES.values()) if one.unit =
 @dataclass(frozen=True, eq=False)
 class LatencyModel:
     """What each feature costs [F], in seconds; the features [N, F] and seconds [N] of the networks that it was learnt
-    from; what it says of each of these [N] when learnt from the others."""
+    from; what it says of each of these [N] when learnt from the others; what the features are. (Memory is learnt in the
+    same way, in bytes from features of its own.)"""
 
     costs: np.ndarray
     features: np.ndarray
     seconds: np.ndarray
     left_out: np.ndarray
+    kinds: tuple[Feature, ...] = tuple(FEATURES.values())
 
     @property
     def errors(self) -> np.ndarray:
@@ -74,7 +76,7 @@ class LatencyModel:
     def reasons(self, features: np.ndarray) -> list[str]:
         """Say in words why a network [F] is outside; empty where it is not."""
         low, high = self._box
-        words, beyond = [*FEATURES.values()], np.flatnonzero((features < low) | (features > high))
+        words, beyond = self.kinds, np.flatnonzero((features < low) | (features > high))
         said = []
         for at in sorted(beyond, key=lambda at: high[at] > 0):  # what no network had comes first
             measured = f"{self.features[:, at].min():,.0f} to {self.features[:, at].max():,.0f}" if high[at] else "none"
@@ -91,11 +93,11 @@ class LatencyModel:
             place = int(np.argmax(np.where(outside, model.leverage(features), -1.0)))
             chosen.append(place)
             new, seconds = features[place][None], np.maximum(self.predict(features[place][None]), LEAST_SECONDS)
-            model = LatencyModel(
-                self.costs,
-                np.concatenate([model.features, new]),
-                np.concatenate([model.seconds, seconds]),
-                np.concatenate([model.left_out, seconds]),
+            model = replace(
+                self,
+                features=np.concatenate([model.features, new]),
+                seconds=np.concatenate([model.seconds, seconds]),
+                left_out=np.concatenate([model.left_out, seconds]),
             )
         return chosen
 
@@ -123,9 +125,11 @@ def fit_latency(profile: Profile) -> LatencyModel:
     return fit_costs(features, profile.seconds)
 
 
-def fit_costs(features: np.ndarray, seconds: np.ndarray) -> LatencyModel:
-    """Learn the costs from features [N, F] and seconds [N] of networks, and predict each from the others."""
-    return LatencyModel(_costs(features, seconds), features, seconds, predict_left_out(features, seconds))
+def fit_costs(features: np.ndarray, seconds: np.ndarray, kinds: tuple[Feature, ...] | None = None) -> LatencyModel:
+    """Learn the costs from features [N, F] (`kinds`: other ones than those of layers) and seconds [N] of networks, and
+    predict each from the others."""
+    kinds = kinds or tuple(FEATURES.values())
+    return LatencyModel(_costs(features, seconds), features, seconds, predict_left_out(features, seconds), kinds)
 
 
 def predict_left_out(features: np.ndarray, seconds: np.ndarray) -> np.ndarray:
@@ -143,7 +147,7 @@ def _costs(features: np.ndarray, seconds: np.ndarray) -> np.ndarray:
     """Return the costs [F], at least 0, with the least sum of squared relative errors."""
     rows = features / seconds[:, None]
     scales = _scales(rows)
-    costs, _ = nnls(rows / scales, np.ones(len(seconds)))
+    costs, _ = import_module("scipy.optimize").nnls(rows / scales, np.ones(len(seconds)))
     return costs / scales
 
 

@@ -1,11 +1,16 @@
 """A profile: how long, and with how much memory, networks ran on a device, as the script of `formats.measure` wrote it.
 
-    {format, version, made_by, device, runtime: [package, version], int8, threads, space, networks_sha256, madds,
-     machine: {...}, sessions: [{begun, seconds, governor, mhz, celsius}],
+    {format, version, made_by, device, runtime: [package, version], int8, threads, turn, space, networks_sha256,
+     madds, machine: {...}, sessions: [{begun, seconds, governor, mhz, celsius}],
      networks: [{arch, file_bytes, peak_bytes, wall_us: [...], cpu_us: [...]}], digest}
 
-Times are microseconds of one run of one image, the median of a turn; a network has one turn in each round. `digest` is
-the sha256 of all else, so that a file that somebody changed is told from one that was measured.
+Times are microseconds of one run of one image, the least of a turn by the clock and by the processors (before there was
+a `turn`: the median of a turn's, and the processors' mean); a network has a turn in each round. `digest` is the sha256
+of all else, so that a file that somebody changed is told from one that was measured.
+
+What else a device does only ever adds to a run, so a network's latency is the least of its rounds: that of the device
+when it does nothing else. Of one thread it is the processor's time, which is the clock's where nothing else runs: on a
+busy device no long run is ever undisturbed by the clock, while short ones are, and halves of the rounds don't show it.
 """
 
 import hashlib
@@ -25,6 +30,7 @@ from mnv2_sweep.nets.cost import count_cost
 
 FORMAT, VERSION = "mnv2-sweep device profile", 1
 MOST_BYTES = 50_000
+LEAST, MEDIAN = "least", "median"  # what the time of a turn is of its runs
 LEAST_NETWORKS, LEAST_ROUNDS = 12, 4
 MOST_NOISE = 0.10  # between halves of the rounds: above it there is more noise than a model could leave
 AGAIN = "pack a script with this version, and measure again"
@@ -66,11 +72,6 @@ class Measured:
     wall_seconds: tuple[float, ...]
     cpu_seconds: tuple[float, ...]
 
-    @property
-    def seconds(self) -> float:
-        """Return its latency: the median over the rounds."""
-        return float(np.median(self.wall_seconds))
-
 
 @dataclass(frozen=True)
 class Profile:
@@ -82,22 +83,33 @@ class Profile:
     runtime_version: str
     int8: bool
     threads: int
+    turn: str
     space: str
     made_by: str
     machine: Machine
     sessions: tuple[Session, ...]
     networks: tuple[Measured, ...]
     digest: str
+    source: str = ""  # where it was published, with its conditions; "" for what was measured with the script
 
     @property
     def archs(self) -> tuple[ArchSpec, ...]:
         """Return the networks that were measured."""
         return tuple(one.arch for one in self.networks)
 
+    def times(self, one: Measured) -> np.ndarray:
+        """Return the seconds of a network in each round [R]: of one thread the processor's, where that is less than the
+        clock's, as it does not count what else ran; of more threads the clock's."""
+        wall = np.array(one.wall_seconds)
+        if self.threads > 1 or not one.cpu_seconds:
+            return wall
+        cpu = np.array(one.cpu_seconds)
+        return np.where(cpu > 0, np.minimum(wall, cpu), wall)
+
     @property
     def seconds(self) -> np.ndarray:
-        """Return the latency of each network [N]."""
-        return np.array([one.seconds for one in self.networks])
+        """Return the latency of each network [N]: the least of its rounds."""
+        return np.array([self.times(one).min() for one in self.networks])
 
     @property
     def rounds(self) -> int:
@@ -107,17 +119,18 @@ class Profile:
     @property
     def noise(self) -> np.ndarray:
         """Return for each network how far its latencies by the even and by the odd rounds lie apart, as a share of
-        their mean [N]."""
-        halves = np.array([[np.median(one.wall_seconds[first::2]) for first in (0, 1)] for one in self.networks])
+        their mean [N]; NaN where there is one round, as of what was published."""
+        if self.rounds < 2:
+            return np.full(len(self.networks), np.nan)
+        halves = np.array([[self.times(one)[first::2].min() for first in (0, 1)] for one in self.networks])
         return np.abs(halves[:, 0] - halves[:, 1]) / halves.mean(axis=1)
 
     @property
     def busy(self) -> float:
         """Return by how much wall time exceeds that of the processors, which would be 1.0 for one thread alone: the
-        median over the networks of wall x threads / processors' time."""
-        wall, cpu = (np.array([np.median(getattr(one, name)) for one in self.networks])
-                     for name in ("wall_seconds", "cpu_seconds"))  # fmt: skip
-        return float(np.median(wall * self.threads / np.maximum(cpu, 1e-9)))
+        median over the networks of wall x threads / processors' time, the least of each."""
+        ratios = [min(one.wall_seconds) / max(min(one.cpu_seconds), 1e-9) for one in self.networks]
+        return float(np.median(ratios)) * self.threads
 
     @property
     def precision(self) -> str:
@@ -128,7 +141,7 @@ class Profile:
     def title(self) -> str:
         """Return device and runtime in words."""
         threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
-        return f"{self.device}, {self.runtime} {self.runtime_version} {self.precision}, {threads}"
+        return f"{self.device}, {f'{self.runtime} {self.runtime_version}'.strip()} {self.precision}, {threads}"
 
 
 def read_profile(path: Path, name: str = "") -> Profile:
@@ -215,6 +228,7 @@ def _load(content: Mapping[str, Any], name: str) -> Profile:
         _text(version),
         _typed(content["int8"], bool),
         _whole(content["threads"], 1),
+        _turn(content.get("turn", MEDIAN)),
         _text(content["space"]),
         _text(content["made_by"]),
         Machine(
@@ -225,6 +239,12 @@ def _load(content: Mapping[str, Any], name: str) -> Profile:
         tuple(_measured(one) for one in content["networks"]),
         _text(content["digest"]),
     )
+
+
+def _turn(value: object) -> str:
+    if value not in (LEAST, MEDIAN):
+        raise ValueError(f"turn: {value!r} where '{LEAST}' or '{MEDIAN}' was expected")
+    return value
 
 
 def _sessions(records: Sequence[Mapping[str, Any]]) -> tuple[Session, ...]:

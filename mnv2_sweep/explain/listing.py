@@ -3,14 +3,14 @@
 import csv
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple, dataclass
 
 import numpy as np
 
 from mnv2_sweep.base.text import align_lines
 from mnv2_sweep.nets.arch import ArchSpec, arch_label, input_size, stage_record
-from mnv2_sweep.nets.cost import Cost, count_cost
+from mnv2_sweep.nets.cost import Cost
 from mnv2_sweep.nets.cost_arrays import COSTS, CostArrays, count_archs
 
 SHOWN = 40  # networks listed for a person; programs get all
@@ -19,29 +19,65 @@ HEADINGS = ("MAdds", "params", "peak activations (bytes)", "depth")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Column:
+    """A further cost of networks: its name for programs, heading and title for people, how a value is written, values
+    [N] and the interval of a prediction [N]; NaN where it is not known."""
+
+    name: str
+    heading: str
+    title: str
+    text: Callable[[float], str]
+    values: np.ndarray
+    low: np.ndarray | None = None
+    high: np.ndarray | None = None
+
+    def cells(self, at: int) -> list[str]:
+        """Return the cells of a network for a table, the interval in one of its own."""
+        if self.low is None:
+            return [self.text(self.values[at])]
+        interval = (
+            "outside" if np.isnan(self.values[at]) else f"{self.text(self.low[at])} to {self.text(self.high[at])}"
+        )
+        return [self.text(self.values[at]), interval]
+
+    @property
+    def headings(self) -> list[str]:
+        """Return the headings of its cells."""
+        return [self.heading] if self.low is None else [self.heading, "95 %"]
+
+    def record(self, at: int) -> dict[str, float | None]:
+        """Return what programs get of a network: the value, and the interval as `_low` and `_high`."""
+        ends = {} if self.low is None else {"_low": self.low, "_high": self.high}
+        return {f"{self.name}{end}": _number(values[at]) for end, values in {"": self.values, **ends}.items()}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Listing:
     """Networks and their costs, the n-th of both belonging together; `remarks` by place, for some; the MAdds that are
-    `executed` where training has other sizes."""
+    `executed` where training has other sizes; further costs as `columns`."""
 
     archs: Sequence[ArchSpec]
     costs: CostArrays
     remarks: dict[int, str]
     executed: np.ndarray | None = None
+    columns: Sequence[Column] = ()
 
 
-def list_networks(archs: Sequence[ArchSpec]) -> Listing:
-    """List each network with its costs, in the given order."""
-    return Listing(archs, count_archs(archs), {})
+def list_networks(archs: Sequence[ArchSpec], columns: Sequence[Column] = ()) -> Listing:
+    """List each network with its costs, in the given order, further ones as columns."""
+    return Listing(archs, count_archs(archs), {}, None, columns)
 
 
 def costs_text(listing: Listing, note: str = "") -> str:
     """Return a table; of many networks the first ones, and the range of each cost over all."""
     costs, count, executed = listing.costs, len(listing.costs), listing.executed
     headings = HEADINGS if executed is None else (HEADINGS[0], "executed MAdds", *HEADINGS[1:])
+    headings = [*headings, *(heading for column in listing.columns for heading in column.headings)]
     rows = [("network", *headings, "")]
     for i in range(min(count, SHOWN)):
         numbers = [f"{value:,}" for value in astuple(costs.cost(i))]
         numbers[1:1] = [] if executed is None else [f"{executed[i]:,}"]
+        numbers += [cell for column in listing.columns for cell in column.cells(i)]
         rows.append((arch_label(listing.archs[i]), *numbers, listing.remarks.get(i, "")))
     lines = align_lines(rows, left=(0, len(headings) + 1))
     if count > SHOWN:
@@ -50,7 +86,20 @@ def costs_text(listing: Listing, note: str = "") -> str:
         for title, field in zip(("MAdds", "params", "peak activations", "depth"), COSTS, strict=True):
             values = np.sort(getattr(costs, field))
             lines.append(f"{title}: {values[0]:,} to {values[-1]:,}, median {values[count // 2]:,}")
+        lines += [_range_text(column) for column in listing.columns]
     return "\n".join([*lines, *([note] if note else [])])
+
+
+def _range_text(column: Column) -> str:
+    """Say from where to where a further cost goes, and of how many networks it is not known."""
+    known = np.sort(column.values[~np.isnan(column.values.astype(float))])
+    outside = len(column.values) - len(known)
+    text = "of none known"
+    if len(known):
+        low, high, middle = (column.text(value) for value in (known[0], known[-1], known[len(known) // 2]))
+        text = f"{low} to {high}, median {middle}"
+    more = f"; {outside:,} of {len(column.values):,} lie outside of what was measured" if outside else ""
+    return f"{column.title}: {text}{more}"
 
 
 def costs_json(listing: Listing) -> Iterator[str]:
@@ -60,9 +109,9 @@ def costs_json(listing: Listing) -> Iterator[str]:
     yield "]\n"
 
 
-def cost_json(arch: ArchSpec) -> str:
+def cost_json(arch: ArchSpec, columns: Sequence[Column] = ()) -> str:
     """Return one network's object, as `costs_json` lists it."""
-    return json.dumps(_record(arch, count_cost(arch)))
+    return json.dumps(next(_records(Listing([arch], count_archs([arch]), {}, None, columns))))
 
 
 def costs_csv(listing: Listing) -> Iterator[str]:
@@ -95,8 +144,16 @@ def _row_text(row: list | dict) -> str:
 def _records(listing: Listing) -> Iterator[dict]:
     for i, arch in enumerate(listing.archs):
         extra = {} if listing.executed is None else {"executed_madds": int(listing.executed[i])}
+        extra |= {name: value for column in listing.columns for name, value in column.record(i).items()}
         extra |= {"remark": listing.remarks.get(i, "")} if listing.remarks else {}
         yield _record(arch, listing.costs.cost(i)) | extra
+
+
+def _number(value: float) -> int | float | None:
+    """Return a value as JSON has it: whole ones as such, others with six digits, None where it is not known."""
+    if np.isnan(value):
+        return None
+    return int(value) if float(value).is_integer() else float(f"{value:.6g}")
 
 
 def _record(arch: ArchSpec, cost: Cost) -> dict:

@@ -26,7 +26,7 @@ from mnv2_sweep import __version__
 from mnv2_sweep.base.errors import ProfileError, SweepError
 from mnv2_sweep.base.text import count_noun
 from mnv2_sweep.devices.design import choose_networks
-from mnv2_sweep.devices.profile import FORMAT, LEAST_NETWORKS, VERSION
+from mnv2_sweep.devices.profile import FORMAT, LEAST, LEAST_NETWORKS, VERSION
 from mnv2_sweep.formats.graph import POOLS, Graph, Node, Pads, lower_plan, same_pads
 from mnv2_sweep.formats.tflite import ACTIVATIONS, GROUPED_VERSION, OPERATORS
 from mnv2_sweep.nets.arch import ArchSpec, arch_record
@@ -80,22 +80,28 @@ def make_script(space: str, archs: Sequence[ArchSpec], wish: Wish) -> str:
     if wish.int8 and not runtime.int8:
         able = ", ".join(name for name, one in RUNTIMES.items() if one.int8)
         raise SweepError(f"--int8: {wish.runtime} runs floats only here; with 8 bits: {able}")
-    graphs = [lower_plan(resolve(arch)) for arch in archs]
+    graphs, madds = [lower_plan(resolve(arch)) for arch in archs], sum(count_cost(arch).madds for arch in archs)
+    return make_graph_script(space, [_dump(arch_record(arch)) for arch in archs], graphs, wish, madds)
+
+
+def make_graph_script(space: str, records: Sequence[str], graphs: Sequence[Graph], wish: Wish, madds: int) -> str:
+    """Return the script for these graphs, each with the JSON text that stands for it, of so many MAdds in all. Raises
+    SweepError where it would be too large."""
+    runtime = RUNTIMES[wish.runtime]
     if wish.runtime == "litert":
         graphs = [split_padding(graph) for graph in graphs]
     lines = [";".join(describe_graph(graph)) for graph in graphs]
-    records = [_dump(arch_record(arch)) for arch in archs]
     packed = bz2.compress("\n".join(line for pair in zip(records, lines, strict=True) for line in pair).encode())
     name = re.sub(r"[^\w.+ -]", "_", space)
     about = {
         "format": FORMAT, "version": VERSION, "made_by": f"mnv2-sweep {__version__}", "space": space,
         "networks_sha256": hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16], "int8": wish.int8,
-        "threads": wish.threads, "madds": sum(count_cost(arch).madds for arch in archs),
+        "threads": wish.threads, "turn": LEAST, "madds": madds,
     }  # fmt: skip
     words = {
         "RUNTIME": "".join(_part(part) for part in _parts(wish, graphs)),
         "PACKAGE": runtime.package,
-        "COUNT": str(len(archs)),
+        "COUNT": str(len(graphs)),
         "SPACE": name,
         "PRECISION": "8-bit integers" if wish.int8 else "32-bit floats",
         "SCRIPT": f"{name}-{wish.words}.py",
@@ -110,7 +116,7 @@ def make_script(space: str, archs: Sequence[ArchSpec], wish: Wish) -> str:
     script = re.sub(r"^(?: {4})+", lambda found: "\t" * (len(found[0]) // 4), script, flags=re.M)  # a tenth less
     if len(script.encode()) >= MOST_BYTES:
         raise SweepError(
-            f"--networks {len(archs)}: the script would have {len(script.encode()):,} bytes, under {MOST_BYTES:,} are "
+            f"--networks {len(graphs)}: the script would have {len(script.encode()):,} bytes, under {MOST_BYTES:,} are "
             "wanted; take fewer networks"
         )
     return script

@@ -109,6 +109,29 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class Timing:
+    """How long a network took on a device, as somebody published it."""
+
+    arch: ArchSpec
+    milliseconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """A published table of times on one device: what it is called here, the device and what ran there, in 8 bits or
+    not, with how many threads, where it stands, and under which conditions, as far as they are said."""
+
+    name: str
+    device: str
+    runtime: str
+    int8: bool
+    threads: int
+    source: str
+    conditions: str
+    networks: tuple[Timing, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class EndValue:
     """Where a curve of figure 6 ends: mean top-1 over 6.5 to 7.0 million steps."""
 
@@ -296,6 +319,50 @@ MOBILENET_V1_CHECKPOINTS = tuple(
     Checkpoint(ArchSpec(family="mobilenet_v1", width=width, resolution=resolution), *figures)
     for width, resolution, *figures in _TF_SLIM_V1
 )
+
+# ---------------------------------------------------------------- times on devices
+
+# tensorflow/models, research/slim/nets/mobilenet/README.md, column "Mobile CPU (ms) Pixel 1", in the order of _TF_SLIM.
+_PIXEL_1 = (
+    *(138.0, 123.0, 73.8, 55.1, 40.2, 27.6, 17.6, 55.8, 41.6, 30.4, 21.9, 14.2),
+    *(28.7, 21.1, 14.9, 9.9, 6.4, 19.7, 14.6, 10.5, 6.9, 4.5),
+)
+# tensorflow/tensorflow, tensorflow/lite/g3doc/guide/hosted_models.md at 0406598, column "CPU, 4 threads": MobileNetV1
+# by width, at 128, 160, 192 and 224 px, in floats and quantized; then MobileNetV2 1.0 at 224, in floats also NASNet-A.
+_PIXEL_3 = {
+    0.25: ((1.2, 1.7, 2.4, 3.3), (0.8, 1.3, 1.8, 2.3)),
+    0.5: ((3.0, 4.4, 6.0, 7.9), (1.7, 2.6, 3.6, 4.7)),
+    0.75: ((5.5, 8.2, 11.0, 14.6), (3.1, 4.7, 6.4, 8.5)),
+    1.0: ((9.0, 13.4, 18.1, 24.0), (4.8, 7.3, 9.9, 13.0)),
+}
+_HOSTED = "tensorflow/tensorflow, tensorflow/lite/g3doc/guide/hosted_models.md at commit 0406598"
+_ANDROID = "Android 10, 4 threads of the CPU; trained checkpoints of TensorFlow, converted"
+
+
+def _pixel_3(int8: bool) -> tuple[Timing, ...]:
+    return tuple(
+        Timing(ArchSpec(family="mobilenet_v1", width=width, resolution=side), time)
+        for width, columns in _PIXEL_3.items()
+        for side, time in zip((128, 160, 192, 224), columns[int8], strict=True)
+    )
+
+
+TIMINGS = (
+    Timings(
+        "published-pixel1", "Pixel 1", "TF Lite", False, 1,
+        "tensorflow/models, research/slim/nets/mobilenet/README.md, Mobile CPU (ms) Pixel 1",
+        "one large core, as the paper says of its own times on this phone; no version is named",
+        tuple(Timing(one.arch, time) for one, time in zip(CHECKPOINTS, _PIXEL_1, strict=True)),
+    ),
+    Timings(
+        "published-pixel3", "Pixel 3", "TF Lite", False, 4, f"{_HOSTED}, floating point models, CPU", _ANDROID,
+        (*_pixel_3(False), Timing(ArchSpec(), 17.5), Timing(ArchSpec(family="nasnet_a"), 56.0)),
+    ),
+    Timings(
+        "published-pixel3-int8", "Pixel 3", "TF Lite", True, 4, f"{_HOSTED}, quantized models, CPU", _ANDROID,
+        (*_pixel_3(True), Timing(ArchSpec(), 12.0)),
+    ),
+)  # fmt: skip
 
 # Paper, figure 6, digitised from the vector drawing. Panel a: the first two (linear bottleneck, ReLU6 in the
 # bottleneck); panel b: the first, the third (shortcut between expansions) and the fourth (no residual). The paper

@@ -28,7 +28,10 @@ def plot_device(profile: Profile, model: LatencyModel) -> Figure:
         f"{count_noun(profile.rounds, 'round')}. Each network is predicted from all others, by non-negative least "
         "squares over what its layers do.",
         f"Error {percent(errors[0])} % (median), {percent(errors[1])} % (95 % of networks); noise, between even and "
-        f"odd rounds, {percent(noise[0])} % and {percent(noise[1])} %.",
+        f"odd rounds, {percent(noise[0])} % and {percent(noise[1])} %."
+        if not profile.source
+        else f"Published by others, not measured here: {profile.source}. Error {percent(errors[0])} % (median), "
+        f"{percent(errors[1])} % (95 % of networks); nothing is known of the noise.",
     ]
     set_frame(fig, f"Latency on {profile.name}", caption)
     for axes in panels:
@@ -76,6 +79,8 @@ def _draw_errors(axes: Axes, measured: np.ndarray, model: LatencyModel) -> None:
 def _draw_shares(axes: Axes, errors: np.ndarray, noise: np.ndarray) -> None:
     """Draw the share of networks below each size of error, and of noise."""
     for values, color, label in ((np.abs(errors), POINTS, "error of the model"), (noise, NOISE, "noise of the rounds")):
+        if np.isnan(values).any():
+            continue
         steps = np.arange(1, len(values) + 1) / len(values)
         axes.step(100 * np.sort(values), 100 * steps, where="post", color=color, lw=1.8, label=label, gid=label)
     axes.set_ylim(0, 103)

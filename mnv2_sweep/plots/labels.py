@@ -20,15 +20,18 @@ LEADER_FROM = 13  # pixels between a label and its point from which a line joins
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """Points of one panel in order of MAdds (millions), with the score as it is shown; `below` and `above` are the
-    lengths of the bars. `filled` are the points that count as the front's, where others than those of `front` do."""
+    """Points of one panel in order of their cost, as it is shown, MAdds in millions; with the score as it is shown;
+    `below` and `above` are the lengths of the bars, `before` and `behind` those of the cost's. `filled` are the points
+    that count as the front's, where others than those of `front` do."""
 
-    madds: np.ndarray
+    cost: np.ndarray
     score: np.ndarray
     front: np.ndarray
     below: np.ndarray | None = None
     above: np.ndarray | None = None
     filled: np.ndarray | None = None
+    before: np.ndarray | None = None
+    behind: np.ndarray | None = None
 
     @property
     def marked(self) -> np.ndarray:
@@ -54,7 +57,7 @@ def draw_labels(axes: Axes, networks: pd.DataFrame, panel: Panel, color: list, p
         }
         arrow = {"arrowstyle": "-", "color": darker, "lw": 0.7, "shrinkA": 0, "shrinkB": 3, "alpha": 0.8}
         spot |= {"arrowprops": arrow, "path_effects": HALO, "parse_math": False, "gid": "label"}
-        texts.append(axes.annotate(networks["network"][i], (panel.madds[i], panel.score[i]), **spot, **style))
+        texts.append(axes.annotate(networks["network"][i], (panel.cost[i], panel.score[i]), **spot, **style))
     boxes = [text.get_window_extent() for text in texts]
     size = np.array([[box.width, box.height] for box in boxes]).reshape(-1, 2)
     offsets = _place_labels(points[rows], size, points, obstacles, axes.bbox, legend)
@@ -70,14 +73,14 @@ def _spread(rows: np.ndarray, most: int) -> np.ndarray:
 
 def find_obstacles(axes: Axes, panel: Panel, lines: dict, levels: list[float]) -> np.ndarray:
     """Return pixels along the drawn lines, the front, the bars and the horizontal levels."""
-    paths = [np.column_stack([panel.madds[rows], panel.score[rows]]) for rows in lines.values()]
+    paths = [np.column_stack([panel.cost[rows], panel.score[rows]]) for rows in lines.values()]
     left, right = axes.get_xlim()
     paths += [np.array([[left, level], [right, level]]) for level in levels]
     at = np.flatnonzero(panel.front)
-    x, y = np.append(panel.madds[at], right), panel.score[at]
+    x, y = np.append(panel.cost[at], right), panel.score[at]
     paths.append(np.column_stack([np.repeat(x, 2)[1:-1], np.repeat(y, 2)]))
     if panel.below is not None and lines:
-        for x, y, below, above in zip(panel.madds, panel.score, panel.below, panel.above, strict=True):
+        for x, y, below, above in zip(panel.cost, panel.score, panel.below, panel.above, strict=True):
             paths.append(np.array([[x, y - below], [x, y + above]]))
     dense = [np.zeros((0, 2))]
     for path in paths:

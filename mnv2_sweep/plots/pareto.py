@@ -1,13 +1,14 @@
-"""A summary (one row per network) -> a matplotlib Figure of accuracy against MAdds, with its front and its caption.
+"""A summary (one row per network) -> a matplotlib Figure of accuracy against a cost, with its front and its caption.
 
 Accuracies come as fractions and are drawn in percent. Costs are at the nominal resolution; every figure says in
 its caption at which size the networks were trained, how many trials failed and what its bars mean. Nothing here
 reads a file.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -23,7 +24,7 @@ from mnv2_sweep.analysis.pareto import pareto_front
 from mnv2_sweep.analysis.stats import Facts, start_kinds
 from mnv2_sweep.base.size import as_size, size_range
 from mnv2_sweep.base.text import count_noun
-from mnv2_sweep.nets.arch import FAMILY_NAMES
+from mnv2_sweep.nets.arch import FAMILY_NAMES, ArchSpec
 from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.paper.published import published_checkpoints
 from mnv2_sweep.plots.labels import MOST_FRONT_LABELS, Panel, count_inside, draw_labels, find_obstacles
@@ -33,11 +34,38 @@ from mnv2_sweep.trials.tasks import TOP1, Score, main_score
 
 MOST_LABELS = 40  # with more networks than this only the front is labelled, and of it at most MOST_FRONT_LABELS
 MOST_WIDTHS = 8  # in the legend
+EIGHT = "#5B8C2A"  # of points in 8 bits
 KIND_LINES = ("-", ":", "-.")  # of networks that begin in different ways, the first kind of the sweep first
 # Orange to navy, evenly darker, so the order of the widths survives colour blindness and grey printing.
 WIDTH_COLORS = LinearSegmentedColormap.from_list(
     "widths", ["#E88A1A", "#D9483B", "#AD2478", "#6A2C9C", "#27459B", "#0C1F44"]
 )
+
+
+class CostAxis(NamedTuple):
+    """The cost that networks are drawn against: the column of a summary (`_low` and `_high` beside it where it is
+    predicted), how much of its unit one of the axis' is, what stands there, and what the front is called by it; lines
+    on it for the caption; what it is of other networks [N], None for their MAdds."""
+
+    column: str = "madds"
+    scale: float = 1e6
+    title: str = "MAdds at the nominal resolution (millions, log scale)"
+    words: str = ""
+    caption: Sequence[str] = ()
+    count: Callable[[Sequence[ArchSpec]], np.ndarray] | None = None
+
+
+MADDS = CostAxis()
+
+
+@dataclass(frozen=True, slots=True)
+class Eight:
+    """Points in 8 bits: for each row of a summary their cost and score, NaN where there is none, and a line on what is
+    missing."""
+
+    cost: np.ndarray
+    score: np.ndarray
+    caption: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,32 +84,45 @@ def plot_pareto(
     verdict: Sequence[str] = (),
     doubt: Doubt | None = None,
     counted: str | None = None,
+    axis: CostAxis = MADDS,
+    eight: Eight | None = None,
 ) -> Figure:
-    """Draw the main score against MAdds with the front; beside it the published points of the
-    paper's networks among them.
+    """Draw the main score against MAdds, or another cost, with the front; beside it the published points of the paper's
+    networks among them.
 
     Bars are the t interval over seeds, Wilson's interval over the validation images where a network has one seed;
     with `doubt` both together.
     Lines join the resolutions of one width. Networks without a result are counted in the caption, not drawn; `verdict`
     is what a calibration says of their order, for the caption too. With `doubt`, filled marks are of networks that are
-    rather on the front than not. `counted` stands in the place of how many trials are done.
+    rather on the front than not. `counted` stands in the place of how many trials are done. With `eight`, each point in
+    8 bits hangs on its network's own. Networks without the cost are left out.
     """
     score = main_score(summary)
-    drawn = summary[summary[score.name].notna()].sort_values("madds", kind="stable", ignore_index=True)
+    if eight is not None:
+        summary = summary.assign(eight_cost=eight.cost, eight_score=eight.score)
+    drawn = summary[summary[score.name].notna() & summary[axis.column].notna()]
+    drawn = drawn.sort_values(axis.column, kind="stable", ignore_index=True)
     one_order = len(start_kinds(drawn)) == 1  # of several kinds of start, none is compared with the published one
     published = drawn[drawn[f"published_{score.name}"].notna() & one_order].reset_index(drop=True)
+    if axis.count is not None and len(published):
+        archs = [published_checkpoints()[network].arch for network in published["network"]]
+        published = published[~np.isnan(axis.count(archs))].reset_index(drop=True)
     fig = Figure(figsize=SIZE_INCHES, facecolor="white")
     panels = fig.subplots(1, 2 if len(published) else 1, sharex=True, squeeze=False)[0]
     order = [_order_line(comparison), _verdict_line(verdict)]
     caption = [_facts_line(summary, facts, counted), _bars_line(drawn, doubt), *order]
-    set_frame(fig, title or _pareto_title(drawn, facts, doubt), caption)
+    caption += [" ".join(axis.caption), *([eight.caption] if eight else [])]
+    title = title or _pareto_title(drawn, facts, doubt) + (f" by {axis.words}" if axis.words and len(drawn) > 1 else "")
+    set_frame(fig, title, caption)
     colors = _width_colors(drawn["width"])
-    _set_madds_axis(panels[0], drawn["madds"].to_numpy(dtype=float) / 1e6)
-    ours, theirs = _our_panel(drawn, score, doubt), _published_panel(published, score)
-    _set_score_axis(panels[0], ours, score)
+    ours, theirs = _our_panel(drawn, score, doubt, axis), _published_panel(published, score, axis)
+    of_eight = _eight_points(drawn, score, axis) if eight else np.zeros((0, 4))
+    _set_cost_axis(panels[0], np.concatenate([ours.cost, of_eight[:, 2]]), axis.title)
+    _set_score_axis(panels[0], ours, score, of_eight[:, 3])
     if doubt is not None and doubt.band:
         for odds in doubt.odds.values():
-            _draw_band(panels[0], drawn, odds, score)
+            _draw_band(panels[0], drawn, odds, score, axis)
+    _draw_eight(panels[0], of_eight)
     _draw_panel(panels[0], drawn, ours, colors, legend=True, chance=_find_chance(facts, score))
     panels[0].set_title(f"Ours: {facts.data}, recipe {facts.recipe}", loc="left", fontsize=11, parse_math=False)
     panels[0].set_ylabel(score.titled("validation") + (", mean over seeds" if (drawn["seeds"] > 1).any() else ""))
@@ -104,12 +145,28 @@ def _find_chance(facts: Facts, score: Score) -> tuple[float, str] | None:
     return None if evenly is None else (score.scale * evenly, f"chance, {facts.classes} classes")
 
 
-def _draw_band(axes: Axes, drawn: pd.DataFrame, odds: Odds, score: Score) -> None:
+def _eight_points(drawn: pd.DataFrame, score: Score, axis: CostAxis) -> np.ndarray:
+    """Return cost and score in floats, then in 8 bits [N, 4], as they are shown, of the networks that have both."""
+    names = (axis.column, score.name, "eight_cost", "eight_score")
+    scales = np.array([1 / axis.scale, score.scale] * 2)
+    points = drawn[[*names]].to_numpy(dtype=float) * scales
+    return points[~np.isnan(points).any(axis=1)]
+
+
+def _draw_eight(axes: Axes, points: np.ndarray) -> None:
+    """Draw the points in 8 bits, each joined to that of the network in floats."""
+    for at, (x, y, x8, y8) in enumerate(points):
+        axes.plot([x, x8], [y, y8], color=EIGHT, lw=1.2, zorder=3, gid="joined")
+        label = "the same in 8 bits" if at == 0 else None
+        axes.plot([x8], [y8], marker="D", ms=4.5, color=EIGHT, ls="", zorder=5, gid="8 bits", label=label)
+
+
+def _draw_band(axes: Axes, drawn: pd.DataFrame, odds: Odds, score: Score, axis: CostAxis) -> None:
     """Draw between which scores the front passes, at 95 %."""
-    costs = drawn.drop_duplicates("arch_key").set_index("arch_key")["madds"].loc[[*odds.networks]].to_numpy(float)
-    madds, low, high = front_band(odds, costs)
+    costs = drawn.drop_duplicates("arch_key").set_index("arch_key")[axis.column].loc[[*odds.networks]].to_numpy(float)
+    passed, low, high = front_band(odds, costs)
     edges = [np.append(values, values[-1]) * score.scale * score.sign for values in (low, high)]
-    at = np.append(madds / 1e6, axes.get_xlim()[1])
+    at = np.append(passed / axis.scale, axes.get_xlim()[1])
     axes.fill_between(at, *edges, step="post", color=GREY, alpha=0.18, lw=0, zorder=0, gid="band")
 
 
@@ -139,7 +196,7 @@ def _name_family(family: str) -> str:
     return FAMILY_NAMES.get(family, family)
 
 
-def _our_panel(drawn: pd.DataFrame, score: Score, doubt: Doubt | None) -> Panel:
+def _our_panel(drawn: pd.DataFrame, score: Score, doubt: Doubt | None, axis: CostAxis) -> Panel:
     values, half = drawn[score.name], drawn["seed_half_width"]
     below, above = half.fillna(values - drawn["low"]), half.fillna(drawn["high"] - values)
     if doubt is not None:
@@ -151,15 +208,21 @@ def _our_panel(drawn: pd.DataFrame, score: Score, doubt: Doubt | None) -> Panel:
     front, filled = drawn["on_front"].to_numpy(bool), None
     if doubt is not None:
         filled = front_odds(doubt.odds, drawn) >= EVEN
-    return Panel(drawn["madds"].to_numpy(dtype=float) / 1e6, shown[0], front, *shown[1:], filled)
+    cost, bars = drawn[axis.column].to_numpy(dtype=float) / axis.scale, ()
+    if f"{axis.column}_low" in drawn:
+        low, high = (drawn[f"{axis.column}_{end}"].to_numpy(dtype=float) / axis.scale for end in ("low", "high"))
+        bars = cost - low, high - cost
+    return Panel(cost, shown[0], front, *shown[1:], filled, *bars)
 
 
-def _published_panel(published: pd.DataFrame, score: Score) -> Panel:
+def _published_panel(published: pd.DataFrame, score: Score, axis: CostAxis) -> Panel:
     """Return the published points at the networks' own costs, those with 1000 classes."""
     checkpoints = published_checkpoints()
-    madds = np.array([count_cost(checkpoints[network].arch).madds / 1e6 for network in published["network"]])
+    archs = [checkpoints[network].arch for network in published["network"]]
+    count = axis.count or (lambda archs: np.array([count_cost(arch).madds for arch in archs], float))
+    costs = count(archs) / axis.scale
     values = score.scale * published[f"published_{score.name}"].to_numpy(dtype=float)
-    return Panel(madds, values, pareto_front(madds, score.sign * values))
+    return Panel(costs, values, pareto_front(costs, score.sign * values))
 
 
 def _draw_panel(
@@ -175,27 +238,28 @@ def _draw_panel(
         at = np.flatnonzero(panel.front & (inits == kind))
         if not len(at):
             continue
-        x, y = np.append(panel.madds[at], axes.get_xlim()[1]), np.append(panel.score[at], panel.score[at[-1]])
+        x, y = np.append(panel.cost[at], axes.get_xlim()[1]), np.append(panel.score[at], panel.score[at[-1]])
         axes.plot(x, y, drawstyle="steps-post", color=GREY, lw=1.1, ls=(0, (4, 2)), zorder=1, gid="front")
     lines = _series(networks) if few else {}
     for rows in lines.values():
         style = KIND_LINES[kinds.index(inits[rows[0]]) % len(KIND_LINES)]
-        axes.plot(panel.madds[rows], panel.score[rows], color=color[rows[0]], lw=1.3, ls=style, alpha=0.55, zorder=2)
+        axes.plot(panel.cost[rows], panel.score[rows], color=color[rows[0]], lw=1.3, ls=style, alpha=0.55, zorder=2)
     for i in np.flatnonzero(panel.marked | few) if panel.below is not None else ():
         bars = [[panel.below[i]], [panel.above[i]]]
-        axes.errorbar(
-            panel.madds[i], panel.score[i], bars, fmt="none", ecolor=color[i], elinewidth=0.9, capsize=2, alpha=0.6
-        )
+        style = {"fmt": "none", "ecolor": color[i], "elinewidth": 0.9, "capsize": 2, "alpha": 0.6}
+        axes.errorbar(panel.cost[i], panel.score[i], bars, **style)
+        if panel.before is not None:
+            axes.errorbar(panel.cost[i], panel.score[i], xerr=[[panel.before[i]], [panel.behind[i]]], **style)
     for family, marker in family_markers(_families(networks)).items():
         for mask, faces in ((~panel.marked, "white"), (panel.marked, None)):
             mask = mask & (networks["family"] == family).to_numpy()
             edge = [color[i] for i in np.flatnonzero(mask)]
             area, style = 34 if few or faces is None else 12, {"marker": marker, "linewidths": 1.3, "zorder": 4}
-            axes.scatter(panel.madds[mask], panel.score[mask], s=area, c=faces or edge, edgecolors=edge, **style)
+            axes.scatter(panel.cost[mask], panel.score[mask], s=area, c=faces or edge, edgecolors=edge, **style)
     chance = chance if chance and axes.get_ylim()[0] < chance[0] < axes.get_ylim()[1] else None
     if chance:
         axes.axhline(chance[0], color=GREY, lw=1.3, ls=":", zorder=1, gid="chance")
-    points = axes.transData.transform(np.column_stack([panel.madds, panel.score]))
+    points = axes.transData.transform(np.column_stack([panel.cost, panel.score]))
     obstacles = find_obstacles(axes, panel, lines, [chance[0]] if chance else [])
     shown, sure = chance and chance[1], panel.filled is not None
     box = _draw_legend(axes, colors, networks, shown, obstacles, points, sure) if legend else None
@@ -218,9 +282,9 @@ def _width_colors(widths: pd.Series) -> dict[float, tuple]:
     return {width: WIDTH_COLORS(i / max(1, len(order) - 1)) for i, width in enumerate(order)}
 
 
-def _set_madds_axis(axes: Axes, madds: np.ndarray) -> None:
-    """Set a log axis in millions around the points, with 1-2-5 ticks, or finer ones where those are too few."""
-    low, high = (madds.min(), madds.max()) if len(madds) else (100.0, 100.0)
+def _set_cost_axis(axes: Axes, costs: np.ndarray, title: str) -> None:
+    """Set a log axis around the points, with 1-2-5 ticks, or finer ones where those are too few."""
+    low, high = (costs.min(), costs.max()) if len(costs) else (100.0, 100.0)
     pad = max(1.15, (high / low) ** 0.07)
     low, high = low / pad, high * pad**1.6  # labels reach to the right
     for steps in ((1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 8)):
@@ -232,21 +296,22 @@ def _set_madds_axis(axes: Axes, madds: np.ndarray) -> None:
     axes.set_xscale("log")
     axes.set_xlim(low, high)
     for panel in axes.figure.axes:
-        panel.set_xlabel("MAdds at the nominal resolution (millions, log scale)")
+        panel.set_xlabel(title)
         panel.xaxis.set_major_locator(FixedLocator(ticks))
         panel.xaxis.set_minor_locator(NullLocator())
         panel.xaxis.set_major_formatter(FuncFormatter(lambda tick, _: f"{tick:,.6g}"))
         clean_axes(panel)
 
 
-def _set_score_axis(axes: Axes, panel: Panel, score: Score) -> None:
-    """Set limits around the points and their bars, all of each."""
+def _set_score_axis(axes: Axes, panel: Panel, score: Score, others: Sequence[float] = ()) -> None:
+    """Set limits around the points and their bars, all of each, and around other scores."""
     if not len(panel.score):
         axes.set_ylim(0, score.scale)
         return
     low, high = panel.score.min(), panel.score.max()
     if panel.below is not None:
         low, high = (panel.score - panel.below).min(), (panel.score + panel.above).max()
+    low, high = min([low, *others]), max([high, *others])
     pad = max(0.02 * score.scale, 0.08 * (high - low))
     axes.set_ylim(max(0.0, low - pad), min(score.highest, high + 1.2 * pad))
 
@@ -277,6 +342,7 @@ def _draw_legend(
     handles.append(Line2D([], [], ls="", mfc="white", label=off, **marks))
     if chance:
         handles.append(Line2D([], [], color=GREY, lw=1.3, ls=":", label=chance))
+    handles += [line for line in axes.lines if line.get_gid() == "8 bits" and not line.get_label().startswith("_")]
     marked, covers = np.concatenate([obstacles, points]), {}
     for corner in ("lower right", "upper left", "lower left", "upper right"):
         legend = axes.legend(handles=handles, loc=corner, fontsize=8, frameon=False, labelcolor=INK, handlelength=2.2)

@@ -5,14 +5,14 @@ import hashlib
 import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mnv2_sweep.base.errors import StoreError
 from mnv2_sweep.base.files import write_whole
 from mnv2_sweep.base.text import align, bytes_text, percent
 from mnv2_sweep.trials.trial import Trial, trial_id
 
-EXPORTS = "exports"
+EXPORTS, INT8 = "exports", "int8"
 
 
 def record_export(
@@ -63,3 +63,35 @@ def _rows(content: Mapping[str, Any]) -> list[tuple[str, ...]]:
             (content["network"], str(content["seed"]), name, bytes_text(check["bytes"]), *scores, content["folder"])
         )
     return rows
+
+
+class Eight(NamedTuple):
+    """What a network gets right in 8 bits, by a file that was run on the validation images: the id of its trial, the
+    file's form ("onnx"), its top-1, and that of the same network in floats on the same images, in a file of that form
+    or else in any; None where none was run."""
+
+    trial: str
+    form: str
+    top1: float
+    in_floats: float | None
+
+
+def load_eights(folder: Path) -> list[Eight]:
+    """Return what is recorded of files in 8 bits that were run, of every export of the sweep; what can't be read is
+    left out, `list_exports` names it."""
+    found = []
+    for path in sorted((folder / EXPORTS).glob("*.json")):
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            files = {name: check for name, check in content["files"].items() if "top1" in check}
+            floats = {
+                name.rpartition(".")[2]: float(check["top1"]) for name, check in files.items() if INT8 not in name
+            }
+            for name, check in files.items():
+                form = name.rpartition(".")[2]
+                if INT8 in name:
+                    alike = floats.get(form, next(iter(floats.values()), None))
+                    found.append(Eight(str(content["trial"]), form, float(check["top1"]), alike))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue
+    return found

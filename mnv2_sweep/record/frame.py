@@ -14,7 +14,7 @@ import pandas as pd
 
 from mnv2_sweep.base.errors import StoreError
 from mnv2_sweep.base.heap import pause_collector
-from mnv2_sweep.nets.arch import CHOICES, MOBILENET_V2, arch_label, find_expansion, input_size
+from mnv2_sweep.nets.arch import CHOICES, MOBILENET_V2, ArchSpec, arch_label, find_expansion, input_size
 from mnv2_sweep.nets.cost import body_madds, count_cost, count_parts
 from mnv2_sweep.nets.resolve import arch_key, change_classes, network_parts
 from mnv2_sweep.record.store import DAMAGED, DATABASE, read_outcomes, scan_parts
@@ -72,6 +72,12 @@ def tabulate_parts(folder: Path, parts: Iterable[Iterable[Sequence]]) -> pd.Data
     starts = ("init",) if any(row["init"] != SCRATCH for row in common) else ()
     order = [*NETWORK_COLUMNS, *starts, *measured, *COST_COLUMNS]
     return pd.concat([own, of_network], axis=1).reindex(columns=order)
+
+
+def load_archs(folder: str | Path) -> dict[str, ArchSpec]:
+    """Load the networks of a sweep by their `arch_key`. Raises StoreError."""
+    archs = dict.fromkeys(first.arch for _, _, firsts, *_ in scan_parts(Path(folder)) for first in firsts)
+    return {arch_key(arch): arch for arch in archs}
 
 
 def _add_rows(columns: dict[str, list], own: Mapping[str, Sequence], measured: Sequence[Mapping], count: int) -> None:

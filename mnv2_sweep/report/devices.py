@@ -14,6 +14,7 @@ from mnv2_sweep.devices.latency import LatencyModel, fit_latency, madds_alone, p
 from mnv2_sweep.devices.profile import Profile
 from mnv2_sweep.explain.listing import SHOWN
 from mnv2_sweep.nets.arch import arch_label
+from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.plots.device import plot_device
 from mnv2_sweep.plots.style import save_figure
 from mnv2_sweep.spaces.networks import Networks
@@ -22,8 +23,10 @@ BUSY = 1.25  # wall time of processors' time: above it, something else ran or th
 MOST_SUGGESTED = 5
 
 
-def profiles_text(profiles: Sequence[Profile], wrong: Sequence[str], folder: Path) -> str:
-    """Return a line for each profile, and for each file that is none."""
+def profiles_text(
+    profiles: Sequence[Profile], wrong: Sequence[str], folder: Path, published: Sequence[Profile] = ()
+) -> str:
+    """Return a line for each profile, for each file that is none, and for each published one."""
     rows = [["name", "device", "runtime", "precision", "threads", "space", "networks", "rounds", "noise %", "error %"]]
     for one in profiles:
         noise, error = float(np.median(one.noise)), relative_quantiles(fit_latency(one).errors)[0]
@@ -36,11 +39,24 @@ def profiles_text(profiles: Sequence[Profile], wrong: Sequence[str], folder: Pat
     else:
         lines.append(f"no profile in {folder}; 'mnv2-sweep device pack' writes the script that makes one, 'mnv2-sweep "
                      "device run' makes one here")  # fmt: skip
-    return "\n".join([*lines, *(f"not read: {line}" for line in wrong)])
+    lines += [f"not read: {line}" for line in wrong]
+    return "\n".join([*lines, "", published_text(published)] if published else lines)
+
+
+def published_text(profiles: Sequence[Profile]) -> str:
+    """Return a line for each published profile."""
+    rows = [["published, not your own", "device", "runtime", "precision", "threads", "networks", "error %"]]
+    for one in profiles:
+        error = percent(relative_quantiles(fit_latency(one).errors)[0])
+        counts = [str(one.threads), str(len(one.networks)), error]
+        rows.append([one.name, one.device, one.runtime, one.precision, *counts])
+    return align(rows, left=("published, not your own", "device", "runtime", "precision"))
 
 
 def profile_text(profile: Profile, model: LatencyModel) -> str:
     """Return what was measured and where, how noisy it is, and what the model makes of it."""
+    if profile.source:
+        return _published_text(profile, model)
     machine, sessions = profile.machine, profile.sessions
     what = [machine.model, machine.processor, machine.architecture, count_noun(machine.cores, "core")]
     what.append(f"{bytes_text(machine.memory_bytes)} of memory" if machine.memory_bytes else "")
@@ -62,10 +78,34 @@ def profile_text(profile: Profile, model: LatencyModel) -> str:
     lines.append(f"model     networks left out are predicted within {_pair(relative_quantiles(model.errors))}")
     madds = predict_left_out(madds_alone(model.features), model.seconds) / model.seconds - 1
     lines.append(f"          by MAdds alone within {_pair(relative_quantiles(madds))}")
-    if profile.busy > BUSY:
-        lines.append(f"note: a run took {profile.busy:.1f} times what the processors worked for it; if the device did "
-                     "other things, measure again while it does not")  # fmt: skip
+    lines += filter(None, [busy_text(profile)])
     return "\n".join([*lines, "", costs_text(model)])
+
+
+def busy_text(profile: Profile) -> str:
+    """Say that the device did other things, too, where even the fastest runs waited; "" where they did not."""
+    if profile.busy <= BUSY:
+        return ""
+    advice = "its latency is that without them" if profile.threads == 1 else "measure again while it does not"
+    return (
+        f"note: even the fastest runs took {profile.busy:.1f} times what the processors worked for them; if the device "
+        f"did other things, {advice}"
+    )
+
+
+def _published_text(profile: Profile, model: LatencyModel) -> str:
+    """Return what somebody published, with the source and the conditions, and what the model makes of it."""
+    rows = [["network", "MAdds", "published ms", "predicted from the others"]]
+    for one, seconds, left_out in zip(profile.networks, profile.seconds, model.left_out, strict=True):
+        rows.append([arch_label(one.arch), f"{count_cost(one.arch).madds:,}", f"{1e3 * seconds:g}",
+                     _milliseconds(left_out)])  # fmt: skip
+    return "\n".join([
+        f"{profile.name}: {profile.title}; published by others, not measured by you",
+        f"source    {profile.source}",
+        f"model     networks left out are predicted within {_pair(relative_quantiles(model.errors))}; nothing is known "
+        "of the noise of these times",
+        "", align(rows), "", costs_text(model),
+    ])  # fmt: skip
 
 
 def costs_text(model: LatencyModel) -> str:
@@ -94,7 +134,8 @@ def latencies_text(profile: Profile, networks: Networks) -> str:
     if len(networks) > SHOWN:
         lines.append(f"... and {len(networks) - SHOWN:,} more (--csv lists all)")
     lines.append(
-        f"latency of one image on {profile.title}, predicted from {count_noun(len(profile.networks), 'network')}"
+        f"{'published, not measured by you: ' * bool(profile.source)}latency of one image on {profile.title}, "
+        f"predicted from {count_noun(len(profile.networks), 'network')}"
     )
     if outside.any():
         count = f"{int(outside.sum()):,} of {len(networks):,}"

@@ -15,12 +15,14 @@ from mnv2_sweep.analysis.classes import guess_score
 from mnv2_sweep.analysis.differences import load_readings
 from mnv2_sweep.analysis.expansion import claims_text, find_trade_offs, judge_claims
 from mnv2_sweep.analysis.odds import load_odds, unknown_odds
+from mnv2_sweep.analysis.pareto import pareto_front
 from mnv2_sweep.analysis.stats import Facts, read_facts, summarise
 from mnv2_sweep.analysis.verdict import sweep_verdict
-from mnv2_sweep.base.errors import DataError, SpaceError, StoreError
+from mnv2_sweep.base.errors import DataError, ProfileError, SpaceError, StoreError
 from mnv2_sweep.base.size import Size, as_size, size_range
 from mnv2_sweep.base.text import count_noun
 from mnv2_sweep.data.catalog import Dataset
+from mnv2_sweep.devices.costs import find_cost
 from mnv2_sweep.nets.arch import arch_label, input_size
 from mnv2_sweep.nets.cost_arrays import COSTS
 from mnv2_sweep.nets.resolve import arch_key
@@ -30,11 +32,13 @@ from mnv2_sweep.plots.activity import plot_activity
 from mnv2_sweep.plots.costs import plot_costs
 from mnv2_sweep.plots.expansion import plot_expansion
 from mnv2_sweep.plots.manifold import plot_manifold
-from mnv2_sweep.plots.pareto import Doubt, plot_pareto
+from mnv2_sweep.plots.pareto import MADDS, CostAxis, Doubt, plot_pareto
 from mnv2_sweep.plots.style import plot_contact_sheet, save_figure
 from mnv2_sweep.record.folders import EXAMPLE
 from mnv2_sweep.record.frame import load_curves, load_frame, tabulate_parts
 from mnv2_sweep.record.store import Scanned, read_schedule, read_statuses, read_truth
+from mnv2_sweep.report.costs import cost_axis, load_costs
+from mnv2_sweep.report.eight import find_eight
 from mnv2_sweep.spaces.networks import Networks
 from mnv2_sweep.trials.preview import read_preview
 from mnv2_sweep.trials.tasks import main_score, task_of, trained_arch
@@ -45,22 +49,57 @@ SHEET_COLUMNS = 10
 MOST_DRAWN = 200_000  # networks in one figure of costs
 
 
-def draw_pareto(folder: Path, plots: Path, band: bool = False) -> list[Path]:
-    """Draw accuracy against MAdds of one sweep, with how sure the front is where that is known, `band` as an area too;
-    return the files written. Raises StoreError."""
-    trials = load_frame(folder)
+def draw_pareto(
+    folder: Path, plots: Path, band: bool = False, cost: str | None = None, int8: bool = False
+) -> list[Path]:
+    """Draw accuracy against MAdds, or another cost, of one sweep, with how sure the front is where that is known,
+    `band` as an area too, `int8`: with the points of exports in 8 bits; return the files written. Raises StoreError,
+    ProfileError."""
+    trials, axis = load_frame(folder), MADDS
+    score = main_score(trials)
+    if cost not in (None, "madds"):
+        named, costs = find_cost(cost), load_costs(folder, [cost])
+        trials, axis = costs.add(trials), cost_axis(named, costs)
     summary = summarise(trials)
-    if trials.empty or summary[main_score(summary).name].isna().all():
+    if trials.empty or summary[score.name].isna().all():
         raise StoreError(f"{folder}: no trial has a result yet, so there is nothing to draw")
-    comparison, verdict, odds = compare_published(summary), sweep_verdict(folder), load_odds(folder, trials)
+    if axis is not MADDS:
+        summary = _add_axis(summary, trials, axis)
+        trials = trials[trials[axis.column].notna()]
+    comparison = compare_published(summary) if axis is MADDS else None  # which is by MAdds
+    verdict = sweep_verdict(folder)
+    odds = load_odds(folder, trials, axis.column)
     if band and odds is None:
-        raise StoreError(f"--band: {folder}: {unknown_odds(main_score(summary))}; leave it out")
+        raise StoreError(f"--band: {folder}: {unknown_odds(score)}; leave it out")
     doubt = None if odds is None else Doubt(odds, band)
-    truth, facts, score = read_truth(folder), read_facts(trials), main_score(summary)
+    truth, facts = read_truth(folder), read_facts(trials)
     if truth is not None and not np.isnan(guess := guess_score(score, truth.counts("val"))):
         facts = replace(facts, guess=guess)
-    fig = plot_pareto(summary, facts, comparison, verdict=verdict, doubt=doubt)
-    return _save(fig, plots, folder, "pareto")
+    eight = find_eight(folder, trials, summary, axis) if int8 else None
+    fig = plot_pareto(summary, facts, comparison, verdict=verdict, doubt=doubt, axis=axis, eight=eight)
+    return save_plot(fig, plots, folder, "-".join(["pareto", *_stems(cost), *(["int8"] if int8 else [])]))
+
+
+def _stems(cost: str | None) -> list[str]:
+    return [] if cost in (None, "madds") else [cost.replace("@", "-")]
+
+
+def _add_axis(summary: pd.DataFrame, trials: pd.DataFrame, axis: CostAxis) -> pd.DataFrame:
+    """Return the summary with the costs of the table of trials, and the front of each kind of start by them. Raises
+    ProfileError where no network has the cost."""
+    names = [name for name in (axis.column, f"{axis.column}_low", f"{axis.column}_high") if name in trials]
+    known = trials.drop_duplicates("arch_key").set_index("arch_key")[names]
+    summary = summary.assign(**{name: summary["arch_key"].map(known[name]).astype(float) for name in names})
+    if summary[axis.column].isna().all():
+        raise ProfileError(f"{axis.column}: all networks of the sweep lie outside of what was measured; pack its space "
+                           "and measure that")  # fmt: skip
+    score = main_score(summary)
+    kinds = summary["init"] if "init" in summary else pd.Series("", summary.index)
+    for kind in kinds.unique():
+        of_kind = kinds == kind
+        front = pareto_front(summary.loc[of_kind, axis.column], score.sign * summary.loc[of_kind, score.name])
+        summary.loc[of_kind, "on_front"] = front
+    return summary
 
 
 def draw_preview(folder: Path, plots: Path) -> list[Path]:
@@ -86,7 +125,7 @@ def draw_preview(folder: Path, plots: Path) -> list[Path]:
     title = f"So far, after {images:,} of {whole:,} images: slices as they are while they train, no results"
     counted = f"{len(seen)} of {count_noun(len(planned), 'trial')} looked at"
     fig = plot_pareto(summarise(trials), read_facts(trials), title=title, counted=counted)
-    return _save(fig, plots, folder, "pareto")
+    return save_plot(fig, plots, folder, "pareto")
 
 
 def draw_ablation(folder: Path, plots: Path) -> list[Path]:
@@ -103,8 +142,8 @@ def draw_ablation(folder: Path, plots: Path) -> list[Path]:
         )
     curves = load_curves(folder).merge(load_frame(folder)[["trial_id", "arch_key"]], on="trial_id")
     if len(seen) == 1:
-        return _save(plot_ablation(seen[0], curves, protocol.looks, protocol.peeked), plots, folder, "ablation")
-    written = _save(plot_readings(readings, protocol.looks, protocol.peeked), plots, folder, "ablation")
+        return save_plot(plot_ablation(seen[0], curves, protocol.looks, protocol.peeked), plots, folder, "ablation")
+    written = save_plot(plot_readings(readings, protocol.looks, protocol.peeked), plots, folder, "ablation")
     bases = {one.comparison.base for one in seen}
     for one in seen:
         base = arch_label(one.comparison.base).replace(" at ", "@").replace(", ", "-").replace(" ", "-")
@@ -120,7 +159,7 @@ def draw_expansion(folder: Path, plots: Path) -> list[Path]:
     curves, seeds = find_trade_offs(trials)
     size = f"{size_range(map(as_size, trials['train_size']))} px"
     fig = plot_expansion(curves, seeds, judge_claims(curves), read_facts(trials), size)
-    return _save(fig, plots, folder, "expansion")
+    return save_plot(fig, plots, folder, "expansion")
 
 
 def describe_expansion(folder: Path) -> str:
@@ -140,7 +179,7 @@ def draw_costs(networks: Networks, plots: Path) -> list[Path]:
     rows = [(arch.family, arch.width, input_size(arch).cell, arch_label(arch)) for arch in networks]
     costs[["family", "width", "resolution", "network"]] = pd.DataFrame(rows)
     title = f"What {count_noun(len(networks), 'spec')} of {name} cost"
-    return _save(plot_costs(costs, title), plots, Path(name), "costs")
+    return save_plot(plot_costs(costs, title), plots, Path(name), "costs")
 
 
 def draw_manifold(embeddings: Sequence[Embedding], losses: Sequence[Loss], seed: int, plots: Path) -> list[Path]:
@@ -173,7 +212,7 @@ def draw_sheet(dataset: Dataset, split: str, size: Size, plots: Path) -> list[Pa
     return save_figure(plot_contact_sheet(np.stack(rows), dataset.classes, title), plots / f"data-{dataset.name}")
 
 
-def _save(figure, plots: Path, folder: Path, stem: str) -> list[Path]:
+def save_plot(figure, plots: Path, folder: Path, stem: str) -> list[Path]:
     """Save plots/<sweep>/<stem>.*, and for a person's own sweeps plots/<stem>.*, the last one drawn."""
     last = [] if folder.name == EXAMPLE else [plots / stem]
     return save_figure(figure, plots / folder.name / stem, *last)

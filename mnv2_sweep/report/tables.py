@@ -22,6 +22,8 @@ from mnv2_sweep.analysis.odds import (
 )
 from mnv2_sweep.analysis.stats import name_trial, read_facts, start_kinds, summarise
 from mnv2_sweep.base.text import align, harmless, harmless_cell, megabytes, millions
+from mnv2_sweep.explain.listing import Column
+from mnv2_sweep.report.costs import FurtherCosts, columns_text
 from mnv2_sweep.trials.executed import spread_warning
 from mnv2_sweep.trials.tasks import BALANCED, CLASSIFICATION, MACRO_F1, TOP1, UNPREDICTED, Score, main_score
 from mnv2_sweep.trials.terms import Truth
@@ -34,8 +36,9 @@ SHOWN_DIFFERENCE = 0.0005  # of two scores, from which on both are shown
 
 
 def results_text(
-    trials: pd.DataFrame, verdict: Sequence[str] = (), odds: Kinds | None = None, truth: Truth | None = None
-) -> str:
+    trials: pd.DataFrame, verdict: Sequence[str] = (), odds: Kinds | None = None, truth: Truth | None = None,
+    costs: FurtherCosts | None = None,
+) -> str:  # fmt: skip
     """Say what a person asks of a sweep: the networks, the best one with its interval, failures, the published order,
     and what the order is worth (`verdict`, see there); how sure the front and the best are, and what guessing reaches,
     where that is known."""
@@ -50,7 +53,9 @@ def results_text(
     if way and way.each and how.train_images is not None:
         where += f"; every network is {way.each.format(images=how.train_images)}"
     lines = [f"{facts['sweep']}: data {facts['data']}, recipe {facts['recipe']}{where}", ""]
-    lines += [align(network_table(summary, odds)), "", *_kind_lines(summary, odds), *_class_lines(summary, truth)]
+    columns = costs.columns(summary) if costs else []
+    lines += [align(network_table(summary, odds, columns)), "", *_kind_lines(summary, odds)]
+    lines += [*_class_lines(summary, truth), *columns_text(columns, summary["madds"].to_numpy())]
     for _, trial in trials[trials["status"] == "failed"].iterrows():
         lines.append(f"failed: {name_trial(trial, trials)}, seed {trial['seed']}: {trial['error']}")
     lines += _probe_lines(trials, main_score(summary))
@@ -201,13 +206,15 @@ def trials_table(trials: pd.DataFrame) -> list[list[str]]:
     return [[*header, f"val {score.label}", f"test {score.label}", "images/s", "seconds", "error"], *rows]
 
 
-def network_table(summary: pd.DataFrame, odds: Kinds | None = None) -> list[list[str]]:
-    """Return header and a row per network, from `stats.summarise`; `*` marks the front, where odds are unknown."""
+def network_table(summary: pd.DataFrame, odds: Kinds | None = None, columns: Sequence[Column] = ()) -> list[list[str]]:
+    """Return header and a row per network, from `stats.summarise`, with further costs of these; `*` marks the front,
+    where odds are unknown."""
     score = main_score(summary)
     tested, tuned = (bool(summary[f"{which}_{score.name}"].notna().any()) for which in ("test", "tuned"))
     executed = bool((summary["executed_madds"] != summary["madds"]).any())
     front = "front" if odds is None else "on front"
     header = [front, "network", "MAdds", *(["executed"] if executed else []), "params", "peak act."]
+    header += [heading for column in columns for heading in column.headings]
     header += ["trained at", "seeds", "failed"]
     others = _uneven_scores(summary, score)
     header += [f"val {score.label}", "95 % images", *(other.label for other in others)]
@@ -217,6 +224,9 @@ def network_table(summary: pd.DataFrame, odds: Kinds | None = None) -> list[list
     if odds is not None:
         for row, probability in zip(rows, front_odds(odds, summary), strict=True):
             row[0] = probability_text(probability)
+    at = header.index("peak act.") + 1
+    for place, row in enumerate(rows):
+        row[at:at] = [cell for column in columns for cell in column.cells(place)]
     return [header, *rows]
 
 

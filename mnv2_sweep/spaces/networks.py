@@ -12,8 +12,19 @@ from dataclasses import fields, replace
 import numpy as np
 
 from mnv2_sweep.base.errors import SpaceError
+from mnv2_sweep.base.text import count_noun
+from mnv2_sweep.devices.costs import (
+    Rows,
+    Values,
+    arch_contents,
+    count_rows,
+    estimate,
+    find_model,
+    join_values,
+    part_contents,
+)
 from mnv2_sweep.devices.features import arch_features, part_features
-from mnv2_sweep.nets.arch import CELLS, OPTIONAL_CELLS, USUAL_CLASSES, ArchSpec
+from mnv2_sweep.nets.arch import CELLS, OPTIONAL_CELLS, USUAL_CLASSES, ArchSpec, arch_label
 from mnv2_sweep.nets.cost_arrays import CostArrays, count_archs, join_costs
 from mnv2_sweep.nets.resolve import name_network
 from mnv2_sweep.spaces.gather import Gather
@@ -23,10 +34,15 @@ CHUNK = 16_384  # rows at once: their columns stay in the cache; the result does
 
 
 class Networks(Sequence):
-    """Networks in their order, made into ArchSpecs one by one on demand; `costs` has them all as arrays."""
+    """Networks in their order, made into ArchSpecs one by one on demand; `costs` has them all as arrays. `notes` are
+    lines on what was left out and why a person should know."""
 
-    def __init__(self, space: Space, classes: int | None, rows: np.ndarray, points: list[ArchSpec], costs: CostArrays):
+    def __init__(
+        self, space: Space, classes: int | None, rows: np.ndarray, points: list[ArchSpec], costs: CostArrays,
+        notes: Sequence[str] = (),
+    ):  # fmt: skip
         self.space, self.classes, self.rows, self.points, self.costs = space, classes, rows, points, costs
+        self.notes = tuple(notes)
 
     def __len__(self) -> int:
         return len(self.rows) + len(self.points)
@@ -53,6 +69,26 @@ class Networks(Sequence):
         parts = [gather.sums(chunk, part_features) for chunk in self._chunks()]
         return np.concatenate([*parts, arch_features(self.points)])
 
+    def contents(self) -> np.ndarray:
+        """Return weights and biases of every network's file [N, 2], see `devices.costs`."""
+        gather = Cells(self.space, self.classes).gather()
+        parts = [gather.sums(chunk, part_contents) for chunk in self._chunks()]
+        return np.concatenate([*parts, arch_contents(self.points)])
+
+    def estimates(self, names: Sequence[str]) -> dict[str, Values]:
+        """Return these costs of every network (`devices.costs`), a chunk at a time: features of a million networks
+        never lie in memory. Raises ProfileError."""
+        gather, start, parts = Cells(self.space, self.classes).gather(), 0, []
+        for chunk in self._chunks():
+            costs = self.costs.take(np.arange(start, start + len(chunk)))
+            rows = gather_rows(gather, chunk, costs)
+            parts.append([estimate(name, rows) for name in names])
+            start += len(chunk)
+        if self.points:
+            rows = count_rows(self.points)
+            parts.append([estimate(name, rows) for name in names])
+        return {name: join_values([part[at] for part in parts]) for at, name in enumerate(names)}
+
     def count_changed(self, change: Callable[[ArchSpec], ArchSpec]) -> CostArrays:
         """Return what all would cost with their size or their number of classes changed, each by its own alone."""
         gather = Gather(self.space.axes, Cells(self.space, self.classes).axes_of, lambda row: change(self._build(row)))
@@ -75,6 +111,11 @@ class Networks(Sequence):
             of_rows = np.full(len(self.rows), self[0].dropout if len(self.rows) else 0.0)
         dropouts = np.concatenate([of_rows, [arch.dropout for arch in self.points]])
         return np.ascontiguousarray(dropouts, np.float64).view(np.uint64)
+
+
+def gather_rows(gather: Gather, rows: np.ndarray, costs: CostArrays) -> Rows:
+    """Return index rows of a space, which have these costs, as arrays of what else is counted of them."""
+    return Rows(costs, lambda: gather.sums(rows, part_features), lambda: gather.sums(rows, part_contents))
 
 
 class Picked(Sequence):
@@ -188,6 +229,8 @@ class _Selection:
         self.points: list[ArchSpec] = []
         self.count = self.draws = self.candidates = 0
         self.refused: Counter[Constraint] = Counter()
+        self.outside: Counter[str] = Counter()  # by cost: networks of which no device says it
+        self.example: dict[str, ArchSpec] = {}
         # A grid repeats itself only where an axis has no effect, as a narrower key overrides it.
         self.may_repeat = space.sample is not None or len(self.cells.used) < len(space.axes)
         self.seen: set[bytes] = set()
@@ -195,13 +238,15 @@ class _Selection:
     def consider(self, rows: np.ndarray) -> bool:
         """Take the rows [N, axes] that are new and allowed; False once a sample is complete."""
         costs = self.gather.costs(rows)
-        allowed = self._allow(costs)
+        allowed, outside = self._allow(gather_rows(self.gather, rows, costs))
         fine = np.logical_and.reduce([np.ones(len(rows), bool), *allowed.values()])
         new, end = self._find_new(rows, fine) if self.may_repeat else (np.ones(len(rows), bool), len(rows))
         new, fine = new[:end], fine[:end]
         self.candidates += int(new.sum())
         for constraint, ok in allowed.items():
             self.refused[constraint] += int((new & ~ok[:end]).sum())
+        for cost, unknown in outside.items():
+            self._note_outside(cost, new & unknown[:end], lambda at: build_row(self.space, rows[at], self.classes))
         if self.space.sample and end < len(rows):
             self._stop_if_hopeless(self.count + int((new & fine).sum()))
         chosen = np.flatnonzero(new & fine)
@@ -237,21 +282,55 @@ class _Selection:
         archs = [arch for arch in dict.fromkeys(archs) if not self._is_known(arch)]
         self.candidates += len(archs)
         if archs:
-            costs = count_archs(archs)
-            allowed = self._allow(costs)
+            rows = count_rows(archs)
+            allowed, outside = self._allow(rows)
             for constraint, ok in allowed.items():
                 self.refused[constraint] += int((~ok).sum())
+            for cost, unknown in outside.items():
+                self._note_outside(cost, unknown, archs.__getitem__)
             fine = np.flatnonzero(np.logical_and.reduce([np.ones(len(archs), bool), *allowed.values()]))
             self.points = [archs[i] for i in fine]
-            self.costs.append(costs.take(fine))
+            self.costs.append(rows.costs.take(fine))
 
     def _is_known(self, arch: ArchSpec) -> bool:
         row = self.cells.row_of(arch) if self.space.axes else None
         return row is not None and (self.space.sample is None or self._keys(row)[0] in self.seen)
 
-    def _allow(self, costs: CostArrays) -> dict[Constraint, np.ndarray]:
-        """Return which rows each constraint allows."""
-        return {c: OPERATORS[c.operator](getattr(costs, c.cost), c.limit) for c in self.space.constraints}
+    def _allow(self, rows: Rows) -> tuple[dict[Constraint, np.ndarray], dict[str, np.ndarray]]:
+        """Return which rows each constraint allows; and those that only the constraints on a cost refuse, as no device
+        says it of them."""
+        names = dict.fromkeys(constraint.cost for constraint in self.space.constraints)
+        values = {name: estimate(name, rows).values for name in names}
+        allowed = {c: OPERATORS[c.operator](values[c.cost], c.limit) for c in self.space.constraints}
+        outside = {}
+        for name in (name for name in names if "@" in name):
+            others = [ok for constraint, ok in allowed.items() if constraint.cost != name]
+            outside[name] = np.logical_and.reduce([np.isnan(values[name]), *others])
+        return allowed, outside
+
+    def _note_outside(self, cost: str, outside: np.ndarray, build: Callable[[int], ArchSpec]) -> None:
+        """Count those outside of what was measured, and keep the first as an example."""
+        self.outside[cost] += int(outside.sum())
+        if outside.any() and cost not in self.example:
+            self.example[cost] = build(int(outside.argmax()))
+
+    def notes(self) -> list[str]:
+        """Say of how many candidates no device says the cost, and why, by an example."""
+        lines = []
+        for cost, count in self.outside.items():
+            one = find_model(cost)
+            if one.profile.source:
+                lines.append(f"{cost}: published by others, not measured by you: {one.profile.source}")
+            if count:
+                arch = self.example[cost]
+                reason = one.model.reasons(one.rows(count_rows([arch]))[0])[0]
+                lines.append(
+                    f"{cost}: {count_noun(count, 'network')} lie{'s' * (count == 1)} outside of what was measured on "
+                    f"{one.profile.name}, and {'is' if count == 1 else 'are'} left out, for instance "
+                    f"{arch_label(arch)} ({reason}); 'mnv2-sweep device show {one.profile.name} SPACE' says which to "
+                    "measure, too"
+                )
+        return lines
 
     def _is_hopeless(self, count: int) -> bool:
         """Return whether all is seen, or less than one draw in a hundred gives a new network."""
@@ -269,13 +348,14 @@ class _Selection:
 
     def refusals(self) -> str:
         """Say how many candidates each constraint refused; "" without constraints."""
-        return "".join(f"; {c.cost} {c.text} refused {self.refused[c]:,}" for c in self.space.constraints)
+        refused = "".join(f"; {c.cost} {c.text} refused {self.refused[c]:,}" for c in self.space.constraints)
+        return "".join([refused, *(f"; {line}" for line in self.notes())])
 
     def networks(self) -> Networks:
         """Return all that was taken, the grid's or the sample's before the points."""
         rows = np.concatenate(self.found) if self.found else np.zeros((0, 0), np.uint8)
         costs = join_costs(self.costs) if self.costs else CostArrays(*(np.zeros(0, np.int64) for _ in range(4)))
-        return Networks(self.space, self.classes, rows, self.points, costs)
+        return Networks(self.space, self.classes, rows, self.points, costs, self.notes())
 
 
 def _grid_rows(space: Space) -> Iterator[np.ndarray]:

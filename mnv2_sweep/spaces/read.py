@@ -9,7 +9,7 @@
       resolution: {from: 96, to: 224, step: 32}
       stages.3.c: [48, 64]             # one cell of the block table, counted from 0; stages.*.n is a whole column
     points: [{width: 0.35}]            # single networks beside the grid; fields not named have ArchSpec's default
-    constraints: {madds: "<= 300M"}    # on grid, sample and points alike
+    constraints: {madds: "<= 300M"}    # on grid, sample and points alike; also latency@pi4: "<= 15 ms"
     sample: {size: 5, seed: 0}         # that many networks of the grid, drawn at random
     recipe: {base: short, epochs: 20}  # or only the name
     strategy: shared                   # one training for all; or separate (the default), {name: shared, images: 90000}
@@ -27,13 +27,13 @@ Where several keys set the same cell, the narrower one wins: expansion, then sta
 
 import re
 from collections.abc import Sequence
-from dataclasses import fields
-from decimal import Decimal
 from pathlib import Path
 
-from mnv2_sweep.base.text import BYTE_UNITS
+from mnv2_sweep.base.errors import ProfileError
+from mnv2_sweep.devices.costs import COUNTED, CostName, find_cost, looks_like_cost
+from mnv2_sweep.devices.costs import FORMS as DEVICE_COSTS
 from mnv2_sweep.nets.arch import MOBILENET_V2, Stage
-from mnv2_sweep.nets.cost import Cost
+from mnv2_sweep.spaces.bounds import bounds_of, lacks_direction, parse_bound
 from mnv2_sweep.spaces.dataset import read_data
 from mnv2_sweep.spaces.fields import (
     COLUMN_SYNONYMS,
@@ -48,7 +48,7 @@ from mnv2_sweep.spaces.fields import (
 from mnv2_sweep.spaces.inits import check_inits, split_inits
 from mnv2_sweep.spaces.networks import Cells
 from mnv2_sweep.spaces.recipes import RECIPE_KEYS, read_recipe
-from mnv2_sweep.spaces.space import FIELD_TYPES, OPERATORS, Constraint, Sample, Space, Strategy
+from mnv2_sweep.spaces.space import FIELD_TYPES, Constraint, Sample, Space, Strategy
 from mnv2_sweep.spaces.yamlfile import BROKEN, Entry, Mistakes, nearest, read_mapping, read_yaml, refusal, short
 from mnv2_sweep.trials.recipe import MAX_EPOCHS, RECIPE_CHOICES, RECIPES, SCRATCH, Recipe
 from mnv2_sweep.trials.tasks import TASKS
@@ -56,7 +56,6 @@ from mnv2_sweep.trials.trial import CLASSIFY
 from mnv2_sweep.trials.ways import find_strategy, strategy_names
 
 TABLES = {"mobilenet_v2": MOBILENET_V2}
-COSTS = tuple(field.name for field in fields(Cost))
 SECTIONS = ("stages", "fixed", "axes", "points", "constraints", "sample", "recipe", "strategy", "finetune")
 SECTIONS += ("task", "seeds", "data", "with_weights")
 
@@ -67,10 +66,8 @@ MAX_SEEDS = 1000
 MAX_SHARED_IMAGES = 10**12
 SHARED_IMAGES = {"images": 1, "refit": 0}  # settings of a shared training that are numbers of images, at least so many
 
-COUNT_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "B": 10**9}
-
 # Fields given one level too high.
-HOMES = dict.fromkeys(RECIPE_KEYS, "recipe") | dict.fromkeys(COSTS, "constraints")
+HOMES = dict.fromkeys(RECIPE_KEYS, "recipe") | dict.fromkeys(COUNTED, "constraints")
 HOMES |= dict.fromkeys([*FIELD_TYPES, "expansion"], "axes") | dict.fromkeys(["size", "seed"], "sample")
 
 
@@ -178,33 +175,33 @@ def _read_points(entry: Entry, stages: tuple[Stage, ...] | None, mistakes: Mista
 def read_constraints(entry: Entry, mistakes: Mistakes) -> tuple[Constraint, ...]:
     """Read bounds on costs: a mapping of one bound, or a list of them, by cost."""
     constraints = []
-    for cost, bounds in read_mapping(entry, "constraints", COSTS, mistakes, SYNONYMS).items():
+    of_devices = [key for key in entry.value if looks_like_cost(key)] if isinstance(entry.value, dict) else []
+    shown = f"{', '.join(COUNTED)}, {DEVICE_COSTS}"
+    for name, bounds in read_mapping(entry, "constraints", (*COUNTED, *of_devices), mistakes, SYNONYMS, shown).items():
+        try:
+            cost = find_cost(name)
+        except ProfileError as error:
+            mistakes.add(bounds.line, f"constraints.{short(name)}: {error}")
+            continue
         if bounds.value == ():
-            mistakes.add(bounds.line, refusal(f"constraints.{cost}", bounds, "one bound, or a list of them"))
+            mistakes.add(bounds.line, refusal(f"constraints.{name}", bounds, "one bound, or a list of them"))
         for bound in bounds.value if isinstance(bounds.value, tuple) else (bounds,):
             if bound.value is not BROKEN:
                 constraints.append(_read_constraint(cost, bound, mistakes))
     return tuple(constraints)
 
 
-def _read_constraint(cost: str, entry: Entry, mistakes: Mistakes) -> Constraint | None:
-    units = BYTE_UNITS if cost.endswith("_bytes") else COUNT_UNITS
-    example = '"<= 2 MiB"' if units is BYTE_UNITS else '"<= 300M"'
-    match = re.fullmatch(r"(<=|>=|<|>|)\s*([0-9]{1,15}(?:\.[0-9]{1,9})?)\s*([A-Za-z]*)", entry.text.strip())
-    operators = f"{', '.join(list(OPERATORS)[:-1])} or {list(OPERATORS)[-1]}"
-    names = ", ".join(filter(None, units))
-    text = refusal(f"constraints.{cost}", entry, f"{operators}, a number and a unit ({names}), as in {example}")
-    if match and match[3] in units:
-        limit = Decimal(match[2]) * units[match[3]]
-        if match[1] and limit == int(limit):
-            return Constraint(cost, match[1], int(limit), entry.text.strip())
-        if not match[1]:
-            shown = short(entry.text)
-            text = (
-                f'constraints.{cost}: {shown} given, but not whether more or less; write "<= {shown}" or ">= {shown}"'
-            )
-    mistakes.add(entry.line, text)
-    return None
+def _read_constraint(cost: CostName, entry: Entry, mistakes: Mistakes) -> Constraint | None:
+    found = parse_bound(cost, entry.text)
+    if found is None and lacks_direction(cost, entry.text):
+        shown = short(entry.text)
+        text = (
+            f'constraints.{cost.name}: {shown} given, but not whether more or less; write "<= {shown}" or ">= {shown}"'
+        )
+        mistakes.add(entry.line, text)
+    elif found is None:
+        mistakes.add(entry.line, refusal(f"constraints.{cost.name}", entry, bounds_of(cost)))
+    return found
 
 
 def _read_sample(entry: Entry, mistakes: Mistakes) -> Sample | None:

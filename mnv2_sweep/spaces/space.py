@@ -20,11 +20,12 @@ OPERATORS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operat
 
 @dataclass(frozen=True, slots=True)
 class Constraint:
-    """A bound on a cost: `cost` is a field of Cost, `limit` is exact, `text` is how the file says it."""
+    """A bound on a cost: `cost` is its name (`devices.costs`), `limit` is in its own unit and exact, milliseconds of a
+    latency may be a fraction; `text` is how the file says it."""
 
     cost: str
     operator: str
-    limit: int
+    limit: int | float
     text: str
 
 

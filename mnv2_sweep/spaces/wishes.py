@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from mnv2_sweep.base.errors import SpaceError
+from mnv2_sweep.devices.costs import count_rows, estimate
 from mnv2_sweep.nets.arch import ArchSpec
-from mnv2_sweep.nets.cost_arrays import count_archs
 from mnv2_sweep.spaces.read import read_constraints
 from mnv2_sweep.spaces.space import Constraint
 from mnv2_sweep.spaces.yamlfile import Entry, Mistakes, short
@@ -78,4 +78,4 @@ def _contradictions(wishes: Sequence[Constraint]) -> list[str]:
 
 def count_wished(name: str, archs: Sequence[ArchSpec]) -> np.ndarray:
     """Return that cost of every network [N], NaN where it isn't known."""
-    return getattr(count_archs(archs), name)
+    return estimate(name, count_rows(archs)).values

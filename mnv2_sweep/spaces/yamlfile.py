@@ -309,10 +309,10 @@ def nearest(word: str, choices: Iterable[str]) -> str:
 
 
 def read_mapping(
-    entry: Entry, where: str, allowed: Iterable[str], mistakes: Mistakes, homes: dict[str, str]
+    entry: Entry, where: str, allowed: Iterable[str], mistakes: Mistakes, homes: dict[str, str], shown: str = ""
 ) -> dict[str, Entry]:
     """Return the mapping's entries by key; note unknown keys with the nearest known one, or the section they belong
-    to."""
+    to, and with those allowed (`shown`: in these words)."""
     if not isinstance(entry.value, dict):
         if entry.value is not BROKEN:
             mistakes.add(entry.line, refusal(where or "the file", entry, "a mapping (key: value)"))
@@ -320,7 +320,7 @@ def read_mapping(
     allowed = tuple(allowed)
     for key, value in entry.value.items():
         if key not in allowed:
-            mistakes.add(value.line, unknown_key(where, key, allowed, homes))
+            mistakes.add(value.line, unknown_key(where, key, allowed, homes, shown))
     return {key: value for key, value in entry.value.items() if key in allowed and value.value is not BROKEN}
 
 

@@ -1,11 +1,12 @@
 """The commands `device ...`, as a person calls them."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from tests.cli.test_main import call
-from tests.device_samples import make_content, write_profile
+from tests.device_samples import GRID, make_content, write_profile
 
 SPACE = "axes: {width: [0.35, 0.5, 0.75, 1.0], resolution: [96, 128, 160, 224]}\n"
 
@@ -114,3 +115,78 @@ def test_what_json_and_csv_are_of(device):
     for words in (("show", "pi4", "--csv"), ("show", "pi4", "grid.yaml", "--json")):
         answer = device(*words)
         assert answer.code == 2 and answer.err.startswith("error: device show: --json prints the profile")
+
+
+def test_a_latency_is_a_cost_of_count_and_plan(device, tmp_path):
+    device("add", "measured.json")
+    (tmp_path / "bound.yaml").write_text(f"{SPACE}constraints: {{latency@pi4: '<= 5 ms'}}\n")
+    answer = call(tmp_path, "plan", "bound.yaml", "--cost", "file_int8_bytes")
+    head = answer.out.splitlines()[0]
+    assert answer.code == 0 and "latency@pi4 (ms)" in head and "file int8 (bytes)" in head
+    assert "latency@pi4: one image on pi4, onnxruntime 1.20.1 fp32, 1 thread; learnt from 16 networks" in answer.out
+    rows = json.loads(call(tmp_path, "plan", "bound.yaml", "--json").out)
+    assert 0 < len(rows) < 16
+    assert all(row["latency@pi4_low"] < row["latency@pi4"] <= min(5, row["latency@pi4_high"]) for row in rows)
+    assert len(call(tmp_path, "count", "bound.yaml", "--csv").out.splitlines()) == len(rows) + 1
+    one = json.loads(call(tmp_path, "count", "0.5@192", "--cost", "latency@pi4", "--json").out)
+    assert 5 < one["latency@pi4"] < 8
+    outside = call(tmp_path, "count", "0.5@192", "kernel=5", "--cost", "latency@pi4").out
+    assert outside.splitlines()[1].split()[-2:] == ["-", "outside"] and "k=5 lies outside of what was" in outside
+
+
+BAD_COSTS = {
+    "no profile": ("count", "0.5@192", "--cost", "latency@pi5"),
+    "no cost": ("count", "grid.yaml", "--cost", "speed"),
+    "a check": ("count", "0.5@192", "--cost", "latency@pi4", "--check", "fvcore"),
+    "time": ("plan", "grid.yaml", "--cost", "file_bytes", "--time"),
+    "two costs of one figure": ("plot", "--pareto", "--cost", "file_bytes", "--cost", "depth"),
+    "costs of another figure": ("plot", "--costs", "grid.yaml", "--cost", "file_bytes"),
+}
+
+
+@pytest.mark.parametrize("words", BAD_COSTS.values(), ids=BAD_COSTS)
+def test_a_cost_that_can_t_be_is_one_line(device, tmp_path, words):
+    answer = call(tmp_path, *words)
+    assert answer.code == 2 and answer.out == "" and answer.err.startswith("error: ") and answer.err.count("\n") == 1
+    assert not (tmp_path / "plots").exists()
+
+
+def one_network():
+    return json.dumps(make_content(archs=GRID[:1]))
+
+
+def edited():
+    content = make_content()
+    content["networks"][0]["wall_us"][0] += 1
+    return json.dumps(content)
+
+
+def another_space():
+    return json.dumps(make_content(archs=[replace(arch, kernel=7) for arch in GRID]))
+
+
+BAD_PROFILES = {
+    "another version": (
+        lambda: json.dumps(make_content(version=7)),
+        "version 7 of mnv2-sweep 0.1.0, and 1 is read",
+    ),
+    "edited": (edited, "it was changed since it was measured"),
+    "another space": (another_space, "measured on made up, and all of grid lies outside of that"),
+    "too noisy": (lambda: json.dumps(make_content(spread=0.6)), "too noisy: halves of its rounds differ by"),
+    "one network": (one_network, "1 networks, at least 12 are needed"),
+    "too few rounds": (lambda: json.dumps(make_content(rounds=2)), "2 rounds, at least 4 are needed"),
+    "half a file": (lambda: json.dumps(make_content())[:999], "no JSON ("),
+    "no profile": (lambda: json.dumps({"networks": []}), "no profile of a device"),
+    "too large": (lambda: json.dumps(make_content()) + " " * 50_000, "more than 50,000 bytes, which no profile has"),
+    "other networks than were packed": (lambda: json.dumps(make_content(madds=1)), "its networks had 1 MAdds where"),
+    "a time that is none": (lambda: json.dumps(make_content(turn="mean")), "no profile (ValueError: turn: 'mean'"),
+}
+
+
+@pytest.mark.parametrize("make, line", BAD_PROFILES.values(), ids=BAD_PROFILES)
+def test_a_bad_profile_is_one_line_and_is_not_kept(device, tmp_path, make, line):
+    (tmp_path / "bad.json").write_text(make())
+    answer = device("add", "bad.json", "--space", "grid.yaml", "--name", "bad")
+    assert answer.code == 2 and answer.out == ""
+    assert answer.err.startswith("error: bad") and line in answer.err and answer.err.count("\n") == 1
+    assert not (tmp_path / "cache").exists()

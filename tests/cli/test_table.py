@@ -11,6 +11,7 @@ from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.record.store import Outcome, record, write_truth
 from mnv2_sweep.trials.terms import MISTAKEN, Truth, pack_terms
 from tests.cli.test_main import call
+from tests.device_samples import write_profile
 
 ARCHS = [ArchSpec(width=width, resolution=size) for width, size in ((0.35, 96), (0.5, 96), (0.35, 128), (0.35, 160))]
 
@@ -142,3 +143,26 @@ def test_classes_of_a_sweep_without_them_are_refused(desk):
     for words in (("table", "old", "--classes"), ("plot", "--confusion", "old"), ("table", "each", "--classes")):
         code, out, err = call(desk, *words)
         assert (code, out) == (2, "") and "which class each image was given is not on record" in err
+
+
+def test_further_costs_are_columns(desk, monkeypatch):
+    monkeypatch.setenv("MNV2_SWEEP_CACHE", str(desk / "cache"))
+    write_profile(desk / "measured.json", spread=0.02)
+    call(desk, "device", "add", "measured.json")
+    code, out, _ = call(desk, "table", "each", "--cost", "latency@pi4", "--cost", "file_int8_bytes")
+    lines = out.splitlines()
+    assert code == 0 and "latency@pi4 (ms)" in lines[2] and "file int8 (bytes)" in lines[2]
+    assert any(line.startswith("Kendall tau between MAdds and latency@pi4: ") for line in lines)
+    names = ["latency@pi4", "latency@pi4_low", "latency@pi4_high"]
+    for words in ((), ("--trials",)):
+        rows = json.loads(call(desk, "table", "each", *words, "--json", "--cost", "latency@pi4").out)
+        assert len(rows) == 4 and all(row[names[1]] < row[names[0]] < row[names[2]] for row in rows)
+    (header, *rows) = csv.reader(io.StringIO(call(desk, "table", "each", "--csv", "--cost", "latency@pi4").out))
+    assert header[-3:] == names and len(rows) == 4
+    for words, line in {
+        ("--cost", "latency@pi5"): "no profile named 'pi5' (profiles: pi4; ",
+        ("--cost", "latency@pi4", "--pairs"): "table: --cost --pairs: one of them",
+        ("--cost", "latency@pi4", "--trials"): "table: --cost --trials: costs are of networks",
+    }.items():
+        code, out, err = call(desk, "table", "each", *words)
+        assert (code, out) == (2, "") and err.startswith(f"error: {line}") and err.count("\n") == 1

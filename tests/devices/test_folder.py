@@ -30,7 +30,9 @@ def test_a_profile_is_kept_under_its_device_s_name_or_another(folder, tmp_path):
     assert [one.name for one in profiles] == ["kitchen", "pi4"] and wrong == []
     assert find_profile("pi4", folder).device == "pi4"
     remove_profile("pi4", folder)
-    with pytest.raises(ProfileError, match=r"pi4: no profile of that name in .* \(there: kitchen\)"):
+    with pytest.raises(
+        ProfileError, match=r"pi4: no profile of that name in .* \(there: kitchen; not one's own: published-pixel1, "
+    ):
         remove_profile("pi4", folder)
 
 

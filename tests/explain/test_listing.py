@@ -5,9 +5,10 @@ import io
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from mnv2_sweep.explain.listing import SHOWN, cost_json, costs_csv, costs_json, costs_text, list_networks
+from mnv2_sweep.explain.listing import SHOWN, Column, cost_json, costs_csv, costs_json, costs_text, list_networks
 from mnv2_sweep.nets.arch import ArchSpec, Stage
 from mnv2_sweep.nets.cost import count_cost
 
@@ -77,3 +78,26 @@ def test_text_of_many_networks_says_how_many_are_not_shown():
     lines = costs_text(listing).splitlines()
     assert lines[SHOWN + 1] == "... and 2 more (--csv or --json lists all)" and len(lines) == SHOWN + 6
     assert len(read_csv(listing)) == len(read_json(listing)) == SHOWN + 2
+
+
+def test_further_costs_are_columns_with_their_interval():
+    nan = float("nan")
+    columns = [
+        Column("latency@pi4", "latency@pi4 (ms)", "latency@pi4 (ms)", lambda value: f"{value:.1f}",
+               np.array([2.5, nan, 1.25]), np.array([2.0, nan, 1.0]), np.array([3.0, nan, 1.5])),
+        Column("file_bytes", "file (bytes)", "file size", lambda value: f"{value:,.0f}", np.array([4e6, 5e6, 6e6])),
+    ]  # fmt: skip
+    listing = list_networks(ARCHS, columns)
+    lines = costs_text(listing).splitlines()
+    assert lines[0].split()[-6:] == ["latency@pi4", "(ms)", "95", "%", "file", "(bytes)"]
+    assert lines[1].split()[-5:] == ["2.5", "2.0", "to", "3.0", "4,000,000"]
+    assert lines[2].split()[-3:] == ["-", "outside", "5,000,000"]
+    assert "latency@pi4 (ms): 1.2 to 2.5, median 2.5; 1 of 3 lie outside of what was measured" in lines
+    assert "file size: 4,000,000 to 6,000,000, median 5,000,000" in lines
+    rows, objects = read_csv(listing), read_json(listing)
+    names = ["latency@pi4", "latency@pi4_low", "latency@pi4_high", "file_bytes"]
+    assert [[row[name] for name in names] for row in rows] == [
+        ["2.5", "2", "3", "4000000"], ["", "", "", "5000000"], ["1.25", "1", "1.5", "6000000"]
+    ]  # fmt: skip
+    assert [objects[1][name] for name in names] == [None, None, None, 5000000]
+    assert json.loads(cost_json(ARCHS[0], columns)) == objects[0]

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from mnv2_sweep.base.errors import StoreError
-from mnv2_sweep.record.exports import list_exports, record_export
+from mnv2_sweep.record.exports import Eight, list_exports, load_eights, record_export
+from mnv2_sweep.trials.trial import trial_id
 
 CHECKED = {"bytes": 1_600_000, "top1": 0.75, "agreement": 0.99, "is_worse": True}
 FILES = {"model.onnx": CHECKED, "model.tflite": {"bytes": 900, "unchecked": "the validation images are gone"}}
@@ -53,3 +54,15 @@ def test_the_record_says_which_trial_it_is_of(tmp_path, make_trial):
     (path,) = (tmp_path / "exports").iterdir()
     content = json.loads(path.read_text())
     assert path.name.startswith(content["trial"]) and content["seed"] == 5 and content["files"] == FILES
+
+
+def test_what_files_in_8_bits_got_right_is_loaded_beside_floats(tmp_path, make_trial):
+    files = {"model.onnx": {"top1": 0.75}, "model-int8.onnx": {"top1": 0.7}, "model-int8.tflite": {"top1": 0.5}}
+    record_export(tmp_path, make_trial(3), "0.25 at 16", tmp_path / "a", files)
+    record_export(
+        tmp_path, make_trial(4), "0.25 at 16", tmp_path / "b", {"model-int8.onnx": {"unchecked": "no images"}}
+    )
+    (tmp_path / "exports" / "cut.json").write_text('{"trial": "a')
+    name = trial_id(make_trial(3))
+    assert load_eights(tmp_path) == [Eight(name, "onnx", 0.7, 0.75), Eight(name, "tflite", 0.5, 0.75)]
+    assert load_eights(tmp_path / "none") == []

@@ -50,7 +50,7 @@ def test_a_busy_device_is_told_and_a_silent_system_too():
         one.update(cpu_us=[wall / 2 for wall in one["wall_us"]], peak_bytes=None)
     profile = parse_profile(json.dumps(seal(content)), "x", "x")
     text = profile_text(profile, fit_latency(profile))
-    assert "note: a run took 2.0 times what the processors worked for it" in text
+    assert "note: even the fastest runs took 2.0 times what the processors worked for them" in text
     assert "governor, clock and temperature are not told by its system" in text and "memory    " not in text
 
 

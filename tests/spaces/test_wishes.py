@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from mnv2_sweep.base.errors import SpaceError
+from mnv2_sweep.devices.costs import ALWAYS
 from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.nets.cost import count_cost
-from mnv2_sweep.spaces.read import COSTS, load_space
+from mnv2_sweep.spaces.read import load_space
 from mnv2_sweep.spaces.space import Constraint
 from mnv2_sweep.spaces.wishes import count_wished, read_wishes, wish_text
 
@@ -61,7 +62,7 @@ def test_all_mistakes_are_told_at_once_and_nothing_of_a_terminal_passes():
     assert "madds <= x" in first and "unknown cost" in second and "\x1b" not in second
 
 
-@pytest.mark.parametrize("name", COSTS)
+@pytest.mark.parametrize("name", ALWAYS)
 def test_every_cost_that_can_be_wished_is_counted(name):
     archs = [ArchSpec(), ArchSpec(width=0.5, resolution=96)]
     assert count_wished(name, archs).tolist() == [getattr(count_cost(arch), name) for arch in archs]
