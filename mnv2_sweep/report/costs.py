@@ -10,12 +10,10 @@ import pandas as pd
 from mnv2_sweep.analysis.fronts import changed_pairs
 from mnv2_sweep.analysis.stats import kendall_tau
 from mnv2_sweep.base.text import count_noun, percent
-from mnv2_sweep.devices.costs import ALWAYS, CostName, Predictor, Values, count_rows, estimate, find_cost, find_model
+from mnv2_sweep.devices.costs import ALWAYS, Predictor, Values, count_rows, estimate, find_cost, find_model
 from mnv2_sweep.devices.latency import relative_quantiles
 from mnv2_sweep.explain.listing import Column
 from mnv2_sweep.nets.arch import ArchSpec, arch_label
-from mnv2_sweep.nets.cost import count_cost
-from mnv2_sweep.plots.pareto import CostAxis
 from mnv2_sweep.record.frame import load_archs
 from mnv2_sweep.spaces.networks import Networks
 
@@ -69,30 +67,6 @@ def load_costs(folder: Path, asked: Sequence[str]) -> FurtherCosts:
     """Load the networks of a sweep for further costs. Raises ProfileError where one is none, StoreError."""
     names = wished_costs(asked)
     return FurtherCosts(names, load_archs(folder) if names else {})
-
-
-def axis_unit(cost: CostName) -> tuple[float, str]:
-    """Return how much of its own unit one of a figure's axis is, and what stands there."""
-    if not cost.whole:
-        return 1.0, f"{cost.name} (ms, log scale)"
-    if cost.name in ("madds", "params"):
-        return 1e6, f"{cost.heading} (millions, log scale)"
-    if cost.name == "depth":
-        return 1.0, "depth (log scale)"
-    return 1e6, f"{cost.heading.replace('(bytes)', '(MB, log scale)')}"
-
-
-def cost_axis(cost: CostName, costs: FurtherCosts) -> CostAxis:
-    """Return the axis of figures that have this cost of a sweep's networks."""
-    archs = list(costs.archs.values())
-
-    def count(others: Sequence[ArchSpec]) -> np.ndarray:
-        return estimate(cost.name, count_rows(others)).values.astype(float)
-
-    madds = np.array([count_cost(arch).madds for arch in archs])
-    scale, title = axis_unit(cost)
-    lines = [f"{line}." for line in columns_text(arch_columns(archs, [cost.name]), madds)]
-    return CostAxis(cost.name, scale, title, cost.words, lines, count)
 
 
 def make_column(name: str, values: Values) -> Column:

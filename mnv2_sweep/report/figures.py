@@ -37,7 +37,8 @@ from mnv2_sweep.plots.style import plot_contact_sheet, save_figure
 from mnv2_sweep.record.folders import EXAMPLE
 from mnv2_sweep.record.frame import load_curves, load_frame, tabulate_parts
 from mnv2_sweep.record.store import Scanned, read_schedule, read_statuses, read_truth
-from mnv2_sweep.report.costs import cost_axis, load_costs
+from mnv2_sweep.report.axes import cost_axis
+from mnv2_sweep.report.costs import load_costs
 from mnv2_sweep.report.eight import find_eight
 from mnv2_sweep.spaces.networks import Networks
 from mnv2_sweep.trials.preview import read_preview

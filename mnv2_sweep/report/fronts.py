@@ -17,7 +17,8 @@ from mnv2_sweep.devices.folder import devices_folder, list_profiles
 from mnv2_sweep.plots.fronts import Compared, plot_fronts
 from mnv2_sweep.plots.style import join_facts
 from mnv2_sweep.record.frame import load_frame
-from mnv2_sweep.report.costs import FurtherCosts, axis_unit, columns_text, load_costs
+from mnv2_sweep.report.axes import axis_unit
+from mnv2_sweep.report.costs import FurtherCosts, columns_text, load_costs
 from mnv2_sweep.report.figures import save_plot
 from mnv2_sweep.trials.tasks import Score, main_score
 

@@ -9,10 +9,10 @@ from mnv2_sweep.devices.costs import find_cost
 from mnv2_sweep.devices.folder import add_profile, devices_folder
 from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.nets.resolve import arch_key
+from mnv2_sweep.report.axes import axis_unit
 from mnv2_sweep.report.costs import (
     FurtherCosts,
     arch_columns,
-    axis_unit,
     columns_text,
     outside_text,
     space_columns,
