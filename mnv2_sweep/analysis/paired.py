@@ -28,6 +28,7 @@ often than their level says: `benchmarks/doubt.py` has how often.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 
 import numpy as np
 from scipy.special import nctdtr, stdtr, stdtrit
@@ -221,10 +222,9 @@ def further_seeds(
 def find_shift(t: float, n: int, chance: float) -> float:
     """Return the shift about which a t statistic of n seeds is below `t` (from 0 on) with this chance; 0 where that is
     so of no shift above 0."""
-    from scipy.optimize import brentq  # a quarter of a second, which tables have no use for
-
     if stdtr(n - 1, t) <= chance:
         return 0.0
+    brentq = import_module("scipy.optimize").brentq  # loaded here: a quarter of a second, which tables have no use for
     return float(brentq(lambda shift: 1 - _beyond(n, shift, t) - chance, 0.0, t + FAR, xtol=1e-6))
 
 

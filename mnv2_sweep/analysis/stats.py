@@ -12,6 +12,7 @@ Failed trials are counted and never become an accuracy of 0. Accuracies are frac
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 
 import numpy as np
 import pandas as pd
@@ -81,9 +82,8 @@ def mean_intervals(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarr
 
 def kendall_tau(x: Sequence[float], y: Sequence[float]) -> float:
     """Return Kendall's tau-b (ties allowed), scipy's; NaN below two values or when one side is constant."""
-    from scipy.stats import kendalltau  # half a second, which most tables have no use for
-
-    return float(kendalltau(x, y).statistic) if len(x) > 1 else np.nan
+    # Loaded here: half a second, which most tables have no use for.
+    return float(import_module("scipy.stats").kendalltau(x, y).statistic) if len(x) > 1 else np.nan
 
 
 def order_signs(values: Sequence[float]) -> np.ndarray:
