@@ -19,7 +19,7 @@ from mnv2_sweep.analysis.expansion import (
 )
 from mnv2_sweep.analysis.paired import Further, estimate_difference, further_seeds
 from mnv2_sweep.base.errors import SweepError
-from mnv2_sweep.nets.arch import MOBILENET_V2, ArchSpec, arch_label, set_expansion
+from mnv2_sweep.nets.arch import CHOICES, MOBILENET_V2, ArchSpec, arch_label, set_expansion
 from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.nets.resolve import arch_key
 
@@ -62,7 +62,7 @@ def verdicts(trials: pd.DataFrame) -> list[str]:
 
 
 def test_the_fields_that_must_not_differ_are_all_but_width_and_the_table():
-    others = {"family", "stages", "width", "groups"}
+    others = {"family", "stages", "width", "groups", "head"} | {name for name, one in CHOICES.items() if one.heads}
     assert {*SAME} | others == {field.name for field in fields(ArchSpec)}
 
 

@@ -123,7 +123,7 @@ def test_another_profile_under_the_same_name_is_another_model(tmp_path):
     remove_profile("pi4", devices_folder())
     content = make_content(spread=0.01)
     for one in content["networks"]:
-        one["wall_us"] = [2 * wall for wall in one["wall_us"]]
+        one |= {clock: [2 * time for time in one[clock]] for clock in ("wall_us", "cpu_us")}
     (tmp_path / "slow.json").write_text(json.dumps(seal(content)))
     add_profile(tmp_path / "slow.json", devices_folder(), "pi4")
     assert estimate("latency@pi4", count_rows(GRID[:1])).values[0] == pytest.approx(2 * before, rel=1e-6)

@@ -83,7 +83,8 @@ def test_text_of_many_networks_says_how_many_are_not_shown():
 def test_further_costs_are_columns_with_their_interval():
     nan = float("nan")
     columns = [
-        Column("latency@pi4", "latency@pi4 (ms)", "latency@pi4 (ms)", lambda value: f"{value:.1f}",
+        Column("latency@pi4", "latency@pi4 (ms)", "latency@pi4 (ms)",
+               lambda value: "-" if value != value else f"{value:.1f}",
                np.array([2.5, nan, 1.25]), np.array([2.0, nan, 1.0]), np.array([3.0, nan, 1.5])),
         Column("file_bytes", "file (bytes)", "file size", lambda value: f"{value:,.0f}", np.array([4e6, 5e6, 6e6])),
     ]  # fmt: skip

@@ -171,7 +171,7 @@ def test_a_plots_folder_that_cannot_be_is_a_users_mistake(tmp_path, write_sweep)
 def test_what_trains_is_drawn_until_there_is_a_result(tmp_path, make_trial, make_result, monkeypatch):
     said = []
     monkeypatch.setattr(figures, "plot_pareto", lambda summary, facts, **words: said.append((summary, facts, words)))
-    monkeypatch.setattr(figures, "_save", lambda figure, plots, folder, stem: [plots / folder.name / stem])
+    monkeypatch.setattr(figures, "save_plot", lambda figure, plots, folder, stem: [plots / folder.name / stem])
     folder, plots, sharing = tmp_path / "mine", tmp_path / "plots", Sharing("0123456789abcdef", 6000)
     archs = [ArchSpec(width=width, resolution=96) for width in (0.35, 0.5, 0.75)]
     trials = [replace(make_trial(0, arch=arch), shared=sharing) for arch in archs]
