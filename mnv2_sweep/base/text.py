@@ -84,8 +84,8 @@ def harmless(text: str) -> str:
 
 
 def harmless_cell(text: str) -> str:
-    """Return a cell of a CSV file that no spreadsheet takes for a formula."""
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+    """Return a cell of a CSV file that no spreadsheet takes for a formula, and that a terminal can take."""
+    return printable(f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text)
 
 
 def align(rows: Sequence[Sequence[str]], left: Container[str] = ("network", "weights", "status", "error")) -> str:

@@ -245,10 +245,10 @@ def read_head(path: Path) -> bytes:
 
 def _name_other(path: Path, head: bytes) -> str:
     """Return what a file is that is no archive; '' where it may be a damaged zip."""
-    if what := name_content(head):
-        return "" if "zip" in what and head.startswith(b"PK") else what
     if path.suffix.lower() in (".csv", ".tsv") and is_text(head):
         return f"a table; give it as --labels {path.name}, and --data the folder or archive of the photos"
+    if what := name_content(head):
+        return "" if "zip" in what and head.startswith(b"PK") else what
     if is_image(path.name):
         return "one photo"
     return ""

@@ -37,7 +37,7 @@ def name_content(head: bytes) -> str:
         return "a web page (HTML), perhaps of a log-in or of an error: download the file itself"
     if head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"mif1", b"msf1", b"hevc"):
         return "HEIC, which needs: pip install 'mnv2-sweep[heic]'"
-    return ""
+    return "a table (CSV)" if is_text(head) and is_table(head) else ""
 
 
 def looks_like_image(head: bytes) -> bool:
@@ -45,6 +45,12 @@ def looks_like_image(head: bytes) -> bool:
     if head.startswith(IMAGE_BEGINNINGS) or (head.startswith(b"RIFF") and head[8:12] == b"WEBP"):
         return True
     return head[4:12] in (b"ftypavif", b"ftypavis") or re.match(rb"P[1-6]\s", head) is not None
+
+
+def is_table(head: bytes) -> bool:
+    """Return whether a text's first two lines have as many cells, at least two."""
+    lines = head.decode("utf-8", "replace").splitlines()[:2]
+    return len(lines) == 2 and any(lines[0].count(mark) == lines[1].count(mark) > 0 for mark in (",", "\t", ";"))
 
 
 def is_text(head: bytes) -> bool:

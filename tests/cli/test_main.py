@@ -607,7 +607,7 @@ MISTAKES = {
     ABLATE + "recipe.lr=0": "ablate: recipe.lr: 0 given; allowed: a number above 0",
     ABLATE + "recipe.lr=-inf": "ablate: recipe.lr: '-inf' given; allowed: a number above 0 (it is not a finite number)",
     ABLATE + "--seeds 0": "--seeds",
-    "plot": "plot: say what to draw; one of --pareto, --fronts, --ablation, --expansion, --costs, --confusion, --manifold",
+    "plot": "plot: say what to draw; one of --pareto, --fronts, --ablation, --expansion, --costs, --confusion",
     "plot --pareto --ablation": "plot: say what to draw; one of --pareto, --fronts, --ablation, --expansion, --costs",
     "plot --manifold --activity": "plot: say what to draw; one of --pareto",
     "plot --manifold --images 9": "plot --manifold: --images is for --activity; leave it out",
