@@ -21,7 +21,7 @@ from PIL import Image, ImageOps
 
 from mnv2_sweep.base.errors import DataError
 from mnv2_sweep.base.size import Size
-from mnv2_sweep.data.identify import HEAD_BYTES, name_content
+from mnv2_sweep.data.identify import HEAD_BYTES, NEEDS_HEIC, name_content
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF")  # JPEG: MPO too
 SUFFIXES = (
@@ -70,9 +70,13 @@ class Pixels(NamedTuple):
 
 
 def is_image(name: str) -> bool:
-    """Return whether the name ends as that of an image file does. HEIC counts where its extra is not installed, too:
-    whoever has such photos then reads what is missing."""
-    return name.lower().endswith(SUFFIXES + HEIC)
+    """Return whether the name ends as that of an image file does which can be read here."""
+    return name.lower().endswith(SUFFIXES + HEIC if _has_heic() else SUFFIXES)
+
+
+def name_ending(name: str) -> str:
+    """Return what a file is that does not end as an image does which can be read here."""
+    return NEEDS_HEIC if name.lower().endswith(HEIC) else "not an image file"
 
 
 @cache

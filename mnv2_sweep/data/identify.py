@@ -3,6 +3,7 @@
 import re
 
 HEAD_BYTES = 512
+NEEDS_HEIC = "HEIC, which needs: pip install 'mnv2-sweep[heic]'"
 IMAGE_BEGINNINGS = (
     *(b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF87a", b"GIF89a", b"BM", b"II*\0", b"MM\0*"),
     *(b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51"),
@@ -36,7 +37,7 @@ def name_content(head: bytes) -> str:
     if head.lstrip().lower().startswith(WEB_PAGE):
         return "a web page (HTML), perhaps of a log-in or of an error: download the file itself"
     if head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"mif1", b"msf1", b"hevc"):
-        return "HEIC, which needs: pip install 'mnv2-sweep[heic]'"
+        return NEEDS_HEIC
     return "a table (CSV)" if is_text(head) and is_table(head) else ""
 
 

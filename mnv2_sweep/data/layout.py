@@ -14,8 +14,9 @@ from typing import NamedTuple
 
 from mnv2_sweep.base.errors import DataError
 from mnv2_sweep.base.text import count_noun
-from mnv2_sweep.data.decode import SUFFIXES, is_image
+from mnv2_sweep.data.decode import SUFFIXES, is_image, name_ending
 from mnv2_sweep.data.holdout import Photo, hold_out
+from mnv2_sweep.data.identify import NEEDS_HEIC
 
 SPLITS = ("train", "val", "test")
 HELD_OUT = SPLITS[1:]
@@ -95,7 +96,7 @@ def sort_photos(
         depth = file.count("/") - (home.count("/") + 1 if home else 0)  # 0: beside the class folders, 1: in one
         if home in homes and depth > 0:
             if file not in images:
-                skipped.append((file, "not an image file"))
+                skipped.append((file, name_ending(file)))
             elif depth > 1:
                 raise _too_deep(where, file)
             else:
@@ -104,7 +105,9 @@ def sort_photos(
             _check_stray(where, file, top, home, classes)
             skipped.append((file, "outside the class folders"))
     if not photos:
-        raise DataError(f"{where}: no image in it; {LAYOUT}")
+        heic = sum(why == NEEDS_HEIC for _, why in skipped)
+        but = f" but {count_noun(heic, 'file')} of {NEEDS_HEIC}" if heic else ""
+        raise DataError(f"{where}: no image in it{but}; {LAYOUT}")
     given = {split: classes[home] for home, split in homes.items()}
     photos, given, more = _drop_unlabelled(photos, given)
     _check_same_classes(where, given, [*aside])

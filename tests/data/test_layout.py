@@ -1,6 +1,7 @@
 """Which files become photos of which split and class, through `open_photos`; broken layouts and their one line."""
 
 from collections import Counter
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -164,7 +165,12 @@ def test_many_classes_are_sorted_in_time_that_grows_with_their_number():
 # Broken data: what is given, and what the one line says.
 
 VAL = {"cat": 2, "dog": 2}
+HEIC_ALONE = (
+    {"a/1.HEIC": b"x", "b/2.heif": b"x"},
+    "no image in it but 2 files of HEIC, which needs: pip install 'mnv2-sweep[heic]'; wanted: <class>/*.jpg",
+)
 BROKEN_FOLDERS = {
+    **({} if find_spec("pillow_heif") else {"heic alone": HEIC_ALONE}),
     "no-images": ({"readme.txt": b"x"}, "no image in it; wanted: <class>/*.jpg"),
     "no-class-folders": (
         {"0.png": OK["cat/0.png"], "1.png": OK["cat/1.png"]},
