@@ -1,6 +1,7 @@
 """A Recommendation -> the words in which a terminal, a notebook and a program are told it."""
 
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from html import escape
@@ -42,7 +43,7 @@ def short_lines(advice: Recommendation) -> list[str]:
         return []
     first, *_ = _answer_parts(advice)
     second = f"{_sure_text(advice)}; {_score_text(advice)}"
-    name = printable(advice.sweep)
+    name = shlex.quote(printable(advice.sweep))
     third = f'mnv2-sweep recommend {name} says by how much and what else; within limits: --where "madds <= 100M"'
     indent = " " * 10
     return [f"recommend {first[1]}", indent + second, indent + third]

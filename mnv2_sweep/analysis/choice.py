@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mnv2_sweep.analysis.odds import share_best
 from mnv2_sweep.base.intervals import CONFIDENCE
 
 SURE, TIED, UNSURE = "sure", "tied", "unsure"
@@ -68,7 +69,7 @@ def choose(scores: np.ndarray, fits: np.ndarray, costs: np.ndarray, at_least: fl
     places = places[np.argsort(costs[places], kind="stable")]  # of equals the cheaper one
     own = scores[:, places]
     probability, losses = np.zeros(len(fits)), np.full(len(fits), np.inf)
-    probability[places] = np.bincount(own.argmax(1), minlength=len(places)) / len(own)
+    probability[places] = share_best(own)
     losses[places] = (own.max(1, keepdims=True) - own).mean(0)
     leader = int(places[own.mean(0).argmax()])
     if probability[leader] >= at_least:

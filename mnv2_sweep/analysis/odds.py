@@ -48,6 +48,7 @@ ODDS_COLUMNS = ("front_probability", "best_probability", "joint_low", "joint_hig
 NO_IMAGES = "which images each network got right is not on record of all results (an earlier version, or --no-images)"
 UNKNOWN_ODDS = f"{NO_IMAGES}, so how sure the front is can't be said"
 EVEN = 0.5  # from this probability on, a network counts as one of the front
+TIE = 1e-9  # of a score: so near, two are one
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +80,13 @@ class Odds:
         return int((self.on_front >= EVEN).sum())
 
 
+def share_best(scores: np.ndarray) -> np.ndarray:
+    """Return how likely each network is the best, of draws of their scores [draws, networks]; a draw in which several
+    are is shared among them."""
+    best = scores >= scores.max(1, keepdims=True) - TIE
+    return (best / best.sum(1, keepdims=True)).mean(0)
+
+
 def find_odds(
     answers: Answers, costs: Sequence[float], draws: int = DRAWS, seed: int = 0, typical: np.ndarray | None = None
 ) -> Odds:
@@ -89,7 +97,7 @@ def find_odds(
     scores, lucks = draw_scores(answers.terms, costs, answers.spread, draws, np.random.default_rng(seed), typical)
     fronts = draw_fronts(scores, costs)
     chosen = int(measured.argmax())
-    best = np.bincount(scores.argmax(1), minlength=len(costs)) / draws
+    best = share_best(scores)
     edges = [50 * (1 - CONFIDENCE), 50 * (1 + CONFIDENCE)]
     low, high = np.percentile(fronts.sum(1), edges, method="nearest")
     least, most = map(float, np.percentile(measured[chosen] - scores[:, chosen], edges))

@@ -80,6 +80,8 @@ def test_only_what_fits_counts_and_of_equals_the_cheaper():
     assert choice.probability.sum() == pytest.approx(1) and order_rivals(choice, 9) == [0]
     same = np.full((50, 3), 0.5)
     assert choose(same, np.ones(3, bool), np.array([3.0, 1, 2]), 0.85, 0.005).taken == 1
+    tie = choose(same, np.ones(3, bool), np.array([3.0, 1, 2]), 0.85, 0.005)
+    assert tie.probability == pytest.approx(1 / 3) and tie.verdict == UNSURE  # nobody is the best
     alone = choose(draw(0.5), np.ones(1, bool), np.ones(1), 0.85, 0.005)
     assert (alone.verdict, alone.lost_if_wrong, order_rivals(alone, 5)) == (SURE, 0.0, [])
 
