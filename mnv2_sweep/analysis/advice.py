@@ -14,6 +14,7 @@ from mnv2_sweep.analysis.foresight import OFTEN
 from mnv2_sweep.analysis.odds import probability_text
 from mnv2_sweep.analysis.recommendation import NOTHING, UNKNOWN, Recommendation, Settling, Step
 from mnv2_sweep.base.text import align, count_noun, duration, harmless, megabytes, millions, printable
+from mnv2_sweep.devices.costs import describe_model, find_cost, looks_like_cost
 from mnv2_sweep.spaces.wishes import wish_text
 
 COST_WORDS = {"madds": "MAdds", "params": "params", "peak_activation_bytes": "peak activations", "depth": "layers"}
@@ -90,9 +91,15 @@ def _open_parts(advice: Recommendation) -> Parts:
         some = ", ".join(advice.open[:FEW]) + (", ..." if len(advice.open) > FEW else "")
         count = count_noun(len(advice.open), "network")
         parts.append(("not measured", f"{count} would fit but failed or did not run yet: {some}"))
+    of_devices = [*dict.fromkeys(wish.cost for wish in advice.wishes if looks_like_cost(wish.cost))]
     if advice.unknown_costs:
-        parts.append(("not measured", f"{count_noun(advice.unknown_costs, 'network')}: their cost is not known"))
-    return parts
+        why = "their cost is not known"
+        if of_devices:
+            profile = find_cost(of_devices[0]).profile
+            why = "they lie outside of what was measured on the device, so whether they fit is not known"
+            why += f" (mnv2-sweep device show {shlex.quote(profile)} SPACE says what to add)"
+        parts.append(("not known", f"{count_noun(advice.unknown_costs, 'network')}: {why}"))
+    return [*parts, *(("predicted", describe_model(cost)) for cost in of_devices)]
 
 
 def _tied_text(advice: Recommendation) -> str:

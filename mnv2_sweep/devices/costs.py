@@ -23,10 +23,10 @@ from typing import NamedTuple
 import numpy as np
 
 from mnv2_sweep.base.errors import ProfileError
-from mnv2_sweep.base.text import BYTE_UNITS, printable
+from mnv2_sweep.base.text import BYTE_UNITS, count_noun, percent, printable
 from mnv2_sweep.devices.features import FEATURES, PLACES, Feature, arch_features
 from mnv2_sweep.devices.folder import devices_folder, find_profile, names_text, profile_names, profile_path
-from mnv2_sweep.devices.latency import LatencyModel, fit_costs
+from mnv2_sweep.devices.latency import LatencyModel, fit_costs, relative_quantiles
 from mnv2_sweep.devices.profile import LEAST_NETWORKS, Profile
 from mnv2_sweep.devices.published import published_profiles
 from mnv2_sweep.nets.arch import ArchSpec
@@ -193,6 +193,18 @@ def find_model(name: str) -> Predictor:
         return _fit(kind, profile, devices_folder() / profile, 0)
     path = profile_path(profile, devices_folder())
     return _fit(kind, profile, path, path.stat().st_mtime_ns)
+
+
+def describe_model(name: str) -> str:
+    """Say where latency@NAME or memory@NAME comes from, and how far off predictions are. Raises ProfileError."""
+    one = find_model(name)
+    median, most = relative_quantiles(one.model.errors)
+    networks = count_noun(len(one.profile.networks), "network")
+    error = f"{percent(median)} % (median), {percent(most)} % (95 % of them)"
+    if one.profile.source:
+        return f"{name}: published, not measured by you: {one.profile.title} ({one.profile.source}); learnt from " \
+               f"{networks}, those left out within {error}"  # fmt: skip
+    return f"{name}: one image on {one.profile.title}; learnt from {networks}, those left out within {error}"
 
 
 @lru_cache(maxsize=32)

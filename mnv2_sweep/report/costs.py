@@ -9,9 +9,17 @@ import pandas as pd
 
 from mnv2_sweep.analysis.fronts import changed_pairs
 from mnv2_sweep.analysis.stats import kendall_tau
-from mnv2_sweep.base.text import count_noun, percent
-from mnv2_sweep.devices.costs import ALWAYS, Predictor, Values, count_rows, estimate, find_cost, find_model
-from mnv2_sweep.devices.latency import relative_quantiles
+from mnv2_sweep.base.text import count_noun
+from mnv2_sweep.devices.costs import (
+    ALWAYS,
+    Predictor,
+    Values,
+    count_rows,
+    describe_model,
+    estimate,
+    find_cost,
+    find_model,
+)
 from mnv2_sweep.explain.listing import Column
 from mnv2_sweep.nets.arch import ArchSpec, arch_label
 from mnv2_sweep.record.frame import load_archs
@@ -91,7 +99,7 @@ def columns_text(columns: Sequence[Column], madds: np.ndarray) -> list[str]:
         if column.low is None:
             continue
         model = find_model(column.name)
-        lines.append(model_text(column.name, model))
+        lines.append(describe_model(column.name))
         lines += [order_text(column.name, column.values, model, madds)] if len(madds) > 1 else []
         outside = int(np.isnan(column.values).sum())
         if outside and len(madds) > 1:
@@ -110,17 +118,6 @@ def outside_text(arch: ArchSpec, columns: Sequence[Column]) -> list[str]:
             lines.append(f"{arch_label(arch)} lies outside of what was measured on {one.profile.name} ({reason}); pack "
                          "a space that has it, and measure that")  # fmt: skip
     return lines
-
-
-def model_text(name: str, one: Predictor) -> str:
-    """Say where a cost comes from, and how far off predictions are."""
-    median, most = relative_quantiles(one.model.errors)
-    networks = count_noun(len(one.profile.networks), "network")
-    error = f"{percent(median)} % (median), {percent(most)} % (95 % of them)"
-    if one.profile.source:
-        return f"{name}: published, not measured by you: {one.profile.title} ({one.profile.source}); learnt from " \
-               f"{networks}, those left out within {error}"  # fmt: skip
-    return f"{name}: one image on {one.profile.title}; learnt from {networks}, those left out within {error}"
 
 
 def order_text(name: str, values: np.ndarray, one: Predictor, madds: np.ndarray) -> str:
