@@ -72,8 +72,8 @@ def test_on_real_pairs_our_interval_mcnemar_and_the_paired_bootstrap_agree():
     answers, told = load_answers(folder, load_frame(folder)), []
     for seed in range(3):
         rows = np.stack([terms[seed] for terms in answers.terms])
-        counts = np.random.default_rng(seed).multinomial(2500, np.full(2500, 1 / 2500), 1000)
-        draws = counts @ rows.T / 2500
+        counts = np.random.default_rng(seed).multinomial(5000, np.full(5000, 1 / 5000), 1000)
+        draws = counts @ rows.T / 5000
         for one, other in combinations(range(22), 2):
             low, high = np.percentile(draws[:, one] - draws[:, other], [2.5, 97.5])
             sides = rows[one][None], rows[other][None]

@@ -28,16 +28,16 @@ def test_the_example_has_an_answer_within_limits(desk):
     assert lines[2] == "take          0.5 at 224: 97.1M MAdds, 1.97M params"
     assert [line.split("  ")[0] for line in lines if line[:1].strip()][1:] == [
         *("take", "how sure", "score", "if wrong", "runners-up"),
-        *("0.5 at 192", "0.5 at 160", "next cheaper", "next better", "not known", "next"),
+        *("0.5 at 192", "0.35 at 224", "next cheaper", "next better", "not known", "next"),
     ]
     assert all(len(line) <= 112 for line in lines) and lines[-1].endswith("mnv2-sweep run SPACE --again '0.5 at 224'")
 
 
 def test_programs_get_json(desk):
-    code, out, _ = call(desk, "recommend", "example", "--where", "madds <= 160M", "--at-least", "0.8", "--json")
+    code, out, _ = call(desk, "recommend", "example", "--where", "madds <= 310M", "--at-least", "0.8", "--json")
     told = json.loads(out)
-    assert code == 0 and told["verdict"] == "sure" and told["taken"]["network"] == "1.0 at 160"
-    assert told["at_least"] == 0.8 and told["better"]["breaks"] == ["madds <= 160M"]
+    assert code == 0 and told["verdict"] == "sure" and told["taken"]["network"] == "1.0 at 224"
+    assert told["at_least"] == 0.8 and told["better"]["breaks"] == ["madds <= 310M"]
 
 
 def test_nothing_fits_is_an_answer(desk):
