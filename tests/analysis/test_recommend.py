@@ -13,6 +13,7 @@ from mnv2_sweep.analysis.recommend import next_command
 from mnv2_sweep.analysis.recommendation import NOTHING, UNKNOWN
 from mnv2_sweep.analysis.sweep import Sweep
 from mnv2_sweep.base.errors import SpaceError, StoreError, SweepError
+from mnv2_sweep.devices.folder import add_profile, devices_folder
 from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.record.store import Outcome, record
 from mnv2_sweep.spaces.space import Constraint
@@ -20,6 +21,7 @@ from mnv2_sweep.trials.tasks import TASKS
 from mnv2_sweep.trials.terms import pack_terms
 from mnv2_sweep.trials.trial import How, Trial
 from mnv2_sweep.trials.ways import own_file
+from tests.device_samples import write_profile
 from tests.regress_task import ERROR, REGRESS
 
 # 11.9M, 18.9M, 20.2M and 30.9M MAdds; 1.68M params, 1.97M where the width is 0.5
@@ -99,7 +101,9 @@ def test_nothing_fits_and_what_is_nearest(sweep):
     ]
 
 
-def test_a_cost_that_no_table_has_is_asked_of_the_networks_and_may_be_unknown(sweep, monkeypatch):
+def test_a_cost_that_no_table_has_is_asked_of_the_networks_and_may_be_unknown(sweep, monkeypatch, tmp_path):
+    monkeypatch.setenv("MNV2_SWEEP_CACHE", str(tmp_path / "cache"))
+    add_profile(write_profile(tmp_path / "measured.json", spread=0.02), devices_folder())
     folder, wish = sweep(0.3, 0.45, 0.4, 0.7), Constraint("latency@pi4", "<=", 15, "<= 15 ms")
     monkeypatch.setattr("mnv2_sweep.analysis.recommend.read_wishes", lambda words: (wish,))
     known = {arch: value for arch, value in zip(ARCHS, (5.0, 12.5, 14.0, np.nan), strict=True)}
@@ -111,7 +115,11 @@ def test_a_cost_that_no_table_has_is_asked_of_the_networks_and_may_be_unknown(sw
     assert advice.unknown_costs == 1 and advice.better is None
     said = " ".join(str(advice).split())
     assert "take 0.5 at 96: 12.5 ms latency@pi4, 18.9M MAdds, 1.97M params" in said
-    assert "1 network: their cost is not known" in said and "7.5 ms latency@pi4 less lose" in said
+    assert "1 network: they lie outside of what was measured on the device, so whether they fit is not known" in said
+    assert "device show pi4 SPACE says what to add" in said and "7.5 ms latency@pi4 less lose" in said
+    assert "predicted latency@pi4: one image on " in said
+    monkeypatch.setattr("mnv2_sweep.analysis.recommend.read_wishes", lambda words: ())
+    assert "predicted" not in str(recommend(folder))
 
 
 def test_failed_networks_that_would_fit_are_told(sweep):
