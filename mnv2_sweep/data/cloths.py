@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mnv2_sweep.base.size import Size
-from mnv2_sweep.data.drawing import Drawing, add_noise, average_wave, hue_colours, pixel_centres
+from mnv2_sweep.data.drawing import Drawing, average_wave, hue_colours, pixel_centres, take_photos
 
 CLOTHS_VERSION = 1  # raise it when a change alters any image
 HUES = ("red", "yellow", "green", "cyan", "blue", "magenta")
@@ -85,8 +85,7 @@ def render_cloths(cloths: Cloths, rows: slice, size: Size) -> np.ndarray:
         wave = average_wave(x, y, frequency[:, i, 0], frequency[:, i, 1], phase[:, i], side)
         image += wave.astype(np.float32)[..., None] * ink[:, i].astype(np.float32)
     image *= (1 + shade[:, 0] * (x - 0.5) + shade[:, 1] * (y - 0.5)).astype(np.float32)[..., None]
-    add_noise(image, np.full(len(image), NOISE), picked["noise_seed"], side)
-    return (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
+    return take_photos(image, NOISE, picked["noise_seed"], side)
 
 
 CLOTHS = Drawing(

@@ -65,3 +65,10 @@ def add_noise(image: np.ndarray, noise: np.ndarray, seeds: np.ndarray, side: int
     for i, (strength, seed) in enumerate(zip(noise, seeds, strict=True)):
         # A pixel of half the side gathers four times the light: noise grows with the side.
         image[i] += np.random.RandomState(seed).randn(*image.shape[1:3], 1) * strength * side / 64
+
+
+def take_photos(images: np.ndarray, noise: float, seeds: np.ndarray, side: int) -> np.ndarray:
+    """Return images [N, h, w, 3] as uint8, with noise of one strength and seeds [N] of their own, see `add_noise`; they
+    are changed."""
+    add_noise(images, np.full(len(images), noise), seeds, side)
+    return (np.clip(images, 0, 1) * 255 + 0.5).astype(np.uint8)

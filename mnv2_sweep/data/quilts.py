@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mnv2_sweep.base.size import Size
-from mnv2_sweep.data.drawing import Drawing, add_noise, fade_wave, hue_colours, pixel_centres
+from mnv2_sweep.data.drawing import Drawing, fade_wave, hue_colours, pixel_centres, take_photos
 
 QUILTS_VERSION = 1  # raise it when a change alters any image
 HUES = ("red", "yellow", "green", "cyan", "blue", "magenta")
@@ -114,8 +114,7 @@ def render_quilts(quilts: Quilts, rows: slice, size: Size) -> np.ndarray:
     image = np.stack([each_pixel(picked["colour"][..., channel]) for channel in range(3)], axis=3)
     image += stripes[..., None]
     image *= (1 + shade[:, 0] * (x - 0.5) + shade[:, 1] * (y - 0.5)).astype(np.float32)[..., None]
-    add_noise(image, np.full(len(image), NOISE), picked["noise_seed"], side)
-    return (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
+    return take_photos(image, NOISE, picked["noise_seed"], side)
 
 
 QUILTS = Drawing(

@@ -411,7 +411,7 @@ class Sandwich:
     def evaluate(self, control: Control) -> dict[str, float]:
         """Return the scores of the largest network, on a few validation images; now and then, leave a preview too."""
         trim_heap()  # calibration's batches are larger, and would not fit into the holes that training left
-        scores, count = self.measure_slice(self.largest, self.recipe.curve_images, control)
+        scores, _ = self.measure_slice(self.largest, self.recipe.curve_images, control)
         took = time.perf_counter() - self.began
         if self.course.step < self.steps and took >= PREVIEW_AFTER and self.previewed <= PREVIEW_PART * took:
             self.preview(control)

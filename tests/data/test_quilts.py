@@ -1,7 +1,7 @@
 """Patchwork: the same pixels everywhere, balanced classes that are mixtures of fabrics, sides that show the same."""
 
 import colorsys
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +16,6 @@ from mnv2_sweep.data.quilts import (
     PATCH,
     PATCHES,
     PERIODS,
-    QUILTS,
     Quilts,
     draw_mixtures,
     draw_quilts,
@@ -43,29 +42,6 @@ def shrink(images: np.ndarray, side: int) -> np.ndarray:
     """Box filter: each pixel is the mean of those it covers."""
     count, large, _, channels = images.shape
     return images.astype(float).reshape(count, side, large // side, side, large // side, channels).mean(axis=(2, 4))
-
-
-def test_same_seed_same_pixels_and_numpy_s_own_random_numbers_change_nothing():
-    np.random.seed(1)
-    one = draw_quilts(12, 3)
-    np.random.seed(2)
-    two = draw_quilts(12, 3)
-    for field in fields(Quilts):
-        np.testing.assert_array_equal(getattr(one, field.name), getattr(two, field.name))
-    np.testing.assert_array_equal(render_quilts(one, ALL, square(20)), render_quilts(two, ALL, square(20)))
-    assert not np.array_equal(draw_quilts(12, 4).phase, one.phase)
-
-
-def test_quilts_render_alike_in_any_chunks():
-    quilts = draw_quilts(11, 5)
-    parts = [render_quilts(quilts, rows, square(18)) for rows in (slice(0, 4), slice(4, 5), slice(5, 11))]
-    np.testing.assert_array_equal(np.concatenate(parts), render_quilts(quilts, ALL, square(18)))
-    np.testing.assert_array_equal(np.concatenate(parts), next(QUILTS.render_chunks(quilts, square(18))))
-
-
-def test_classes_are_balanced_in_every_split():
-    counts = {split: np.bincount(draw_quilts(count, 0).label) for split, count in QUILTS.counts.items()}
-    assert all(len(count) == MIXTURES == len(CLASSES) and np.ptp(count) <= 1 for count in counts.values())
 
 
 def test_a_class_is_its_mixture_of_fabrics():
