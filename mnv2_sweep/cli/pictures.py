@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mnv2_sweep.base.errors import SweepError
+from mnv2_sweep.base.heap import trim_heap
 from mnv2_sweep.base.text import count_noun
 
 LEAST_SECONDS = 20  # from the start, and between two pictures
@@ -58,3 +59,5 @@ class Pictures:
         except (SweepError, OSError) as error:
             self.next = self.next_look = float("inf")
             return f"no picture while it runs: {error}"
+        finally:
+            trim_heap()  # of the canvas: the workers have more use for it

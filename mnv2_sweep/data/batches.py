@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mnv2_sweep.base.size import Size
+from mnv2_sweep.data.cache import let_go
 from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.trials.pixels import whole_level
 from mnv2_sweep.trials.recipe import Recipe
@@ -57,7 +58,9 @@ def image_batch(pixels: np.ndarray | Tensor, chosen: Tensor, device: str, channe
     """Make a batch, float32 [B, channels, h, w] in [-1, 1], channels last in memory, of images uint8 [N, h, w, 3], here
     or on the device, and indices [B]; one channel is their luma."""
     if isinstance(pixels, np.ndarray):
-        return scale_pixels(torch.from_numpy(pixels[chosen.numpy()]).to(device, non_blocking=True), channels)
+        images = torch.from_numpy(pixels[chosen.numpy()])
+        let_go(pixels)
+        return scale_pixels(images.to(device, non_blocking=True), channels)
     return scale_pixels(pixels[chosen.to(device, non_blocking=True)], channels)
 
 

@@ -8,6 +8,7 @@ What the system refuses on the way, or lack of space, becomes a DataError about 
 
 import errno
 import json
+import mmap
 import os
 import shutil
 import uuid
@@ -66,6 +67,15 @@ def read_rows(file: Path) -> Iterator[np.ndarray]:
         opened.seek(images.offset)
         for _ in range(len(images)):
             yield np.frombuffer(opened.read(images[0].nbytes), np.uint8).reshape(images.shape[1:])
+
+
+def let_go(images: np.ndarray) -> None:
+    """Unmap what this process has read of a mapped image file, where the system can: it stays in the system's cache,
+    which is there for all, but counts no longer as memory of this process, whose limit else ends it as soon as it has
+    seen enough images."""
+    mapped = getattr(images, "_mmap", None)  # np.memmap has no public way to it
+    if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def seal(file: Path) -> None:

@@ -35,6 +35,7 @@ from mnv2_sweep.training.loop import (
     Course,
     begin_course,
     evaluate_model,
+    make_repeatable,
     open_course,
     peak_memory_bytes,
     read_targets,
@@ -229,7 +230,7 @@ def _serve(pipe: Connection, data_name: str, cache: Path, device: str) -> None:
     """Live as a process that times: it says when it is ready; then trials come, Timings or exceptions go."""
     begin_process(on_sigterm=signal.SIG_DFL)
     torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(device == "cpu")
+    make_repeatable(device)
     with suppress(EOFError, OSError):
         try:
             open_dataset(data_name, cache)

@@ -4,14 +4,17 @@ import json
 import os
 import random
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from mnv2_sweep.base.errors import DataError
 from mnv2_sweep.base.size import Size, square
 from mnv2_sweep.data import cache as cached
+from mnv2_sweep.data.batches import image_batch
 from mnv2_sweep.data.cache import is_sound, open_images, seal
 from mnv2_sweep.data.photos import PhotoData, open_photos
 from tests.photo_samples import must_not_decode, split_files, write_folder
@@ -184,3 +187,20 @@ def test_a_file_is_read_once_a_process_unless_it_changes(tmp_path, monkeypatch):
     monkeypatch.undo()
     os.utime(file, (1, 1))
     assert is_sound(file)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads what a process has in memory where Linux says it")
+def test_images_that_were_read_do_not_stay_in_a_process_s_memory(tmp_path):
+    """A worker that is ended at a limit would else be ended for images of which the system keeps one copy for all."""
+    file = tmp_path / "a.npy"
+    np.save(file, np.random.RandomState(0).randint(0, 256, (500, 40, 40, 3), np.uint8))
+
+    def resident_bytes() -> int:
+        mapped = Path("/proc/self/smaps").read_text().partition(str(file))[2]
+        return 1024 * int(mapped.partition("Rss:")[2].split()[0])
+
+    images = open_images(file, (500, 40, 40, 3))
+    wanted = torch.from_numpy(images[100:400].copy()).permute(0, 3, 1, 2) / 127.5 - 1
+    assert resident_bytes() > 300 * 40 * 40 * 3
+    batch = image_batch(images, torch.arange(100, 400), "cpu")
+    assert torch.allclose(batch, wanted, atol=1e-6) and resident_bytes() == 0
