@@ -78,9 +78,10 @@ def plan(
             raise SweepError("plan: --cost --time given; one of them")
         typer.echo("\n".join(_estimate_time(loaded, path, seeds, timing)))
         return
-    data = loaded.data
+    data, about = loaded.data, []
     if timing.data is not None:
-        data, classes = timing.data_name(data), _count_classes(loaded, timing, classes)
+        data = timing.data_name(data)
+        classes, about = _open_data(loaded, timing, classes)
     taken = ""
     if not (shared or separate):
         from mnv2_sweep.sweeps.starts import take_weights
@@ -96,7 +97,7 @@ def plan(
     trials = count_noun(count * repeats * kinds, "trial")
     note = f"{count_noun(count, 'network')}{starts} x {count_noun(repeats, 'seed')} = {trials}; "
     note += f"recipe {', '.join(kind.recipe.name for kind in loaded.kinds)}, data {data_path(data)}"
-    note = "\n".join([*filter(None, [taken]), note, *lines, *notes])
+    note = "\n".join([*filter(None, [taken]), note, *about, *lines, *notes])
     if classes is None and loaded.leaves_classes_open:
         usual = ", ".join(map(str, sorted({USUAL_CLASSES[head] for head in loaded.heads})))
         note += f"\ncounted with {usual} classes; 'run' takes the data's number, --classes says it here"
@@ -105,13 +106,15 @@ def plan(
     print_costs(listing, as_json, as_csv, [note])
 
 
-def _count_classes(space: Space, timing: TimeOptions, classes: int | None) -> int:
-    """Return how many classes the data have that are given. Raises SweepError."""
+def _open_data(space: Space, timing: TimeOptions, classes: int | None) -> tuple[int, list[str]]:
+    """Return how many classes the data have that are given, and lines on them. Raises SweepError."""
     from mnv2_sweep.cli.progress import open_data
+    from mnv2_sweep.data.describe import describe_photos, describe_splits
 
     if classes is not None:
         raise SweepError(f"--classes {classes} --data: one of them; the data say how many there are")
-    return len(open_data(timing.data_name(space.data))[0].classes)
+    dataset = open_data(timing.data_name(space.data))[0]
+    return len(dataset.classes), [describe_splits(dataset), *describe_photos(dataset)]
 
 
 def _estimate_time(space: Space, path: Path, seeds: int | None, timing: TimeOptions) -> list[str]:

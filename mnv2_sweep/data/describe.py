@@ -11,6 +11,12 @@ SHOWN_CLASSES = 6  # by name
 LOSS_SAID = 0.005  # share of the pixels from which on it is said that the crop leaves them out
 
 
+def describe_splits(dataset: Dataset) -> str:
+    """Return a line with the name, the classes and how many images each split has."""
+    counts = ", ".join(f"{len(labels):,} {split}" for split, labels in dataset.labels.items())
+    return f"data      {dataset.name}: {len(dataset.classes)} classes; {counts}"
+
+
 def describe_classes(dataset: Dataset, score: Score) -> list[str]:
     """Return a warning where networks are ranked by top-1 and most validation images are of one class."""
     counts = count_classes(dataset, "val")

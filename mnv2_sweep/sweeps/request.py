@@ -17,7 +17,7 @@ from mnv2_sweep.base.size import size_range
 from mnv2_sweep.base.text import count_noun, millions, percent
 from mnv2_sweep.data.batches import prepare_pixels
 from mnv2_sweep.data.catalog import Dataset, find_truth
-from mnv2_sweep.data.describe import describe_classes, describe_photos
+from mnv2_sweep.data.describe import describe_classes, describe_photos, describe_splits
 from mnv2_sweep.nets.arch import ArchSpec, arch_label
 from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.pretrained.folder import weights_folder, write_weights
@@ -227,12 +227,11 @@ def describe_schedule(session: Session) -> list[str]:
     madds = [count_cost(arch).madds for arch in networks]
     low, high = millions(min(madds)), millions(max(madds))
     madds_text = f"{low if low == high else f'{low} to {high}'} MAdds at the nominal resolution"
-    counts = ", ".join(f"{len(labels):,} {split}" for split, labels in session.request.dataset.labels.items())
     others = count_others(session.trials, session.folder)
     text = f"{session.folder} has {count_noun(others, 'result')} of other networks or seeds, also in tables"
     done, notes = _describe_known(session, session.trials, [f"note      {text}"] if others else [])
     return [
-        f"data      {session.request.dataset.name}: {len(session.request.dataset.classes)} classes; {counts}",
+        describe_splits(session.request.dataset),
         *describe_photos(session.request.dataset),
         *describe_classes(session.request.dataset, task_of(session.trials[0]).main),
         f"networks  {len(networks)}{starts}, {madds_text}",

@@ -160,15 +160,11 @@ def read_shared(
     trial: Trial, supernet: Supernet, log: Callable[[str], None]
 ) -> TrainedSupernet | FloatingPointError | None:
     """Read the weights that the trial is a slice of; None where there are none that could be used, an error where their
-    training diverged."""
+    training diverged. A process keeps what it read last: laying the weights out takes as long as evaluating a small
+    network, and every slice needs them."""
     try:
-        _, state = read_packed(supernet.path, weights_header(trial))
-        if "ended" in state:
-            return FloatingPointError(state["ended"])
-        weights = SharedWeights(trained_archs(trial, supernet.archs), trial.recipe.norm_epsilon)
-        weights.load_state_dict(state.pop("weights"))
-        curve = tuple(read_point(values) for values in state.pop("curve"))
-        return TrainedSupernet(weights, curve, **state)
+        networks, header = trained_archs(trial, supernet.archs), tuple(weights_header(trial).items())
+        return _read_once(supernet.path, header, networks, trial.recipe.norm_epsilon, _version(supernet.path))
     except FileNotFoundError:
         return None
     except Exception as error:  # damaged, or written by other code
@@ -176,13 +172,33 @@ def read_shared(
         return None
 
 
+@lru_cache(maxsize=1)
+def _read_once(
+    path: Path, header: tuple, networks: tuple[ArchSpec, ...], epsilon: float, version: tuple[int, ...]
+) -> TrainedSupernet | FloatingPointError:
+    """Read a file of shared weights, of that version."""
+    _, state = read_packed(path, dict(header))
+    if "ended" in state:
+        return FloatingPointError(state["ended"])
+    weights = SharedWeights(networks, epsilon)
+    weights.load_state_dict(state.pop("weights"))
+    curve = tuple(read_point(values) for values in state.pop("curve"))
+    return TrainedSupernet(weights, curve, **state)
+
+
 def has_weights(path: Path, trial: Trial) -> bool:
     """Return whether `read_shared` would find the trial's weights there. Cheap: a file is looked through once."""
     try:
-        state = path.stat()
+        version = _version(path)
     except OSError:
         return False
-    return _is_whole(path, tuple(weights_header(trial).items()), (state.st_ino, state.st_mtime_ns, state.st_size))
+    return _is_whole(path, tuple(weights_header(trial).items()), version)
+
+
+def _version(path: Path) -> tuple[int, ...]:
+    """Return what tells a file from another one that takes its place. Raises OSError."""
+    state = path.stat()
+    return state.st_ino, state.st_mtime_ns, state.st_size
 
 
 @lru_cache(maxsize=64)

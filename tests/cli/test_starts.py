@@ -62,6 +62,9 @@ def test_plan_says_what_run_takes(desk):
     taken = "with_weights is taken: every network has weights, strategy tune, recipe tune\n"
     assert taken in planned.out and run.out.startswith(taken)
     assert "1 network x 1 seed = 1 trial; recipe tune, data photos" in planned.out and "counted" not in planned.out
+    for start in ("data ", "classes "):
+        line = next(line for line in run.out.splitlines() if line.startswith(start))
+        assert line in planned.out
     apart = desk(text, "plan", "t.yaml", "--separate", "--classes", 3)
     assert "recipe mine, data shapes" in apart.out and "with_weights" not in apart.out
     costs = [desk(text, "plan", "t.yaml", *more, "--csv").out for more in (("--data", "photos"), ("--classes", 3))]

@@ -464,6 +464,20 @@ def test_a_file_of_weights_is_looked_through_once(make_slice, path, undisturbed,
     assert len(looked) == 2
 
 
+def test_weights_are_read_once_for_all_slices_of_them(make_slice, path, undisturbed, monkeypatch):
+    """Laying them out takes as many networks as the space has: a space of hundreds would do that for each."""
+    opened, real = [], shared_train.read_packed
+    monkeypatch.setattr(shared_train, "read_packed", lambda *words: opened.append(words) or real(*words))
+    supernet = Supernet(SUPERNET, path)
+    path.parent.mkdir()
+    for seed in (0, 1):
+        shutil.copy(undisturbed(make_slice(seed=seed)), path)
+        found = [read_shared(make_slice(arch, seed=seed), supernet, print) for arch in SUPERNET]
+        check_same(found[0], read(undisturbed(make_slice(seed=seed)), make_slice(seed=seed)))
+        assert all(one is found[0] for one in found)
+    assert [words[0] for words in opened if words[0] == path] == [path, path]
+
+
 def test_no_weights_are_no_mistake(make_slice, path):
     lines = []
     assert read_shared(make_slice(), Supernet(SUPERNET, path), lines.append) is None and lines == []
