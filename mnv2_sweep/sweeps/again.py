@@ -99,8 +99,9 @@ def _make_setup(request: SweepRequest, trials: list[Trial]) -> tuple[Setup, int]
     archs = tuple(archs_beside(folder, needs[0])) if needs else ()
     made = all(work_of(trial).is_prepared(folder, trial) for trial in needs)
     workers = min(settings.workers, len(trials)) if made else 1
+    threads = {work_of(trial).preparation(trial): settings.workers for trial in needs}
     graphs = settings.cuda_graphs
-    return Setup(request.device, folder, archs, {}, settings.workers, graphs, keeps=True, asked=True), max(1, workers)
+    return Setup(request.device, folder, archs, {}, threads, graphs, keeps=True, asked=True), max(1, workers)
 
 
 def _differences(trial: Trial, result: Result, recorded: Result) -> tuple[str, ...]:

@@ -137,9 +137,10 @@ class Session:
         return self.request.folder
 
     @property
-    def preparations(self) -> set[str]:
-        """Return the names of what the missing trials need made once for many."""
-        return {work_of(trial).preparation(trial) for trial in self.missing} - {None}
+    def preparations(self) -> tuple[str, ...]:
+        """Return the names of what the missing trials need made once for many, in their order."""
+        names = (work_of(trial).preparation(trial) for trial in self.missing)
+        return tuple(dict.fromkeys(name for name in names if name is not None))
 
 
 def open_session(request: SweepRequest, tuned: Sequence[ArchSpec] = ()) -> Session:

@@ -1,6 +1,6 @@
 """Session -> outcomes: which trials need what, who runs them, and what a worker process does with one."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -52,12 +52,21 @@ def run_session(session: Session, settings: RunSettings, stop: Callable[[], bool
 
 def make_setup(session: Session, settings: RunSettings) -> Setup:
     """Return what the session's trials have in common."""
-    request, preparations = session.request, len(session.preparations)
-    archs, threads = tuple(request.archs) if preparations else (), max(1, settings.workers // max(1, preparations))
-    groups = find_groups(session, settings)
+    request, preparations = session.request, session.preparations
+    archs, groups = tuple(request.archs) if preparations else (), find_groups(session, settings)
+    made = find_prepared(session)
+    threads = share_workers([name for name in preparations if name not in made], settings.workers)
     keeps = settings.keep_here.which != "none"
     graphs = settings.cuda_graphs
     return Setup(request.device, session.folder, archs, groups, threads, graphs, keeps, each=settings.images)
+
+
+def share_workers(preparations: Sequence[str], workers: int) -> dict[str, int]:
+    """Return how many threads each preparation takes, in the order in which they are made: as many at once as there are
+    workers, one thread each; those that are left share all workers among them, which else would wait."""
+    left = len(preparations) % workers
+    last = preparations[len(preparations) - left :]
+    return {name: workers // left if name in last else 1 for name in preparations}
 
 
 def find_groups(session: Session, settings: RunSettings) -> dict[Trial, tuple[Trial, ...]]:
@@ -80,8 +89,8 @@ def start_workers(session: Session, settings: RunSettings, feed: Feed, setup: Se
     attempts = Attempts(function, session.folder, watch=settings.watch)
     limits = settings.limits
     # While something is prepared for many trials, one worker does what as many would.
-    if settings.memory_is_divided and len(find_prepared(session)) < len(session.preparations):
-        limits = replace(limits, memory_bytes=setup.threads * limits.memory_bytes)
+    if settings.memory_is_divided and setup.threads:
+        limits = replace(limits, memory_bytes=max(setup.threads.values()) * limits.memory_bytes)
     return run_pool(attempts, feed, settings.workers, limits, settings.gpus)
 
 

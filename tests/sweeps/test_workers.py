@@ -26,7 +26,7 @@ from mnv2_sweep.training.ways import shared
 from mnv2_sweep.training.ways.alone import stack_path
 from mnv2_sweep.training.ways.shared import weights_path
 from mnv2_sweep.training.ways.way import Setup
-from mnv2_sweep.trials.trial import DataRef
+from mnv2_sweep.trials.trial import DataRef, shared_id
 from mnv2_sweep.trials.ways import KEPT, STACKED_FOLDER, WEIGHTS, own_file
 from tests.photo_samples import class_files, write_folder
 from tests.supernet_samples import LARGEST, SUPERNET, open_supernet, share
@@ -187,13 +187,24 @@ def test_a_stopped_session_begins_nothing(photo_session):
 def test_a_slice_is_trained_in_the_sweep_s_folder_with_the_threads_given(tmp_path, tiny_data, monkeypatch, make_trial):
     called, trial = [], share(make_trial(arch=LARGEST))
     monkeypatch.setattr(shared, "run_shared_trial", lambda *words: called.append(words))
-    train_on(Setup(folder=tmp_path, archs=SUPERNET, threads=3), tiny_data, trial, Control())
+    train_on(Setup(folder=tmp_path, archs=SUPERNET, threads={shared_id(trial): 3}), tiny_data, trial, Control())
     ((_, _, _, _, supernet),) = called
     assert (supernet.archs, supernet.path, supernet.threads) == (SUPERNET, weights_path(tmp_path, trial), 3)
 
 
-@pytest.mark.parametrize("count, seeds, threads", [(4, (0,), 4), (4, (0, 1), 2), (2, (0, 1, 2), 1), (1, (0,), 1)])
+@pytest.mark.parametrize(
+    "count, seeds, threads",
+    [
+        (4, (0,), [4]),
+        (4, (0, 1), [2, 2]),
+        (2, (0, 1), [1, 1]),
+        (2, (0, 1, 2), [1, 1, 2]),
+        (1, (0,), [1]),
+        (3, (0, 1, 2, 3), [1, 1, 1, 3]),
+    ],
+)
 def test_trainings_share_the_workers_as_threads(tmp_path, tiny_data, monkeypatch, count, seeds, threads):
+    """Those that are left when all workers have had as many take what else would wait for them."""
     given = []
     monkeypatch.setattr(workers, "run_pool", lambda *words: given.append(words) or iter(()))
     opened = open_supernet(tmp_path, tiny_data, SHARED_40, seeds)
@@ -201,13 +212,16 @@ def test_trainings_share_the_workers_as_threads(tmp_path, tiny_data, monkeypatch
         limits = RunSettings(count, Limits(1000), memory_is_divided=is_divided)
         assert list(workers.start_workers(opened, limits, None, make_setup(opened, limits))) == []
         attempts, _, _, limits, _ = given.pop()
-        assert attempts.function.args[2] == Setup("cpu", tmp_path, SUPERNET, threads=threads, keeps=True)
-        assert limits.memory_bytes == 1000 * (threads if is_divided else 1)
+        named = dict(zip(opened.preparations, threads, strict=True))
+        assert attempts.function.args[2] == Setup("cpu", tmp_path, SUPERNET, threads=named, keeps=True)
+        assert limits.memory_bytes == 1000 * (max(threads) if is_divided else 1)
     for trial in opened.missing:  # trained: then each worker evaluates for itself
         write_packed(weights_path(tmp_path, trial), weights_header(trial), {})
     settings = RunSettings(count, Limits(1000), memory_is_divided=True)
     assert list(workers.start_workers(opened, settings, None, make_setup(opened, settings))) == []
     assert given.pop()[3].memory_bytes == 1000
+    weights_path(tmp_path, opened.trials[-1]).unlink()  # as after a stop: what is left has all
+    assert list(make_setup(opened, settings).threads.values()) == [count]
 
 
 def test_weights_that_are_damaged_count_as_none(tmp_path, tiny_data, monkeypatch):

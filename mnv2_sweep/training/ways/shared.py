@@ -119,7 +119,7 @@ def weights_path(folder: Path, trial: Trial) -> Path:
 
 def supernet_of(trial: Trial, setup: Setup) -> Supernet:
     """Return the supernet that the trial's network is a slice of."""
-    return Supernet(setup.archs, weights_path(setup.folder, trial), setup.threads)
+    return Supernet(setup.archs, weights_path(setup.folder, trial), setup.threads.get(shared_id(trial), 1))
 
 
 def make_sharing(strategy: Strategy, archs: Sequence[ArchSpec], recipe: Recipe, train_images: int) -> Sharing:

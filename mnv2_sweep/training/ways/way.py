@@ -28,16 +28,16 @@ from mnv2_sweep.trials.ways import Need, own_file, way_of
 @dataclass(frozen=True)
 class Setup:
     """What the trials of a run have in common, for worker processes too: the device, the sweep's folder, its networks
-    where something is prepared for many of them and how many threads that may take, the trials of which several are
-    trained as one with all that are trained with them, whether trials run as CUDA graphs; whether weights are kept in
-    the folder, and whether somebody asked for these by their names (`sweeps.keep` then lets them stay); whether results
-    say what the network made of each image."""
+    where something is prepared for many of them and how many threads each preparation may take (one where its name is
+    not there), the trials of which several are trained as one with all that are trained with them, whether trials run
+    as CUDA graphs; whether weights are kept in the folder, and whether somebody asked for these by their names
+    (`sweeps.keep` then lets them stay); whether results say what the network made of each image."""
 
     device: str = "cpu"
     folder: Path | None = None
     archs: tuple[ArchSpec, ...] = ()
     groups: Mapping[Trial, tuple[Trial, ...]] = field(default_factory=dict)
-    threads: int = 1
+    threads: Mapping[str, int] = field(default_factory=dict)
     cuda_graphs: bool = False
     keeps: bool = False
     asked: bool = False
