@@ -81,7 +81,8 @@ def find_sweep(results: Path, name: str | None, ablation: bool | None = None, un
                 f"{results / name}: calibrated, but it has no results yet; 'mnv2-sweep run SPACE.yaml' makes them"
             )
         if name not in found:
-            raise StoreError(f"{results / name}: no such sweep; {known}; 'mnv2-sweep run SPACE.yaml' makes one")
+            place = results / name if name else f"{results}, no name"
+            raise StoreError(f"{place}: no such sweep; {known}; 'mnv2-sweep run SPACE.yaml' makes one")
         return found[name]
     wanted = [f for f in found.values() if ablation is None or is_ablation(f) == ablation]
     wanted = [f for f in wanted if not unless or not _begins(f, unless)]

@@ -47,6 +47,8 @@ def _read_wish(word: str) -> tuple[Constraint | None, str]:
         return None, "that is a score, by which networks are ranked anyway; wishes are about what networks cost"
     if re.search(r"\b(and|or)\b|&|,", bound):
         return None, f"one wish at a time; give --where once for each, as in --where {example}"
+    if name[0].isdigit() or len(re.findall("[<>]=?", bound)) > 1:
+        return None, f"the cost comes first, then one bound, as in {example}; a range is two wishes, --where before each"
     mistakes = Mistakes(Path("--where"))
     entry = Entry({name: Entry(bound, 0, bound)}, 0)
     wishes = read_constraints(entry, mistakes)

@@ -40,6 +40,8 @@ IMPOSSIBLE = {
     "half a layer": (["depth <= 3.5"], "depth: '<= 3.5' given"),
     "a score": (["top1 >= 0.9"], "that is a score, by which networks are ranked anyway"),
     "two in one": (["madds <= 100M and params <= 2M"], "one wish at a time; give --where once for each"),
+    "the number first": (["100M >= madds"], 'the cost comes first, then one bound, as in "madds <= 100M"'),
+    "a range": (["madds >= 10M <= 100M"], "a range is two wishes, --where before each"),
     "empty": ([""], 'a cost, a comparison and a number are wanted, as in "madds <= 100M"'),
     "no number": (["madds <="], "'<=' given; allowed: <, <=, > or >=, a number"),
     "below nothing": (["madds <= -5M"], "'<= -5M' given"),
