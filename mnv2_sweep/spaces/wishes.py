@@ -48,7 +48,10 @@ def _read_wish(word: str) -> tuple[Constraint | None, str]:
     if re.search(r"\b(and|or)\b|&|,", bound):
         return None, f"one wish at a time; give --where once for each, as in --where {example}"
     if name[0].isdigit() or len(re.findall("[<>]=?", bound)) > 1:
-        return None, f"the cost comes first, then one bound, as in {example}; a range is two wishes, --where before each"
+        return (
+            None,
+            f"the cost comes first, then one bound, as in {example}; a range is two wishes, --where before each",
+        )
     mistakes = Mistakes(Path("--where"))
     entry = Entry({name: Entry(bound, 0, bound)}, 0)
     wishes = read_constraints(entry, mistakes)

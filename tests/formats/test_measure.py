@@ -1,6 +1,7 @@
 """The script for a device: what it makes of networks against what the exporters make of them, and how it measures."""
 
 import ast
+import importlib.abc
 import json
 import os
 import re
@@ -94,6 +95,24 @@ def test_a_space_s_name_can_t_say_anything_in_the_script(tmp_path):
     script = make_script(name, GRID, Wish("onnx"))
     module = load_script(script, tmp_path / "x.py")
     assert module.ABOUT["space"] == name and "print(1)" not in module.__doc__
+
+
+def test_openvino_is_imported_so_that_it_reports_nothing(tmp_path, monkeypatch):
+    """Its import sends an event and leaves an id in the home folder, unless it believes to run in CI (2026.4.1)."""
+    module, seen = load_script(make_script("x", ARCHS, Wish("openvino")), tmp_path / "x.py"), []
+    monkeypatch.delenv("CI", raising=False)
+
+    class Finder(importlib.abc.MetaPathFinder):
+        def find_spec(self, name, path, target=None):
+            if name == "openvino":
+                seen.append(os.environ.get("CI"))
+                raise ModuleNotFoundError(name)
+
+    monkeypatch.delitem(sys.modules, "openvino", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Finder(), *sys.meta_path])
+    with pytest.raises(ModuleNotFoundError):
+        module.open_runtime()
+    assert seen == ["true"]
 
 
 def test_what_no_script_can_be_made_of_is_refused(monkeypatch):
