@@ -26,9 +26,8 @@ Parts = list[tuple[str, str]]
 
 def advice_text(advice: Recommendation) -> str:
     """Return the whole answer, as a terminal can take it."""
-    parts = [*_answer_parts(advice), *_runners(advice)]
-    parts += [*_step_parts(advice), *_settling_parts(advice), *_unknown_parts(advice)]
-    lines = [f"{advice.sweep}: {_fitting_text(advice)}", ""]
+    parts = [*_answer_parts(advice), *_runners(advice), *_further_parts(advice)]
+    lines = [f"{advice.sweep}: {fitting_text(advice)}", ""]
     for name, text in parts:
         if name == RUNNERS:
             lines += ["", *text.split("\n"), ""]
@@ -53,7 +52,17 @@ def short_lines(advice: Recommendation) -> list[str]:
 # ---------------------------------------------------------------- parts
 
 
-def _fitting_text(advice: Recommendation) -> str:
+def advice_parts(advice: Recommendation) -> Parts:
+    """Return the names and texts of all that the answer says, but for the table of runners-up."""
+    return [*_answer_parts(advice), *_further_parts(advice)]
+
+
+def _further_parts(advice: Recommendation) -> Parts:
+    return [*_step_parts(advice), *_settling_parts(advice), *_unknown_parts(advice)]
+
+
+def fitting_text(advice: Recommendation) -> str:
+    """Say how many networks keep the wishes."""
     wishes = " and ".join(map(wish_text, advice.wishes))
     if not wishes:
         return f"{count_noun(advice.networks, 'network')} with a result, no wishes (--where)"
@@ -314,13 +323,12 @@ def _without_nan(value: Any) -> Any:
 
 def advice_html(advice: Recommendation) -> str:
     """Return the answer for a notebook; nothing in it is taken for markup."""
-    rows = [*_answer_parts(advice), *_step_parts(advice), *_settling_parts(advice), *_unknown_parts(advice)]
     cells = "".join(
         f'<tr><th style="text-align:left;vertical-align:top">{escape(name)}</th>'
         f'<td style="text-align:left">{escape(printable(text))}</td></tr>'
-        for name, text in rows
+        for name, text in advice_parts(advice)
     )
-    title = escape(printable(f"{advice.sweep}: {_fitting_text(advice)}"))
+    title = escape(printable(f"{advice.sweep}: {fitting_text(advice)}"))
     return f"<p><b>{title}</b></p><table>{cells}</table>{_rivals_html(advice)}"
 
 

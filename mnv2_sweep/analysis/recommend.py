@@ -47,7 +47,6 @@ from mnv2_sweep.analysis.recommendation import (
 from mnv2_sweep.analysis.stats import start_kinds
 from mnv2_sweep.analysis.sweep import Sweep, load_sweep
 from mnv2_sweep.base.errors import SweepError
-from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.record.folders import again_command
 from mnv2_sweep.record.store import find_trials, read_each
 from mnv2_sweep.spaces.space import OPERATORS, Constraint
@@ -135,7 +134,7 @@ def _ask(sweep: Sweep, score: Score, wishes: tuple[Constraint, ...], at_least: f
     networks = sweep.summary
     measured = networks[score.name].notna().to_numpy()
     names = dict.fromkeys([*(wish.cost for wish in wishes), *SHOWN])
-    archs = _find_archs(sweep, networks) if any(name not in networks for name in names) else []
+    archs = sweep.find_archs(networks) if any(name not in networks for name in names) else []
     values = {name: networks[name].to_numpy() if name in networks else count_wished(name, archs) for name in names}
     costs = {name: of_networks.astype(float) for name, of_networks in values.items()}
     keeps = {wish: OPERATORS[wish.operator](costs[wish.cost], float(wish.limit)) for wish in wishes}
@@ -151,14 +150,6 @@ def _ask(sweep: Sweep, score: Score, wishes: tuple[Constraint, ...], at_least: f
         device=", ".join(sorted(sweep.trials["device"].dropna().unique())),
     )  # fmt: skip
     return _Asked(sweep, networks, costs, keeps, fits, answer)
-
-
-def _find_archs(sweep: Sweep, networks: pd.DataFrame) -> list[ArchSpec]:
-    """Return the networks of a summary as specs, in its order."""
-    one_each = sweep.trials.drop_duplicates("arch_key").set_index("arch_key")["trial_id"]
-    ids = one_each.loc[networks["arch_key"]].tolist()
-    found = find_trials(sweep.folder, [*dict.fromkeys(ids)])
-    return [found[name].arch for name in ids]
 
 
 def _find_nearest(asked: _Asked) -> Nearest:

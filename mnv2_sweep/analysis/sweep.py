@@ -15,9 +15,10 @@ import pandas as pd
 from mnv2_sweep.analysis.odds import add_odds, load_odds, probability_text
 from mnv2_sweep.analysis.stats import summarise
 from mnv2_sweep.base.text import count_noun, millions, printable
+from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.record.folders import find_sweep
 from mnv2_sweep.record.frame import load_frame
-from mnv2_sweep.record.store import DATABASE
+from mnv2_sweep.record.store import DATABASE, find_trials
 from mnv2_sweep.trials.tasks import main_score
 
 MOST_ROWS = 50  # of networks, in a notebook
@@ -43,6 +44,13 @@ class Sweep:
     def networks(self) -> pd.DataFrame:
         """Return the summary with the odds of front and best (`odds.add_odds`), as `table --csv` has it."""
         return add_odds(self.summary, load_odds(self.folder, self.trials))
+
+    def find_archs(self, networks: pd.DataFrame) -> list[ArchSpec]:
+        """Return the networks of rows of the summary as specs, in their order. Raises StoreError."""
+        one_each = self.trials.drop_duplicates("arch_key").set_index("arch_key")["trial_id"]
+        ids = one_each.loc[networks["arch_key"]].tolist()
+        found = find_trials(self.folder, [*dict.fromkeys(ids)])
+        return [found[name].arch for name in ids]
 
     def __repr__(self) -> str:
         return f"<{self._title()}>"

@@ -29,6 +29,7 @@ from mnv2_sweep.cli.plan import plan
 from mnv2_sweep.cli.plot import plot
 from mnv2_sweep.cli.predict import predict
 from mnv2_sweep.cli.recommend import recommend
+from mnv2_sweep.cli.report import report
 from mnv2_sweep.cli.run import run
 from mnv2_sweep.cli.status import status
 from mnv2_sweep.cli.table import table
@@ -54,6 +55,7 @@ _COMMANDS = (
     ablate,
     run,
     recommend,
+    report,
     plot,
     table,
     status,

@@ -53,6 +53,26 @@ Costs = Annotated[
         "file_int8_bytes, peak_activation_int8_bytes; several with the option again.",
     ),
 ]
+Wishes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--where",
+        metavar="WISH",
+        help='What the network may cost, as in "madds <= 100M", in the words of a space\'s constraints. Several '
+        "with the option again; all are kept.",
+    ),
+]
+AtLeast = Annotated[
+    float, typer.Option(help="The probability of being the best that fits which makes the answer sure.")
+]
+Within = Annotated[
+    float | None,
+    typer.Option(
+        help="What may be lost on average for a cheaper network that the data can't tell from the best, in the "
+        "score's unit; default: 0.5 points of a score in percent, else nothing.",
+        show_default=False,
+    ),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop; no results are written.")]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try trials again that failed in earlier runs.")]
 Shared = Annotated[

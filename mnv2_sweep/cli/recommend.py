@@ -1,33 +1,15 @@
 """The command `recommend`: which network of a sweep to take, within limits, and how sure that is."""
 
-from typing import Annotated
-
 import typer
 
-from mnv2_sweep.cli.options import RESULTS, Json, Results, SweepName
+from mnv2_sweep.cli.options import RESULTS, AtLeast, Json, Results, SweepName, Wishes, Within
 
 
 def recommend(
     sweep: SweepName = None,
-    where: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="WISH",
-            help='What the network may cost, as in "madds <= 100M", in the words of a space\'s constraints. Several '
-            "with the option again; all are kept.",
-        ),
-    ] = None,
-    at_least: Annotated[
-        float, typer.Option(help="The probability of being the best that fits which makes the answer sure.")
-    ] = 0.85,
-    within: Annotated[
-        float | None,
-        typer.Option(
-            help="What may be lost on average for a cheaper network that the data can't tell from the best, in the "
-            "score's unit; default: 0.5 points of a score in percent, else nothing.",
-            show_default=False,
-        ),
-    ] = None,
+    where: Wishes = None,
+    at_least: AtLeast = 0.85,
+    within: Within = None,
     as_json: Json = False,
     results: Results = RESULTS,
 ) -> None:

@@ -96,10 +96,10 @@ def _result_columns(task: Task, names: Iterable[str]) -> tuple[str, ...]:
     return (*(f"{split}_{name}" for split in SPLITS for name in (*names, "images")), *RESULT_FACTS)
 
 
-def load_curves(folder: str | Path) -> pd.DataFrame:
-    """Load one row per point of every training curve: trial_id, network, seed, epoch, images, train_loss, lr, and the
-    main score, as "val_top1"."""
-    outcomes = read_outcomes(Path(folder))
+def load_curves(folder: str | Path, names: Sequence[str] | None = None) -> pd.DataFrame:
+    """Load one row per point of every training curve, or of those of some trials, by their ids: trial_id, network,
+    seed, epoch, images, train_loss, lr, and the main score, as "val_top1"."""
+    outcomes = read_outcomes(Path(folder), names)
     task = task_of(outcomes[0].trial) if outcomes else TASKS[CLASSIFY]
     columns = ("trial_id", "network", "seed", *POINT_FACTS, f"val_{task.main.name}")
     rows = (

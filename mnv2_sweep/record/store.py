@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -200,10 +201,12 @@ class _writing:
         )
 
 
-def read_outcomes(folder: Path) -> list[Outcome]:
-    """Read every recorded outcome, in the order of recording; empty where nothing is. Raises StoreError."""
+def read_outcomes(folder: Path, names: Sequence[str] | None = None) -> list[Outcome]:
+    """Read every recorded outcome, in the order of recording, or those of some ids, in theirs; empty where nothing is.
+    Raises StoreError."""
     path, outcomes = folder / DATABASE, []
-    for row in _read_rows(path, "trials", "recorded, id"):
+    parts = (_read_rows(path, "trials", "recorded, id", only=name) for name in ([None] if names is None else names))
+    for row in chain.from_iterable(parts):
         try:
             result = load_result(row["result"]) if row["result"] else None
             trial, kind, attempts = _read_fate(row)

@@ -61,6 +61,18 @@ def _class_lines(row: pd.Series, split: str, table: pd.DataFrame) -> list[str]:
         said.append(f"loss {row[f'{prefix}loss']:.3f}")
     images, seeds = int(table["images"].sum()), count_noun(int(table["seeds"].iloc[0]), "seed")
     head = f"{row['network']}, {SPLIT_WORDS.get(split, split)}, {images:,} images, mean over {seeds}: {', '.join(said)}"
+    lines = [head, "", align(class_rows(table), left=("class", "mostly taken for"))]
+    if len(table) > MOST_SHOWN:
+        lines.append(f"shown: the {MOST_SHOWN} classes with the lowest recall of {len(table):,}; --csv has all")
+    never = table[(table["images"] > 0) & (table["predicted"] == 0)]["class"].tolist()
+    if never:
+        more = f" and {len(never) - MOST_NAMES:,} more" if len(never) > MOST_NAMES else ""
+        lines.append(f"never predicted: {', '.join(never[:MOST_NAMES])}{more}")
+    return lines
+
+
+def class_rows(table: pd.DataFrame) -> list[list[str]]:
+    """Return header and a row for each class of a network, of more than MOST_SHOWN those with the lowest recall."""
     shown = table if len(table) <= MOST_SHOWN else table.sort_values("recall", kind="stable").head(MOST_SHOWN)
     rows = [["class", "images", "recall", "95 % images", "precision", "F1", "mostly taken for"]]
     for one in shown.to_dict("records"):
@@ -68,14 +80,7 @@ def _class_lines(row: pd.Series, split: str, table: pd.DataFrame) -> list[str]:
         interval = "-" if np.isnan(one["low"]) else f"{percent(one['low'])}-{percent(one['high'])}"
         numbers = [_percent(one[name]) for name in ("recall", "precision", "f1")]
         rows.append([one["class"], f"{one['images']:,}", numbers[0], interval, *numbers[1:], taken])
-    lines = [head, "", align(rows, left=("class", "mostly taken for"))]
-    if len(shown) < len(table):
-        lines.append(f"shown: the {MOST_SHOWN} classes with the lowest recall of {len(table):,}; --csv has all")
-    never = table[(table["images"] > 0) & (table["predicted"] == 0)]["class"].tolist()
-    if never:
-        more = f" and {len(never) - MOST_NAMES:,} more" if len(never) > MOST_NAMES else ""
-        lines.append(f"never predicted: {', '.join(never[:MOST_NAMES])}{more}")
-    return lines
+    return rows
 
 
 def _percent(value: float) -> str:

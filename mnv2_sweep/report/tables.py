@@ -54,12 +54,22 @@ def results_text(
         where += f"; every network is {way.each.format(images=how.train_images)}"
     lines = [f"{facts['sweep']}: data {facts['data']}, recipe {facts['recipe']}{where}", ""]
     columns = costs.columns(summary) if costs else []
-    lines += [align(network_table(summary, odds, columns)), "", *_kind_lines(summary, odds)]
-    lines += [*_class_lines(summary, truth), *columns_text(columns, summary["madds"].to_numpy())]
+    lines += [align(network_table(summary, odds, columns)), "", *doubt_lines(summary, odds, truth)]
+    lines += columns_text(columns, summary["madds"].to_numpy())
     for _, trial in trials[trials["status"] == "failed"].iterrows():
         lines.append(f"failed: {name_trial(trial, trials)}, seed {trial['seed']}: {trial['error']}")
-    lines += _probe_lines(trials, main_score(summary))
-    lines += _executed_lines(summary)
+    return harmless("\n".join([*lines, *order_lines(trials, summary), *verdict]))
+
+
+def doubt_lines(summary: pd.DataFrame, odds: Kinds | None = None, truth: Truth | None = None) -> list[str]:
+    """Say which network is best and how lucky it was, how sure the front is, what guessing reaches."""
+    return [*_kind_lines(summary, odds), *_class_lines(summary, truth)]
+
+
+def order_lines(trials: pd.DataFrame, summary: pd.DataFrame) -> list[str]:
+    """Say what is to be known of the order of the networks: what training did to probes, what is executed, and how far
+    it is the published one."""
+    lines = [*_probe_lines(trials, main_score(summary)), *_executed_lines(summary)]
     comparison = compare_published(summary)
     if comparison:
         ours = comparison.ours
@@ -68,7 +78,7 @@ def results_text(
             f"{main_score(summary).label}; pairs within 25 % of MAdds as published: {near_text(ours)}"
         )
         lines.append(f"what costs alone tell of it: {costs_text(comparison)}")
-    return harmless("\n".join([*lines, *verdict]))
+    return lines
 
 
 def _class_lines(summary: pd.DataFrame, truth: Truth | None) -> list[str]:
