@@ -70,7 +70,9 @@ class Tab:
     def choose(self, selector: str, value: str) -> None:
         """Set a field as a person does, so that its form hears of it."""
         element = f"document.querySelector({json.dumps(selector)})"
-        events = "".join(f"{element}.dispatchEvent(new Event('{name}', {{bubbles: true}}));" for name in ("input", "change"))
+        events = "".join(
+            f"{element}.dispatchEvent(new Event('{name}', {{bubbles: true}}));" for name in ("input", "change")
+        )
         self.run(f"{element}.value = {json.dumps(value)}; {events} 0")
 
     def point(self, selector: str, click: bool = False) -> None:

@@ -33,7 +33,11 @@ def test_the_wheel_holds_every_module_and_the_spaces_and_nothing_else(wheel):
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "mnv2_sweep").rglob("*.py")}
     spaces = {f"mnv2_sweep/shipped_spaces/{path.name}" for path in (ROOT / "spaces").glob("*.yaml")}
     texts = {str(path.relative_to(ROOT)) for path in (ROOT / "mnv2_sweep" / "formats").glob("*.txt")}
-    assert spaces and len(texts) > 5 and names == modules | spaces | texts | {"mnv2_sweep/py.typed"}
+    templates = {str(path.relative_to(ROOT)) for path in (ROOT / "mnv2_sweep" / "report" / "templates").iterdir()}
+    assert (
+        spaces and len(texts) > 5 and {path.rpartition("/")[2] for path in templates} >= {"d3.min.js", "d3.LICENSE.txt"}
+    )
+    assert names == modules | spaces | texts | templates | {"mnv2_sweep/py.typed"}
 
 
 def test_the_source_archive_holds_what_a_wheel_is_made_of(tmp_path, monkeypatch):

@@ -19,7 +19,7 @@ from mnv2_sweep.base.text import harmless
 from mnv2_sweep.report.page import Page
 
 TEMPLATES = Path(__file__).parent / "templates"
-STYLE, SCRIPTS = "report.css", ("d3.min.js", "report.js")  # d3: its licence lies beside it
+STYLE, SCRIPTS, LICENCE = "report.css", ("d3.min.js", "report.js"), "d3.LICENSE.txt"
 SIGNIFICANT = 6  # digits of numbers for the scripts
 
 
@@ -43,6 +43,7 @@ def page_html(page: Page) -> str:
         policy=policy,
         style=Markup(style),
         scripts=[Markup(script) for script in scripts],
+        licence=_read(LICENCE),
         data=Markup(data_json(page.data)),
     )
 

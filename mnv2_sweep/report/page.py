@@ -349,11 +349,15 @@ def _price_parts(trials: pd.DataFrame) -> Parts:
          "evaluation, without loading the data; of a network that shares a training, its share of that"),
     ]  # fmt: skip
     if len(own) < len(done):
-        parts.append(("reused", f"{count_noun(len(done) - len(own), 'result')} of other sweeps, which took no time here"))
+        parts.append(
+            ("reused", f"{count_noun(len(done) - len(own), 'result')} of other sweeps, which took no time here")
+        )
     per_network = done.groupby("network", sort=False)["seconds"].mean()
     if len(per_network) > 1:
         least, most = per_network.idxmin(), per_network.idxmax()
-        parts.append(("a trial", f"from {duration(per_network[least])} ({least}) to {duration(per_network[most])} ({most})"))
+        parts.append(
+            ("a trial", f"from {duration(per_network[least])} ({least}) to {duration(per_network[most])} ({most})")
+        )
     parts.append(("memory", f"{megabytes(done['peak_memory_bytes'].max(), 0)} at most in one process or on one GPU"))
     return parts
 
@@ -364,10 +368,14 @@ def _provenance(sweep: Sweep, trial: Trial, command: str, made: str) -> Parts:
     parts = [
         ("data", f"{trial.data.name}, {trial.data.classes} classes"),
         ("data digest", trial.data.fingerprint),
-        ("seeds", ", ".join(map(str, seeds)) if len(seeds) <= 20 else f"{seeds[0]} to {seeds[-1]}, {len(seeds)} of them"),
+        (
+            "seeds",
+            ", ".join(map(str, seeds)) if len(seeds) <= 20 else f"{seeds[0]} to {seeds[-1]}, {len(seeds)} of them",
+        ),
     ]
-    told = {"run by" if name == "command" else name: value for name, value in _read_environment(sweep.folder).items()}
-    parts += [(name, str(value)) for name, value in told.items() if value not in (None, trial.data.name)]
+    told = {name: value for name, value in _read_environment(sweep.folder).items() if value is not None}
+    told.pop("data", None)  # told already, of the very trials
+    parts += [("run by" if name == "command" else name, str(value)) for name, value in told.items()]
     return [*parts, ("page made by", command), ("page made at", made), ("page's version", f"mnv2-sweep {__version__}")]
 
 

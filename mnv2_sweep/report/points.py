@@ -93,7 +93,7 @@ def choose_rows(summary: pd.DataFrame, named: Collection[str] = ()) -> np.ndarra
         return np.arange(len(summary))
     score = main_score(summary)
     kinds = summary["init"] if "init" in summary else pd.Series("", summary.index)
-    must, gaps = summary["network"].isin(named).to_numpy(), np.full(len(summary), np.inf)
+    must, gaps = np.isin(summary["network"].to_numpy(str), [*named]), np.full(len(summary), np.inf)
     for kind in kinds.unique():
         own = np.flatnonzero(kinds == kind)
         values = score.sign * summary[score.name].to_numpy(dtype=float)[own]

@@ -90,7 +90,7 @@ def _class_lines(summary: pd.DataFrame, truth: Truth | None) -> list[str]:
     blind = summary[summary[UNPREDICTED] > 0] if UNPREDICTED in summary else summary[:0]
     if len(blind):
         classes = f"{len(truth.classes)} classes"
-        first = f"{blind['network'].iloc[0]}: {blind[UNPREDICTED].iloc[0]:g} of {classes}, mean over seeds"
+        first = f"{blind['network'].iloc[0]}: {blind[UNPREDICTED].iloc[0]:.3g} of {classes}, mean over seeds"
         text = first if len(blind) == 1 else f"{len(blind)} of {len(summary)} networks, the first {first}"
         lines.append(f"never predict some classes: {text}; table --classes names those of the best network")
     return lines
