@@ -34,9 +34,7 @@ def test_the_wheel_holds_every_module_and_the_spaces_and_nothing_else(wheel):
     spaces = {f"mnv2_sweep/shipped_spaces/{path.name}" for path in (ROOT / "spaces").glob("*.yaml")}
     texts = {str(path.relative_to(ROOT)) for path in (ROOT / "mnv2_sweep" / "formats").glob("*.txt")}
     templates = {str(path.relative_to(ROOT)) for path in (ROOT / "mnv2_sweep" / "report" / "templates").iterdir()}
-    assert (
-        spaces and len(texts) > 5 and {path.rpartition("/")[2] for path in templates} >= {"d3.min.js", "d3.LICENSE.txt"}
-    )
+    assert spaces and len(texts) > 5 and any(path.endswith("d3.LICENSE.txt") for path in templates)
     assert names == modules | spaces | texts | templates | {"mnv2_sweep/py.typed"}
 
 

@@ -1,8 +1,8 @@
 """A Page -> one HTML file with all that it needs: no request leaves it, and nothing in it is taken for markup.
 
 Styles and scripts stand in the file, and its content-security-policy allows these very texts by their SHA-256 digests
-and nothing else, from nowhere: even if a name got past the escaping, it could load and run nothing. Data for the scripts
-is JSON in a block that no browser runs. Texts from users have what can't be shown replaced, as on a terminal.
+and nothing else, from nowhere: even if a name got past the escaping, it could load and run nothing. Data for scripts is
+JSON in a block that no browser runs. Texts from users have what can't be shown replaced, as on a terminal.
 """
 
 import json

@@ -1,9 +1,9 @@
 """The networks of a sweep -> Points, what an interactive figure of them shows: costs, scores, and which are on which
 front.
 
-Of very many networks those near the front are kept, and of the others some, evenly by their distance from it. Costs that
-a table of results has are of all networks, so the fronts by these lose no network; a further cost is counted of the
-networks that are kept, and its front is theirs.
+Of very many networks those near the front are kept, and of the others some, evenly by their distance from it. Costs
+that a table of results has are of all networks, so the fronts by these lose no network; a further cost is counted of
+the networks that are kept, and its front is theirs.
 """
 
 from collections.abc import Collection, Iterator, Mapping
