@@ -30,7 +30,7 @@ test: lint  ## linters and tests, under 4 minutes on two cores
 quick: install  ## under a minute: without what is marked slow
 	$(PYTEST) -n 2 -m "not slow and not heavy"
 
-check-all: install  ## what is heavier still: a Ray cluster, an empty environment
+check-all: install  ## what is heavier still: a Ray cluster, an empty environment, a browser
 	$(PYTEST) -n 1 -m heavy
 
 check: test

@@ -149,7 +149,7 @@ def _columns(points: Points) -> list[Column]:
     """Return the columns of the table, the network's name first."""
     networks = points.networks
     columns = [Column("network", [Cell(name) for name in networks["network"]])]
-    for heading, name in (("on front", "front_probability"), ("best", "best_probability")):
+    for heading, name in (("on front", "front_probability"), ("best of all", "best_probability")):
         if networks[name].notna().any():
             cells = [Cell(probability_text(value), _known(100 * value)) for value in networks[name]]
             columns.append(Column(heading, cells, f"{heading} (%)"))

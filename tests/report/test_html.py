@@ -69,7 +69,7 @@ def test_the_answer_comes_first_in_the_words_of_recommend(page):
 def test_every_network_is_in_the_table_with_odds_scores_and_costs(page, example):
     header, *rows = page.rows("Table of networks")
     assert len(rows) == 22 and [row[0] for row in rows] == [*example.networks["network"]]
-    assert header[:5] == ["network", "on front", "best", "validation top-1 (%)", "test top-1 (%)"]
+    assert header[:5] == ["network", "on front", "best of all", "validation top-1 (%)", "test top-1 (%)"]
     assert {"MAdds (millions)", "params (millions)", "peak activations (MB)", "file size (MB)"} <= {*header}
     row = dict(zip(header, next(row for row in rows if row[0] == "0.5 at 224"), strict=True))
     assert row["MAdds (millions)"] == "97.1" and row["validation top-1 (%)"] == "23.1 (17.4 to 28.9)"
@@ -183,7 +183,7 @@ def test_every_kind_of_sweep_has_a_page(name):
     page = Html(write(load_sweep(GOLDEN / name)))
     networks = {one["name"] for one in page.data["networks"]}
     assert {row[0] for row in page.rows("Table of networks")[1:]} == networks and networks
-    assert bool(page.texts("pre", **{"aria-label": "Paired experiments"})) == (name in ("until", "parts"))
+    assert bool(page.texts("pre", **{"aria-label": "Comparisons"})) == (name in ("until", "parts"))
 
 
 def test_a_sweep_without_a_result_has_none():

@@ -309,7 +309,13 @@
     pareto();
   });
   by("front-form").addEventListener("submit", (event) => event.preventDefault());
-  const zoomBy = (factor) => d3.select("#plot svg").call(zoom.scaleBy, factor);
+  // About the network whose card is open, if it is in sight.
+  const zoomBy = (factor) => {
+    const dot = document.querySelector("#plot .dot.chosen"), at = dot?.getAttribute("transform").match(/-?[\d.]+/g).map(Number);
+    const [[left, top], [right, bottom]] = zoom.extent()();
+    const inside = at && at[0] > left && at[0] < right && at[1] > top && at[1] < bottom;
+    d3.select("#plot svg").call(zoom.scaleBy, factor, inside ? at : undefined);
+  };
   by("zoom-in").addEventListener("click", () => zoomBy(1.6));
   by("zoom-out").addEventListener("click", () => zoomBy(1 / 1.6));
   by("zoom-reset").addEventListener("click", () => d3.select("#plot svg").call(zoom.transform, d3.zoomIdentity));
