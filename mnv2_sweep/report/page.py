@@ -97,7 +97,7 @@ def make_page(sweep: Sweep, advice: Recommendation, command: str, made: str) -> 
     first = find_trials(sweep.folder, [trials["trial_id"].iloc[0]])
     trial = next(iter(first.values()))
     curves, seen = find_curves(sweep, points, advice)
-    doubt = doubt_lines(sweep.summary, odds, read_truth(sweep.folder))
+    doubt = doubt_lines(sweep.summary, odds, read_truth(sweep.folder), legend=False)
     taken = advice.taken.network if advice.taken else ""
     headline = HEADLINES.get(advice.verdict, UNSURE_HEADLINE).format(taken=taken)
     return Page(

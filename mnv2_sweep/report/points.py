@@ -120,9 +120,10 @@ def _find_costs(sweep: Sweep, networks: pd.DataFrame) -> tuple[tuple[Quantity, .
             columns.append(make_column(name, estimate(name, rows)))
         except ProfileError as error:
             notes.append(f"{name} is left out: {error}")
-    predicted = [column for column in columns if column.low is not None]
-    notes += columns_text(predicted, networks["madds"].to_numpy())
     known = [column for column in columns if not np.isnan(column.values.astype(float)).all()]
+    notes += [f"{column.name} is left out: all networks lie outside of what was measured"
+              for column in columns if column not in known]  # fmt: skip
+    notes += columns_text([column for column in known if column.low is not None], networks["madds"].to_numpy())
     return tuple(_cost_quantity(find_cost(column.name), column) for column in known), notes
 
 

@@ -61,9 +61,12 @@ def results_text(
     return harmless("\n".join([*lines, *order_lines(trials, summary), *verdict]))
 
 
-def doubt_lines(summary: pd.DataFrame, odds: Kinds | None = None, truth: Truth | None = None) -> list[str]:
-    """Say which network is best and how lucky it was, how sure the front is, what guessing reaches."""
-    return [*_kind_lines(summary, odds), *_class_lines(summary, truth)]
+def doubt_lines(
+    summary: pd.DataFrame, odds: Kinds | None = None, truth: Truth | None = None, legend: bool = True
+) -> list[str]:
+    """Say which network is best and how lucky it was, how sure the front is, what guessing reaches; with `legend` what
+    the marks of the table mean."""
+    return [*_kind_lines(summary, odds, legend), *_class_lines(summary, truth)]
 
 
 def order_lines(trials: pd.DataFrame, summary: pd.DataFrame) -> list[str]:
@@ -126,20 +129,20 @@ def _best_lines(summary: pd.DataFrame, odds: Odds | None) -> list[str]:
     return [text, *sure, *_tuned_lines(summary, score)]
 
 
-def _legend_lines(summary: pd.DataFrame, odds: Odds | None) -> list[str]:
-    """Say what the marks of the table mean."""
+def _legend_lines(summary: pd.DataFrame, odds: Odds | None, legend: bool) -> list[str]:
+    """Say what the marks of the table mean, with `legend`, and why it is not known how sure the front is."""
     score = main_score(summary)
     measured, front = int(summary[score.name].notna().sum()), f"on the front of {score.label} against MAdds"
     costs = "± = 95 % t interval over seeds; costs are nominal, for one image"
     if not measured:
         return []
     if odds is not None:
-        return [f"on front = how likely it is {front}, over {doubt_text(odds)}; {costs}"]
+        return [f"on front = how likely it is {front}, over {doubt_text(odds)}; {costs}"] if legend else []
     why = unknown_odds(score)
     if is_too_much(measured, (summary["seeds"] * summary["val_images"]).sum()):
         most = f"{MOST_NETWORKS} networks and {MOST_ANSWERS // 10**6} million answers (results x validation images)"
         why = f"how sure the front is: for up to {most}"
-    return [f"* = {front}; {costs}", *([why] if measured > 1 else [])]
+    return [*([f"* = {front}; {costs}"] if legend else []), *([why] if measured > 1 else [])]
 
 
 def _luck_text(score: Score, odds: Odds | None) -> str:
@@ -151,16 +154,16 @@ def _luck_text(score: Score, odds: Odds | None) -> str:
     return f"their best with {sure}, flattered by {luck} {score.difference_unit} (95 % {low} to {high})"
 
 
-def _kind_lines(summary: pd.DataFrame, odds: Kinds | None) -> list[str]:
+def _kind_lines(summary: pd.DataFrame, odds: Kinds | None, legend: bool) -> list[str]:
     """Return the lines on the best network; on that of each kind of start, where there are several."""
     kinds, own = start_kinds(summary), odds or {}
     first = next(iter(own.values()), None)
     if len(kinds) == 1:
-        return [*_best_lines(summary, first), *_legend_lines(summary, first)]
+        return [*_best_lines(summary, first), *_legend_lines(summary, first, legend)]
     lines = [_best_lines(summary[summary["init"] == kind], own.get(kind)) for kind in kinds]
     names = " and ".join(kinds)
     note = f"networks from {names} are trained differently: no one order, each kind has its own front and best network"
-    return [*(line for some in lines for line in some), *_legend_lines(summary, first), note]
+    return [*(line for some in lines for line in some), *_legend_lines(summary, first, legend), note]
 
 
 def _executed_lines(summary: pd.DataFrame) -> list[str]:

@@ -175,6 +175,8 @@ def test_curves_are_a_row_a_point_of_the_done_trials(sweep):
     assert curves["network"].tolist()[:2] == ["0.5 at 96"] * 2 and curves["seed"].tolist() == [0, 0, 2, 2]
     points = [[1.0, 60, 1.0, 0.1, 0.4], [2.0, 120, 0.75, 0.05, 0.5]]
     assert curves[POINT].to_numpy().tolist() == points * 2
+    some = load_curves(folder, [trial_id(trials[2]), "not there"])
+    assert some["seed"].tolist() == [2, 2] and some[POINT].to_numpy().tolist() == points
 
 
 def test_the_folder_s_name_is_the_sweep_s_even_when_relative(sweep, monkeypatch):

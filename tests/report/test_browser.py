@@ -1,5 +1,7 @@
 """The report in a real browser: what a person points at, presses, filters and prints; and that nothing is asked for."""
 
+import json
+import os
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from mnv2_sweep.report.page import make_page
 from tests.browser import CHROMIUM, open_browser
 
 ROOT = Path(__file__).parents[2]
+AXE = os.environ.get("MNV2_SWEEP_AXE", "")  # axe.min.js of npm's axe-core, which .ci/run fetches
 
 pytestmark = [pytest.mark.heavy, pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")]
 
@@ -125,3 +128,14 @@ def test_on_paper_it_is_light_and_whole(browser, page):
     assert browser.run("getComputedStyle(document.getElementById('front-form')).display") == "none"
     assert browser.print().startswith(b"%PDF-")
     assert browser.run("[...document.querySelectorAll('details')].every((one) => one.open)")
+
+
+@pytest.mark.skipif(not AXE, reason="MNV2_SWEEP_AXE names no axe.min.js")
+@pytest.mark.parametrize("width, dark", [(1440, False), (1440, True), (390, False)])
+def test_axe_finds_no_violation(browser, page, width, dark):
+    browser.open(page, width, 900, dark=dark)
+    browser.run("document.querySelectorAll('details').forEach((one) => { one.open = true; }); 0")
+    browser.run(Path(AXE).read_text(encoding="utf-8") + "; 0")
+    told = "all.violations.map((one) => [one.id, one.nodes.map((node) => node.html)])"
+    found = browser.run(f"axe.run().then((all) => JSON.stringify({told}))")
+    assert json.loads(found) == []
