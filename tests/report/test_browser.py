@@ -90,6 +90,19 @@ def test_zoom_and_back(tab):
     assert tab.text("#plot .axis") == before
 
 
+def test_a_drag_moves_what_is_zoomed(tab):
+    tab.point("#zoom-in", click=True)
+    tab.point("#plot svg")
+    place = "document.querySelector('#plot .dot.taken').getBoundingClientRect().x"
+    box = "document.querySelector('#plot svg').getBoundingClientRect()"
+    before, (x, y) = tab.run(place), tab.run(f"[{box}.x + {box}.width / 2, {box}.y + {box}.height / 2]")
+    tab.call("Input.dispatchMouseEvent", type="mousePressed", x=x, y=y, button="left", clickCount=1)
+    for step in (20, 40, 60):
+        tab.call("Input.dispatchMouseEvent", type="mouseMoved", x=x + step, y=y, button="left", buttons=1)
+    tab.call("Input.dispatchMouseEvent", type="mouseReleased", x=x + 60, y=y, button="left", clickCount=1)
+    assert tab.run(place) - before == pytest.approx(60, abs=1)
+
+
 def test_the_table_is_sorted_and_filtered_and_the_figure_follows(tab):
     names = "[...document.querySelectorAll('#table tbody tr:not([hidden]) th')].map((one) => one.textContent)"
     assert tab.run(names)[0] == "0.35 at 96"
