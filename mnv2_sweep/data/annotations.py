@@ -1,6 +1,7 @@
 """Boxes marked in images, as records: the same whatever file says them, in pixels of the image as people see it.
 
-    a file --coco, voc, yolo, box_tables--> Sheets, as it has them --settle--> Boxes of an image --join_boxes--> BoxLabels
+    a file --coco, voc, yolo, box_tables--> Sheets, as it has them --settle--> Boxes of an image --join_boxes-->
+    BoxLabels of a split
 
 A box is left, top, right, bottom, from 0 at the image's left and top edges to its width and height, so that its width
 is right - left; it is kept to a hundredth of a pixel. Boxes of an image are in order of their corners and classes.

@@ -29,8 +29,8 @@ FORMATS = (
     Format("a table", find_box_tables, read_box_tables),
 )
 WANTED = (
-    "wanted are COCO json (images, annotations, categories), Pascal VOC xml, YOLO txt (images/, labels/, data.yaml) or a "
-    "CSV of boxes (image, xmin, ymin, xmax, ymax, class)"
+    "wanted are COCO json (images, annotations, categories), Pascal VOC xml, YOLO txt (images/, labels/, data.yaml) or "
+    "a CSV of boxes (image, xmin, ymin, xmax, ymax, class)"
 )
 
 

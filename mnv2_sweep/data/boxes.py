@@ -11,6 +11,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,16 +46,17 @@ from mnv2_sweep.data.marked_cache import (
 )
 from mnv2_sweep.data.marked_files import MarkedFiles
 from mnv2_sweep.data.marked_images import (
-    MARKED_FITS,
     MARKED_VERSION,
     MarkedImages,
     Report,
     Say,
     Seen,
     describe_copies,
-    look_at_each,
+    describe_fit,
+    look_at_image,
     place_in_splits,
     size_words,
+    work_on_each,
 )
 
 KIND = "boxes"
@@ -117,11 +119,7 @@ def open_boxes(
 
 def _as_data(kept: Kept) -> BoxData:
     labels = {split: _load_labels(record) for split, record in kept.splits.items()}
-    fingerprint, fit = kept.fingerprint, kept.images.decoding.fit
-    if fit != MARKED_FITS[0]:
-        fingerprint = hashlib.sha256(json.dumps([fingerprint, fit]).encode()).hexdigest()
-    name = kept.name if fit == MARKED_FITS[0] else f"{kept.name}-{fit}"
-    return BoxData(name, fingerprint, kept.classes, labels, kept.images, kept.skipped, kept.notes)
+    return BoxData(kept.name, kept.fingerprint, kept.classes, labels, kept.images, kept.skipped, kept.notes)
 
 
 def _load_labels(record: Mapping[str, Any]) -> BoxLabels:
@@ -147,7 +145,7 @@ def _make(files: MarkedFiles, options: PhotoOptions, report: Report) -> Made:
     sheets = {sheet.image: sheet for sheet in read.sheets}
     classes, notes = _find_classes(files.where, read.sheets, read.classes)
     seen, left_out = {}, [*read.left_out]
-    for one in look_at_each(files, sorted(sheets), report):
+    for one in work_on_each(partial(look_at_image, files), sorted(sheets), report):
         reason = one.reason or _other_size(sheets[one.file], one.look)
         if reason:
             left_out.append((one.file, reason))
@@ -220,8 +218,8 @@ def _describe_turns(sheets: Mapping[str, Sheet], seen: Mapping[str, Seen]) -> li
         lines.append(f"{count_noun(len(stored), 'image')} turned by EXIF, and their boxes with them, by their sizes")
     if unsure:
         lines.append(
-            f"{count_noun(unsure, 'image')} turned by EXIF, where no size tells whether boxes were drawn before or after: "
-            "they are taken as drawn into the upright image; data show shows them"
+            f"{count_noun(unsure, 'image')} turned by EXIF, where no size tells whether boxes were drawn before or "
+            "after: they are taken as drawn into the upright image; data show shows them"
         )
     return lines
 
@@ -243,19 +241,18 @@ def _describe_labels(labels: Mapping[str, BoxLabels], classes: Sequence[str]) ->
 
 
 def describe_boxes(data: BoxData) -> list[str]:
-    """Return lines for a plan: images and boxes of each split, boxes by class, sizes of boxes, how images are fitted."""
+    """Return lines for a plan: images and boxes of each split, by class, sizes of boxes, how images are fitted."""
     splits = ", ".join(
         f"{len(own):,} {split} with {count_boxes(len(own.classes))}" for split, own in data.labels.items()
     )
     by_class = [f"{name} {count:,}" for name, count in zip(data.classes, data.count_boxes("train"), strict=True)]
     sides = np.concatenate([_sides(own) for own in data.labels.values()])
     low, middle, high = np.percentile(sides, (5, 50, 95))
-    fit = "all of each image, stretched" if data.fit == "squash" else "all of each image, with grey beside it"
     return [
         f"images    {splits}",
         f"classes   {', '.join(by_class)} (boxes for training)",
-        f"boxes     sides of {low:.0f}, {middle:.0f} and {high:.0f} px (5 %, half, 95 % are smaller), as the images are",
-        f"fit       {data.fit}: {fit}",
+        f"boxes     sides of {low:.0f}, {middle:.0f} and {high:.0f} px (5, 50 and 95 % are smaller), as the images are",
+        describe_fit(data.fit),
     ]
 
 

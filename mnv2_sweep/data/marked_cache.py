@@ -5,6 +5,8 @@
                                        its files in order, and what there is to say of it
 """
 
+import hashlib
+import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +23,7 @@ from mnv2_sweep.data.files import open_photo_files
 from mnv2_sweep.data.layout import some_names
 from mnv2_sweep.data.marked_files import MarkedFiles, list_marked
 from mnv2_sweep.data.marked_images import (
+    MARKED_FITS,
     MarkedImages,
     Placed,
     Report,
@@ -120,7 +123,10 @@ def _load(
         )
         skipped = tuple((file, reason) for file, reason in known["skipped"])
         notes = (*known["notes"], *index["notes"])
-        return Kept(stem, known["fingerprint"], tuple(index["classes"]), splits, images, skipped, notes)
+        name, fingerprint = stem, known["fingerprint"]
+        if fit != MARKED_FITS[0]:  # other pixels are other data
+            name, fingerprint = f"{stem}-{fit}", hashlib.sha256(json.dumps([fingerprint, fit]).encode()).hexdigest()
+        return Kept(name, fingerprint, tuple(index["classes"]), splits, images, skipped, notes)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):  # no such folder, or something damaged it
         return None
 

@@ -5,7 +5,7 @@ so, else by nothing. A folder of masks holds no images.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 

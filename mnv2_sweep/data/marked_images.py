@@ -1,4 +1,4 @@
-"""The images of annotated data -> MarkedImages: hashed, in splits, decoded into the cache at each size that is asked for.
+"""The images of annotated data -> MarkedImages: hashed, in splits, decoded into the cache at each size asked for.
 
     <cache>/<name>-<kind>-<fingerprint>/   index.json, <split>-<size>-<fit>.npy
     <cache>/opened/<manifest>.json         which fingerprint a path had when its names, sizes and times were these
@@ -16,7 +16,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -81,8 +81,8 @@ class MarkedImages:
     def make_rows(
         self, split: str, size: Size, what: str, channels: tuple[int, ...], make: Callable[[str, bytes], np.ndarray]
     ) -> np.ndarray:
-        """Return what `make` makes of each image's file and bytes, uint8 [*size, *channels], as a memory map [N, ...] of
-        a file that is made on first use. Raises DataError."""
+        """Return what `make` makes of each image's file and bytes, uint8 [*size, *channels], as a memory map [N, ...]
+        of a file that is made on first use. Raises DataError."""
         if split not in self.files:
             raise DataError(f"{self.source}: no split {split!r}; there are: {', '.join(self.files)}")
         if min(size) < 1:
@@ -128,7 +128,7 @@ class MarkedImages:
         yield from in_order(make_one, zip(self.files[split], self.digests[split], strict=True))
 
     def placing(self, split: str, size: Size) -> tuple[np.ndarray, np.ndarray]:
-        """Return by how much x and y of each image are scaled and then moved to lie in `pixels`: float64 [N, 2] each."""
+        """Return by how much x and y of each image are scaled, then moved to lie in `pixels`: float64 [N, 2] each."""
         placed = [place_image(Size(*map(int, one)), size, self.decoding.fit) for one in self.sizes[split]]
         inner = np.array([(one.width, one.height) for one, *_ in placed], np.float64).reshape(-1, 2)
         offsets = np.array([(left, top) for _, left, top in placed], np.float64).reshape(-1, 2)
@@ -156,21 +156,22 @@ def check_options(options: PhotoOptions) -> str:
     return MARKED_FITS[0] if options.fit == PhotoOptions().fit else options.fit
 
 
-def look_at_each(files: MarkedFiles, images: Sequence[str], report: Report) -> Iterator[Seen]:
-    """Yield what each image is, in order, read in a few threads."""
+def look_at_image(files: MarkedFiles, file: str) -> Seen:
+    """Return what an image is."""
+    digest = ""
+    try:
+        data = files.read(file)
+        digest = hashlib.sha256(data).hexdigest()
+        return Seen(file, digest, look_at(data, files.at(repr(file))))
+    except UnreadableImage as error:
+        return Seen(file, digest, None, str(error))
+    except OSError as error:
+        return Seen(file, digest, None, f"cannot be read: {error.strerror or error}")
 
-    def look(file: str) -> Seen:
-        digest = ""
-        try:
-            data = files.read(file)
-            digest = hashlib.sha256(data).hexdigest()
-            return Seen(file, digest, look_at(data, files.at(repr(file))))
-        except UnreadableImage as error:
-            return Seen(file, digest, None, str(error))
-        except OSError as error:
-            return Seen(file, digest, None, f"cannot be read: {error.strerror or error}")
 
-    with warnings.catch_warnings(), closing(in_order(look, images)) as found:
+def work_on_each(work: Callable[[str], Any], images: Sequence[str], report: Report) -> Iterator[Any]:
+    """Yield what `work` makes of each image, in order, from a few threads."""
+    with warnings.catch_warnings(), closing(in_order(work, images)) as found:
         warnings.simplefilter("ignore")
         for done, one in enumerate(found, 1):
             yield one
@@ -231,6 +232,11 @@ def describe_copies(names: Mapping[str, Sequence[str]], digests: Mapping[str, Se
         if copies := [name for name, digest in pairs if digest in trained]:
             lines.append(f"{len(copies)} {split} images are exact copies of training images: {some_names(copies)}")
     return lines
+
+
+def describe_fit(fit: str) -> str:
+    """Return a line for a plan on how images are fitted."""
+    return f"fit       {fit}: all of each image, {'stretched' if fit == 'squash' else 'with grey beside it'}"
 
 
 def size_words(size: Size) -> str:

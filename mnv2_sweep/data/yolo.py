@@ -1,4 +1,4 @@
-"""YOLO's text files, one an image -> Sheets: a line a box, its class and centre, width and height as shares of the image.
+"""YOLO's text files, one an image -> Sheets: a line a box, class, centre, width and height as shares of the image.
 
 Lines of more numbers are outlines, x and y in turn; their box counts. A file lies beside its image, or in `labels/` as
 the image does in `images/`. Names of classes stand in data.yaml, else one a line in classes.txt, obj.names or the like.
@@ -15,7 +15,7 @@ from mnv2_sweep.base.text import count_noun
 from mnv2_sweep.data.annotations import Mark, Sheet
 from mnv2_sweep.data.coco import Read
 from mnv2_sweep.data.layout import some_names
-from mnv2_sweep.data.marked_files import MarkedFiles, folder_of, stem_of
+from mnv2_sweep.data.marked_files import MarkedFiles
 
 YAML_ENDS = (".yaml", ".yml")
 NAMES = re.compile(r"(.*/)?(classes\.txt|_darknet\.labels|[^/]+\.names)")
