@@ -143,6 +143,7 @@ def _make(files: MarkedFiles, options: PhotoOptions, report: Report) -> Made:
     """Read annotations, look at their images, and settle boxes. Raises DataError."""
     read = read_boxes(files)
     sheets = {sheet.image: sheet for sheet in read.sheets}
+    check_some_left(files, [*sheets], read.left_out)
     classes, notes = _find_classes(files.where, read.sheets, read.classes)
     seen, left_out = {}, [*read.left_out]
     for one in work_on_each(partial(look_at_image, files), sorted(sheets), report):

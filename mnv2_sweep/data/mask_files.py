@@ -51,9 +51,9 @@ class Classes(NamedTuple):
 
 
 class MaskSource(NamedTuple):
-    """Images with masks: by image what it is called in messages, the classes, how an image's mask is read (uint8
-    [h, w], of the size that it has; raises MaskError, UnreadableImage, OSError), the splits that files say, what was left out,
-    and lines on it."""
+    """Images with masks: by image what its mask is called in messages, the classes, how an image's mask is read (uint8
+    [h, w], of the size that it has; raises MaskError, UnreadableImage, OSError), the splits that files say, what was
+    left out, and lines on it."""
 
     masks: Mapping[str, str]
     classes: Classes
