@@ -80,7 +80,8 @@ def voc(name: str, width: int, height: int, boxes: Sequence[Box], difficult: int
 
 def yolo(width: int, height: int, boxes: Sequence[Box], classes: Sequence[str] = CLASSES) -> bytes:
     lines = [
-        f"{classes.index(box.label)} {(box.left + box.right) / 2 / width:.6f} {(box.top + box.bottom) / 2 / height:.6f} "
+        f"{classes.index(box.label)} {(box.left + box.right) / 2 / width:.6f} "
+        f"{(box.top + box.bottom) / 2 / height:.6f} "
         f"{(box.right - box.left) / width:.6f} {(box.bottom - box.top) / height:.6f}"
         for box in boxes
     ]

@@ -236,7 +236,9 @@ BROKEN = {
     "no boxes at all": ({}, "no boxes; wanted are COCO json"),
     "json that is cut": ({"x.json": changed()[:200]}, "x.json: no JSON"),
     "json that is deep": ({"x.json": b"[" * 200_000}, "x.json: no JSON"),
-    "no categories": ({"x.json": json.dumps({**coco(ONE), "categories": []}).encode()}, "x.json: 'categories' is empty"),
+    "no categories": (
+        {"x.json": json.dumps({**coco(ONE), "categories": []}).encode()}, "x.json: 'categories' is empty",
+    ),
     "annotations that are no list": ({"x.json": changed(annotations={"a": 1})}, "'annotations' is no list of objects"),
     "an id of two images": (
         {"x.json": changed(images=[{"id": 1, "file_name": "a.png"}, {"id": 1, "file_name": "b.png"}])},
@@ -247,10 +249,14 @@ BROKEN = {
         {"x.json": changed(categories=[{"id": 1, "name": "cat"}, {"id": 1, "name": "dog"}])},
         "category id 1 is 'cat' and 'dog'",
     ),
-    "an unknown category": ({"x.json": annotation(category_id=9)}, "category_id 9 is none of the categories: 1 cat, 2 dog"),
+    "an unknown category": (
+        {"x.json": annotation(category_id=9)}, "category_id 9 is none of the categories: 1 cat, 2 dog",
+    ),
     "an unknown image": ({"x.json": annotation(image_id=77)}, "image_id 77 is that of no image in the file"),
     "a box of three": ({"x.json": annotation(bbox=[1, 2, 3])}, "bbox [1, 2, 3]; wanted are left, top, width, height"),
-    "a box that is no number": ({"x.json": annotation(bbox=[1, 2, float("nan"), 3])}, "annotation 0: bbox [1, 2, nan, 3]"),
+    "a box that is no number": (
+        {"x.json": annotation(bbox=[1, 2, float("nan"), 3])}, "annotation 0: bbox [1, 2, nan, 3]",
+    ),
     "several files without splits": ({"x.json": changed(), "y.json": changed()}, "several COCO files, x.json, y.json"),
     "xml that is cut": ({"a.xml": voc_text("</annotation>", "")}, "a.xml: no XML"),
     "an object without a box": ({"a.xml": voc_text("bndbox", "box")}, "object 1 (cat): no bndbox"),
@@ -261,14 +267,22 @@ BROKEN = {
     ),
     "pixels for shares": ({"a.txt": b"0 12 13 10 10"}, "a.txt, line 1: '0 12 13 10 10' has pixels"),
     "predictions for boxes": ({"a.txt": b"0 .5 .5 .1 .1 .97"}, "a.txt, line 1: 6 numbers (a sixth is a probability"),
-    "a word among numbers": ({"a.txt": b"0 .5 .5 .1 .1\ncat .5 .5 .1 .1"}, "a.txt, line 2: 'cat .5 .5 .1 .1'; wanted are"),
-    "a class beyond the names": ({"a.txt": b"2 .5 .5 .1 .1", "classes.txt": b"x\ny"}, "class 2; classes.txt has 0 to 1"),
-    "names that are not as many": ({"a.txt": b"0 .5 .5 .1 .1", "data.yaml": b"nc: 3\nnames: [x]"}, "nc is 3, but names has 1"),
+    "a word among numbers": (
+        {"a.txt": b"0 .5 .5 .1 .1\ncat .5 .5 .1 .1"}, "a.txt, line 2: 'cat .5 .5 .1 .1'; wanted are",
+    ),
+    "a class beyond the names": (
+        {"a.txt": b"2 .5 .5 .1 .1", "classes.txt": b"x\ny"}, "class 2; classes.txt has 0 to 1",
+    ),
+    "names that are not as many": (
+        {"a.txt": b"0 .5 .5 .1 .1", "data.yaml": b"nc: 3\nnames: [x]"}, "nc is 3, but names has 1",
+    ),
     "yaml that is none": ({"a.txt": b"0 .5 .5 .1 .1", "data.yaml": b"names: [x"}, "data.yaml: no YAML"),
     "two lists of names": (
         {"a.txt": b"0 .5 .5 .1 .1", "data.yaml": b"names: [x]", "classes.txt": b"y"}, "say different names of classes",
     ),
-    "a cell that is a word": ({"x.csv": f"{TABLE}a.png,1,2,x,4,cat".encode()}, "x.csv, line 2: a box of '1', '2', 'x', '4'"),
+    "a cell that is a word": (
+        {"x.csv": f"{TABLE}a.png,1,2,x,4,cat".encode()}, "x.csv, line 2: a box of '1', '2', 'x', '4'",
+    ),
     "a row without a class": ({"x.csv": f"{TABLE}a.png,1,2,3,4,".encode()}, "x.csv, line 2: a box without a class"),
     "an unknown split": ({"x.csv": f"{TABLE[:-1]},split\na.png,1,2,3,4,x,later".encode()}, "line 2: split 'later'"),
     "a name of two images": (

@@ -306,7 +306,9 @@ UNUSABLE = {
     ),
     "none there": ({"x.json": {"y.png": ("", 40, 30, CAT)}}, "the first is 'y.png': named in x.json, not in the data"),
     "no train": ({"val/x.json": {"val/a.png": ("", 40, 30, CAT)}}, "images of 'val' but none of train"),
-    "a split of some": ({"x.json": {"val/a.png": ("", 40, 30, CAT), "b.png": ("", 40, 30, CAT)}}, "'b.png' has no split"),
+    "a split of some": (
+        {"x.json": {"val/a.png": ("", 40, 30, CAT), "b.png": ("", 40, 30, CAT)}}, "'b.png' has no split",
+    ),
     "a split without boxes": (
         {"x.json": {"val/a.png": ("", 40, 30, []), "train/b.png": ("", 40, 30, CAT)}}, "val has 1 image and no box",
     ),

@@ -41,7 +41,9 @@ def test_masks_lie_beside_their_images_and_say_what_each_pixel_is(packed, tmp_pa
     data = open_masks(write(tmp_path / "set", as_masks(), packed), cache)
     assert data.classes == ("0", "1", "2") and data.skipped == ()
     assert data.names == {
-        "train": ["train/a.png", "train/b.png", "train/c.png"], "val": ["val/d.png", "val/e.png"], "test": ["test/f.png"]
+        "train": ["train/a.png", "train/b.png", "train/c.png"],
+        "val": ["val/d.png", "val/e.png"],
+        "test": ["test/f.png"]
     }  # fmt: skip
     expected = [
         some_mask(name, width, height) for name, (split, width, height, _) in SCENES.items() if split == "train"
@@ -249,18 +251,25 @@ PAIR = pairs({"a": blocks(0, 1), "b": blocks(0, 1)})
 BOTH = ("masks/a.png", "masks/b.png")
 UNUSABLE = {
     "no masks": ({"images/a.png": picture("a")}, "no masks; wanted are images/ and masks/"),
-    "no pair": ({"images/a.png": picture("a"), "masks/b.png": mask_png(blocks(0, 1))}, "no mask has the name of an image"),
+    "no pair": (
+        {"images/a.png": picture("a"), "masks/b.png": mask_png(blocks(0, 1))}, "no mask has the name of an image",
+    ),
     "a mask for each object": (PAIR | {"masks/a_mask.png": mask_png(blocks(0, 1))}, "'images/a.png' has two masks"),
     "colours without a table": (
-        PAIR | dict.fromkeys(BOTH, mask_png(COLOURS[blocks(0, 1)])), "colours, as (200, 10, 30), instead of class numbers",
+        PAIR | dict.fromkeys(BOTH, mask_png(COLOURS[blocks(0, 1)])),
+        "colours, as (200, 10, 30), instead of class numbers",
     ),
     "a colour of no class": (
         PAIR | dict.fromkeys(BOTH, mask_png(COLOURS[blocks(1, 2)])) | {"classes.txt": b"200 10 30 car"},
         "the colour (10, 200, 250), which is none of the 1 that classes have",
     ),
-    "grey levels": (pairs({"a": blocks(0, 85), "b": blocks(170, 85)}), "masks have 3 values from 0 to 170 (0, 85, 170)"),
+    "grey levels": (
+        pairs({"a": blocks(0, 85), "b": blocks(170, 85)}), "masks have 3 values from 0 to 170 (0, 85, 170)",
+    ),
     "JPEG": (PAIR | dict.fromkeys(BOTH, jpeg()), "a JPEG, which blurs class numbers"),
-    "numbers above 255": (PAIR | dict.fromkeys(BOTH, large_values()), "values up to 300; class numbers go from 0 to 254"),
+    "numbers above 255": (
+        PAIR | dict.fromkeys(BOTH, large_values()), "values up to 300; class numbers go from 0 to 254",
+    ),
     "damaged": (PAIR | dict.fromkeys(BOTH, PAIR["masks/a.png"][:60]), "no mask that can be read"),
     "another size": (PAIR | dict.fromkeys(BOTH, mask_png(blocks(0, 1)[:6])), "is 16x6, its image 16x12"),
     "a class beyond the names": (PAIR | {"classes.txt": b"one"}, "'masks/a.png' has class 1, but 1 classes are named"),
