@@ -20,10 +20,10 @@ from mnv2_sweep.base.text import count_noun
 DECIMALS = 2  # of corners, in pixels: formats round differently, and the same boxes are to be the same data
 # What becomes of boxes as they are settled -> how it is said, with "box" or "boxes" before it.
 CARE = {
-    "cut": "cut at the edge of the image, out of which it reached",
-    "outside": "left out, as it lies outside of its image",
-    "flat": "left out, as it has no area",
-    "double": "left out, as it is there twice",
+    "cut": "cut at the image's edge",
+    "outside": "left out: outside of the image",
+    "flat": "left out: without area",
+    "double": "left out: there twice",
 }
 
 

@@ -36,7 +36,6 @@ from mnv2_sweep.data.box_files import read_boxes
 from mnv2_sweep.data.decode import Look
 from mnv2_sweep.data.layout import some_names
 from mnv2_sweep.data.marked_cache import (
-    Kept,
     Made,
     check_some_left,
     describe_left_out,
@@ -47,7 +46,7 @@ from mnv2_sweep.data.marked_cache import (
 from mnv2_sweep.data.marked_files import MarkedFiles
 from mnv2_sweep.data.marked_images import (
     MARKED_VERSION,
-    MarkedImages,
+    MarkedSet,
     Report,
     Say,
     Seen,
@@ -64,31 +63,10 @@ HUNDREDTHS = 10**DECIMALS  # in which corners are kept in the index
 
 
 @dataclass(frozen=True, eq=False)
-class BoxData:
-    """Images with boxes; the pixels stay on disk."""
+class BoxData(MarkedSet):
+    """Images with boxes, whose classes have no background among them; the pixels stay on disk."""
 
-    name: str
-    fingerprint: str  # of classes, images and boxes, and of how images are fitted where that is not the usual way
-    classes: tuple[str, ...]  # without a background
     labels: dict[str, BoxLabels]  # split -> boxes in pixels of the upright images as they are
-    images: MarkedImages
-    skipped: tuple[tuple[str, str], ...]  # (path, reason) of what could not be used
-    notes: tuple[str, ...]  # what a user should know but need not mend
-
-    @property
-    def names(self) -> Mapping[str, Sequence[str]]:
-        """Return by split the name of each image."""
-        return self.images.names
-
-    @property
-    def fit(self) -> str:
-        """Return how images are fitted into a size: one of MARKED_FITS."""
-        return self.images.decoding.fit
-
-    def pixels(self, split: str, size: Size) -> np.ndarray:
-        """Return the images, read-only uint8 [N, *size, 3] in a memory map, made on first use. Raises DataError, also
-        where the images are gone or have changed."""
-        return self.images.pixels(split, size)
 
     def boxes(self, split: str, size: Size) -> BoxLabels:
         """Return the boxes in pixels of what `pixels` returns at that size."""
@@ -114,12 +92,8 @@ def open_boxes(
 ) -> BoxData:
     """Open images with boxes at a path, hashed and settled once; `report(done, total)` follows that, and `say` hears
     what was damaged in the cache and is made anew. Raises DataError."""
-    return _as_data(open_kept(KIND, path, cache, options or PhotoOptions(), _make, report, say))
-
-
-def _as_data(kept: Kept) -> BoxData:
-    labels = {split: _load_labels(record) for split, record in kept.splits.items()}
-    return BoxData(kept.name, kept.fingerprint, kept.classes, labels, kept.images, kept.skipped, kept.notes)
+    data, records = open_kept(KIND, path, cache, options or PhotoOptions(), _make, report, say)
+    return BoxData(**vars(data), labels={split: _load_labels(record) for split, record in records.items()})
 
 
 def _load_labels(record: Mapping[str, Any]) -> BoxLabels:
@@ -184,7 +158,7 @@ def _find_classes(where: str, sheets: Sequence[Sheet], listed: Sequence[str]) ->
             raise DataError(f"{where}: class {name!r} is no name on one line")
     rest = [name for name in listed if name not in used]
     order = sorted(used, key=lambda name: (not name.isdecimal(), int(name) if name.isdecimal() else 0, name))
-    return order, [f"left out {len(rest)} classes of which there is no box: {some_names(rest)}"] if rest else []
+    return order, [f"classes without any box are left out: {some_names(rest)}"] if rest else []
 
 
 def _other_size(sheet: Sheet, look: Look) -> str:

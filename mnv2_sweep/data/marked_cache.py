@@ -16,6 +16,7 @@ import numpy as np
 
 from mnv2_sweep.base.errors import DataError
 from mnv2_sweep.base.files import remove_abandoned
+from mnv2_sweep.base.text import count_noun
 from mnv2_sweep.data.asked import PhotoOptions
 from mnv2_sweep.data.cache import building_folder, cache_errors, read_json, write_json
 from mnv2_sweep.data.decode import Decoding
@@ -25,6 +26,7 @@ from mnv2_sweep.data.marked_files import MarkedFiles, list_marked
 from mnv2_sweep.data.marked_images import (
     MARKED_FITS,
     MarkedImages,
+    MarkedSet,
     Placed,
     Report,
     Say,
@@ -54,15 +56,10 @@ class Made(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """Annotated data as the cache has them; `splits` as in Made."""
+    """Annotated data as the cache has them, and by split the record that was made, see Made."""
 
-    name: str
-    fingerprint: str
-    classes: tuple[str, ...]
+    data: MarkedSet
     splits: Mapping[str, Mapping[str, Any]]
-    images: MarkedImages
-    skipped: tuple[tuple[str, str], ...]
-    notes: tuple[str, ...]
 
 
 Make = Callable[[MarkedFiles, PhotoOptions, Report], Made]
@@ -126,7 +123,7 @@ def _load(
         name, fingerprint = stem, known["fingerprint"]
         if fit != MARKED_FITS[0]:  # other pixels are other data
             name, fingerprint = f"{stem}-{fit}", hashlib.sha256(json.dumps([fingerprint, fit]).encode()).hexdigest()
-        return Kept(name, fingerprint, tuple(index["classes"]), splits, images, skipped, notes)
+        return Kept(MarkedSet(name, fingerprint, tuple(index["classes"]), images, skipped, notes), splits)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):  # no such folder, or something damaged it
         return None
 
@@ -158,7 +155,7 @@ def check_some_left(files: MarkedFiles, kept: Sequence[str], left_out: Sequence[
 def describe_left_out(files: MarkedFiles, named: Sequence[str], what: str) -> list[str]:
     """Return a line on images of the data of which nothing says what is in them."""
     rest = sorted({*files.images.files}.difference(named))
-    return [f"left out {len(rest):,} images that {what}: {some_names(rest, 3)}"] if rest else []
+    return [f"left out {count_noun(len(rest), 'image')} that {what}: {some_names(rest, 3)}"] if rest else []
 
 
 def _folder_name(stem: str, fingerprint: str) -> str:

@@ -51,8 +51,8 @@ class MarkedFiles(NamedTuple):
             raise DataError(f"{self.at(name)}: cannot be read: {error}") from error
         if len(data) > most:
             raise DataError(
-                f"{self.at(name)}: has {mebibytes(len(data))}, at most {mebibytes(most)} are read; split it, or leave "
-                "out what is not needed"
+                f"{self.at(name)}: more than {mebibytes(most)}, which are read at most; split it, or leave out what is "
+                "not needed"
             )
         return data
 

@@ -135,6 +135,33 @@ class MarkedImages:
         return inner / self.sizes[split][:, ::-1], offsets
 
 
+@dataclass(frozen=True, eq=False)
+class MarkedSet:
+    """Annotated data, whatever is marked in them; the pixels stay on disk."""
+
+    name: str
+    fingerprint: str  # of classes, images and what is marked, and of how images are fitted where that isn't the usual
+    classes: tuple[str, ...]
+    images: MarkedImages
+    skipped: tuple[tuple[str, str], ...]  # (path, reason) of what could not be used
+    notes: tuple[str, ...]  # what a user should know but need not mend
+
+    @property
+    def names(self) -> Mapping[str, Sequence[str]]:
+        """Return by split the name of each image."""
+        return self.images.names
+
+    @property
+    def fit(self) -> str:
+        """Return how images are fitted into a size: one of MARKED_FITS."""
+        return self.images.decoding.fit
+
+    def pixels(self, split: str, size: Size) -> np.ndarray:
+        """Return the images, read-only uint8 [N, *size, 3] in a memory map, made on first use. Raises DataError, also
+        where the images are gone or have changed."""
+        return self.images.pixels(split, size)
+
+
 def open_marked(source: Path, options: PhotoOptions) -> MarkedFiles:
     """List annotated data at a path. Raises DataError where they are gone."""
     if not source.exists():

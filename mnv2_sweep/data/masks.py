@@ -24,11 +24,11 @@ from mnv2_sweep.base.text import count_noun, percent
 from mnv2_sweep.data.asked import PhotoOptions
 from mnv2_sweep.data.decode import Look, UnreadableImage, look_at, place_image
 from mnv2_sweep.data.layout import some_names
-from mnv2_sweep.data.marked_cache import Kept, Made, check_some_left, open_kept, split_records, white_of
+from mnv2_sweep.data.marked_cache import Made, check_some_left, open_kept, split_records, white_of
 from mnv2_sweep.data.marked_files import MarkedFiles
 from mnv2_sweep.data.marked_images import (
     MARKED_VERSION,
-    MarkedImages,
+    MarkedSet,
     Report,
     Say,
     Seen,
@@ -55,36 +55,16 @@ class SeenMask(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class MaskData:
-    """Images with masks; pixels and masks stay on disk."""
+class MaskData(MarkedSet):
+    """Images with masks; classes are by number, with the background where there is one. Pixels and masks stay on
+    disk."""
 
-    name: str
-    fingerprint: str  # of classes, images and masks, and of how images are fitted where that is not the usual way
-    classes: tuple[str, ...]  # by number, with the background where there is one
     counts: dict[
         str, np.ndarray
     ]  # split -> int64 [classes + 1]: pixels of each class, the last of which nothing is said
     images_with: dict[str, np.ndarray]  # split -> int64 [classes]: images in which a class is
     is_binary: bool  # masks are of 0 and 255, which then is class 1
-    images: MarkedImages
     mask_digests: Mapping[str, Sequence[str]]  # split -> of the class numbers of each mask
-    skipped: tuple[tuple[str, str], ...]  # (path, reason) of what could not be used
-    notes: tuple[str, ...]  # what a user should know but need not mend
-
-    @property
-    def names(self) -> Mapping[str, Sequence[str]]:
-        """Return by split the name of each image."""
-        return self.images.names
-
-    @property
-    def fit(self) -> str:
-        """Return how images are fitted into a size: one of MARKED_FITS."""
-        return self.images.decoding.fit
-
-    def pixels(self, split: str, size: Size) -> np.ndarray:
-        """Return the images, read-only uint8 [N, *size, 3] in a memory map, made on first use. Raises DataError, also
-        where the images are gone or have changed."""
-        return self.images.pixels(split, size)
 
     def masks(self, split: str, size: Size) -> np.ndarray:
         """Return the masks of what `pixels` returns at that size, read-only uint8 [N, *size]: class numbers, IGNORED
@@ -120,20 +100,14 @@ def open_masks(
 ) -> MaskData:
     """Open images with masks at a path, hashed and counted once; `report(done, total)` follows that, and `say` hears
     what was damaged in the cache and is made anew. Raises DataError."""
-    return _as_data(open_kept(KIND, path, cache, options or PhotoOptions(), _make, report, say))
-
-
-def _as_data(kept: Kept) -> MaskData:
+    data, records = open_kept(KIND, path, cache, options or PhotoOptions(), _make, report, say)
     counts, images_with = (
-        {split: np.array(record[key], np.int64) for split, record in kept.splits.items()}
+        {split: np.array(record[key], np.int64) for split, record in records.items()}
         for key in ("pixels", "images_with")
     )
-    digests = {split: record["masks"] for split, record in kept.splits.items()}
-    is_binary = any(record["binary"] for record in kept.splits.values())
-    return MaskData(
-        kept.name, kept.fingerprint, kept.classes, counts, images_with, is_binary, kept.images, digests, kept.skipped,
-        kept.notes,
-    )  # fmt: skip
+    digests = {split: record["masks"] for split, record in records.items()}
+    is_binary = any(record["binary"] for record in records.values())
+    return MaskData(**vars(data), counts=counts, images_with=images_with, is_binary=is_binary, mask_digests=digests)
 
 
 # ---------------------------------------------------------------- one mask

@@ -33,9 +33,9 @@ def test_boxes_are_cut_at_the_edges_and_those_without_area_or_outside_go():
     assert boxes.corners.tolist() == [[0, 10, 8, 30], [1, 2, 3, 4]]
     assert care == {"cut": 1, "outside": 1, "flat": 2, "double": 0}
     assert describe_care(care) == [
-        "1 box cut at the edge of the image, out of which it reached",
-        "1 box left out, as it lies outside of its image",
-        "2 boxes left out, as it has no area",
+        "1 box cut at the image's edge",
+        "1 box left out: outside of the image",
+        "2 boxes left out: without area",
     ]
 
 

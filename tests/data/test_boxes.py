@@ -181,7 +181,7 @@ def test_images_of_which_nothing_is_said_are_left_out_and_said(tmp_path, cache):
     scenes = many(4)
     files = pictures("", scenes) | {"x.json": json.dumps(coco(scenes)).encode(), "extra.png": picture("extra")}
     data = open_boxes(write(tmp_path / "a", files), cache)
-    assert "left out 1 images that no annotation names: 'extra.png'" in data.notes
+    assert "left out 1 image that no annotation names: 'extra.png'" in data.notes
 
 
 def test_what_is_named_but_not_there_unreadable_or_of_another_size_is_listed(tmp_path, cache):
@@ -208,9 +208,23 @@ def test_classes_that_a_split_lacks_and_classes_without_boxes_are_said(tmp_path,
         files[f"{split}/_annotations.coco.json"] = json.dumps(value).encode()
     data = open_boxes(write(tmp_path / "a", files), cache)
     assert data.classes == ("cat", "dog")
-    assert "left out 1 classes of which there is no box: 'animals'" in data.notes
+    assert "classes without any box are left out: 'animals'" in data.notes
     assert "test has no box of class 'cat', so its score there says nothing" in data.notes
     assert data.count_boxes("test").tolist() == [0, 1] and data.count_images("val").tolist() == [2, 1]
+
+
+def test_what_became_of_boxes_and_odd_ones_are_counted(tmp_path, cache):
+    files = as_voc()
+    odd = [Box("cat", -3, 2, 9, 9), Box("cat", 50, 2, 60, 9), Box("dog", 4, 4, 4, 9), *[Box("dog", 1, 1, 5, 5)] * 2]
+    files["VOC/Annotations/b.xml"] = voc("b.png", 30, 40, odd, difficult=1)
+    data = open_boxes(write(tmp_path / "a", files), cache)
+    assert found(data)["train/b.png"] == [["cat", 0, 2, 9, 9], ["dog", 1, 1, 5, 5]]
+    assert {
+        "1 box cut at the image's edge", "1 box left out: outside of the image", "1 box left out: without area",
+        "1 box left out: there twice", "2 boxes said to be difficult: neither to be learnt nor counted as missed",
+    } <= {*data.notes}  # fmt: skip
+    own = data.boxes("train", square(16))[1]
+    assert own.difficult.all() and not own.crowd.any()
 
 
 def test_copies_across_splits_are_said(tmp_path, cache):
