@@ -41,7 +41,7 @@ def data_show(
     if what not in (None, *KINDS):
         raise SweepError(f"--as {what}: one of {', '.join(KINDS)} is wanted")
     if (kind := what or find_kind(name)) != CLASSES:
-        marked = open_annotated(kind, name)
+        marked = open_annotated(kind, name, options.fit)
         typer.echo(harmless("\n".join(describe_marked(marked))))
         for path in draw_marked(marked, split, size or square(MARKED_SIDE), plots):
             typer.echo(path)

@@ -12,6 +12,7 @@ from mnv2_sweep.base.text import count_noun, printable
 from mnv2_sweep.cli.options import tell
 from mnv2_sweep.data.asked import data_path, move_name, read_name, whole_name
 from mnv2_sweep.data.catalog import Dataset, is_there, open_dataset
+from mnv2_sweep.data.decode import USUAL
 from mnv2_sweep.data.marked import MarkedData, open_marked_data
 from mnv2_sweep.data.photos import find_decoded
 from mnv2_sweep.sweeps.schedule import read_data_name
@@ -48,11 +49,14 @@ def open_data(name: str, where: str = "--data") -> tuple[Dataset, str]:
     return dataset, whole_name(name)
 
 
-def open_annotated(kind: str, name: str, where: str = "--data") -> MarkedData:
-    """Return data of boxes or masks; shows a bar while images are read, then says on stderr what was skipped."""
+def open_annotated(kind: str, name: str, fit: str | None = None) -> MarkedData:
+    """Return data of boxes or masks; shows a bar while images are read, then says on stderr what was skipped. `fit`:
+    as it was given beside the name. Raises DataError."""
+    if fit == USUAL.fit:  # which the name of data does not tell from nothing
+        raise DataError(f"--fit {fit}: would cut off {kind}; squash (the usual here) and pad show all of an image")
     path = data_path(name)
     with counting(Console(stderr=True), f"reading {printable(str(path))}", "file") as report:
-        dataset = open_marked_data(kind, name, cache_folder(), report, where, _say)
+        dataset = open_marked_data(kind, name, cache_folder(), report, say=_say)
     _say_left_out(dataset, path)
     return dataset
 

@@ -121,6 +121,8 @@ def test_the_plan_counts_boxes_and_masks_and_their_classes(marked_desk):
             "plan: --data given, but networks that end in ssdlite, classifier learn from boxes and",
         ),
         ("data show --data boxes --as masks", "boxes: no masks; wanted are images/ and masks/"),
+        ("data show --data boxes --fit crop", "--fit crop: would cut off boxes; squash (the usual here) and pad show"),
+        ("plan deeplabv3.yaml --data masks --fit crop", "--fit crop: would cut off masks"),
         ("data show --data boxes --as pixels", "--as pixels: one of classes, boxes, masks is wanted"),
     ],
 )

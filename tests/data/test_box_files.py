@@ -310,3 +310,25 @@ def test_coco_beside_its_images_in_each_split(tmp_path):
     assert {sheet.image: sheet.split for sheet in found.sheets} == {
         f"{split}/{name}": split for name, (split, *_) in SCENES.items()
     }
+
+
+@pytest.mark.parametrize(
+    "name, data",
+    [
+        ("a.xml", b"<annotation>" + b" " * 2**22 + b"</annotation>"),
+        ("a.txt", b"0 .5 .5 .1 .1\n" * 2**19),
+        ("data.yaml", b"#" * 2**17),
+    ],
+)
+def test_texts_that_are_too_large_are_refused_unread(name, data, tmp_path):
+    files = {"a.png": picture("a"), "a.txt": b"0 .5 .5 .1 .1"} | {name: data}
+    with pytest.raises(DataError) as caught:
+        read(tmp_path, files)
+    assert f"{name}: more than" in str(caught.value)
+
+
+def test_yaml_that_stands_for_more_than_it_holds_is_no_list_of_names(tmp_path):
+    bomb = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 30))
+    files = {"a.png": picture("a"), "a.txt": b"0 .5 .5 .1 .1", "data.yaml": f"{bomb}names: *a29".encode()}
+    with pytest.raises(DataError, match="names are no list of words"):
+        read(tmp_path, files)
