@@ -123,7 +123,8 @@ def _open_data(space: Space, timing: TimeOptions, classes: int | None) -> tuple[
             "--classes says how many classes are counted"
         )
     if kinds == [CLASSES]:
-        return len(open_data(name)[0].classes), []
+        dataset = open_data(name)[0]
+        return len(dataset.classes), [describe_splits(dataset), *describe_photos(dataset)]
     marked = open_annotated(kinds[0], name, timing.fit)
     return len(marked.classes), [harmless(line) for line in describe_marked(marked)]
 
