@@ -6,6 +6,7 @@ so, else by nothing. A folder of masks holds no images.
 
 import re
 from collections.abc import Callable, Mapping
+from os.path import commonprefix
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,14 +27,15 @@ LIST_ENDS = (".txt",)
 
 
 class MarkedFiles(NamedTuple):
-    """Annotated data: where they are, the images, the other files, and how one is read whole; and the images that stand
-    in lists, by the split of the list."""
+    """Annotated data: where they are, the images, the other files, and how one is read whole; the images that stand in
+    lists, by the split of the list; and how many folders lie around everything."""
 
     where: str
     images: Images
     others: list[str]
     read: Callable[[str], bytes]
-    lists: Mapping[str, frozenset[str]]
+    lists: Mapping[str, frozenset[str]] = {}
+    around: int = 0
 
     def read_text(self, name: str, most: int = MAX_TEXT_BYTES) -> str:
         """Read a text of at most so many bytes. Raises DataError."""
@@ -69,6 +71,13 @@ class MarkedFiles(NamedTuple):
             raise DataError(f"{at}: {cell!r} may be {found[0]!r} or {found[1]!r}; write its path")
         return found[0] if found else None
 
+    def list_masks(self) -> list[str]:
+        """Return the images that lie in a folder called as one of masks, and not of objects one by one."""
+        return [
+            file for file in self.others
+            if is_image(file) and _is_mask(file, self.around) and not any(map(_is_of_objects, file.split("/")[:-1]))
+        ]  # fmt: skip
+
     def split_of(self, image: str) -> str:
         """Return the split of an image by lists or folders; '' where nothing says, or lists leave it out."""
         if self.lists:
@@ -81,7 +90,8 @@ def list_marked(photo_files: PhotoFiles) -> MarkedFiles:
     where = str(photo_files.path)
     sizes, _ = photo_files.files()
     pictures = [file for file in sorted(sizes) if is_image(file)]
-    images = [file for file in pictures if not in_mask_folder(file)] or pictures
+    around = len(commonprefix([file.split("/")[:-1] for file in pictures]))
+    images = [file for file in pictures if not _is_mask(file, around)] or pictures
     if not images:
         raise DataError(f"{where}: no image in it; wanted are images, and boxes or masks of them")
     check_file_sizes(where, images, sizes)
@@ -91,13 +101,17 @@ def list_marked(photo_files: PhotoFiles) -> MarkedFiles:
     def read(name: str) -> bytes:
         return photo_files.read(name, MAX_FILE_BYTES + 1)  # one more, so that what is too large is known by it
 
-    files = MarkedFiles(where, Images(images), others, read, {})
+    files = MarkedFiles(where, Images(images), others, read, around=around)
     return files._replace(lists=_read_lists(files))
 
 
-def in_mask_folder(file: str) -> bool:
-    """Return whether a folder around a file is called as one of masks."""
-    return any(MASK_FOLDER.fullmatch(part.lower()) for part in file.split("/")[:-1])
+def _is_mask(file: str, around: int) -> bool:
+    """Return whether a folder of a file, but for those around everything, is called as one of masks."""
+    return any(MASK_FOLDER.fullmatch(part.lower()) for part in file.split("/")[around:-1])
+
+
+def _is_of_objects(folder: str) -> bool:
+    return NO_MASK.fullmatch(folder.lower()) is not None
 
 
 def split_by_name(file: str) -> str:

@@ -20,9 +20,9 @@ from mnv2_sweep.base.size import Size
 from mnv2_sweep.base.text import count_noun
 from mnv2_sweep.data.annotations import Sheet
 from mnv2_sweep.data.coco import Read, find_coco, read_coco
-from mnv2_sweep.data.decode import MAX_PIXELS, is_image
+from mnv2_sweep.data.decode import MAX_PIXELS
 from mnv2_sweep.data.layout import some_names
-from mnv2_sweep.data.marked_files import NO_MASK, MarkedFiles, in_mask_folder, stem_of
+from mnv2_sweep.data.marked_files import MarkedFiles, stem_of
 from mnv2_sweep.data.outlines import BrokenOutline, draw_outline
 from mnv2_sweep.data.tables import folder_split
 
@@ -65,7 +65,7 @@ class MaskSource(NamedTuple):
 
 def find_masks(files: MarkedFiles) -> MaskSource:
     """Return the masks of data: images of class numbers, or COCO's outlines. Raises DataError where there are none."""
-    folders = [file for file in files.others if is_image(file) and in_mask_folder(file) and not _is_of_objects(file)]
+    folders = files.list_masks()
     beside = [] if folders else _masks_beside(files.images.files)
     if folders or beside:
         return _pair_masks(files, folders or beside, [file for file in files.images.files if file not in {*beside}])
@@ -78,12 +78,7 @@ def find_masks(files: MarkedFiles) -> MaskSource:
 
 def has_masks(files: MarkedFiles) -> bool:
     """Return whether data have images of masks."""
-    folders = any(is_image(file) and in_mask_folder(file) and not _is_of_objects(file) for file in files.others)
-    return folders or bool(_masks_beside(files.images.files))
-
-
-def _is_of_objects(file: str) -> bool:
-    return any(NO_MASK.fullmatch(part.lower()) for part in file.split("/")[:-1])
+    return bool(files.list_masks() or _masks_beside(files.images.files))
 
 
 def _masks_beside(images: Sequence[str]) -> list[str]:

@@ -87,6 +87,12 @@ def test_the_same_masks_in_another_form_are_the_same_data(form, tmp_path, cache)
     assert data.fingerprint == first.fingerprint and data.names == first.names
 
 
+def test_a_folder_around_all_may_be_called_as_one_of_masks(tmp_path, cache):
+    first = open_masks(write(tmp_path / "first", as_masks()), cache)
+    files = {f"all/my_labels/{name}": data for name, data in as_masks().items()}
+    assert open_masks(write(tmp_path / "second", files), cache).fingerprint == first.fingerprint
+
+
 def test_another_pixel_of_a_mask_is_other_data(tmp_path, cache):
     files = as_masks()
     first = open_masks(write(tmp_path / "first", files), cache)
