@@ -67,7 +67,23 @@ def read_coco(files: MarkedFiles, found: Mapping[str, dict], outlines: bool = Fa
         one = _read_file(files, name, value, split, outlines)
         for into, more in zip(read, one, strict=True):
             into.extend(more)
-    return read._replace(classes=list(dict.fromkeys(read.classes)))
+    return read._replace(sheets=_join_sheets(files, read.sheets), classes=list(dict.fromkeys(read.classes)))
+
+
+def _join_sheets(files: MarkedFiles, sheets: Sequence[Sheet]) -> list[Sheet]:
+    """Return one sheet an image, with the boxes of all files that have it. Raises DataError where these are of several
+    splits or sizes."""
+    joined: dict[str, Sheet] = {}
+    for sheet in sheets:
+        before = joined.setdefault(sheet.image, sheet)
+        if before is sheet:
+            continue
+        if (before.split, before.said) != (sheet.split, sheet.said):
+            raise DataError(
+                f"{files.where}: COCO files differ in the split or size of {sheet.image!r}; an image has one of each"
+            )
+        joined[sheet.image] = before._replace(marks=[*before.marks, *sheet.marks])
+    return [*joined.values()]
 
 
 def _read_file(files: MarkedFiles, name: str, value: Mapping[str, Any], split: str, outlines: bool) -> Read:

@@ -13,6 +13,7 @@ from mnv2_sweep.data.voc import parse_xml
 from tests.marked_samples import SCENES, Box, as_coco, as_voc, as_yolo, coco, picture, pictures, voc, write
 
 ONE = {"a.png": ("", 40, 30, [Box("cat", 1, 2, 11, 22)])}
+CAT_AND_DOG = {"a.png": ("", 40, 30, [Box("cat", 9, 9, 11, 12), Box("dog", 1, 2, 3, 4)])}
 
 
 def read(tmp_path, files: dict[str, bytes]):
@@ -66,10 +67,16 @@ def test_captions_and_keypoints_beside_instances_are_not_read(tmp_path):
     files = pictures("train2017/", ONE) | {
         "annotations/captions_train2017.json": json.dumps(captions).encode(),
         "annotations/instances_train2017.json": json.dumps(coco(ONE)).encode(),
-        "annotations/person_keypoints_train2017.json": json.dumps(coco(ONE)).encode(),
+        "annotations/person_keypoints_train2017.json": json.dumps(coco(CAT_AND_DOG)).encode(),
     }
     found = read(tmp_path, files)
     assert marks(found) == {"train2017/a.png": [("cat", 1, 2, 11, 22)]} and found.sheets[0].split == "train"
+
+
+def test_boxes_of_an_image_in_several_files_of_a_split_are_taken_together(tmp_path):
+    texts = {f"train_{number}.json": json.dumps(coco(one)).encode() for number, one in enumerate((ONE, CAT_AND_DOG))}
+    found = read(tmp_path, pictures("", ONE) | texts)
+    assert marks(found) == {"a.png": [("cat", 1, 2, 11, 22), ("cat", 9, 9, 11, 12), ("dog", 1, 2, 3, 4)]}
 
 
 def test_names_with_folders_of_elsewhere_find_their_images(tmp_path):
@@ -258,6 +265,9 @@ BROKEN = {
         {"x.json": annotation(bbox=[1, 2, float("nan"), 3])}, "annotation 0: bbox [1, 2, nan, 3]",
     ),
     "several files without splits": ({"x.json": changed(), "y.json": changed()}, "several COCO files, x.json, y.json"),
+    "an image of two splits": (
+        {"train.json": changed(), "val.json": changed()}, "COCO files differ in the split or size of 'a.png'",
+    ),
     "xml that is cut": ({"a.xml": voc_text("</annotation>", "")}, "a.xml: no XML"),
     "an object without a box": ({"a.xml": voc_text("bndbox", "box")}, "object 1 (cat): no bndbox"),
     "an object without a name": ({"a.xml": voc_text("<name>cat</name>", "<name> </name>")}, "object 1: no name"),

@@ -259,6 +259,16 @@ def test_a_damaged_index_is_made_anew_and_said(tmp_path, cache):
     assert read_json(file) is not None
 
 
+def test_another_index_in_the_place_of_one_is_not_taken_for_it(tmp_path, cache):
+    path = write(tmp_path / "set", as_coco())
+    first = open_boxes(path, cache)
+    other = open_boxes(write(tmp_path / "other", as_coco(dict([*SCENES.items()][:5]))), cache)
+    for name in ("index.json", "index.json.crc"):
+        (first.images.folder / name).write_bytes((other.images.folder / name).read_bytes())
+    again = open_boxes(path, cache)
+    assert again.fingerprint == first.fingerprint and found(again) == found(first)
+
+
 def test_sixteen_bit_greys_keep_the_range_that_the_set_uses(tmp_path, cache):
     files, scenes = {}, {}
     for number in range(2):
