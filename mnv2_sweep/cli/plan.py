@@ -107,14 +107,26 @@ def plan(
 
 
 def _open_data(space: Space, timing: TimeOptions, classes: int | None) -> tuple[int, list[str]]:
-    """Return how many classes the data have that are given, and lines on them. Raises SweepError."""
-    from mnv2_sweep.cli.progress import open_data
+    """Return how many classes the data have that are given, of the kind that the networks learn from, and lines on
+    them. Raises SweepError."""
+    from mnv2_sweep.base.text import harmless
+    from mnv2_sweep.cli.progress import open_annotated, open_data
     from mnv2_sweep.data.describe import describe_photos, describe_splits
+    from mnv2_sweep.data.marked import CLASSES, describe_marked, kind_of_head
 
     if classes is not None:
         raise SweepError(f"--classes {classes} --data: one of them; the data say how many there are")
-    dataset = open_data(timing.data_name(space.data))[0]
-    return len(dataset.classes), [describe_splits(dataset), *describe_photos(dataset)]
+    name, kinds = timing.data_name(space.data), sorted({kind_of_head(head) for head in space.heads})
+    if len(kinds) > 1:
+        raise SweepError(
+            f"plan: --data given, but networks that end in {', '.join(space.heads)} learn from {' and '.join(kinds)}; "
+            "--classes says how many classes are counted"
+        )
+    if kinds == [CLASSES]:
+        dataset = open_data(name)[0]
+        return len(dataset.classes), [describe_splits(dataset), *describe_photos(dataset)]
+    marked = open_annotated(kinds[0], name, timing.fit)
+    return len(marked.classes), [harmless(line) for line in describe_marked(marked)]
 
 
 def _estimate_time(space: Space, path: Path, seeds: int | None, timing: TimeOptions) -> list[str]:

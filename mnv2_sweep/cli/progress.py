@@ -12,6 +12,8 @@ from mnv2_sweep.base.text import count_noun, printable
 from mnv2_sweep.cli.options import tell
 from mnv2_sweep.data.asked import data_path, move_name, read_name, whole_name
 from mnv2_sweep.data.catalog import Dataset, is_there, open_dataset
+from mnv2_sweep.data.decode import USUAL
+from mnv2_sweep.data.marked import MarkedData, open_marked_data
 from mnv2_sweep.data.photos import find_decoded
 from mnv2_sweep.sweeps.schedule import read_data_name
 from mnv2_sweep.trials.trial import EMBEDDED, Trial
@@ -43,6 +45,23 @@ def open_data(name: str, where: str = "--data") -> tuple[Dataset, str]:
     path = data_path(name)
     with counting(Console(stderr=True), f"reading {printable(str(path))}", "file") as report:
         dataset = open_dataset(name, cache_folder(), report, where, _say)
+    _say_left_out(dataset, path)
+    return dataset, whole_name(name)
+
+
+def open_annotated(kind: str, name: str, fit: str | None = None) -> MarkedData:
+    """Return data of boxes or masks; shows a bar while images are read, then says on stderr what was skipped. `fit`:
+    as it was given beside the name. Raises DataError."""
+    if fit == USUAL.fit:  # which the name of data does not tell from nothing
+        raise DataError(f"--fit {fit}: would cut off {kind}; squash (the usual here) and pad show all of an image")
+    path = data_path(name)
+    with counting(Console(stderr=True), f"reading {printable(str(path))}", "file") as report:
+        dataset = open_marked_data(kind, name, cache_folder(), report, say=_say)
+    _say_left_out(dataset, path)
+    return dataset
+
+
+def _say_left_out(dataset: Dataset | MarkedData, path: str) -> None:
     skipped = getattr(dataset, "skipped", ())
     if skipped:
         _say(f"skipped {count_noun(len(skipped), 'file')} of {path}:")
@@ -52,7 +71,6 @@ def open_data(name: str, where: str = "--data") -> tuple[Dataset, str]:
             _say(f"  ... and {len(skipped) - SHOWN} more")
     for note in getattr(dataset, "notes", ()):
         _say(f"note: {note}")
-    return dataset, whole_name(name)
 
 
 def open_recorded(folder: Path, trial: Trial, data: str | None) -> Dataset | None:

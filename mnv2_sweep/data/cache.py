@@ -38,12 +38,12 @@ _SOUND: dict[str, tuple[int, ...]] = {}  # files that this process has checked, 
 class RowFile:
     """Images of one .npy file, written in order; the header, which holds their number, is written again at the end."""
 
-    def __init__(self, opened: BinaryIO, size: Size):
-        self.out, self.size, self.rows = opened, size, 0
+    def __init__(self, opened: BinaryIO, size: Size, channels: tuple[int, ...] = (3,)):
+        self.out, self.shape, self.rows = opened, (*size, *channels), 0
         self._write_header()
 
     def add(self, pixels: np.ndarray) -> None:
-        """Write one image, uint8 [height, width, 3]."""
+        """Write one image, uint8 [height, width, 3], or of the channels that were given; () for none."""
         self.out.write(np.ascontiguousarray(pixels).data)
         self.rows += 1
 
@@ -56,7 +56,7 @@ class RowFile:
 
     def _write_header(self) -> None:
         # NumPy leaves room in a header for more digits in the first axis, so both headers have one length.
-        shape = (self.rows, *self.size, 3)
+        shape = (self.rows, *self.shape)
         np.lib.format.write_array_header_1_0(self.out, {"descr": "|u1", "fortran_order": False, "shape": shape})
 
 

@@ -36,6 +36,7 @@ FULL_GREY = 65535
 NO_IMAGE = "not an image, or its header is damaged"
 MAX_PIXELS = 100_000_000
 BIG_PIXELS = 16_000_000  # from here on one image is decoded at a time, so that memory does not grow with the threads
+ORIENTATION = 0x0112  # among the tags of EXIF
 RESAMPLING = Image.Resampling.LANCZOS  # antialiased: the filter grows with the reduction
 
 _ONE_BIG = threading.Lock()
@@ -98,6 +99,28 @@ def photo_size(data: bytes, name: str) -> tuple[int, int]:
     return _open(data, name).size
 
 
+class Look(NamedTuple):
+    """What an image is without its pixels: its size as people see it, EXIF's orientation (1 to 8), by which it is
+    turned for that, and of 16-bit greys the largest value there is; else 0."""
+
+    size: Size
+    orientation: int
+    peak: int
+
+
+def look_at(data: bytes, name: str) -> Look:
+    """Read an image's header, and the pixels of 16-bit greys; `name` is only for messages."""
+    image = _open(data, name)
+    try:
+        orientation = image.getexif().get(ORIENTATION, 1)
+        orientation = orientation if orientation in range(1, 9) else 1
+        size = Size(image.width, image.height) if orientation >= 5 else Size(image.height, image.width)
+        peak = int(np.asarray(image).max()) if image.mode.startswith("I;16") else 0
+        return Look(size, orientation, peak)
+    except Exception as error:
+        raise _unusable(error, name) from error
+
+
 def decode_photo(data: bytes, size: Size, name: str, decoding: Decoding = USUAL) -> np.ndarray:
     """Decode the image as uint8 [*size, 3]; `name` is only for messages."""
     return decode_pixels(data, size, name, decoding).values
@@ -147,12 +170,19 @@ def fit_image(image: Image.Image, size: Size, fit: str) -> Image.Image:
         return on_white(crop_centre(image, size))
     if fit == "squash":
         return on_white(image.resize((size.width, size.height), RESAMPLING, reducing_gap=3.0))
-    scale = min(size.width / image.width, size.height / image.height)
-    width, height = (max(1, round(side * scale)) for side in image.size)
+    inner, left, top = place_image(Size(image.height, image.width), size, fit)
     padded = Image.new("RGB", (size.width, size.height), PADDING)
-    inner = on_white(image.resize((width, height), RESAMPLING, reducing_gap=3.0))
-    padded.paste(inner, ((size.width - width) // 2, (size.height - height) // 2))
+    padded.paste(on_white(image.resize((inner.width, inner.height), RESAMPLING, reducing_gap=3.0)), (left, top))
     return padded
+
+
+def place_image(image: Size, size: Size, fit: str) -> tuple[Size, int, int]:
+    """Return how large all of an image is within one of that size, and how far from its left and top, where it is
+    fitted by `pad` or `squash`."""
+    if fit == "squash":
+        return size, 0, 0
+    inner = image.scale(min(size.width / image.width, size.height / image.height))
+    return inner, (size.width - inner.width) // 2, (size.height - inner.height) // 2
 
 
 def crop_centre(image: Image.Image, size: Size) -> Image.Image:

@@ -20,8 +20,11 @@ from mnv2_sweep.analysis.stats import Facts, read_facts, summarise
 from mnv2_sweep.analysis.verdict import sweep_verdict
 from mnv2_sweep.base.errors import DataError, ProfileError, SpaceError, StoreError
 from mnv2_sweep.base.size import Size, as_size, size_range
-from mnv2_sweep.base.text import count_noun
+from mnv2_sweep.base.text import count_noun, printable
+from mnv2_sweep.data.boxes import BoxData
 from mnv2_sweep.data.catalog import Dataset
+from mnv2_sweep.data.marked import MarkedData
+from mnv2_sweep.data.mask_files import BACKGROUND, IGNORED
 from mnv2_sweep.devices.costs import find_cost
 from mnv2_sweep.nets.arch import arch_label, input_size
 from mnv2_sweep.nets.cost_arrays import COSTS
@@ -32,6 +35,7 @@ from mnv2_sweep.plots.activity import plot_activity
 from mnv2_sweep.plots.costs import plot_costs
 from mnv2_sweep.plots.expansion import plot_expansion
 from mnv2_sweep.plots.manifold import plot_manifold
+from mnv2_sweep.plots.marked import plot_boxes, plot_masks
 from mnv2_sweep.plots.pareto import MADDS, CostAxis, Doubt, plot_pareto
 from mnv2_sweep.plots.style import plot_contact_sheet, save_figure
 from mnv2_sweep.record.folders import EXAMPLE
@@ -47,6 +51,7 @@ from mnv2_sweep.trials.trial import Trial, trial_id
 from mnv2_sweep.trials.ways import shared_file
 
 SHEET_COLUMNS = 10
+MARKED_IMAGES = 24  # of a sheet of boxes or masks
 MOST_DRAWN = 200_000  # networks in one figure of costs
 
 
@@ -211,6 +216,27 @@ def draw_sheet(dataset: Dataset, split: str, size: Size, plots: Path) -> list[Pa
     counts = ", ".join(f"{len(of_split):,} {name}" for name, of_split in dataset.labels.items())
     title = f"{dataset.name}: {counts} images; here {split} at {Size(*pixels.shape[1:3])} px"
     return save_figure(plot_contact_sheet(np.stack(rows), dataset.classes, title), plots / f"data-{dataset.name}")
+
+
+def draw_marked(data: MarkedData, split: str, size: Size, plots: Path) -> list[Path]:
+    """Draw a contact sheet, images evenly spread over the split with their boxes or masks; return the files written.
+    Raises DataError."""
+    if split not in data.names:
+        raise DataError(f"--split {split}: {data.name} has {', '.join(data.names)}")
+    count = len(data.names[split])
+    chosen = sorted({*np.linspace(0, count - 1, MARKED_IMAGES).round().astype(int).tolist()})
+    images, names = data.pixels(split, size)[chosen], [printable(name) for name in data.classes]
+    counts = ", ".join(f"{len(own):,} {one}" for one, own in data.names.items())
+    title = f"{data.name}: {counts} images; here {len(chosen)} of {split} at {size} px"
+    if isinstance(data, BoxData):
+        boxes = [data.boxes(split, size)[place] for place in chosen]
+        shown = [(one.corners, one.classes, one.crowd | one.difficult) for one in boxes]
+        figure = plot_boxes(images, shown, names, title)
+    else:
+        figure = plot_masks(
+            images, data.masks(split, size)[chosen], IGNORED, names, data.classes[0] == BACKGROUND, title
+        )
+    return save_figure(figure, plots / f"data-{data.name}")
 
 
 def save_plot(figure, plots: Path, folder: Path, stem: str) -> list[Path]:

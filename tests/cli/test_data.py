@@ -9,7 +9,8 @@ from mnv2_sweep.data.asked import PhotoOptions, read_name
 from mnv2_sweep.nets.arch import arch_label
 from mnv2_sweep.record.store import read_outcomes
 from mnv2_sweep.trials.trial import EMBEDDED
-from tests.cli.test_main import TINY, call
+from tests.cli.test_main import TINY, call, check_mistake
+from tests.marked_samples import as_masks, as_voc, write
 from tests.photo_samples import class_files, write_folder
 
 SPACE = TINY.replace("[0.35, 1.0]", "[0.35]")
@@ -74,3 +75,63 @@ def test_workers_exports_and_predictions_read_the_data_as_the_sweep_did(desk):
     assert json.loads((desk / "out" / "preprocess.json").read_text())["geometry"] == "pad"
     again = call(desk, "run", "tiny.yaml", "--data", "moved", *words, "--dry-run")
     assert again.code == 0 and "reused    1 result of sweep tiny-flat-pad" in again.out
+
+
+@pytest.fixture
+def marked_desk(tmp_path):
+    write(tmp_path / "boxes", as_voc())
+    write(tmp_path / "masks", as_masks())
+    for head in ("ssdlite", "deeplabv3"):
+        (tmp_path / f"{head}.yaml").write_text(f"fixed: {{head: {head}, resolution: 96}}\naxes: {{width: [0.35]}}\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "kind, first",
+    [("boxes", "3 train with 3 boxes, 2 val with 3 boxes, 1 test with 1 box"), ("masks", "3 train, 2 val, 1 test")],
+)
+def test_boxes_and_masks_are_shown(kind, first, marked_desk):
+    code, out, err = call(marked_desk, "data", "show", "--data", kind, "--split", "val")
+    assert code == 0 and out.splitlines()[0] == f"images    {first}" and "Traceback" not in err
+    assert out.splitlines()[-2:] == [f"plots/data-{kind}-{kind}.{ending}" for ending in ("png", "svg")]
+    assert (marked_desk / "plots" / f"data-{kind}-{kind}.png").stat().st_size > 1000
+
+
+def test_the_plan_counts_boxes_and_masks_and_their_classes(marked_desk):
+    answer = call(marked_desk, "plan", "ssdlite.yaml", "--data", "boxes")
+    assert answer.code == 0 and "classes   cat 1, dog 2 (boxes for training)" in answer.out
+    assert "note: images without boxes, in which nothing is to be found: 1 train" in answer.err
+    of_two = call(marked_desk, "plan", "ssdlite.yaml", "--classes", 2).out.splitlines()[:2]
+    assert answer.out.splitlines()[:2] == of_two
+    answer = call(marked_desk, "plan", "deeplabv3.yaml", "--data", "masks")
+    assert answer.code == 0 and "images    3 train, 2 val, 1 test" in answer.out
+    assert (
+        answer.out.splitlines()[:2] == call(marked_desk, "plan", "deeplabv3.yaml", "--classes", 3).out.splitlines()[:2]
+    )
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        ("plan ssdlite.yaml --data shapes", "--data shapes: its images have a class each, no boxes"),
+        ("plan ssdlite.yaml --data masks", "masks: no boxes; wanted are COCO json"),
+        ("plan deeplabv3.yaml --data boxes", "boxes: no masks; wanted are images/ and masks/"),
+        (
+            "plan both.yaml --data boxes",
+            "plan: --data given, but networks that end in ssdlite, classifier learn from boxes and",
+        ),
+        ("data show --data boxes --as masks", "boxes: no masks; wanted are images/ and masks/"),
+        ("data show --data boxes --fit crop", "--fit crop: would cut off boxes; squash (the usual here) and pad show"),
+        ("plan deeplabv3.yaml --data masks --fit crop", "--fit crop: would cut off masks"),
+        ("data show --data boxes --as pixels", "--as pixels: one of classes, boxes, masks is wanted"),
+    ],
+)
+def test_mistakes_with_boxes_and_masks_are_one_line(words, said, marked_desk):
+    (marked_desk / "both.yaml").write_text("axes: {head: [ssdlite, classifier]}\n")
+    check_mistake(call(marked_desk, *words.split()), said)
+
+
+def test_a_split_that_is_not_there_is_named(marked_desk):
+    answer = call(marked_desk, "data", "show", "--data", "boxes", "--split", "dev")
+    said = "error: --split dev: boxes-boxes has train, val, test"
+    assert answer.code == 2 and answer.err.splitlines()[-1] == said and not (marked_desk / "plots").exists()
