@@ -81,11 +81,11 @@ def find_contenders(choice: Choice) -> Sequence[int]:
 
 
 def foresee_results(
-    scores: np.ndarray, seen: np.ndarray, noise: np.ndarray, at_least: float, seed: int = 0
+    scores: np.ndarray, seen: np.ndarray, noise: np.ndarray, at_least: float, seed: int = 0, within: float = 0.0
 ) -> tuple[float, float, float]:
-    """Return the mean probability of the leader, its mean loss, and how often it is at least as sure, after one more
-    result; `scores` and what results are about, `seen`, are [draws, networks], a result is `seen` with `noise`
-    [networks, networks] as covariance."""
+    """Return after one more result the mean probability that the leader is no more than `within` behind the best, its
+    mean loss, and how often it is at least as sure; `scores` and what results are about, `seen`, are [draws, networks],
+    a result is `seen` with `noise` [networks, networks] as covariance."""
     random, count = np.random.default_rng(seed), scores.shape[1]
     both = np.cov(scores, seen, rowvar=False)
     doubt = both[count:, count:] + noise + LEAST_VARIANCE * np.eye(count)
@@ -101,5 +101,5 @@ def foresee_results(
         moved = left + shift
         leader = moved.mean(0).argmax()
         best = moved.max(1)
-        then[at] = (moved[:, leader] == best).mean(), (best - moved[:, leader]).mean()
+        then[at] = (moved[:, leader] >= best - np.float32(within)).mean(), (best - moved[:, leader]).mean()
     return float(then[:, 0].mean()), float(then[:, 1].mean()), float((then[:, 0] >= at_least).mean())

@@ -77,6 +77,13 @@ SCHEMA = (
     classes TEXT NOT NULL,      -- JSON, their names in order
     labels BLOB NOT NULL        -- the class of each validation and test image, terms.pack_terms
 )""",
+    """CREATE TABLE IF NOT EXISTS looks (
+    question TEXT,              -- what a sweep is to be decided for, JSON
+    number INTEGER,             -- of the look, from 1
+    look TEXT NOT NULL,         -- JSON, what was seen and decided
+    recorded REAL NOT NULL,     -- seconds since 1970
+    PRIMARY KEY (question, number)
+)""",
 )
 LATER_COLUMNS = {"kind": "TEXT", "attempts": "INTEGER", "source": "TEXT"}  # files of earlier versions lack them
 
@@ -340,6 +347,21 @@ def read_truth(folder: Path) -> Truth | None:
     Raises StoreError."""
     truths = read_truths(folder)
     return next((truths.get(one.trial.data.fingerprint) for one in scan_outcomes(folder, latest=1)), None)
+
+
+def write_look(folder: Path, question: str, number: int, look: str) -> None:
+    """Write what was decided at a look of a sweep that is run until a question is answered, unless it is there: what
+    was decided once stands."""
+    with _writing(folder, "write what was decided") as database:
+        database.execute("INSERT OR IGNORE INTO looks VALUES (?, ?, ?, ?)", (question, number, look, time.time()))
+
+
+def read_looks(folder: Path) -> dict[str, list[str]]:
+    """Read by question what was decided at each look, the first one first. Raises StoreError."""
+    looks: dict[str, list[str]] = {}
+    for row in _read_rows(folder / DATABASE, "looks", "question, number"):
+        looks.setdefault(row["question"], []).append(row["look"])
+    return looks
 
 
 def read_schedule(folder: Path) -> dict[str, Trial]:

@@ -3,16 +3,17 @@ networks cost of what is wished.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from mnv2_sweep.base.errors import SpaceError
 from mnv2_sweep.devices.costs import count_rows, estimate
-from mnv2_sweep.nets.arch import ArchSpec
+from mnv2_sweep.nets.arch import ArchSpec, arch_label
+from mnv2_sweep.spaces.networks import Networks
 from mnv2_sweep.spaces.read import read_constraints
-from mnv2_sweep.spaces.space import Constraint
+from mnv2_sweep.spaces.space import OPERATORS, Constraint
 from mnv2_sweep.spaces.yamlfile import Entry, Mistakes, short
 from mnv2_sweep.trials.tasks import TASKS
 
@@ -84,3 +85,33 @@ def _contradictions(wishes: Sequence[Constraint]) -> list[str]:
 def count_wished(name: str, archs: Sequence[ArchSpec]) -> np.ndarray:
     """Return that cost of every network [N], NaN where it isn't known."""
     return estimate(name, count_rows(archs)).values
+
+
+def find_fitting(networks: Networks, wishes: Sequence[Constraint]) -> np.ndarray:
+    """Return which networks of a space keep all wishes [N]; one whose cost isn't known does not. Raises SpaceError with
+    the nearest one where none does."""
+    names = tuple(dict.fromkeys(wish.cost for wish in wishes))
+    values = {name: of_all.values.astype(float) for name, of_all in networks.estimates(names).items()} if names else {}
+    keeps = [OPERATORS[wish.operator](values[wish.cost], float(wish.limit)) for wish in wishes]
+    fits = np.logical_and.reduce([np.ones(len(networks), bool), *keeps])
+    if not fits.any():
+        words = " ".join(f'--where "{wish_text(wish)}"' for wish in wishes)
+        factors = find_factors(values, wishes, len(networks))
+        none = f"none of the {len(networks):,} networks of space '{networks.space.name}' keeps that"
+        if np.isinf(factors).all():
+            raise SpaceError([f"{words}: {none}; what they cost of it is not known"])
+        at = int(factors.argmin())
+        costs = " and ".join(f"{name} {values[name][at]:,.10g}" for name in names)
+        raise SpaceError([f"{words}: {none}; nearest is {arch_label(networks[at])} with {costs}"])
+    return fits
+
+
+def find_factors(values: Mapping[str, np.ndarray], wishes: Sequence[Constraint], count: int) -> np.ndarray:
+    """Return by which factor so many networks with these costs [N] miss the wish that they miss most, 1 where they keep
+    all; infinite where a cost isn't known."""
+    factors = np.ones(count)
+    for wish in wishes:
+        limit = float(wish.limit)
+        factor = values[wish.cost] / limit if wish.operator in UPPER else limit / values[wish.cost]
+        factors = np.maximum(factors, np.where(np.isnan(factor), np.inf, factor))
+    return factors

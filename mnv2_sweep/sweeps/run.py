@@ -102,7 +102,8 @@ def run_sweep(request: SweepRequest, stop: StopRequest | None = None) -> Iterato
     wanted.
 
     Once trials run, the first Ctrl-C sets `stop`: they write their checkpoints, and the last event says how many are
-    `left`; the second one ends them at once. Raises SweepError, before anything is written where possible.
+    `left`; the second one ends them at once. Returns the last event. Raises SweepError, before anything is written
+    where possible.
     """
     stop = stop or StopRequest()
     check_strategy(request.strategy, request.settings)
@@ -111,17 +112,17 @@ def run_sweep(request: SweepRequest, stop: StopRequest | None = None) -> Iterato
         yield Scheduled(request.folder, tuple(describe_schedule(session)))
     finished = yield from _run_session(session, stop)
     if request.later_marks is None or request.dry_run or finished.left:
-        return
+        return finished
     if finished.failed:
         failed = count_noun(finished.failed, "trial")
         yield Noted((f"finetune  skipped: {failed} failed, so the front is not known; see --retry-failed",))
-        return
+        return finished
     frame = load_frame(request.folder)
     summary = summarise(frame[~frame["training"].map(goes_on)])  # the same front, whatever was fine-tuned before
     front = set(summary[summary["on_front"]]["arch_key"])
     session = open_session(request, tuned=[arch for arch in request.archs if arch_key(arch) in front])
     yield Scheduled(request.folder, tuple(describe_tuning(session)), tuning=True)
-    yield from _run_session(session, stop)
+    return (yield from _run_session(session, stop))
 
 
 def _run_session(session: Session, stop: StopRequest) -> Iterator[Event]:
