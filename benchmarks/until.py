@@ -41,7 +41,8 @@ def check(name: str, world: dict, worlds: int, until: float, most: int, limited:
     wrong, error = 100 * told.wrongly.mean(), 196 * np.sqrt(max(told.wrongly.mean(), 1 / worlds) / worlds)
     ends = ", ".join(f"{end} {100 * count / worlds:.0f} %" for end, count in Counter(told.verdict).most_common())
     print(f"{name}, at most {most} seeds{'' if limited else ', no limit on cost'}: best put out in {wrong:.1f} % "
-          f"(±{error:.1f}), {100 * told.spent.mean():.1f} % said; ends {ends}; {told.looks.mean():.1f} looks, {told.trainings.mean():.1f} trainings")  # fmt: skip
+          f"(±{error:.1f}), {100 * told.spent.mean():.1f} % said; ends {ends}; "
+          f"{told.looks.mean():.1f} looks, {told.trainings.mean():.1f} trainings")  # fmt: skip
     texts = []
     for low, high in BINS:
         own = (told.said >= low) & (told.said < high)
@@ -50,7 +51,9 @@ def check(name: str, world: dict, worlds: int, until: float, most: int, limited:
                          f"({100 * told.near[own].mean():.0f} % within {100 * WITHIN:g} points)")  # fmt: skip
     near = np.array([end == "near" for end in told.verdict])
     if near.any():
-        texts.append(f"ended near: {100 * told.near[near].mean():.0f} % are, {100 * told.near_said[near].mean():.0f} % said")
+        texts.append(
+            f"ended near: {100 * told.near[near].mean():.0f} % are, {100 * told.near_said[near].mean():.0f} % said"
+        )
     print(f"  right, of answers said {'; '.join(texts)}")
     print(f"  training time {100 * told.time.sum() / told.full_time.sum():.0f} % of the full sweep's, "
           f"{100 * told.time.sum() / told.fitting_time.sum():.0f} % of that of those that fit; right "

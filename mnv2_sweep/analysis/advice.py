@@ -44,7 +44,11 @@ def short_lines(advice: Recommendation) -> list[str]:
     first, *_ = _answer_parts(advice)
     second = f"{_sure_text(advice)}; {_score_text(advice)}"
     name = shlex.quote(printable(advice.sweep))
-    third = f'mnv2-sweep recommend {name} says by how much and what else; within limits: --where "madds <= 100M"'
+    if advice.wishes:
+        where = " ".join(f'--where "{wish_text(wish)}"' for wish in advice.wishes)
+        third = f"mnv2-sweep recommend {name} {where} says by how much and what else"
+    else:
+        third = f'mnv2-sweep recommend {name} says by how much and what else; within limits: --where "madds <= 100M"'
     indent = " " * 10
     return [f"recommend {first[1]}", indent + second, indent + third]
 

@@ -50,7 +50,7 @@ from mnv2_sweep.base.errors import SweepError
 from mnv2_sweep.record.folders import again_command
 from mnv2_sweep.record.store import find_trials, read_each
 from mnv2_sweep.spaces.space import OPERATORS, Constraint
-from mnv2_sweep.spaces.wishes import LOWER, UPPER, count_wished, read_wishes
+from mnv2_sweep.spaces.wishes import LOWER, UPPER, count_wished, find_factors, read_wishes
 from mnv2_sweep.trials.tasks import Score, main_score
 from mnv2_sweep.trials.trial import Trial
 from mnv2_sweep.trials.ways import WAYS, is_kept
@@ -154,11 +154,8 @@ def _ask(sweep: Sweep, score: Score, wishes: tuple[Constraint, ...], at_least: f
 
 def _find_nearest(asked: _Asked) -> Nearest:
     """Return the measured network that misses the wishes by the smallest factor, of equals the best."""
-    score, factors = asked.answer.score, np.ones(len(asked.networks))
-    for wish in asked.keeps:
-        values, limit = asked.costs[wish.cost], float(wish.limit)
-        factor = values / limit if wish.operator in UPPER else limit / values
-        factors = np.maximum(factors, np.where(np.isnan(factor), np.inf, factor))
+    score = asked.answer.score
+    factors = find_factors(asked.costs, [*asked.keeps], len(asked.networks))
     measured = (score.sign * asked.networks[score.name]).fillna(-np.inf).to_numpy()
     factors[np.isinf(measured)] = np.inf
     at = int(np.lexsort((-measured, factors))[0])

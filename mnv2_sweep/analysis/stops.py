@@ -1,4 +1,5 @@
-"""Looks at a sweep that decides itself (`until`) -> the words in which a person, and the sweep's record, are told them."""
+"""Looks at a sweep that decides itself (`until`) -> the words in which a person, and the sweep's record, are told
+them."""
 
 from collections.abc import Mapping, Sequence
 
@@ -19,7 +20,7 @@ def look_lines(look: Look, number: int, labels: Mapping[str, str], score: Score)
         what = "how far seeds move a score is not known yet"
     else:
         chance = probability_text(look.probability[look.leader])
-        what = f"{labels[look.leader]} leads, the best with {chance} (look at {look.images:,} images)"
+        what = f"{labels[look.leader]} leads, the best with {chance}"
     lines = [f"{title}{what}" + (f"; a seed more for {_names(further, labels)}" if further else "")]
     if look.stopped:
         lines.append(f"{'':10}out: " + "; ".join(_some(stop_reasons(look, labels, score).values())))
@@ -41,8 +42,8 @@ def end_lines(look: Look, labels: Mapping[str, str], score: Score, question: Que
     best, near = probability_text(look.probability[look.leader]), probability_text(look.near)
     wanted, margin = probability_text(question.until), _points(question.within, score)
     if look.verdict == SURE:
-        only = "the only one that fits and has a result"
-        return [f"decided   {leader} is {f'the best of the {networks} that fit, with {best}' if len(look.counts) > 1 else only}"]
+        what = f"the best of the {networks} that fit, with {best}"
+        return [f"decided   {leader} is {what if len(look.counts) > 1 else 'the only one that fits and has a result'}"]
     if look.verdict == NEAR:
         return [f"decided   {leader} is within {margin} of the best of the {networks} that fit, with {near}; it is the "
                 f"best itself with {best}"]  # fmt: skip

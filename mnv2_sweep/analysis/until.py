@@ -1,5 +1,5 @@
-"""What networks made of each image so far -> whether a sweep is decided, which networks are out, and which get a further
-seed: the rule of `run --until`, without files and trainings.
+"""What networks made of each image so far -> whether a sweep is decided, which networks are out, and which get a
+further seed: the rule of `run --until`, without files and trainings.
 
 A sweep is looked at after each round of trainings, of which the first gives every network one seed. A look takes the
 odds of all that was measured until then (`odds`) and decides in this order:
@@ -7,8 +7,9 @@ odds of all that was measured until then (`odds`) and decides in this order:
 1. Until LEAST_FREEDOM degrees of freedom say how far seeds move a score, nothing else: networks that may be the best
    get a further seed, so many that it becomes known.
 2. Decided is the sweep where the leader is the best with `until`, or no further behind the best than `within`.
-3. Else those networks are out that cannot be the best any more, the unlikeliest first, as long as the probabilities with
-   which they left, all looks together, are no more than `Question.spare`; a look takes at most half of what is left.
+3. Else those networks are out that cannot be the best any more, the unlikeliest first, as long as the probabilities
+   with which they left, all looks together, are no more than `Question.spare`; a look takes at most half of what is
+   left.
 4. The likeliest of the others get a further seed, those that together hold all but half of what may stay in doubt; of
    these, those with the fewest seeds first. Others wait, and may come back.
 5. Where such seeds would hardly ever decide it, as the odds foresee (`foresight`), or none are left, that is the end.
@@ -29,7 +30,7 @@ import numpy as np
 
 from mnv2_sweep.analysis.answers import Answers
 from mnv2_sweep.analysis.foresight import foresee_results
-from mnv2_sweep.analysis.odds import Odds, find_covariance, find_odds, share_best
+from mnv2_sweep.analysis.odds import Odds, find_odds, share_best
 
 LEAST_FREEDOM = 4  # degrees of freedom of the spread over seeds, from which on anything is decided
 WRONGLY = 0.05  # of sweeps in which the best network may be put out
@@ -92,8 +93,8 @@ class Look:
 def decide(
     answers: Answers, odds: Odds, counts: Mapping[str, int], stopped: Mapping[str, float], question: Question
 ) -> Look:
-    """Decide at one look; `odds` are of the `answers`, whose networks have been given `counts` seeds, and of which those
-    `stopped` by earlier looks are out, with the probability they had then."""
+    """Decide at one look; `odds` are of the `answers`, whose networks have been given `counts` seeds, and of which
+    those `stopped` by earlier looks are out, with the probability they had then."""
     networks, scores = odds.networks, odds.scores
     probability, best = share_best(scores), scores.max(1)
     losses = best - scores.T
@@ -153,9 +154,7 @@ def find_out(
     return chosen
 
 
-def find_rivals(
-    probability: np.ndarray, losses: np.ndarray, inside: np.ndarray, held: float, fewest: int
-) -> list[int]:
+def find_rivals(probability: np.ndarray, losses: np.ndarray, inside: np.ndarray, held: float, fewest: int) -> list[int]:
     """Return the places of the likeliest networks inside that together hold so much probability, at least `fewest`."""
     order = [int(at) for at in np.lexsort((losses, -probability)) if inside[at]]
     enough = int(np.searchsorted(np.cumsum(probability[order]), held)) + 1
@@ -173,8 +172,8 @@ def find_further(rivals: Sequence[int], given: np.ndarray, inside: np.ndarray, m
 
 
 def is_hopeless(answers: Answers, odds: Odds, rivals: Sequence[int], left: np.ndarray, question: Question) -> bool:
-    """Say whether all seeds that are `left` [networks] of the rivals would hardly ever decide the sweep: whether results
-    that the odds foresee do so in less than HARDLY."""
+    """Say whether all seeds that are `left` [networks] of the rivals would hardly ever decide the sweep: whether
+    results that the odds foresee do so in less than HARDLY."""
     places, variance = [*rivals], max(answers.spread.variance, 1e-12)
     measured = np.array([answers.terms[at].mean(dtype=float) for at in places])
     noise = np.diag([variance / left[at] if left[at] > 0 else NO_NEWS * variance for at in places])
@@ -209,9 +208,11 @@ def first_seeds(every: Answers, counts: Mapping[str, int]) -> Answers:
 
 
 def dump_look(look: Look, labels: Mapping[str, str], reasons: Mapping[str, str]) -> str:
-    """Return a look as JSON, as it is kept in the sweep's folder: beside its fields what the networks are called, and why
-    some were put out, for people."""
-    return json.dumps({"networks": {name: labels[name] for name in look.counts}, "reasons": {**reasons}, **asdict(look)})
+    """Return a look as JSON, as it is kept in the sweep's folder: beside its fields what the networks are called, and
+    why some were put out, for people."""
+    return json.dumps(
+        {"networks": {name: labels[name] for name in look.counts}, "reasons": {**reasons}, **asdict(look)}
+    )
 
 
 def load_look(text: str) -> Look:

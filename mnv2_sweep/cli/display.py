@@ -2,7 +2,7 @@
 
 import errno
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
@@ -131,15 +131,20 @@ def _clock(seconds: float) -> str:
     return f"{int(seconds) // 3600}:{int(seconds) // 60 % 60:02d}:{int(seconds) % 60:02d}"
 
 
-def show_sweep(request: SweepRequest, notes: Sequence[str] = (), pictures: Pictures | None = None) -> int:
+def show_sweep(
+    request: SweepRequest,
+    notes: Sequence[str] = (),
+    pictures: Pictures | None = None,
+    run: Callable[[SweepRequest, StopRequest], Generator[Event, object, object]] = run_sweep,
+) -> int:
     """Run the sweep that is asked for and show its events as they come, with `notes` below its plan, and `pictures` of
-    what is known so far.
+    what is known so far; `run` makes the events.
 
     Returns how many of its trials failed. Raises typer.Exit(130) where it was interrupted.
     """
     stop = StopRequest(partial(tell, "stopping: running trials write their checkpoints"))
     shown = _Shown(notes, pictures)
-    events = run_sweep(request, stop)
+    events = run(request, stop)
     with closing(events), shown:
         while True:
             try:

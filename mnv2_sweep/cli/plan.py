@@ -22,6 +22,7 @@ from mnv2_sweep.cli.options import (
     Workers,
     choose_strategy,
 )
+from mnv2_sweep.cli.until import UntilOptions, read_until
 from mnv2_sweep.nets.arch import USUAL_CLASSES
 from mnv2_sweep.spaces.space import Space
 
@@ -43,6 +44,7 @@ class TimeOptions(DataOptions):
 def plan(
     space: SpaceFile,
     timing: TimeOptions,
+    wanted: UntilOptions,
     seeds: Seeds = None,
     classes: Annotated[
         int | None, typer.Option(min=1, help="The data's classes, where the file leaves them open.")
@@ -76,7 +78,7 @@ def plan(
             raise SweepError("plan: --time prints text; leave out --json and --csv")
         if costs:
             raise SweepError("plan: --cost --time given; one of them")
-        typer.echo("\n".join(_estimate_time(loaded, path, seeds, timing)))
+        typer.echo("\n".join(_estimate_time(loaded, path, seeds, timing, wanted)))
         return
     data, about = loaded.data, []
     if timing.data is not None:
@@ -87,7 +89,8 @@ def plan(
         from mnv2_sweep.sweeps.starts import take_weights
 
         loaded, taken = take_weights(loaded)
-    networks = select_networks(loaded, classes)
+    networks, most = select_networks(loaded, classes), seeds or len(loaded.seeds)
+    asked = read_until(wanted, loaded, loaded.strategy, most)
     listing, lines = describe_landscape(networks)
     columns, notes = space_costs(networks, costs or [], listing.archs.places)
     listing = replace(listing, columns=columns)
@@ -97,7 +100,13 @@ def plan(
     trials = count_noun(count * repeats * kinds, "trial")
     note = f"{count_noun(count, 'network')}{starts} x {count_noun(repeats, 'seed')} = {trials}; "
     note += f"recipe {', '.join(kind.recipe.name for kind in loaded.kinds)}, data {data_path(data)}"
-    note = "\n".join([*filter(None, [taken]), note, *about, *lines, *notes])
+    deciding = []
+    if asked is not None:
+        from mnv2_sweep.analysis.deciding import choose_fitting, describe_until
+
+        archs, until = choose_fitting(networks, *asked)
+        deciding = describe_until(until, len(archs))
+    note = "\n".join([*filter(None, [taken]), note, *about, *deciding, *lines, *notes])
     if classes is None and loaded.leaves_classes_open:
         usual = ", ".join(map(str, sorted({USUAL_CLASSES[head] for head in loaded.heads})))
         note += f"\ncounted with {usual} classes; 'run' takes the data's number, --classes says it here"
@@ -129,19 +138,27 @@ def _open_data(space: Space, timing: TimeOptions, classes: int | None) -> tuple[
     return len(marked.classes), [harmless(line) for line in describe_marked(marked)]
 
 
-def _estimate_time(space: Space, path: Path, seeds: int | None, timing: TimeOptions) -> list[str]:
-    """Return lines on what the sweep of the space would take here. Raises SweepError."""
+def _estimate_time(space: Space, path: Path, seeds: int | None, timing: TimeOptions, wanted: UntilOptions) -> list[str]:
+    """Return lines on what the sweep of the space would take here, at most where it decides itself. Raises
+    SweepError."""
+    from mnv2_sweep.analysis.deciding import choose_fitting, describe_until
     from mnv2_sweep.cli.open import check_starts, open_run
-    from mnv2_sweep.spaces.networks import expand
+    from mnv2_sweep.spaces.networks import select_networks
     from mnv2_sweep.sweeps.run import estimate_request
 
     names = {field.name for field in fields(TrainOptions)}
     options = TrainOptions(**{name: value for name, value in vars(timing).items() if name in names})
+    chosen = range(seeds) if seeds else space.seeds
+    asked = read_until(wanted, space, space.strategy, len(chosen), budget=timing.budget)
     opened = open_run(options, space.data, f"{path}: data:", space.strategy, timing.budget)
-    archs, chosen = expand(space, opened.classes), range(seeds) if seeds else space.seeds
+    networks, lines = select_networks(space, opened.classes), []
+    archs = tuple(networks)
+    if asked is not None:
+        archs, until = choose_fitting(networks, *asked)
+        lines = describe_until(until, len(archs), dry=True)
     first, *more = space.kinds
     request = opened.ask(
         space.name, archs, first.recipe, chosen, strategy=first.strategy, task=space.task, more=tuple(more),
         says_padding=space.sets_padding,
     )  # fmt: skip
-    return estimate_request(check_starts(request, space, path))
+    return [*lines, *estimate_request(check_starts(request, space, path))]

@@ -1,5 +1,6 @@
 """The command `run`: train and evaluate every network of a design space."""
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,8 +21,10 @@ from mnv2_sweep.cli.options import (
     name_sweep,
     tell,
 )
+from mnv2_sweep.cli.until import UntilOptions, read_until
 
 if TYPE_CHECKING:
+    from mnv2_sweep.analysis.deciding import Until
     from mnv2_sweep.sweeps.request import SweepRequest
 
 Budget = Annotated[
@@ -32,6 +35,7 @@ Budget = Annotated[
 def run(
     space: SpaceFile,
     options: RunOptions,
+    wanted: UntilOptions,
     seeds: Seeds = None,
     seed: Seed = None,
     budget: Budget = None,
@@ -43,11 +47,14 @@ def run(
     ] = None,
 ) -> None:
     """Train and evaluate every network of a design space; run it again to do what is missing."""
+    from mnv2_sweep.analysis.deciding import choose_fitting, describe_until
     from mnv2_sweep.cli.display import show_sweep
     from mnv2_sweep.cli.open import begin_space, check_starts, open_run, open_space
     from mnv2_sweep.cli.pictures import Pictures
     from mnv2_sweep.spaces.networks import select_networks
     from mnv2_sweep.spaces.space import Kind
+    from mnv2_sweep.sweeps.run import run_sweep
+    from mnv2_sweep.sweeps.until import describe_end, run_until
     from mnv2_sweep.trials.preview import newest_preview
 
     if seed is not None and seeds is not None:
@@ -55,11 +62,13 @@ def run(
     given, path = open_space(space)
     loaded = given if shared or separate else begin_space(given)
     strategy = choose_strategy(loaded, shared, separate)
+    most, images = seeds or len(loaded.seeds), not options.no_images
+    asked = read_until(wanted, loaded, strategy, most, images, seed=seed, budget=budget, again=again)
     opened = open_run(options, loaded.data, f"{path}: data:", strategy, budget)
     networks = select_networks(loaded, opened.classes)
-    archs = tuple(networks)
     for line in networks.notes:
         typer.echo(line, err=True)
+    archs, until = (tuple(networks), None) if asked is None else choose_fitting(networks, *asked)
     sweep = check_name(options.name or name_sweep(given, strategy, opened.data_name, opened.dataset.name))
     source, chosen = path.read_text(encoding="utf-8"), range(seeds) if seeds else loaded.seeds
     chosen = chosen if seed is None else (seed,)
@@ -75,9 +84,11 @@ def run(
         raise typer.Exit(run_again(request, again))
     draw, preview = (partial(draws, request.folder, options.plots) for draws in (draw_so_far, preview_so_far))
     pictures = Pictures(draw, preview=preview, newest=partial(newest_preview, request.folder))
-    failed = show_sweep(request, pictures=pictures)
+    notes = () if until is None else describe_until(until, len(archs), options.dry_run)
+    rounds = run_sweep if until is None or options.dry_run else partial(run_until, until)
+    failed = show_sweep(request, notes, pictures, rounds)
     if not options.dry_run:
-        show_results(request.folder, options.plots)
+        show_results(request.folder, options.plots, until, () if until is None else describe_end(request, until))
     raise typer.Exit(1 if failed else 0)
 
 
@@ -95,8 +106,9 @@ def preview_so_far(folder: Path, plots: Path) -> list[Path]:
     return draw_preview(folder, plots)
 
 
-def show_results(folder: Path, plots: Path) -> None:
-    """Print a sweep's table, draw its front, and say which network to take."""
+def show_results(folder: Path, plots: Path, until: "Until | None" = None, lines: Sequence[str] = ()) -> None:
+    """Print a sweep's table, draw its front, and say which network to take: of one that was run `until` a question is
+    answered, by that question, and after `lines` on how it was."""
     from mnv2_sweep.analysis.advice import short_lines
     from mnv2_sweep.analysis.odds import load_odds
     from mnv2_sweep.analysis.recommend import recommend
@@ -112,7 +124,8 @@ def show_results(folder: Path, plots: Path) -> None:
     if (frame["status"] == "done").any():
         for drawn in draw_so_far(folder, plots):
             typer.echo(drawn)
-        typer.echo("\n".join(short_lines(recommend(Sweep(folder, frame)))))
+        asked = {} if until is None else until.asked
+        typer.echo("\n".join([*lines, *short_lines(recommend(Sweep(folder, frame), **asked))]))
 
 
 def run_again(request: "SweepRequest", network: str) -> int:

@@ -1,5 +1,5 @@
-"""A SweepRequest and a question -> a sweep that decides itself: rounds of trainings, a look after each (`analysis.until`),
-what was decided kept in its folder; the same events as `run_sweep` has.
+"""A SweepRequest and a question -> a sweep that decides itself: rounds of trainings, a look after each
+(`analysis.until`), what was decided kept in its folder; the same events as `run_sweep` has.
 
 Every look is a function of results on record and of the looks before it, so a run that was killed comes to where it
 was by looking again at what is there. What a look decided stands, also where a later version, or results that came
@@ -9,67 +9,30 @@ or networks; results serve all of them.
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import count
 
-import numpy as np
 import pandas as pd
 
 from mnv2_sweep.analysis.answers import Answers, find_answers
+from mnv2_sweep.analysis.deciding import Until
 from mnv2_sweep.analysis.odds import costs_of, find_odds, missing_images
 from mnv2_sweep.analysis.stops import end_lines, look_lines, stop_reasons
-from mnv2_sweep.analysis.until import OPEN, Look, Question, decide, dump_look, load_look
+from mnv2_sweep.analysis.until import OPEN, Look, decide, dump_look, load_look
 from mnv2_sweep.base.errors import StoreError, SweepError
 from mnv2_sweep.base.signals import StopRequest
-from mnv2_sweep.base.text import count_noun
 from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.nets.cost import count_cost
 from mnv2_sweep.nets.resolve import arch_key
 from mnv2_sweep.record.frame import load_frame
 from mnv2_sweep.record.store import DATABASE, read_each, read_looks, write_look
-from mnv2_sweep.spaces.space import Constraint, Space, Strategy
 from mnv2_sweep.spaces.wishes import wish_text
 from mnv2_sweep.sweeps.request import SweepRequest, open_session, schedule_request
 from mnv2_sweep.sweeps.run import Event, Finished, Noted, run_sweep
-from mnv2_sweep.trials.tasks import BALANCED, MACRO_F1, TOP5, find_task
+from mnv2_sweep.sweeps.schedule import missing_trials
+from mnv2_sweep.trials.tasks import Score
 from mnv2_sweep.trials.trial import trial_id
-
-SHARED = "shared"  # the strategy that trains all networks as one
-
-
-@dataclass(frozen=True)
-class Until:
-    """What a sweep is run for: the `question`, the `wishes` that its networks keep, and of the whole space, with those
-    that don't, how many `networks` it has and their MAdds together."""
-
-    question: Question
-    wishes: tuple[Constraint, ...]
-    networks: int
-    madds: int
-
-
-def check_until(space: Space, strategy: Strategy, seeds: int, images: bool) -> None:
-    """Raise SweepError where networks of a space can't be stopped one by one, or no odds can be had of them."""
-    if strategy.name == SHARED:
-        raise SweepError(
-            "--until: the networks of this space have their weights from one training of all for each seed, so none can "
-            "be stopped by itself; add --separate to train each alone, or run the sweep and ask 'mnv2-sweep recommend'"
-        )
-    if space.inits:
-        raise SweepError(
-            "--until: the space has an axis init, and networks that begin in different ways are judged kind by kind; "
-            "give one of them as recipe.init, or leave --until out"
-        )
-    if not images:
-        raise SweepError("--until --no-images: one of them; odds need to know which images each network got right")
-    score = find_task(space.task).ranked_by(space.recipe.score).main
-    if score in (BALANCED, MACRO_F1, TOP5):
-        raise SweepError(f"--until: {missing_images(score)}, so there are no odds; rank by another recipe.score")
-    if seeds < 2:
-        raise SweepError(
-            "--until: one seed does not show how far training again moves a score; say how many a network may have at "
-            "most, as in --seeds 5"
-        )
 
 
 def run_until(until: Until, request: SweepRequest, stop: StopRequest | None = None) -> Iterator[Event]:
@@ -77,11 +40,8 @@ def run_until(until: Until, request: SweepRequest, stop: StopRequest | None = No
     networks that fit, and the seeds they may have at most. Raises SweepError."""
     stop = stop or StopRequest()
     keys, name = find_keys(request), name_question(request, until)
-    looks = read_decided(request, until)
-    counts, stopped, before = dict.fromkeys(keys.values(), 1), {}, len(looks)
-    number = 0
-    while True:
-        number += 1
+    counts, stopped, before = dict.fromkeys(keys.values(), 1), {}, len(read_decided(request, until))
+    for number in count(1):
         asked = replace(
             request,
             counts={arch: counts[key] for arch, key in keys.items()},
@@ -89,9 +49,11 @@ def run_until(until: Until, request: SweepRequest, stop: StopRequest | None = No
             retry_failed=request.retry_failed and number <= before + 1,
         )
         finished = yield from _train_round(asked, stop)
-        if finished.left:
+        if left := len(missing_trials(schedule_request(asked), request.folder)):
+            if not finished.left:  # ended otherwise than by a wish to stop
+                yield Finished(request.folder, finished.recorded, left, finished.failed)
             return
-        found = find_results(asked)
+        found = find_results(asked, until.score)
         if found is None:
             yield Noted(("until     nothing is decided: no trial has a result",))
             return
@@ -99,10 +61,10 @@ def run_until(until: Until, request: SweepRequest, stop: StopRequest | None = No
         odds = find_odds(answers, costs_of(answers, frame))
         look = decide(answers, odds, counts, stopped, until.question)
         labels = dict(zip(frame["arch_key"], frame["network"], strict=True))
-        score = find_task(request.task).ranked_by(request.recipe.score).main
-        write_look(request.folder, name, number, dump_look(look, labels, stop_reasons(look, labels, score)))
+        reasons = stop_reasons(look, labels, until.score)
+        write_look(request.folder, name, number, dump_look(look, labels, reasons))
         stands = read_decided(request, until)[number - 1]
-        lines = look_lines(stands, number, labels, score)
+        lines = look_lines(stands, number, labels, until.score)
         if not stands.agrees(look):
             lines.append("note      the results on record today would decide otherwise here; what was decided stands")
         yield Noted(tuple(lines))
@@ -159,7 +121,7 @@ def read_decided(request: SweepRequest, until: Until) -> list[Look]:
         ) from error
 
 
-def find_results(request: SweepRequest) -> tuple[Answers, pd.DataFrame] | None:
+def find_results(request: SweepRequest, score: Score) -> tuple[Answers, pd.DataFrame] | None:
     """Return what the networks of a request made of each image, by its seeds, and the table of these trials; None where
     none has a result. Raises SweepError where a result does not say that."""
     names = {trial_id(trial) for trial in schedule_request(request)}
@@ -169,27 +131,11 @@ def find_results(request: SweepRequest) -> tuple[Answers, pd.DataFrame] | None:
         return None
     answers = find_answers(frame, read_each(request.folder, [*frame["trial_id"]]))
     if answers is None:
-        score = find_task(request.task).ranked_by(request.recipe.score).main
         raise SweepError(f"--until: {missing_images(score)}; give this sweep another --name")
     return answers, frame
 
 
 # ---------------------------------------------------------------- said of it
-
-
-def describe_until(request: SweepRequest, until: Until) -> list[str]:
-    """Return lines for a person: what fits, and how many trainings it takes at least and at most."""
-    count, most = len({*find_keys(request).values()}), len(request.seeds)
-    full = until.networks * most
-    where = " and ".join(map(wish_text, until.wishes))
-    fits = f"{count} of {count_noun(until.networks, 'network')} keep {where}, the others are not trained" if where else \
-        count_noun(count, "network")  # fmt: skip
-    return [
-        f"until     one of them is the best with {100 * until.question.until:g} %: {fits}; first a seed each, then "
-        "seeds for those that may be the best",
-        f"          at most {count} x {most} = {count_noun(count * most, 'training')} of the {full} of the full sweep"
-        + ("; what it takes, below, is for all of them" if request.dry_run else ""),
-    ]
 
 
 def describe_end(request: SweepRequest, until: Until) -> list[str]:
@@ -203,17 +149,12 @@ def describe_end(request: SweepRequest, until: Until) -> list[str]:
     trained = sum(counts[key] * costs[key] for key in counts)
     frame = load_frame(request.folder)
     labels = dict(zip(frame["arch_key"], frame["network"], strict=True))
-    score = find_task(request.task).ranked_by(request.recipe.score).main
     most = len(request.seeds)
     saved = until.networks * most - sum(counts.values())
-    lines = end_lines(last, labels, score, until.question)
-    left_out = until.networks - len(counts)
-    parts = [f"{left_out * most} of {count_noun(left_out, 'network')} that does not fit"
-             if left_out == 1 else f"{left_out * most} of {left_out} networks that do not fit"] * bool(left_out)
-    parts.append(f"{len(counts) * most - sum(counts.values())} further seeds of the {len(counts)} that fit")
-    share = trained / (until.madds * most)
+    lines = end_lines(last, labels, until.score, until.question)
+    left_out, share = most * (until.networks - len(counts)), trained / (until.madds * most)
     return [
         *lines,
-        f"saved     {saved} of the {until.networks * most} trainings of the full sweep: {', '.join(parts)}; "
-        f"{100 * share:.0f} % of its MAdds were trained",
+        f"saved     {saved} of the {until.networks * most} trainings of the full sweep, {left_out} of networks that do "
+        f"not fit; those that were made have {100 * share:.0f} % of its MAdds",
     ]
