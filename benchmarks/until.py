@@ -1,28 +1,35 @@
 """Whether `run --until` keeps what it promises: the long form of tests/analysis/test_until.py, in made-up sweeps whose
 truth is known.
 
-    python benchmarks/until.py [--worlds 300] [--until 0.9]
+    python benchmarks/until.py [--worlds 300] [--until 0.9] [--replay results/example]
 
 Each sweep has 22 networks (or 5), all judged on the same images, and a limit on cost that only some keep; these are
 trained seed by seed as the rule says. Seeds scatter as in the committed example (1.3 points), or otherwise. Printed: in
 how many sweeps the best network that fits was put out; of answers, by how sure they say they are at the end, how many
 are right, or within the margin; how they end; what is lost on average; which part of the training time of the full
 sweep they take (all 22 networks with three seeds each, and those alone that fit), a training taken to last as its
-network has MAdds; beside that, what the full sweep would have answered.
+network has MAdds; beside that, what the full sweep would have answered. --replay follows the rule on the record of a
+real sweep instead, its seeds in every order, within several limits on MAdds, and compares with what all of it says.
 """
 
 import argparse
 import sys
 import time
 from collections import Counter
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from mnv2_sweep.analysis.answers import Answers, find_answers
+from mnv2_sweep.analysis.odds import costs_of, find_odds
+from mnv2_sweep.analysis.until import Question, follow
+from mnv2_sweep.record.frame import load_frame
+from mnv2_sweep.record.store import read_each
 from tests.choice_samples import OF_SEEDS
-from tests.until_samples import BINS, WITHIN, tell_sweeps
+from tests.until_samples import BINS, WITHIN, keep_networks, tell_sweeps
 
 WORLDS = {
     "2,500 images, as the example": dict(images=2500, of_seeds=OF_SEEDS),
@@ -33,6 +40,7 @@ WORLDS = {
     "5 networks, 341 images": dict(networks=5, images=341, of_seeds=OF_SEEDS),
 }
 FULL = 3  # seeds of the full sweep
+LIMITS = (30e6, 50e6, 70e6, 110e6, 200e6, 320e6, np.inf)  # on MAdds, of a replay
 
 
 def check(name: str, world: dict, worlds: int, until: float, most: int, limited: bool = True) -> None:
@@ -63,11 +71,41 @@ def check(name: str, world: dict, worlds: int, until: float, most: int, limited:
           flush=True)  # fmt: skip
 
 
+def replay(folder: Path, until: float) -> None:
+    frame = load_frame(folder)
+    every = find_answers(frame, read_each(folder, [*frame["trial_id"]]))
+    costs, rows = costs_of(every, frame), []
+    for most in LIMITS:
+        fits = costs <= most
+        if fits.sum() < 2:
+            continue
+        answers, own = keep_networks(every, fits), costs[fits]
+        means = find_odds(answers, own).scores.mean(0)
+        best, seeds = int(means.argmax()), len(answers.terms[0])
+        for order in permutations(range(seeds)):
+            parts = (tuple(rows[[*order]] for rows in of_all) for of_all in (answers.terms, answers.losses))
+            looks = follow(Answers(answers.networks, answers.seeds, *parts), own, Question(until, WITHIN, seeds))
+            leader = answers.networks.index(looks[-1].leader)
+            given = np.array([looks[-1].counts[name] for name in answers.networks])
+            out = answers.networks[best] in {name for look in looks for name in look.stopped}
+            trained = (given * own).sum() / seeds
+            near = means[best] - means[leader] <= WITHIN
+            rows.append((leader == best, near, out, trained / own.sum(), trained / costs.sum()))
+    same, near, out, fitting, full = 100 * np.mean(rows, axis=0)
+    print(f"{folder}, {len(rows)} replays ({len(LIMITS)} limits, seeds in every order): the answer of all its seeds in "
+          f"{same:.0f} %, within {100 * WITHIN:g} points of it in {near:.0f} %; that network put out in {out:.0f} %; "
+          f"{fitting:.0f} % of the MAdds of those that fit, {full:.0f} % of all were trained")  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--worlds", type=int, default=300, help="made-up sweeps of each kind")
     parser.add_argument("--until", type=float, default=0.9)
+    parser.add_argument("--replay", type=Path, help="the folder of a sweep with several seeds of each network")
     options = parser.parse_args()
+    if options.replay is not None:
+        replay(options.replay, options.until)
+        return
     for name, world in WORLDS.items():
         check(name, world, options.worlds, options.until, FULL)
     example = dict(images=2500, of_seeds=OF_SEEDS)

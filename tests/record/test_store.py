@@ -30,12 +30,14 @@ from mnv2_sweep.record.store import (
     find_trials,
     read_each,
     read_fates,
+    read_looks,
     read_outcomes,
     read_schedule,
     read_statuses,
     record,
     record_all,
     scan_outcomes,
+    write_look,
     write_schedule,
 )
 from mnv2_sweep.trials.recipe import Recipe
@@ -582,3 +584,27 @@ def test_10_000_images_take_less_than_25_kb_of_the_file(tmp_path, make_trial, ma
         record_all(tmp_path / name, [Outcome(make_trial(seed), make_result(each=some)) for seed in range(40)])
         sizes.append((tmp_path / name / DATABASE).stat().st_size)
     assert (sizes[0] - sizes[1]) / 40 < 25_000
+
+
+# ---------------------------------------------------------------- what was decided
+
+
+def test_what_was_decided_once_stands_and_is_read_by_question(tmp_path, make_trial, make_result):
+    record(tmp_path, Outcome(make_trial(0), make_result()))
+    assert read_looks(tmp_path) == read_looks(tmp_path / "nowhere") == {}
+    for number, look in ((1, "a"), (2, "b"), (2, "c")):
+        write_look(tmp_path, "which?", number, look)
+    for number in range(1, 12):
+        write_look(tmp_path, "another?", number, str(number))
+    assert read_looks(tmp_path) == {"which?": ["a", "b"], "another?": [str(n) for n in range(1, 12)]}
+    assert len(read_outcomes(tmp_path)) == 1
+
+
+def test_a_file_of_an_earlier_version_has_no_looks_and_takes_some(tmp_path, make_trial, make_result):
+    record(tmp_path, Outcome(make_trial(0), make_result()))
+    with closing(sqlite3.connect(tmp_path / DATABASE)) as database:
+        database.execute("DROP TABLE looks")
+        database.commit()
+    assert read_looks(tmp_path) == {} and len(read_outcomes(tmp_path)) == 1
+    write_look(tmp_path, "which?", 1, "a")
+    assert read_looks(tmp_path) == {"which?": ["a"]}

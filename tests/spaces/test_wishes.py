@@ -7,9 +7,10 @@ from mnv2_sweep.base.errors import SpaceError
 from mnv2_sweep.devices.costs import ALWAYS
 from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.nets.cost import count_cost
+from mnv2_sweep.spaces.networks import select_networks
 from mnv2_sweep.spaces.read import load_space
 from mnv2_sweep.spaces.space import Constraint
-from mnv2_sweep.spaces.wishes import count_wished, read_wishes, wish_text
+from mnv2_sweep.spaces.wishes import count_wished, find_factors, find_fitting, read_wishes, wish_text
 
 
 @pytest.mark.parametrize("word", ["madds <= 100M", "madds<=100M", "  madds   <=100M "])
@@ -62,6 +63,36 @@ def test_all_mistakes_are_told_at_once_and_nothing_of_a_terminal_passes():
         read_wishes(["madds <= x", "\x1b[31m <= 3", "params < 2M"])
     first, second = str(raised.value).splitlines()
     assert "madds <= x" in first and "unknown cost" in second and "\x1b" not in second
+
+
+def test_networks_of_a_space_that_keep_all_wishes(tmp_path):
+    networks = open_grid(tmp_path)
+    madds = networks.costs.madds
+    fits = find_fitting(networks, read_wishes([f"madds <= {sorted(madds)[2]}", f"madds > {min(madds)}"]))
+    assert fits.tolist() == [low in sorted(madds)[1:3] for low in madds] and fits.sum() == 2
+    assert find_fitting(networks, ()).all()
+    assert find_fitting(networks, read_wishes(["file_int8_bytes <= 100 MB"])).all()
+
+
+def test_where_no_network_keeps_the_wishes_the_nearest_is_named(tmp_path):
+    with pytest.raises(SpaceError) as raised:
+        find_fitting(open_grid(tmp_path), read_wishes(["madds <= 1K", "params <= 100M"]))
+    assert str(raised.value).startswith(
+        '--where "madds <= 1K" --where "params <= 100M": none of the 4 networks of space \'grid\' keeps that; nearest '
+        "is 0.5 at 96 with madds "
+    )
+
+
+def open_grid(folder):
+    path = folder / "grid.yaml"
+    path.write_text("axes: {width: [0.5, 1.0], resolution: [96, 128]}\n")
+    return select_networks(load_space(path))
+
+
+def test_how_far_networks_are_from_wishes():
+    wishes = read_wishes(["madds <= 100", "depth >= 20"])
+    costs = {"madds": np.array([50.0, 200, 100, np.nan]), "depth": np.array([20.0, 20, 5, 20])}
+    assert find_factors(costs, wishes, 4).tolist() == [1.0, 2.0, 4.0, np.inf]
 
 
 @pytest.mark.parametrize("name", ALWAYS)
