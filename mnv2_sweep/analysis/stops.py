@@ -51,7 +51,7 @@ def end_lines(look: Look, labels: Mapping[str, str], score: Score, question: Que
     odds += f" and within {margin} of the best with {near}" if question.within else ""
     why = {
         SPENT: "no seeds are left",
-        HOPELESS: f"further seeds on these {look.images:,} images would hardly ever decide it",
+        HOPELESS: f"further seeds on these {look.images:,} images would hardly ever decide it, or better the answer",
         OPEN: "it was interrupted; the same command goes on",
     }[look.verdict]
     return [f"undecided {odds}, where {wanted} was wanted: {why}"]

@@ -12,7 +12,8 @@ odds of all that was measured until then (`odds`) and decides in this order:
    left.
 4. The likeliest of the others get a further seed, those that together hold all but half of what may stay in doubt; of
    these, those with the fewest seeds first. Others wait, and may come back.
-5. Where such seeds would hardly ever decide it, as the odds foresee (`foresight`), or none are left, that is the end.
+5. Where all seeds that are left would hardly ever decide it nor save much of what is lost on average by a wrong answer,
+   as the odds foresee (`foresight`), or none are left, that is the end.
 
 Why early looks keep what is promised: the draws are of all truths that the measurements allow, so they do not depend on
 how often somebody looked or whom he gave a seed (what is likely does not depend on why one stopped). A network that is
@@ -34,7 +35,7 @@ from mnv2_sweep.analysis.odds import Odds, find_odds, share_best
 
 LEAST_FREEDOM = 4  # degrees of freedom of the spread over seeds, from which on anything is decided
 WRONGLY = 0.05  # of sweeps in which the best network may be put out
-HARDLY = 0.05  # so seldom further seeds would decide, where they are not worth it
+HARDLY, LITTLE = 0.05, 0.1  # so seldom seeds decide, and so little of what is lost they save, that they aren't worth it
 # Verdicts: the leader is the best; it is near the best; seeds would hardly decide; none are left; nothing yet.
 SURE, NEAR, HOPELESS, SPENT, OPEN = "sure", "near", "hopeless", "spent", "open"
 NO_NEWS = 1e6  # times the variance of a seed: of a network that gets none
@@ -172,15 +173,17 @@ def find_further(rivals: Sequence[int], given: np.ndarray, inside: np.ndarray, m
 
 
 def is_hopeless(answers: Answers, odds: Odds, rivals: Sequence[int], left: np.ndarray, question: Question) -> bool:
-    """Say whether all seeds that are `left` [networks] of the rivals would hardly ever decide the sweep: whether
-    results that the odds foresee do so in less than HARDLY."""
+    """Say whether all seeds that are `left` [networks] of the rivals are not worth it: whether results that the odds
+    foresee decide the sweep in less than HARDLY, and lower what is lost on average by less than LITTLE of it."""
     places, variance = [*rivals], max(answers.spread.variance, 1e-12)
     measured = np.array([answers.terms[at].mean(dtype=float) for at in places])
     noise = np.diag([variance / left[at] if left[at] > 0 else NO_NEWS * variance for at in places])
-    foreseen = foresee_results(
-        odds.scores[:, places], measured - odds.luck[:, places], noise, question.until, within=question.within
+    scores = odds.scores[:, places]
+    lost = float((scores.max(1, keepdims=True) - scores).mean(0).min())
+    _, then, decided = foresee_results(
+        scores, measured - odds.luck[:, places], noise, question.until, within=question.within
     )
-    return foreseen[2] < HARDLY
+    return decided < HARDLY and then > (1 - LITTLE) * lost
 
 
 # ---------------------------------------------------------------- again, of what is on record

@@ -9,7 +9,7 @@ or networks; results serve all of them.
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import count
 
@@ -38,8 +38,7 @@ from mnv2_sweep.trials.trial import trial_id
 def run_until(until: Until, request: SweepRequest, stop: StopRequest | None = None) -> Iterator[Event]:
     """Train, look and decide, round after round, until the question is answered or no seeds are left. `request` has the
     networks that fit, and the seeds they may have at most. Raises SweepError."""
-    stop = stop or StopRequest()
-    keys, name = find_keys(request), name_question(request, until)
+    stop, keys = stop or StopRequest(), find_keys(request)
     counts, stopped, before = dict.fromkeys(keys.values(), 1), {}, len(read_decided(request, until))
     for number in count(1):
         asked = replace(
@@ -51,30 +50,38 @@ def run_until(until: Until, request: SweepRequest, stop: StopRequest | None = No
         finished = yield from _train_round(asked, stop)
         if left := len(missing_trials(schedule_request(asked), request.folder)):
             if not finished.left:  # ended otherwise than by a wish to stop
-                yield Finished(request.folder, finished.recorded, left, finished.failed)
+                yield replace(finished, left=left)
             return
         found = find_results(asked, until.score)
         if found is None:
             yield Noted(("until     nothing is decided: no trial has a result",))
             return
-        answers, frame = found
-        odds = find_odds(answers, costs_of(answers, frame))
-        look = decide(answers, odds, counts, stopped, until.question)
-        labels = dict(zip(frame["arch_key"], frame["network"], strict=True))
-        reasons = stop_reasons(look, labels, until.score)
-        write_look(request.folder, name, number, dump_look(look, labels, reasons))
-        stands = read_decided(request, until)[number - 1]
-        lines = look_lines(stands, number, labels, until.score)
-        if not stands.agrees(look):
-            lines.append("note      the results on record today would decide otherwise here; what was decided stands")
+        look, lines = _look(asked, until, number, *found, counts, stopped)
         yield Noted(tuple(lines))
-        if stands.verdict != OPEN:
+        if look.verdict != OPEN:
             return
-        if stop.asked:
-            left = sum(stands.wanted.values()) - sum(stands.counts.values())
-            yield Finished(request.folder, finished.recorded, left, finished.failed)
+        if stop.asked:  # when all of the round had ended
+            yield replace(finished, left=sum(look.wanted.values()) - sum(look.counts.values()))
             return
-        counts, stopped = {**counts, **stands.wanted}, {**stopped, **stands.stopped}
+        counts, stopped = {**counts, **look.wanted}, {**stopped, **look.stopped}
+
+
+def _look(
+    request: SweepRequest, until: Until, number: int, answers: Answers, frame: pd.DataFrame, counts: Mapping[str, int],
+    stopped: Mapping[str, float],
+) -> tuple[Look, list[str]]:  # fmt: skip
+    """Look at the results of a round and put on record what is decided, unless that is there; returns what stands on
+    record, and lines for a person."""
+    odds = find_odds(answers, costs_of(answers, frame))
+    look = decide(answers, odds, counts, stopped, until.question)
+    labels = dict(zip(frame["arch_key"], frame["network"], strict=True))
+    text = dump_look(look, labels, stop_reasons(look, labels, until.score))
+    write_look(request.folder, name_question(request, until), number, text)
+    stands = read_decided(request, until)[number - 1]
+    lines = look_lines(stands, number, labels, until.score)
+    if not stands.agrees(look):
+        lines.append("note      the results on record today would decide otherwise here; what was decided stands")
+    return stands, lines
 
 
 def _train_round(request: SweepRequest, stop: StopRequest) -> Iterator[Event]:

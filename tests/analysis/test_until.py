@@ -200,5 +200,7 @@ def test_how_it_ended_is_said():
     )
     assert said(SPENT).endswith("where 90 % was wanted: no seeds are left")
     assert "within" not in said(SPENT, replace(ASKED, within=0.0)) and "within 0.5 points" in said(SPENT)
-    assert said(HOPELESS).endswith("further seeds on these 1,500 images would hardly ever decide it")
+    assert said(HOPELESS).endswith(
+        "further seeds on these 1,500 images would hardly ever decide it, or better the answer"
+    )
     assert said(OPEN).endswith("it was interrupted; the same command goes on")
