@@ -30,7 +30,7 @@ data: photos
 seeds: 5
 """
 WISH = ("--where", "madds <= 12M")
-DECIDING = ("run", "six.yaml", "--until", "0.9", *WISH, "--workers", 1)
+DECIDING = ("run", "six.yaml", "--until", "0.9", *WISH, "--within", 0, "--workers", 1)
 
 
 def make_result(trial: Trial) -> Result:
@@ -101,7 +101,7 @@ def test_a_sweep_trains_what_decides_it_and_says_what_it_decided(desk, trained):
     assert code == 0 and errors_of(err) == []
     assert "until     one network is the best with 90 %: 6 of 7 networks keep madds <= 12M, no other is trained" in out
     assert "          at most 6 x 5 = 30 trainings, the full sweep has 35\n" in out
-    assert sorted(trained)[:1] and {width for width, _ in trained} == {*SKILLS} - {1.4}
+    assert {width for width, _ in trained} == {*SKILLS} - {1.4}
     assert trained[:6] == sorted(trained[:6], key=lambda one: one[1]) and {seed for _, seed in trained[:6]} == {0}
     assert len(trained) == len({*trained}) < 20
     assert re.search(r"^look 1    how far seeds move a score is not known yet; a seed more for ", out, re.M)
@@ -121,7 +121,7 @@ def test_a_sweep_trains_what_decides_it_and_says_what_it_decided(desk, trained):
 
 @pytest.mark.slow
 def test_every_stop_is_on_record_with_its_reason_and_figures(desk, trained):
-    call(desk, *DECIDING, "--within", "0")
+    call(desk, *DECIDING)
     looks = looks_of(desk)
     assert looks[-1]["verdict"] != OPEN and all(look["verdict"] == OPEN for look in looks[:-1])
     stopped = {name: chance for look in looks for name, chance in look["stopped"].items()}
