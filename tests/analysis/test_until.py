@@ -128,8 +128,8 @@ def test_one_network_alone_is_the_answer_and_two_that_are_alike_are_near():
     assert look.verdict == NEAR and look.near >= 0.9 > max(look.probability.values())
     strict = decide(alike, find_odds(alike, [1.0, 2.0]), counts, {}, Question(0.9, 0.0, 4))
     assert strict.verdict == SPENT
-    few = answers_of(random.random((3, 40)) < 0.6, random.random((3, 40)) < 0.6)  # 40 images say little
-    look = decide(few, find_odds(few, [1.0, 2.0]), dict.fromkeys("01", 3), {}, Question(0.99, 0.0, 6))
+    few = answers_of(random.random((6, 40)) < 0.6, random.random((6, 40)) < 0.6)  # 40 images say little
+    look = decide(few, find_odds(few, [1.0, 2.0]), dict.fromkeys("01", 6), {}, Question(0.99, 0.0, 7))
     assert look.verdict == HOPELESS and look.wanted == look.counts
 
 
