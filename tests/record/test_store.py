@@ -459,7 +459,7 @@ def test_a_full_disk_stops_the_writer_and_keeps_what_is_there(tmp_path):
     """A limit on the size of files stands for the end of the disk."""
     code = (
         "import resource, sys\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (56_000, 56_000))\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (65_000, 65_000))\n"
         "from mnv2_sweep.base.errors import StoreError\n"
         f"try:\n    exec({WRITER!r})\nexcept StoreError as error:\n    print(error)\n"
     )
