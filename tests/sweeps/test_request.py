@@ -288,11 +288,11 @@ def test_slices_are_planned_first_and_some_are_trained_on(tmp_path, tiny_data, m
     opened = open_supernet(tmp_path / "mine", tiny_data, strategy, seeds=(0, 1))
     assert len(opened.trials) == len(opened.missing) == 8
     assert {trial.shared for trial in opened.trials} == {sharing}
-    assert opened.preparations == {shared_id(opened.trials[0]), shared_id(opened.trials[-1])}
+    assert set(opened.preparations) == {shared_id(opened.trials[0]), shared_id(opened.trials[-1])}
     tuned = open_supernet(tmp_path / "mine", tiny_data, strategy, seeds=(0, 1), tuned=SUPERNET[:1])
     assert tuned.trials[:8] == opened.trials and len(tuned.trials) == 10
     assert {(trial.arch, trial.shared) for trial in tuned.trials[8:]} == {(SUPERNET[0], replace(sharing, finetune=2.0))}
-    assert open_supernet(tmp_path, tiny_data, ALONE).preparations == set()
+    assert open_supernet(tmp_path, tiny_data, ALONE).preparations == ()
     for trial in opened.trials:
         record(tmp_path / "other", Outcome(trial, make_result()))
     again = open_supernet(tmp_path / "mine", tiny_data, strategy, seeds=(0, 1), tuned=SUPERNET[:1])
