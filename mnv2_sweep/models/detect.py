@@ -129,13 +129,13 @@ def suppress(boxes: Tensor, scores: Tensor, rule: Suppression) -> Detections:
 
 def _suppress_part(boxes: Tensor, scores: Tensor, rule: Suppression) -> Detections:
     images, _, classes = scores.shape
-    order = scores.transpose(1, 2).sort(-1, descending=True, stable=True)
+    order = scores.transpose(1, 2).sort(dim=-1, descending=True, stable=True)
     best, places = order.values[..., : rule.candidates], order.indices[..., : rule.candidates]  # [B, classes, count]
     found = boxes[torch.arange(images, device=boxes.device)[:, None, None], places]  # [B, classes, count, 4]
     removes = (find_overlaps(found, found) > rule.overlap).triu(1)  # [..., i, j]: i removes j, where i itself is kept
     kept = keep_greedily(best > rule.least, removes)
     kept &= kept.cumsum(-1) <= rule.each
-    ranked = best.masked_fill(~kept, 0).flatten(1).sort(-1, descending=True, stable=True)
+    ranked = best.masked_fill(~kept, 0).flatten(1).sort(dim=-1, descending=True, stable=True)
     first, rows = ranked.values[:, : rule.most], ranked.indices[:, : rule.most]
     there = first > 0
     chosen = found.flatten(1, 2).gather(1, rows[..., None].expand(-1, -1, 4)) * there[..., None]

@@ -17,7 +17,7 @@ from mnv2_sweep.nets.resolve import resolve
 MATCHED = 0.5  # tensorflow/models, ssdlite_mobilenet_v2_coco.config, and weiliu89/caffe (ssd)
 AT_ONCE = 4_000_000  # pairs of a box and an anchor
 SIDES = (96, 128, 160, 192, 224, 256, 320, 384, 448, 512)  # pixels that `describe_reach` tries
-SCALES = (0.05, 0.1, 0.15, 0.2)  # values of anchor_scale that it tries
+SCALES = (0.15, 0.1, 0.075, 0.05)  # values of anchor_scale that it tries
 
 
 class Reach(NamedTuple):
@@ -94,7 +94,8 @@ def describe_reach(arch: ArchSpec, boxes: np.ndarray) -> list[str]:
         finer = [scale for scale in SCALES if scale != arch.anchor_scale]
         lines += _say_better("with anchor_scale", "", reach, reach_by(arch, boxes, "anchor_scale", finer))
     if reach.misshapen:
-        lines.append(f"{reach.misshapen:,} of them have the shape of no anchor at all, wherever it lies")
+        have = "has" if reach.misshapen == 1 else "have"
+        lines.append(f"{reach.misshapen:,} of them {have} the shape of no anchor at all, wherever it lies")
     return lines
 
 

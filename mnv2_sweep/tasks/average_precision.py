@@ -96,25 +96,29 @@ def _mean(values: np.ndarray) -> float:
 
 
 def _check(
-    what: str, image: int, boxes: np.ndarray, labels: np.ndarray, classes: int, scores: np.ndarray | None = None
+    what: str, image: int, corners: np.ndarray, labels: np.ndarray, classes: int, scores: np.ndarray | None = None
 ) -> None:
-    """Raise SweepError where an image has a box, a label or a score that can't be one."""
-    faults = {
-        f"is no box; left, top, right and bottom are finite numbers, in this order ({boxes.tolist()})": ~(
-            np.isfinite(boxes).all(1) & (boxes[:, :2] <= boxes[:, 2:]).all(1)
-        ),
-        f"has a class that is none of 0 to {classes - 1}": (labels < 0) | (labels >= classes),
-    }
-    if scores is not None:
-        faults["has a score that is no finite number; the network may have diverged"] = ~np.isfinite(scores)
-    for fault, where in faults.items():
-        if where.any():
-            raise SweepError(f"{what}: box {int(where.argmax())} of image {image} {fault}")
+    """Raise SweepError where an image has a box, a class or a score that can't be one."""
+    is_box = np.isfinite(corners).all(1) & (corners[:, :2] <= corners[:, 2:]).all(1)
+    if not is_box.all():
+        at = int(is_box.argmin())
+        raise SweepError(
+            f"{what}: box {at} of image {image} is {corners[at].tolist()}; left, top, right and bottom are finite "
+            "numbers, right and bottom not below the others"
+        )
+    is_class = (labels >= 0) & (labels < classes)
+    if not is_class.all():
+        at = int(is_class.argmin())
+        raise SweepError(f"{what}: box {at} of image {image} has class {labels[at]}, 0 to {classes - 1} allowed")
+    if scores is not None and not np.isfinite(scores).all():
+        at = int(np.isfinite(scores).argmin())
+        raise SweepError(
+            f"{what}: box {at} of image {image} has score {scores[at]}, finite numbers allowed; has the network "
+            "diverged?"
+        )
 
 
-def _evaluate(
-    truths: Sequence[TrueBoxes], found: Sequence[FoundBoxes], classes: int
-) -> tuple[np.ndarray, list]:
+def _evaluate(truths: Sequence[TrueBoxes], found: Sequence[FoundBoxes], classes: int) -> tuple[np.ndarray, list]:
     """Return the library's precision [thresholds, recalls, classes, areas], all areas first, and what it made of each
     class, area and image, in that order."""
     if find_spec(LIBRARY) is None:

@@ -69,7 +69,7 @@ def mine_negatives(losses: Tensor, positive: Tensor, mining: Mining = TENSORFLOW
     """Return which anchors count as background [B, A]: those that are not `positive` with the highest `losses`, both
     [B, A]. Of equal losses the first."""
     wanted = (mining.ratio * positive.sum(1)).clamp(min=mining.least)
-    ranks = losses.masked_fill(positive, -torch.inf).sort(1, descending=True, stable=True).indices.argsort(1)
+    ranks = losses.masked_fill(positive, -torch.inf).sort(dim=1, descending=True, stable=True).indices.argsort(1)
     return (ranks < wanted[:, None]) & ~positive
 
 
