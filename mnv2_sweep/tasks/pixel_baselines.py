@@ -1,8 +1,10 @@
 """What segmentation comes to without a network: the most frequent class everywhere, and two thresholds on brightness.
 
 Both are chosen on the training images and counted on others. With two thresholds, each of the three ranges of
-brightness has a class; thresholds and classes are those with the highest mIoU on the training images. Where classes
-differ in brightness, as bright cells on dark ground, a network has to be better than that to be worth anything.
+brightness has a class; thresholds and classes are those with the highest mIoU on the training images. Brightness is
+the pixel's own, or how far it is from the mean of its image, in standard deviations: that is the fair one beside a
+network whose images are normalised each by itself. Where classes differ in brightness, as bright cells on dark ground,
+a network has to be better than both to be worth anything.
 """
 
 from collections.abc import Sequence
@@ -16,6 +18,7 @@ from mnv2_sweep.data.batches import pick_luma
 from mnv2_sweep.trials.regions import IGNORED, Regions, count_regions
 
 LEVELS = 256
+MIDDLE, STEP = 128, 32  # level of an image's mean, and levels in a standard deviation of its brightness
 MOST_CLASSES = 5  # from which three ranges choose
 
 
@@ -28,10 +31,14 @@ class Ranges(NamedTuple):
     classes: tuple[int, int, int]
 
 
-def count_brightness(image: np.ndarray, truth: np.ndarray, classes: int) -> np.ndarray:
+def count_brightness(image: np.ndarray, truth: np.ndarray, classes: int, in_deviations: bool = False) -> np.ndarray:
     """Return how many pixels of each brightness are of each class, int64 [LEVELS, classes]; of an image uint8
-    [h, w, 3], whose luma counts, and the classes of its pixels [h, w]."""
+    [h, w, 3], whose luma counts, and the classes of its pixels [h, w]. With `in_deviations`, brightness is in STEPs of
+    a standard deviation from the image's mean, which is MIDDLE."""
     luma = pick_luma(torch.from_numpy(image)).numpy()[..., 0]
+    if in_deviations:
+        scaled = MIDDLE + STEP * (luma - luma.mean()) / max(luma.std(), 1e-6)
+        luma = scaled.round().clip(0, LEVELS - 1)
     counted = truth != IGNORED
     pairs = luma[counted].astype(np.int64) * classes + truth[counted]
     return np.bincount(pairs, minlength=LEVELS * classes).reshape(LEVELS, classes)

@@ -131,6 +131,16 @@ def test_brightness_by_hand():
     assert count_brightness(image, np.array([[0, 0, 1]], np.uint8), 2)[76, 1] == 1  # 0.299 of red
 
 
+def test_brightness_in_deviations_does_not_know_how_bright_an_image_is():
+    image = np.random.default_rng(0).integers(40, 90, (6, 5, 1)).repeat(3, 2)
+    truth = np.zeros((6, 5), np.uint8)
+    dark, bright = (count_brightness(one.astype(np.uint8), truth, 1, True)[:, 0] for one in (image, 2 * image + 60))
+    assert abs((dark * np.arange(LEVELS)).sum() - (bright * np.arange(LEVELS)).sum()) <= 30  # rounding of 30 pixels
+    assert (dark * np.arange(LEVELS)).sum() / 30 == pytest.approx(128, abs=1)
+    flat = count_brightness(np.full((2, 2, 3), 9, np.uint8), truth[:2, :2], 1, True)
+    assert flat[128, 0] == 4
+
+
 def slow_best(brightness: np.ndarray, classes: int) -> float:
     """Every pair of thresholds and every choice of classes, pixel for pixel."""
     levels, pixels = np.arange(LEVELS), brightness
