@@ -65,3 +65,4 @@ bench: .venv/.bench  ## about an hour on two cores
 	$(BIN)/python benchmarks/odds.py
 	$(BIN)/python benchmarks/doubt.py
 	$(BIN)/python benchmarks/recommend.py
+	$(BIN)/python benchmarks/boxes.py

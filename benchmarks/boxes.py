@@ -14,12 +14,11 @@ import sys
 import time
 from pathlib import Path
 
-for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ[name] = "1"
+os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from mnv2_sweep.analysis.resample import bootstrap
-from mnv2_sweep.tasks.average_precision import score_boxes
+from mnv2_sweep.analysis.resample import Interval, bootstrap
+from mnv2_sweep.tasks.average_precision import BoxScores, score_boxes
 from tests.box_samples import differences, draw_images, judge_boxes
 
 SPLITS = {  # images, classes, most truths an image, most boxes where nothing is
@@ -42,28 +41,24 @@ def compare_cases(cases: int) -> bool:
     return worst < EQUAL
 
 
-def cpu_ms(work) -> float:
+def cpu_ms(work, *values) -> float:
     began = time.process_time()
-    work()
+    work(*values)
     return 1000 * (time.process_time() - began)
+
+
+def find_interval(scores: BoxScores, images: int) -> Interval:
+    return bootstrap(lambda weights: scores.matches.precision(weights).map, images)
 
 
 def compare_speed() -> bool:
     enough = True
     for name, (images, classes, most, wrong) in SPLITS.items():
         truths, found = draw_images(0, images, classes, most, wrong)
-        times = {
-            "ours": lambda: score_boxes(truths, found, classes),
-            "theirs": lambda: judge_boxes(truths, found, classes),
-        }
-        spent = {key: [] for key in times}
-        for _ in range(RUNS):
-            for key, work in times.items():
-                spent[key].append(cpu_ms(work))
-        ours, theirs = (statistics.median(spent[key]) for key in times)
-        ratios = [b / a for a, b in zip(spent["ours"], spent["theirs"], strict=True)]
-        scores = score_boxes(truths, found, classes)
-        took = cpu_ms(lambda: bootstrap(lambda weights: scores.matches.precision(weights).map, images))
+        spent = [[cpu_ms(work, truths, found, classes) for work in (score_boxes, judge_boxes)] for _ in range(RUNS)]
+        ours, theirs = (statistics.median(times) for times in zip(*spent, strict=True))
+        ratios = [b / a for a, b in spent]
+        took = cpu_ms(find_interval, score_boxes(truths, found, classes), images)
         boxes = sum(len(one.classes) for one in found)
         print(
             f"{name}: {images} images, {boxes:,} boxes found: {ours:.0f} ms, pycocotools {theirs:.0f} ms, "

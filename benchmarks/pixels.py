@@ -16,8 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from mnv2_sweep.analysis.resample import bootstrap
 from mnv2_sweep.tasks.pixel_baselines import (
@@ -29,7 +28,7 @@ from mnv2_sweep.tasks.pixel_baselines import (
 )
 from mnv2_sweep.trials.regions import Regions
 
-NUCLEI = ROOT.parent / "shared" / "data" / "nuclei" / "nuclei.zip"
+NUCLEI = Path(__file__).parents[2] / "shared" / "data" / "nuclei" / "nuclei.zip"
 SPLITS = ("train", "val", "test")
 
 

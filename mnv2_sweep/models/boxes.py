@@ -60,8 +60,8 @@ def decode_boxes(code: Tensor, anchors: Tensor) -> Tensor:
 
 
 def encode_cells(boxes: Tensor, anchors: Tensor, places: Tensor) -> Tensor:
-    """Return what YOLOv2 learns of boxes [..., 4] at as many anchors [..., 4], both centres, where a place of the map is
-    `places` [..., 2] wide and high: where in the place its middle lies, 0 to 1, and the logarithm of how much larger
+    """Return what YOLOv2 learns of boxes [..., 4] at as many anchors [..., 4], both centres, where a place of the map
+    is `places` [..., 2] wide and high: where in the place its middle lies, 0 to 1, and the logarithm of how much larger
     than the anchor it is (Redmon and Farhadi, arXiv 1612.08242, section 2)."""
     inside = (boxes[..., :2] - anchors[..., :2]) / places + 0.5
     return torch.cat([inside, (boxes[..., 2:].clamp(min=LEAST_SIDE) / anchors[..., 2:]).log()], -1)

@@ -108,13 +108,15 @@ class BoxDecoder(nn.Module):
     def forward(self, outputs: Tensor | Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         raw = read_outputs(outputs, self.classes)
         if self.has_cells:
-            boxes = decode_cells(raw.boxes, self.anchors, self.places)
             scores = raw.scores[..., :1].sigmoid() * raw.scores[..., 1:].softmax(-1)
         else:
-            boxes = decode_boxes(raw.boxes, self.anchors)
             scores = raw.scores.softmax(-1) if self.has_softmax else raw.scores.sigmoid()
             scores = scores[..., 1:]
-        return to_corners(boxes).clamp(0, 1), scores
+        return to_corners(self.decode(raw.boxes)).clamp(0, 1), scores
+
+    def decode(self, code: Tensor) -> Tensor:
+        """Return the boxes [B, A, 4], centres, of what the network says of them."""
+        return decode_cells(code, self.anchors, self.places) if self.has_cells else decode_boxes(code, self.anchors)
 
 
 def suppress(boxes: Tensor, scores: Tensor, rule: Suppression) -> Detections:

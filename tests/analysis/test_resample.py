@@ -19,7 +19,10 @@ def test_the_interval_of_a_mean_is_near_the_textbooks():
     values = np.random.default_rng(0).normal(size=400)
     low, high = bootstrap(lambda weights: weights @ values / weights.sum(1), 400)
     half = 1.96 * values.std() / 20
-    assert (low, high) == (pytest.approx(values.mean() - half, abs=0.015), pytest.approx(values.mean() + half, abs=0.015))
+    assert (low, high) == (
+        pytest.approx(values.mean() - half, abs=0.015),
+        pytest.approx(values.mean() + half, abs=0.015),
+    )
     assert bootstrap(lambda weights: weights @ values / weights.sum(1), 400) == (low, high)
 
 

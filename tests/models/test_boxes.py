@@ -52,7 +52,9 @@ def test_overlaps_are_those_of_slow_code():
     found = find_overlaps(first, second)
     assert found.shape == (3, 5, 7)
     for b, i, j in torch.cartesian_prod(torch.arange(3), torch.arange(5), torch.arange(7)).tolist():
-        assert found[b, i, j].item() == pytest.approx(slow_overlap(first[b, i].tolist(), second[b, j].tolist()), abs=1e-6)
+        assert found[b, i, j].item() == pytest.approx(
+            slow_overlap(first[b, i].tolist(), second[b, j].tolist()), abs=1e-6
+        )
 
 
 def test_overlaps_by_hand():
@@ -115,7 +117,8 @@ def test_each_channel_belongs_to_its_anchor():
     assert scores[0, :, 1].argmax() == at and scores[0, at].tolist() == pytest.approx([0, 0.9526], abs=1e-4)
     x, y, width, height = anchors[at].tolist()
     assert (x, y) == (0.25, 0.75)
-    assert boxes[0, at].tolist() == pytest.approx([max(0, x - width / 4), y - height / 2, x + width / 4, min(1, y + height / 2)])  # fmt: skip
+    wanted = [max(0, x - width / 4), y - height / 2, x + width / 4, min(1, y + height / 2)]
+    assert boxes[0, at].tolist() == pytest.approx(wanted)
 
 
 def test_scores_by_hand():

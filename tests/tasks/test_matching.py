@@ -13,7 +13,8 @@ HALF = torch.tensor([[0.25, 0.5, 0.5, 1.0], [0.75, 0.5, 0.5, 1.0]])  # the left 
 def slow_match(anchors: list, boxes: list, there: list, least: float) -> list[int]:
     """As argmax_matcher.py of TensorFlow: each anchor's best box, if it is good enough; then each box's best anchor,
     where of several boxes the first has it."""
-    table = [[slow_overlap(box, anchor) if is_one else -1 for anchor in anchors] for box, is_one in zip(boxes, there, strict=True)]  # fmt: skip
+    pairs = zip(boxes, there, strict=True)
+    table = [[slow_overlap(box, anchor) if is_one else -1 for anchor in anchors] for box, is_one in pairs]
     matched = []
     for at in range(len(anchors)):
         column = [row[at] for row in table]
@@ -53,14 +54,18 @@ def test_of_two_boxes_with_one_best_anchor_the_first_has_it():
 
 
 def test_an_image_without_boxes_is_background():
-    assert match_anchors(HALF, torch.zeros(2, 0, 4), torch.zeros(2, 0, dtype=torch.bool)).tolist() == [[NOTHING] * 2] * 2
+    assert (
+        match_anchors(HALF, torch.zeros(2, 0, 4), torch.zeros(2, 0, dtype=torch.bool)).tolist() == [[NOTHING] * 2] * 2
+    )
     nothing = torch.zeros(1, 3, dtype=torch.bool)
     assert match_anchors(HALF, torch.rand(1, 3, 4), nothing).tolist() == [[NOTHING] * 2]
 
 
 def test_a_box_that_overlaps_no_anchor_is_learnt_by_none():
     left = HALF[:1]
-    assert match_anchors(left, torch.tensor([[[0.6, 0, 0.7, 1]]]), torch.ones(1, 1, dtype=torch.bool)).tolist() == [[-1]]
+    assert match_anchors(left, torch.tensor([[[0.6, 0, 0.7, 1]]]), torch.ones(1, 1, dtype=torch.bool)).tolist() == [
+        [-1]
+    ]
 
 
 # ---------------------------------------------------------------- YOLOv2
@@ -79,7 +84,8 @@ def test_cells_by_hand():
     """A small square in the second row's right place, a wide box in the last row's left one."""
     boxes = torch.tensor([[[0.9, 0.4, 0.98, 0.48], [0, 0.8, 0.9, 0.95]]])
     matched = match_cells(grid(), PLACES, boxes, torch.ones(1, 2, dtype=torch.bool))
-    assert matched.tolist()[0] == [0 if at == (1 * 2 + 1) * 2 + 0 else 1 if at == (3 * 2 + 0) * 2 + 1 else -1 for at in range(16)]  # fmt: skip
+    wanted = {(1 * 2 + 1) * 2 + 0: 0, (3 * 2 + 0) * 2 + 1: 1}
+    assert matched[0].tolist() == [wanted.get(at, NOTHING) for at in range(16)]
 
 
 def test_of_two_boxes_in_one_cell_the_last_has_it():

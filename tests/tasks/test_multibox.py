@@ -111,7 +111,9 @@ def test_what_is_right_has_no_loss_and_what_is_wrong_has(focal):
     right = Raw(code, 40.0 * functional.one_hot(classes, 3) - 20)
     assert multibox_losses(right, anchors, matched, truths, focal=focal).max() < 1e-4
     wrong = right._replace(boxes=code + 1)
-    assert multibox_losses(wrong, anchors, matched, truths, focal=focal).mean().item() == pytest.approx(4 * 0.5, rel=1e-4)
+    assert multibox_losses(wrong, anchors, matched, truths, focal=focal).mean().item() == pytest.approx(
+        4 * 0.5, rel=1e-4
+    )
     wrong = right._replace(scores=-right.scores)
     assert multibox_losses(wrong, anchors, matched, truths, focal=focal).mean() > 10
 

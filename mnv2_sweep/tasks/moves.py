@@ -42,13 +42,15 @@ def make_moves(frames: Tensor, flip: Tensor | None = None) -> Tensor:
     return moves
 
 
-def draw_frames(boxes: Tensor, there: Tensor, generator: torch.Generator | None = None) -> Tensor:
+def draw_frames(
+    boxes: Tensor, there: Tensor, generator: torch.Generator | None = None, least_area: float = LEAST_AREA
+) -> Tensor:
     """Draw a crop for each image [B, 4], corners as shares, which holds a drawn part (COVERED) of at least one of its
     boxes; the whole image where TRIES crops hold none so far. An image without boxes gets the first that is drawn."""
     count = len(boxes)
     draws = torch.rand(4, count, TRIES, generator=generator)
     wanted = torch.tensor(COVERED)[torch.randint(len(COVERED), (count, 1), generator=generator)]
-    area = LEAST_AREA + (1 - LEAST_AREA) * draws[0]
+    area = least_area + (1 - least_area) * draws[0]
     aspect = torch.exp(math.log(LEAST_ASPECT) + math.log(MOST_ASPECT / LEAST_ASPECT) * draws[1])
     sides = torch.stack([(area * aspect).sqrt(), (area / aspect).sqrt()], -1).clamp(max=1)
     low = (1 - sides) * draws[2:].permute(1, 2, 0)
@@ -81,7 +83,9 @@ def draw_scales(
 def cut_boxes(boxes: Tensor, frames: Tensor) -> Tensor:
     """Return what frames [..., 4] leave of boxes [..., 4], in shares of the whole image, both corners; the wrong way
     round where that is nothing."""
-    return torch.cat([torch.maximum(boxes[..., :2], frames[..., :2]), torch.minimum(boxes[..., 2:], frames[..., 2:])], -1)
+    return torch.cat(
+        [torch.maximum(boxes[..., :2], frames[..., :2]), torch.minimum(boxes[..., 2:], frames[..., 2:])], -1
+    )
 
 
 def move_images(images: Tensor, moves: Tensor, size: Size) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from mnv2_sweep.base.size import Size, square
 from mnv2_sweep.data.batches import draw_crops
 from mnv2_sweep.models.boxes import find_areas
-from mnv2_sweep.training.moves import (
+from mnv2_sweep.tasks.moves import (
     apply_contrast,
     cut_boxes,
     draw_frames,
