@@ -66,3 +66,4 @@ bench: .venv/.bench  ## about an hour on two cores
 	$(BIN)/python benchmarks/doubt.py
 	$(BIN)/python benchmarks/recommend.py
 	$(BIN)/python benchmarks/until.py
+	$(BIN)/python benchmarks/boxes.py

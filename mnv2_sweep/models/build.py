@@ -29,6 +29,9 @@ ACTIVATIONS = {
     "leaky": partial(nn.LeakyReLU, 0.1),
 }  # fmt: skip
 FIRST_SCALE = 20.0  # of an L2 norm (weiliu89/caffe, ssd)
+PREDICTORS = ("boxes", "scores", "segmenter")  # blocks with outputs
+# ssdlite_mobilenet_v2_coco.config and deeplab's model.py; YOLOv2's is that of its inputs, as darknet has it.
+PREDICTOR_STDDEVS = {"ssdlite": 0.03, "ssd": 0.03, "deeplabv3": 0.01}
 
 
 def build_model(arch: ArchSpec, stddev: float = 0.0) -> nn.Module:
@@ -37,10 +40,14 @@ def build_model(arch: ArchSpec, stddev: float = 0.0) -> nn.Module:
     With another head it returns maps, which `nets.heads` describes, a tuple where there are several: of an SSD for each
     map in order boxes [N, 4 * anchors, h, w] and scores [N, (1 + classes) * anchors, h, w]; of YOLOv2 [N, anchors *
     (5 + classes), h, w]; of DeepLabv3 [N, classes, height, width].
-    Initialised as torchvision does: He-normal (fan out) convolutions, unit batch norm, linear N(0, 0.01). With `stddev`
-    as TF-slim's MobileNetV2: all weights of that deviation, see `draw_weights`.
+    Initialised as torchvision does: He-normal (fan out) convolutions, unit batch norm, linear N(0, 0.01); what predicts
+    of another head as its source does (PREDICTOR_STDDEVS), as its few outputs would begin far from 0 otherwise.
+    With `stddev` as TF-slim's MobileNetV2: all weights of that deviation, see `draw_weights`.
     """
-    return build_layers(arch).apply(partial(_initialise, stddev=stddev))
+    model = build_layers(arch).apply(partial(_initialise, stddev=stddev))
+    if arch.head != CLASSIFIER and not stddev:
+        _draw_predictors(model, arch)
+    return model
 
 
 def build_layers(arch: ArchSpec) -> nn.Module:
@@ -55,6 +62,16 @@ def _initialise(module: nn.Module, stddev: float) -> None:
         draw_weights(module.weight, stddev)
     if isinstance(module, nn.Linear):
         nn.init.zeros_(module.bias)
+
+
+def _draw_predictors(model: nn.Module, arch: ArchSpec) -> None:
+    """Draw the first values of the convolutions that end in outputs: normal ones, without a bias."""
+    for block in resolve(arch).blocks:
+        for layer in block.convs if block.kind in PREDICTORS else ():
+            if not layer.norm:
+                predictor = model.get_submodule(layer.name)
+                nn.init.normal_(predictor.weight, 0, PREDICTOR_STDDEVS.get(arch.head, math.sqrt(2 / layer.c_in)))
+                nn.init.zeros_(predictor.bias)
 
 
 def draw_weights(weight: Tensor, stddev: float = 0.0) -> None:

@@ -3,20 +3,27 @@
 A task is a module here with a `WORK`, and a line in `trials.tasks.TASKS`, which says what it is called.
 """
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from mnv2_sweep.base.size import Size
+from mnv2_sweep.data.batches import draw_crops
+from mnv2_sweep.data.catalog import Dataset
+from mnv2_sweep.nets.arch import ArchSpec
 from mnv2_sweep.trials.recipe import Recipe
+
+Outputs = Tensor | Sequence[Tensor]  # [B, ...] of a network, or of each of its outputs
 
 
 class Scorer(Protocol):
     """What counts up the scores of a split, batch by batch."""
 
-    def add(self, outputs: Tensor, targets: Tensor) -> None:
-        """Count a batch: the network's outputs [B, ...], float32, and the targets of its images."""
+    def add(self, outputs: Outputs, targets: Tensor) -> None:
+        """Count a batch: the network's outputs, float32, and the targets of its images."""
         ...
 
     def scores(self) -> dict[str, float]:
@@ -33,11 +40,28 @@ class Scorer(Protocol):
 class Work:
     """What a task does. `outputs` [B, ...] are a network's, `targets` [B, ...] those of its images."""
 
+    def of(self, arch: ArchSpec) -> "Work":
+        """Return what the task does with this network, at the size and with the head that is trained."""
+        return self
+
+    def read_targets(self, dataset: Dataset, split: str, size: Size, device: str) -> Tensor:
+        """Return the targets of a split's images, an entry for each, on the device; those of "train" before they are
+        moved, of the others as evaluation sees images of `size`. Raises SweepError where the data have none."""
+        return self.targets(dataset.labels[split], device)
+
+    def draw_moves(self, targets: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
+        """Draw how each image of a batch is cropped and mirrored, [B, 2, 3], as `data.batches.draw_crops` says it."""
+        return draw_crops(len(targets), recipe, generator)
+
+    def move(self, targets: Tensor, moves: Tensor, size: Size) -> Tensor:
+        """Return targets as their images are moved, into `size`."""
+        return targets
+
     def targets(self, labels: np.ndarray, device: str) -> Tensor:
         """Return the targets of a split's labels, an entry for each image, on the device: class numbers, int64 [N]."""
         return torch.from_numpy(labels.astype(np.int64)).to(device)
 
-    def loss(self, outputs: Tensor, targets: Tensor, recipe: Recipe, each: bool = False) -> Tensor:
+    def loss(self, outputs: Outputs, targets: Tensor, recipe: Recipe, each: bool = False) -> Tensor:
         """Return the mean loss of the images, with `each` the loss of each, [B]. Targets may be mixtures (`mix`)."""
         raise NotImplementedError
 

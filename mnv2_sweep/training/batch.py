@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from mnv2_sweep.base.size import Size
-from mnv2_sweep.data.batches import apply_colours, apply_crops, draw_colours, draw_crops, image_batch
+from mnv2_sweep.data.batches import apply_colours, apply_crops, draw_colours, image_batch
+from mnv2_sweep.tasks.task import Outputs
 from mnv2_sweep.trials.recipe import NO_BALANCE
-from mnv2_sweep.trials.tasks import task_of
+from mnv2_sweep.trials.tasks import task_of, work_of
 from mnv2_sweep.trials.trial import Trial
 
 
@@ -51,11 +52,11 @@ def draw_batch(
 ) -> Batch:
     """Draw what is random in a batch of the images `chosen` [B], whose `targets` are those of all images [N, ...], as
     are `weights` [N], which say what each counts in the loss."""
-    crops, colours = (
-        draw_crops(len(chosen), trial.recipe, generator),
-        draw_colours(len(chosen), trial.recipe, generator),
-    )
-    batch = Batch(chosen[:, None], crops[:, None], torch.ones(len(chosen), 1), targets[chosen], trial.arch.in_channels)
+    work, own = work_of(trial), targets[chosen]
+    crops = work.draw_moves(own, trial.recipe, generator)
+    colours = draw_colours(len(chosen), trial.recipe, generator)
+    own = work.move(own, crops, trial.train_size)
+    batch = Batch(chosen[:, None], crops[:, None], torch.ones(len(chosen), 1), own, trial.arch.in_channels)
     batch = batch if colours is None else batch._replace(colours=colours[:, None])
     batch = batch if weights is None else batch._replace(weights=weights[chosen])
     return mix_images(batch, trial, generator) if trial.recipe.mixup > 0 else batch
@@ -89,13 +90,14 @@ def join_batches(batches: Sequence[Batch]) -> Batch:
     return Batch(*map(torch.cat, tensors), batches[0].channels, colours, weights)
 
 
-def find_loss(outputs: Tensor, batch: Batch, trial: Trial, rows: slice = slice(None), each: bool = False) -> Tensor:
+def find_loss(outputs: Outputs, batch: Batch, trial: Trial, rows: slice = slice(None), each: bool = False) -> Tensor:
     """Return the mean loss of a batch, or of some rows of it, with `each` that of every image [B]: what each counts is
     in it."""
-    work, targets = task_of(trial).work, batch.targets[rows]
+    work, targets = work_of(trial), batch.targets[rows]
     if batch.weights is None:
         return work.loss(outputs, targets, trial.recipe, each)
-    losses = work.loss(outputs, targets, trial.recipe, each=True) * batch.weights[rows].to(outputs.device)
+    losses = work.loss(outputs, targets, trial.recipe, each=True)
+    losses = losses * batch.weights[rows].to(losses.device)
     return losses if each else losses.mean()
 
 

@@ -38,7 +38,7 @@ from mnv2_sweep.training.cuda_graphs import forget_graphs, graph_passes
 from mnv2_sweep.training.optimizer import make_optimizer
 from mnv2_sweep.training.start import begin_network
 from mnv2_sweep.trials.recipe import Recipe
-from mnv2_sweep.trials.tasks import Score, task_of
+from mnv2_sweep.trials.tasks import Score, task_of, work_of
 from mnv2_sweep.trials.terms import pack_terms
 from mnv2_sweep.trials.trial import SPLITS, CurvePoint, Result, Trial, trial_id
 
@@ -182,7 +182,7 @@ def train_model(course: Course, trial: Trial, dataset: Dataset, control: Control
 
 def read_targets(trial: Trial, dataset: Dataset, split: str, device: str) -> Tensor:
     """Return the targets of a split's images, on the device."""
-    return task_of(trial).work.targets(dataset.labels[split], device)
+    return work_of(trial).read_targets(dataset, split, trial.train_size, device)
 
 
 def train_course(
@@ -323,14 +323,16 @@ def run_split(
     before a batch when asked to stop.
     """
     model.eval()
-    scorer = task_of(trial).work.scorer()
+    scorer = work_of(trial).scorer()
     pixels, targets = whole_pixels(dataset, split, trial), read_targets(trial, dataset, split, device)
     count = min(most or len(pixels), len(pixels))
     drawn = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0))[:count].sort().values
     for chosen in drawn.split(EVAL_BATCH):
         check_stop(control)
         images = whole_batch(pixels, chosen, trial, device)
-        scorer.add(model(images).float(), targets[chosen])
+        outputs = model(images)
+        outputs = outputs.float() if isinstance(outputs, Tensor) else [one.float() for one in outputs]
+        scorer.add(outputs, targets[chosen])
     return scorer, count
 
 

@@ -118,6 +118,9 @@ BALANCED = Score("balanced_accuracy", "balanced accuracy", fraction=False)
 MACRO_F1 = Score("macro_f1", "macro-F1", fraction=False)
 TOP5 = Score("top5", "top-5")
 UNPREDICTED = "unpredicted"  # beside the scores of a classification: how many of the split's classes no image was given
+MAP, MAP50 = Score("map", "mAP", fraction=False), Score("map50", "mAP@0.5", fraction=False)
+MIOU = Score("miou", "mIoU", fraction=False)
+PIXELS_RIGHT = Score("pixel_accuracy", "pixel accuracy", fraction=False)
 CLASSIFICATION = Task(CLASSIFY, TOP1, "mnv2_sweep.tasks.classify", others=(BALANCED, MACRO_F1, TOP5))
 TASKS = {task.name: task for task in (CLASSIFICATION,)}
 
@@ -133,6 +136,11 @@ def task_of(trial: Trial) -> Task:
     """Return what the trial's network learns, with the score that its recipe ranks by as the main one. Raises
     SweepError where this version has no such task."""
     return find_task(trial.task).ranked_by(trial.recipe.score)
+
+
+def work_of(trial: Trial):
+    """Return what the trial's task does with its network, in training and evaluation."""
+    return task_of(trial).work.of(trained_network(trial))
 
 
 def trained_arch(trial: Trial, arch: ArchSpec | None = None) -> ArchSpec:

@@ -179,3 +179,20 @@ def test_only_deeplab_and_classifiers_drop_out():
     dropping = build_model(replace(SMALL["DeepLabv3"], dropout=0.5)).train()
     images = torch.randn(2, 3, 65, 65)
     assert not torch.equal(dropping(images), dropping(images))
+
+
+@pytest.mark.parametrize(
+    ("arch", "stddev", "of"),
+    [
+        (ArchSpec(width=0.35, resolution=64, classes=3, head="ssdlite"), 0.03, "head.scores.0.2"),
+        (ArchSpec(width=0.35, resolution=64, classes=3, head="deeplabv3", last_channels=0), 0.01, "head.classes"),
+        (ArchSpec(family="darknet19", width=0.25, head="yolov2", resolution=64, classes=3), (2 / 256) ** 0.5, "head.8"),
+    ],
+    ids=["ssdlite", "deeplabv3", "yolov2"],
+)
+def test_predictors_begin_near_0_as_their_sources_have_it(arch, stddev, of):
+    torch.manual_seed(0)
+    predictor = build_model(arch).get_submodule(of)
+    assert predictor.weight.std().item() == pytest.approx(stddev, rel=0.1) and not predictor.bias.any()
+    same = build_model(arch, stddev=0.5).get_submodule(of)
+    assert same.weight.std().item() > 0.3

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from mnv2_sweep.base.size import square
-from mnv2_sweep.data.batches import apply_crops, image_batch
+from mnv2_sweep.data.batches import apply_crops, draw_crops, image_batch
 from mnv2_sweep.tasks.task import Work
 from mnv2_sweep.training import batch as batches
 from mnv2_sweep.training.batch import draw_batch, join_batches
@@ -39,7 +39,7 @@ def test_without_mixup_nothing_is_drawn_for_it(make_trial):
     batch = draw_batch(LABELS, CHOSEN, trial, drawn)
     assert torch.equal(batch.chosen, CHOSEN[:, None]) and torch.equal(batch.targets, LABELS[CHOSEN])
     usual = generator()
-    assert torch.equal(batch.crops[:, 0], batches.draw_crops(5, trial.recipe, usual))
+    assert torch.equal(batch.crops[:, 0], draw_crops(5, trial.recipe, usual))
     assert torch.equal(drawn.get_state(), usual.get_state()) and random.getstate() == random_before
 
 
@@ -48,7 +48,7 @@ def test_each_image_and_its_target_are_mixed_with_the_one_before(make_trial, tin
     batch = draw_batch(LABELS, CHOSEN, trial, generator(3))
     (first,) = set(batch.shares[:, 0].tolist())
     assert 0 < first < 1 and torch.allclose(batch.shares.sum(1), torch.ones(5))
-    crops = batches.draw_crops(5, trial.recipe, generator(3))
+    crops = draw_crops(5, trial.recipe, generator(3))
     alone = apply_crops(image_batch(pixels, CHOSEN, "cpu"), square(8), crops)
     torch.testing.assert_close(batch.images(pixels, square(8), "cpu"), first * alone + (1 - first) * alone.roll(1, 0))
     smooth = nn.functional.one_hot(LABELS[CHOSEN], 3) * 0.7 + 0.1

@@ -13,6 +13,7 @@ from torch import Tensor
 from mnv2_sweep.base.errors import SweepError
 from mnv2_sweep.data import batches as data_batches
 from mnv2_sweep.nets.arch import ArchSpec
+from mnv2_sweep.tasks import task
 from mnv2_sweep.training import batch, loop, start
 from mnv2_sweep.training import stacked as stacked_train
 from mnv2_sweep.training.control import Control, Interrupted
@@ -49,7 +50,7 @@ def doubled(monkeypatch):
 
     double(start, "build_model")
     double(data_batches, "image_batch")
-    double(batch, "draw_crops")
+    double(task, "draw_crops")
     double(batch, "image_batch")
 
 
