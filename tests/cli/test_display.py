@@ -237,11 +237,10 @@ def test_a_closed_pipe_stops_the_sweep_in_good_order(tmp_path, monkeypatch, left
         asked.append(stop())
         yield Finished(tmp_path, 1, left, 0)
 
-    monkeypatch.setattr(display, "run_sweep", run)
     with open(writer, "w") as closed:
         monkeypatch.setattr(sys, "stdout", closed)
         try:
-            ended = display.show_sweep(None)
+            ended = display.show_sweep(None, run=run)
         except typer.Exit as error:
             ended = error.exit_code
     assert asked == [True] and ended == code
