@@ -1,10 +1,11 @@
 """Toy images with boxes and masks: coloured squares on noise, of which both know where they are."""
 
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 
 from mnv2_sweep.base.size import Size
+from mnv2_sweep.data.annotations import BoxLabels, join_boxes, make_boxes
 from mnv2_sweep.trials.tasks import MAP, MAP50, MIOU, PIXELS_RIGHT, Task
 
 DETECT = Task("detect", MAP, "mnv2_sweep.tasks.detect", others=(MAP50,), heads=("ssdlite", "ssd", "yolov2"))
@@ -12,33 +13,9 @@ SEGMENT = Task("segment", MIOU, "mnv2_sweep.tasks.segment", others=(PIXELS_RIGHT
 SIDE = 80
 
 
-@dataclass
-class ToyBoxLabels:
-    """As `data.annotations.BoxLabels`."""
-
-    corners: np.ndarray
-    classes: np.ndarray
-    crowd: np.ndarray
-    difficult: np.ndarray
-    starts: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.starts) - 1
-
-    @property
-    def counts(self) -> np.ndarray:
-        return np.diff(self.starts)
-
-    @property
-    def images(self) -> np.ndarray:
-        return np.repeat(np.arange(len(self)), self.counts)
-
-
-def make_labels(rows: list[list[list[float]]]) -> ToyBoxLabels:
+def make_labels(rows: list[list[list[float]]]) -> BoxLabels:
     """Of each image rows of left, top, right, bottom, class, crowd, difficult."""
-    table = np.array([row for image in rows for row in image], float).reshape(-1, 7)
-    starts = np.cumsum([0, *map(len, rows)])
-    return ToyBoxLabels(table[:, :4], table[:, 4].astype(int), table[:, 5] > 0, table[:, 6] > 0, starts)
+    return join_boxes([make_boxes(own) for own in rows])
 
 
 class ToySquares:
@@ -70,10 +47,9 @@ class ToySquares:
     def masks(self, split: str, size: Size) -> np.ndarray:
         return self._pick(self.truths[split], size)
 
-    def boxes(self, split: str, size: Size) -> ToyBoxLabels:
+    def boxes(self, split: str, size: Size) -> BoxLabels:
         labels = make_labels(self.rows[split])
-        labels.corners *= np.array([size.width, size.height] * 2) / SIDE
-        return labels
+        return replace(labels, corners=labels.corners * np.array([size.width, size.height] * 2) / SIDE)
 
     @staticmethod
     def _pick(images: np.ndarray, size: Size) -> np.ndarray:

@@ -6,8 +6,6 @@ The fingerprint is over classes and each image's split, name, bytes and boxes, s
 whichever format they are. Images without boxes are kept: they are what a detector must find nothing in.
 """
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -37,21 +35,22 @@ from mnv2_sweep.data.decode import Look
 from mnv2_sweep.data.layout import some_names
 from mnv2_sweep.data.marked_cache import (
     Made,
+    check_class_names,
     check_some_left,
     describe_left_out,
+    find_fingerprint,
     open_kept,
     split_records,
-    white_of,
 )
 from mnv2_sweep.data.marked_files import MarkedFiles
 from mnv2_sweep.data.marked_images import (
-    MARKED_VERSION,
     MarkedSet,
     Report,
     Say,
     Seen,
     describe_copies,
     describe_fit,
+    grey_white,
     look_at_image,
     place_in_splits,
     size_words,
@@ -143,7 +142,7 @@ def _make(files: MarkedFiles, options: PhotoOptions, report: Report) -> Made:
     layout_notes = [*read.notes, *describe_left_out(files, [*sheets], "no annotation names"), *placed.notes]
     notes += [*describe_care(care), *_describe_turns(sheets, seen), *_describe_labels(labels, classes)]
     return Made(
-        _fingerprint(classes, records), classes, records, white_of(seen), placed.files, left_out,
+        find_fingerprint(KIND, classes, records), classes, records, grey_white(seen.values()), placed.files, left_out,
         [*notes, *describe_copies(placed.names, digests)], layout_notes,
     )  # fmt: skip
 
@@ -153,9 +152,7 @@ def _find_classes(where: str, sheets: Sequence[Sheet], listed: Sequence[str]) ->
     used = {mark.label for sheet in sheets for mark in sheet.marks}
     if not used:
         raise DataError(f"{where}: not one of {count_noun(len(sheets), 'image')} has a box; a detector needs some")
-    for name in sorted(used):
-        if not name.isprintable():
-            raise DataError(f"{where}: class {name!r} is no name on one line")
+    check_class_names(where, sorted(used))
     rest = [name for name in listed if name not in used]
     order = sorted(used, key=lambda name: (not name.isdecimal(), int(name) if name.isdecimal() else 0, name))
     return order, [f"classes without any box are left out: {some_names(rest)}"] if rest else []
@@ -172,12 +169,6 @@ def _check_labels(where: str, labels: Mapping[str, BoxLabels]) -> None:
     for split, own in labels.items():
         if not len(own.classes):
             raise DataError(f"{where}: {split} has {count_noun(len(own), 'image')} and no box; add some")
-
-
-def _fingerprint(classes: Sequence[str], records: Mapping[str, Mapping[str, Any]]) -> str:
-    digest = hashlib.sha256(f"mnv2_sweep boxes {MARKED_VERSION}\n".encode())
-    digest.update(json.dumps([classes, [[split, record] for split, record in sorted(records.items())]]).encode())
-    return digest.hexdigest()
 
 
 def _describe_turns(sheets: Mapping[str, Sheet], seen: Mapping[str, Seen]) -> list[str]:

@@ -8,7 +8,7 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +25,7 @@ from mnv2_sweep.data.layout import some_names
 from mnv2_sweep.data.marked_files import MarkedFiles, list_marked
 from mnv2_sweep.data.marked_images import (
     MARKED_FITS,
+    MARKED_VERSION,
     MarkedImages,
     MarkedSet,
     Placed,
@@ -32,7 +33,6 @@ from mnv2_sweep.data.marked_images import (
     Say,
     Seen,
     check_options,
-    grey_white,
     manifest_of,
 )
 
@@ -140,9 +140,18 @@ def split_records(placed: Placed, seen: Mapping[str, Seen]) -> dict[str, dict[st
     }
 
 
-def white_of(seen: Mapping[str, Seen]) -> int:
-    """Return which value of 16-bit greys is white in the images."""
-    return grey_white(seen.values())
+def find_fingerprint(kind: str, classes: Sequence[str], records: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the digest of annotated data of a kind, of their classes and of each split's record."""
+    digest = hashlib.sha256(f"mnv2_sweep {kind} {MARKED_VERSION}\n".encode())
+    digest.update(json.dumps([classes, sorted(records.items())]).encode())
+    return digest.hexdigest()
+
+
+def check_class_names(where: str, names: Iterable[str]) -> None:
+    """Raise DataError where a class can't be named on one line."""
+    for name in names:
+        if not name.isprintable():
+            raise DataError(f"{where}: class {name!r} is no name on one line")
 
 
 def check_some_left(files: MarkedFiles, kept: Sequence[str], left_out: Sequence[tuple[str, str]]) -> None:

@@ -8,7 +8,6 @@ and each image's split, name, bytes and class numbers, whatever the files of the
 """
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,16 +23,23 @@ from mnv2_sweep.base.text import count_noun, percent
 from mnv2_sweep.data.asked import PhotoOptions
 from mnv2_sweep.data.decode import Look, UnreadableImage, look_at, place_image
 from mnv2_sweep.data.layout import some_names
-from mnv2_sweep.data.marked_cache import Made, check_some_left, open_kept, split_records, white_of
+from mnv2_sweep.data.marked_cache import (
+    Made,
+    check_class_names,
+    check_some_left,
+    find_fingerprint,
+    open_kept,
+    split_records,
+)
 from mnv2_sweep.data.marked_files import MarkedFiles
 from mnv2_sweep.data.marked_images import (
-    MARKED_VERSION,
     MarkedSet,
     Report,
     Say,
     Seen,
     describe_copies,
     describe_fit,
+    grey_white,
     look_at_image,
     open_marked,
     place_in_splits,
@@ -189,11 +195,10 @@ def _make(files: MarkedFiles, options: PhotoOptions, report: Report) -> Made:
         }
     notes += [*_describe_turns(images), *_describe_records(records, classes)]
     notes += describe_copies(placed.names, {split: record["digests"] for split, record in records.items()})
-    digest = hashlib.sha256(f"mnv2_sweep masks {MARKED_VERSION}\n".encode())
-    digest.update(json.dumps([classes, sorted(records.items())]).encode())
     layout_notes = [*source.notes, *placed.notes]
     return Made(
-        digest.hexdigest(), classes, records, white_of(images), placed.files, left_out, notes, layout_notes
+        find_fingerprint(KIND, classes, records), classes, records, grey_white(images.values()), placed.files, left_out,
+        notes, layout_notes,
     )  # fmt: skip
 
 
@@ -233,9 +238,7 @@ def _find_classes(
         )
     notes = [] if names else ["no file names the classes (classes.txt), so they are called by their numbers"]
     names = names or [str(number) for number in range(top + 1)]
-    for name in names:
-        if not name.isprintable():
-            raise DataError(f"{where}: class {name!r} is no name on one line")
+    check_class_names(where, names)
     return names, False, notes
 
 
