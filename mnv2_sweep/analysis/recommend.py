@@ -11,7 +11,6 @@ fit, who is on the measured front, and some drawn at random. From these alone, a
 the curve is learnt about which true scores lie.
 """
 
-import math
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -50,7 +49,7 @@ from mnv2_sweep.base.errors import SweepError
 from mnv2_sweep.record.folders import again_command
 from mnv2_sweep.record.store import find_trials, read_each
 from mnv2_sweep.spaces.space import OPERATORS, Constraint
-from mnv2_sweep.spaces.wishes import LOWER, UPPER, count_wished, find_factors, read_wishes
+from mnv2_sweep.spaces.wishes import LOWER, UPPER, check_odds, check_within, count_wished, find_factors, read_wishes
 from mnv2_sweep.trials.tasks import Score, main_score
 from mnv2_sweep.trials.trial import Trial
 from mnv2_sweep.trials.ways import WAYS, is_kept
@@ -91,10 +90,8 @@ def recommend(
 
     Raises SweepError on wishes that can't be read or fulfilled by anything, and where nothing is measured yet.
     """
-    if not 0.5 <= at_least <= 0.999:
-        raise SweepError(f"--at-least {at_least:g}: a probability from 0.5 to 0.999 is wanted, as in 0.85")
-    if within is not None and not 0 <= within < math.inf:
-        raise SweepError(f"--within {within:g}: 0 or more is wanted, in the unit of the score")
+    check_odds("--at-least", at_least, "0.85")
+    check_within(within)
     wishes = read_wishes([where] if isinstance(where, str) else where)
     sweep = sweep if isinstance(sweep, Sweep) else load_sweep(sweep)
     score, networks = main_score(sweep.trials), sweep.summary

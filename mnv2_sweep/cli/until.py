@@ -1,6 +1,5 @@
 """Options of sweeps that decide themselves -> what such a sweep is run for; shared by `run` and `plan`."""
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +8,7 @@ import typer
 from mnv2_sweep.base.errors import SweepError
 from mnv2_sweep.cli.options import Wishes
 from mnv2_sweep.spaces.space import Constraint, Space, Strategy
-from mnv2_sweep.spaces.wishes import read_wishes
+from mnv2_sweep.spaces.wishes import check_odds, check_within, read_wishes
 
 if TYPE_CHECKING:
     from mnv2_sweep.analysis.until import Question
@@ -50,10 +49,8 @@ def read_until(
                 more = "; bounds on what a space trains are its constraints" if name == "--where" else ""
                 raise SweepError(f"{name}: it is of --until; add --until 0.9, or leave it out{more}")
         return None
-    if not 0.5 <= options.until <= 0.999:
-        raise SweepError(f"--until {options.until:g}: a probability from 0.5 to 0.999 is wanted, as in 0.9")
-    if options.within is not None and not 0 <= options.within < math.inf:
-        raise SweepError(f"--within {options.within:g}: 0 or more is wanted, in the unit of the score")
+    check_odds("--until", options.until, "0.9")
+    check_within(options.within)
     for name, value in others.items():
         if value is not None:
             raise SweepError(f"--until --{name}: one of them; --until stops by itself, after --seeds at the latest")

@@ -2,13 +2,14 @@
 networks cost of what is wished.
 """
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from mnv2_sweep.base.errors import SpaceError
+from mnv2_sweep.base.errors import SpaceError, SweepError
 from mnv2_sweep.devices.costs import count_rows, estimate
 from mnv2_sweep.nets.arch import ArchSpec, arch_label
 from mnv2_sweep.spaces.networks import Networks
@@ -60,6 +61,18 @@ def _read_wish(word: str) -> tuple[Constraint | None, str]:
         text = mistakes.found[0][1].replace(f"{SECTION}.", "").replace("unknown key", "unknown cost")
         return None, text + ("" if bound else "; in a shell, the whole wish stands in quotes")
     return wishes[0], ""
+
+
+def check_odds(option: str, probability: float, example: str) -> None:
+    """Raise SweepError where a probability that is wanted of an answer can't be had."""
+    if not 0.5 <= probability <= 0.999:
+        raise SweepError(f"{option} {probability:g}: a probability from 0.5 to 0.999 is wanted, as in {example}")
+
+
+def check_within(within: float | None) -> None:
+    """Raise SweepError where a margin within which networks are as good is none."""
+    if within is not None and not 0 <= within < math.inf:
+        raise SweepError(f"--within {within:g}: 0 or more is wanted, in the unit of the score")
 
 
 def wish_text(wish: Constraint) -> str:
