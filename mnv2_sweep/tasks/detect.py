@@ -17,7 +17,7 @@ from mnv2_sweep.data.catalog import Dataset
 from mnv2_sweep.models.boxes import to_corners
 from mnv2_sweep.models.detect import BoxDecoder, Raw, find_suppression, has_softmax, read_outputs, suppress
 from mnv2_sweep.nets.arch import SSDS, ArchSpec, input_size
-from mnv2_sweep.tasks.average_precision import FoundBoxes, TrueBoxes, score_boxes
+from mnv2_sweep.tasks.average_precision import BoxScores, FoundBoxes, TrueBoxes, score_boxes
 from mnv2_sweep.tasks.matching import match_anchors, match_cells
 from mnv2_sweep.tasks.moves import draw_frames, make_moves, move_boxes
 from mnv2_sweep.tasks.multibox import Truths, multibox_losses, yolo_losses
@@ -99,8 +99,10 @@ class FoundInImages:
         self.truths: list[TrueBoxes] = []
         self.found: list[FoundBoxes] = []
         self.losses: list[Tensor] = []
+        self.scored: BoxScores | None = None  # of all that was added: scores and terms both need it
 
     def add(self, outputs: Outputs, targets: Tensor) -> None:
+        self.scored = None
         self.losses.append(self.work.loss(outputs, targets, each=True).cpu())
         found = suppress(*self.work.decoder(outputs), self.work.rule)
         columns = (found.boxes.double().cpu().numpy(), found.labels.cpu().numpy(), found.scores.double().cpu().numpy())
@@ -111,12 +113,16 @@ class FoundInImages:
             flags = (own[:, 5] == kind for kind in (CROWD, DIFFICULT))
             self.truths.append(TrueBoxes(own[:, :4] * self.pixels, own[:, 4].astype(int), *flags))
 
+    def score(self) -> BoxScores:
+        self.scored = self.scored or score_boxes(self.truths, self.found, self.classes)
+        return self.scored
+
     def scores(self) -> dict[str, float]:
-        found = score_boxes(self.truths, self.found, self.classes)
+        found = self.score()
         return {MAP.name: found.map, MAP50.name: found.map50, "loss": torch.cat(self.losses).mean().item()}
 
     def terms(self) -> dict[str, Tensor]:
-        matches = score_boxes(self.truths, self.found, self.classes).matches
+        matches = self.score().matches
         terms = {name: torch.from_numpy(values) for name, values in matches.terms().items()}
         return terms | {"loss": torch.cat(self.losses)}
 
