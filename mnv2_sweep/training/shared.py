@@ -81,7 +81,7 @@ WEIGHTS_RATE, CLASSIFIER_RATE = 3.0, 0.1
 STUDENT_WEIGHT = 0.125
 # Networks of other sizes leave other holes in the heap, which never come to an end. After so many steps what is free is
 # given back: having it cleared anew takes half a step's time (paper's grid at a third of the side: 1.4 of 3.5 s).
-TRIM_STEPS = 8
+TRIM_STEPS = 16
 
 
 @dataclass(frozen=True, slots=True)
